@@ -1,0 +1,2 @@
+"""Loss landscapes."""
+__version__ = "0.1.0"

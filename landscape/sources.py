@@ -1,0 +1,144 @@
+"""Where things come from: ``pkg.mod:attr`` and ``file.py:attr`` specs, and ``run.h5@point`` addresses."""
+
+import ast
+import importlib
+import importlib.util
+import inspect
+import re
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from landscape.errors import BadInput
+
+
+def is_factory_spec(spec: str) -> bool:
+    """Whether ``spec`` has the form ``pkg.mod:attr`` or ``path/file.py:attr``."""
+    head, colon, attribute = spec.rpartition(":")
+    return bool(colon) and bool(head) and attribute.isidentifier()
+
+
+def resolve(spec: str) -> Any:
+    """The object that ``pkg.mod:attr`` or ``path/file.py:attr`` names.
+
+    This imports, and so runs, the code named: it is the user's own spec, never one read unseen.
+    Raises BadInput when the module, the file or the attribute is missing, or its import fails.
+    """
+    if not is_factory_spec(spec):
+        raise BadInput(f"{spec!r} names no factory", "'pkg.mod:attr' or 'path/file.py:attr'")
+    head, _, attribute = spec.rpartition(":")
+    module = _module_from_file(Path(head)) if head.endswith(".py") else _module_by_name(head)
+    try:
+        return getattr(module, attribute)
+    except AttributeError:
+        public = [name for name in vars(module) if not name.startswith("_")]
+        raise BadInput(f"{head} has no {attribute!r}", f"one of {', '.join(sorted(public)[:20])}") from None
+
+
+def call(factory: Callable[..., Any], arguments: Mapping[str, Any], what: str) -> Any:
+    """``factory(**arguments)``, with any exception of the user's code turned into one sentence."""
+    try:
+        inspect.signature(factory).bind(**arguments)
+    except TypeError as error:
+        raise BadInput(
+            f"{what} does not take these arguments ({error})", f"its signature {_signature(factory)}"
+        ) from None
+    except ValueError:
+        pass  # no signature to be had (a builtin); the call itself will tell
+    try:
+        return factory(**arguments)
+    except BadInput:
+        raise
+    except Exception as error:
+        raise BadInput(f"{what} raised {type(error).__name__}: {error}", remedy="fix it or its arguments") from error
+
+
+def parse_arguments(pairs: tuple[str, ...] | list[str]) -> dict[str, Any]:
+    """``("depth=20", "widths=100,100", "bias=false")`` as a dictionary of Python values.
+
+    >>> parse_arguments(["depth=20", "widths=100,100", "activation=tanh", "bias=false"])
+    {'depth': 20, 'widths': (100, 100), 'activation': 'tanh', 'bias': False}
+    """
+    arguments: dict[str, Any] = {}
+    for pair in pairs:
+        name, equals, text = pair.partition("=")
+        if not equals or not name.isidentifier():
+            raise BadInput(f"{pair!r} is not an argument", "name=value, for example depth=20")
+        arguments[name] = _parse_value(text)
+    return arguments
+
+
+@dataclass(frozen=True)
+class Address:
+    """A point of a run file: ``path@name`` or ``path@epoch=12``; ``name`` is '' when none was given."""
+
+    path: Path
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.path}@{self.name}" if self.name else str(self.path)
+
+
+def parse_address(text: str) -> Address:
+    """``run.h5@final`` as an Address; an ``@`` inside a folder's name does not count.
+
+    >>> parse_address("runs/a.h5@epoch=12")
+    Address(path=PosixPath('runs/a.h5'), name='epoch=12')
+    """
+    found = re.fullmatch(r"(.+?)@([A-Za-z_]+(?:=\d+)?)", text)
+    if found and not Path(text).exists():
+        return Address(Path(found[1]), found[2])
+    return Address(Path(text), "")
+
+
+def _parse_value(text: str) -> Any:
+    lowered = text.lower()
+    if lowered in ("true", "false"):
+        return lowered == "true"
+    if lowered == "none":
+        return None
+    try:
+        return ast.literal_eval(text)
+    except (ValueError, SyntaxError):
+        return text
+
+
+def _signature(factory: Callable[..., Any]) -> str:
+    try:
+        return str(inspect.signature(factory))
+    except ValueError:
+        return "(unknown)"
+
+
+def _module_by_name(name: str) -> Any:
+    if "" not in sys.path and str(Path.cwd()) not in sys.path:
+        sys.path.insert(0, str(Path.cwd()))
+    try:
+        return importlib.import_module(name)
+    except Exception as error:
+        raise BadInput(
+            f"cannot import {name!r} ({type(error).__name__}: {error})",
+            "a module importable from here",
+            "for a file write path/file.py:attr",
+        ) from error
+
+
+def _module_from_file(path: Path) -> Any:
+    if not path.is_file():
+        raise BadInput(f"{path} is not a file", "a Python file")
+    name = f"landscape_user_{path.stem}"
+    specification = importlib.util.spec_from_file_location(name, path)
+    assert specification is not None and specification.loader is not None
+    module = importlib.util.module_from_spec(specification)
+    sys.modules[name] = module
+    sys.path.insert(0, str(path.parent.resolve()))
+    try:
+        specification.loader.exec_module(module)
+    except Exception as error:
+        del sys.modules[name]
+        raise BadInput(f"{path} failed to import ({type(error).__name__}: {error})") from error
+    finally:
+        sys.path.remove(str(path.parent.resolve()))
+    return module
