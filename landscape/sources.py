@@ -52,7 +52,9 @@ def call(factory: Callable[..., Any], arguments: Mapping[str, Any], what: str) -
     except BadInput:
         raise
     except Exception as error:
-        raise BadInput(f"{what} raised {type(error).__name__}: {error}", remedy="fix it or its arguments") from error
+        raise BadInput(
+            f"{what} raised {type(error).__name__}: {error}", remedy="fix it or its arguments"
+        ) from error
 
 
 def parse_arguments(pairs: tuple[str, ...] | list[str]) -> dict[str, Any]:

@@ -1,0 +1,26 @@
+"""One file, one question, one function, one Result."""
+
+from landscape.analyses.connect import Connect, connect
+from landscape.analyses.hessian import Hessian, hessian
+from landscape.analyses.import_ import Import, import_point
+from landscape.analyses.interpolate import Interpolate, interpolate
+from landscape.analyses.slice1d import Slice1D, slice1d
+from landscape.analyses.slice2d import Slice2D, slice2d
+from landscape.analyses.train import Train, train
+
+__all__ = [
+    "Connect",
+    "Hessian",
+    "Import",
+    "Interpolate",
+    "Slice1D",
+    "Slice2D",
+    "Train",
+    "connect",
+    "hessian",
+    "import_point",
+    "interpolate",
+    "slice1d",
+    "slice2d",
+    "train",
+]

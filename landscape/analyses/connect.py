@@ -1,0 +1,255 @@
+"""Are two solutions joined by a curve of low loss?"""
+
+import math
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from landscape import checks
+from landscape.errors import BadInput
+from landscape.numerics.curves import bernstein, bezier_points
+from landscape.numerics.paths import Barriers, barriers
+from landscape.numerics.sampling import Sampler, isolated_rng, restore_rng, rng_state
+from landscape.objective import Objective
+from landscape.parameters import Point
+from landscape.progress import Pieces, Progress, silent
+from landscape.result import Result, array, scalar
+from landscape.sweep import Sweep, known
+
+
+@dataclass(kw_only=True, eq=False)
+class Connect(Result):
+    """The loss along a trained Bézier curve from A to B, beside the straight line."""
+
+    kind: ClassVar[str] = "connect"
+    t: np.ndarray = array("t", long_name="position t on the curve (0 = first point, 1 = second)")
+    loss: np.ndarray = array("t", long_name="training loss on the curve")
+    loss_straight: np.ndarray = array("t", long_name="training loss on the straight line")
+    accuracy: np.ndarray | None = array("t", long_name="training accuracy on the curve", optional=True)
+    test_loss: np.ndarray | None = array("t", long_name="test loss on the curve", optional=True)
+    test_loss_straight: np.ndarray | None = array(
+        "t", long_name="test loss on the straight line", optional=True
+    )
+    test_accuracy: np.ndarray | None = array("t", long_name="test accuracy on the curve", optional=True)
+    epoch: np.ndarray = array("epoch", long_name="pass over the data")
+    epoch_loss: np.ndarray = array("epoch", long_name="mean batch loss along the curve in that pass")
+    control_points: np.ndarray = array("bend", "parameter", long_name="free control points")
+    barrier_chord: float = scalar("barrier over the chord: max F − [(1−t)F(A) + tF(B)]")
+    barrier_ends: float = scalar("barrier over the worse end: max F − max(F(A), F(B))")
+    barrier_chord_straight: float = scalar("barrier of the straight line over the chord")
+    barrier_ends_straight: float = scalar("barrier of the straight line over the worse end")
+    max_loss: float = scalar("largest training loss on the curve")
+    length: float = scalar("length of the curve over that of the chord")
+
+
+def connect(
+    objective: Objective,
+    a: Tensor | Point,
+    b: Tensor | Point,
+    *,
+    test: Objective | None = None,
+    bends: int = 1,
+    epochs: int = 60,
+    lr: float = 0.05,
+    momentum: float = 0.9,
+    batch_size: int = 128,
+    num_points: int = 61,
+    batchnorm: str = "recalibrate",
+    seed: int = 0,
+    pieces: Pieces | None = None,
+    progress: Progress = silent,
+) -> Connect:
+    """Train a Bézier curve with fixed ends for low mean loss, t ~ U[0, 1] (Garipov et al. 2018, section 3).
+
+    ``bends`` free control points (1: quadratic) start on the chord and move by mini-batch SGD with
+    momentum; the gradient to control point i is Bᵢ(t)·∇F(θ(t)), so the module is never rewritten. The
+    step size is constant for half of the epochs, falls linearly to a hundredth at 90 %, and stays there.
+    The profile has ``num_points`` points with both ends exactly. What it shows is an upper bound: a
+    curve trained longer may lie lower.
+
+    Resumable after each pass through ``pieces``. Raises BadInput for fewer than one bend, epoch or two
+    points.
+    """
+    for name, number, least in (
+        ("bends", bends, 1),
+        ("epochs", epochs, 1),
+        ("batch size", batch_size, 1),
+        ("points", num_points, 3),
+    ):
+        if number < least:
+            raise BadInput(f"{number} {name}", f"at least {least}")
+    if not lr > 0:
+        raise BadInput(f"step size {lr:g}", "a positive number")
+    first, second = objective.as_point(a), objective.as_point(b)
+    pieces = {} if pieces is None else pieces
+    proofs: list[checks.Check] = []
+    t = np.linspace(0, 1, num_points)
+    positions = torch.from_numpy(t)
+    with checks.untouched(objective, proofs), isolated_rng(seed, objective.device):
+        control, epoch_loss = _trained_curve(
+            objective, first, second, bends, epochs, lr, momentum, batch_size, seed, pieces, progress
+        )
+        sweep = Sweep(objective, test, batchnorm, pieces, progress)
+
+        def weights_at(i: int) -> list[float]:
+            return [1 - t[i], t[i]]
+
+        def on_curve(i: int) -> Tensor:
+            return bezier_points(positions[i : i + 1], control)[0]
+
+        chord = torch.stack([first.theta, second.theta])
+        curve = sweep.measure("curve", num_points, on_curve, [first, second], weights_at)
+        line = sweep.measure(
+            "line",
+            num_points,
+            lambda i: bezier_points(positions[i : i + 1], chord)[0],
+            [first, second],
+            weights_at,
+        )
+        ends = [sweep.reference(point) for point in (first, second)]
+    loss, straight = curve[:, 0], line[:, 0]
+    for name, value, point in (("first end", loss[0], ends[0]), ("second end", loss[-1], ends[1])):
+        proofs.append(
+            checks.agreement(name, objective, value, point, "end of the curve against the model itself")
+        )
+    moved = float(not (torch.equal(control[0], first.theta) and torch.equal(control[-1], second.theta)))
+    proofs.append(
+        checks.Check("ends fixed", moved, 0.0, "end points of the trained curve, bit for bit (0 = same)")
+    )
+    proofs.append(checks.finite(np.concatenate([loss, straight])))
+    height, flat = barriers(t, loss), barriers(t, straight)
+    distance = float(torch.linalg.vector_norm((second.theta - first.theta).double()))
+    result = Connect(
+        t=t,
+        loss=loss,
+        loss_straight=straight,
+        accuracy=known(curve[:, 1]),
+        test_loss=curve[:, 2] if test else None,
+        test_loss_straight=line[:, 2] if test else None,
+        test_accuracy=known(curve[:, 3]),
+        epoch=np.arange(1, len(epoch_loss) + 1),
+        epoch_loss=np.array(epoch_loss),
+        control_points=control[1:-1].cpu().numpy(),
+        **_named(height, ""),
+        **_named(flat, "_straight"),
+        max_loss=float(np.max(loss)),
+        length=_length(control, positions) / distance if distance else math.nan,
+        notes=sweep.notes(first, second),
+        checks=proofs,
+        parameters=objective.pieces,
+    )
+    if not distance:
+        result.notes.append(
+            "the two points are the same: the barrier of the straight line is 0 by definition"
+        )
+    if len(epoch_loss) < epochs or not math.isfinite(epoch_loss[-1]):
+        result.outcome = "diverged"
+        result.notes.append(
+            f"the loss was NaN or infinite in pass {len(epoch_loss)} of {epochs}: the best curve before it is "
+            "given; a smaller --lr may help"
+        )
+    return result
+
+
+def _trained_curve(
+    objective: Objective,
+    first: Point,
+    second: Point,
+    bends: int,
+    epochs: int,
+    lr: float,
+    momentum: float,
+    batch_size: int,
+    seed: int,
+    pieces: Pieces,
+    progress: Progress,
+) -> tuple[Tensor, list[float]]:
+    """Control points (bends + 2, d), ends included, and the mean batch loss of every pass."""
+    degree = bends + 1
+    sampler = Sampler("reshuffle", objective.num_samples, batch_size, seed)
+    positions = torch.Generator().manual_seed(seed + 1)
+    control = bezier_points(
+        torch.arange(degree + 1, dtype=torch.float64) / degree, torch.stack([first.theta, second.theta])
+    )
+    free = control[1:-1]
+    velocity = torch.zeros_like(free)
+    fixed = {name: tensor.clone() for name, tensor in first.fixed.items()}
+    losses: list[float] = []
+    if "curve state" in pieces:
+        state = pieces["curve state"]
+        free.copy_(torch.from_numpy(state["free"]))
+        velocity.copy_(torch.from_numpy(state["velocity"]))
+        for name in fixed:
+            fixed[name].copy_(torch.from_numpy(state[f"fixed {name}"]))
+        sampler.restore({name: torch.from_numpy(state[f"sampler {name}"]) for name in sampler.state()})
+        positions.set_state(torch.from_numpy(state["positions"]))
+        restore_rng(
+            {name: torch.from_numpy(state[name]) for name in rng_state(objective.device)}, objective.device
+        )
+        losses = list(state["losses"])
+    while len(losses) < epochs and all(map(math.isfinite, losses)):
+        step = lr * _fraction(len(losses) / epochs)
+        before = free.clone()
+        draws = torch.rand(sampler.batches_per_pass, generator=positions, dtype=torch.float64)
+        weights = bernstein(draws, degree)
+        shares = weights.tolist()
+        total = torch.zeros((), dtype=torch.float64, device=objective.device)
+        for share in shares:
+            theta = control[0] * share[0]
+            for weight, point in zip(share[1:], control[1:], strict=True):
+                theta.add_(point, alpha=weight)
+            loss, slope = objective.batch_gradient(theta, sampler.next(), fixed, training=True)
+            velocity.mul_(momentum)
+            for row, weight in zip(velocity, share[1:-1], strict=True):
+                row.add_(slope, alpha=weight)
+            free.add_(velocity, alpha=-step)
+            total += loss
+        losses.append(float(total) / len(shares))
+        if not math.isfinite(losses[-1]):
+            free.copy_(before)
+        pieces["curve state"] = _saved(free, velocity, fixed, sampler, positions, losses, objective)
+        progress(len(losses), epochs, "passes over the data")
+    return control, losses
+
+
+def _saved(
+    free: Tensor,
+    velocity: Tensor,
+    fixed: dict[str, Tensor],
+    sampler: Sampler,
+    positions: torch.Generator,
+    losses: list[float],
+    objective: Objective,
+) -> dict[str, Any]:
+    tensors = {
+        "free": free,
+        "velocity": velocity,
+        "positions": positions.get_state(),
+        **rng_state(objective.device),
+    }
+    tensors |= {f"fixed {name}": tensor for name, tensor in fixed.items()}
+    tensors |= {f"sampler {name}": tensor for name, tensor in sampler.state().items()}
+    return {"losses": list(losses), **{name: tensor.cpu().numpy().copy() for name, tensor in tensors.items()}}
+
+
+def _fraction(progress: float) -> float:
+    """Step size relative to the first (Garipov et al. 2018, appendix A.2)."""
+    if progress <= 0.5:
+        return 1.0
+    return max(0.01, 1.0 - 0.99 * (progress - 0.5) / 0.4)
+
+
+def _named(height: Barriers, suffix: str) -> dict[str, float]:
+    return {f"barrier_chord{suffix}": height.chord, f"barrier_ends{suffix}": height.ends}
+
+
+def _length(control: Tensor, positions: Tensor) -> float:
+    previous, length = control[0].double(), 0.0
+    for one in positions[1:]:
+        here = bezier_points(one.reshape(1), control)[0].double()
+        length += float(torch.linalg.vector_norm(here - previous))
+        previous = here
+    return length

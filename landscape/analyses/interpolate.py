@@ -1,0 +1,108 @@
+"""What lies on the straight line between two points?"""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from landscape import checks
+from landscape.errors import BadInput
+from landscape.numerics.paths import barriers, bumps, grid
+from landscape.objective import Objective
+from landscape.parameters import Point
+from landscape.progress import Pieces, Progress, silent
+from landscape.result import Result, array, scalar
+from landscape.sweep import Sweep, known
+
+
+@dataclass(kw_only=True, eq=False)
+class Interpolate(Result):
+    """The loss at (1 − α)A + αB; barriers and bumps are those within [0, 1]."""
+
+    kind: ClassVar[str] = "interpolate"
+    alpha: np.ndarray = array("alpha", long_name="position α on the line (0 = first point, 1 = second)")
+    loss: np.ndarray = array("alpha", long_name="training loss")
+    accuracy: np.ndarray | None = array("alpha", long_name="training accuracy", optional=True)
+    test_loss: np.ndarray | None = array("alpha", long_name="test loss", optional=True)
+    test_accuracy: np.ndarray | None = array("alpha", long_name="test accuracy", optional=True)
+    barrier_chord: float = scalar("barrier over the chord: max F − [(1−t)F(A) + tF(B)]")
+    barrier_ends: float = scalar("barrier over the worse end: max F − max(F(A), F(B))")
+    test_barrier_chord: float | None = scalar("barrier of the test loss over the chord", optional=True)
+    is_monotone: bool = scalar("no bump from the worse end to the better (Goodfellow et al. 2015)")
+    bump_alpha: np.ndarray = array("bump", long_name="top of a bump")
+    bump_height: np.ndarray = array("bump", long_name="height of a bump over the minimum before it")
+    distance: float = scalar("distance ‖B − A‖")
+
+
+def interpolate(
+    objective: Objective,
+    a: Tensor | Point,
+    b: Tensor | Point,
+    *,
+    test: Objective | None = None,
+    num_points: int = 51,
+    span: tuple[float, float] = (-0.25, 1.25),
+    batchnorm: str = "frozen",
+    pieces: Pieces | None = None,
+    progress: Progress = silent,
+) -> Interpolate:
+    """F((1 − α)A + αB) for α over ``span``, with α = 0 and α = 1 exactly on the grid.
+
+    ``batchnorm``: ``frozen`` mixes the two points' buffers in the same proportion (held beyond the
+    ends), right only for points close to each other; ``recalibrate`` takes them anew from the training
+    data at every α, also at the ends. Barriers: Frankle et al. (2020), Entezari et al. (2022).
+    Raises BadInput for fewer than 3 points or a span that does not hold [0, 1].
+    """
+    low, high = span
+    if num_points < 3:
+        raise BadInput(f"{num_points} points", "at least 3")
+    if not (low <= 0 and high >= 1):
+        raise BadInput(f"the range {low:g} to {high:g}", "a range that holds both ends, 0 and 1")
+    first, second = objective.as_point(a), objective.as_point(b)
+    alpha = grid(low, high, num_points)
+    proofs: list[checks.Check] = []
+
+    def theta_at(position: float) -> Tensor:
+        if position in (0.0, 1.0):
+            return (first if position == 0 else second).theta
+        return torch.lerp(first.theta.double(), second.theta.double(), position).to(objective.dtype)
+
+    with checks.untouched(objective, proofs):
+        sweep = Sweep(objective, test, batchnorm, pieces, progress)
+        table = sweep.measure(
+            "line",
+            num_points,
+            lambda i: theta_at(alpha[i]),
+            [first, second],
+            lambda i: [1 - alpha[i], alpha[i]],
+        )
+        loss = table[:, 0]
+        ends = [sweep.reference(point) for point in (first, second)]
+    for name, point, position in (("first end", ends[0], 0.0), ("second end", ends[1], 1.0)):
+        value = float(loss[alpha == position][0])
+        proofs.append(
+            checks.agreement(name, objective, value, point, "end of the path against the model itself")
+        )
+    proofs.append(checks.finite(loss))
+    height = barriers(alpha, loss)
+    floor = 10 * checks.rounding(objective) * float(np.nanmax(np.abs(loss), initial=0.0))
+    found = bumps(alpha, loss, floor)
+    tested = table[:, 2] if test else None
+    return Interpolate(
+        alpha=alpha,
+        loss=loss,
+        accuracy=known(table[:, 1]),
+        test_loss=tested,
+        test_accuracy=known(table[:, 3]),
+        barrier_chord=height.chord,
+        barrier_ends=height.ends,
+        test_barrier_chord=barriers(alpha, tested).chord if tested is not None else None,
+        is_monotone=len(found.heights) == 0,
+        bump_alpha=found.at,
+        bump_height=found.heights,
+        distance=float(torch.linalg.vector_norm((second.theta - first.theta).double())),
+        notes=sweep.notes(first, second),
+        checks=proofs,
+    )

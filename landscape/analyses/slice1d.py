@@ -1,0 +1,147 @@
+"""How does the loss look along one direction through a point?"""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from landscape import checks, cuts
+from landscape.errors import BadInput
+from landscape.numerics.directions import principal_components
+from landscape.numerics.paths import grid_around, symmetric_grid
+from landscape.objective import Objective
+from landscape.parameters import Point
+from landscape.progress import Pieces, Progress, silent
+from landscape.result import Result, array, scalar
+from landscape.sweep import Sweep, known
+
+
+@dataclass(kw_only=True, eq=False)
+class Slice1D(Result):
+    """F(θ* + α d)."""
+
+    kind: ClassVar[str] = "slice1d"
+    alpha: np.ndarray = array("alpha", long_name="step α along the direction")
+    loss: np.ndarray = array("alpha", long_name="training loss")
+    done: np.ndarray = array("alpha", long_name="whether the point was computed")
+    accuracy: np.ndarray | None = array("alpha", long_name="training accuracy", optional=True)
+    test_loss: np.ndarray | None = array("alpha", long_name="test loss", optional=True)
+    draw_loss: np.ndarray | None = array(
+        "draw", "alpha", long_name="training loss of each draw", optional=True
+    )
+    loss_mean: np.ndarray | None = array(
+        "alpha", long_name="mean training loss over the draws", optional=True
+    )
+    loss_spread: np.ndarray | None = array(
+        "alpha", long_name="standard deviation over the draws", optional=True
+    )
+    directions: np.ndarray = array("direction", "parameter", long_name="direction d")
+    gram: np.ndarray = array("direction", "other_direction", long_name="inner products of the directions")
+    trajectory_alpha: np.ndarray | None = array("checkpoint", long_name="α of a checkpoint", optional=True)
+    trajectory_residual: np.ndarray | None = array(
+        "checkpoint", long_name="distance from the line", optional=True
+    )
+    trajectory_loss: np.ndarray | None = array(
+        "checkpoint", long_name="loss at the checkpoint itself", optional=True
+    )
+    centre_loss: float = scalar("loss at θ*")
+
+
+def slice1d(
+    objective: Objective,
+    theta: Tensor | Point,
+    *,
+    test: Objective | None = None,
+    directions: str = "random",
+    norm: str = "filter",
+    ignore: Collection[str] = ("bias", "norm"),
+    span: float | None = None,
+    num_points: int = 51,
+    draws: int = 1,
+    trajectory: list[Point] | None = None,
+    show_trajectory: bool = False,
+    batchnorm: str = "frozen",
+    seed: int = 0,
+    pieces: Pieces | None = None,
+    progress: Progress = silent,
+) -> Slice1D:
+    """F(θ* + αd) on an odd grid with θ* in its middle (or, for ``pca``, on it).
+
+    Options as in :func:`~landscape.analyses.slice2d.slice2d`; ``directions='pca'`` is the first
+    principal component of ``trajectory``. Raises BadInput for an even ``num_points``, a span of 0, or a
+    direction that vanishes.
+    """
+    cuts.require_grid(num_points, span, draws)
+    point = objective.as_point(theta)
+    sweep = Sweep(objective, test, batchnorm, pieces, progress)
+    proofs: list[checks.Check] = []
+    with checks.untouched(objective, proofs):
+        if directions == "pca":
+            thetas = torch.stack([p.theta for p in cuts.require_trajectory(trajectory)])
+            axes = principal_components(thetas, point.theta).directions[:1]
+            seen = cuts.kernels.coordinates(thetas, point.theta, axes)[0][:, 0]
+            alpha = grid_around(seen, num_points) if span is None else symmetric_grid(span, num_points)
+            draws = 1
+        elif directions == "random":
+            axes = torch.cat(
+                [
+                    cuts.random_directions(
+                        objective,
+                        point.theta,
+                        1,
+                        norm=norm,
+                        ignore=ignore,
+                        orthogonal=False,
+                        seed=seed + draw,
+                    )
+                    for draw in range(draws)
+                ]
+            )
+            alpha = symmetric_grid(1.0 if span is None else span, num_points)
+        else:
+            raise BadInput(f"directions {directions!r}", f"one of {', '.join(cuts.DIRECTIONS)}")
+        tables = [
+            sweep.measure(
+                f"draw {draw}",
+                num_points,
+                lambda i, d=axes[draw]: torch.add(point.theta, d, alpha=float(alpha[i])),
+                [point],
+            )
+            for draw in range(draws)
+        ]
+        shown = (
+            cuts.projected(sweep, cuts.require_trajectory(trajectory), point.theta, axes[:1])
+            if show_trajectory
+            else None
+        )
+        centre = sweep.reference(point)
+    table = tables[0]
+    losses = np.stack([one[:, 0] for one in tables])
+    value = float(table[alpha == 0, 0][0])
+    proofs.append(
+        checks.agreement("centre loss", objective, value, centre, "grid's centre against the model itself")
+    )
+    proofs.append(checks.finite(losses))
+    if directions == "random":
+        proofs.append(cuts.norm_check(objective, point.theta, axes, norm, ignore))
+    return Slice1D(
+        alpha=alpha,
+        loss=table[:, 0],
+        done=np.ones(num_points, dtype=bool),
+        accuracy=known(table[:, 1]),
+        test_loss=known(table[:, 2]),
+        draw_loss=losses if draws > 1 else None,
+        loss_mean=losses.mean(0) if draws > 1 else None,
+        loss_spread=losses.std(0, ddof=1) if draws > 1 else None,
+        directions=axes.cpu().numpy(),
+        gram=cuts.kernels.gram_matrix(axes),
+        trajectory_alpha=shown.coordinates[:, 0] if shown else None,
+        trajectory_residual=shown.residual if shown else None,
+        trajectory_loss=shown.loss if shown else None,
+        centre_loss=value,
+        checks=proofs,
+        parameters=objective.pieces,
+    )

@@ -1,0 +1,205 @@
+"""How does the loss look on a plane through a point, or through three?"""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from landscape import checks, cuts
+from landscape.errors import BadInput
+from landscape.numerics.directions import coordinates, gram_matrix, plane_through, principal_components
+from landscape.numerics.paths import grid_around, symmetric_grid
+from landscape.objective import Objective
+from landscape.parameters import Point
+from landscape.progress import Pieces, Progress, silent
+from landscape.result import Result, array, scalar
+from landscape.sweep import Sweep, known
+
+
+@dataclass(kw_only=True, eq=False)
+class Slice2D(Result):
+    """F(θ* + α d₁ + β d₂); rows are β, columns α."""
+
+    kind: ClassVar[str] = "slice2d"
+    alpha: np.ndarray = array("alpha", long_name="step α along the first direction")
+    beta: np.ndarray = array("beta", long_name="step β along the second direction")
+    loss: np.ndarray = array("beta", "alpha", long_name="training loss")
+    done: np.ndarray = array("beta", "alpha", long_name="whether the cell was computed")
+    accuracy: np.ndarray | None = array("beta", "alpha", long_name="training accuracy", optional=True)
+    test_loss: np.ndarray | None = array("beta", "alpha", long_name="test loss", optional=True)
+    draw_loss: np.ndarray | None = array(
+        "draw", "beta", "alpha", long_name="loss of each draw", optional=True
+    )
+    loss_mean: np.ndarray | None = array("beta", "alpha", long_name="mean loss over the draws", optional=True)
+    loss_spread: np.ndarray | None = array(
+        "beta", "alpha", long_name="standard deviation over draws", optional=True
+    )
+    directions: np.ndarray = array(
+        "direction", "parameter", long_name="directions d₁, d₂ (of the first draw)"
+    )
+    gram: np.ndarray = array("direction", "other_direction", long_name="inner products of the directions")
+    explained_variance: np.ndarray | None = array(
+        "direction", long_name="variance of the trajectory", optional=True
+    )
+    random_walk_variance: np.ndarray | None = array(
+        "direction", long_name="variance two components explain of a random walk as long", optional=True
+    )
+    point_alpha: np.ndarray | None = array("point", long_name="α of a given point", optional=True)
+    point_beta: np.ndarray | None = array("point", long_name="β of a given point", optional=True)
+    point_loss: np.ndarray | None = array("point", long_name="loss at a given point", optional=True)
+    trajectory_alpha: np.ndarray | None = array("checkpoint", long_name="α of a checkpoint", optional=True)
+    trajectory_beta: np.ndarray | None = array("checkpoint", long_name="β of a checkpoint", optional=True)
+    trajectory_residual: np.ndarray | None = array(
+        "checkpoint", long_name="distance from the plane", optional=True
+    )
+    trajectory_loss: np.ndarray | None = array(
+        "checkpoint", long_name="loss at the checkpoint itself", optional=True
+    )
+    centre_loss: float = scalar("loss at θ*")
+
+
+def slice2d(
+    objective: Objective,
+    theta: Tensor | Point | Sequence[Tensor | Point],
+    *,
+    test: Objective | None = None,
+    directions: str = "random",
+    norm: str = "filter",
+    ignore: Collection[str] = ("bias", "norm"),
+    orthogonal: bool = False,
+    span: float | None = None,
+    num_points: int = 51,
+    draws: int = 1,
+    trajectory: list[Point] | None = None,
+    show_trajectory: bool = False,
+    batchnorm: str = "frozen",
+    seed: int = 0,
+    pieces: Pieces | None = None,
+    progress: Progress = silent,
+) -> Slice2D:
+    """F on ``num_points`` × ``num_points`` points of a plane, θ* exactly on the grid.
+
+    ``theta`` is one point, or three for the plane through them (orthonormal basis from the first,
+    Garipov et al. 2018). ``directions``: ``random``, normalised by ``norm`` (``filter``, ``layer``,
+    ``none``; Li et al. 2018) with the roles in ``ignore`` at rest; or ``pca`` of ``trajectory``, unit
+    vectors. ``span`` s gives [−s, s] (default 1 for random directions; otherwise the grid covers what is
+    drawn, with a margin). ``orthogonal`` makes the second direction orthogonal to the first, keeping its
+    length; its filters then have no exact norms. ``draws`` K repeats with seeds seed … seed + K − 1.
+
+    Raises BadInput for an even ``num_points``, a span of 0, points on one line, or a trajectory that
+    spans no plane.
+    """
+    cuts.require_grid(num_points, span, draws)
+    points = [objective.as_point(one) for one in ([theta] if isinstance(theta, Tensor | Point) else theta)]
+    if len(points) not in (1, 3):
+        raise BadInput(f"{len(points)} points", "one point, or three for the plane through them")
+    origin = points[0]
+    sweep = Sweep(objective, test, batchnorm, pieces, progress)
+    proofs: list[checks.Check] = []
+    explained = walk = None
+    with checks.untouched(objective, proofs):
+        if len(points) == 3:
+            planes = [plane_through(*(point.theta for point in points))]
+            seen = coordinates(torch.stack([p.theta for p in points]), origin.theta, planes[0])[0]
+        elif directions == "pca":
+            thetas = torch.stack([p.theta for p in cuts.require_trajectory(trajectory)])
+            components = principal_components(thetas, origin.theta)
+            planes, explained, walk = (
+                [components.directions],
+                components.explained,
+                components.explained_by_random_walk,
+            )
+            seen = coordinates(thetas, origin.theta, planes[0])[0]
+        elif directions == "random":
+            planes = [
+                cuts.random_directions(
+                    objective,
+                    origin.theta,
+                    2,
+                    norm=norm,
+                    ignore=ignore,
+                    orthogonal=orthogonal,
+                    seed=seed + draw,
+                )
+                for draw in range(draws)
+            ]
+            seen, span = None, 1.0 if span is None else span
+        else:
+            raise BadInput(f"directions {directions!r}", f"one of {', '.join(cuts.DIRECTIONS)}")
+        if span is not None or seen is None:
+            alpha = beta = symmetric_grid(span or 1.0, num_points)
+        else:
+            alpha, beta = (grid_around(seen[:, axis], num_points) for axis in (0, 1))
+        inverse = np.linalg.inv(seen[1:].T) if len(points) == 3 and seen is not None else None
+
+        def weights_at(i: int) -> list[float]:
+            """Barycentric coordinates of cell i in the triangle of the three points."""
+            assert inverse is not None
+            second, third = inverse @ [alpha[i % num_points], beta[i // num_points]]
+            return [1 - second - third, second, third]
+
+        tables = []
+        for draw, plane in enumerate(planes):
+            tables.append(
+                sweep.measure(
+                    f"draw {draw}",
+                    num_points**2,
+                    lambda i, plane=plane: origin.theta.add(
+                        plane[0], alpha=float(alpha[i % num_points])
+                    ).add_(plane[1], alpha=float(beta[i // num_points])),
+                    points,
+                    weights_at if inverse is not None else None,
+                ).reshape(num_points, num_points, 4)
+            )
+        given = cuts.projected(sweep, points, origin.theta, planes[0]) if len(points) == 3 else None
+        shown = None
+        if show_trajectory:
+            shown = cuts.projected(sweep, cuts.require_trajectory(trajectory), origin.theta, planes[0])
+        centre = sweep.reference(origin)
+    table = tables[0]
+    losses = np.stack([one[..., 0] for one in tables])
+    value = float(table[np.ix_(beta == 0, alpha == 0)][0, 0, 0])
+    proofs.append(
+        checks.agreement("centre loss", objective, value, centre, "grid's centre against the model itself")
+    )
+    proofs.append(checks.finite(losses))
+    if directions == "random" and len(points) == 1:
+        proofs.append(cuts.norm_check(objective, origin.theta, planes[0], norm, ignore, orthogonal))
+    if orthogonal or len(points) == 3 or directions == "pca":
+        proofs.append(cuts.orthogonality_check(objective, planes[0]))
+    if given is not None:
+        distance = float(given.residual.max() / np.abs(given.coordinates).max())
+        proofs.append(
+            checks.Check(
+                "points on plane", distance, checks.rounding(objective), "distance of the points, relative"
+            )
+        )
+    return Slice2D(
+        alpha=alpha,
+        beta=beta,
+        loss=table[..., 0],
+        done=np.ones((num_points, num_points), dtype=bool),
+        accuracy=known(table[..., 1]),
+        test_loss=known(table[..., 2]),
+        draw_loss=losses if len(planes) > 1 else None,
+        loss_mean=losses.mean(0) if len(planes) > 1 else None,
+        loss_spread=losses.std(0, ddof=1) if len(planes) > 1 else None,
+        directions=planes[0].cpu().numpy(),
+        gram=gram_matrix(planes[0]),
+        explained_variance=explained,
+        random_walk_variance=walk,
+        point_alpha=given.coordinates[:, 0] if given else None,
+        point_beta=given.coordinates[:, 1] if given else None,
+        point_loss=given.loss if given else None,
+        trajectory_alpha=shown.coordinates[:, 0] if shown else None,
+        trajectory_beta=shown.coordinates[:, 1] if shown else None,
+        trajectory_residual=shown.residual if shown else None,
+        trajectory_loss=shown.loss if shown else None,
+        centre_loss=value,
+        notes=sweep.notes(*points),
+        checks=proofs,
+        parameters=objective.pieces,
+    )

@@ -1,0 +1,66 @@
+"""torch.distributed in four functions: rank, size, my share of the data, one sum. Nothing else knows it exists."""
+
+import os
+
+from torch import Tensor
+
+
+def is_launched() -> bool:
+    """Whether torchrun started this process."""
+    return "TORCHELASTIC_RUN_ID" in os.environ or {"RANK", "WORLD_SIZE", "MASTER_ADDR"} <= os.environ.keys()
+
+
+def start(device_type: str) -> None:
+    """Join the process group that torchrun prepared (gloo on the CPU, nccl on CUDA)."""
+    import torch.distributed
+
+    torch.distributed.init_process_group("nccl" if device_type == "cuda" else "gloo")
+
+
+def stop() -> None:
+    if _is_active():
+        import torch.distributed
+
+        torch.distributed.destroy_process_group()
+
+
+def rank() -> int:
+    if not _is_active():
+        return 0
+    import torch.distributed
+
+    return torch.distributed.get_rank()
+
+
+def num_processes() -> int:
+    if not _is_active():
+        return 1
+    import torch.distributed
+
+    return torch.distributed.get_world_size()
+
+
+def share(num_samples: int) -> slice:
+    """The contiguous samples of this process."""
+    size, mine = num_processes(), rank()
+    return slice(num_samples * mine // size, num_samples * (mine + 1) // size)
+
+
+def total(tensor: Tensor) -> Tensor:
+    """The sum of ``tensor`` over all processes; the tensor itself where there is one."""
+    if num_processes() == 1:
+        return tensor
+    import torch.distributed
+
+    tensor = tensor.contiguous().clone()
+    torch.distributed.all_reduce(tensor)
+    return tensor
+
+
+def _is_active() -> bool:
+    # Without torchrun the module is not even imported.
+    if not is_launched():
+        return False
+    import torch.distributed
+
+    return torch.distributed.is_available() and torch.distributed.is_initialized()

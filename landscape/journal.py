@@ -1,0 +1,174 @@
+"""The journal of long work: every finished piece survives a kill, the rest is computed again.
+
+``<output>.part/`` holds one ``rank-K.jsonl`` per process: a first line with the configuration and its
+hash, then a line per finished piece, each written by a single ``os.write`` and ended by its CRC.
+Arrays are files of their own (``.npz``, no pickles), published whole before the line that names them.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+import time
+import zlib
+from collections.abc import Iterator, MutableMapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from landscape.errors import BadInput
+
+Piece = dict[str, Any]
+
+
+def config_hash(config: dict[str, Any]) -> str:
+    """The sha256 of a configuration, independent of the order of its keys."""
+    return hashlib.sha256(json.dumps(config, sort_keys=True, default=str).encode()).hexdigest()
+
+
+def config_difference(mine: dict[str, Any], theirs: dict[str, Any]) -> str:
+    """What differs, in words: ``num_points is 51 there, 25 here``."""
+    mine, theirs = (json.loads(json.dumps(one, default=str)) for one in (mine, theirs))
+    names = [name for name in sorted({*mine, *theirs}) if mine.get(name) != theirs.get(name)]
+    return ", ".join(f"{name} is {theirs.get(name)!r} there, {mine.get(name)!r} here" for name in names)
+
+
+class Journal(MutableMapping[str, Piece]):
+    """Finished pieces by key, on disk. A piece is a dictionary of JSON values and numpy arrays.
+
+    Opening cuts the file back to its last good line. Raises BadInput where the folder belongs to
+    another configuration.
+    """
+
+    def __init__(self, folder: Path, config: dict[str, Any], *, rank: int = 0, sync_seconds: float = 1.0):
+        self.folder = folder
+        self.header: dict[str, Any] = {"sha256": config_hash(config), "config": config}
+        self._sync_seconds = sync_seconds
+        self._last_sync = time.monotonic()
+        self._pieces: dict[str, Piece] = {}
+        self._files: dict[str, str] = {}
+        folder.mkdir(parents=True, exist_ok=True)
+        path = folder / f"rank-{rank}.jsonl"
+        self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+        try:
+            self.resumed = self._read_back()
+        except BaseException:
+            os.close(self._descriptor)
+            raise
+        if not self.resumed:
+            self._append(self.header)
+            self._sync()
+
+    def __getitem__(self, key: str) -> Piece:
+        return self._pieces[key]
+
+    def __setitem__(self, key: str, piece: Piece) -> None:
+        arrays = {name: value for name, value in piece.items() if isinstance(value, np.ndarray)}
+        line: dict[str, Any] = {"key": key, "values": {k: v for k, v in piece.items() if k not in arrays}}
+        if arrays:
+            line["arrays"] = self._publish(arrays)
+        self._append(line)
+        if arrays or time.monotonic() - self._last_sync > self._sync_seconds:
+            self._sync()
+        self._pieces[key] = piece
+        self._drop_file(key)
+        if arrays:
+            self._files[key] = line["arrays"]
+
+    def __delitem__(self, key: str) -> None:
+        self._append({"key": key, "gone": True})
+        self._sync()
+        del self._pieces[key]
+        self._drop_file(key)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._pieces)
+
+    def __len__(self) -> int:
+        return len(self._pieces)
+
+    def close(self) -> None:
+        """Make everything durable and keep the folder for a later resume."""
+        if self._descriptor >= 0:
+            self._sync()
+            os.close(self._descriptor)
+            self._descriptor = -1
+
+    def remove(self) -> None:
+        """The result is published: the journal goes."""
+        self.close()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _drop_file(self, key: str) -> None:
+        if key in self._files:
+            (self.folder / self._files.pop(key)).unlink(missing_ok=True)
+
+    def _append(self, line: dict[str, Any]) -> None:
+        text = json.dumps(line, default=str)
+        data = f"{text}\t{zlib.crc32(text.encode()):08x}\n".encode()
+        if os.write(self._descriptor, data) != len(data):
+            raise OSError(28, "No space left on device", str(self.folder))
+
+    def _sync(self) -> None:
+        os.fsync(self._descriptor)
+        self._last_sync = time.monotonic()
+
+    def _publish(self, arrays: dict[str, np.ndarray]) -> str:
+        taken = {path.stem for path in self.folder.glob("*.npz")}
+        name = f"{next(n for n in range(len(taken), 10**9) if str(n) not in taken)}.npz"
+        temporary = self.folder / f"{name}.tmp"
+        with open(temporary, "wb") as file:
+            # An array per number, as the names of parameters may not be names of files.
+            np.savez(
+                file,
+                names=np.array(list(arrays)),
+                **{str(i): value for i, value in enumerate(arrays.values())},
+            )
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, self.folder / name)
+        return name
+
+    def _load(self, name: str) -> dict[str, np.ndarray]:
+        with np.load(self.folder / name, allow_pickle=False) as stored:
+            return {str(key): stored[str(i)] for i, key in enumerate(stored["names"])}
+
+    def _read_back(self) -> bool:
+        """Read the good lines, cut off the rest; False where there was no journal yet."""
+        with os.fdopen(os.dup(self._descriptor), "rb") as file:
+            data = file.read()
+        good = 0
+        lines: list[dict[str, Any]] = []
+        for raw in data.splitlines(keepends=True):
+            text, tab, crc = raw.rstrip(b"\n").rpartition(b"\t")
+            if not raw.endswith(b"\n") or not tab or f"{zlib.crc32(text):08x}".encode() != crc:
+                break
+            lines.append(json.loads(text))
+            good += len(raw)
+        os.ftruncate(self._descriptor, good)
+        os.lseek(self._descriptor, good, os.SEEK_SET)
+        if not lines:
+            return False
+        if lines[0].get("sha256") != self.header["sha256"]:
+            difference = config_difference(self.header["config"], lines[0].get("config", {}))
+            raise BadInput(
+                f"{self.folder} holds unfinished work of another configuration ({difference})",
+                "the same command as before",
+                "give the same options to resume, another -o, or --overwrite to start afresh",
+            )
+        self.header = lines[0]
+        for line in lines[1:]:
+            if line.get("gone"):
+                self._pieces.pop(line["key"], None)
+                self._files.pop(line["key"], None)
+                continue
+            self._pieces[line["key"]] = dict(line["values"])
+            if "arrays" in line:
+                self._files[line["key"]] = line["arrays"]
+        for key, name in list(self._files.items()):
+            try:
+                self._pieces[key].update(self._load(name))
+            except (OSError, ValueError, KeyError):
+                del self._pieces[key], self._files[key]
+        return True

@@ -1,0 +1,88 @@
+"""Fully connected networks, with and without non-linearities."""
+
+import math
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from torch import nn
+
+from landscape.errors import BadInput
+
+ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
+    "relu": nn.ReLU,
+    "leaky_relu": nn.LeakyReLU,
+    "elu": nn.ELU,
+    "gelu": nn.GELU,
+    "silu": nn.SiLU,
+    "softplus": nn.Softplus,
+    "sigmoid": nn.Sigmoid,
+    "tanh": nn.Tanh,
+    "identity": nn.Identity,
+}
+
+
+def mlp(
+    input_shape: Sequence[int],
+    num_outputs: int,
+    widths: int | Sequence[int] = (128, 128),
+    activation: str = "relu",
+    bias: bool = True,
+    batchnorm: bool = False,
+    dropout: float = 0.0,
+) -> nn.Sequential:
+    """A multilayer perceptron: inputs (n, *input_shape) to outputs (n, num_outputs).
+
+    Each hidden layer is linear, batch norm (Ioffe and Szegedy 2015), activation, dropout; the two
+    optional ones only where asked for. ``widths`` may be one integer, or () for no hidden layer.
+    Its parameters are called ``hidden1.weight``, ..., ``output.bias``.
+
+    Raises BadInput for an unknown activation, a width below 1 or a dropout outside [0, 1).
+    """
+    widths = positive_integers("widths", widths)
+    if not 0 <= dropout < 1:
+        raise BadInput(f"dropout={dropout}", "a probability in [0, 1)")
+    layers: OrderedDict[str, nn.Module] = OrderedDict()
+    if len(input_shape) != 1:
+        layers["flatten"] = nn.Flatten()
+    num_inputs = math.prod(input_shape)
+    for i, width in enumerate(widths, start=1):
+        # Batch norm subtracts any bias again, which would leave a direction of zero curvature.
+        layers[f"hidden{i}"] = nn.Linear(num_inputs, width, bias=bias and not batchnorm)
+        if batchnorm:
+            layers[f"batchnorm{i}"] = nn.BatchNorm1d(width)
+        layers[f"activation{i}"] = activation_named(activation)
+        if dropout:
+            layers[f"dropout{i}"] = nn.Dropout(dropout)
+        num_inputs = width
+    layers["output"] = nn.Linear(num_inputs, num_outputs, bias=bias)
+    return nn.Sequential(layers)
+
+
+def linear(
+    input_shape: Sequence[int],
+    num_outputs: int,
+    widths: int | Sequence[int] = (64,),
+    bias: bool = False,
+) -> nn.Sequential:
+    """A deep linear network (Saxe et al. 2014): an ``mlp`` whose activation is the identity."""
+    return mlp(input_shape, num_outputs, widths, activation="identity", bias=bias)
+
+
+def activation_named(name: str) -> nn.Module:
+    """A new module for the activation ``name``; BadInput lists the known ones."""
+    if name not in ACTIVATIONS:
+        raise BadInput(f"unknown activation {name!r}", f"one of {', '.join(ACTIVATIONS)}")
+    return ACTIVATIONS[name]()
+
+
+def positive_integers(name: str, value: Any) -> tuple[int, ...]:
+    """``value``, one integer or a sequence of them, as a tuple; BadInput names the argument if it is neither.
+
+    >>> positive_integers("widths", 100)
+    (100,)
+    """
+    several: tuple[Any, ...] = tuple(value) if isinstance(value, tuple | list) else (value,)
+    if not all(isinstance(one, int) and not isinstance(one, bool) and one >= 1 for one in several):
+        raise BadInput(f"{name}={value!r}", "positive integers", f"write for example {name}=100,50")
+    return several

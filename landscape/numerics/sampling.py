@@ -1,0 +1,78 @@
+"""The order in which stochastic gradient methods see the samples."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor
+
+from landscape.errors import BadInput
+
+SAMPLINGS = ("uniform", "cycle", "reshuffle")
+
+
+class Sampler:
+    """Mini-batches of indices by one of three rules, with a state that can be saved and restored.
+
+    ``uniform`` draws with replacement (what the theorems assume), ``cycle`` shuffles once and goes
+    round, ``reshuffle`` shuffles before each pass. The last batch of a pass may be short, so that every
+    pass sees each sample once.
+    """
+
+    def __init__(self, rule: str, num_samples: int, batch_size: int, seed: int):
+        if rule not in SAMPLINGS:
+            raise BadInput(f"unknown sampling {rule!r}", f"one of {', '.join(SAMPLINGS)}")
+        self.rule, self.num_samples, self.batch_size = rule, num_samples, min(batch_size, num_samples)
+        self._generator = torch.Generator().manual_seed(seed)
+        self._order = torch.randperm(num_samples, generator=self._generator)
+        self._position = 0
+
+    @property
+    def batches_per_pass(self) -> int:
+        return -(-self.num_samples // self.batch_size)
+
+    def next(self) -> Tensor:
+        """The indices of the next batch."""
+        if self.rule == "uniform":
+            return torch.randint(self.num_samples, (self.batch_size,), generator=self._generator)
+        if self._position >= self.num_samples:
+            self._position = 0
+            if self.rule == "reshuffle":
+                self._order = torch.randperm(self.num_samples, generator=self._generator)
+        batch = self._order[self._position : self._position + self.batch_size]
+        self._position += self.batch_size
+        return batch
+
+    def state(self) -> dict[str, Tensor]:
+        return {
+            "generator": self._generator.get_state(),
+            "order": self._order,
+            "position": torch.tensor(self._position),
+        }
+
+    def restore(self, state: dict[str, Tensor]) -> None:
+        self._generator.set_state(state["generator"])
+        self._order, self._position = state["order"], int(state["position"])
+
+
+@contextmanager
+def isolated_rng(seed: int, device: torch.device) -> Iterator[None]:
+    """Global generators seeded inside (dropout knows no other) and put back as they were outside."""
+    devices = [device] if device.type == "cuda" else []
+    with torch.random.fork_rng(devices=devices):
+        torch.manual_seed(seed)
+        yield
+
+
+def rng_state(device: torch.device) -> dict[str, Tensor]:
+    """The state of the global generators that dropout on ``device`` draws from."""
+    state = {"rng": torch.get_rng_state()}
+    if device.type == "cuda":
+        state["rng_cuda"] = torch.cuda.get_rng_state(device)
+    return state
+
+
+def restore_rng(state: dict[str, Tensor], device: torch.device) -> None:
+    torch.set_rng_state(state["rng"])
+    if device.type == "cuda":
+        torch.cuda.set_rng_state(state["rng_cuda"], device)

@@ -1,0 +1,80 @@
+"""Step-size schedules of gradient methods, by their standard formulas."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from math import exp
+from typing import Any
+
+from landscape.errors import BadInput
+
+Rule = Callable[[int], float]
+
+# Each rule's parameters with their defaults; k counts periods of ``every`` steps.
+PARAMETERS: dict[str, dict[str, float]] = {
+    "constant": {},
+    "piecewise": {"gamma": 0.5},
+    "exponential": {"rate": 0.2},
+    "polynomial": {"beta": 1.0, "gamma": 0.5},
+    "plateau": {"factor": 0.5, "threshold": 1e-4, "cooldown": 0, "patience": 1, "floor": 0.0},
+}
+
+
+def schedule_parameters(name: str, given: Mapping[str, Any]) -> dict[str, float]:
+    """Defaults of the schedule ``name`` overridden by ``given``. Raises BadInput for an unknown one."""
+    if name not in PARAMETERS:
+        raise BadInput(f"unknown schedule {name!r}", f"one of {', '.join(PARAMETERS)}")
+    known = PARAMETERS[name]
+    for key, value in given.items():
+        if key not in known and key != "every":
+            raise BadInput(
+                f"the schedule {name} has no {key!r}", f"some of every, {', '.join(known)}".rstrip(", ")
+            )
+        if not isinstance(value, int | float) or value < 0:
+            raise BadInput(f"{key}={value!r} of the schedule", "a number of at least 0")
+    return {**known, **{key: value for key, value in given.items() if key != "every"}}
+
+
+def step_size(name: str, parameters: Mapping[str, float], first: float, k: int) -> float:
+    """The step size of period k = 0, 1, … of a schedule that does not look at the loss.
+
+    constant α₁; piecewise α₁γᵏ; exponential α₁e^{−λk} (``rate`` is λ); polynomial α₁(βk + 1)^{−γ}.
+
+    >>> step_size("piecewise", {"gamma": 0.5}, 0.1, 2)
+    0.025
+    """
+    if name == "piecewise":
+        return first * parameters["gamma"] ** k
+    if name == "exponential":
+        return first * exp(-parameters["rate"] * k)
+    if name == "polynomial":
+        return first * (parameters["beta"] * k + 1) ** -parameters["gamma"]
+    return first
+
+
+@dataclass
+class Plateau:
+    """Multiply the step by ``factor`` when ``patience`` periods in a row bring less than ``threshold``.
+
+    A period improves when it lowers the best loss by more than ``threshold``; after a cut, ``cooldown``
+    periods pass unjudged; the step never falls below ``floor``. The state is three numbers, so that a
+    stopped run can go on.
+    """
+
+    step: float
+    parameters: Mapping[str, float]
+    best: float = field(default=float("inf"))
+    waited: int = 0
+    cooling: int = 0
+
+    def observe(self, loss: float) -> float:
+        """The step size after a period that ended at ``loss``."""
+        if loss < self.best - self.parameters["threshold"]:
+            self.waited = 0
+        elif self.cooling == 0:
+            self.waited += 1
+        self.best = min(self.best, loss)
+        self.cooling = max(0, self.cooling - 1)
+        if self.waited >= max(1, self.parameters["patience"]):
+            self.step = max(self.parameters["floor"], self.step * self.parameters["factor"])
+            self.waited, self.cooling = 0, int(self.parameters["cooldown"])
+        return self.step

@@ -1,0 +1,135 @@
+"""Module ↔ flat vector: what each piece of θ is called, its shape, its role and its filters."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from math import prod
+
+import torch
+from torch import Tensor, nn
+
+from landscape.errors import BadInput
+
+ROLES = ("weight", "bias", "norm", "vector")
+
+
+@dataclass(frozen=True)
+class Piece:
+    """One trainable parameter as a slice ``theta[offset : offset + size]``.
+
+    ``role`` is ``weight`` (two axes or more), ``bias``, ``norm`` (scale or shift of a normalisation
+    layer) or ``vector`` (any other parameter of at most one axis). ``output_axis`` and ``groups`` say
+    where the filters of Li et al. (2018) lie.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    offset: int
+    role: str
+    output_axis: int = 0
+    groups: int = 1
+
+    @property
+    def size(self) -> int:
+        return prod(self.shape)
+
+    @property
+    def span(self) -> slice:
+        return slice(self.offset, self.offset + self.size)
+
+
+@dataclass(frozen=True)
+class Point:
+    """A parameter vector with everything else its module needs to be itself.
+
+    ``theta`` has shape (d,); ``fixed`` holds buffers and frozen parameters by name; ``label`` says
+    where the point came from.
+    """
+
+    theta: Tensor
+    fixed: Mapping[str, Tensor]
+    label: str = ""
+
+
+def layout(module: nn.Module) -> tuple[Piece, ...]:
+    """The pieces of θ: trainable parameters in ``named_parameters()`` order, tied ones once.
+
+    Raises BadInput for a module without trainable parameters, and for parameters that are complex
+    or not initialised yet.
+    """
+    pieces: list[Piece] = []
+    offset = 0
+    for name, parameter in module.named_parameters():
+        if not parameter.requires_grad:
+            continue
+        if isinstance(parameter, nn.parameter.UninitializedParameter):
+            raise BadInput(
+                f"parameter {name} is not initialised", remedy="send one batch through the lazy module"
+            )
+        if not parameter.is_floating_point():
+            raise BadInput(f"parameter {name} is {parameter.dtype}", "real floating-point parameters")
+        owner = module.get_submodule(name.rpartition(".")[0])
+        piece = Piece(
+            name,
+            tuple(parameter.shape),
+            offset,
+            _role(name, parameter, owner),
+            *_filter_axes(parameter, owner),
+        )
+        pieces.append(piece)
+        offset += piece.size
+    if offset == 0:
+        raise BadInput(
+            f"{type(module).__name__} has no trainable parameter",
+            "at least one parameter with requires_grad",
+            "a landscape needs something to move",
+        )
+    return tuple(pieces)
+
+
+def flatten(tensors: Mapping[str, Tensor], pieces: Sequence[Piece]) -> Tensor:
+    """θ of shape (d,) from tensors by name; always a copy."""
+    return torch.cat([tensors[piece.name].detach().reshape(-1) for piece in pieces])
+
+
+def split(theta: Tensor, pieces: Sequence[Piece]) -> dict[str, Tensor]:
+    """Views of θ under the parameters' names and in their shapes."""
+    parts = theta.split([piece.size for piece in pieces])
+    return {piece.name: part.view(piece.shape) for piece, part in zip(pieces, parts, strict=True)}
+
+
+def filters(piece: Piece, values: Tensor) -> Tensor:
+    """The piece's values, shape (size,), as rows of filters (num_filters, filter_size).
+
+    Output axis 0 of Linear, Conv and Embedding weights; axis 1, per group, of ConvTranspose; a
+    parameter of at most one axis is a single filter (Li et al. 2018, section 4).
+    """
+    if len(piece.shape) < 2:
+        return values.reshape(1, -1)
+    if piece.output_axis == 0:
+        return values.reshape(piece.shape[0], -1)
+    inputs, outputs = piece.shape[:2]
+    grouped = values.reshape(piece.groups, inputs // piece.groups, outputs, -1)
+    return grouped.transpose(1, 2).reshape(piece.groups * outputs, -1)
+
+
+def from_filters(piece: Piece, rows: Tensor) -> Tensor:
+    """The inverse of :func:`filters`: rows (num_filters, filter_size) back to values (size,)."""
+    if len(piece.shape) < 2 or piece.output_axis == 0:
+        return rows.reshape(-1)
+    inputs, outputs = piece.shape[:2]
+    grouped = rows.reshape(piece.groups, outputs, inputs // piece.groups, -1)
+    return grouped.transpose(1, 2).reshape(-1)
+
+
+def _role(name: str, parameter: Tensor, owner: nn.Module) -> str:
+    if "norm" in type(owner).__name__.lower():
+        return "norm"
+    if parameter.dim() >= 2:
+        return "weight"
+    return "bias" if "bias" in name.rpartition(".")[2] else "vector"
+
+
+def _filter_axes(parameter: Tensor, owner: nn.Module) -> tuple[int, int]:
+    if isinstance(owner, nn.modules.conv._ConvTransposeNd) and parameter.dim() >= 2:
+        return 1, owner.groups
+    return 0, 1

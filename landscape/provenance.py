@@ -1,0 +1,61 @@
+"""Who made this: versions, command, machine and hashes, as plain values for a result file."""
+
+import hashlib
+import json
+import platform
+import shlex
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+import landscape
+
+
+def sha256(path: Path) -> str:
+    """The hash of a file's bytes."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def command_line() -> str:
+    """The command as it could be typed again."""
+    program = Path(sys.argv[0]).name
+    return shlex.join(["landscape" if program == "__main__.py" else program, *sys.argv[1:]])
+
+
+def versions() -> dict[str, str]:
+    """What the bits of a result depend on besides its configuration."""
+    return {
+        "torch": torch.__version__,
+        "numpy": np.__version__,
+        "python": platform.python_version(),
+        "platform": f"{platform.system()} {platform.machine()}",
+    }
+
+
+def record(
+    *,
+    command: str,
+    seed: int | None,
+    dtype: str,
+    device: str,
+    inputs: list[dict[str, str]],
+    num_processes: int = 1,
+) -> dict[str, Any]:
+    """The attributes of section 4 of the file format, beside kind, status and config."""
+    return {
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "generated-by": f"landscape {landscape.__version__}",
+        "command": command,
+        "seed": -1 if seed is None else seed,
+        "dtype": dtype,
+        "device": device,
+        "threads": torch.get_num_threads(),
+        "processes": num_processes,
+        "inputs": json.dumps(inputs),
+        **versions(),
+    }

@@ -1,0 +1,138 @@
+"""Result: named arrays with named dimensions, scalars and checks; everything generic reads these.
+
+A kind of result is a dataclass whose fields are made with :func:`array` and :func:`scalar`. Saving,
+JSON, printing and default plots follow from that, so a new analysis writes none of them.
+"""
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any, ClassVar, NamedTuple
+
+import numpy as np
+
+from landscape.parameters import Piece
+
+JSON_LIMIT = 200
+KINDS: "dict[str, type[Result]]" = {}
+
+
+@dataclass(frozen=True)
+class Check:
+    """One proof: ``value`` must not exceed ``bound``; ``meaning`` says in words what was compared."""
+
+    name: str
+    value: float
+    bound: float
+    meaning: str
+
+    @property
+    def passed(self) -> bool:
+        return self.value <= self.bound
+
+
+class Variable(NamedTuple):
+    """One array of a Result, ready to be written or drawn."""
+
+    name: str
+    dims: tuple[str, ...]
+    values: np.ndarray
+    long_name: str
+    units: str
+
+
+def array(*dims: str, long_name: str, units: str = "", optional: bool = False) -> Any:
+    """A dataclass field that holds an array over ``dims``; one named like its only dimension is its coordinate."""
+    about = {"dims": dims, "long_name": long_name, "units": units}
+    return field(default=None, metadata=about) if optional else field(metadata=about)
+
+
+def scalar(long_name: str, units: str = "", optional: bool = False) -> Any:
+    """A dataclass field that holds a number, a truth value or a short text."""
+    about = {"scalar": True, "long_name": long_name, "units": units}
+    return field(default=None, metadata=about) if optional else field(metadata=about)
+
+
+@dataclass(kw_only=True, eq=False)
+class Result:
+    """What an analysis returns.
+
+    ``outcome`` is ``complete`` or says what is missing (``not-converged``, ``diverged``);
+    ``parameters`` names the pieces of θ where a dimension ``parameter`` occurs; ``states`` holds whole
+    points of a module, by label and then by parameter or buffer name; ``config`` is what was asked.
+    """
+
+    kind: ClassVar[str] = ""
+    outcome: str = "complete"
+    notes: list[str] = field(default_factory=list)
+    checks: list[Check] = field(default_factory=list)
+    parameters: tuple[Piece, ...] = ()
+    states: dict[str, dict[str, np.ndarray]] = field(default_factory=dict)
+    config: dict[str, Any] = field(default_factory=dict)
+    provenance: dict[str, Any] = field(default_factory=dict)
+
+    def __init_subclass__(cls) -> None:
+        KINDS[cls.kind] = cls
+
+    @property
+    def status(self) -> str:
+        """``complete``, ``failed-checks``, or the outcome where it is neither."""
+        if self.outcome == "complete" and not all(check.passed for check in self.checks):
+            return "failed-checks"
+        return self.outcome
+
+    def arrays(self) -> Iterator[Variable]:
+        """Every array that is there, coordinates first."""
+        found = []
+        for one in fields(self):
+            value = getattr(self, one.name)
+            if "dims" in one.metadata and value is not None:
+                about = one.metadata
+                found.append(
+                    Variable(one.name, about["dims"], np.asarray(value), about["long_name"], about["units"])
+                )
+        yield from sorted(found, key=lambda variable: variable.dims != (variable.name,))
+
+    def scalars(self) -> dict[str, Any]:
+        """Every scalar that is there, by name."""
+        return {
+            one.name: getattr(self, one.name)
+            for one in fields(self)
+            if one.metadata.get("scalar") and getattr(self, one.name) is not None
+        }
+
+    def as_json(self, output: str | None = None) -> dict[str, Any]:
+        """The machine-readable summary: scalars, and arrays of up to 200 elements.
+
+        JSON has no NaN, so NaN and infinities appear as the strings "NaN", "Infinity", "-Infinity".
+        """
+        values: dict[str, Any] = dict(self.scalars())
+        values |= {one.name: one.values.tolist() for one in self.arrays() if one.values.size <= JSON_LIMIT}
+        return {
+            "kind": self.kind,
+            "status": self.status,
+            "output": output,
+            "values": _plain(values),
+            "checks": [
+                {"name": c.name, "value": _plain(c.value), "bound": _plain(c.bound), "passed": c.passed}
+                for c in self.checks
+            ],
+            "notes": self.notes,
+        }
+
+
+def field_metadata(kind: type[Result]) -> dict[str, Mapping[str, Any]]:
+    """What :func:`array` and :func:`scalar` said about each field of a kind."""
+    return {one.name: one.metadata for one in fields(kind) if one.metadata}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _plain(part) for key, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(part) for part in value]
+    if isinstance(value, np.generic):
+        value = value.item()
+    if isinstance(value, float) and not math.isfinite(value):
+        return "NaN" if math.isnan(value) else ("Infinity" if value > 0 else "-Infinity")
+    return value

@@ -1,0 +1,128 @@
+"""Many points one after another: in blocks that a journal remembers, train and test measured alike."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from landscape import batchnorm as policies
+from landscape.errors import BadInput
+from landscape.objective import Objective
+from landscape.parameters import Point
+from landscape.progress import Pieces, Progress, silent
+
+# A block is large enough that remembering it costs nothing beside computing it.
+BLOCK_ACTIVATIONS = 2**24
+BLOCK_PARAMETERS = 2**24
+BLOCK_POINTS = 512
+
+
+class Sweep:
+    """Measures the losses of many points under one batch-norm policy.
+
+    How points fall into blocks depends on sizes alone, so a resumed sweep computes the same blocks and
+    ends bit for bit like an undisturbed one.
+    """
+
+    def __init__(
+        self,
+        objective: Objective,
+        test: Objective | None = None,
+        batchnorm: str = "frozen",
+        pieces: Pieces | None = None,
+        progress: Progress = silent,
+    ):
+        if batchnorm not in policies.POLICIES:
+            raise BadInput(f"batch-norm policy {batchnorm!r}", f"one of {', '.join(policies.POLICIES)}")
+        self.objective, self.test = objective, test
+        self.recalibrates = batchnorm == "recalibrate" and objective.has_batchnorm
+        self.pieces = {} if pieces is None else pieces
+        self.progress = progress
+
+    @property
+    def block_size(self) -> int:
+        """Points per block."""
+        work = BLOCK_ACTIVATIONS // self.objective.activations
+        room = BLOCK_PARAMETERS // self.objective.num_parameters
+        return max(1, min(work, room, BLOCK_POINTS))
+
+    def measure(
+        self,
+        name: str,
+        num_points: int,
+        theta_at: Callable[[int], Tensor],
+        points: Sequence[Point],
+        weights_at: Callable[[int], Sequence[float]] | None = None,
+    ) -> np.ndarray:
+        """Train loss, train accuracy, test loss and test accuracy at ``num_points`` points: (num_points, 4).
+
+        ``theta_at(i)`` is the i-th θ; its buffers are those of ``points`` mixed by ``weights_at(i)``
+        (the first point's where there are no weights). What is unknown is NaN.
+        """
+        first = points[0].fixed
+        fixed_at = self._fixed_rule(points, weights_at)
+        rows: list[list[float]] = []
+        for start in range(0, num_points, self.block_size):
+            key = f"{name} {start}"
+            if key not in self.pieces:
+                block = range(start, min(start + self.block_size, num_points))
+                self.pieces[key] = {"rows": self._block(block, theta_at, first, fixed_at)}
+            rows += self.pieces[key]["rows"]
+            self.progress(len(rows), num_points, "points")
+        return np.array(rows)
+
+    def reference(self, point: Point) -> Point:
+        """The point as its own model under this policy: what an end of a path must agree with."""
+        if not self.recalibrates:
+            return point
+        return Point(point.theta, self.objective.recalibrated(point.theta, point.fixed), point.label)
+
+    def notes(self, *points: Point) -> list[str]:
+        """A warning where the policy is known to mislead."""
+        if self.recalibrates or not self.objective.has_batchnorm or _all_equal([p.fixed for p in points]):
+            return []
+        return [
+            "batch-norm statistics are mixed from the end points (--batchnorm frozen), which is right only "
+            "for nearby points; --batchnorm recalibrate takes them from the data at every point"
+        ]
+
+    def _fixed_rule(
+        self, points: Sequence[Point], weights_at: Any
+    ) -> Callable[[int], Mapping[str, Tensor]] | None:
+        """None where every θ goes with the first point's buffers."""
+        if weights_at is None or _all_equal([point.fixed for point in points]):
+            return None
+        return lambda i: policies.blend([point.fixed for point in points], weights_at(i))
+
+    def _block(
+        self, block: range, theta_at: Any, first: Mapping[str, Tensor], fixed_at: Any
+    ) -> list[list[float]]:
+        if fixed_at is None and not self.recalibrates:
+            return self._measured(torch.stack([theta_at(i) for i in block]), first).tolist()
+        rows = []
+        for i in block:
+            theta = theta_at(i)
+            fixed = first if fixed_at is None else fixed_at(i)
+            if self.recalibrates:
+                fixed = self.objective.recalibrated(theta, fixed)
+            rows += self._measured(theta.reshape(1, -1), fixed).tolist()
+        return rows
+
+    def _measured(self, thetas: Tensor, fixed: Mapping[str, Tensor]) -> Tensor:
+        train = self.objective.measurements(thetas, fixed)
+        tested = self.test.measurements(thetas, fixed) if self.test else torch.full_like(train, torch.nan)
+        return torch.cat([train, tested], dim=1)
+
+
+def known(column: np.ndarray) -> np.ndarray | None:
+    """The column, or None where nothing in it is known."""
+    return None if np.isnan(column).all() else column
+
+
+def _all_equal(parts: Sequence[Mapping[str, Tensor]]) -> bool:
+    return all(
+        part is parts[0] or all(torch.equal(tensor, parts[0][name]) for name, tensor in part.items())
+        for part in parts[1:]
+    )
