@@ -132,7 +132,8 @@ def _module_from_file(path: Path) -> Any:
         raise BadInput(f"{path} is not a file", "a Python file")
     name = f"landscape_user_{path.stem}"
     specification = importlib.util.spec_from_file_location(name, path)
-    assert specification is not None and specification.loader is not None
+    if specification is None or specification.loader is None:
+        raise BadInput(f"{path} is no Python module", "a file ending in .py")
     module = importlib.util.module_from_spec(specification)
     sys.modules[name] = module
     sys.path.insert(0, str(path.parent.resolve()))

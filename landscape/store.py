@@ -9,7 +9,7 @@
     /<name>           one dataset per array; dimension scales attached to every axis;
                       attrs long_name, units
     /<dimension>      its coordinate, or, where there is none, a bare netCDF-4 dimension
-    /parameters/      columns name shape offset role over the dimension ``piece``
+    /parameters/      columns name shape offset role output_axis groups over the dimension ``piece``
     /checks/          columns name value bound passed meaning over the dimension ``check``
     /points/<label>/  one dataset per parameter and buffer, under its own name (run files);
                       attribute ``order`` of /points keeps the labels' order
