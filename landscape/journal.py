@@ -11,7 +11,7 @@ import os
 import shutil
 import time
 import zlib
-from collections.abc import Iterator, MutableMapping
+from collections.abc import Iterator, Mapping, MutableMapping
 from pathlib import Path
 from typing import Any
 
@@ -37,13 +37,22 @@ def config_difference(mine: dict[str, Any], theirs: dict[str, Any]) -> str:
 class Journal(MutableMapping[str, Piece]):
     """Finished pieces by key, on disk. A piece is a dictionary of JSON values and numpy arrays.
 
-    Opening cuts the file back to its last good line. Raises BadInput where the folder belongs to
+    ``about`` joins the header of a new journal; on resume ``header`` is what was written then. Opening
+    cuts the file back to its last good line. Raises BadInput where the folder belongs to
     another configuration.
     """
 
-    def __init__(self, folder: Path, config: dict[str, Any], *, rank: int = 0, sync_seconds: float = 1.0):
+    def __init__(
+        self,
+        folder: Path,
+        config: dict[str, Any],
+        *,
+        about: Mapping[str, Any] | None = None,
+        rank: int = 0,
+        sync_seconds: float = 1.0,
+    ):
         self.folder = folder
-        self.header: dict[str, Any] = {"sha256": config_hash(config), "config": config}
+        self.header: dict[str, Any] = {"sha256": config_hash(config), "config": config, **(about or {})}
         self._sync_seconds = sync_seconds
         self._last_sync = time.monotonic()
         self._pieces: dict[str, Piece] = {}

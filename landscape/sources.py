@@ -37,6 +37,18 @@ def resolve(spec: str) -> Any:
         raise BadInput(f"{head} has no {attribute!r}", f"one of {', '.join(sorted(public)[:20])}") from None
 
 
+def origin(spec: str) -> Path | None:
+    """The file a spec's code would come from, found without running any of it; None where there is none."""
+    head = spec.rpartition(":")[0]
+    if head.endswith(".py"):
+        return Path(head)
+    _see_current_folder()
+    found = importlib.util.find_spec(head.partition(".")[0])
+    if found is None or not (found.has_location or found.submodule_search_locations):
+        return None
+    return Path(found.origin or list(found.submodule_search_locations or ["?"])[0])
+
+
 def call(factory: Callable[..., Any], arguments: Mapping[str, Any], what: str) -> Any:
     """``factory(**arguments)``, with any exception of the user's code turned into one sentence."""
     try:
@@ -114,9 +126,13 @@ def _signature(factory: Callable[..., Any]) -> str:
         return "(unknown)"
 
 
-def _module_by_name(name: str) -> Any:
+def _see_current_folder() -> None:
     if "" not in sys.path and str(Path.cwd()) not in sys.path:
         sys.path.insert(0, str(Path.cwd()))
+
+
+def _module_by_name(name: str) -> Any:
+    _see_current_folder()
     try:
         return importlib.import_module(name)
     except Exception as error:

@@ -1,0 +1,161 @@
+"""Weights in the wild: read with nothing executed, fitted to a module, written for elsewhere."""
+
+import pickle
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from landscape.errors import BadInput
+
+# Where training scripts put the weights inside what they save.
+WRAPPERS = ("state_dict", "model_state_dict", "model", "net", "module", "weights")
+SUFFIXES = (".safetensors", ".pt", ".pth")
+
+
+def read(path: Path) -> dict[str, Tensor]:
+    """The tensors of a checkpoint by name, on the CPU.
+
+    Takes a state_dict, one wrapped as ``{"state_dict": …}``, a Lightning ``.ckpt`` and
+    ``.safetensors``. A pickle is read with ``weights_only=True``, so nothing of it runs. Raises
+    BadInput for anything else.
+    """
+    if not path.exists():
+        raise BadInput(f"{path} does not exist", "a checkpoint")
+    if path.is_dir():
+        raise BadInput(f"{path} is a folder", "a checkpoint file")
+    found = _read_safetensors(path) if path.suffix == ".safetensors" else _read_torch(path)
+    for wrapper in WRAPPERS:
+        if isinstance(found, Mapping) and isinstance(found.get(wrapper), Mapping):
+            found = found[wrapper]
+    if not isinstance(found, Mapping) or not found:
+        raise BadInput(f"{path} holds a {type(found).__name__}", "a state_dict: tensors by name")
+    strangers = [str(name) for name, value in found.items() if not isinstance(value, Tensor)]
+    if strangers:
+        raise BadInput(
+            f"{path} holds entries that are no tensors ({', '.join(strangers[:5])})",
+            f"a state_dict, bare or under {', '.join(map(repr, WRAPPERS[:3]))}",
+        )
+    return dict(found)
+
+
+def loaded(module: nn.Module, tensors: Mapping[str, Tensor], source: str) -> nn.Module:
+    """``module`` with the tensors loaded, whatever prefix they all carry (``module.``, ``model.`` …).
+
+    Raises BadInput that lists every missing, unexpected and misshapen name.
+    """
+    wanted = module.state_dict()
+    given = _without_prefix(tensors, set(wanted))
+    # Checkpoints older than this counter lack it, and eval mode never reads it.
+    for name in wanted:
+        if name.endswith("num_batches_tracked") and name not in given:
+            given[name] = wanted[name]
+    missing = [name for name in wanted if name not in given]
+    unexpected = [name for name in given if name not in wanted]
+    misshapen = [
+        f"{name} {tuple(given[name].shape)} instead of {tuple(tensor.shape)}"
+        for name, tensor in wanted.items()
+        if name in given and given[name].shape != tensor.shape
+    ]
+    faults = [
+        f"{title}: {', '.join(names)}"
+        for title, names in (("missing", missing), ("unexpected", unexpected), ("misshapen", misshapen))
+        if names
+    ]
+    if faults:
+        raise BadInput(
+            f"{source} does not fit {type(module).__name__}; {'; '.join(faults)}",
+            "the names and shapes of the module",
+            "check --model and --model-arg",
+        )
+    _check_tied(wanted, given, source)
+    module.load_state_dict(given)
+    return module
+
+
+def write(module: nn.Module, path: Path, source: str) -> None:
+    """The module's state_dict as ``.safetensors`` or ``.pt``; ``source`` is kept in the former's metadata.
+
+    Raises BadInput for another suffix or a folder that cannot be written.
+    """
+    if path.suffix not in SUFFIXES:
+        raise BadInput(f"{path} ends in {path.suffix or 'nothing'!r}", f"one of {', '.join(SUFFIXES)}")
+    # Tied weights are stored under each of their names, as safetensors knows no sharing.
+    tensors = {name: tensor.detach().cpu().clone() for name, tensor in module.state_dict().items()}
+    temporary = path.with_name(path.name + ".tmp")
+    try:
+        if path.suffix == ".safetensors":
+            save_file(tensors, temporary, {"format": "pt", "source": source})
+        else:
+            torch.save(tensors, temporary)
+        temporary.replace(path)
+    except (OSError, RuntimeError, SafetensorError) as error:
+        temporary.unlink(missing_ok=True)
+        raise BadInput(f"{path} cannot be written ({_first_line(error)})", "a folder to write to") from None
+
+
+def _read_safetensors(path: Path) -> dict[str, Tensor]:
+    try:
+        return load_file(path)
+    except (SafetensorError, OSError) as error:
+        raise BadInput(
+            f"{path} is no safetensors file ({_first_line(error)})", "a whole .safetensors file"
+        ) from None
+
+
+def _read_torch(path: Path) -> Any:
+    with open(path, "rb") as file:
+        if file.read(8) == b"\x89HDF\r\n\x1a\n":
+            raise BadInput(f"{path} is an HDF5 file", "a checkpoint", "a run file needs no import")
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        named = re.search(r"GLOBAL ([\w.]+)", str(error))
+        detail = f" (it asks for {named[1]})" if named else ""
+        raise BadInput(
+            f"{path} is a pickle that holds more than weights{detail}, and nothing of it was run",
+            "a state_dict",
+            "where you trust it, save its state_dict alone and import that",
+        ) from None
+    except Exception as error:
+        raise BadInput(
+            f"{path} cannot be read as a checkpoint ({type(error).__name__}: {_first_line(error)})",
+            "a whole file written by torch.save, or .safetensors",
+        ) from None
+
+
+def _without_prefix(tensors: Mapping[str, Tensor], wanted: set[str]) -> dict[str, Tensor]:
+    """Strip leading components that all names share, one by one, while that makes more of them fit."""
+    given = {str(name): tensor for name, tensor in tensors.items()}
+    while not wanted & set(given):
+        heads = {name.partition(".")[0] for name in given}
+        if len(heads) != 1 or not all("." in name for name in given):
+            break
+        given = {name.partition(".")[2]: tensor for name, tensor in given.items()}
+    if wanted & set(given):
+        return given
+    # Beside the module's weights there may be others (a loss with buffers): take what fits one prefix.
+    for head in sorted({name.partition(".")[0] for name in tensors if "." in name}):
+        inner = {n.removeprefix(f"{head}."): t for n, t in tensors.items() if n.startswith(f"{head}.")}
+        if wanted <= set(inner):
+            return inner | {n: t for n, t in tensors.items() if not n.startswith(f"{head}.")}
+    return {str(name): tensor for name, tensor in tensors.items()}
+
+
+def _check_tied(wanted: Mapping[str, Tensor], given: Mapping[str, Tensor], source: str) -> None:
+    first: dict[int, str] = {}
+    for name, tensor in wanted.items():
+        if tensor.numel() == 0:
+            continue
+        other = first.setdefault(tensor.data_ptr(), name)
+        if wanted[other].shape == tensor.shape and not torch.equal(given[other], given[name]):
+            raise BadInput(f"{source} has different values for {other} and {name}, which the module ties")
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [""])[0].rstrip(".")

@@ -1,0 +1,29 @@
+"""``landscape export``: a point of a run as weights for elsewhere."""
+
+from pathlib import Path
+
+import click
+
+from landscape.cli.options import Command
+
+
+@click.command("export", cls=Command)
+@click.argument("point")
+@click.option(
+    "-o", "--output", type=click.Path(path_type=Path), required=True, help="FILE.safetensors, .pt or .pth."
+)
+@click.option("--trust", is_flag=True, help="Run code outside this folder that the run file names.")
+def command(point: str, output: Path, trust: bool) -> None:
+    """Write the weights at POINT as a state_dict.
+
+    \b
+    landscape export a.h5@final -o w.safetensors
+    """
+    from landscape import checkpoints
+    from landscape.runs import Run
+    from landscape.sources import parse_address
+
+    address = parse_address(point)
+    module = Run(address.path, trust=trust).module(address.name)
+    checkpoints.write(module, output, str(address))
+    click.echo(f"{address} → {output}")

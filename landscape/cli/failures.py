@@ -1,0 +1,55 @@
+"""Every failure as one sentence and an exit code."""
+
+import errno
+
+import click
+
+from landscape.errors import LandscapeError
+
+FAILED, BAD_INPUT, INTERRUPTED = 1, 2, 130
+SMALLER = "take a smaller --chunk-size or --batch-size, fewer samples (--subset N), or --dtype float32"
+
+
+def described(error: BaseException) -> tuple[str, int]:
+    """The sentence for an exception, and the exit code that goes with it."""
+    if isinstance(error, LandscapeError):
+        return str(error), error.exit_code
+    if isinstance(error, click.UsageError):
+        command = error.ctx.command_path if error.ctx else "landscape"
+        return f"{_sentence(error.format_message())} See '{command} --help'.", BAD_INPUT
+    if isinstance(error, click.ClickException):
+        return _sentence(error.format_message()), error.exit_code
+    if isinstance(error, KeyboardInterrupt | click.Abort):
+        return "interrupted.", INTERRUPTED
+    if is_out_of_memory(error):
+        return f"out of memory ({_first_line(error)}); {SMALLER}.", FAILED
+    if isinstance(error, BrokenPipeError):
+        return "", FAILED
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return (
+            "the disk is full; make room and run the same command again, which goes on where it can, "
+            "or give another -o.",
+            FAILED,
+        )
+    if isinstance(error, OSError) and error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        return f"{error.filename or 'the folder'} may not be written or read ({error.strerror}).", BAD_INPUT
+    return f"{type(error).__name__}: {_first_line(error)}; run again with -v to see where.", FAILED
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether memory ran out, of the machine or of its accelerator."""
+    if isinstance(error, MemoryError):
+        return True
+    # torch.OutOfMemoryError by name: nothing here may import torch.
+    text = str(error)
+    return type(error).__name__ == "OutOfMemoryError" or (
+        isinstance(error, RuntimeError) and ("can't allocate memory" in text or "out of memory" in text)
+    )
+
+
+def _sentence(text: str) -> str:
+    return text if text.endswith((".", "?", "!")) else f"{text}."
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]

@@ -1,0 +1,156 @@
+"""What people see: progress on standard error, tables on standard output, or one JSON object."""
+
+import json
+import math
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from landscape import progress as reporting
+from landscape.cli.options import Settings
+from landscape.result import Result, field_metadata
+
+# Work that is over sooner needs no bar.
+PATIENCE_SECONDS = 1.0
+# Arrays up to this length are printed row by row.
+MOST_ROWS = 20
+
+
+class Screen:
+    """Prints as ``--json``, ``-q`` and ``-v`` ask."""
+
+    def __init__(self, settings: Settings):
+        self.settings = settings
+        self.out = Console(highlight=False)
+        self.err = Console(stderr=True, highlight=False)
+
+    def say(self, text: str) -> None:
+        """A remark on standard error."""
+        if self.settings.verbosity >= 0:
+            self.err.print(escape(text))
+
+    @contextmanager
+    def progress(self, is_shown: bool = True) -> Iterator[reporting.Progress]:
+        """A progress callback that draws a bar with the time left, on a terminal alone."""
+        if not is_shown or self.settings.verbosity < 0 or not sys.stderr.isatty():
+            yield reporting.silent
+            return
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        bar = Progress(*columns, console=self.err, transient=True)
+        began = time.monotonic()
+        tasks: dict[str, Any] = {}
+
+        def report(done: int, total: int, what: str) -> None:
+            if what not in tasks:
+                tasks[what] = bar.add_task(what, total=total)
+            bar.update(tasks[what], completed=done, total=total)
+            if not bar.live.is_started and time.monotonic() - began > PATIENCE_SECONDS:
+                bar.start()
+
+        try:
+            yield report
+        finally:
+            if bar.live.is_started:
+                bar.stop()
+
+    def summary(self, result: Result, output: Path, remark: str = "") -> None:
+        """What a result says, and its checks."""
+        if self.settings.as_json:
+            click.echo(json.dumps(result.as_json(str(output)), allow_nan=False))
+            return
+        if self.settings.verbosity < 0:
+            return
+        title = f"[bold]{result.kind}[/bold] → [bold]{escape(str(output))}[/bold]  {status_text(result)}"
+        self.out.print(title + (f" ({escape(remark)})" if remark else ""), soft_wrap=True)
+        self.values(result)
+        self.checks(result)
+        self.notes(result)
+        if self.settings.verbosity > 0:
+            self.provenance(result)
+
+    def values(self, result: Result) -> None:
+        """Scalars, then short arrays over a common dimension as the columns of one table."""
+        about = field_metadata(type(result))
+        table = Table(box=None, show_header=False, pad_edge=False)
+        for name, value in result.scalars().items():
+            table.add_row(escape(name), text_of(value), f"[dim]{escape(about[name]['long_name'])}[/dim]")
+        if table.row_count:
+            self.out.print(table)
+        by_dims: dict[str, list[Any]] = {}
+        for one in result.arrays():
+            if len(one.dims) == 1 and 0 < one.values.size <= MOST_ROWS:
+                by_dims.setdefault(one.dims[0], []).append(one)
+        for columns in by_dims.values():
+            if len(columns) < 2:
+                continue
+            rows = Table(box=None, pad_edge=False)
+            for one in columns:
+                rows.add_column(escape(one.name), justify="right")
+            for row in zip(*(one.values.tolist() for one in columns), strict=True):
+                rows.add_row(*map(text_of, row))
+            self.out.print(rows)
+
+    def checks(self, result: Result) -> None:
+        """One line a check: passed or failed, the value, the bound, what was compared."""
+        table = Table(box=None, pad_edge=False, header_style="dim")
+        for title, justify in (("check", "left"), ("", "left"), ("value", "right"), ("bound", "right")):
+            table.add_column(title, justify=justify)  # pyright: ignore[reportArgumentType]
+        table.add_column("meaning", style="dim")
+        for one in result.checks:
+            verdict = "[green]passed[/green]" if one.passed else "[bold red]failed[/bold red]"
+            table.add_row(
+                escape(one.name), verdict, f"{one.value:.2g}", f"{one.bound:.2g}", escape(one.meaning)
+            )
+        if result.checks:
+            self.out.print(table)
+
+    def contents(self, result: Result) -> None:
+        """The arrays of a result with their dimensions and ranges, and the points of a run."""
+        table = Table(box=None, pad_edge=False, header_style="dim")
+        for title in ("array", "dimensions", "smallest", "largest", "meaning"):
+            table.add_column(title)
+        for one in result.arrays():
+            dims = " × ".join(f"{dim} {size}" for dim, size in zip(one.dims, one.values.shape, strict=True))
+            ends = (
+                [text_of(end(one.values).item()) for end in (np.min, np.max)] if one.values.size else ["", ""]
+            )
+            table.add_row(escape(one.name), dims, *ends, f"[dim]{escape(one.long_name)}[/dim]")
+        self.out.print(table)
+        if result.states:
+            self.out.print(f"points: {', '.join(map(escape, result.states))}", soft_wrap=True)
+
+    def notes(self, result: Result) -> None:
+        for note in result.notes:
+            self.out.print(f"[yellow]note:[/yellow] {escape(note)}")
+
+    def provenance(self, result: Result) -> None:
+        """Who made it, when, from what."""
+        table = Table(box=None, show_header=False, pad_edge=False)
+        for name, value in result.provenance.items():
+            table.add_row(f"[dim]{escape(name)}[/dim]", escape(str(value)))
+        table.add_row("[dim]config[/dim]", escape(json.dumps(result.config, default=str)))
+        self.out.print(table)
+
+
+def status_text(result: Result) -> str:
+    colour = "green" if result.status == "complete" else "bold red"
+    return f"[{colour}]{result.status}[/{colour}]"
+
+
+def text_of(value: Any) -> str:
+    """A value as a person reads it: six digits, yes and no."""
+    if isinstance(value, bool | np.bool_):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        return f"{value:.6g}" if math.isfinite(value) else str(value)
+    return escape(str(value))

@@ -1,0 +1,306 @@
+"""From options to a published result: open the points, remember what is finished, save, print."""
+
+import json
+import os
+import shutil
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import click
+import torch
+
+from landscape import checkpoints, distributed, provenance, store
+from landscape.cli.failures import INTERRUPTED
+from landscape.cli.options import Settings, chosen
+from landscape.cli.screen import Screen
+from landscape.errors import BadInput
+from landscape.journal import Journal, config_difference, config_hash
+from landscape.objective import Objective
+from landscape.parameters import Point
+from landscape.progress import Pieces, Progress, silent
+from landscape.result import Result
+from landscape.runs import DTYPES, Recipe, Run
+from landscape.sources import parse_address, parse_arguments
+from landscape.threads import best_number
+
+STRICT = 3
+
+
+@dataclass
+class Work:
+    """What an analysis is given by the command line."""
+
+    objective: Objective
+    test: Objective | None = None
+    points: list[Point] = field(default_factory=list)
+    trajectory: list[Point] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    pieces: Pieces = field(default_factory=dict)
+    progress: Progress = silent
+
+
+def measure(
+    kind: str,
+    addresses: tuple[str, ...],
+    settings: Settings,
+    analyse: Callable[[Work], Result],
+    *,
+    resumable: bool = True,
+) -> None:
+    """One analysis at points of run files, published beside the first of them unless ``-o`` says where."""
+    runs = [Run(parse_address(text).path, trust=settings.trust) for text in addresses]
+    labels = [run.label(parse_address(text).name) for run, text in zip(runs, addresses, strict=True)]
+    inputs = [
+        {"path": str(run.path), "sha256": provenance.sha256(run.path), "point": label}
+        for run, label in zip(runs, labels, strict=True)
+    ]
+    dtype = settings.dtype or runs[0].dtype
+    config = {
+        "kind": kind,
+        "inputs": [{"sha256": one["sha256"], "point": one["point"]} for one in inputs],
+        "dtype": dtype,
+        "device": device(settings).partition(":")[0],
+        "seed": settings.seed,
+        "subset": settings.subset,
+        "options": {
+            name: value
+            for name, value in chosen(click.get_current_context()).items()
+            if name not in ("point", "points", "first", "second", "third")
+        },
+    }
+
+    def prepare() -> Work:
+        opened = runs[0].objectives(
+            dtype=dtype,
+            device=device(settings),
+            chunk_size=settings.chunk_size,
+            subset=settings.subset,
+            seed=settings.seed,
+            data_dir=settings.data_dir,
+        )
+        points = [run.point(opened.train, label) for run, label in zip(runs, labels, strict=True)]
+        return Work(opened.train, opened.test, points, runs[0].trajectory(opened.train), opened.notes)
+
+    output = settings.output or default_output(kind, [run.path for run in runs])
+    publish(output, config, inputs, dtype, settings, prepare, analyse, resumable=resumable)
+
+
+def create(
+    kind: str, settings: Settings, analyse: Callable[[Work], Result], *, checkpoint: Path | None = None
+) -> None:
+    """A run file from the command's own ``--model``, ``--data`` and ``--loss``: trained, or imported."""
+    given = dict(chosen(click.get_current_context()))
+    if settings.output is None:
+        raise BadInput("no output", "the name of the run file", "give -o a.h5")
+    recipe = Recipe(
+        model=given.pop("model"),
+        model_arguments=parse_arguments(given.pop("model_arg")),
+        data=given.pop("data"),
+        data_arguments=parse_arguments(given.pop("data_arg")),
+        loss=given.pop("loss"),
+        seed=settings.seed,
+        subset=settings.subset,
+    )
+    given.pop("checkpoint", None)
+    tensors = checkpoints.read(checkpoint) if checkpoint else None
+    inputs = [{"path": str(checkpoint), "sha256": provenance.sha256(checkpoint)}] if checkpoint else []
+    data = recipe.data_set(settings.data_dir)
+    recipe = recipe.completed(data)
+    dtype = settings.dtype or "float32"
+    config = {
+        "kind": kind,
+        "inputs": [{"sha256": one["sha256"]} for one in inputs],
+        "dtype": dtype,
+        "device": device(settings).partition(":")[0],
+        "seed": settings.seed,
+        "recipe": asdict(recipe),
+        "options": given,
+    }
+
+    def prepare() -> Work:
+        module = recipe.module()
+        if tensors is not None:
+            module = checkpoints.loaded(module, tensors, str(checkpoint))
+        objectives = recipe.objectives(
+            module, data, dtype=DTYPES[dtype], device=device(settings), chunk_size=settings.chunk_size
+        )
+        start = objectives.train.present_point(str(checkpoint or "init"))
+        return Work(objectives.train, objectives.test, [start])
+
+    publish(settings.output, config, inputs, dtype, settings, prepare, analyse, resumable=checkpoint is None)
+
+
+def publish(
+    output: Path,
+    config: dict[str, Any],
+    inputs: list[dict[str, str]],
+    dtype: str,
+    settings: Settings,
+    prepare: Callable[[], Work],
+    analyse: Callable[[Work], Result],
+    *,
+    resumable: bool = True,
+) -> None:
+    """Compute a result and write it to ``output``, unless it stands there already.
+
+    Finished pieces are kept in ``<output>.part`` until the result is published, so the same command
+    goes on after a kill. Raises BadInput for an output that other options made.
+    """
+    screen = Screen(settings)
+    _check_folder(output)
+    if output.exists() and not settings.overwrite:
+        _check_same(output, config)
+        _report(store.load(output), output, settings, screen, "already there")
+        return
+    part = output.with_name(output.name + ".part")
+    with _processes(settings):
+        work = prepare()
+        threads = settings.threads or best_number(work.objective)
+        alone = distributed.num_processes() == 1
+        if part.exists() and settings.overwrite and not _is_of(part, config):
+            shutil.rmtree(part)
+        with _threads(threads), _journal(part, config, threads, settings, resumable and alone) as journal:
+            if journal is not None:
+                work.pieces = journal
+                if settings.threads is None:
+                    torch.set_num_threads(journal.header.get("threads", threads))
+                if len(journal):
+                    screen.say(f"going on from {part}: {len(journal)} finished pieces")
+            with screen.progress(is_shown=distributed.rank() == 0) as work.progress:
+                result = analyse(work)
+            result.notes = [*work.notes, *result.notes]
+            result.config = config
+            result.provenance = provenance.record(
+                command=settings.command,
+                seed=settings.seed,
+                dtype=dtype,
+                device=str(work.objective.device),
+                inputs=inputs,
+                num_processes=distributed.num_processes(),
+            )
+            if distributed.rank() == 0:
+                store.save(result, output)
+        is_first = distributed.rank() == 0
+    if is_first:
+        _report(result, output, settings, screen)
+
+
+def device(settings: Settings) -> str:
+    """The device by name. Raises BadInput for one that is not there."""
+    name = settings.device
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    kind, _, number = name.partition(":")
+    if kind == "cuda" and distributed.is_launched() and not number:
+        number = os.environ.get("LOCAL_RANK", "0")
+        name = f"cuda:{number}"
+    there = {
+        "cpu": lambda: True,
+        "cuda": lambda: torch.cuda.is_available() and int(number or 0) < torch.cuda.device_count(),
+        "mps": torch.backends.mps.is_available,
+    }
+    if kind not in there or (number and not number.isdigit()):
+        raise BadInput(f"device {name!r}", "auto, cpu, cuda, cuda:1 or mps")
+    if not there[kind]():
+        raise BadInput(f"device {name!r} is not on this machine", "a device that is", "take --device cpu")
+    if kind == "mps" and settings.dtype == "float64":
+        raise BadInput("float64 on mps", "float32 there", "take --device cpu for float64")
+    return name
+
+
+def default_output(kind: str, paths: list[Path]) -> Path:
+    """``a.h5, b.h5`` and ``connect`` as ``a-b.connect.h5``, beside the first."""
+    stems = "-".join(dict.fromkeys(path.stem for path in paths))
+    return paths[0].with_name(f"{stems}.{kind}.h5")
+
+
+def _check_folder(output: Path) -> None:
+    folder = output.parent
+    if output.is_dir():
+        raise BadInput(f"{output} is a folder", "the name of a file to write", "give -o FILE.h5")
+    if not folder.is_dir():
+        raise BadInput(f"there is no folder {folder}", "an existing folder for the output", "make it first")
+    if not os.access(folder, os.W_OK):
+        raise BadInput(f"{folder} cannot be written", "a folder you may write to", "give another -o")
+
+
+def _check_same(output: Path, config: dict[str, Any]) -> None:
+    header = store.header(output)
+    if header.get("config-sha256") == config_hash(config):
+        return
+    theirs = json.loads(header.get("config", "{}"))
+    flat = [{**one, **one.get("options", {})} for one in (config, theirs)]
+    for one in flat:
+        one.pop("options", None)
+    raise BadInput(
+        f"{output} exists and was made by another configuration ({config_difference(*flat)})",
+        "the same configuration, or a new name",
+        "give another -o, or --overwrite",
+    )
+
+
+def _is_of(part: Path, config: dict[str, Any]) -> bool:
+    try:
+        Journal(part, config).close()
+    except BadInput:
+        return False
+    return True
+
+
+@contextmanager
+def _threads(number: int) -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(number)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+@contextmanager
+def _processes(settings: Settings) -> Iterator[None]:
+    if not distributed.is_launched():
+        yield
+        return
+    name = device(settings)
+    if name.startswith("cuda"):
+        torch.cuda.set_device(name)
+    distributed.start(name.partition(":")[0])
+    try:
+        yield
+    finally:
+        distributed.stop()
+
+
+@contextmanager
+def _journal(
+    part: Path, config: dict[str, Any], threads: int, settings: Settings, wanted: bool
+) -> Iterator[Journal | None]:
+    """A journal that goes when all is published, and stays, if there is anything in it, when not."""
+    if not wanted:
+        yield None
+        return
+    journal = Journal(part, config, about={"threads": threads})
+    try:
+        yield journal
+    except BaseException as error:
+        if not len(journal):
+            journal.remove()
+        else:
+            journal.close()
+        if isinstance(error, KeyboardInterrupt):
+            kept = f"{len(journal)} finished pieces are kept in {part}" if len(journal) else "nothing to keep"
+            print(f"Interrupted; {kept}. Go on with: {settings.command}", file=sys.stderr)
+            raise click.exceptions.Exit(INTERRUPTED) from None
+        raise
+    journal.remove()
+
+
+def _report(result: Result, output: Path, settings: Settings, screen: Screen, remark: str = "") -> None:
+    screen.summary(result, output, remark)
+    if settings.strict and result.status != "complete":
+        raise click.exceptions.Exit(STRICT)

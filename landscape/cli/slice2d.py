@@ -1,0 +1,60 @@
+"""``landscape slice2d``: the loss on a plane through a point, or through three."""
+
+import click
+
+from landscape.cli.options import Command, Settings, roles, shared, slicing
+
+
+@click.command("slice2d", cls=Command)
+@click.argument("points", nargs=-1, required=True, metavar="A [B C]")
+@slicing
+@click.option("--orthogonal", is_flag=True, help="Make the second direction orthogonal to the first.")
+@shared
+def command(
+    settings: Settings,
+    points: tuple[str, ...],
+    directions: str,
+    norm: str,
+    ignore: str,
+    span: float | None,
+    num_points: int,
+    draws: int,
+    trajectory: bool,
+    batchnorm: str,
+    orthogonal: bool,
+) -> None:
+    """The loss on a plane through A, or A, B and C.
+
+    F(θ* + αd₁ + βd₂) along filter-normalised directions, principal components, or through three points.
+
+    \b
+    landscape slice2d a.h5
+    landscape slice2d a.h5 --directions pca --trajectory
+    landscape slice2d a.h5 b.h5 c.h5
+    """
+    from landscape.analyses import slice2d
+    from landscape.cli.session import measure
+
+    measure(
+        "slice2d",
+        points,
+        settings,
+        lambda work: slice2d(
+            work.objective,
+            work.points,
+            test=work.test,
+            directions=directions,
+            norm=norm,
+            ignore=roles(ignore),
+            orthogonal=orthogonal,
+            span=span,
+            num_points=num_points,
+            draws=draws,
+            trajectory=work.trajectory,
+            show_trajectory=trajectory,
+            batchnorm=batchnorm,
+            seed=settings.seed,
+            pieces=work.pieces,
+            progress=work.progress,
+        ),
+    )
