@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from landscape.parameters import Point
     from landscape.plots import plot
     from landscape.result import Check, Result
+    from landscape.runs import Run
     from landscape.store import load, save
 
 # Loaded when first asked for, so that `landscape --help` need not import torch.
@@ -31,6 +32,7 @@ _HOMES = {
     "Objective": "landscape.objective",
     "Point": "landscape.parameters",
     "Result": "landscape.result",
+    "Run": "landscape.runs",
     "Check": "landscape.result",
     "BadInput": "landscape.errors",
     "LandscapeError": "landscape.errors",
@@ -50,6 +52,7 @@ __all__ = [
     "Objective",
     "Point",
     "Result",
+    "Run",
     "connect",
     "hessian",
     "import_point",

@@ -2,6 +2,7 @@
 
 import pickle
 import re
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -113,7 +114,10 @@ def _read_torch(path: Path) -> Any:
         if file.read(8) == b"\x89HDF\r\n\x1a\n":
             raise BadInput(f"{path} is an HDF5 file", "a checkpoint", "a run file needs no import")
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            # Of pickle protocols that torch does not write; what matters is whether it reads.
+            warnings.simplefilter("ignore")
+            return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         named = re.search(r"GLOBAL ([\w.]+)", str(error))
         detail = f" (it asks for {named[1]})" if named else ""

@@ -3,8 +3,6 @@
 import hashlib
 import json
 import platform
-import shlex
-import sys
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -21,16 +19,10 @@ def sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def command_line() -> str:
-    """The command as it could be typed again."""
-    program = Path(sys.argv[0]).name
-    return shlex.join(["landscape" if program == "__main__.py" else program, *sys.argv[1:]])
-
-
 def versions() -> dict[str, str]:
     """What the bits of a result depend on besides its configuration."""
     return {
-        "torch": torch.__version__,
+        "torch": str(torch.__version__),
         "numpy": np.__version__,
         "python": platform.python_version(),
         "platform": f"{platform.system()} {platform.machine()}",

@@ -21,8 +21,8 @@ again. It opens with plain h5py and, at the root and in every group, with xarray
 import json
 import os
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import asdict
+from contextlib import contextmanager, suppress
+from dataclasses import MISSING, asdict, fields
 from pathlib import Path
 from typing import Any
 
@@ -55,10 +55,11 @@ def save(result: Result, path: Path) -> None:
             os.fsync(written.fileno())
         os.replace(temporary, path)
         _sync_folder(path.parent)
-    except PermissionError:
-        raise BadInput(f"{path.parent} cannot be written", "a folder you may write to") from None
-    except BaseException:
-        temporary.unlink(missing_ok=True)
+    except BaseException as error:
+        with suppress(OSError):
+            temporary.unlink()
+        if isinstance(error, PermissionError):
+            raise BadInput(f"{path.parent} cannot be written", "a folder you may write to") from None
         raise
 
 
@@ -72,13 +73,16 @@ def load(path: Path | str) -> Result:
             raise BadInput(
                 f"{path} holds a {kind!r}", f"one of {', '.join(sorted(KINDS))}", "update landscape"
             )
-        about = field_metadata(KINDS[kind])
-        values: dict[str, Any] = dict.fromkeys(about)
-        for name, metadata in about.items():
+        values: dict[str, Any] = {}
+        for name, metadata in field_metadata(KINDS[kind]).items():
             if "dims" in metadata and name in file:
                 values[name] = _read(file[name])
             elif f"value:{name}" in file.attrs:
                 values[name] = _plain(file.attrs[f"value:{name}"])
+        required = [one.name for one in fields(KINDS[kind]) if one.metadata and one.default is MISSING]
+        missing = [name for name in required if name not in values]
+        if missing:
+            raise BadInput(f"{path} lacks {', '.join(missing)}", f"a whole {kind}", "make it again")
         return KINDS[kind](
             **values,
             outcome=str(file.attrs["outcome"]),
@@ -143,7 +147,7 @@ def _opened(path: Path) -> Iterator[h5py.File]:
             )
         try:
             yield file
-        except (KeyError, OSError, ValueError) as error:
+        except (KeyError, OSError, RuntimeError, ValueError) as error:
             if isinstance(error, BadInput):
                 raise
             raise BadInput(f"{path} is damaged ({error})", "a whole file", "make it again") from error
@@ -234,19 +238,27 @@ def _point_labels(file: h5py.File) -> list[str]:
 
 
 def _read_state(file: h5py.File, label: str) -> dict[str, np.ndarray]:
-    group = file[f"points/{label}"]
-    return {name: group[name][()] for name in json.loads(str(group.attrs["names"]))}
+    group = _group(file, f"points/{label}")
+    return {name: _read(group[name]) for name in json.loads(str(group.attrs["names"]))}
+
+
+def _group(file: h5py.File, name: str) -> h5py.Group:
+    found = file[name]
+    if not isinstance(found, h5py.Group):
+        raise KeyError(f"{name} is no group")
+    return found
 
 
 def _read(dataset: Any) -> np.ndarray:
-    return dataset.asstr()[()] if h5py.check_string_dtype(dataset.dtype) else dataset[()]
+    # A dataset without axes would otherwise come as a number.
+    return np.asarray(dataset.asstr()[()] if h5py.check_string_dtype(dataset.dtype) else dataset[()])
 
 
 def _read_table(file: h5py.File, name: str) -> list[dict[str, Any]]:
     if name not in file:
         return []
-    group = file[name]
-    columns = {key: _read(group[key]) for key in group if "NAME" not in group[key].attrs}
+    group = _group(file, name)
+    columns = {str(key): _read(group[key]) for key in group if "NAME" not in group[key].attrs}
     length = len(next(iter(columns.values()), []))
     return [{key: _plain(values[row]) for key, values in columns.items()} for row in range(length)]
 

@@ -35,7 +35,8 @@ TOUR = (
 def command(output: Path) -> None:
     """Run every main command once, on real data.
 
-    Trains two networks on the digits and measures their landscape in every way, in a minute or two. Prints each command as it could be typed. What is already in the folder is not computed again.
+    Trains two networks on the digits and measures their landscape in every way, in a minute or two.
+    Prints each command as it could be typed; what is already in the folder is not computed again.
     """
     from landscape import store
     from landscape.cli import perform

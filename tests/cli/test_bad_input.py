@@ -1,0 +1,282 @@
+"""Each bad input of a command line gets one sentence: what was seen, what was wanted, what to do."""
+
+import errno
+import pickle
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+import torch
+
+from landscape import store
+from landscape.journal import Journal
+
+
+def refused(done, *parts: str, code: int = 2) -> None:
+    """Exit code, nothing on standard output, one line on standard error with these parts in it."""
+    assert done.code == code, done.err
+    assert done.out == ""
+    assert done.err.startswith("Error: ")
+    assert done.err.count("\n") == 1
+    assert "Traceback" not in done.err
+    for part in parts:
+        assert part in done.err
+
+
+def test_no_such_file(command, folder):
+    refused(command("hessian", "nothing.h5"), "nothing.h5 does not exist")
+    refused(command("show", "nothing.h5"), "nothing.h5 does not exist")
+    refused(command("plot", "nothing.h5"), "nothing.h5 does not exist")
+    refused(
+        command("import", "w.pt", "--model", "mlp", "--data", "moons", "-o", "x.h5"), "w.pt does not exist"
+    )
+
+
+def test_a_folder(command, folder):
+    (folder / "runs.h5").mkdir()
+    refused(command("hessian", "runs.h5"), "runs.h5 is a folder")
+    refused(command("hessian", "a.h5", "-o", "runs.h5"), "runs.h5 is a folder", "-o FILE.h5")
+
+
+@pytest.mark.parametrize("kept", [0, 4, 100, 0.5, 0.99])
+def test_a_truncated_hdf5(command, folder, kept):
+    whole = (folder / "a.h5").read_bytes()
+    cut = whole[: int(len(whole) * kept) if isinstance(kept, float) else kept]
+    (folder / "cut.h5").write_bytes(cut)
+    refused(command("hessian", "cut.h5"), "cut.h5", "HDF5", "make it again")
+
+
+def test_an_hdf5_that_is_not_ours(command, folder):
+    with h5py.File(folder / "other.h5", "w") as file:
+        file["x"] = np.arange(3)
+    refused(
+        command("hessian", "other.h5"), "other.h5 is an HDF5 file of something else", "written by landscape"
+    )
+
+
+def test_a_newer_format_version(command, folder):
+    with h5py.File(folder / "a.h5", "r+") as file:
+        file.attrs["format-version"] = 99
+    refused(command("hessian", "a.h5"), "format version 99", "update landscape")
+
+
+def test_a_result_that_holds_no_points(command, folder):
+    command("slice1d", "a.h5", "--num-points", 3)
+    refused(command("hessian", "a.slice1d.h5"), "is a slice1d result and holds no points", "landscape train")
+
+
+def test_an_output_of_another_configuration(command, folder):
+    command("slice1d", "a.h5", "--num-points", 3)
+    again = command("slice1d", "a.h5", "--num-points", 5)
+    refused(again, "a.slice1d.h5 exists", "num_points is 3 there, 5 here", "--overwrite")
+
+
+def test_an_output_that_is_something_else(command, folder):
+    (folder / "notes.h5").write_text("my notes")
+    refused(command("hessian", "a.h5", "-o", "notes.h5"), "notes.h5 is not an HDF5 file")
+    assert (folder / "notes.h5").read_text() == "my notes"
+
+
+def test_a_part_of_another_configuration(command, folder):
+    journal = Journal(folder / "a.slice2d.h5.part", {"options": {"span": 3.0}})
+    journal["piece"] = {"x": 1}
+    journal.close()
+    line = ["slice2d", "a.h5", "--num-points", 3]
+    refused(command(*line), "a.slice2d.h5.part holds unfinished work of another configuration", "--overwrite")
+    assert command(*line, "--overwrite").code == 0
+    assert not (folder / "a.slice2d.h5.part").exists()
+
+
+def test_points_of_different_architectures(command, folder):
+    done = command("interpolate", "a.h5", "wide.h5")
+    refused(done, "wide.h5@final does not fit this architecture", "(7, 2) instead of (6, 2)")
+
+
+def test_unknown_names(command, folder):
+    train = ["train", "--steps", 1, "-o", "x.h5"]
+    refused(
+        command(*train, "--model", "mpl"), "unknown model 'mpl'", "mlp, linear, cnn", "did you mean 'mlp'?"
+    )
+    refused(command(*train, "--data", "digts"), "unknown data set 'digts'", "did you mean 'digits'?")
+    refused(command(*train, "--loss", "hinge"), "unknown loss 'hinge'", "cross_entropy, bce, mse")
+    refused(
+        command("hessian", "a.h5@epoch=9"), "no point 'epoch=9'", "init, epoch=1, epoch=2, epoch=3, final"
+    )
+    refused(command("hessian", "a.h5", "--topk", 3), "--topk", "--top-k", "landscape hessian --help")
+    refused(command("slice3d", "a.h5"), "no command 'slice3d'", "did you mean 'slice")
+    refused(command(*train, "--method", "newton"), "'newton'", "'gd', 'minibatch', 'sgd'")
+    refused(command(*train, "--device", "tpu"), "device 'tpu'", "auto, cpu, cuda")
+    refused(command(*train, "--model-arg", "widths"), "'widths' is not an argument", "depth=20")
+    refused(command(*train, "--model-arg", "depht=3"), "depht", "signature")
+
+
+def test_a_device_that_is_not_there(command, folder):
+    if torch.cuda.is_available():
+        pytest.skip("this machine has a CUDA device")
+    refused(command("hessian", "a.h5", "--device", "cuda"), "'cuda' is not on this machine", "--device cpu")
+
+
+@pytest.mark.parametrize(
+    ("body", "parts"),
+    [
+        ("def net():\n    raise RuntimeError('no licence')", ["raised RuntimeError: no licence"]),
+        ("def net():\n    return 3", ["returned an int", "torch.nn.Module"]),
+        ("import torch\ndef net():\n    return torch.nn.ReLU()", ["no parameters that require grad"]),
+        ("import torch\ndef net():\n    return torch.nn.Linear(5, 1)", ["does not take inputs of shape"]),
+        ("net = 3", ["of type int", "is an int"]),
+        ("import nothing_of_this_name", ["failed to import", "ModuleNotFoundError"]),
+        ("def other():\n    pass", ["has no 'net'"]),
+    ],
+)
+def test_factories_that_fail(command, folder, body, parts):
+    (folder / "own.py").write_text(body)
+    done = command("train", "--model", "own.py:net", "--data", "moons", "--steps", 1, "-o", "x.h5")
+    assert any(part in done.err for part in parts)
+    refused(done)
+
+
+def test_bad_data(command, folder):
+    def of(**arrays):
+        np.savez(folder / "d.npz", **arrays)
+        return command("train", "--data", "npz:d.npz", "--steps", 1, "-o", "x.h5")
+
+    good = np.ones((4, 2), dtype=np.float32)
+    refused(of(inputs=np.empty((0, 2)), targets=np.empty(0)), "no samples", "at least one")
+    refused(of(inputs=np.where(np.eye(4, 2), np.nan, good), targets=np.zeros(4)), "NaN")
+    refused(of(inputs=good, targets=np.array([0, 1, -1, 1])), "-1")
+    refused(of(inputs=good, targets=np.zeros(3)), "4", "3")
+    refused(of(inputs=good), "no targets")
+
+
+def test_targets_out_of_range(command, folder):
+    (folder / "own.py").write_text("import torch\ndef net():\n    return torch.nn.Linear(64, 5)\n")
+    done = command("train", "--model", "own.py:net", "--steps", 1, "-o", "x.h5")
+    refused(done, "targets run from 0 to 9", "classes 0 to 4")
+
+
+def test_numbers_out_of_range(command, folder):
+    refused(command("slice2d", "a.h5", "--num-points", 50), "50 points", "odd", "51")
+    refused(command("slice1d", "a.h5", "--span", 0), "span of 0", "positive")
+    refused(command("slice1d", "a.h5", "--span", "nan"), "span of nan", "positive")
+    refused(command("slice2d", "a.h5", "--draws", 0), "0 draws")
+    refused(command("slice2d", "a.h5", "b.h5"), "2 points", "one point, or three")
+    refused(command("slice2d", "a.h5", "--ignore", "biases"), "biases", "bias, norm, vector")
+    refused(command("slice2d", "wide.h5", "--directions", "pca"), "spans no plane", "--checkpoint-every")
+    refused(command("interpolate", "a.h5", "b.h5", "--range", 0.2, 1), "0.2 to 1", "both ends")
+    refused(command("interpolate", "a.h5", "b.h5", "--num-points", 1), "1 points", "at least 3")
+    refused(command("hessian", "a.h5", "--top-k", 0), "top_k = 0", "at least 1")
+    refused(command("hessian", "a.h5", "--tol", 0), "tolerance 0", "positive")
+    refused(command("hessian", "a.h5", "--subset", 10**6), "subset of 1000000", "between 1 and")
+    refused(command("hessian", "a.h5", "--chunk-size", 0), "0 is not in the range")
+    refused(command("connect", "a.h5", "b.h5", "--bends", 0), "0 bends", "at least 1")
+    train = ["train", "--data", "moons", "-o", "x.h5"]
+    refused(command(*train, "--lr", -1), "step size -1", "positive")
+    refused(command(*train, "--epochs", 0), "at least one")
+    refused(command(*train, "--epochs", 1, "--steps", 1), "epochs and steps")
+    refused(command(*train, "--nesterov"), "Nesterov", "momentum")
+    refused(command(*train, "--schedule-arg", "gamma=2"), "has no 'gamma'")
+    assert not list(folder.glob("*.part"))
+
+
+def test_no_output_name_for_a_run(command, folder):
+    refused(command("train", "--steps", 1), "no output", "-o a.h5")
+
+
+def test_unwritable_folders(command, folder, monkeypatch):
+    refused(command("hessian", "a.h5", "-o", "nowhere/x.h5"), "no folder nowhere", "make it first")
+    # The tests may run as root, whom no permission stops; so the answer of the system is simulated.
+    monkeypatch.setattr("landscape.cli.session.os.access", lambda path, mode: False)
+    refused(command("hessian", "a.h5", "-o", "x.h5"), "cannot be written", "another -o")
+
+
+def test_a_full_disk_loses_nothing(command, folder, monkeypatch):
+    line = ["slice2d", "a.h5", "--num-points", 5]
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("landscape.store.os.replace", full)
+        refused(command(*line), "the disk is full", "same command again", code=1)
+    assert not (folder / "a.slice2d.h5").exists()
+    assert list((folder / "a.slice2d.h5.part").iterdir())
+    resumed = command(*line)
+    assert resumed.code == 0
+    assert "finished pieces" in resumed.err
+
+
+def test_a_full_disk_in_the_journal(command, folder, monkeypatch):
+    monkeypatch.setattr("landscape.journal.os.write", lambda descriptor, data: len(data) - 1)
+    refused(command("slice2d", "a.h5", "--num-points", 5), "the disk is full", code=1)
+
+
+@pytest.mark.parametrize(
+    "error", [MemoryError(), torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB")]
+)
+def test_out_of_memory(command, folder, monkeypatch, error):
+    def exhausted(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr("landscape.objective.Objective.measurements", exhausted)
+    refused(command("slice2d", "a.h5", "--num-points", 5), "out of memory", "--chunk-size", code=1)
+
+
+class Malicious:
+    """A pickle that would leave a file behind if anything of it ran."""
+
+    def __init__(self, path: Path):
+        self.path = path
+
+    def __reduce__(self):
+        return (Path.touch, (self.path,))
+
+
+def test_a_pickle_that_is_not_weights_is_refused_and_not_run(command, folder):
+    line = ["--model", "mlp", "--data", "moons", "-o", "x.h5"]
+    (folder / "evil.pt").write_bytes(pickle.dumps(Malicious(folder / "ran")))
+    torch.save({"state_dict": Malicious(folder / "ran")}, folder / "evil2.pt")
+    for file in ("evil.pt", "evil2.pt"):
+        refused(
+            command("import", file, *line), "pickle that holds more than weights", "nothing of it was run"
+        )
+    assert not (folder / "ran").exists()
+
+
+def test_checkpoints_that_are_none(command, folder):
+    line = ["--model", "mlp", "--data", "moons", "-o", "x.h5"]
+    (folder / "text.pt").write_text("hello")
+    (folder / "empty.pt").write_bytes(b"")
+    (folder / "cut.safetensors").write_bytes(b"\x10\0\0\0\0\0\0\0{")
+    torch.save({"epoch": 3, "loss": 0.5}, folder / "none.pt")
+    torch.save([1, 2], folder / "list.pt")
+    torch.save({"w": torch.ones(3)}, folder / "whole.pt")
+    (folder / "half.pt").write_bytes((folder / "whole.pt").read_bytes()[:300])
+    for file in ("text.pt", "empty.pt", "half.pt", "cut.safetensors"):
+        refused(command("import", file, *line), file, "whole")
+    refused(command("import", "none.pt", *line), "no tensors (epoch, loss)", "state_dict")
+    refused(command("import", "list.pt", *line), "holds a list", "state_dict")
+    refused(command("import", "a.h5", *line), "run file needs no import")
+
+
+def test_keys_that_do_not_fit_are_all_listed(command, folder):
+    state = {name: torch.from_numpy(v) for name, v in store.read_state(folder / "a.h5", "final").items()}
+    first, second, *_ = state
+    torch.save(
+        {**{k: v for k, v in state.items() if k != first}, second: torch.ones(9), "x.y": torch.ones(1)},
+        folder / "w.pt",
+    )
+    line = ["--model", "mlp", "--model-arg", "widths=6", "--data", "moons", "-o", "x.h5"]
+    done = command("import", "w.pt", *line)
+    refused(done, f"missing: {first}", "unexpected: x.y", f"misshapen: {second} (9,) instead of (6,)")
+
+
+def test_export_names_that_are_wrong(command, folder):
+    refused(command("export", "a.h5", "-o", "w.onnx"), "'.onnx'", ".safetensors, .pt")
+    refused(command("export", "a.h5@epoch=77", "-o", "w.pt"), "no point 'epoch=77'")
+    refused(command("export", "a.h5", "-o", "nowhere/w.pt"), "cannot be written")
+
+
+def test_plots_that_are_wrong(command, folder):
+    refused(command("plot", "a.h5", "-o", "a.gif"), "gif", "png, pdf")
+    refused(command("plot", "a.h5", "--levels", "many"), "'many' gives no levels")

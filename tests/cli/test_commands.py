@@ -1,0 +1,274 @@
+"""Every command end to end: what it writes, prints and leaves behind."""
+
+import json
+import subprocess
+import sys
+
+import h5py
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from landscape import store
+from landscape.cli import COMMANDS
+from landscape.runs import Run
+
+MEASURES = {
+    "hessian": ["hessian", "a.h5", "--top-k", 3],
+    "interpolate": ["interpolate", "a.h5@init", "a.h5@final", "--num-points", 7],
+    "slice1d": ["slice1d", "a.h5", "--num-points", 5],
+    "slice2d": ["slice2d", "a.h5", "--num-points", 5],
+    "connect": ["connect", "a.h5", "b.h5", "--epochs", 2, "--num-points", 5],
+}
+OUTPUTS = {kind: f"a.{kind}.h5" for kind in MEASURES} | {"connect": "a-b.connect.h5"}
+
+
+@pytest.mark.parametrize("kind", MEASURES)
+def test_a_measurement_is_written_beside_its_input_with_its_checks(command, folder, kind):
+    done = command(*MEASURES[kind], "--json")
+    assert done.code == 0, done.err
+    summary = done.json
+    assert summary["kind"] == kind
+    assert summary["output"] == OUTPUTS[kind]
+    assert summary["status"] == "complete"
+    assert all(check["passed"] for check in summary["checks"])
+    assert len(summary["checks"]) >= 3
+    with h5py.File(folder / OUTPUTS[kind]) as file:
+        assert file.attrs["format"] == "landscape"
+        assert file.attrs["kind"] == kind
+        assert json.loads(file.attrs["inputs"])[0]["path"] == "a.h5"
+        assert str(file.attrs["command"]).startswith(f"landscape {kind} a.h5")
+    assert not list(folder.glob("*.part"))
+    assert not list(folder.glob("*.tmp"))
+
+
+@pytest.mark.parametrize("kind", MEASURES)
+def test_the_same_command_again_is_already_there_and_another_is_refused(command, folder, kind):
+    command(*MEASURES[kind])
+    before = (folder / OUTPUTS[kind]).read_bytes()
+    again = command(*MEASURES[kind])
+    assert again.code == 0
+    assert "already there" in again.out
+    other = command(*MEASURES[kind], "--seed", 5)
+    assert other.code == 2
+    assert "seed is 0 there, 5 here" in other.err
+    assert "--overwrite" in other.err
+    assert (folder / OUTPUTS[kind]).read_bytes() == before
+    assert command(*MEASURES[kind], "--seed", 5, "--overwrite").code == 0
+    assert store.header(folder / OUTPUTS[kind])["seed"] == 5
+
+
+@pytest.mark.parametrize("suffix", ["png", "pdf", "svg"])
+@pytest.mark.parametrize("kind", [*MEASURES, "train"])
+def test_every_result_has_a_picture(command, folder, kind, suffix):
+    file = "a.h5" if kind == "train" else OUTPUTS[kind]
+    if kind != "train":
+        command(*MEASURES[kind])
+    drawn = command("plot", file, "-o", f"picture.{suffix}")
+    assert drawn.code == 0, drawn.err
+    assert (folder / f"picture.{suffix}").stat().st_size > 1000
+
+
+def test_show_says_what_a_file_holds(command, folder):
+    shown = command("show", "a.h5")
+    assert shown.code == 0
+    for text in ("train", "complete", "final_loss", "module untouched", "passed", "points: init, epoch=1"):
+        assert text in shown.out
+    assert command("show", "a.h5", "--json").json["values"]["num_steps"] == 4
+
+
+def test_json_holds_small_arrays_and_no_large_ones(command, folder):
+    values = command("slice2d", "a.h5", "--num-points", 15, "--json").json["values"]
+    assert len(values["alpha"]) == 15
+    assert "loss" not in values
+    values = command("interpolate", "a.h5", "b.h5", "--num-points", 11, "--json").json["values"]
+    assert len(values["loss"]) == 11
+
+
+def test_quiet_prints_nothing(command, folder):
+    done = command("hessian", "a.h5", "--top-k", 1, "-q")
+    assert (done.code, done.out, done.err) == (0, "", "")
+
+
+def test_strict_turns_a_result_that_is_not_converged_into_exit_code_3(command, folder):
+    line = ["hessian", "a.h5", "--top-k", 5, "--max-products", 5]
+    assert command(*line).code == 0
+    assert "not-converged" in command("show", "a.hessian.h5").out
+    assert command(*line, "--strict").code == 3
+
+
+def test_points_are_those_of_the_run(command, folder):
+    run = Run(folder / "a.h5")
+    assert run.labels == ["init", "epoch=1", "epoch=2", "epoch=3", "final"]
+    logs = store.load(folder / "a.h5")
+    for label, step in (("init", 0), ("epoch=2", 2), ("final", 4)):
+        loss = command("hessian", f"a.h5@{label}", "--top-k", 1, "-o", f"{step}.h5", "--json").json["values"][
+            "loss"
+        ]
+        np.testing.assert_allclose(loss, logs.loss[logs.step == step][0], rtol=1e-6)  # pyright: ignore
+
+
+def test_several_pairs_may_follow_one_flag(command, folder):
+    line = [
+        "train",
+        "--data",
+        "moons",
+        "--data-arg",
+        "num_samples=40",
+        "noise=0.3",
+        "--model-arg",
+        "widths=3",
+    ]
+    done = command(*line, "--steps", 1, "-o", "c.h5")
+    assert done.code == 0, done.err
+    assert Run(folder / "c.h5").recipe.data_arguments == {"num_samples": 40, "noise": 0.3}
+
+
+def test_export_and_import_are_inverse(command, folder):
+    exported = command("export", "a.h5@epoch=2", "-o", "w.safetensors")
+    assert exported.code == 0, exported.err
+    assert command("export", "a.h5@epoch=2", "-o", "w.pt").code == 0
+    state = store.read_state(folder / "a.h5", "epoch=2")
+    model = ["--model", "mlp", "--model-arg", "widths=6", "--data", "moons", "--data-arg", "num_samples=60"]
+    for file, read in (("w.safetensors", load_file), ("w.pt", lambda p: torch.load(p, weights_only=True))):
+        for name, tensor in read(folder / file).items():
+            np.testing.assert_array_equal(tensor.numpy(), state[name])
+        done = command("import", file, *model, "-o", f"{file}.h5", "--json")
+        assert done.code == 0, done.err
+        back = store.read_state(folder / f"{file}.h5", "final")
+        assert all(np.array_equal(back[name], state[name]) for name in state)
+
+
+def test_analyses_in_float64_of_a_float32_run(command, folder):
+    done = command("slice1d", "a.h5", "--num-points", 3, "--dtype", "float64", "--json").json
+    centre = next(check for check in done["checks"] if check["name"] == "centre loss")
+    assert centre["value"] <= 1e-12
+
+
+def test_a_subset_is_named_and_seeded(command, folder):
+    losses = [
+        command("hessian", "a.h5", "--top-k", 1, "--subset", 20, "--seed", s, "-o", f"{i}.h5", "--json").json[
+            "values"
+        ]["loss"]
+        for i, s in enumerate((1, 1, 2))
+    ]
+    assert losses[0] == losses[1] != losses[2]
+
+
+def test_own_model_data_and_loss(command, folder):
+    (folder / "own.py").write_text(
+        "import torch\n"
+        "def net(width=3):\n"
+        "    return torch.nn.Sequential(torch.nn.Linear(2, width), torch.nn.Tanh(), torch.nn.Linear(width, 1))\n"
+        "def data():\n"
+        "    x = torch.linspace(-1, 1, 20).reshape(10, 2)\n"
+        "    return x, x.sum(1, keepdim=True)\n"
+        "def absolute(outputs, targets):\n"
+        "    return (outputs - targets).abs().mean(1)\n"
+    )
+    line = [
+        "--model",
+        "own.py:net",
+        "--model-arg",
+        "width=4",
+        "--data",
+        "own.py:data",
+        "--loss",
+        "own.py:absolute",
+    ]
+    done = command("train", *line, "--steps", 3, "--lr", 0.01, "-o", "own.h5", "--json")
+    assert done.code == 0, done.err
+    assert command("slice1d", "own.h5", "--num-points", 3).code == 0
+
+
+def test_a_run_file_cannot_make_foreign_code_run(command, folder, tmp_path_factory):
+    elsewhere = tmp_path_factory.mktemp("elsewhere")
+    (elsewhere / "evil.py").write_text(
+        "import pathlib, torch\n"
+        f"pathlib.Path({str(elsewhere)!r}, 'ran').touch()\n"
+        "def net():\n    return torch.nn.Linear(2, 1)\n"
+    )
+    spec = f"{elsewhere / 'evil.py'}:net"
+    assert command("train", "--model", spec, "--data", "moons", "--steps", 1, "-o", "evil.h5").code == 0
+    (elsewhere / "ran").unlink()
+    refused = command("hessian", "evil.h5")
+    assert refused.code == 2
+    assert "lies outside this folder" in refused.err
+    assert not (elsewhere / "ran").exists()
+    assert command("hessian", "evil.h5", "--trust", "--top-k", 1).code == 0
+
+
+def test_changed_data_are_said_to_be_changed(command, folder):
+    inputs = np.arange(20.0).reshape(10, 2) / 20
+    np.savez(folder / "d.npz", inputs=inputs, targets=inputs.sum(1))
+    assert command("train", "--data", "npz:d.npz", "--steps", 1, "-o", "d.h5").code == 0
+    assert "fingerprints differ" not in command("slice1d", "d.h5", "--num-points", 3).out
+    np.savez(folder / "d.npz", inputs=inputs, targets=inputs.sum(1) + 1)
+    changed = command("slice1d", "d.h5", "--num-points", 3, "--overwrite")
+    assert "fingerprints differ" in " ".join(changed.out.split())
+
+
+def test_a_diverging_run_is_saved_and_says_so(command, folder):
+    line = ["train", "--data", "housing-like.npz"]
+    inputs = np.random.default_rng(0).normal(size=(30, 3)) * 100
+    np.savez(folder / "d.npz", inputs=inputs, targets=inputs.sum(1))
+    line = ["train", "--data", "npz:d.npz", "--lr", 10, "--epochs", 20, "-o", "d.h5"]
+    done = command(*line, "--json")
+    assert done.code == 0
+    assert done.json["status"] == "diverged"
+    assert "NaN or infinite" in done.json["notes"][0]
+    assert command(*line, "--strict").code == 3
+
+
+def test_help_lists_every_command_without_importing_torch():
+    script = (
+        "import sys; from landscape.cli import main; code = main(['--help']);"
+        "heavy = {'torch', 'numpy', 'h5py', 'rich', 'matplotlib'} & set(sys.modules);"
+        "print(sorted(heavy), code)"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "[] 0"
+    assert all(f"\n  {name} " in done.stdout for name in COMMANDS)
+    assert "Exit codes" in done.stdout
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_has_help_with_an_example(command, name):
+    done = command(name, "--help")
+    assert done.code == 0
+    assert name == "tour" or f"landscape {name}" in done.out.replace("Usage: landscape", "", 1)
+
+
+def test_help_names_every_model_and_data_set():
+    from landscape.cli.train import command as train
+    from landscape.data import DATA_SETS
+    from landscape.models import MODELS
+
+    text = " ".join(getattr(option, "help", None) or "" for option in train.params)
+    assert all(f"{name}" in text for name in (*MODELS, *DATA_SETS))
+
+
+def test_choices_are_those_of_the_library():
+    import click
+
+    import landscape.analyses  # noqa: F401
+    from landscape import batchnorm, cuts
+    from landscape.cli import landscape as group
+    from landscape.numerics import directions, sampling, schedules
+
+    context = click.Context(group)
+
+    def choices(name: str, option: str) -> set[str]:
+        found = group.get_command(context, name)
+        return set(next(p for p in found.params if p.name == option).type.choices)  # pyright: ignore
+
+    module = sys.modules["landscape.analyses.train"]
+    assert choices("train", "method") == set(module.METHODS)
+    assert choices("train", "optimizer") == set(module.OPTIMIZERS)
+    assert choices("train", "sampling") == set(sampling.SAMPLINGS)
+    assert choices("train", "schedule") == set(schedules.PARAMETERS)
+    assert choices("hessian", "which") == set(sys.modules["landscape.analyses.hessian"].WHICH)
+    assert choices("slice2d", "directions") == set(cuts.DIRECTIONS)
+    assert choices("slice2d", "norm") == set(directions.NORMS)
+    assert choices("connect", "batchnorm") == set(batchnorm.POLICIES)

@@ -1,0 +1,136 @@
+"""Killed, or stopped by Ctrl-C, and started again: the end is that of an undisturbed run, bit for bit."""
+
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+
+RUN = ["train", "--model", "resnet", "--model-arg", "depth=8", "--data", "digits", "--data-arg", "image=true"]
+RUN += [
+    "--subset",
+    "60",
+    "--batch-size",
+    "10",
+    "--momentum",
+    "0.9",
+    "--checkpoint-every",
+    "4",
+    "--epochs",
+    "24",
+]
+SLICE = ["slice2d", "a.h5", "--num-points", "11", "--dtype", "float64", "--chunk-size", "40"]
+
+
+def start(line: list[str], folder: Path) -> subprocess.Popen:
+    return subprocess.Popen(
+        [sys.executable, "-m", "landscape", *line],
+        cwd=folder,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def wait_for_pieces(process: subprocess.Popen, part: Path, lines: int) -> None:
+    """Until the journal holds a few pieces; fails if the command ends before."""
+    deadline = time.monotonic() + 120
+    journal = part / "rank-0.jsonl"
+    while not journal.exists() or journal.read_bytes().count(b"\n") < lines:
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+
+
+def finish(process: subprocess.Popen) -> str:
+    """What a command that ends well said on standard error."""
+    _, errors = process.communicate()
+    assert process.returncode == 0, errors
+    return errors
+
+
+def contents(path: Path) -> dict[str, np.ndarray]:
+    """Every array and every scalar of a file."""
+    found: dict[str, np.ndarray] = {}
+    with h5py.File(path) as file:
+        file.visititems(
+            lambda name, item: found.update({name: item[()]}) if isinstance(item, h5py.Dataset) else None
+        )
+        found |= {name: np.asarray(v) for name, v in file.attrs.items() if name.startswith("value:")}
+        found["config"] = np.asarray(file.attrs["config-sha256"])
+    return found
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
+@pytest.mark.parametrize("what", ["train", "slice2d"])
+def test_resumed_work_ends_like_undisturbed_work(tmp_path, what, how):
+    whole, broken = tmp_path / "whole", tmp_path / "broken"
+    for folder in (whole, broken):
+        folder.mkdir()
+    line, name = (RUN, "a.h5") if what == "train" else (SLICE, "a.slice2d.h5")
+    if what == "train":
+        line = [*line, "-o", name]
+    else:
+        finish(start([*RUN[:-1], "1", "-o", "a.h5"], whole))
+        (broken / "a.h5").write_bytes((whole / "a.h5").read_bytes())
+    finish(start(line, whole))
+    part = broken / f"{name}.part"
+    for pieces in (3, 6):
+        process = start(line, broken)
+        wait_for_pieces(process, part, pieces)
+        process.send_signal(how)
+        _, errors = process.communicate()
+        if how == signal.SIGINT:
+            assert process.returncode == 130
+            assert "Go on with: landscape" in errors
+            assert "Traceback" not in errors
+        assert part.exists()
+        assert not (broken / name).exists()
+    assert "going on from" in finish(start(line, broken))
+    assert not part.exists()
+    mine, theirs = contents(broken / name), contents(whole / name)
+    assert mine.keys() == theirs.keys()
+    for key in mine:
+        np.testing.assert_array_equal(mine[key], theirs[key], err_msg=key)
+
+
+def test_ctrl_c_keeps_the_part_and_prints_how_to_go_on(command, folder, monkeypatch):
+    from landscape.objective import Objective
+
+    measurements, calls = Objective.measurements, []
+
+    def interrupted(self, *arguments):
+        calls.append(1)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return measurements(self, *arguments)
+
+    monkeypatch.setattr("landscape.sweep.BLOCK_POINTS", 4)
+    line = ["slice2d", "a.h5", "--num-points", 7]
+    with monkeypatch.context() as patch:
+        patch.setattr(Objective, "measurements", interrupted)
+        stopped = command(*line)
+    assert stopped.code == 130
+    assert "Go on with: landscape slice2d a.h5 --num-points 7" in stopped.err
+    assert (folder / "a.slice2d.h5.part").is_dir()
+    resumed = command(*line)
+    assert resumed.code == 0
+    assert "going on from a.slice2d.h5.part" in resumed.err
+    assert command("slice2d", "a.h5", "--num-points", 7, "-o", "whole.h5").code == 0
+    mine, theirs = contents(folder / "a.slice2d.h5"), contents(folder / "whole.h5")
+    assert all(np.array_equal(mine[key], theirs[key]) for key in mine)
+
+
+def test_ctrl_c_before_anything_is_finished_leaves_nothing(command, folder, monkeypatch):
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("landscape.objective.Objective.measurements", interrupted)
+    stopped = command("slice2d", "a.h5", "--num-points", 7)
+    assert stopped.code == 130
+    assert not list(folder.glob("*.part"))

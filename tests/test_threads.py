@@ -1,0 +1,34 @@
+"""Threads: one for small objectives without measuring, the faster number for large ones."""
+
+import pytest
+import torch
+from torch import nn
+
+from landscape import threads
+from landscape.objective import Objective
+
+
+@pytest.fixture
+def objective() -> Objective:
+    return Objective(nn.Linear(4, 1), "mse", (torch.ones(8, 4), torch.zeros(8, 1)))
+
+
+def test_a_small_objective_is_not_measured(objective, monkeypatch):
+    monkeypatch.setattr(Objective, "value_and_gradient", lambda *_: pytest.fail("measured"))
+    assert threads.best_number(objective) == 1
+
+
+@pytest.mark.parametrize(
+    ("cost", "best"), [({1: 1.0, 4: 2.0}, 1), ({1: 1.0, 4: 0.9}, 1), ({1: 1.0, 4: 0.5}, 4)]
+)
+def test_more_threads_must_earn_their_cores(objective, monkeypatch, cost, best):
+    clock, number = [0.0], [4]
+    monkeypatch.setattr(threads, "SMALL_ACTIVATIONS", 0)
+    monkeypatch.setattr(threads.torch, "get_num_threads", lambda: number[0])
+    monkeypatch.setattr(threads.torch, "set_num_threads", lambda n: number.__setitem__(0, n))
+    monkeypatch.setattr(threads.time, "perf_counter", lambda: clock[0])
+    monkeypatch.setattr(
+        Objective, "value_and_gradient", lambda *_: clock.__setitem__(0, clock[0] + cost[number[0]])
+    )
+    assert threads.best_number(objective) == best
+    assert number == [4]
