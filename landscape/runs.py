@@ -57,7 +57,7 @@ class Recipe:
     def completed(self, data: DataSet) -> "Recipe":
         """The recipe with what only the data can tell."""
         loss = self.loss or data.default_loss
-        found = {
+        found: dict[str, Any] = {
             "loss": loss,
             "input_shape": data.input_shape,
             "num_outputs": data.num_outputs(loss),
@@ -120,8 +120,9 @@ class Run:
                 f"{self.path} is a {self.header['kind']} result and holds no points of a model",
                 "a run file, as landscape train and landscape import write",
             )
-        recipe = dict(self.config["recipe"])
-        self.recipe = Recipe(**recipe | {"input_shape": tuple(recipe["input_shape"])})
+        recipe: dict[str, Any] = dict(self.config["recipe"])
+        recipe["input_shape"] = tuple(recipe["input_shape"])
+        self.recipe = Recipe(**recipe)
         foreign = [] if trust else self.recipe.foreign_specs()
         if foreign:
             raise BadInput(

@@ -2,6 +2,7 @@
 
 import shlex
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -67,46 +68,26 @@ def _output(words: list[str]) -> Path:
 
 
 def _summary(rows: list[tuple[Path, Any, float]]) -> None:
-    """One table: each file, its main figures, its checks."""
+    """One table: each file, what it says in a few words, its checks."""
     from rich.console import Console
     from rich.table import Table
 
-    from landscape.cli.screen import status_text, text_of
+    from landscape.cli.screen import status_text
 
     table = Table(title="What was found", title_justify="left", box=None, pad_edge=False)
-    for heading in ("file", "status", "found", "checks", "worst", "seconds"):
-        table.add_column(heading)
+    for heading in ("file", "status", "found", "checks", "time"):
+        table.add_column(heading, no_wrap=True, justify="right" if heading == "time" else "left")
     for path, result, seconds in rows:
-        found = [
-            f"{name} {text_of(getattr(result, name))}"
-            for name in HEADLINES[result.kind]
-            if getattr(result, name) is not None
-        ]
-        if result.kind == "hessian":
-            found.insert(
-                0,
-                f"λ₁ … λ_k {text_of(float(result.eigenvalues[0]))} … "
-                f"{text_of(float(result.eigenvalues[-1]))}",
-            )
         passed = sum(check.passed for check in result.checks)
-        worst = max(
-            result.checks, key=lambda check: check.value / check.bound if check.bound else check.value
-        )
-        table.add_row(
-            path.name,
-            status_text(result),
-            "\n".join(found),
-            f"{passed} of {len(result.checks)} passed",
-            f"{worst.name} {worst.value:.1g} ≤ {worst.bound:.1g}",
-            f"{seconds:.1f}",
-        )
+        checks = f"{passed} of {len(result.checks)}"
+        table.add_row(path.name, status_text(result), HEADLINES[result.kind](result), checks, f"{seconds:.1f} s")
     Console(highlight=False).print(table)
 
 
-HEADLINES = {
-    "train": ("final_loss", "final_accuracy", "final_test_accuracy"),
-    "hessian": ("num_products",),
-    "interpolate": ("barrier_chord", "is_monotone"),
-    "slice2d": ("centre_loss",),
-    "connect": ("barrier_chord", "barrier_chord_straight"),
+HEADLINES: dict[str, Callable[[Any], str]] = {
+    "train": lambda r: f"loss {r.final_loss:.3g}, test accuracy {r.final_test_accuracy:.3g}",
+    "hessian": lambda r: f"λ {r.eigenvalues[0]:.3g} … {r.eigenvalues[-1]:.3g} ± {r.residuals.max():.0e}",
+    "interpolate": lambda r: f"barrier {r.barrier_chord:.3g}{', monotone' if r.is_monotone else ''}",
+    "slice2d": lambda r: f"loss {r.centre_loss:.3g} at θ*, up to {r.loss.max():.3g}",
+    "connect": lambda r: f"barrier {r.barrier_chord:.3g}, straight {r.barrier_chord_straight:.3g}",
 }

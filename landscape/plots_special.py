@@ -1,0 +1,371 @@
+"""One drawing per kind: what the kind's question wants to see first. Each returns the title."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.patheffects import withStroke
+from matplotlib.ticker import MaxNLocator
+
+from landscape.numerics.paths import barriers
+from landscape.plots_fields import clear, draw_flat, draw_surface, field, height
+from landscape.plots_parts import (
+    BLUE,
+    DASHED,
+    EQUALS,
+    GREY,
+    ORANGE,
+    SKY,
+    VERMILLION,
+    Page,
+    legend,
+    line,
+    log_axis,
+    short,
+    table,
+    titled,
+    titled_points,
+    wrapped,
+)
+
+STAR = {"marker": "*", "markersize": 9, "color": "white", "markeredgecolor": "black", "markeredgewidth": 0.7}
+MAX_STRETCH = 2.0  # a plane longer than this many times its breadth would be too thin to read at one scale
+
+
+def train(page: Page, result: Any) -> str:
+    """Loss, gradient norm and accuracy over the passes through the data, or over steps where they are few."""
+    passes = result.epoch.max(initial=0) >= 1
+    time = result.epoch if passes else result.step
+    accuracies = _accuracies(result)
+    panels = page.panels(1.6, 1.0, *([1.0] if accuracies else []))
+    line(page, panels[0], time, result.loss, "training", color=BLUE)
+    if result.test_loss is not None:
+        line(page, panels[0], time, result.test_loss, "test", **DASHED)
+        legend(panels[0])
+    shown = [part for part in (result.loss, result.test_loss) if part is not None]
+    if page.log or all((part[np.isfinite(part)] > 0).all() for part in shown):
+        log_axis(page, panels[0], *shown)
+    panels[0].set_ylabel("training loss" if result.test_loss is None else "loss")
+    line(page, panels[1], time, result.gradient_norm, color=BLUE)
+    log_axis(page, panels[1], result.gradient_norm)
+    panels[1].set_ylabel("‖∇F‖")
+    if accuracies:
+        _accuracy_panel(page, panels[2], time, accuracies)
+    panels[-1].set_xlabel(page.labels["epoch" if passes else "step"])
+    return titled("Training", result)
+
+
+def hessian(page: Page, result: Any) -> str:
+    """Ritz values by rank with the intervals their residuals prove."""
+    (axes,) = page.panels(2.1)
+    converged = np.asarray(result.converged, dtype=bool)
+    shown = result.eigenvalues > 0 if page.log else np.ones(len(converged), dtype=bool)
+    if not shown.any():
+        shown[:] = True  # the axis stays linear
+    axes.axhline(0, color=GREY, linewidth=0.6, linestyle=":", zorder=0)
+    markers: Any = (
+        (converged, "converged", {"fmt": "o", "color": BLUE}),
+        (~converged, "not converged", {"fmt": "s", "color": VERMILLION, "markerfacecolor": "white"}),
+    )
+    for which, label, style in markers:
+        which = which & shown
+        if which.any():
+            axes.errorbar(
+                result.rank[which],
+                result.eigenvalues[which],
+                yerr=np.abs(result.residuals[which]),
+                capsize=2,
+                elinewidth=0.8,
+                markersize=3.5,
+                label=label,
+                **style,
+            )
+    if not converged.all():
+        legend(axes)
+    if page.log:
+        log_axis(page, axes, result.eigenvalues, nonpositive="clip")
+    largest = np.nanmax(result.residuals, initial=0.0)
+    page.note(
+        f"bars: residual ‖Hv\u00a0−\u00a0λv‖, at most {short(largest)}; ‖∇F‖{EQUALS}{short(result.gradient_norm)}"
+    )
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.set(xlabel=page.labels["rank"], ylabel="eigenvalue λ")
+    return titled("Hessian eigenvalues at", result)
+
+
+def interpolate(page: Page, result: Any) -> str:
+    """The loss on the line with its chord, its barrier and its bumps; accuracy below."""
+    accuracies = _accuracies(result)
+    panels = page.panels(2.1, *([1.0] if accuracies else []))
+    axes, alpha = panels[0], result.alpha
+    line(page, axes, alpha, result.loss, "training", color=BLUE)
+    if result.test_loss is not None:
+        line(page, axes, alpha, result.test_loss, "test", **DASHED)
+    _chord(axes, alpha, result.loss)
+    if len(result.bump_alpha):
+        tops = np.interp(result.bump_alpha, alpha, result.loss)
+        axes.plot(
+            result.bump_alpha, tops, "v", color=ORANGE, markeredgecolor="black", markersize=4.5, label="bump"
+        )
+    if page.log:
+        log_axis(page, axes, result.loss, result.test_loss)
+    _barrier(axes, alpha, result.loss, result.barrier_chord, BLUE)
+    _ends(panels)
+    axes.set_ylabel("training loss" if result.test_loss is None else "loss")
+    legend(axes, above=1.9)
+    if accuracies:
+        _accuracy_panel(page, panels[1], alpha, accuracies)
+    panels[-1].set_xlabel(page.labels["alpha"])
+    return titled_points("Straight line from", result, "AB", " to ")
+
+
+def connect(page: Page, result: Any) -> str:
+    """The curve against the straight line, and below how the curve was trained."""
+    axes, below = page.panels(2.1, 1.0, shared=False)
+    t = result.t
+    line(page, axes, t, result.loss_straight, "straight line", **DASHED)
+    line(page, axes, t, result.loss, "curve", color=BLUE)
+    tests = []
+    if result.test_loss is not None:
+        tests = [result.test_loss, result.test_loss_straight]
+        thin = {"linewidth": 0.8, "marker": ""}
+        line(page, axes, t, tests[1], "straight line, test", color=ORANGE, linestyle="-.", **thin)
+        line(page, axes, t, tests[0], "curve, test", color=SKY, linestyle=(0, (5, 1, 1, 1)), **thin)
+    _chord(axes, t, result.loss)
+    if page.log:
+        log_axis(page, axes, result.loss, result.loss_straight, *tests)
+    _barrier(axes, t, result.loss_straight, result.barrier_chord_straight, VERMILLION)
+    _barrier(axes, t, result.loss, result.barrier_chord, BLUE)
+    _ends([axes])
+    axes.set_ylabel("loss" if tests else "training loss")
+    axes.set_xlabel(wrapped(page.labels["t"], 3.2))
+    legend(axes, above=1.9)
+    line(page, below, result.epoch, result.epoch_loss, color=BLUE)
+    if page.log:
+        log_axis(page, below, result.epoch_loss)
+    below.set(xlabel=page.labels["epoch"])
+    below.set_ylabel(wrapped("mean batch loss", 1.0))
+    return titled_points("Curve from", result, "AB", " to ")
+
+
+def slice1d(page: Page, result: Any) -> str:
+    """The loss along the direction; with draws their mean and spread; a trajectory by its true losses."""
+    accuracies = _accuracies(result)
+    panels = page.panels(2.1, *([1.0] if accuracies else []))
+    axes, alpha = panels[0], result.alpha
+    drawn = [result.loss, result.test_loss]
+    if result.draw_loss is None:
+        line(page, axes, alpha, result.loss, "training", result.done, color=BLUE)
+    else:
+        mean, spread = result.loss_mean, result.loss_spread
+        for row in result.draw_loss:
+            axes.plot(alpha, np.where(result.done, row, np.nan), color=GREY, linewidth=0.4, linestyle="-")
+        known = np.isfinite(mean) & np.isfinite(spread) & result.done
+        low, high = (
+            np.add(mean, sign * spread, where=known, out=np.full_like(mean, np.nan)) for sign in (-1, 1)
+        )
+        axes.fill_between(alpha, low, high, color=BLUE, alpha=0.25, linewidth=0)
+        line(page, axes, alpha, mean, f"mean ± s.d., {len(result.draw_loss)} draws", result.done, color=BLUE)
+        drawn += list(result.draw_loss)
+    if result.test_loss is not None:
+        label = "test" if result.draw_loss is None else "test, first draw"
+        line(page, axes, alpha, result.test_loss, label, **DASHED)
+    if result.trajectory_alpha is not None:
+        axes.plot(
+            result.trajectory_alpha,
+            result.trajectory_loss,
+            color=ORANGE,
+            linestyle="-",
+            linewidth=0.6,
+            marker="o",
+            markeredgecolor="black",
+            markeredgewidth=0.4,
+            label="checkpoints",
+        )
+        drawn.append(result.trajectory_loss)
+        _residual_note(page, result, "circles: checkpoints at their own loss", "line")
+    if np.isfinite(result.centre_loss):
+        axes.plot(0, result.centre_loss, linestyle="", zorder=5, **STAR, label="θ*")
+    if page.log:
+        log_axis(page, axes, *drawn)
+    axes.set_ylabel("training loss" if result.test_loss is None else "loss")
+    legend(axes)
+    if accuracies:
+        _accuracy_panel(page, panels[1], alpha, accuracies)
+    panels[-1].set_xlabel(page.labels["alpha"])
+    return titled("Loss along one direction from", result)
+
+
+def slice2d(page: Page, result: Any) -> str:
+    """The loss on the plane, with θ* or the three given points, and the trajectory where there is one."""
+    three = result.point_alpha is not None
+    values, label = result.loss, page.labels["loss"]
+    # A trajectory was projected on the plane of the first draw, so it goes with that draw alone.
+    if result.loss_mean is not None and result.trajectory_alpha is None:
+        values, label = result.loss_mean, page.labels["loss_mean"]
+        page.note(
+            f"{len(result.draw_loss)} draws, standard deviation up to "
+            f"{short(np.nanmax(result.loss_spread, initial=0.0))}"
+        )
+    if result.explained_variance is not None:
+        share, walk = np.sum(result.explained_variance), np.sum(result.random_walk_variance)
+        page.note(f"the directions hold {share:.0%} of the run's variance (of a random walk's: {walk:.0%})")
+    one = field(page, result.alpha, result.beta, values, label, result.done)
+    if page.kind == "surface":
+        axes = draw_surface(page, one)
+        axes.set_xlabel("step α", labelpad=-4)
+        axes.set_ylabel("step β", labelpad=-4)
+    else:
+        page.stretch = _stretch(page, result)
+        inches = 2.2 * (page.stretch or 0.95)
+        axes: Any = page.panels(inches + 0.4)[0]
+        if page.stretch:
+            axes.set_aspect("equal")
+        texts = draw_flat(page, axes, one, inches)
+        clear(axes, texts, np.zeros(1), np.zeros(1))
+        if three:
+            clear(axes, texts, result.point_alpha, result.point_beta)
+        if result.trajectory_alpha is not None:
+            fine = np.linspace(0, len(result.trajectory_alpha) - 1, 400)
+            known = np.arange(len(result.trajectory_alpha))
+            alpha, beta = (
+                np.interp(fine, known, part) for part in (result.trajectory_alpha, result.trajectory_beta)
+            )
+            clear(axes, texts, alpha, beta, 0.05)
+        axes.set_xlabel(wrapped(page.labels["alpha"], 2.4))
+        axes.set_ylabel(wrapped(page.labels["beta"], inches))
+
+    def at(alpha: Any, beta: Any, loss: Any) -> Any:
+        places = (np.atleast_1d(alpha), np.atleast_1d(beta))
+        return (*places, height(one, np.atleast_1d(loss))) if page.kind == "surface" else places
+
+    if result.trajectory_alpha is not None:
+        _trajectory(page, axes, result, at)
+    outline = [withStroke(linewidth=2, foreground="white")]
+    if three:
+        for index, letter in enumerate("ABC"):
+            place = at(result.point_alpha[index], result.point_beta[index], result.point_loss[index])
+            axes.plot(*place, "o", color="white", markeredgecolor="black", markersize=4, zorder=8)
+            flat = tuple(float(part[0]) for part in place)
+            axes.text(*flat, f" {letter}", fontsize=8, weight="bold", path_effects=outline, zorder=9)
+    else:
+        place = at(0.0, 0.0, result.centre_loss)
+        if np.isfinite(place).all():
+            axes.plot(*place, linestyle="", zorder=8, **STAR)
+            axes.text(*(float(part[0]) for part in place), "  θ*", path_effects=outline, zorder=9)
+    if three:
+        return titled_points("Loss on the plane through", result, "ABC", ", ")
+    return titled("Loss on a plane through", result)
+
+
+def imported(page: Page, result: Any) -> str:
+    """The numbers, as a table."""
+    table(page, result)
+    return titled("Imported", result)
+
+
+def _accuracies(result: Any) -> list[tuple[str, np.ndarray]]:
+    both = (("training", result.accuracy), ("test", getattr(result, "test_accuracy", None)))
+    return [(label, values) for label, values in both if values is not None]
+
+
+def _accuracy_panel(page: Page, axes: Axes, x: np.ndarray, parts: list[tuple[str, np.ndarray]]) -> None:
+    for label, values in parts:
+        style: Any = {"color": BLUE} if label == "training" else DASHED
+        line(page, axes, x, values, label, **style)
+    axes.set_ylabel(f"{parts[0][0]}\naccuracy" if len(parts) == 1 else "accuracy")
+
+
+def _chord(axes: Axes, t: np.ndarray, loss: np.ndarray) -> None:
+    """(1 − t)F(A) + tF(B), point by point, since on a logarithmic axis it is no straight line."""
+    inside = (t >= 0) & (t <= 1)
+    first, last = loss[inside][0], loss[inside][-1]
+    if not (np.isfinite(first) and np.isfinite(last)):
+        return
+    chord = (1 - t[inside]) * first + t[inside] * last
+    axes.plot(t[inside], chord, color=GREY, linestyle=":", linewidth=1.0, label="chord A to B")
+    axes.plot([0, 1], [first, last], linestyle="", marker="o", color="black", markersize=3.5, zorder=5)
+
+
+def _barrier(axes: Axes, t: np.ndarray, loss: np.ndarray, value: float, colour: str) -> None:
+    if not (np.isfinite(value) and value > 0):
+        return
+    at = barriers(t, loss).at_chord
+    top = float(loss[t == at][0])
+    arrow = {"arrowstyle": "<->", "shrinkA": 0, "shrinkB": 0, "linewidth": 0.8, "mutation_scale": 6}
+    drawn = axes.annotate(
+        "", (at, top), xytext=(at, top - value), arrowprops={**arrow, "color": colour}, zorder=4
+    )
+    drawn.set_in_layout(False)  # it lies between lines that are
+    # The value stands in the legend: beside the arrow it would lie on one of the lines.
+    axes.plot(
+        [],
+        [],
+        linestyle="",
+        marker=r"$\updownarrow$",
+        markersize=7,
+        markeredgewidth=0,
+        color=colour,
+        label=f"barrier {short(value)}",
+    )
+
+
+def _ends(panels: list[Axes]) -> None:
+    for axes in panels:
+        for position in (0, 1):
+            axes.axvline(position, color=GREY, linewidth=0.5, zorder=0)
+    top = panels[0].secondary_xaxis("top")
+    top.set_xticks([0, 1], ["A", "B"], weight="bold")
+    top.tick_params(length=0, pad=1)
+    top.spines["top"].set_visible(False)
+
+
+def _stretch(page: Page, result: Any) -> float:
+    """Breadth of the plane over its length, 0 where the axes have no common scale.
+
+    Only where the directions are as long as each other and at right angles is a circle on paper a circle in θ.
+    """
+    gram = np.asarray(result.gram, dtype=float)
+    size = gram[0, 0]
+    if not (size > 0 and max(abs(gram[1, 1] - size), abs(gram[0, 1])) < 1e-3 * size):
+        return 0.0
+    stretch = float(np.ptp(result.beta) / np.ptp(result.alpha))
+    if 1 / MAX_STRETCH <= stretch <= MAX_STRETCH:
+        return stretch
+    page.note("the two axes have different scales")
+    return 0.0
+
+
+def _residual_note(page: Page, result: Any, start: str, where: str) -> None:
+    farthest = np.nanmax(result.trajectory_residual, initial=0.0)
+    page.note(f"{start}, up to {short(farthest)} off the {where}")
+
+
+def _trajectory(page: Page, axes: Any, result: Any, at: Callable[..., Any]) -> None:
+    alpha, beta = result.trajectory_alpha, result.trajectory_beta
+    within = (np.abs(alpha - np.clip(alpha, result.alpha[0], result.alpha[-1])) == 0) & (
+        np.abs(beta - np.clip(beta, result.beta[0], result.beta[-1])) == 0
+    )
+    if not within.all():
+        page.note(f"{int((~within).sum())} of {len(alpha)} checkpoints outside the picture")
+    if page.kind == "surface":  # which would draw beyond its box
+        alpha, beta = (np.where(within, part, np.nan) for part in (alpha, beta))
+    outline = [withStroke(linewidth=2.2, foreground="black")]
+    places = at(alpha, beta, result.trajectory_loss)
+    axes.plot(*places, "-", color="white", linewidth=1.0, path_effects=outline, zorder=6)
+    axes.plot(
+        *places, "o", color="white", markeredgecolor="black", markeredgewidth=0.5, markersize=3, zorder=7
+    )
+    _residual_note(page, result, "white: checkpoints", "plane")
+
+
+DRAWINGS: dict[str, Callable[[Page, Any], str]] = {
+    "train": train,
+    "hessian": hessian,
+    "interpolate": interpolate,
+    "connect": connect,
+    "slice1d": slice1d,
+    "slice2d": slice2d,
+    "import": imported,
+}
