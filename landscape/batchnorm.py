@@ -5,13 +5,15 @@
 dropout off: what one training-mode pass over all samples as a single batch would store.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from landscape import distributed
+from landscape.errors import BadInput
 
 POLICIES = ("frozen", "recalibrate")
 BatchNorm = nn.modules.batchnorm._BatchNorm
@@ -51,6 +53,32 @@ def blend(parts: Sequence[Mapping[str, Tensor]], weights: Sequence[float]) -> Ma
         else:
             mixed[name] = reference
     return mixed
+
+
+def require_splittable(module: nn.Module) -> None:
+    """Raises BadInput where a training batch split over processes would not be that of one process."""
+    for name, layer in module.named_modules():
+        if isinstance(layer, BatchNorm | nn.modules.dropout._DropoutNd):
+            raise BadInput(
+                f"{name or 'the module'} is a {type(layer).__name__}, which sees a batch as a whole in training",
+                "a module that trains on each sample by itself, where several processes share a batch",
+                "train in one process",
+            )
+
+
+@contextmanager
+def single_samples_explained() -> Iterator[None]:
+    """A training pass that batch norm refuses, as one sample has no variance, becomes a sentence."""
+    try:
+        yield
+    except ValueError as error:
+        if "more than 1 value per channel" not in str(error):
+            raise
+        raise BadInput(
+            "batch norm has no variance in a batch of one sample",
+            "at least two samples in every batch, the last one of a pass too",
+            "take another --batch-size",
+        ) from error
 
 
 def recalibrated(
@@ -125,10 +153,8 @@ def _moments(layer: nn.Module, forward: Any, fixed: Mapping[str, Tensor], chunks
     hook = layer.register_forward_pre_hook(collect)
     try:
         for inputs in chunks:
-            try:
+            with suppress(_Reached):
                 forward(fixed, inputs)
-            except _Reached:
-                pass
     finally:
         hook.remove()
     if distributed.num_processes() > 1:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from landscape import distributed
 from landscape.objective import Objective
 from landscape.parameters import Point
 from landscape.result import Check
@@ -28,14 +29,15 @@ def independent_loss(objective: Objective, point: Point) -> float:
     module.load_state_dict({**tensors, **point.fixed}, strict=False)
     module.eval()
     inputs, targets = objective.samples
-    total = 0.0
+    size = max(INDEPENDENT_BATCH, objective.chunk_size)
+    total = torch.zeros((), dtype=torch.float64, device=objective.device)
     with torch.no_grad():
-        for start in range(0, len(targets), INDEPENDENT_BATCH):
-            batch = slice(start, start + INDEPENDENT_BATCH)
-            outputs = module(*(part[batch] for part in inputs))
+        for start in range(0, len(targets), size):
+            batch = slice(start, start + size)
+            outputs = module(*(part[batch].clone() for part in inputs))
             total += _plain_loss(objective, outputs, targets[batch]) * len(targets[batch])
     penalty = 0.5 * objective.l2 * sum(float(t.double().square().sum()) for t in tensors.values())
-    return total / len(targets) + penalty
+    return float(distributed.total(total)) / objective.num_samples + penalty
 
 
 def agreement(name: str, objective: Objective, value: float, point: Point, meaning: str) -> Check:

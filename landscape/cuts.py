@@ -1,6 +1,7 @@
-"""Along what to cut: the directions of a slice, by name, and a run's trajectory on them."""
+"""Along what to cut: the directions of a slice, by name, a run's trajectory on them, and their proofs."""
 
-from collections.abc import Collection
+import math
+from collections.abc import Callable, Collection
 from typing import NamedTuple
 
 import numpy as np
@@ -8,7 +9,7 @@ import torch
 from torch import Tensor
 
 from landscape import checks
-from landscape.errors import BadInput
+from landscape.errors import BadInput, LandscapeError
 from landscape.numerics import directions as kernels
 from landscape.objective import Objective
 from landscape.parameters import Piece, Point
@@ -16,6 +17,12 @@ from landscape.result import Check
 from landscape.sweep import Sweep
 
 DIRECTIONS = ("random", "pca")
+
+# The samples behind the curvature check hold about this many activations: a ReLU crosses its kink once in
+# about 1/τ of them within a relative step τ, so that none does at the smallest steps.
+CURVATURE_ACTIVATIONS = 2**14
+CURVATURE_STEPS = (1e-4, 1e-5, 1e-6, 1e-7)
+CURVATURE_BOUND = 1e-3
 
 
 class Projection(NamedTuple):
@@ -47,13 +54,27 @@ def random_directions(
     return torch.stack(rows)
 
 
-def projected(sweep: Sweep, trajectory: list[Point], origin: Tensor, directions: Tensor) -> Projection:
+def fill(thetas: Tensor, origin: Tensor, directions: Tensor, steps: np.ndarray) -> None:
+    """Writes θ* + Σⱼ stepsᵢⱼ dⱼ into row i of ``thetas`` (K, d), for ``steps`` (K, m).
+
+    Each row is built from the origin, elementwise and one pass per direction for all rows; with zero
+    steps it is the origin itself.
+    """
+    columns = torch.from_numpy(np.ascontiguousarray(steps)).to(thetas.device, thetas.dtype)
+    torch.addcmul(origin, columns[:, :1], directions[0], out=thetas)
+    for j in range(1, len(directions)):
+        thetas.addcmul_(columns[:, j : j + 1], directions[j])
+
+
+def projected(
+    sweep: Sweep, name: str, trajectory: list[Point], origin: Tensor, directions: Tensor
+) -> Projection:
     """The trajectory's least-squares coordinates, its off-plane residuals, and the losses at its true points."""
     thetas = torch.stack([point.theta for point in trajectory])
     found, residual = kernels.coordinates(thetas, origin, directions)
     losses = [
-        sweep.measure(f"trajectory {i}", 1, lambda _, i=i: thetas[i], [p])[0, 0]
-        for i, p in enumerate(trajectory)
+        sweep.measure(f"{name} {i}", 1, lambda _, row, i=i: row.copy_(thetas[i : i + 1]), [point])[0, 0]
+        for i, point in enumerate(trajectory)
     ]
     return Projection(found, residual, np.array(losses))
 
@@ -69,8 +90,10 @@ def require_trajectory(trajectory: list[Point] | None) -> list[Point]:
     return trajectory
 
 
-def require_grid(num_points: int, span: float | None, draws: int) -> None:
-    """Raises BadInput unless the grid can hold θ* exactly and covers something."""
+def require_grid(num_points: int, span: float | None, draws: int, directions: str) -> None:
+    """Raises BadInput unless the grid can hold θ* exactly, covers something, and directions are known."""
+    if directions not in DIRECTIONS:
+        raise BadInput(f"directions {directions!r}", f"one of {', '.join(DIRECTIONS)}")
     if num_points < 3 or num_points % 2 == 0:
         raise BadInput(
             f"{num_points} points",
@@ -81,32 +104,34 @@ def require_grid(num_points: int, span: float | None, draws: int) -> None:
         raise BadInput(f"a span of {span:g}", "a positive number")
     if draws < 1:
         raise BadInput(f"{draws} draws", "at least 1")
+    if draws > 1 and directions != "random":
+        raise BadInput(f"{draws} draws of the directions {directions}", "one, as nothing is drawn at random")
 
 
 def norm_check(
-    objective: Objective,
-    theta: Tensor,
-    axes: Tensor,
-    norm: str,
-    ignore: Collection[str],
-    orthogonal: bool = False,
+    objective: Objective, theta: Tensor, axes: Tensor, norm: str, ignore: Collection[str]
 ) -> Check:
-    """‖d_f‖ against ‖w_f‖ filter by filter, by a loop that shares nothing with the kernel."""
+    """‖d_f‖ against ‖w_f‖ filter by filter (or layer by layer), by a loop that shares nothing with the kernel.
+
+    Ignored parameters must be at rest; with ``none`` that is all there is to check.
+    """
     worst = 0.0
-    if norm == "filter":
-        for axis in axes[:1] if orthogonal else axes:
-            for piece in objective.pieces:
-                if piece.role in ignore:
-                    continue
-                weight, part = (
-                    v[piece.span].reshape(piece.shape).double().cpu().numpy() for v in (theta, axis)
-                )
-                for w, d in zip(_filters_of(piece, weight), _filters_of(piece, part), strict=True):
+    for axis in axes:
+        for piece in objective.pieces:
+            weight, part = (v[piece.span].reshape(piece.shape).double().cpu().numpy() for v in (theta, axis))
+            if piece.role in ignore:
+                worst = max(worst, float(np.abs(part).max()))
+            elif norm != "none":
+                split = _filters_of if norm == "filter" else lambda piece, values: [values]
+                for w, d in zip(split(piece, weight), split(piece, part), strict=True):
                     wanted = float(np.sqrt((w * w).sum()))
                     worst = max(worst, abs(float(np.sqrt((d * d).sum())) - wanted) / (wanted or 1.0))
-    return Check(
-        "filter norms", worst, checks.rounding(objective), "‖d_f‖ against ‖w_f‖, worst filter, relative"
-    )
+    meaning = {
+        "filter": "‖d_f‖ against ‖w_f‖, worst filter, relative",
+        "layer": "‖d_l‖ against ‖w_l‖, worst layer, relative",
+        "none": "largest entry among the ignored parameters",
+    }
+    return Check("direction norms", worst, checks.rounding(objective), meaning[norm])
 
 
 def _filters_of(piece: Piece, values: np.ndarray) -> list[np.ndarray]:
@@ -129,3 +154,63 @@ def orthogonality_check(objective: Objective, plane: Tensor) -> Check:
     return Check(
         "orthogonal", float(cosine), checks.rounding(objective), "|cos| of the angle between the directions"
     )
+
+
+def curvature_checks(objective: Objective, point: Point, axes: Tensor) -> tuple[list[Check], list[str]]:
+    """Hd by central differences of ∇F against the Hessian-vector product along each axis; and notes.
+
+    Differences of the *gradient*, because second differences of F itself lose all digits before their
+    step is small enough for a ReLU net: each kink between θ* ± hd moves them by a finite amount, while
+    the Hessian at θ* knows nothing of it. In float64 gradients bear steps of 1e-7, and on a part of the
+    data with few enough activations no kink lies that near. Where one does lie at θ* itself (a zero
+    weight, a dead input), ∇F changes otherwise on one side than on the other, and a note says so instead
+    of a check. The bound of 1e-3 relative leaves room for rounding.
+    """
+    inputs, targets = objective.samples
+    per_sample = max(1, objective.activations // max(1, len(targets)))
+    few = slice(0, max(1, CURVATURE_ACTIVATIONS // per_sample))
+    device = "cpu" if objective.device.type == "mps" else objective.device
+    found: list[Check] = []
+    notes: list[str] = []
+    try:
+        part = Objective(
+            objective.module,
+            objective.loss,
+            (tuple(one[few] for one in inputs), targets[few]),
+            dtype=torch.float64,
+            device=device,
+            l2=objective.l2,
+        )
+        theta, *wide = (one.to(device, torch.float64) for one in (point.theta, *axes))
+        fixed = {
+            n: t.to(device, torch.float64) if t.is_floating_point() else t for n, t in point.fixed.items()
+        }
+        product = part.hessian_operator(theta, fixed)
+        for name, axis in zip(("α", "β"), wide, strict=False):
+            gap, has_limit = _curvature_gap(lambda x: part.gradient(x, fixed), product(axis), theta, axis)
+            if gap <= CURVATURE_BOUND or has_limit:
+                meaning = f"differences of ∇F against Hd, relative, float64, {part.num_samples} samples"
+                found.append(Check(f"curvature along {name}", gap, CURVATURE_BOUND, meaning))
+            else:
+                notes.append(f"curvature along {name} not checked: the loss has a kink at θ*")
+    except LandscapeError as error:
+        notes.append(f"curvature not checked: {error}")
+    return found, notes
+
+
+def _curvature_gap(
+    gradient: Callable[[Tensor], Tensor], image: Tensor, theta: Tensor, axis: Tensor
+) -> tuple[float, bool]:
+    """The least relative distance of a difference quotient to Hd, and whether ∇F has a derivative along d."""
+    size, length = (float(torch.linalg.vector_norm(v)) for v in (theta, axis))
+    unit = (size or 1.0) / length
+    best, upper, lower = math.inf, image, image
+    for step in CURVATURE_STEPS:
+        upper, lower = gradient(theta + step * unit * axis), gradient(theta - step * unit * axis)
+        # Below a millionth of the gradient per relative step a quotient is rounding.
+        scale = max(float(image.norm()), 1e-6 * float(upper.norm()) / unit, 1e-300)
+        best = min(best, float(((upper - lower) / (2 * step * unit) - image).norm()) / scale)
+        if best <= CURVATURE_BOUND:
+            return best, True
+    bend = (upper + lower - 2 * gradient(theta)).norm()
+    return best, bool(bend <= CURVATURE_BOUND * (upper - lower).norm())

@@ -1,8 +1,9 @@
 """Losses as sums over samples, so that a value never depends on how the data were cut."""
 
 import copy
+import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -19,13 +20,15 @@ PerSample = Callable[[Any, Tensor], Tensor]
 class Loss:
     """ℓ of the objective. ``total`` sums over the samples of a batch; ``correct`` marks those classified right.
 
-    ``total(outputs, targets)`` returns a scalar, ``correct(outputs, targets)`` a boolean (n,), or is
-    None where accuracy has no meaning.
+    ``total(outputs, targets)`` returns a scalar, ``correct(outputs, targets)`` a boolean (n,) or, where
+    a sample has several labels, the fraction of them that is right (n,); it is None where accuracy has
+    no meaning. ``of_classes``: integer targets number the outputs along axis 1.
     """
 
     name: str
     total: PerSample
     correct: PerSample | None = None
+    of_classes: bool = False
 
 
 def named_loss(loss: "str | nn.Module | Callable[..., Tensor] | Loss") -> Loss:
@@ -49,10 +52,11 @@ def named_loss(loss: "str | nn.Module | Callable[..., Tensor] | Loss") -> Loss:
     if not callable(loss):
         raise BadInput(f"the loss is a {type(loss).__name__}", "a name or a callable of (outputs, targets)")
     name = getattr(loss, "__name__", type(loss).__name__)
-    correct = LOSSES["cross_entropy"].correct if isinstance(loss, nn.CrossEntropyLoss | nn.NLLLoss) else None
-    if isinstance(loss, nn.BCEWithLogitsLoss):
-        correct = LOSSES["bce"].correct
-    return Loss(name, loss, correct)
+    if isinstance(loss, nn.CrossEntropyLoss | nn.NLLLoss):
+        if loss.weight is not None and loss.reduction == "mean":
+            raise _weighted(name)
+        return Loss(name, loss, LOSSES["cross_entropy"].correct, of_classes=True)
+    return Loss(name, loss, LOSSES["bce"].correct if isinstance(loss, nn.BCEWithLogitsLoss) else None)
 
 
 def settle_reduction(loss: Loss, outputs: Any, targets: Tensor) -> Loss:
@@ -65,37 +69,58 @@ def settle_reduction(loss: Loss, outputs: Any, targets: Tensor) -> Loss:
     if loss.name in LOSSES and LOSSES[loss.name] is loss:
         return loss
     function = _unreduced(loss.total)
-    count = len(targets)
-
-    def of(span: slice) -> Tensor:
-        return function(_part(outputs, span), targets[span])
-
-    whole = of(slice(0, count))
+    whole = function(outputs, targets)
     if not isinstance(whole, Tensor):
         raise BadInput(f"the loss {loss.name} returned a {type(whole).__name__}", "a tensor")
-    if whole.dim() > 0 and whole.shape[0] == count:
+    if whole.dim() > 0 and whole.shape[0] == len(targets):
         if isinstance(loss.total, nn.Module) and getattr(loss.total, "reduction", "none") == "mean":
-            _same_mean(loss, whole, loss.total(outputs, targets))
-        return Loss(loss.name, lambda o, t: _rows(function(o, t)).sum(), loss.correct)
+            mean = loss.total(outputs, targets).double()
+            if not torch.allclose(_rows(whole).mean(), mean, rtol=1e-4, equal_nan=True):
+                raise _weighted(loss.name)
+        return replace(loss, total=lambda o, t: _rows(function(o, t)).sum())
     if whole.numel() != 1:
         raise BadInput(
             f"the loss {loss.name} returned shape {tuple(whole.shape)}", "a scalar, or one loss per sample"
         )
+    if _is_mean(function, outputs, targets, loss.name):
+        return replace(loss, total=lambda o, t: function(o, t).double().reshape(()) * len(t))
+    return replace(loss, total=lambda o, t: function(o, t).reshape(()))
+
+
+def _is_mean(function: PerSample, outputs: Any, targets: Tensor, name: str) -> bool:
+    """Whether a scalar loss is a mean (True) or a sum (False) over samples. BadInput where it is neither."""
+    count = len(targets)
     if count == 1:
-        return Loss(loss.name, lambda o, t: function(o, t).reshape(()) * len(t), loss.correct)
+        return True
     half = (count + 1) // 2
-    head, tail = of(slice(0, half)), of(slice(half, count))
-    scale = (head.abs() + tail.abs()).item() * count
-    tolerance = 1e-4 * scale + 1e-12
-    if abs((whole * count - head * half - tail * (count - half)).item()) <= tolerance:
-        return Loss(loss.name, lambda o, t: function(o, t).reshape(()) * len(t), loss.correct)
-    if abs((whole - head - tail).item()) <= tolerance:
-        return Loss(loss.name, lambda o, t: function(o, t).reshape(()), loss.correct)
+    # A loss that is zero, or not finite, on these samples tells nothing: then other outputs tell.
+    for trial in (outputs, _spread(outputs, -1.0), _spread(outputs, 1.0)):
+        whole, head, tail = (
+            float(function(_part(trial, part), targets[part]))
+            for part in (slice(count), slice(half), slice(half, count))
+        )
+        scale = abs(head) + abs(tail)
+        if not (0 < scale < math.inf):
+            continue
+        tolerance = 1e-4 * scale
+        is_mean = abs(whole - (head * half + tail * (count - half)) / count) <= tolerance
+        is_sum = abs(whole - head - tail) <= tolerance
+        if is_mean != is_sum:
+            return is_mean
     raise BadInput(
-        f"the loss {loss.name} is neither a mean nor a sum over samples",
+        f"the loss {name} is neither a mean nor a sum over samples",
         "a value that does not depend on the batch",
         "give it reduction='none'",
     )
+
+
+def _spread(outputs: Any, top: float) -> Any:
+    """Numbers between 0 and ``top``, none equal, in the shapes of ``outputs``."""
+    if isinstance(outputs, tuple):
+        return tuple(_spread(part, top) for part in outputs)
+    if not outputs.is_floating_point():
+        return outputs
+    return torch.linspace(0, top, outputs.numel() + 1)[1:].to(outputs).reshape(outputs.shape)
 
 
 def _unreduced(loss: PerSample) -> PerSample:
@@ -106,13 +131,12 @@ def _unreduced(loss: PerSample) -> PerSample:
     return loss
 
 
-def _same_mean(loss: Loss, per_sample: Tensor, mean: Tensor) -> None:
-    if not torch.allclose(per_sample.mean(), mean, rtol=1e-4, equal_nan=True):
-        raise BadInput(
-            f"the mean of {loss.name} is weighted, so it depends on the batch",
-            "a plain mean over samples",
-            "give it reduction='none'",
-        )
+def _weighted(name: str) -> BadInput:
+    return BadInput(
+        f"the mean of {name} is weighted, so it depends on the batch",
+        "a plain mean over samples",
+        "give it reduction='none'",
+    )
 
 
 def _part(outputs: Any, span: slice) -> Any:
@@ -120,13 +144,18 @@ def _part(outputs: Any, span: slice) -> Any:
 
 
 def _rows(losses: Tensor) -> Tensor:
-    return losses if losses.dim() == 1 else losses.flatten(1).mean(1)
+    """One loss per sample, averaged over further axes; float64, so that sums over samples are."""
+    return losses.double() if losses.dim() == 1 else losses.flatten(1).double().mean(1)
 
 
 def _cross_entropy(outputs: Tensor, targets: Tensor) -> Tensor:
-    if outputs.dim() == 2:
-        return functional.cross_entropy(outputs, targets, reduction="sum")
     return _rows(functional.cross_entropy(outputs, targets, reduction="none")).sum()
+
+
+def _same_class(outputs: Tensor, targets: Tensor) -> Tensor:
+    classes = targets.argmax(1) if targets.is_floating_point() else targets
+    # The indices of max are those of argmax, in less than half of its time.
+    return _fraction(outputs.max(1).indices == classes)
 
 
 def _bce(outputs: Tensor, targets: Tensor) -> Tensor:
@@ -134,8 +163,12 @@ def _bce(outputs: Tensor, targets: Tensor) -> Tensor:
     return _rows(losses).sum()
 
 
+def _same_side(outputs: Tensor, targets: Tensor) -> Tensor:
+    return _fraction((outputs > 0) == (_like(targets, outputs) > 0.5))
+
+
 def _mse(outputs: Tensor, targets: Tensor) -> Tensor:
-    if not targets.is_floating_point() and outputs.dim() == 2:
+    if not targets.is_floating_point() and targets.dim() == 1 and outputs.dim() == 2 and outputs.shape[1] > 1:
         wanted = functional.one_hot(targets, outputs.shape[1]).to(outputs.dtype)
     else:
         wanted = _like(targets, outputs)
@@ -146,13 +179,27 @@ def _output(outputs: Tensor, targets: Tensor) -> Tensor:
     return outputs.reshape(()) * len(targets) if outputs.dim() == 0 else _rows(outputs).sum()
 
 
+def _fraction(right: Tensor) -> Tensor:
+    return right if right.dim() == 1 else right.flatten(1).double().mean(1)
+
+
 def _like(targets: Tensor, outputs: Tensor) -> Tensor:
+    """Targets in the outputs' shape and dtype; only axes of length one may differ. Raises BadInput."""
+    if targets.shape != outputs.shape and _long_axes(targets) != _long_axes(outputs):
+        raise BadInput(
+            f"targets of shape {tuple(targets.shape)} for outputs of shape {tuple(outputs.shape)}",
+            "the same shape",
+        )
     return targets.to(outputs.dtype).reshape(outputs.shape)
 
 
+def _long_axes(tensor: Tensor) -> list[int]:
+    return [size for size in tensor.shape if size > 1]
+
+
 LOSSES = {
-    "cross_entropy": Loss("cross_entropy", _cross_entropy, lambda o, t: o.argmax(1) == t),
-    "bce": Loss("bce", _bce, lambda o, t: (o > 0) == (_like(t, o) > 0.5)),
-    "mse": Loss("mse", _mse),
+    "cross_entropy": Loss("cross_entropy", _cross_entropy, _same_class, of_classes=True),
+    "bce": Loss("bce", _bce, _same_side),
+    "mse": Loss("mse", _mse, of_classes=True),
     "output": Loss("output", _output),
 }

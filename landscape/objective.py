@@ -4,7 +4,6 @@ Everything is computed on a private copy of the module, so the module passed in 
 not even when the loss raises half way. Sums over samples run in float64 whatever the compute dtype.
 """
 
-import copy
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
@@ -13,10 +12,12 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from landscape import batchnorm, distributed
-from landscape.errors import BadInput, LandscapeError, NotDifferentiable, NotFinite
-from landscape.losses import Loss, named_loss, settle_reduction
-from landscape.parameters import Piece, Point, flatten, layout, split
+from landscape import batchnorm, distributed, probe
+from landscape.batching import batched
+from landscape.derivatives import derivative, second_derivative
+from landscape.errors import BadInput, NotFinite
+from landscape.losses import Loss, named_loss
+from landscape.parameters import Piece, Point, flatten, layout, require, split
 
 Fixed = Mapping[str, Tensor]
 
@@ -24,7 +25,7 @@ Fixed = Mapping[str, Tensor]
 CHUNK_ACTIVATIONS = {"cpu": 2**25, "other": 2**28}
 # Below this many activations per evaluation the overhead of a forward pass is dearer than its arithmetic.
 BATCHED_ACTIVATIONS = 2**15
-BATCH_ACTIVATIONS = 2**19
+BATCH_ACTIVATIONS = 2**20
 
 
 class Measurement(NamedTuple):
@@ -67,12 +68,23 @@ class Objective:
         self.dtype = dtype or reference.dtype
         self.device = torch.device(device) if device is not None else reference.device
         self.l2 = l2
-        self._module = _private_copy(module).to(device=self.device, dtype=self.dtype).eval()
+        self._module = probe.private_copy(module).to(device=self.device, dtype=self.dtype).eval()
+        # Looking for ties in each call would cost a small net a twentieth of its forward pass.
+        self._has_ties = any(
+            len(list(named(remove_duplicate=False))) > len(list(named()))
+            for named in (self._module.named_parameters, self._module.named_buffers)
+        )
         self._is_training = False
-        self._load_data(data)
         self._chunk_size = chunk_size
-        self._buffers_move = False
-        self.loss = self._probe(named_loss(loss))
+        inputs, targets = probe.checked_data(data)
+        self.num_samples = len(targets)
+        *few, few_targets = (self._converted(part[: probe.FEW]) for part in (*inputs, targets))
+        self._fit = probe.fit(self._module, named_loss(loss), tuple(few), few_targets, targets)
+        self.loss = self._fit.loss
+        probe.check_cuts(self._fit, self.num_samples, chunk_size, distributed.num_processes())
+        share = distributed.share(self.num_samples)
+        self._inputs = tuple(self._converted(part[share]) for part in inputs)
+        self._targets = self._converted(targets[share])
         self._may_batch = distributed.num_processes() == 1
 
     # --- what it is -------------------------------------------------------------------------
@@ -91,10 +103,12 @@ class Objective:
     @property
     def chunk_size(self) -> int:
         """Samples at a time."""
+        if self._fit.mixes_samples:
+            return self.num_samples
         if self._chunk_size is not None:
             return min(self._chunk_size, self.num_samples)
         room = CHUNK_ACTIVATIONS["cpu" if self.device.type == "cpu" else "other"]
-        return max(1, min(self.num_samples, room // self._activations_per_sample))
+        return max(1, min(self.num_samples, room // self._fit.activations_per_sample))
 
     def present_point(self, label: str = "present") -> Point:
         """The module as it stands now: θ, and the buffers and frozen parameters beside it."""
@@ -103,21 +117,16 @@ class Objective:
         )
 
     def point(self, tensors: Mapping[str, Tensor], label: str = "") -> Point:
-        """A Point from tensors by name. Raises BadInput naming every missing or misshapen one."""
-        trainable = {piece.name: piece.shape for piece in self.pieces}
-        fixed = {name: tuple(tensor.shape) for name, tensor in self._fixed_tensors()}
-        faults = [
-            f"{name} {tuple(tensors[name].shape)} instead of {shape}"
-            if name in tensors
-            else f"{name} missing"
-            for name, shape in {**trainable, **fixed}.items()
-            if name not in tensors or tuple(tensors[name].shape) != shape
-        ]
-        if faults:
-            raise BadInput(
-                f"{label or 'the point'} does not fit this architecture: {', '.join(faults)}",
-                f"the parameters of {type(self.module).__name__}",
-            )
+        """A Point from tensors by name; buffers that no state_dict holds may be absent and are the module's.
+
+        Raises BadInput naming every missing or misshapen tensor.
+        """
+        fixed = dict(self._fixed_tensors())
+        kept_elsewhere = self._module.state_dict().keys()
+        tensors = {**{name: fixed[name] for name in fixed.keys() - kept_elsewhere}, **tensors}
+        shapes = {piece.name: piece.shape for piece in self.pieces}
+        shapes |= {name: tuple(tensor.shape) for name, tensor in fixed.items()}
+        require(tensors, shapes, label or "the point", type(self.module).__name__)
         theta = flatten(tensors, self.pieces).to(self.device, self.dtype)
         kept = {name: self._converted(tensors[name].detach().clone()) for name in fixed}
         return Point(theta, kept, label)
@@ -127,7 +136,7 @@ class Objective:
         if isinstance(point, Point):
             theta, fixed, label = point.theta, point.fixed, point.label
         else:
-            theta, fixed, label = point, self.present_point().fixed, ""
+            theta, fixed, label = point, self._fixed_or_present(None), ""
         if theta.shape != (self.num_parameters,):
             raise BadInput(f"a point of shape {tuple(theta.shape)}", f"({self.num_parameters},)")
         return Point(theta.detach().to(self.device, self.dtype), fixed, label)
@@ -135,7 +144,7 @@ class Objective:
     @property
     def activations(self) -> int:
         """Numbers that one evaluation over this process's data passes from layer to layer."""
-        return self._activations_per_sample * max(1, len(self._targets))
+        return self._fit.activations_per_sample * max(1, len(self._targets))
 
     @property
     def samples(self) -> tuple[tuple[Tensor, ...], Tensor]:
@@ -162,7 +171,7 @@ class Objective:
 
     def measure(self, theta: Tensor, fixed: Fixed | None = None) -> Measurement:
         """F(θ) and the accuracy, from one pass over the data."""
-        return Measurement(*self.measurements(theta.reshape(1, -1), fixed)[0].tolist())
+        return Measurement(*self.measurements(theta[None], fixed)[0].tolist())
 
     def values(self, thetas: Tensor, fixed: Fixed | None = None) -> Tensor:
         """F at K points: (K, d) -> (K,) float64, on the CPU."""
@@ -179,10 +188,13 @@ class Objective:
         """
         if thetas.dim() != 2 or thetas.shape[1] != self.num_parameters:
             raise BadInput(f"points of shape {tuple(thetas.shape)}", f"(K, {self.num_parameters})")
+        if len(thetas) == 0:
+            return torch.empty((0, 2), dtype=torch.float64)
         thetas = thetas.detach().to(self.device, self.dtype)
         fixed = self._fixed_or_present(fixed)
         with torch.no_grad():
-            sums = self._batched_sums(thetas, fixed) if self._is_small() and len(thetas) > 1 else None
+            is_small = self.activations <= BATCHED_ACTIVATIONS and len(thetas) > 1
+            sums = self._batched_sums(thetas, fixed) if self._may_batch and is_small else None
             if sums is None:
                 sums = torch.stack([self._sums(theta, fixed) for theta in thetas])
             result = distributed.total(sums).cpu() / self.num_samples
@@ -204,7 +216,7 @@ class Objective:
         slope = torch.zeros(self.num_parameters, dtype=torch.float64, device=self.device)
         for inputs, targets in self._chunks():
             chunk = self.loss.total(self._forward(leaf, fixed, inputs), targets)
-            slope += _derivative(chunk, leaf)
+            slope += derivative(chunk, leaf)
             value += chunk.detach()
         value = distributed.total(value).item() / self.num_samples
         slope = distributed.total(slope) / self.num_samples
@@ -229,11 +241,15 @@ class Objective:
                 indices = indices[(indices >= share.start) & (indices < share.stop)] - share.start
             inputs, targets = tuple(part[indices] for part in inputs), targets[indices]
         leaf = self._leaf(theta)
+        if training and distributed.num_processes() > 1:
+            batchnorm.require_splittable(self._module)
         if len(targets):
-            mean = self.loss.total(self._forward(leaf, fixed, inputs, training), targets) / count
-            slope = _derivative(mean, leaf)
+            with batchnorm.single_samples_explained():
+                outputs = self._forward(leaf, fixed, inputs, training)
+            mean = self.loss.total(outputs, targets).double() / count
+            slope = derivative(mean, leaf)
         else:
-            mean, slope = leaf.detach().new_zeros(()), torch.zeros_like(leaf)
+            mean, slope = leaf.detach().double().new_zeros(()), torch.zeros_like(leaf)
         mean, slope = distributed.total(mean.detach()), distributed.total(slope)
         if self.l2:
             slope = slope.add(leaf.detach(), alpha=self.l2)
@@ -260,14 +276,14 @@ class Objective:
         """
         fixed = self._fixed_or_present(fixed)
         leaf = self._leaf(theta.clone())
-        chunk_bytes = 8 * self._activations_per_sample * self.chunk_size * leaf.element_size()
+        chunk_bytes = 8 * self._fit.activations_per_sample * self.chunk_size * leaf.element_size()
         num_kept = int(memory_limit // chunk_bytes) if num_products > 1 else 0
         kept: list[Tensor] = []
 
         def slope_of(inputs: Any, targets: Tensor) -> Tensor:
             with sdpa_kernel(SDPBackend.MATH):
                 chunk = self.loss.total(self._forward(leaf, fixed, inputs), targets)
-                return _derivative(chunk, leaf, create_graph=True)
+                return derivative(chunk, leaf, create_graph=True)
 
         def product(v: Tensor) -> Tensor:
             if v.shape != leaf.shape:
@@ -278,7 +294,7 @@ class Objective:
                 slope = kept[number] if number < len(kept) else slope_of(inputs, targets)
                 if number == len(kept) and number < num_kept:
                     kept.append(slope)
-                result += _second_derivative(slope, leaf, v, keep=number < len(kept))
+                result += second_derivative(slope, leaf, v, keep=number < len(kept))
             result = distributed.total(result) / self.num_samples
             if self.l2:
                 result += self.l2 * v
@@ -313,111 +329,40 @@ class Objective:
 
     # --- inside -----------------------------------------------------------------------------
 
-    def _load_data(self, data: tuple[Any, Tensor]) -> None:
-        try:
-            inputs, targets = data
-        except (TypeError, ValueError):
-            raise BadInput(f"the data are a {type(data).__name__}", "a pair (inputs, targets)") from None
-        inputs = inputs if isinstance(inputs, tuple) else (inputs,)
-        if not all(isinstance(part, Tensor) for part in (*inputs, targets)):
-            raise BadInput("inputs or targets are no tensors", "torch tensors")
-        self.num_samples = len(targets)
-        if self.num_samples == 0:
-            raise BadInput("the data are empty", "at least one sample")
-        if any(len(part) != self.num_samples for part in inputs):
-            raise BadInput(f"{len(inputs[0])} inputs and {self.num_samples} targets", "as many of each")
-        for name, part in (*(("inputs", part) for part in inputs), ("targets", targets)):
-            if part.is_floating_point() and not bool(torch.isfinite(part).all()):
-                count = int((~torch.isfinite(part)).sum())
-                raise BadInput(f"{count} NaN or infinite numbers in the {name}", "finite data")
-        share = distributed.share(self.num_samples)
-        self._inputs = tuple(self._converted(part[share]) for part in inputs)
-        self._targets = self._converted(targets[share])
-
-    def _probe(self, loss: Loss) -> Loss:
-        """Run a few samples once: do module, data and loss fit, and does the forward pass move buffers?"""
-        few = tuple(part[:4] for part in self._inputs)
-        targets = self._targets[:4]
-        before = {name: tensor.clone() for name, tensor in self._module.named_buffers()}
-        sizes: list[int] = []
-        hooks = [
-            layer.register_forward_hook(
-                lambda _, __, out: sizes.append(out.numel() if isinstance(out, Tensor) else 0)
-            )
-            for layer in self._module.modules()
-        ]
-        try:
-            with torch.no_grad():
-                outputs = self._module(*few)
-        except LandscapeError:
-            raise
-        except Exception as error:
-            shapes = ", ".join(str(tuple(part.shape)) for part in few)
-            raise BadInput(
-                f"{type(self.module).__name__} does not take inputs of shape {shapes}: {error}",
-                "a module that fits the data",
-            ) from error
-        finally:
-            for hook in hooks:
-                hook.remove()
-        self._activations_per_sample = max(1, sum(sizes) // max(1, len(targets)))
-        self._buffers_move = any(
-            not torch.equal(before[name], now) for name, now in self._module.named_buffers()
-        )
-        for name, tensor in self._module.named_buffers():
-            tensor.copy_(before[name])
-        self._check_targets(loss, outputs)
-        try:
-            with torch.no_grad():
-                settled = settle_reduction(loss, outputs, targets)
-                settled.total(outputs, targets)
-        except LandscapeError:
-            raise
-        except Exception as error:
-            raise BadInput(
-                f"the loss {loss.name} does not take outputs {_shape(outputs)} and targets "
-                f"{tuple(targets.shape)} ({targets.dtype}): {error}",
-                "a loss that fits module and data",
-            ) from error
-        return settled
-
-    def _check_targets(self, loss: Loss, outputs: Any) -> None:
-        if loss.name == "cross_entropy" and isinstance(outputs, Tensor) and outputs.dim() >= 2:
-            classes = outputs.shape[1]
-            if self._targets.is_floating_point():
-                return
-            low, high = int(self._targets.min()), int(self._targets.max())
-            if low < 0 or high >= classes:
-                raise BadInput(
-                    f"targets run from {low} to {high}",
-                    f"classes 0 to {classes - 1}, as the module has {classes} outputs",
-                )
-        if loss.name == "bce":
-            low, high = float(self._targets.min()), float(self._targets.max())
-            if low < 0 or high > 1:
-                raise BadInput(f"targets run from {low:g} to {high:g}", "0 to 1 for the loss bce")
-
     def _fixed_tensors(self) -> Iterator[tuple[str, Tensor]]:
         trainable = {piece.name for piece in self.pieces}
         yield from ((name, p) for name, p in self._module.named_parameters() if name not in trainable)
         yield from self._module.named_buffers()
 
     def _fixed_or_present(self, fixed: Fixed | None) -> Fixed:
-        return self.present_point().fixed if fixed is None else fixed
+        if fixed is not None:
+            return fixed
+        present = {**dict(self.module.named_parameters()), **dict(self.module.named_buffers())}
+        return {name: self._converted(present[name].detach().clone()) for name, _ in self._fixed_tensors()}
 
     def _converted(self, tensor: Tensor) -> Tensor:
         return tensor.to(self.device, self.dtype if tensor.is_floating_point() else tensor.dtype)
 
     def _leaf(self, theta: Tensor) -> Tensor:
+        if theta.shape != (self.num_parameters,):
+            raise BadInput(f"a point of shape {tuple(theta.shape)}", f"({self.num_parameters},)")
         return theta.detach().to(self.device, self.dtype).requires_grad_()
 
     def _forward(self, theta: Tensor, fixed: Fixed, inputs: Any, training: bool = False) -> Any:
         if training is not self._is_training:
             self._module.train(training)
             self._is_training = training
-        if self._buffers_move and not training:
+        if self._fit.moves_buffers and not training:
             fixed = {name: tensor.clone() for name, tensor in fixed.items()}
-        return functional_call(self._module, {**split(theta, self.pieces), **fixed}, inputs)
+        if self._fit.moves_inputs:
+            inputs = tuple(part.clone() for part in inputs)
+        tensors = {**split(theta, self.pieces), **fixed}
+        outputs = functional_call(self._module, tensors, inputs, tie_weights=self._has_ties)
+        if training:
+            for name, tensor in fixed.items():
+                if tensors[name] is not tensor:  # a buffer that was replaced, not written into
+                    tensor.copy_(tensors[name].detach())
+        return outputs
 
     def _chunks(self) -> Iterator[tuple[Any, Tensor]]:
         size, count = self.chunk_size, len(self._targets)
@@ -434,87 +379,21 @@ class Objective:
         for inputs, targets in self._chunks():
             outputs = self._forward(theta, fixed, inputs)
             loss = self.loss.total(outputs, targets).double().reshape(())
-            if self.loss.correct is None:
-                right = torch.full_like(loss, torch.nan)
-            else:
-                right = self.loss.correct(outputs, targets).sum().double()
+            correct = self.loss.correct
+            right = (
+                torch.full_like(loss, torch.nan)
+                if correct is None
+                else correct(outputs, targets).double().sum()
+            )
             parts.append(torch.stack([loss, right]))
         return parts[0] if len(parts) == 1 else torch.stack(parts).sum(0)
 
-    def _is_small(self) -> bool:
-        return self._may_batch and self.activations <= BATCHED_ACTIVATIONS
-
     def _batched_sums(self, thetas: Tensor, fixed: Fixed) -> Tensor | None:
-        alone = self._sums(thetas[0], fixed)
         block = max(2, BATCH_ACTIVATIONS // self.activations)
-        batched = torch.func.vmap(lambda theta: self._sums(theta, fixed))
-        try:
-            sums = torch.cat([batched(part) for part in thetas.split(block)])
-        except (RuntimeError, NotImplementedError, TypeError, ValueError):
-            self._may_batch = False
-            return None
-        tolerance = 1e3 * torch.finfo(self.dtype).eps
-        if not torch.allclose(sums[0], alone, rtol=tolerance, atol=tolerance, equal_nan=True):
-            self._may_batch = False
-            return None
+        sums = batched(lambda theta: self._sums(theta, fixed), thetas, block)
+        self._may_batch = sums is not None
         return sums
 
     def _first_not_finite(self, vector: Tensor) -> str:
         position = int((~torch.isfinite(vector)).nonzero()[0])
         return next(p.name for p in self.pieces if p.offset <= position < p.offset + p.size)
-
-
-def _private_copy(module: nn.Module) -> nn.Module:
-    try:
-        private = copy.deepcopy(module)
-    except Exception as error:
-        raise BadInput(
-            f"{type(module).__name__} cannot be copied ({error})",
-            "a module that copy.deepcopy takes",
-            "old-style weight_norm hooks are the usual cause; use torch.nn.utils.parametrizations",
-        ) from error
-    for layer in private.modules():
-        if isinstance(layer, nn.Embedding | nn.EmbeddingBag):
-            if layer.max_norm is not None:
-                raise BadInput("an embedding with max_norm rewrites its weights when called", "max_norm=None")
-            layer.sparse = False
-    return private
-
-
-def _derivative(scalar: Tensor, leaf: Tensor, create_graph: bool = False) -> Tensor:
-    if not scalar.requires_grad:
-        if create_graph:
-            return torch.zeros_like(leaf)
-        raise NotDifferentiable(
-            "the loss does not depend differentiably on any trainable parameter",
-            "a loss with a gradient",
-            "is there a detach, an argmax or a torch.no_grad in the way?",
-        )
-    try:
-        (slope,) = torch.autograd.grad(scalar, leaf, create_graph=create_graph)
-    except (RuntimeError, NotImplementedError) as error:
-        raise _undifferentiable(error) from error
-    return slope
-
-
-def _second_derivative(slope: Tensor, leaf: Tensor, v: Tensor, keep: bool) -> Tensor:
-    if not slope.requires_grad:
-        return torch.zeros_like(leaf)
-    try:
-        (product,) = torch.autograd.grad(slope, leaf, v, retain_graph=keep, allow_unused=True)
-    except (RuntimeError, NotImplementedError) as error:
-        raise _undifferentiable(error) from error
-    return torch.zeros_like(leaf) if product is None else product
-
-
-def _undifferentiable(error: Exception) -> Exception:
-    if isinstance(error, torch.OutOfMemoryError):
-        return error
-    return NotDifferentiable(
-        f"an operation has no derivative of this order ({str(error).splitlines()[0]})",
-        "operations that autograd can differentiate twice",
-    )
-
-
-def _shape(outputs: Any) -> str:
-    return str(tuple(outputs.shape)) if isinstance(outputs, Tensor) else type(outputs).__name__

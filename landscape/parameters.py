@@ -86,6 +86,21 @@ def layout(module: nn.Module) -> tuple[Piece, ...]:
     return tuple(pieces)
 
 
+def require(
+    tensors: Mapping[str, Tensor], shapes: Mapping[str, tuple[int, ...]], label: str, module: str
+) -> None:
+    """Raises BadInput naming every one of ``shapes`` that ``tensors`` lacks or has in another shape."""
+    faults = [
+        f"{name} {tuple(tensors[name].shape)} instead of {shape}" if name in tensors else f"{name} missing"
+        for name, shape in shapes.items()
+        if name not in tensors or tuple(tensors[name].shape) != shape
+    ]
+    if faults:
+        raise BadInput(
+            f"{label} does not fit this architecture: {', '.join(faults)}", f"the parameters of {module}"
+        )
+
+
 def flatten(tensors: Mapping[str, Tensor], pieces: Sequence[Piece]) -> Tensor:
     """θ of shape (d,) from tensors by name; always a copy."""
     return torch.cat([tensors[piece.name].detach().reshape(-1) for piece in pieces])
@@ -106,10 +121,11 @@ def filters(piece: Piece, values: Tensor) -> Tensor:
     if len(piece.shape) < 2:
         return values.reshape(1, -1)
     if piece.output_axis == 0:
-        return values.reshape(piece.shape[0], -1)
+        return values.reshape(piece.shape[0], prod(piece.shape[1:]))
     inputs, outputs = piece.shape[:2]
-    grouped = values.reshape(piece.groups, inputs // piece.groups, outputs, -1)
-    return grouped.transpose(1, 2).reshape(piece.groups * outputs, -1)
+    rest = prod(piece.shape[2:])
+    grouped = values.reshape(piece.groups, inputs // piece.groups, outputs, rest)
+    return grouped.transpose(1, 2).reshape(piece.groups * outputs, inputs // piece.groups * rest)
 
 
 def from_filters(piece: Piece, rows: Tensor) -> Tensor:
@@ -117,7 +133,7 @@ def from_filters(piece: Piece, rows: Tensor) -> Tensor:
     if len(piece.shape) < 2 or piece.output_axis == 0:
         return rows.reshape(-1)
     inputs, outputs = piece.shape[:2]
-    grouped = rows.reshape(piece.groups, outputs, inputs // piece.groups, -1)
+    grouped = rows.reshape(piece.groups, outputs, inputs // piece.groups, prod(piece.shape[2:]))
     return grouped.transpose(1, 2).reshape(-1)
 
 

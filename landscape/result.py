@@ -72,7 +72,8 @@ class Result:
     provenance: dict[str, Any] = field(default_factory=dict)
 
     def __init_subclass__(cls) -> None:
-        KINDS[cls.kind] = cls
+        if cls.kind:
+            KINDS[cls.kind] = cls
 
     @property
     def status(self) -> str:

@@ -48,6 +48,8 @@ def save(result: Result, path: Path) -> None:
     temporary = path.with_name(path.name + ".tmp")
     if not path.parent.is_dir():
         raise BadInput(f"there is no folder {path.parent}", "an existing folder", "make it first")
+    if path.is_dir():
+        raise BadInput(f"{path} is a folder", "the name of a file")
     try:
         with h5py.File(temporary, "w", libver=("v108", "v110")) as file:
             _write(file, result)
@@ -136,21 +138,25 @@ def _opened(path: Path) -> Iterator[h5py.File]:
         seen = "is a truncated or damaged HDF5 file" if is_hdf5 else "is not an HDF5 file"
         raise BadInput(f"{path} {seen}", "a file written by landscape", "make it again") from error
     with file:
-        if file.attrs.get("format") != FORMAT:
-            raise BadInput(f"{path} is an HDF5 file of something else", "a file written by landscape")
-        version = int(file.attrs.get("format-version", 0))
-        if version > VERSION:
-            raise BadInput(
-                f"{path} has format version {version}",
-                f"version {VERSION} or older",
-                "update landscape to read it",
-            )
         try:
+            _check_format(file, path)
             yield file
-        except (KeyError, OSError, RuntimeError, ValueError) as error:
+        except (KeyError, OSError, RuntimeError, TypeError, ValueError) as error:
             if isinstance(error, BadInput):
                 raise
             raise BadInput(f"{path} is damaged ({error})", "a whole file", "make it again") from error
+
+
+def _check_format(file: h5py.File, path: Path) -> None:
+    if file.attrs.get("format") != FORMAT:
+        raise BadInput(f"{path} is an HDF5 file of something else", "a file written by landscape")
+    version = int(file.attrs.get("format-version", 0))
+    if version > VERSION:
+        raise BadInput(
+            f"{path} has format version {version}",
+            f"version {VERSION} or older",
+            "update landscape to read it",
+        )
 
 
 def _write(file: h5py.File, result: Result) -> None:

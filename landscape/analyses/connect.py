@@ -1,8 +1,9 @@
 """Are two solutions joined by a curve of low loss?"""
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -11,8 +12,9 @@ from torch import Tensor
 from landscape import checks
 from landscape.errors import BadInput
 from landscape.numerics.curves import bernstein, bezier_points
-from landscape.numerics.paths import Barriers, barriers
-from landscape.numerics.sampling import Sampler, isolated_rng, restore_rng, rng_state
+from landscape.numerics.descent import Motion
+from landscape.numerics.paths import barriers
+from landscape.numerics.sampling import Sampler, isolated_rng
 from landscape.objective import Objective
 from landscape.parameters import Point
 from landscape.progress import Pieces, Progress, silent
@@ -70,8 +72,9 @@ def connect(
     The profile has ``num_points`` points with both ends exactly. What it shows is an upper bound: a
     curve trained longer may lie lower.
 
-    Resumable after each pass through ``pieces``. Raises BadInput for fewer than one bend, epoch or two
-    points.
+    Resumable after each pass through ``pieces``. A NaN or infinite loss ends the training with outcome
+    ``diverged``. Raises BadInput for fewer than one bend or epoch, or three points, or a step size or
+    momentum out of range.
     """
     for name, number, least in (
         ("bends", bends, 1),
@@ -81,8 +84,10 @@ def connect(
     ):
         if number < least:
             raise BadInput(f"{number} {name}", f"at least {least}")
-    if not lr > 0:
+    if not 0 < lr < math.inf:
         raise BadInput(f"step size {lr:g}", "a positive number")
+    if not 0 <= momentum < 1:
+        raise BadInput(f"momentum {momentum:g}", "a number in [0, 1)")
     first, second = objective.as_point(a), objective.as_point(b)
     pieces = {} if pieces is None else pieces
     proofs: list[checks.Check] = []
@@ -97,18 +102,14 @@ def connect(
         def weights_at(i: int) -> list[float]:
             return [1 - t[i], t[i]]
 
-        def on_curve(i: int) -> Tensor:
-            return bezier_points(positions[i : i + 1], control)[0]
+        def along(control_points: Tensor) -> Callable[[range, Tensor], object]:
+            return lambda block, thetas: thetas.copy_(
+                bezier_points(positions[block.start : block.stop], control_points)
+            )
 
         chord = torch.stack([first.theta, second.theta])
-        curve = sweep.measure("curve", num_points, on_curve, [first, second], weights_at)
-        line = sweep.measure(
-            "line",
-            num_points,
-            lambda i: bezier_points(positions[i : i + 1], chord)[0],
-            [first, second],
-            weights_at,
-        )
+        curve = sweep.measure("curve", num_points, along(control), [first, second], weights_at)
+        line = sweep.measure("line", num_points, along(chord), [first, second], weights_at)
         ends = [sweep.reference(point) for point in (first, second)]
     loss, straight = curve[:, 0], line[:, 0]
     for name, value, point in (("first end", loss[0], ends[0]), ("second end", loss[-1], ends[1])):
@@ -133,8 +134,10 @@ def connect(
         epoch=np.arange(1, len(epoch_loss) + 1),
         epoch_loss=np.array(epoch_loss),
         control_points=control[1:-1].cpu().numpy(),
-        **_named(height, ""),
-        **_named(flat, "_straight"),
+        barrier_chord=height.chord,
+        barrier_ends=height.ends,
+        barrier_chord_straight=flat.chord,
+        barrier_ends_straight=flat.ends,
         max_loss=float(np.max(loss)),
         length=_length(control, positions) / distance if distance else math.nan,
         notes=sweep.notes(first, second),
@@ -148,7 +151,7 @@ def connect(
     if len(epoch_loss) < epochs or not math.isfinite(epoch_loss[-1]):
         result.outcome = "diverged"
         result.notes.append(
-            f"the loss was NaN or infinite in pass {len(epoch_loss)} of {epochs}: the best curve before it is "
+            f"the loss was NaN or infinite in pass {len(epoch_loss)} of {epochs}: the curve before that pass is "
             "given; a smaller --lr may help"
         )
     return result
@@ -174,65 +177,32 @@ def _trained_curve(
     control = bezier_points(
         torch.arange(degree + 1, dtype=torch.float64) / degree, torch.stack([first.theta, second.theta])
     )
-    free = control[1:-1]
+    free = control[1:-1]  # a view: what moves it moves the curve
     velocity = torch.zeros_like(free)
     fixed = {name: tensor.clone() for name, tensor in first.fixed.items()}
+    tensors = {"free": free, "velocity": velocity, **{f"fixed {name}": one for name, one in fixed.items()}}
+    motion = Motion(tensors, sampler, objective.device, generators={"positions": positions})
     losses: list[float] = []
     if "curve state" in pieces:
-        state = pieces["curve state"]
-        free.copy_(torch.from_numpy(state["free"]))
-        velocity.copy_(torch.from_numpy(state["velocity"]))
-        for name in fixed:
-            fixed[name].copy_(torch.from_numpy(state[f"fixed {name}"]))
-        sampler.restore({name: torch.from_numpy(state[f"sampler {name}"]) for name in sampler.state()})
-        positions.set_state(torch.from_numpy(state["positions"]))
-        restore_rng(
-            {name: torch.from_numpy(state[name]) for name in rng_state(objective.device)}, objective.device
-        )
-        losses = list(state["losses"])
+        motion.restore(pieces["curve state"])
+        losses = list(pieces["curve state"]["losses"])
     while len(losses) < epochs and all(map(math.isfinite, losses)):
         step = lr * _fraction(len(losses) / epochs)
         before = free.clone()
         draws = torch.rand(sampler.batches_per_pass, generator=positions, dtype=torch.float64)
-        weights = bernstein(draws, degree)
-        shares = weights.tolist()
         total = torch.zeros((), dtype=torch.float64, device=objective.device)
-        for share in shares:
-            theta = control[0] * share[0]
-            for weight, point in zip(share[1:], control[1:], strict=True):
-                theta.add_(point, alpha=weight)
-            loss, slope = objective.batch_gradient(theta, sampler.next(), fixed, training=True)
-            velocity.mul_(momentum)
-            for row, weight in zip(velocity, share[1:-1], strict=True):
-                row.add_(slope, alpha=weight)
+        for weights in bernstein(draws, degree).to(control.device, control.dtype):
+            loss, slope = objective.batch_gradient(weights @ control, sampler.next(), fixed, training=True)
+            # By hand: torch.optim's bookkeeping costs a tenth of a small net's step.
+            velocity.mul_(momentum).addr_(weights[1:-1], slope)
             free.add_(velocity, alpha=-step)
             total += loss
-        losses.append(float(total) / len(shares))
+        losses.append(float(total) / len(draws) if bool(free.isfinite().all()) else math.nan)
         if not math.isfinite(losses[-1]):
             free.copy_(before)
-        pieces["curve state"] = _saved(free, velocity, fixed, sampler, positions, losses, objective)
+        pieces["curve state"] = {"losses": list(losses), **motion.state()}
         progress(len(losses), epochs, "passes over the data")
     return control, losses
-
-
-def _saved(
-    free: Tensor,
-    velocity: Tensor,
-    fixed: dict[str, Tensor],
-    sampler: Sampler,
-    positions: torch.Generator,
-    losses: list[float],
-    objective: Objective,
-) -> dict[str, Any]:
-    tensors = {
-        "free": free,
-        "velocity": velocity,
-        "positions": positions.get_state(),
-        **rng_state(objective.device),
-    }
-    tensors |= {f"fixed {name}": tensor for name, tensor in fixed.items()}
-    tensors |= {f"sampler {name}": tensor for name, tensor in sampler.state().items()}
-    return {"losses": list(losses), **{name: tensor.cpu().numpy().copy() for name, tensor in tensors.items()}}
 
 
 def _fraction(progress: float) -> float:
@@ -240,10 +210,6 @@ def _fraction(progress: float) -> float:
     if progress <= 0.5:
         return 1.0
     return max(0.01, 1.0 - 0.99 * (progress - 0.5) / 0.4)
-
-
-def _named(height: Barriers, suffix: str) -> dict[str, float]:
-    return {f"barrier_chord{suffix}": height.chord, f"barrier_ends{suffix}": height.ends}
 
 
 def _length(control: Tensor, positions: Tensor) -> float:

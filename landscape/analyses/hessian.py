@@ -9,7 +9,7 @@ from torch import Tensor
 
 from landscape import checks
 from landscape.errors import BadInput
-from landscape.numerics.lanczos import top_eigenpairs
+from landscape.numerics.lanczos import default_tolerance, top_eigenpairs
 from landscape.objective import Objective
 from landscape.parameters import Point
 from landscape.progress import Progress, silent
@@ -30,6 +30,7 @@ class Hessian(Result):
     converged: np.ndarray = array("rank", long_name="residual at most tol times the largest |λ|")
     eigenvectors: np.ndarray | None = array("rank", "parameter", long_name="Ritz vectors", optional=True)
     num_products: int = scalar("Hessian-vector products, those for the residuals included")
+    tolerance: float = scalar("residual that counts as converged, relative to the largest |λ|")
     loss: float = scalar("loss at the point")
     gradient_norm: float = scalar("gradient norm ‖∇F‖ at the point")
 
@@ -40,7 +41,7 @@ def hessian(
     *,
     top_k: int = 10,
     which: str = "largest",
-    tol: float = 1e-6,
+    tol: float | None = None,
     max_products: int | None = None,
     save_vectors: bool = False,
     seed: int = 0,
@@ -50,9 +51,10 @@ def hessian(
 
     ``which``: ``largest`` (algebraically), ``smallest`` or ``magnitude``. Every Ritz value λ of a unit
     vector v comes with ‖Hv − λv‖, computed by a further product: it *proves* that some eigenvalue lies
-    within it of λ; that none was missed is an assumption (a random start vector not orthogonal to one).
-    Not converged within ``max_products`` (a pair converges at ‖Hv − λv‖ ≤ ``tol`` max|λ|) gives the
-    outcome ``not-converged``. ``top_k`` above d gives all d.
+    within it of λ. That none was missed is no proof but a search: at random, in the complement of those
+    found, which is how multiple eigenvalues are counted. A pair converges at ‖Hv − λv‖ ≤ ``tol`` max|λ|
+    (default 1e-6, in float32 1e-5, where rounding leaves about 5e-7); not converged within
+    ``max_products`` gives the outcome ``not-converged``. ``top_k`` above d gives all d.
 
     Raises BadInput for ``top_k`` below 1, NotDifferentiable, NotFinite.
     """
@@ -60,6 +62,7 @@ def hessian(
         raise BadInput(f"top_k = {top_k}", "at least 1")
     if which not in WHICH:
         raise BadInput(f"which = {which!r}", f"one of {', '.join(WHICH)}")
+    tol = default_tolerance(objective.dtype) if tol is None else tol
     if not tol > 0:
         raise BadInput(f"tolerance {tol:g}", "a positive number")
     point = objective.as_point(theta)
@@ -98,7 +101,8 @@ def hessian(
         ),
         checks.finite(pairs.values),
     ]
-    num_left = int((~pairs.converged).sum())
+    num_wanted = min(top_k, objective.num_parameters)
+    num_left = num_wanted - int(pairs.converged.sum())
     result = Hessian(
         rank=np.arange(1, len(pairs.values) + 1),
         eigenvalues=pairs.values,
@@ -107,6 +111,7 @@ def hessian(
         converged=pairs.converged,
         eigenvectors=pairs.vectors.cpu().numpy() if save_vectors else None,
         num_products=pairs.num_products + 3,
+        tolerance=tol,
         loss=value,
         gradient_norm=float(torch.linalg.vector_norm(slope.double())),
         outcome="not-converged" if num_left else "complete",
@@ -119,8 +124,13 @@ def hessian(
         )
     if num_left:
         result.notes.append(
-            f"{num_left} of {len(pairs.values)} eigenvalues did not reach the tolerance {tol:g}: allow more "
+            f"{num_left} of {num_wanted} eigenvalues did not reach the tolerance {tol:g}: allow more "
             "--max-products, a larger --tol, or --dtype float64 where rounding is the limit"
+        )
+    elif not pairs.is_searched:
+        result.notes.append(
+            "--max-products ran out in the search for further eigenvalues as good: copies of multiple ones "
+            "may be missing"
         )
     return result
 

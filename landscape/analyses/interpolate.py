@@ -30,7 +30,9 @@ class Interpolate(Result):
     barrier_chord: float = scalar("barrier over the chord: max F − [(1−t)F(A) + tF(B)]")
     barrier_ends: float = scalar("barrier over the worse end: max F − max(F(A), F(B))")
     test_barrier_chord: float | None = scalar("barrier of the test loss over the chord", optional=True)
-    is_monotone: bool = scalar("no bump from the worse end to the better (Goodfellow et al. 2015)")
+    is_monotone: bool = scalar(
+        "finite, without a bump from the worse end to the better (Goodfellow et al. 2015)"
+    )
     bump_alpha: np.ndarray = array("bump", long_name="top of a bump")
     bump_height: np.ndarray = array("bump", long_name="height of a bump over the minimum before it")
     distance: float = scalar("distance ‖B − A‖")
@@ -63,18 +65,18 @@ def interpolate(
     first, second = objective.as_point(a), objective.as_point(b)
     alpha = grid(low, high, num_points)
     proofs: list[checks.Check] = []
+    positions = torch.from_numpy(alpha).to(objective.device, objective.dtype)
 
-    def theta_at(position: float) -> Tensor:
-        if position in (0.0, 1.0):
-            return (first if position == 0 else second).theta
-        return torch.lerp(first.theta.double(), second.theta.double(), position).to(objective.dtype)
+    def fill(block: range, thetas: Tensor) -> None:
+        # lerp starts from the nearer end, so both ends are exact.
+        torch.lerp(first.theta, second.theta, positions[block.start : block.stop, None], out=thetas)
 
     with checks.untouched(objective, proofs):
         sweep = Sweep(objective, test, batchnorm, pieces, progress)
         table = sweep.measure(
             "line",
             num_points,
-            lambda i: theta_at(alpha[i]),
+            fill,
             [first, second],
             lambda i: [1 - alpha[i], alpha[i]],
         )
@@ -87,7 +89,8 @@ def interpolate(
         )
     proofs.append(checks.finite(loss))
     height = barriers(alpha, loss)
-    floor = 10 * checks.rounding(objective) * float(np.nanmax(np.abs(loss), initial=0.0))
+    size = float(np.abs(loss[np.isfinite(loss)]).max(initial=0.0))
+    floor = 10 * checks.rounding(objective) * size
     found = bumps(alpha, loss, floor)
     tested = table[:, 2] if test else None
     return Interpolate(

@@ -9,7 +9,6 @@ import torch
 from torch import Tensor
 
 from landscape import checks, cuts
-from landscape.errors import BadInput
 from landscape.numerics.directions import principal_components
 from landscape.numerics.paths import grid_around, symmetric_grid
 from landscape.objective import Objective
@@ -74,7 +73,7 @@ def slice1d(
     principal component of ``trajectory``. Raises BadInput for an even ``num_points``, a span of 0, or a
     direction that vanishes.
     """
-    cuts.require_grid(num_points, span, draws)
+    cuts.require_grid(num_points, span, draws, directions)
     point = objective.as_point(theta)
     sweep = Sweep(objective, test, batchnorm, pieces, progress)
     proofs: list[checks.Check] = []
@@ -84,40 +83,35 @@ def slice1d(
             axes = principal_components(thetas, point.theta).directions[:1]
             seen = cuts.kernels.coordinates(thetas, point.theta, axes)[0][:, 0]
             alpha = grid_around(seen, num_points) if span is None else symmetric_grid(span, num_points)
-            draws = 1
-        elif directions == "random":
-            axes = torch.cat(
-                [
-                    cuts.random_directions(
-                        objective,
-                        point.theta,
-                        1,
-                        norm=norm,
-                        ignore=ignore,
-                        orthogonal=False,
-                        seed=seed + draw,
-                    )
-                    for draw in range(draws)
-                ]
-            )
-            alpha = symmetric_grid(1.0 if span is None else span, num_points)
         else:
-            raise BadInput(f"directions {directions!r}", f"one of {', '.join(cuts.DIRECTIONS)}")
+            drawn = [
+                cuts.random_directions(
+                    objective, point.theta, 1, norm=norm, ignore=ignore, orthogonal=False, seed=seed + draw
+                )
+                for draw in range(draws)
+            ]
+            axes = torch.cat(drawn)
+            alpha = symmetric_grid(1.0 if span is None else span, num_points)
         tables = [
             sweep.measure(
                 f"draw {draw}",
                 num_points,
-                lambda i, d=axes[draw]: torch.add(point.theta, d, alpha=float(alpha[i])),
+                lambda block, thetas, d=axes[draw : draw + 1]: cuts.fill(
+                    thetas, point.theta, d, alpha[block.start : block.stop, None]
+                ),
                 [point],
             )
             for draw in range(draws)
         ]
         shown = (
-            cuts.projected(sweep, cuts.require_trajectory(trajectory), point.theta, axes[:1])
+            cuts.projected(sweep, "trajectory", cuts.require_trajectory(trajectory), point.theta, axes[:1])
             if show_trajectory
             else None
         )
         centre = sweep.reference(point)
+        curvature, notes = (
+            ([], []) if sweep.recalibrates else cuts.curvature_checks(objective, point, axes[:1])
+        )
     table = tables[0]
     losses = np.stack([one[:, 0] for one in tables])
     value = float(table[alpha == 0, 0][0])
@@ -127,12 +121,13 @@ def slice1d(
     proofs.append(checks.finite(losses))
     if directions == "random":
         proofs.append(cuts.norm_check(objective, point.theta, axes, norm, ignore))
+    proofs += curvature
     return Slice1D(
         alpha=alpha,
         loss=table[:, 0],
         done=np.ones(num_points, dtype=bool),
         accuracy=known(table[:, 1]),
-        test_loss=known(table[:, 2]),
+        test_loss=table[:, 2] if test else None,
         draw_loss=losses if draws > 1 else None,
         loss_mean=losses.mean(0) if draws > 1 else None,
         loss_spread=losses.std(0, ddof=1) if draws > 1 else None,
@@ -142,6 +137,7 @@ def slice1d(
         trajectory_residual=shown.residual if shown else None,
         trajectory_loss=shown.loss if shown else None,
         centre_loss=value,
+        notes=notes,
         checks=proofs,
         parameters=objective.pieces,
     )

@@ -92,10 +92,12 @@ def slice2d(
     Raises BadInput for an even ``num_points``, a span of 0, points on one line, or a trajectory that
     spans no plane.
     """
-    cuts.require_grid(num_points, span, draws)
+    cuts.require_grid(num_points, span, draws, directions)
     points = [objective.as_point(one) for one in ([theta] if isinstance(theta, Tensor | Point) else theta)]
     if len(points) not in (1, 3):
         raise BadInput(f"{len(points)} points", "one point, or three for the plane through them")
+    if len(points) == 3 and draws > 1:
+        raise BadInput(f"{draws} draws of the plane through three points", "one draw")
     origin = points[0]
     sweep = Sweep(objective, test, batchnorm, pieces, progress)
     proofs: list[checks.Check] = []
@@ -113,7 +115,7 @@ def slice2d(
                 components.explained_by_random_walk,
             )
             seen = coordinates(thetas, origin.theta, planes[0])[0]
-        elif directions == "random":
+        else:
             planes = [
                 cuts.random_directions(
                     objective,
@@ -126,39 +128,41 @@ def slice2d(
                 )
                 for draw in range(draws)
             ]
-            seen, span = None, 1.0 if span is None else span
-        else:
-            raise BadInput(f"directions {directions!r}", f"one of {', '.join(cuts.DIRECTIONS)}")
-        if span is not None or seen is None:
-            alpha = beta = symmetric_grid(span or 1.0, num_points)
+            seen, span = np.zeros((0, 2)), 1.0 if span is None else span
+        if span is not None:
+            alpha = beta = symmetric_grid(span, num_points)
         else:
             alpha, beta = (grid_around(seen[:, axis], num_points) for axis in (0, 1))
-        inverse = np.linalg.inv(seen[1:].T) if len(points) == 3 and seen is not None else None
+        # Cell by cell (α, β), α running fastest.
+        cells = np.stack(np.meshgrid(alpha, beta), axis=-1).reshape(-1, 2)
+        inverse = np.linalg.inv(seen[1:].T) if len(points) == 3 else None
 
         def weights_at(i: int) -> list[float]:
             """Barycentric coordinates of cell i in the triangle of the three points."""
-            assert inverse is not None
-            second, third = inverse @ [alpha[i % num_points], beta[i // num_points]]
+            second, third = inverse @ cells[i]
             return [1 - second - third, second, third]
 
-        tables = []
-        for draw, plane in enumerate(planes):
-            tables.append(
-                sweep.measure(
-                    f"draw {draw}",
-                    num_points**2,
-                    lambda i, plane=plane: origin.theta.add(
-                        plane[0], alpha=float(alpha[i % num_points])
-                    ).add_(plane[1], alpha=float(beta[i // num_points])),
-                    points,
-                    weights_at if inverse is not None else None,
-                ).reshape(num_points, num_points, 4)
-            )
-        given = cuts.projected(sweep, points, origin.theta, planes[0]) if len(points) == 3 else None
+        tables = [
+            sweep.measure(
+                f"draw {draw}",
+                len(cells),
+                lambda block, thetas, plane=plane: cuts.fill(
+                    thetas, origin.theta, plane, cells[block.start : block.stop]
+                ),
+                points,
+                None if inverse is None else weights_at,
+            ).reshape(num_points, num_points, 4)
+            for draw, plane in enumerate(planes)
+        ]
+        given = cuts.projected(sweep, "point", points, origin.theta, planes[0]) if len(points) == 3 else None
         shown = None
         if show_trajectory:
-            shown = cuts.projected(sweep, cuts.require_trajectory(trajectory), origin.theta, planes[0])
+            path = cuts.require_trajectory(trajectory)
+            shown = cuts.projected(sweep, "trajectory", path, origin.theta, planes[0])
         centre = sweep.reference(origin)
+        curvature, notes = (
+            ([], []) if sweep.recalibrates else cuts.curvature_checks(objective, origin, planes[0])
+        )
     table = tables[0]
     losses = np.stack([one[..., 0] for one in tables])
     value = float(table[np.ix_(beta == 0, alpha == 0)][0, 0, 0])
@@ -167,7 +171,9 @@ def slice2d(
     )
     proofs.append(checks.finite(losses))
     if directions == "random" and len(points) == 1:
-        proofs.append(cuts.norm_check(objective, origin.theta, planes[0], norm, ignore, orthogonal))
+        axes = torch.cat([plane[:1] if orthogonal else plane for plane in planes])
+        proofs.append(cuts.norm_check(objective, origin.theta, axes, norm, ignore))
+    proofs += curvature
     if orthogonal or len(points) == 3 or directions == "pca":
         proofs.append(cuts.orthogonality_check(objective, planes[0]))
     if given is not None:
@@ -183,7 +189,7 @@ def slice2d(
         loss=table[..., 0],
         done=np.ones((num_points, num_points), dtype=bool),
         accuracy=known(table[..., 1]),
-        test_loss=known(table[..., 2]),
+        test_loss=table[..., 2] if test else None,
         draw_loss=losses if len(planes) > 1 else None,
         loss_mean=losses.mean(0) if len(planes) > 1 else None,
         loss_spread=losses.std(0, ddof=1) if len(planes) > 1 else None,
@@ -199,7 +205,7 @@ def slice2d(
         trajectory_residual=shown.residual if shown else None,
         trajectory_loss=shown.loss if shown else None,
         centre_loss=value,
-        notes=sweep.notes(*points),
+        notes=sweep.notes(*points) + notes,
         checks=proofs,
         parameters=objective.pieces,
     )

@@ -8,11 +8,11 @@ from typing import Any, ClassVar
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from landscape import checks
 from landscape.errors import BadInput
-from landscape.numerics.sampling import Sampler, isolated_rng, restore_rng, rng_state
+from landscape.numerics.descent import OPTIMIZERS, Motion, optimiser
+from landscape.numerics.sampling import Sampler, isolated_rng
 from landscape.numerics.schedules import Plateau, schedule_parameters, step_size
 from landscape.objective import Objective
 from landscape.parameters import Point, split
@@ -20,7 +20,6 @@ from landscape.progress import Pieces, Progress, silent
 from landscape.result import Result, array, scalar
 
 METHODS = ("gd", "minibatch", "sgd")
-OPTIMIZERS = ("sgd", "adam", "adamw")
 SAVE_SECONDS = 5.0
 
 
@@ -73,21 +72,35 @@ def train(
     ``method``: ``gd`` takes all samples a step, ``minibatch`` ``batch_size`` of them, ``sgd`` one.
     Give ``epochs`` (passes over the data) or ``steps``. ``measure_every`` and ``checkpoint_every`` are
     in the unit of the run: epochs, or steps where ``steps`` was given. Measured are F and ‖∇F‖ over the
-    whole set in eval mode. Schedules are those of :mod:`landscape.numerics.schedules`; their period
-    ``every`` is in steps (default: one pass). The optimisers are torch.optim's, on the flat θ.
+    whole set in eval mode, beside the step size of the step just taken. Schedules are those of
+    :mod:`landscape.numerics.schedules`; their period ``every`` is in steps (default: one pass). The
+    optimisers are torch.optim's, on the flat θ.
 
     A NaN or infinite loss ends the run with outcome ``diverged`` and what there is. ``pieces`` makes the
     run resumable: from the last saved state it goes on bit for bit. Raises BadInput for options out of
     range.
     """
-    _check_options(objective, method, batch_size, epochs, steps, lr, optimizer, momentum, nesterov)
+    _check_options(
+        method=method,
+        optimizer=optimizer,
+        epochs=epochs,
+        steps=steps,
+        batch_size=batch_size,
+        lr=lr,
+        momentum=momentum,
+        nesterov=nesterov,
+        weight_decay=weight_decay,
+        measure_every=measure_every,
+        checkpoint_every=checkpoint_every,
+    )
     pieces = {} if pieces is None else pieces
     size = {"gd": objective.num_samples, "minibatch": batch_size, "sgd": 1}[method]
     sampler = Sampler(sampling, objective.num_samples, size, seed)
     per_pass = sampler.batches_per_pass
     unit = 1 if epochs is None else per_pass
-    total = int(steps if epochs is None else math.ceil((epochs or 0) * per_pass))
-    measure_steps = max(1, measure_every * unit) if measure_every else max(per_pass, math.ceil(total / 200))
+    total = steps if epochs is None else math.ceil(epochs * per_pass)
+    assert total is not None
+    measure_steps = measure_every * unit if measure_every else max(per_pass, math.ceil(total / 200))
     arguments = dict(schedule_arguments or {})
     parameters = schedule_parameters(schedule, arguments)
     every = int(arguments.get("every", per_pass))
@@ -98,7 +111,11 @@ def train(
     start = objective.present_point("init")
     theta = torch.nn.Parameter(start.theta.clone())
     fixed = {name: tensor.clone() for name, tensor in start.fixed.items()}
-    optimiser = _optimiser(optimizer, theta, lr, momentum, nesterov, weight_decay)
+    buffers = [fixed[name] for name, _ in objective.module.named_buffers() if name in fixed]
+    stepper = optimiser(optimizer, theta, lr, momentum, nesterov, weight_decay)
+    group = stepper.param_groups[0]
+    tensors = {"theta": theta, **{f"fixed {name}": tensor for name, tensor in fixed.items()}}
+    motion = Motion(tensors, sampler, objective.device, optimiser=stepper)
     step, diverged, last_save = 0, False, time.monotonic()
     proofs: list[checks.Check] = []
 
@@ -110,43 +127,58 @@ def train(
             "step": step,
             "loss": value,
             "gradient_norm": float(torch.linalg.vector_norm(slope.double())),
-            "step_size": optimiser.param_groups[0]["lr"],
+            "step_size": group["lr"],
             "epoch": step / per_pass,
             "accuracy": seen.accuracy if seen else math.nan,
             "test_loss": tested.loss if tested else math.nan,
             "test_accuracy": tested.accuracy if tested else math.nan,
         }
 
+    def measured_not_finite() -> bool:
+        return f"log {step}" in pieces and not math.isfinite(pieces[f"log {step}"]["loss"])
+
     def keep(label: str) -> None:
-        pieces[f"point {label}"] = {"step": step, **_state(theta, fixed, objective)}
+        tensors = {**split(theta.detach(), objective.pieces), **fixed}
+        arrays = {f"tensor {name}": tensor.cpu().numpy().copy() for name, tensor in tensors.items()}
+        pieces[f"point {label}"] = {"step": step, **arrays}
 
     with checks.untouched(objective, proofs), isolated_rng(seed, objective.device):
         if "state" in pieces:
-            step = _restore(pieces["state"], theta, fixed, optimiser, sampler, plateau, objective)
-            for key in [k for k in pieces if k != "state" and pieces[k]["step"] > step]:
-                del pieces[key]
+            state = pieces["state"]
+            step = state["step"]
+            motion.restore(state)
+            group["lr"] = state["step size"]
+            if plateau:
+                plateau.step, plateau.best, plateau.waited, plateau.cooling = state["plateau"]
+            diverged = measured_not_finite()
         else:
             keep("init")
             measure()
         while step < total and not diverged:
-            if plateau is None and step % every == 0:
-                optimiser.param_groups[0]["lr"] = step_size(schedule, parameters, lr, step // every)
+            if step % every == 0:
+                if plateau is None:
+                    group["lr"] = step_size(schedule, parameters, lr, step // every)
+                elif step:
+                    group["lr"] = plateau.observe(objective.value(theta, fixed))
             indices = None if method == "gd" else sampler.next()
-            batch_loss, theta.grad = objective.batch_gradient(theta, indices, fixed, training=True)
+            before = [buffer.clone() for buffer in buffers]
+            batch_loss, slope = objective.batch_gradient(theta, indices, fixed, training=True)
             if not math.isfinite(float(batch_loss)):
                 diverged = True
+                for buffer, value in zip(buffers, before, strict=True):
+                    buffer.copy_(value)
                 break
-            optimiser.step()
+            theta.grad = slope
+            stepper.step()
             step += 1
-            if plateau is not None and step % every == 0:
-                optimiser.param_groups[0]["lr"] = plateau.observe(objective.value(theta, fixed))
             if step % measure_steps == 0 or step == total:
                 measure()
-                diverged = not math.isfinite(pieces[f"log {step}"]["loss"])
+                diverged = measured_not_finite()
             if checkpoint_every and step % (checkpoint_every * unit) == 0 and step < total:
                 keep(f"step={step}" if epochs is None else f"epoch={step // per_pass}")
             if time.monotonic() - last_save > SAVE_SECONDS:
-                pieces["state"] = _saved(step, theta, fixed, optimiser, sampler, plateau, objective)
+                about = {"step": step, "step size": group["lr"], "plateau": _memory(plateau)}
+                pieces["state"] = about | motion.state()
                 last_save = time.monotonic()
             progress(step, total, "steps")
         if f"log {step}" not in pieces:
@@ -168,7 +200,7 @@ def train(
         final_gradient_norm=last["gradient_norm"],
         **{f"final_{name}": _known(last[name]) for name in ("accuracy", "test_loss", "test_accuracy")},
         num_steps=step,
-        num_observations=step * sampler.batch_size,
+        num_observations=_num_observations(sampler, step),
         outcome="diverged" if diverged else "complete",
         checks=proofs,
         parameters=objective.pieces,
@@ -182,109 +214,67 @@ def train(
 
 
 def _check_options(
-    objective: Objective,
+    *,
     method: str,
-    batch_size: int,
+    optimizer: str,
     epochs: float | None,
     steps: int | None,
+    batch_size: int,
     lr: float,
-    optimizer: str,
     momentum: float,
     nesterov: bool,
+    weight_decay: float,
+    measure_every: int | None,
+    checkpoint_every: int | None,
 ) -> None:
     if method not in METHODS:
         raise BadInput(f"unknown method {method!r}", f"one of {', '.join(METHODS)}")
     if optimizer not in OPTIMIZERS:
         raise BadInput(f"unknown optimizer {optimizer!r}", f"one of {', '.join(OPTIMIZERS)}")
     if (epochs is None) == (steps is None):
-        raise BadInput(
-            "epochs and steps both given" if epochs else "neither epochs nor steps given", "one of them"
-        )
-    if (epochs or steps or 0) <= 0:
-        raise BadInput(f"{epochs or steps or 0} {'steps' if epochs is None else 'epochs'}", "at least one")
-    if batch_size < 1:
-        raise BadInput(f"batch size {batch_size}", "at least 1")
-    if not lr > 0:
+        seen = "neither epochs nor steps" if epochs is None else "both epochs and steps"
+        raise BadInput(f"{seen} given", "one of them")
+    if epochs is not None and not 0 < epochs < math.inf:
+        raise BadInput(f"{epochs:g} epochs", "a positive number")
+    for name, count in (
+        ("steps", steps),
+        ("samples a batch", batch_size),
+        ("as measure_every", measure_every),
+        ("as checkpoint_every", checkpoint_every),
+    ):
+        if count is not None and count < 1:
+            raise BadInput(f"{count} {name}", "at least 1")
+    if not 0 < lr < math.inf:
         raise BadInput(f"step size {lr:g}", "a positive number")
-    if nesterov and not momentum > 0:
+    if not 0 <= momentum < 1:
+        raise BadInput(f"momentum {momentum:g}", "a number in [0, 1)")
+    if not 0 <= weight_decay < math.inf:
+        raise BadInput(f"weight decay {weight_decay:g}", "a number of at least 0")
+    if nesterov and momentum == 0:
         raise BadInput("Nesterov's method without momentum", "a momentum above 0")
-    if optimizer != "sgd" and (momentum or nesterov):
+    if optimizer != "sgd" and momentum:
         raise BadInput(f"momentum with {optimizer}", "momentum only with --optimizer sgd")
 
 
-def _optimiser(
-    name: str, theta: torch.nn.Parameter, lr: float, momentum: float, nesterov: bool, weight_decay: float
-) -> torch.optim.Optimizer:
-    if name == "adam":
-        return torch.optim.Adam([theta], lr=lr, weight_decay=weight_decay)
-    if name == "adamw":
-        return torch.optim.AdamW([theta], lr=lr, weight_decay=weight_decay)
-    return torch.optim.SGD([theta], lr=lr, momentum=momentum, nesterov=nesterov, weight_decay=weight_decay)
+def _memory(plateau: Plateau | None) -> list[float] | None:
+    return [plateau.step, plateau.best, plateau.waited, plateau.cooling] if plateau else None
 
 
-def _state(theta: Tensor, fixed: Mapping[str, Tensor], objective: Objective) -> dict[str, np.ndarray]:
-    tensors = {**split(theta.detach(), objective.pieces), **fixed}
-    return {name: tensor.cpu().numpy().copy() for name, tensor in tensors.items()}
-
-
-def _saved(
-    step: int,
-    theta: Tensor,
-    fixed: Mapping[str, Tensor],
-    optimiser: torch.optim.Optimizer,
-    sampler: Sampler,
-    plateau: Plateau | None,
-    objective: Objective,
-) -> dict[str, Any]:
-    tensors: dict[str, Tensor] = {"theta": theta.detach()}
-    tensors |= {f"fixed {name}": tensor for name, tensor in fixed.items()}
-    tensors |= {
-        f"optimiser {name}": value for name, value in optimiser.state[theta].items() if value is not None
-    }
-    tensors |= {f"sampler {name}": value for name, value in sampler.state().items()}
-    tensors |= {f"global {name}": value for name, value in rng_state(objective.device).items()}
-    return {
-        "step": step,
-        "lr": optimiser.param_groups[0]["lr"],
-        "plateau": [plateau.step, plateau.best, plateau.waited, plateau.cooling] if plateau else None,
-        **{name: tensor.detach().cpu().numpy().copy() for name, tensor in tensors.items()},
-    }
-
-
-def _restore(
-    saved: dict[str, Any],
-    theta: torch.nn.Parameter,
-    fixed: dict[str, Tensor],
-    optimiser: torch.optim.Optimizer,
-    sampler: Sampler,
-    plateau: Plateau | None,
-    objective: Objective,
-) -> int:
-    def group(prefix: str) -> dict[str, Tensor]:
-        start = f"{prefix} "
-        return {k.removeprefix(start): torch.from_numpy(v) for k, v in saved.items() if k.startswith(start)}
-
-    with torch.no_grad():
-        theta.copy_(torch.from_numpy(saved["theta"]))
-        for name, tensor in group("fixed").items():
-            fixed[name].copy_(tensor)
-    optimiser.state[theta] = {
-        name: tensor if name == "step" else tensor.to(objective.device)
-        for name, tensor in group("optimiser").items()
-    }
-    optimiser.param_groups[0]["lr"] = saved["lr"]
-    sampler.restore(group("sampler"))
-    restore_rng(group("global"), objective.device)
-    if plateau is not None:
-        plateau.step, plateau.best, plateau.waited, plateau.cooling = saved["plateau"]
-    return saved["step"]
+def _num_observations(sampler: Sampler, step: int) -> int:
+    if sampler.rule == "uniform":
+        return step * sampler.batch_size
+    passes, rest = divmod(step, sampler.batches_per_pass)
+    return passes * sampler.num_samples + rest * sampler.batch_size
 
 
 def _points(pieces: Pieces) -> dict[str, dict[str, np.ndarray]]:
     found = [(pieces[key]["step"], key.removeprefix("point ")) for key in pieces if key.startswith("point ")]
     order = {"init": -1, "final": 1}
     labels = [label for _, label in sorted(found, key=lambda one: (one[0], order.get(one[1], 0)))]
-    return {label: {k: v for k, v in pieces[f"point {label}"].items() if k != "step"} for label in labels}
+    return {
+        label: {k.removeprefix("tensor "): v for k, v in pieces[f"point {label}"].items() if k != "step"}
+        for label in labels
+    }
 
 
 def _known(value: Any) -> Any:

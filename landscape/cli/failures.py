@@ -23,7 +23,8 @@ def described(error: BaseException) -> tuple[str, int]:
         return "interrupted.", INTERRUPTED
     if is_out_of_memory(error):
         return f"out of memory ({_first_line(error)}); {SMALLER}.", FAILED
-    if isinstance(error, BrokenPipeError):
+    if isinstance(error, BrokenPipeError | SystemExit):
+        # rich leaves by SystemExit where the reader of a pipe has gone.
         return "", FAILED
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
         return (

@@ -64,18 +64,11 @@ def normalised(
         part = direction[piece.span].detach().cpu().double()
         if norm == "none":
             result[piece.span] = part
-            continue
-        rows, lengths = filters(piece, part), filters(piece, weights[piece.span])
-        if norm == "layer":
-            rows, lengths = rows.reshape(1, -1), lengths.reshape(1, -1)
-        own = torch.linalg.vector_norm(rows, dim=1, keepdim=True)
-        wanted = torch.linalg.vector_norm(lengths, dim=1, keepdim=True)
-        rows = torch.where(own > 0, rows * (wanted / own), torch.zeros_like(rows))
-        result[piece.span] = (
-            rows.reshape(-1)
-            if norm == "layer" and piece.output_axis == 0
-            else from_filters(piece, rows.reshape(filters(piece, part).shape))
-        )
+        elif norm == "layer":
+            result[piece.span] = _as_long(part[None], weights[None, piece.span])[0]
+        else:
+            rows = _as_long(filters(piece, part), filters(piece, weights[piece.span]))
+            result[piece.span] = from_filters(piece, rows)
     return result.to(theta.device, theta.dtype)
 
 
@@ -86,6 +79,8 @@ def orthogonalised(direction: Tensor, against: Tensor) -> Tensor:
     """
     first, second = direction.double(), against.double()
     length = torch.linalg.vector_norm(first)
+    if not bool(second.any()):
+        raise BadInput("a direction of length zero", "two directions that span a plane")
     for _ in range(2):
         first = first - second * (torch.dot(first, second) / torch.dot(second, second))
     rest = torch.linalg.vector_norm(first)
@@ -117,7 +112,11 @@ def principal_components(trajectory: Tensor, centre: Tensor) -> Components:
             "at least two checkpoints in different directions from the final point",
             "train with --checkpoint-every",
         )
-    directions = (vectors[:, :2] / eigenvalues[:2].sqrt()).T @ differences
+    first, second = (vectors[:, :2] / eigenvalues[:2].sqrt()).T @ differences
+    # The Gram matrix squares the condition of the differences; what rounding left is taken off.
+    first = first / torch.linalg.vector_norm(first)
+    second = orthogonalised(second, first)
+    directions = torch.stack([first, second / torch.linalg.vector_norm(second)])
     moved = int((differences.abs().sum(1) > 0).sum())
     left = np.arange(moved, 0, -1, dtype=float)
     walk = np.linalg.eigvalsh(np.minimum.outer(left, left))[::-1]
@@ -150,3 +149,10 @@ def coordinates(points: Tensor, origin: Tensor, directions: Tensor) -> tuple[np.
     solved = torch.linalg.lstsq(wide.T, offsets.T).solution.T
     distance = torch.linalg.vector_norm(offsets - solved @ wide, dim=1)
     return solved.cpu().numpy(), distance.cpu().numpy()
+
+
+def _as_long(rows: Tensor, others: Tensor) -> Tensor:
+    """``rows`` rescaled to the lengths of ``others``, row by row; a zero row stays zero."""
+    own = torch.linalg.vector_norm(rows, dim=1, keepdim=True)
+    wanted = torch.linalg.vector_norm(others, dim=1, keepdim=True)
+    return torch.where(own > 0, rows * (wanted / own), torch.zeros_like(rows))

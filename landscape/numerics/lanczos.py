@@ -10,10 +10,19 @@ from torch import Tensor
 
 Operator = Callable[[Tensor], Tensor]
 TEST_EVERY = 4
+# How good a pair is: the larger the better.
+MERITS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+    "largest": np.asarray,
+    "smallest": np.negative,
+    "magnitude": np.abs,
+}
 
 
 class Eigenpairs(NamedTuple):
-    """Ritz pairs, best first. ``residuals`` are ‖Hv − λv‖ of a fresh product; ``estimated`` the recurrence's own."""
+    """Ritz pairs, best first. ``residuals`` are ‖Hv − λv‖ of a fresh product; ``estimated`` the recurrence's own.
+
+    ``is_searched``: the complement of the pairs was searched to the end for others as good.
+    """
 
     values: np.ndarray
     vectors: Tensor
@@ -23,6 +32,30 @@ class Eigenpairs(NamedTuple):
     scale: float
     num_products: int
     orthogonality: float
+    is_searched: bool
+
+
+class _Space(NamedTuple):
+    """Ritz pairs that one recurrence adds to those known.
+
+    ``is_settled`` when it ended before its products did, ``is_whole`` when nothing can be left to find.
+    """
+
+    values: np.ndarray
+    residuals: np.ndarray
+    vectors: Tensor
+    scale: float
+    num_products: int
+    is_settled: bool
+    is_whole: bool
+
+
+def default_tolerance(dtype: torch.dtype) -> float:
+    """The residual, relative to max|λ|, that a pair converges at: float64 1e-6, float32 1e-5, half types 5e-2.
+
+    Rounding of one product leaves residuals of a few epsilons, in float32 about 5e-7.
+    """
+    return {torch.float64: 1e-6, torch.float32: 1e-5}.get(dtype, 5e-2)
 
 
 def top_eigenpairs(
@@ -31,7 +64,7 @@ def top_eigenpairs(
     k: int,
     *,
     which: str = "largest",
-    tol: float = 1e-6,
+    tol: float | None = None,
     max_products: int | None = None,
     generator: torch.Generator,
     dtype: torch.dtype = torch.float64,
@@ -41,83 +74,160 @@ def top_eigenpairs(
     """The k algebraically largest (or smallest, or largest in magnitude) eigenpairs of ``operator``.
 
     ``operator`` maps (d,) to (d,). Classical Gram–Schmidt applied twice keeps the basis orthogonal to
-    rounding, so ghost copies cannot appear; α, β and the small eigenproblem are float64. When the
-    Krylov space becomes invariant (multiple eigenvalues, low rank) the recurrence goes on from a fresh
-    random vector orthogonal to the basis with β = 0, so multiplicities are found as well.
+    rounding, so ghost copies cannot appear; α, β and the small eigenproblem are float64.
 
-    A pair counts as converged when its true residual is at most ``tol`` times the largest |Ritz value|.
-    At most ``max_products`` products are spent on the basis (default: enough for any k, at most d), and
-    k more on the residuals. Paige (1972); Parlett (1998), chapters 6 and 13.
+    One Krylov space holds one vector of each eigenspace, so it cannot see that an eigenvalue is
+    multiple. Therefore, once k pairs have converged, another recurrence starts at random in the
+    complement of what was found, and goes on until its best pair is known to be no better than the
+    k-th; what is better is added, and the complement searched again.
+
+    A pair counts as converged when its true residual is at most ``tol`` times the largest |Ritz value|
+    (None: :func:`default_tolerance`). At most ``max_products`` products are spent on the search
+    (default: max(20 k, 300)), and k more on the residuals. Paige (1972); Parlett (1998), chapters 6, 13.
     """
     k = min(k, dimension)
-    limit = min(dimension, max_products if max_products is not None else max(20 * k, 300))
-    tiny = torch.finfo(dtype).eps
-    basis = torch.empty((min(limit, max(4 * k, 32)), dimension), dtype=dtype, device=device)
-    alphas: list[float] = []
-    betas: list[float] = []
-    vector = _fresh_direction(basis[:0], dimension, generator, dtype, device)
-    size = 0
-    while True:
-        if size == len(basis):
-            basis = torch.cat([basis, torch.empty_like(basis)[: limit - size]])
-        basis[size] = vector
-        size += 1
-        image = operator(vector)
-        alphas.append(float(torch.dot(image.double(), vector.double())))
-        image = _orthogonalised(image, basis[:size])
-        beta = float(torch.linalg.vector_norm(image.double()))
-        progress(size, limit)
-        scale = max(max(map(abs, alphas)), max(betas, default=0.0), torch.finfo(dtype).tiny)
-        is_invariant = beta <= 10 * tiny * scale * max(1.0, dimension**0.5)
-        if size == limit:
-            betas.append(0.0 if is_invariant else beta)
+    tol = default_tolerance(dtype) if tol is None else tol
+    limit = max(20 * k, 300) if max_products is None else max(1, max_products)
+    merit = MERITS[which]
+    values, estimated = np.empty(0), np.empty(0)
+    found = torch.empty((0, dimension), dtype=dtype, device=device)
+    scale, spent, is_searched = 0.0, 0, False
+    while spent < limit and len(found) < dimension:
+        space = _complement(
+            operator,
+            found,
+            values,
+            scale,
+            k,
+            merit,
+            tol,
+            limit - spent,
+            generator,
+            lambda done, before=spent: progress(before + done, limit),
+        )
+        spent += space.num_products
+        scale = max(scale, space.scale)
+        values = np.concatenate([values, space.values])
+        estimated = np.concatenate([estimated, space.residuals])
+        found = torch.cat([found, space.vectors])
+        is_searched = space.is_whole or (len(space.values) == 0 and space.is_settled)
+        if is_searched:
             break
-        if size >= k and (size % TEST_EVERY == 0) and not is_invariant:
-            values, vectors = _ritz(alphas, betas)
-            chosen = _choose(values, k, which)
-            if np.all(beta * np.abs(vectors[-1, chosen]) <= 0.5 * tol * np.abs(values).max()):
-                betas.append(beta)
-                break
-        if is_invariant:
-            betas.append(0.0)
-            vector = _fresh_direction(basis[:size], dimension, generator, dtype, device)
-        else:
-            betas.append(beta)
-            vector = image / beta
-    values, vectors = _ritz(alphas, betas[:-1])
-    chosen = _choose(values, k, which)
-    estimated = betas[-1] * np.abs(vectors[-1, chosen])
-    weights = torch.as_tensor(vectors[:, chosen].T.copy(), dtype=dtype, device=device)
-    found = weights @ basis[:size]
-    found = found / torch.linalg.vector_norm(found, dim=1, keepdim=True)
-    ritz_values, residuals = [], []
-    for one in found:
-        image = operator(one).double()
-        value = float(torch.dot(image, one.double()))
-        ritz_values.append(value)
-        residuals.append(float(torch.linalg.vector_norm(image - value * one.double())))
-    scale = float(np.abs(values).max())
-    gram = found.double() @ found.double().T
-    identity = torch.eye(len(gram), dtype=gram.dtype, device=gram.device)
+    chosen = np.argsort(-merit(values), kind="stable")[:k]
+    vectors = found[torch.from_numpy(chosen).to(found.device)]
+    quotients, residuals = _measured(operator, vectors)
+    order = np.argsort(-merit(quotients), kind="stable")
+    wide = vectors.double()
+    identity = torch.eye(len(wide), dtype=wide.dtype, device=wide.device)
     return Eigenpairs(
-        values=np.array(ritz_values),
-        vectors=found,
-        residuals=np.array(residuals),
-        estimated=estimated,
-        converged=np.array(residuals) <= tol * scale,
+        values=quotients[order],
+        vectors=vectors[torch.from_numpy(order).to(vectors.device)],
+        residuals=residuals[order],
+        estimated=estimated[chosen][order],
+        converged=residuals[order] <= tol * scale,
         scale=scale,
-        num_products=size + len(found),
-        orthogonality=float((gram - identity).abs().max()),
+        num_products=spent + len(vectors),
+        orthogonality=float((wide @ wide.T - identity).abs().max()),
+        is_searched=is_searched or len(found) == dimension,
     )
 
 
-def _ritz(alphas: list[float], betas: list[float]) -> tuple[np.ndarray, np.ndarray]:
-    return eigh_tridiagonal(np.array(alphas), np.array(betas))
+def _complement(
+    operator: Operator,
+    known: Tensor,
+    known_values: np.ndarray,
+    known_scale: float,
+    k: int,
+    merit: Callable[[np.ndarray], np.ndarray],
+    tol: float,
+    limit: int,
+    generator: torch.Generator,
+    progress: Callable[[int], None],
+) -> _Space:
+    """Lanczos in the complement of the pairs ``known`` (none or at least k): its pairs among the k best of all.
+
+    When the Krylov space becomes invariant the recurrence goes on from a fresh random vector with
+    β = 0, until such a new block holds nothing better than the k-th: then nothing better is left.
+    """
+    first, dimension = known.shape
+    tiny = torch.finfo(known.dtype).eps
+    limit = min(limit, dimension - first)
+    bar = np.sort(merit(known_values))[-k] + 0.5 * tol * known_scale if first else -np.inf
+    basis = torch.cat([known, known.new_empty((min(limit, max(4 * k, 32)), dimension))])
+    alphas: list[float] = []
+    betas: list[float] = []
+    size, block, is_settled = 0, 0, False
+    vector = _fresh_direction(known, generator)
+    while True:
+        if first + size == len(basis):
+            basis = torch.cat([basis, torch.empty_like(basis)[: limit - size]])
+        basis[first + size] = vector
+        size += 1
+        image = operator(vector)
+        alphas.append(float(torch.dot(image.double(), vector.double())))
+        length = float(torch.linalg.vector_norm(image.double()))
+        image = _orthogonalised(image, basis[: first + size])
+        beta = float(torch.linalg.vector_norm(image.double()))
+        progress(size)
+        is_invariant = beta <= 10 * tiny * max(known_scale, max(map(abs, alphas)), max(betas, default=0.0))
+        beta = 0.0 if is_invariant else beta
+        if size == limit or is_invariant or size % TEST_EVERY == 0:
+            values, weights = _ritz(alphas, betas, merit)
+            residuals = beta * np.abs(weights[-1])
+            merits, accuracy = merit(values), 0.5 * tol * max(known_scale, float(np.abs(values).max()))
+            if is_invariant and (first or size >= k):
+                newest = merit(_ritz(alphas[block:], betas[block:], merit)[0])[0]
+                is_settled = bool(newest <= (bar if first else merits[k - 1]) + 10 * tiny * accuracy / tol)
+            elif first or size >= k:
+                is_open = merits[:k] + residuals[:k] > bar
+                # A pair hidden from the first steps shows before the best of the others settles.
+                is_open[0] |= residuals[0] > accuracy / tol**0.5
+                is_settled = bool(np.all(residuals[:k][is_open] <= accuracy))
+            if is_settled or size == limit:
+                break
+        betas.append(beta)
+        if is_invariant:
+            block = size
+            vector = _fresh_direction(basis[: first + size], generator)
+            continue
+        vector = image / beta
+        if beta < 0.1 * length:
+            # What cancellation leaves of a vector is not orthogonal to rounding yet.
+            vector = _orthogonalised(vector, basis[: first + size])
+            vector = vector / torch.linalg.vector_norm(vector)
+    new = np.flatnonzero(merits[:k] > bar)
+    rows = (
+        torch.from_numpy(weights[:, new].T.copy()).to(basis.device, basis.dtype) @ basis[first : first + size]
+    )
+    return _Space(
+        values[new],
+        residuals[new],
+        rows / torch.linalg.vector_norm(rows, dim=1, keepdim=True),
+        float(np.abs(values).max()),
+        size,
+        is_settled=is_settled,
+        is_whole=(is_invariant and is_settled) or first + size == dimension,
+    )
 
 
-def _choose(values: np.ndarray, k: int, which: str) -> np.ndarray:
-    keys = {"largest": -values, "smallest": values, "magnitude": -np.abs(values)}
-    return np.argsort(keys[which], kind="stable")[:k]
+def _measured(operator: Operator, vectors: Tensor) -> tuple[np.ndarray, np.ndarray]:
+    """Rayleigh quotients and residual norms of unit vectors, by a fresh product each."""
+    quotients, residuals = [], []
+    for one in vectors:
+        image, wide = operator(one).double(), one.double()
+        quotients.append(float(torch.dot(image, wide)))
+        residuals.append(float(torch.linalg.vector_norm(image - quotients[-1] * wide)))
+    return np.array(quotients), np.array(residuals)
+
+
+def _ritz(
+    alphas: list[float], betas: list[float], merit: Callable[[np.ndarray], np.ndarray]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Ritz values, best first, and their weights in the columns."""
+    pair = eigh_tridiagonal(np.array(alphas), np.array(betas))
+    values, weights = np.asarray(pair[0]), np.asarray(pair[1])
+    order = np.argsort(-merit(values), kind="stable")
+    return values[order], weights[:, order]
 
 
 def _orthogonalised(vector: Tensor, basis: Tensor) -> Tensor:
@@ -127,9 +237,7 @@ def _orthogonalised(vector: Tensor, basis: Tensor) -> Tensor:
     return vector
 
 
-def _fresh_direction(
-    basis: Tensor, dimension: int, generator: torch.Generator, dtype: torch.dtype, device: torch.device | str
-) -> Tensor:
-    vector = torch.randn(dimension, generator=generator, dtype=torch.float64).to(device, dtype)
+def _fresh_direction(basis: Tensor, generator: torch.Generator) -> Tensor:
+    vector = torch.randn(basis.shape[1], generator=generator, dtype=torch.float64).to(basis)
     vector = _orthogonalised(vector / torch.linalg.vector_norm(vector), basis)
     return vector / torch.linalg.vector_norm(vector)

@@ -60,7 +60,11 @@ def isolated_rng(seed: int, device: torch.device) -> Iterator[None]:
     """Global generators seeded inside (dropout knows no other) and put back as they were outside."""
     devices = [device] if device.type == "cuda" else []
     with torch.random.fork_rng(devices=devices):
-        torch.manual_seed(seed)
+        # torch.manual_seed would reseed every accelerator there is, which the fork does not cover.
+        torch.default_generator.manual_seed(seed)
+        if devices:
+            with torch.cuda.device(device):
+                torch.cuda.manual_seed(seed)
         yield
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from math import exp
+from math import exp, inf
 from typing import Any
 
 from landscape.errors import BadInput
@@ -29,7 +29,7 @@ def schedule_parameters(name: str, given: Mapping[str, Any]) -> dict[str, float]
             raise BadInput(
                 f"the schedule {name} has no {key!r}", f"some of every, {', '.join(known)}".rstrip(", ")
             )
-        if not isinstance(value, int | float) or value < 0:
+        if not isinstance(value, int | float) or not 0 <= value < inf:
             raise BadInput(f"{key}={value!r} of the schedule", "a number of at least 0")
     return {**known, **{key: value for key, value in given.items() if key != "every"}}
 

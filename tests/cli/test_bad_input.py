@@ -172,7 +172,7 @@ def test_numbers_out_of_range(command, folder):
     refused(command("connect", "a.h5", "b.h5", "--bends", 0), "0 bends", "at least 1")
     train = ["train", "--data", "moons", "-o", "x.h5"]
     refused(command(*train, "--lr", -1), "step size -1", "positive")
-    refused(command(*train, "--epochs", 0), "at least one")
+    refused(command(*train, "--epochs", 0), "0 epochs", "positive")
     refused(command(*train, "--epochs", 1, "--steps", 1), "epochs and steps")
     refused(command(*train, "--nesterov"), "Nesterov", "momentum")
     refused(command(*train, "--schedule-arg", "gamma=2"), "has no 'gamma'")

@@ -1,0 +1,28 @@
+"""A function at many points at once, where the overhead of a call is dearer than its arithmetic."""
+
+import warnings
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+from torch.nn.attention import SDPBackend, sdpa_kernel
+
+
+def batched(function: Callable[[Tensor], Tensor], points: Tensor, block: int) -> Tensor | None:
+    """``function`` at every row of ``points``, ``block`` rows at a time, through ``torch.func.vmap``.
+
+    None where vmap cannot (control flow that looks at values, operations it would only loop over), and
+    where the first point evaluated alone disagrees, as for a module that functional calls do not reach.
+    """
+    alone = function(points[0])
+    together = torch.func.vmap(function)
+    try:
+        # The other attention kernels have no batching rule; a rule that is missing is a warning, then a loop.
+        with warnings.catch_warnings(), sdpa_kernel(SDPBackend.MATH):
+            warnings.filterwarnings("error", message=".*batching rule")
+            values = torch.cat([together(part) for part in points.split(block)])
+    except (RuntimeError, NotImplementedError, TypeError, ValueError, UserWarning):
+        return None
+    tolerance = 1e3 * torch.finfo(points.dtype).eps
+    agrees = torch.allclose(values[0], alone, rtol=tolerance, atol=tolerance, equal_nan=True)
+    return values if agrees else None

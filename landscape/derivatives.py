@@ -1,0 +1,73 @@
+"""First and second derivatives by autograd, with its failures as sentences."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from landscape.errors import NotDifferentiable
+
+
+def derivative(scalar: Tensor, leaf: Tensor, create_graph: bool = False) -> Tensor:
+    """d scalar / d leaf, in the shape of ``leaf``. Raises NotDifferentiable.
+
+    With ``create_graph`` the result can be differentiated again, and a scalar that does not depend on
+    the leaf has the derivative zero; without it that is an error, as it means a broken graph.
+    """
+    if not scalar.requires_grad:
+        if create_graph:
+            return torch.zeros_like(leaf)
+        raise NotDifferentiable(
+            "the loss does not depend differentiably on any trainable parameter",
+            "a loss with a gradient",
+            "is there a detach, an argmax or a torch.no_grad in the way?",
+        )
+    try:
+        (slope,) = torch.autograd.grad(scalar, leaf, create_graph=create_graph)
+    except (RuntimeError, NotImplementedError) as error:
+        raise _undifferentiable(error) from error
+    if create_graph and _is_cut(slope):
+        raise NotDifferentiable(
+            "an operation in the module or the loss is marked @once_differentiable",
+            "operations that autograd can differentiate twice",
+        )
+    return slope
+
+
+def second_derivative(slope: Tensor, leaf: Tensor, v: Tensor, keep: bool) -> Tensor:
+    """(d slope / d leaf)ᵀ v; ``keep`` leaves the graph for the next product. Raises NotDifferentiable."""
+    if not slope.requires_grad:
+        return torch.zeros_like(leaf)
+    try:
+        (product,) = torch.autograd.grad(slope, leaf, v, retain_graph=keep, allow_unused=True)
+    except (RuntimeError, NotImplementedError) as error:
+        raise _undifferentiable(error) from error
+    return torch.zeros_like(leaf) if product is None else product
+
+
+def _is_cut(slope: Tensor) -> bool:
+    """Whether a function that may be differentiated only once stands in the graph of ``slope``.
+
+    Autograd would not reach its error, as nothing leads from there to the parameters, and would leave
+    its part of the second derivative out without a word.
+    """
+    seen: set[Any] = set()
+    waiting = [slope.grad_fn]
+    while waiting:
+        node = waiting.pop()
+        if node is None or node in seen:
+            continue
+        if node.name() == "torch::autograd::Error":
+            return True
+        seen.add(node)
+        waiting += [following for following, _ in node.next_functions]
+    return False
+
+
+def _undifferentiable(error: Exception) -> Exception:
+    if isinstance(error, torch.OutOfMemoryError):
+        return error
+    return NotDifferentiable(
+        f"an operation has no derivative of this order ({str(error).splitlines()[0]})",
+        "operations that autograd can differentiate twice",
+    )

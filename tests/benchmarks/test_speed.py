@@ -1,0 +1,125 @@
+"""How fast, as ratios of medians measured in one run; never absolute times.
+
+The default run leaves this folder out: ``pytest -o addopts= tests/benchmarks -s``. One thread, as for
+every small net. The bare loop is what everybody would write: parameters copied into the module,
+one forward pass over all samples, the loss.
+"""
+
+import copy
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from statistics import median
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from landscape import Objective
+from landscape.analyses import connect, slice2d
+from landscape.data import load_data
+from landscape.models.cnn import cnn
+from landscape.models.mlp import mlp
+
+
+@pytest.fixture(autouse=True)
+def _one_thread():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    yield
+    torch.set_num_threads(before)
+
+
+def ratio(ours: Callable[[], object], theirs: Callable[[], object], rounds: int) -> float:
+    """Median time of ``ours`` over that of ``theirs``, taken in turns after one round to warm up."""
+    seconds: tuple[list[float], list[float]] = ([], [])
+    for _ in range(rounds + 1):
+        for function, found in zip((ours, theirs), seconds, strict=True):
+            start = time.perf_counter()
+            function()
+            found.append(time.perf_counter() - start)
+    result = median(seconds[0][1:]) / median(seconds[1][1:])
+    print(f"{result:.3f}")
+    return result
+
+
+def bare_slice(objective: Objective, result, loss: Callable[[Tensor, Tensor], Tensor]) -> np.ndarray:
+    """The plain loop over the grid of a slice."""
+    module = copy.deepcopy(objective.module).eval()
+    parameters = list(module.parameters())
+    sizes = [parameter.numel() for parameter in parameters]
+    (x,), y = objective.samples
+    theta, (first, second) = objective.theta, torch.from_numpy(result.directions)
+    losses = []
+    with torch.no_grad():
+        for beta in result.beta.tolist():
+            for alpha in result.alpha.tolist():
+                point = theta + alpha * first + beta * second
+                for parameter, part in zip(parameters, point.split(sizes), strict=True):
+                    parameter.copy_(part.view_as(parameter))
+                losses.append(float(loss(module(x), y)))
+    return np.array(losses).reshape(len(result.beta), len(result.alpha))
+
+
+def slice_ratio(
+    objective: Objective, num_points: int, rounds: int, loss: Callable[[Tensor, Tensor], Tensor]
+) -> float:
+    def ours():
+        return slice2d(objective, objective.theta, num_points=num_points)
+
+    result = ours()
+    np.testing.assert_allclose(bare_slice(objective, result, loss), result.loss, rtol=1e-4)
+    return ratio(ours, lambda: bare_slice(objective, result, loss), rounds)
+
+
+def digits(net: str) -> Objective:
+    data = load_data("digits", {"image": net == "cnn"}, None)
+    module = cnn((1, 8, 8), 10) if net == "cnn" else mlp((64,), 10, widths=(128, 128))
+    return Objective(module, "cross_entropy", (data.inputs, data.targets))
+
+
+@pytest.mark.parametrize(("net", "num_points", "rounds"), [("mlp", 25, 7), ("cnn", 21, 5)])
+def test_a_slice_costs_its_forward_passes(net, num_points, rounds):
+    assert slice_ratio(digits(net), num_points, rounds, functional.cross_entropy) <= 1.15
+
+
+def test_a_slice_of_a_tiny_net_is_batched():
+    x = torch.randn(100, 2)
+    y = (x[:, 0] * x[:, 1] > 0).float()
+    objective = Objective(mlp((2,), 1, widths=(10,)), "bce", (x, y))
+
+    def loss(outputs: Tensor, targets: Tensor) -> Tensor:
+        return functional.binary_cross_entropy_with_logits(outputs[:, 0], targets)
+
+    assert slice_ratio(objective, 51, 9, loss) <= 1 / 5
+
+
+def test_a_pass_of_connect_costs_a_pass_of_training():
+    objective, other = digits("mlp"), digits("mlp")
+    (x,), y = objective.samples
+
+    def trained(passes: int) -> None:
+        module = copy.deepcopy(objective.module).train()
+        optimiser = torch.optim.SGD(module.parameters(), lr=0.05, momentum=0.9)
+        for _ in range(passes):
+            for batch in torch.randperm(len(y)).split(128):
+                optimiser.zero_grad()
+                functional.cross_entropy(module(x[batch]), y[batch]).backward()
+                optimiser.step()
+
+    def curve(passes: int) -> None:
+        connect(objective, objective.theta, other.theta, epochs=passes, batch_size=128, num_points=3)
+
+    # A profile of three points and the checks are in here too; over the default sixty passes they hardly count.
+    assert ratio(lambda: curve(60), lambda: trained(60), rounds=7) <= 1.5
+
+
+def test_help_starts_about_as_fast_as_click():
+    def run(*arguments: str) -> None:
+        subprocess.run([sys.executable, *arguments], check=True, capture_output=True)
+
+    assert ratio(lambda: run("-m", "landscape", "--help"), lambda: run("-c", "import click"), rounds=9) <= 3

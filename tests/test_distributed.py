@@ -1,0 +1,141 @@
+"""Two processes agree with one to rounding: values, gradients, products, statistics, training."""
+
+import socket
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch.distributed
+
+from landscape import distributed
+
+pytestmark = pytest.mark.skipif(
+    not (torch.distributed.is_available() and torch.distributed.is_gloo_available()),
+    reason="torch without gloo",
+)
+
+WORK = """
+    import sys
+    import numpy as np
+    import torch
+    from torch import nn
+
+    import landscape
+    from landscape import Objective, distributed
+    from landscape.checks import independent_loss
+
+    torch.set_num_threads(1)
+    if distributed.is_launched():
+        distributed.start("cpu")
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(31, 4, generator=generator, dtype=torch.float64)
+    y = torch.arange(31) % 3
+
+    def net(*layers):
+        module = nn.Sequential(*layers).double()
+        with torch.no_grad():
+            for parameter in module.parameters():
+                parameter.copy_(0.5 * torch.randn(parameter.shape, generator=generator, dtype=torch.float64))
+        return module
+
+    normed = net(nn.Linear(4, 5), nn.BatchNorm1d(5), nn.Tanh(), nn.Linear(5, 4), nn.BatchNorm1d(4), nn.Linear(4, 3))
+    plain = net(nn.Linear(4, 6), nn.Tanh(), nn.Linear(6, 3))
+    out = {}
+    objective = Objective(normed, "cross_entropy", (x, y), chunk_size=4, l2=0.1)
+    theta = objective.theta
+    v = torch.randn(theta.shape, generator=generator, dtype=torch.float64)
+    out["value"], slope = objective.value_and_gradient(theta)
+    out["gradient"], out["product"] = slope.numpy(), objective.hvp(theta, v).numpy()
+    out["values"] = objective.measurements(theta + torch.stack([0 * v, v, -v])).numpy()
+    fixed = objective.recalibrated(theta)
+    for name, tensor in fixed.items():
+        out[f"fixed {name}"] = tensor.numpy()
+    out["recalibrated"] = objective.value(theta, fixed)
+    out["independent"] = independent_loss(objective, objective.present_point())
+    indices = torch.tensor([0, 3, 5, 2])  # all of them in the first process's share
+    objective = Objective(plain, "cross_entropy", (x, y))
+    loss, slope = objective.batch_gradient(objective.theta, indices, {})
+    out["batch loss"], out["batch gradient"] = loss.numpy(), slope.numpy()
+    try:
+        landscape.train(Objective(normed, "cross_entropy", (x, y)), batch_size=8, epochs=1)
+        assert distributed.num_processes() == 1
+    except landscape.BadInput as error:
+        assert distributed.num_processes() == 2
+        assert "BatchNorm1d, which sees a batch as a whole" in str(error)
+    run = landscape.train(objective, batch_size=7, epochs=3, lr=0.2, momentum=0.9, seed=1)
+    assert run.status == "complete", run.checks
+    out["run"] = run.loss
+    out["final"] = np.concatenate([part.ravel() for part in run.states["final"].values()])
+    eigen = landscape.hessian(objective, objective.theta, top_k=3)
+    assert eigen.status == "complete", eigen.checks
+    out["eigenvalues"] = eigen.eigenvalues
+    np.savez(f"{sys.argv[1]}-{distributed.rank()}.npz", **out)
+    distributed.stop()
+"""
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def finish(command: list[str]) -> None:
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+
+
+@pytest.fixture(scope="module")
+def answers(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, np.ndarray]]:
+    """What one process found, then what each of two did."""
+    folder = tmp_path_factory.mktemp("distributed")
+    script = folder / "work.py"
+    script.write_text(textwrap.dedent(WORK))
+    finish([sys.executable, str(script), str(folder / "one")])
+    finish(
+        [
+            *(sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2"),
+            *("--master-addr", "127.0.0.1", "--master-port", str(free_port())),
+            *(str(script), str(folder / "two")),
+        ]
+    )
+
+    def read(path: Path) -> dict[str, np.ndarray]:
+        with np.load(path) as stored:
+            return dict(stored)
+
+    return [read(folder / name) for name in ("one-0.npz", "two-0.npz", "two-1.npz")]
+
+
+def test_two_processes_agree_with_one(answers):
+    one, *two = answers
+    for found in two:
+        assert found.keys() == one.keys()
+        for name, value in one.items():
+            np.testing.assert_allclose(found[name], value, rtol=1e-10, atol=1e-12, err_msg=name)
+
+
+def test_both_processes_hold_the_same_bits(answers):
+    _, first, second = answers
+    for name, value in first.items():
+        np.testing.assert_array_equal(second[name], value, err_msg=name)
+
+
+def test_without_torchrun_there_is_one_process():
+    assert not distributed.is_launched()
+    assert distributed.num_processes() == 1
+    assert distributed.rank() == 0
+    assert distributed.share(7) == slice(0, 7)
+
+
+def test_shares_cover_all_samples_once(monkeypatch):
+    for size in (1, 2, 3, 7):
+        monkeypatch.setattr(distributed, "num_processes", lambda size=size: size)
+        seen = []
+        for rank in range(size):
+            monkeypatch.setattr(distributed, "rank", lambda rank=rank: rank)
+            seen += range(*distributed.share(10).indices(10))
+        assert seen == list(range(10))
