@@ -46,7 +46,7 @@ def origin(spec: str) -> Path | None:
     found = importlib.util.find_spec(head.partition(".")[0])
     if found is None or not (found.has_location or found.submodule_search_locations):
         return None
-    return Path(found.origin or list(found.submodule_search_locations or ["?"])[0])
+    return Path(found.origin or next(iter(found.submodule_search_locations or ["?"])))
 
 
 def call(factory: Callable[..., Any], arguments: Mapping[str, Any], what: str) -> Any:

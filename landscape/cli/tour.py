@@ -80,7 +80,9 @@ def _summary(rows: list[tuple[Path, Any, float]]) -> None:
     for path, result, seconds in rows:
         passed = sum(check.passed for check in result.checks)
         checks = f"{passed} of {len(result.checks)}"
-        table.add_row(path.name, status_text(result), HEADLINES[result.kind](result), checks, f"{seconds:.1f} s")
+        table.add_row(
+            path.name, status_text(result), HEADLINES[result.kind](result), checks, f"{seconds:.1f} s"
+        )
     Console(highlight=False).print(table)
 
 
