@@ -18,7 +18,16 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from landscape.analyses import connect, hessian, import_point, interpolate, slice1d, slice2d, train
+    from landscape.analyses import (
+        connect,
+        hessian,
+        import_point,
+        interpolate,
+        sharpness,
+        slice1d,
+        slice2d,
+        train,
+    )
     from landscape.errors import BadInput, LandscapeError
     from landscape.objective import Objective
     from landscape.parameters import Point
@@ -40,7 +49,7 @@ _HOMES = {
     "save": "landscape.store",
     "plot": "landscape.plots",
     **dict.fromkeys(
-        ("connect", "hessian", "import_point", "interpolate", "slice1d", "slice2d", "train"),
+        ("connect", "hessian", "import_point", "interpolate", "sharpness", "slice1d", "slice2d", "train"),
         "landscape.analyses",
     ),
 }
@@ -60,6 +69,7 @@ __all__ = [
     "load",
     "plot",
     "save",
+    "sharpness",
     "slice1d",
     "slice2d",
     "train",

@@ -56,6 +56,9 @@ def loaded(module: nn.Module, tensors: Mapping[str, Tensor], source: str) -> nn.
     for name in wanted:
         if name.endswith("num_batches_tracked") and name not in given:
             given[name] = wanted[name]
+    for names in _tied_names(wanted):
+        present = [name for name in names if name in given]
+        given |= {name: given[present[0]] for name in names if present and name not in given}
     missing = [name for name in wanted if name not in given]
     unexpected = [name for name in given if name not in wanted]
     misshapen = [
@@ -74,7 +77,13 @@ def loaded(module: nn.Module, tensors: Mapping[str, Tensor], source: str) -> nn.
             "the names and shapes of the module",
             "check --model and --model-arg",
         )
-    _check_tied(wanted, given, source)
+    for first, *others in _tied_names(wanted):
+        for other in others:
+            if not torch.equal(given[first].nan_to_num(), given[other].nan_to_num()):
+                raise BadInput(
+                    f"{source} has different values for {first} and {other}, which the module ties",
+                    "the same values, or the name of one of them alone",
+                )
     module.load_state_dict(given)
     return module
 
@@ -151,14 +160,13 @@ def _without_prefix(tensors: Mapping[str, Tensor], wanted: set[str]) -> dict[str
     return {str(name): tensor for name, tensor in tensors.items()}
 
 
-def _check_tied(wanted: Mapping[str, Tensor], given: Mapping[str, Tensor], source: str) -> None:
-    first: dict[int, str] = {}
-    for name, tensor in wanted.items():
-        if tensor.numel() == 0:
-            continue
-        other = first.setdefault(tensor.data_ptr(), name)
-        if wanted[other].shape == tensor.shape and not torch.equal(given[other], given[name]):
-            raise BadInput(f"{source} has different values for {other} and {name}, which the module ties")
+def _tied_names(tensors: Mapping[str, Tensor]) -> list[list[str]]:
+    """The names under which one tensor is found more than once; some exporters write only the first."""
+    names: dict[tuple[int, torch.Size], list[str]] = {}
+    for name, tensor in tensors.items():
+        if tensor.numel():
+            names.setdefault((tensor.data_ptr(), tensor.shape), []).append(name)
+    return [group for group in names.values() if len(group) > 1]
 
 
 def _first_line(error: Exception) -> str:

@@ -16,6 +16,7 @@ class LandscapeError(Exception):
             sentence += f"; expected {wanted}"
         if remedy:
             sentence += f"; {remedy}"
+        sentence = " ".join(sentence.split())
         super().__init__(sentence + ("" if sentence.endswith((".", "?", "!")) else "."))
 
 

@@ -74,7 +74,6 @@ class Objective:
             len(list(named(remove_duplicate=False))) > len(list(named()))
             for named in (self._module.named_parameters, self._module.named_buffers)
         )
-        self._is_training = False
         self._chunk_size = chunk_size
         inputs, targets = probe.checked_data(data)
         self.num_samples = len(targets)
@@ -214,8 +213,8 @@ class Objective:
         leaf = self._leaf(theta)
         value = torch.zeros((), dtype=torch.float64, device=self.device)
         slope = torch.zeros(self.num_parameters, dtype=torch.float64, device=self.device)
-        for inputs, targets in self._chunks():
-            chunk = self.loss.total(self._forward(leaf, fixed, inputs), targets)
+        for inputs, targets in self.chunks():
+            chunk = self.loss.total(self.outputs(leaf, fixed, inputs), targets)
             slope += derivative(chunk, leaf)
             value += chunk.detach()
         value = distributed.total(value).item() / self.num_samples
@@ -245,7 +244,7 @@ class Objective:
             batchnorm.require_splittable(self._module)
         if len(targets):
             with batchnorm.single_samples_explained():
-                outputs = self._forward(leaf, fixed, inputs, training)
+                outputs = self.outputs(leaf, fixed, inputs, training)
             mean = self.loss.total(outputs, targets).double() / count
             slope = derivative(mean, leaf)
         else:
@@ -282,7 +281,7 @@ class Objective:
 
         def slope_of(inputs: Any, targets: Tensor) -> Tensor:
             with sdpa_kernel(SDPBackend.MATH):
-                chunk = self.loss.total(self._forward(leaf, fixed, inputs), targets)
+                chunk = self.loss.total(self.outputs(leaf, fixed, inputs), targets)
                 return derivative(chunk, leaf, create_graph=True)
 
         def product(v: Tensor) -> Tensor:
@@ -290,7 +289,7 @@ class Objective:
                 raise BadInput(f"a vector of shape {tuple(v.shape)}", f"{tuple(leaf.shape)}")
             v = v.detach().to(self.device, self.dtype)
             result = torch.zeros(self.num_parameters, dtype=torch.float64, device=self.device)
-            for number, (inputs, targets) in enumerate(self._chunks()):
+            for number, (inputs, targets) in enumerate(self.chunks()):
                 slope = kept[number] if number < len(kept) else slope_of(inputs, targets)
                 if number == len(kept) and number < num_kept:
                     kept.append(slope)
@@ -323,8 +322,8 @@ class Objective:
             return batchnorm.recalibrated(
                 self._module,
                 fixed,
-                lambda fixed, inputs: self._forward(theta, fixed, inputs),
-                lambda: [inputs for inputs, _ in self._chunks()],
+                lambda fixed, inputs: self.outputs(theta, fixed, inputs),
+                lambda: [inputs for inputs, _ in self.chunks()],
             )
 
     # --- inside -----------------------------------------------------------------------------
@@ -348,10 +347,10 @@ class Objective:
             raise BadInput(f"a point of shape {tuple(theta.shape)}", f"({self.num_parameters},)")
         return theta.detach().to(self.device, self.dtype).requires_grad_()
 
-    def _forward(self, theta: Tensor, fixed: Fixed, inputs: Any, training: bool = False) -> Any:
-        if training is not self._is_training:
+    def outputs(self, theta: Tensor, fixed: Fixed, inputs: Any, training: bool = False) -> Any:
+        """h(x; θ) of a chunk's inputs, differentiable in θ, and in whatever of ``fixed`` requires a gradient."""
+        if training is not self._module.training:
             self._module.train(training)
-            self._is_training = training
         if self._fit.moves_buffers and not training:
             fixed = {name: tensor.clone() for name, tensor in fixed.items()}
         if self._fit.moves_inputs:
@@ -364,7 +363,8 @@ class Objective:
                     tensor.copy_(tensors[name].detach())
         return outputs
 
-    def _chunks(self) -> Iterator[tuple[Any, Tensor]]:
+    def chunks(self) -> Iterator[tuple[Any, Tensor]]:
+        """(inputs, targets) of this process's samples, ``chunk_size`` at a time."""
         size, count = self.chunk_size, len(self._targets)
         if size >= count:
             yield self._inputs, self._targets
@@ -376,8 +376,8 @@ class Objective:
     def _sums(self, theta: Tensor, fixed: Fixed) -> Tensor:
         """Sum of the losses and number of samples right on this process: shape (2,), float64."""
         parts: list[Tensor] = []
-        for inputs, targets in self._chunks():
-            outputs = self._forward(theta, fixed, inputs)
+        for inputs, targets in self.chunks():
+            outputs = self.outputs(theta, fixed, inputs)
             loss = self.loss.total(outputs, targets).double().reshape(())
             correct = self.loss.correct
             right = (

@@ -6,14 +6,13 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.patheffects import withStroke
-from matplotlib.ticker import MaxNLocator
 
 from landscape.numerics.paths import barriers
+from landscape.plots_curvature import sharpness
 from landscape.plots_fields import clear, draw_flat, draw_surface, field, height
 from landscape.plots_parts import (
     BLUE,
     DASHED,
-    EQUALS,
     GREY,
     ORANGE,
     SKY,
@@ -28,6 +27,7 @@ from landscape.plots_parts import (
     titled_points,
     wrapped,
 )
+from landscape.plots_spectrum import hessian
 
 STAR = {"marker": "*", "markersize": 9, "color": "white", "markeredgecolor": "black", "markeredgewidth": 0.7}
 MAX_STRETCH = 2.0  # a plane longer than this many times its breadth would be too thin to read at one scale
@@ -56,44 +56,6 @@ def train(page: Page, result: Any) -> str:
     return titled("Training", result)
 
 
-def hessian(page: Page, result: Any) -> str:
-    """Ritz values by rank with the intervals their residuals prove."""
-    (axes,) = page.panels(2.1)
-    converged = np.asarray(result.converged, dtype=bool)
-    shown = result.eigenvalues > 0 if page.log else np.ones(len(converged), dtype=bool)
-    if not shown.any():
-        shown[:] = True  # the axis stays linear
-    axes.axhline(0, color=GREY, linewidth=0.6, linestyle=":", zorder=0)
-    markers: Any = (
-        (converged, "converged", {"fmt": "o", "color": BLUE}),
-        (~converged, "not converged", {"fmt": "s", "color": VERMILLION, "markerfacecolor": "white"}),
-    )
-    for which, label, style in markers:
-        which = which & shown
-        if which.any():
-            axes.errorbar(
-                result.rank[which],
-                result.eigenvalues[which],
-                yerr=np.abs(result.residuals[which]),
-                capsize=2,
-                elinewidth=0.8,
-                markersize=3.5,
-                label=label,
-                **style,
-            )
-    if not converged.all():
-        legend(axes)
-    if page.log:
-        log_axis(page, axes, result.eigenvalues, nonpositive="clip")
-    largest = np.nanmax(result.residuals, initial=0.0)
-    page.note(
-        f"bars: residual ‖Hv\u00a0−\u00a0λv‖, at most {short(largest)}; ‖∇F‖{EQUALS}{short(result.gradient_norm)}"
-    )
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    axes.set(xlabel=page.labels["rank"], ylabel="eigenvalue λ")
-    return titled("Hessian eigenvalues at", result)
-
-
 def interpolate(page: Page, result: Any) -> str:
     """The loss on the line with its chord, its barrier and its bumps; accuracy below."""
     accuracies = _accuracies(result)
@@ -117,6 +79,7 @@ def interpolate(page: Page, result: Any) -> str:
     if accuracies:
         _accuracy_panel(page, panels[1], alpha, accuracies)
     panels[-1].set_xlabel(page.labels["alpha"])
+    _whose_statistics(page, result)
     return titled_points("Straight line from", result, "AB", " to ")
 
 
@@ -146,12 +109,14 @@ def connect(page: Page, result: Any) -> str:
         log_axis(page, below, result.epoch_loss)
     below.set(xlabel=page.labels["epoch"])
     below.set_ylabel(wrapped("mean batch loss", 1.0))
+    _whose_statistics(page, result)
     return titled_points("Curve from", result, "AB", " to ")
 
 
 def slice1d(page: Page, result: Any) -> str:
     """The loss along the direction; with draws their mean and spread; a trajectory by its true losses."""
-    accuracies = _accuracies(result)
+    # Test loss and accuracy are those of the first draw: beside the mean of all they would mislead.
+    accuracies = _accuracies(result) if result.draw_loss is None else []
     panels = page.panels(2.1, *([1.0] if accuracies else []))
     axes, alpha = panels[0], result.alpha
     drawn = [result.loss, result.test_loss]
@@ -168,9 +133,8 @@ def slice1d(page: Page, result: Any) -> str:
         axes.fill_between(alpha, low, high, color=BLUE, alpha=0.25, linewidth=0)
         line(page, axes, alpha, mean, f"mean ± s.d., {len(result.draw_loss)} draws", result.done, color=BLUE)
         drawn += list(result.draw_loss)
-    if result.test_loss is not None:
-        label = "test" if result.draw_loss is None else "test, first draw"
-        line(page, axes, alpha, result.test_loss, label, **DASHED)
+    if result.test_loss is not None and result.draw_loss is None:
+        line(page, axes, alpha, result.test_loss, "test", **DASHED)
     if result.trajectory_alpha is not None:
         axes.plot(
             result.trajectory_alpha,
@@ -189,11 +153,12 @@ def slice1d(page: Page, result: Any) -> str:
         axes.plot(0, result.centre_loss, linestyle="", zorder=5, **STAR, label="θ*")
     if page.log:
         log_axis(page, axes, *drawn)
-    axes.set_ylabel("training loss" if result.test_loss is None else "loss")
+    axes.set_ylabel("training loss" if result.test_loss is None or result.draw_loss is not None else "loss")
     legend(axes)
     if accuracies:
         _accuracy_panel(page, panels[1], alpha, accuracies)
     panels[-1].set_xlabel(page.labels["alpha"])
+    _how_cut(page, result)
     return titled("Loss along one direction from", result)
 
 
@@ -254,6 +219,7 @@ def slice2d(page: Page, result: Any) -> str:
         if np.isfinite(place).all():
             axes.plot(*place, linestyle="", zorder=8, **STAR)
             axes.text(*(float(part[0]) for part in place), "  θ*", path_effects=outline, zorder=9)
+    _how_cut(page, result)
     if three:
         return titled_points("Loss on the plane through", result, "ABC", ", ")
     return titled("Loss on a plane through", result)
@@ -337,6 +303,24 @@ def _stretch(page: Page, result: Any) -> float:
     return 0.0
 
 
+def _how_cut(page: Page, result: Any) -> None:
+    """What the directions are and whose batch-norm statistics were used, where the configuration tells."""
+    options = result.config.get("options", {})
+    if options.get("directions") == "random" and getattr(result, "point_alpha", None) is None:
+        norm = {"none": "not normalised"}.get(options["norm"], f"{options['norm']}-normalised")
+        page.note(f"random directions, {norm}, seed {result.config['seed']}")
+    elif options.get("directions") == "pca":
+        page.note("principal directions of the run")
+    _whose_statistics(page, result)
+
+
+def _whose_statistics(page: Page, result: Any) -> None:
+    if result.config.get("options", {}).get("batchnorm") == "recalibrate":
+        page.note("batch-norm statistics taken anew at every point")
+    elif any(note.startswith("batch-norm statistics") for note in result.notes):
+        page.note("batch-norm statistics of the points, mixed")
+
+
 def _residual_note(page: Page, result: Any, start: str, where: str) -> None:
     farthest = np.nanmax(result.trajectory_residual, initial=0.0)
     page.note(f"{start}, up to {short(farthest)} off the {where}")
@@ -363,6 +347,7 @@ def _trajectory(page: Page, axes: Any, result: Any, at: Callable[..., Any]) -> N
 DRAWINGS: dict[str, Callable[[Page, Any], str]] = {
     "train": train,
     "hessian": hessian,
+    "sharpness": sharpness,
     "interpolate": interpolate,
     "connect": connect,
     "slice1d": slice1d,

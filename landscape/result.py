@@ -42,7 +42,10 @@ class Variable(NamedTuple):
 
 
 def array(*dims: str, long_name: str, units: str = "", optional: bool = False) -> Any:
-    """A dataclass field that holds an array over ``dims``; one named like its only dimension is its coordinate."""
+    """A dataclass field that holds an array over ``dims``; one named like its only dimension is its coordinate.
+
+    A value with fewer axes lacks the leading dimensions; one without any counts as a scalar.
+    """
     about = {"dims": dims, "long_name": long_name, "units": units}
     return field(default=None, metadata=about) if optional else field(metadata=about)
 
@@ -86,20 +89,22 @@ class Result:
         """Every array that is there, coordinates first."""
         found = []
         for one in fields(self):
-            value = getattr(self, one.name)
-            if "dims" in one.metadata and value is not None:
-                about = one.metadata
-                found.append(
-                    Variable(one.name, about["dims"], np.asarray(value), about["long_name"], about["units"])
-                )
+            about, value = one.metadata, getattr(self, one.name)
+            if "dims" not in about or value is None or np.ndim(value) == 0:
+                continue
+            values = np.asarray(value)
+            # One point, one draw: the leading dimension is left out.
+            dims = about["dims"][-values.ndim :]
+            found.append(Variable(one.name, dims, values, about["long_name"], about["units"]))
         yield from sorted(found, key=lambda variable: variable.dims != (variable.name,))
 
     def scalars(self) -> dict[str, Any]:
-        """Every scalar that is there, by name."""
+        """Every scalar that is there, by name, and every array that has no dimension left."""
+        found = {one.name: getattr(self, one.name) for one in fields(self) if one.metadata}
         return {
-            one.name: getattr(self, one.name)
-            for one in fields(self)
-            if one.metadata.get("scalar") and getattr(self, one.name) is not None
+            name: value.item() if isinstance(value, np.ndarray | np.generic) else value
+            for name, value in found.items()
+            if value is not None and np.ndim(value) == 0
         }
 
     def as_json(self, output: str | None = None) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -97,6 +98,10 @@ class Recipe:
             return Objectives(train, None, [])
         return Objectives(train, train.on((data.test_inputs, data.test_targets)), [])
 
+    def described(self) -> str:
+        """The model as it was asked for: ``mlp widths=(128, 128)``."""
+        return " ".join([self.model, *(f"{name}={value}" for name, value in self.model_arguments.items())])
+
     def foreign_specs(self) -> list[str]:
         """Its specs of code that lies outside the current folder: not to be run on a file's word."""
         specs = [self.model, self.data, self.loss]
@@ -182,6 +187,28 @@ class Run:
     def trajectory(self, objective: Objective) -> list[Point]:
         """Every stored point, in the order of training."""
         return [self.point(objective, label) for label in self.labels]
+
+    def stability_limits(self, labels: list[str]) -> list[float] | None:
+        """The largest λ at which gradient descent is stable at each point, for the step size α there.
+
+        2/α, with momentum β 2(1 + β)/α, with Nesterov's 2(1 + β)/((1 + 2β) α) (Cohen et al. 2021, section 2
+        and appendix B); None for other optimisers and for runs that were imported.
+        """
+        options = self.config.get("options", {})
+        if options.get("optimizer") != "sgd":
+            return None
+        beta = float(options["momentum"])
+        factor = 2 * (1 + beta) / (1 + 2 * beta if options["nesterov"] else 1)
+        logs = store.load(self.path)
+        step, size, epoch = (np.asarray(getattr(logs, name)) for name in ("step", "step_size", "epoch"))
+        last = len(step) - 1
+        found = []
+        for label in labels:
+            unit, _, number = label.partition("=")
+            column = epoch if unit == "epoch" else step
+            nearest = int(np.argmin(np.abs(column - float(number)))) if number else last
+            found.append(factor / float(size[0 if label == "init" else nearest]))
+        return found
 
     def module(self, name: str = "") -> nn.Module:
         """The module at a point, in the dtype of the run, without any data."""

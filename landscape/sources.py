@@ -63,7 +63,7 @@ def call(factory: Callable[..., Any], arguments: Mapping[str, Any], what: str) -
         return factory(**arguments)
     except BadInput:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise BadInput(
             f"{what} raised {type(error).__name__}: {error}", remedy="fix it or its arguments"
         ) from error
@@ -135,7 +135,7 @@ def _module_by_name(name: str) -> Any:
     _see_current_folder()
     try:
         return importlib.import_module(name)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise BadInput(
             f"cannot import {name!r} ({type(error).__name__}: {error})",
             "a module importable from here",
@@ -155,7 +155,7 @@ def _module_from_file(path: Path) -> Any:
     sys.path.insert(0, str(path.parent.resolve()))
     try:
         specification.loader.exec_module(module)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         del sys.modules[name]
         raise BadInput(f"{path} failed to import ({type(error).__name__}: {error})") from error
     finally:

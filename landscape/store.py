@@ -257,7 +257,9 @@ def _group(file: h5py.File, name: str) -> h5py.Group:
 
 def _read(dataset: Any) -> np.ndarray:
     # A dataset without axes would otherwise come as a number.
-    return np.asarray(dataset.asstr()[()] if h5py.check_string_dtype(dataset.dtype) else dataset[()])
+    # Strings come back as they went in, with a width of their own, not as objects.
+    is_text = h5py.check_string_dtype(dataset.dtype) is not None
+    return np.asarray(dataset.asstr()[()]).astype(str) if is_text else np.asarray(dataset[()])
 
 
 def _read_table(file: h5py.File, name: str) -> list[dict[str, Any]]:

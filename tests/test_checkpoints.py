@@ -105,3 +105,16 @@ def test_what_is_written_loads_with_plain_torch(tmp_path):
     fresh.load_state_dict(torch.load(tmp_path / "w.pt", weights_only=True), strict=True)
     assert same(fresh, module)
     assert not list(tmp_path.glob("*.tmp"))
+
+
+def test_a_tied_weight_stored_once_is_found_under_its_other_name():
+    module = checkpoints.loaded(Tied(), {"first.weight": torch.full((3, 3), 2.0)}, "w")
+    assert float(module.state_dict()["second.weight"].sum()) == 18
+
+
+def test_weights_that_are_nan_are_weights():
+    state = {
+        name: torch.full_like(t, torch.nan) if t.is_floating_point() else t
+        for name, t in net().state_dict().items()
+    }
+    assert checkpoints.loaded(net(), state, "w").state_dict()["0.weight"].isnan().all()

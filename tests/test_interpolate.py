@@ -33,7 +33,7 @@ def test_losses_are_a_plain_loop_with_the_buffers_blended(classifier):
     a, b = another(classifier, 1), another(classifier, 2)
     (x,), y = classifier.samples
     test = classifier.on((x + 0.5, y))
-    result = interpolate(classifier, a, b, test=test, num_points=13)
+    result = interpolate(classifier, a, b, test=test, num_points=13, span=(-0.25, 1.25))
     assert result.test_loss is not None
     assert result.accuracy is not None
     for i, t in enumerate(result.alpha):

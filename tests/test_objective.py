@@ -296,8 +296,8 @@ def test_many_points_equal_a_plain_loop(name, batched, monkeypatch):
 def test_points_are_batched_where_they_can_be(monkeypatch):
     calls = []
     objective = make("mlp")
-    forward = objective._forward
-    monkeypatch.setattr(objective, "_forward", lambda *args: calls.append(1) or forward(*args))
+    forward = objective.outputs
+    monkeypatch.setattr(objective, "outputs", lambda *args: calls.append(1) or forward(*args))
     objective.values(objective.theta + draw(40, objective.num_parameters))
     assert len(calls) == 2  # one alone to compare with, one for all
 

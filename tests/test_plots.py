@@ -44,7 +44,17 @@ def made_up(kind: type[Result], *, optional: bool = True, size: int = 9) -> Resu
                 values[one.name] = np.ones(shape, dtype=bool)
         else:
             values[one.name] = 0.5
-    return kind(**values, provenance={"inputs": INPUTS})
+    result = kind(**values, provenance={"inputs": INPUTS})
+    return result if optional else at_one_point(result)
+
+
+def at_one_point(result):
+    """The first of several points, without the dimension ``point``."""
+    for name, about in field_metadata(type(result)).items():
+        value = getattr(result, name)
+        if about.get("dims", ())[:1] == ("point",) and value is not None:
+            setattr(result, name, None if name == "point" else value[0])
+    return result
 
 
 def plane(loss=None, **changes) -> Slice2D:
@@ -116,7 +126,7 @@ def test_every_kind_can_be_drawn_and_stays_as_it_is(name, log, optional):
     result = made_up(KINDS[name], optional=optional)
     before = {one.name: one.values.copy() for one in result.arrays()}
     figure = plot(result, log=log)
-    assert "one.h5@final" in title(figure)
+    assert "one.h5" in title(figure)
     for axes in figure.axes:
         assert not axes.axison or axes.get_xlabel() or axes.get_ylabel() or axes.get_subplotspec()
     for one in result.arrays():
@@ -464,7 +474,7 @@ class TestLines:
         assert plot(result).axes[0].get_yscale() == "linear"
 
     def test_hessian(self):
-        result = made_up(Hessian, size=4)
+        result = at_one_point(made_up(Hessian, size=4))
         assert isinstance(result, Hessian)
         result.rank, result.eigenvalues = np.arange(1, 5), np.array([5.0, 2.0, 0.5, -1.0])
         result.residuals = np.array([0.0, 0.1, 0.2, 0.3])
@@ -479,6 +489,30 @@ class TestLines:
         figure = plot(result, log=True)
         assert len(figure.axes[0].containers[1][0].get_xdata()) == 1
         assert "1 of 4 values not positive" in small_print(figure)
+
+    def test_hessian_along_a_run(self):
+        result = made_up(Hessian)
+        assert isinstance(result, Hessian)
+        assert result.point is not None
+        above, below = plot(result).axes
+        np.testing.assert_array_equal(above.containers[0][0].get_ydata(), result.eigenvalues[:, 0])
+        np.testing.assert_array_equal(labelled(above, "stable up to").get_ydata(), result.stability_limit)
+        overlap = labelled(below, "overlap with the point before")
+        np.testing.assert_array_equal(overlap.get_ydata(), result.overlap)
+
+    def test_every_eigenvalue_is_in_the_spectrum(self):
+        """The shares add up to one, and the band about zero holds what lies in it."""
+        result = at_one_point(made_up(Hessian, size=3))
+        assert isinstance(result, Hessian)
+        result.verdict = None
+        result.rank, result.converged = np.arange(1, 3), np.array([True, True])
+        result.eigenvalues = result.residuals = np.array([2.0, 1.0])
+        result.spectrum, result.zero_threshold = np.array([-0.5, -1e-9, 0.0, 1e-9, 1.0, 2.0]), np.array(1e-3)
+        _, below = plot(result).axes
+        stairs = next(one for one in below.patches if type(one).__name__ == "StepPatch")
+        heights, edges, _ = stairs.get_data()
+        assert heights.sum() == pytest.approx(1)
+        assert heights[(edges[:-1] == -1e-3)][0] == pytest.approx(3 / 6)
 
     def test_slice1d_with_draws(self):
         result = made_up(Slice1D)

@@ -55,6 +55,7 @@ def results():
         "train": run,
         "import": landscape.import_point(objective, end, test=test),
         "hessian": landscape.hessian(objective, end, top_k=3, save_vectors=True),
+        "sharpness": landscape.sharpness(objective, end, sigmas=(0.01, 0.1), num_draws=3, ascent_steps=2),
         "interpolate": landscape.interpolate(objective, start, end, test=test, num_points=7),
         "slice1d": landscape.slice1d(
             objective, end, num_points=5, trajectory=points, show_trajectory=True, draws=2
@@ -77,7 +78,9 @@ def results():
     return made
 
 
-@pytest.fixture(params=["train", "import", "hessian", "interpolate", "slice1d", "slice2d", "connect"])
+@pytest.fixture(
+    params=["train", "import", "hessian", "sharpness", "interpolate", "slice1d", "slice2d", "connect"]
+)
 def saved(request, results, tmp_path):
     path = tmp_path / f"a.{request.param}.h5"
     store.save(results[request.param], path)

@@ -4,6 +4,7 @@ from landscape.analyses.connect import Connect, connect
 from landscape.analyses.hessian import Hessian, hessian
 from landscape.analyses.import_ import Import, import_point
 from landscape.analyses.interpolate import Interpolate, interpolate
+from landscape.analyses.sharpness import Sharpness, sharpness
 from landscape.analyses.slice1d import Slice1D, slice1d
 from landscape.analyses.slice2d import Slice2D, slice2d
 from landscape.analyses.train import Train, train
@@ -13,6 +14,7 @@ __all__ = [
     "Hessian",
     "Import",
     "Interpolate",
+    "Sharpness",
     "Slice1D",
     "Slice2D",
     "Train",
@@ -20,6 +22,7 @@ __all__ = [
     "hessian",
     "import_point",
     "interpolate",
+    "sharpness",
     "slice1d",
     "slice2d",
     "train",

@@ -1,142 +1,323 @@
 """How curved is the loss here, and along what?"""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from functools import partial
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from landscape import checks
+from landscape import blocks, checks, operators
+from landscape.curvature import Question, Spectrum, spectrum
 from landscape.errors import BadInput
-from landscape.numerics.lanczos import default_tolerance, top_eigenpairs
 from landscape.objective import Objective
 from landscape.parameters import Point
 from landscape.progress import Progress, silent
 from landscape.result import Check, Result, array, scalar
 
-WHICH = ("largest", "smallest", "magnitude")
+PROVES = "residual ‖Hv − λv‖ by a further product: proves that some eigenvalue lies within it of λ"
+ASSUMES = "error min(r, r²/gap) of λ, assuming that no eigenvalue was missed"
 
 
 @dataclass(kw_only=True, eq=False)
 class Hessian(Result):
-    """Extreme eigenvalues of the Hessian of F, each with the interval its residual proves."""
+    """Extreme eigenvalues of the Hessian of F, each with the interval its residual proves.
+
+    With several points every array has a leading dimension ``point``.
+    """
 
     kind: ClassVar[str] = "hessian"
     rank: np.ndarray = array("rank", long_name="rank of the eigenvalue")
-    eigenvalues: np.ndarray = array("rank", long_name="Ritz value λ")
-    residuals: np.ndarray = array("rank", long_name="residual ‖Hv − λv‖: some eigenvalue lies within it of λ")
-    estimated_residuals: np.ndarray = array("rank", long_name="residual by the recurrence")
-    converged: np.ndarray = array("rank", long_name="residual at most tol times the largest |λ|")
-    eigenvectors: np.ndarray | None = array("rank", "parameter", long_name="Ritz vectors", optional=True)
-    num_products: int = scalar("Hessian-vector products, those for the residuals included")
-    tolerance: float = scalar("residual that counts as converged, relative to the largest |λ|")
-    loss: float = scalar("loss at the point")
-    gradient_norm: float = scalar("gradient norm ‖∇F‖ at the point")
+    point: np.ndarray | None = array("point", long_name="where", optional=True)
+    eigenvalues: np.ndarray = array("point", "rank", long_name="Ritz value λ")
+    residuals: np.ndarray = array("point", "rank", long_name=PROVES)
+    estimated_residuals: np.ndarray = array("point", "rank", long_name="residual by the recurrence")
+    errors: np.ndarray = array("point", "rank", long_name=ASSUMES)
+    converged: np.ndarray = array("point", "rank", long_name="error at most tolerance times the largest |λ|")
+    eigenvectors: np.ndarray | None = array(
+        "point", "rank", "parameter", long_name="Ritz vectors", optional=True
+    )
+    gauss_newton_part: np.ndarray | None = array(
+        "point", "rank", long_name="vᵀGv, the Gauss–Newton part of λ", optional=True
+    )
+    remainder_part: np.ndarray | None = array(
+        "point", "rank", long_name="vᵀ(H − G)v, the rest of λ", optional=True
+    )
+    loss: np.ndarray = array("point", long_name="loss at the point")
+    gradient_norm: np.ndarray = array("point", long_name="gradient norm ‖∇F‖ at the point")
+    gradient_curvature: np.ndarray = array("point", long_name="Rayleigh quotient gᵀHg/gᵀg of the gradient g")
+    gradient_in_span: np.ndarray = array("point", long_name="part of ‖∇F‖² in the span of the Ritz vectors")
+    overlap: np.ndarray | None = array(
+        "point", long_name="overlap ‖VᵀV′‖²/k of the Ritz spaces here and at the point before", optional=True
+    )
+    stability_limit: np.ndarray | None = array(
+        "point", long_name="largest λ at which the run's step size is stable (2/α)", optional=True
+    )
+    trace: np.ndarray | None = array("point", long_name="trace of the Hessian", optional=True)
+    trace_error: np.ndarray | None = array("point", long_name="standard error of the trace", optional=True)
+    density_nodes: np.ndarray | None = array(
+        "point", "probe", "node", long_name="nodes of the spectral density", optional=True
+    )
+    density_weights: np.ndarray | None = array(
+        "point",
+        "probe",
+        "node",
+        long_name="their weights; every Ritz value has 1/d beside them",
+        optional=True,
+    )
+    mass_below_zero: np.ndarray | None = array(
+        "point", long_name="share of eigenvalues below zero, an estimate", optional=True
+    )
+    mass_below_zero_error: np.ndarray | None = array(
+        "point", long_name="standard error of that share", optional=True
+    )
+    mass_near_zero: np.ndarray | None = array(
+        "point", long_name="share of eigenvalues within the band about zero", optional=True
+    )
+    zero_band: np.ndarray | None = array("point", long_name="half width of that band", optional=True)
+    spectrum: np.ndarray | None = array(
+        "point", "eigenvalue", long_name="all eigenvalues, of the dense matrix in float64", optional=True
+    )
+    index: np.ndarray | None = array("point", long_name="number of negative eigenvalues", optional=True)
+    nullity: np.ndarray | None = array("point", long_name="number of zero eigenvalues", optional=True)
+    zero_threshold: np.ndarray | None = array(
+        "point", long_name="|λ| that counts as zero: the error of the matrix", optional=True
+    )
+    counts_nearby: np.ndarray | None = array(
+        "point",
+        "threshold",
+        "sign",
+        long_name="negative, zero and positive eigenvalues at a tenth and at ten times that",
+        optional=True,
+    )
+    verdict: np.ndarray | str | None = array("point", long_name="what the point is", optional=True)
+    num_products: int = scalar("products in all, those for residuals and checks included")
+    num_parameters: int = scalar("d, the number of eigenvalues")
+    tolerance: float = scalar("error that counts as converged, relative to the largest |λ|")
+    operator: str = scalar("which matrix")
+    block: str | None = scalar("the parameters it was restricted to", optional=True)
+    product_rounding: float | None = scalar(
+        "rounding ‖(H₃₂ − H₆₄)v‖ of one product, relative: the floor of uncertified values", optional=True
+    )
 
 
 def hessian(
     objective: Objective,
-    theta: Tensor | Point,
+    theta: Tensor | Point | Sequence[Tensor | Point],
     *,
     top_k: int = 10,
+    bottom_k: int = 0,
     which: str = "largest",
-    tol: float | None = None,
+    operator: str = "hessian",
+    block: str | None = None,
+    split: bool = False,
+    tol: float = 1e-6,
     max_products: int | None = None,
+    memory_limit: float = 2**31,
+    search: bool = True,
+    certify: bool | None = None,
+    trace: bool = False,
+    trace_error: float = 0.01,
+    density: bool = False,
+    num_probes: int = 2,
+    num_steps: int = 40,
+    exact: bool = False,
+    stability_limits: Sequence[float] | None = None,
     save_vectors: bool = False,
     seed: int = 0,
     progress: Progress = silent,
 ) -> Hessian:
-    """The ``top_k`` eigenvalues of the Hessian of F at θ by Lanczos with full reorthogonalisation.
+    """Eigenvalues of the Hessian of F at θ (or at several points) by Lanczos with full reorthogonalisation.
 
-    ``which``: ``largest`` (algebraically), ``smallest`` or ``magnitude``. Every Ritz value λ of a unit
-    vector v comes with ‖Hv − λv‖, computed by a further product: it *proves* that some eigenvalue lies
-    within it of λ. That none was missed is no proof but a search: at random, in the complement of those
-    found, which is how multiple eigenvalues are counted. A pair converges at ‖Hv − λv‖ ≤ ``tol`` max|λ|
-    (default 1e-6, in float32 1e-5, where rounding leaves about 5e-7); not converged within
-    ``max_products`` gives the outcome ``not-converged``. ``top_k`` above d gives all d.
+    ``top_k`` largest and ``bottom_k`` smallest from one basis; ``which``: ``largest``, ``smallest``,
+    ``both`` or ``magnitude``. ``operator``: ``hessian``, ``gauss-newton``, ``fisher`` or
+    ``empirical-fisher``; ``block`` restricts it to the parameters whose names match a pattern; ``split``
+    gives the Gauss–Newton part of each eigenvalue.
 
-    Raises BadInput for ``top_k`` below 1, NotDifferentiable, NotFinite.
+    Every Ritz value λ of a unit vector v comes with r = ‖Hv − λv‖, computed by a further product: it
+    *proves* that some eigenvalue lies within r of λ. The error r²/gap, and that none was missed, are
+    assumptions; ``search`` supports the latter by looking in the complement at random, which is how
+    multiple eigenvalues are counted. A value converges at an error of ``tol`` max|λ|. Below float64 a last
+    Rayleigh–Ritz step in float64 (``certify``, on where it can be) removes the rounding of the products.
+
+    ``trace`` (to ``trace_error``, relative) and ``density`` (stochastic Lanczos quadrature) are deflated
+    by the pairs found; ``exact`` takes all eigenvalues of the dense matrix in float64, where
+    ``memory_limit`` allows, and counts their signs. ``stability_limits`` of a run at the points (2/α for the
+    step size α) are stored beside the eigenvalues.
+
+    Raises BadInput for counts, names and limits out of range, NotDifferentiable, NotFinite.
     """
-    if top_k < 1:
-        raise BadInput(f"top_k = {top_k}", "at least 1")
-    if which not in WHICH:
-        raise BadInput(f"which = {which!r}", f"one of {', '.join(WHICH)}")
-    tol = default_tolerance(objective.dtype) if tol is None else tol
-    if not tol > 0:
-        raise BadInput(f"tolerance {tol:g}", "a positive number")
-    point = objective.as_point(theta)
-    generator = torch.Generator().manual_seed(seed)
-    proofs: list[Check] = []
-    with checks.untouched(objective, proofs):
-        value, slope = objective.value_and_gradient(point.theta, point.fixed)
-        operator = objective.hessian_operator(point.theta, point.fixed)
-        first, second = _unit_vectors(objective, generator)
-        image = operator(first).double()
-        again = operator(first).double()
-        asymmetry = abs(
-            float(torch.dot(second.double(), image) - torch.dot(first.double(), operator(second).double()))
-        )
-        size = float(torch.linalg.vector_norm(image))
-        pairs = top_eigenpairs(
-            operator,
-            objective.num_parameters,
-            top_k,
-            which=which,
-            tol=tol,
-            max_products=max_products,
-            generator=generator,
-            dtype=objective.dtype,
-            device=objective.device,
-            progress=lambda done, total: progress(done, total, "products at most"),
-        )
-    precision = checks.rounding(objective)
-    scale = max(pairs.scale, size, 1e-300)
-    proofs += [
-        checks.agreement("loss", objective, value, point, "loss against a plain loop over model.eval()"),
-        Check("determinism", float((image - again).abs().max()) / scale, precision, "the same product twice"),
-        Check("symmetry", asymmetry / scale, precision, "uᵀHv against vᵀHu for random unit u, v"),
-        Check(
-            "orthogonality", pairs.orthogonality, 100 * precision, "Ritz vectors: largest entry of VᵀV − I"
-        ),
-        checks.finite(pairs.values),
-    ]
-    num_wanted = min(top_k, objective.num_parameters)
-    num_left = num_wanted - int(pairs.converged.sum())
-    result = Hessian(
-        rank=np.arange(1, len(pairs.values) + 1),
-        eigenvalues=pairs.values,
-        residuals=pairs.residuals,
-        estimated_residuals=pairs.estimated,
-        converged=pairs.converged,
-        eigenvectors=pairs.vectors.cpu().numpy() if save_vectors else None,
-        num_products=pairs.num_products + 3,
-        tolerance=tol,
-        loss=value,
-        gradient_norm=float(torch.linalg.vector_norm(slope.double())),
-        outcome="not-converged" if num_left else "complete",
-        checks=proofs,
-        parameters=objective.pieces if save_vectors else (),
+    question = Question(
+        top_k=top_k,
+        bottom_k=bottom_k,
+        which=which,
+        operator=operator,
+        tol=tol,
+        max_products=max_products,
+        memory_limit=memory_limit,
+        search=search,
+        certify=certify,
+        trace=trace,
+        trace_error=trace_error,
+        density=density,
+        num_probes=num_probes,
+        num_steps=num_steps,
+        exact=exact,
+        seed=seed,
     )
-    if top_k > objective.num_parameters:
+    question.check()
+    is_single = isinstance(theta, Tensor | Point)
+    points = [objective.as_point(one) for one in ([theta] if is_single else theta)]
+    if not points:
+        raise BadInput("no points", "at least one")
+    proofs: list[Check] = []
+    found: list[Spectrum] = []
+    parts: list[tuple[Tensor, Tensor]] = []
+    pieces = objective.pieces
+    with checks.untouched(objective, proofs):
+        for number, point in enumerate(points):
+            place, here = objective, point
+            if block is not None:
+                pieces = blocks.matching(objective.pieces, block)
+                place, here = blocks.restricted(objective, point, pieces)
+            report = partial(_at, progress, number, len(points))
+            found.append(spectrum(place, here, question, report))
+            if split:
+                vectors = found[-1].pairs.vectors.to(place.dtype)
+                parts.append(operators.split(place, here.theta, here.fixed, vectors))
+            if found[-1].pairs.is_interrupted:
+                break
+    points = points[: len(found)]
+    for one, point in zip(found, points, strict=True):
+        suffix = "" if is_single else f" at {point.label}"
+        proofs += [Check(c.name + suffix, c.value, c.bound, c.meaning) for c in one.checks]
+
+    def each(values: Sequence[Any]) -> Any:
+        return np.asarray(values[0]) if is_single else np.stack([np.asarray(value) for value in values])
+
+    pairs = [one.pairs for one in found]
+    result = Hessian(
+        rank=np.arange(1, len(pairs[0].values) + 1),
+        point=None if is_single else np.array([point.label for point in points]),
+        eigenvalues=each([one.values for one in pairs]),
+        residuals=each([one.residuals for one in pairs]),
+        estimated_residuals=each([one.estimated for one in pairs]),
+        errors=each([one.errors for one in pairs]),
+        converged=each([one.converged for one in pairs]),
+        eigenvectors=each([one.vectors.cpu().numpy() for one in pairs]) if save_vectors else None,
+        gauss_newton_part=each([part.cpu() for part, _ in parts]) if split else None,
+        remainder_part=each([rest.cpu() for _, rest in parts]) if split else None,
+        loss=each([one.loss for one in found]),
+        gradient_norm=each([float(torch.linalg.vector_norm(one.gradient.double())) for one in found]),
+        gradient_curvature=each([one.gradient_curvature for one in found]),
+        gradient_in_span=each([_share(one.gradient, one.pairs.vectors) for one in found]),
+        overlap=None if is_single else _overlaps([one.vectors for one in pairs]),
+        stability_limit=None if stability_limits is None else each(stability_limits[: len(found)]),
+        **{name: each(values) for name, values in _estimates(found).items()},
+        num_products=sum(one.num_products for one in found),
+        num_parameters=pairs[0].vectors.shape[1],
+        tolerance=tol,
+        operator=operator,
+        block=block,
+        product_rounding=max((one.rounding for one in found if one.rounding is not None), default=None),
+        checks=proofs,
+        parameters=pieces if save_vectors else (),
+    )
+    _conclude(result, found, question)
+    return result
+
+
+def _at(progress: Progress, number: int, count: int, done: int, total: int, what: str) -> None:
+    progress(done, total, what if count == 1 else f"{what}, point {number + 1} of {count}")
+
+
+def _share(vector: Tensor, basis: Tensor) -> float:
+    """‖Vg‖²/‖g‖² for orthonormal rows V."""
+    wide = vector.double()
+    size = float(torch.dot(wide, wide))
+    return float((basis.double() @ wide).square().sum()) / size if size else 0.0
+
+
+def _overlaps(bases: list[Tensor]) -> np.ndarray:
+    """‖VᵀV′‖²/k of neighbouring bases (k, d); NaN at the first, which has none before it."""
+    found = [
+        float((one.double() @ other.double().T).square().sum()) / max(len(one), 1)
+        for one, other in zip(bases[1:], bases, strict=False)
+    ]
+    return np.array([np.nan, *found])
+
+
+def _estimates(found: list[Spectrum]) -> dict[str, list[Any]]:
+    """What was asked for beyond the eigenvalues, by the names of the result."""
+    first, columns = found[0], {}
+    if first.trace is not None:
+        traces = [one.trace for one in found if one.trace is not None]
+        columns |= {"trace": [t.value for t in traces], "trace_error": [t.standard_error for t in traces]}
+    if first.density is not None:
+        densities = [one.density for one in found if one.density is not None]
+        columns |= {
+            "density_nodes": _padded([d.nodes for d in densities]),
+            "density_weights": _padded([d.weights for d in densities]),
+            "mass_below_zero": [d.mass_below_zero for d in densities],
+            "mass_below_zero_error": [d.mass_below_zero_error for d in densities],
+            "mass_near_zero": [d.mass_near_zero for d in densities],
+            "zero_band": [d.band for d in densities],
+        }
+    if first.inertia is not None:
+        counts = [one.inertia for one in found if one.inertia is not None]
+        columns |= {
+            "spectrum": [one.values for one in found],
+            "index": [c.num_negative for c in counts],
+            "nullity": [c.num_zero for c in counts],
+            "zero_threshold": [c.threshold for c in counts],
+            "counts_nearby": [np.array([c.just_below, c.just_above]) for c in counts],
+            "verdict": [one.verdict for one in found],
+        }
+    return columns
+
+
+def _padded(arrays: list[np.ndarray]) -> list[np.ndarray]:
+    """Arrays (probe, node) with as many nodes each; what is added has the weight 0."""
+    most = max(one.shape[1] for one in arrays)
+    return [np.pad(one, ((0, 0), (0, most - one.shape[1]))) for one in arrays]
+
+
+def _conclude(result: Hessian, found: list[Spectrum], question: Question) -> None:
+    """Outcome and notes."""
+    count, d = question.top_k + question.bottom_k, result.num_parameters
+    result.notes += [note for one in found for note in one.notes]
+    if count > d:
+        result.notes.append(f"asked for {count} eigenvalues, there are only d = {d}: all given")
+    num_left = int((~result.converged).sum()) + sum(
+        max(0, min(count, d) - len(one.pairs.values)) for one in found
+    )
+    if any(one.pairs.is_interrupted for one in found):
+        result.outcome = "interrupted"
+        result.notes.append("interrupted: the Ritz values so far, with their residuals")
+    elif num_left:
+        result.outcome = "not-converged"
         result.notes.append(
-            f"asked for {top_k} eigenvalues, there are only d = {objective.num_parameters}: all given"
-        )
-    if num_left:
-        result.notes.append(
-            f"{num_left} of {num_wanted} eigenvalues did not reach the tolerance {tol:g}: allow more "
+            f"{num_left} eigenvalues did not reach the tolerance {question.tol:g}: allow more "
             "--max-products, a larger --tol, or --dtype float64 where rounding is the limit"
         )
-    elif not pairs.is_searched:
+    elif question.search and not all(one.pairs.is_searched for one in found):
         result.notes.append(
             "--max-products ran out in the search for further eigenvalues as good: copies of multiple ones "
             "may be missing"
         )
-    return result
-
-
-def _unit_vectors(objective: Objective, generator: torch.Generator) -> Tensor:
-    draws = torch.randn(2, objective.num_parameters, generator=generator, dtype=torch.float64)
-    return (draws / torch.linalg.vector_norm(draws, dim=1, keepdim=True)).to(
-        objective.device, objective.dtype
-    )
+    if any(one.inertia is not None and not one.inertia.is_robust for one in found):
+        result.notes.append(
+            "the index and the nullity hang on what counts as zero: see counts_nearby for a tenth of it and "
+            "ten times"
+        )
+    if any(one.trace is not None and not one.trace.converged for one in found):
+        result.notes.append(
+            f"the trace did not reach the relative error {question.trace_error:g}: its standard error says "
+            "what it reached"
+        )
+    if any(one.pairs.num_restarts for one in found):
+        result.notes.append(
+            "the basis was restarted to stay within --memory-limit, which costs further products"
+        )

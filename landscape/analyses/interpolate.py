@@ -30,9 +30,7 @@ class Interpolate(Result):
     barrier_chord: float = scalar("barrier over the chord: max F − [(1−t)F(A) + tF(B)]")
     barrier_ends: float = scalar("barrier over the worse end: max F − max(F(A), F(B))")
     test_barrier_chord: float | None = scalar("barrier of the test loss over the chord", optional=True)
-    is_monotone: bool = scalar(
-        "finite, without a bump from the worse end to the better (Goodfellow et al. 2015)"
-    )
+    is_monotone: bool = scalar("no bump from the worse end to the better (Goodfellow et al. 2015)")
     bump_alpha: np.ndarray = array("bump", long_name="top of a bump")
     bump_height: np.ndarray = array("bump", long_name="height of a bump over the minimum before it")
     distance: float = scalar("distance ‖B − A‖")
@@ -45,7 +43,7 @@ def interpolate(
     *,
     test: Objective | None = None,
     num_points: int = 51,
-    span: tuple[float, float] = (-0.25, 1.25),
+    span: tuple[float, float] = (0.0, 1.0),
     batchnorm: str = "frozen",
     pieces: Pieces | None = None,
     progress: Progress = silent,
@@ -106,6 +104,7 @@ def interpolate(
         bump_alpha=found.at,
         bump_height=found.heights,
         distance=float(torch.linalg.vector_norm((second.theta - first.theta).double())),
-        notes=sweep.notes(first, second),
+        notes=sweep.notes(first, second)
+        + ([] if bool((first.theta != second.theta).any()) else ["the two points are the same"]),
         checks=proofs,
     )

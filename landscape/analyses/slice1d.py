@@ -137,7 +137,7 @@ def slice1d(
         trajectory_residual=shown.residual if shown else None,
         trajectory_loss=shown.loss if shown else None,
         centre_loss=value,
-        notes=notes,
+        notes=sweep.notes(point, *(trajectory if show_trajectory and trajectory else [])) + notes,
         checks=proofs,
         parameters=objective.pieces,
     )

@@ -205,7 +205,7 @@ def slice2d(
         trajectory_residual=shown.residual if shown else None,
         trajectory_loss=shown.loss if shown else None,
         centre_loss=value,
-        notes=sweep.notes(*points) + notes,
+        notes=sweep.notes(*points, *(trajectory if show_trajectory and trajectory else [])) + notes,
         checks=proofs,
         parameters=objective.pieces,
     )

@@ -25,6 +25,7 @@ COMMANDS = {
     "import": "import_",
     "export": "export",
     "hessian": "hessian",
+    "sharpness": "sharpness",
     "interpolate": "interpolate",
     "slice1d": "slice1d",
     "slice2d": "slice2d",

@@ -1,4 +1,4 @@
-"""``landscape hessian``: extreme eigenvalues of the Hessian at a point."""
+"""``landscape hessian``: the spectrum of the Hessian at a point, or along a run."""
 
 import click
 
@@ -7,27 +7,81 @@ from landscape.cli.options import Command, Settings, shared
 
 @click.command("hessian", cls=Command)
 @click.argument("point")
-@click.option("--top-k", default=10, show_default=True, help="Number of eigenvalues.")
+@click.option("--top-k", default=10, show_default=True, help="Number of largest eigenvalues.")
+@click.option(
+    "--bottom-k", default=0, show_default=True, help="Number of smallest ones, from the same basis."
+)
 @click.option(
     "--which",
-    type=click.Choice(["largest", "smallest", "magnitude"]),
+    type=click.Choice(["largest", "smallest", "both", "magnitude"]),
     default="largest",
     show_default=True,
-    help="Algebraically largest or smallest, or largest in magnitude.",
+    help="What --top-k counts: algebraically largest, smallest, so many of both, or largest in magnitude.",
 )
 @click.option(
-    "--tol", type=float, help="Residual relative to the largest |λ| [default: 1e-6; 1e-5 in float32]."
+    "--operator",
+    type=click.Choice(["hessian", "gauss-newton", "fisher", "empirical-fisher"]),
+    default="hessian",
+    show_default=True,
+    help="Which matrix.",
 )
-@click.option("--max-products", type=int, help="Hessian-vector products at most [default: by k].")
+@click.option("--block", help="Only the parameters whose names match, for example 'layers.0.*'.")
+@click.option("--split", is_flag=True, help="The Gauss–Newton part of each eigenvalue, and the rest.")
+@click.option(
+    "--tol",
+    default=1e-6,
+    show_default=True,
+    help="Error of an eigenvalue, r²/gap, relative to the largest |λ|.",
+)
+@click.option("--max-products", type=int, help="Products in the search at most [default: by k].")
+@click.option(
+    "--memory-limit",
+    type=float,
+    default=2.0,
+    show_default=True,
+    help="GiB for the basis, and for kept graphs; the basis restarts where it would not fit.",
+)
+@click.option(
+    "--search/--no-search",
+    default=True,
+    show_default=True,
+    help="Look in the complement of what was found for multiple or missed eigenvalues.",
+)
+@click.option(
+    "--certify/--no-certify",
+    default=None,
+    help="Last step in float64 [default: in float32, on one process].",
+)
+@click.option("--trace", is_flag=True, help="The trace, with its standard error.")
+@click.option("--trace-error", default=0.01, show_default=True, help="Relative error to reach.")
+@click.option("--density", is_flag=True, help="The spectral density, with its error bars.")
+@click.option("--probes", default=2, show_default=True, help="Random vectors for the density.")
+@click.option("--steps", default=40, show_default=True, help="Lanczos steps from each.")
+@click.option("--exact", is_flag=True, help="All eigenvalues of the dense matrix: index, nullity, verdict.")
+@click.option("--at", help="Several points of the run: all, or init,final,epoch=10.")
 @click.option("--save-vectors", is_flag=True, help="Store the Ritz vectors too.")
 @shared
 def command(
     settings: Settings,
     point: str,
     top_k: int,
+    bottom_k: int,
     which: str,
-    tol: float | None,
+    operator: str,
+    block: str | None,
+    split: bool,
+    tol: float,
     max_products: int | None,
+    memory_limit: float,
+    search: bool,
+    certify: bool | None,
+    trace: bool,
+    trace_error: float,
+    density: bool,
+    probes: int,
+    steps: int,
+    exact: bool,
+    at: str | None,
     save_vectors: bool,
 ) -> None:
     """Top Hessian eigenvalues at POINT, with bounds.
@@ -36,21 +90,38 @@ def command(
 
     \b
     landscape hessian a.h5 --top-k 10
+    landscape hessian a.h5 --top-k 5 --bottom-k 5 --trace --density
+    landscape hessian a.h5 --at all --top-k 1
     """
     from landscape.analyses import hessian
-    from landscape.cli.session import measure
+    from landscape.cli.session import measure, points_of
 
+    addresses = (point,) if at is None else points_of(point, at)
     measure(
         "hessian",
-        (point,),
+        addresses,
         settings,
         lambda work: hessian(
             work.objective,
-            work.points[0],
+            work.points[0] if at is None else work.points,
             top_k=top_k,
+            bottom_k=bottom_k,
             which=which,
+            operator=operator,
+            block=block,
+            split=split,
             tol=tol,
             max_products=max_products,
+            memory_limit=memory_limit * 2**30,
+            search=search,
+            certify=certify,
+            trace=trace,
+            trace_error=trace_error,
+            density=density,
+            num_probes=probes,
+            num_steps=steps,
+            exact=exact,
+            stability_limits=work.stability_limits,
             save_vectors=save_vectors,
             seed=settings.seed,
             progress=work.progress,

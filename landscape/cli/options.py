@@ -116,7 +116,7 @@ batchnorm = click.option(
     type=click.Choice(["frozen", "recalibrate"]),
     default="frozen",
     show_default=True,
-    help="Batch-norm statistics away from the point: its own, or taken anew from the data.",
+    help="Batch-norm statistics between points: theirs, mixed in proportion, or taken anew from the data.",
 )
 
 
@@ -142,7 +142,7 @@ def slicing(function: Callable[..., Any]) -> Callable[..., Any]:
                 "--ignore",
                 default="bias,norm",
                 show_default=True,
-                help="Roles that stay at rest: some of bias,norm,vector; '' for none.",
+                help="What stays at rest: bias, norm (scales and shifts), vector (others of one axis), or none.",
             ),
             click.option(
                 "--span", type=float, help="Half width s of the cut, [−s, s] [default: 1, or what is drawn]."

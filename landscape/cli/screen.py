@@ -95,9 +95,10 @@ class Screen:
                 continue
             rows = Table(box=None, pad_edge=False)
             for one in columns:
-                rows.add_column(escape(one.name), justify="right")
+                is_text = one.values.dtype.kind in "US"
+                rows.add_column(escape(one.name), justify="right", no_wrap=is_text, overflow="fold")
             for row in zip(*(one.values.tolist() for one in columns), strict=True):
-                rows.add_row(*map(text_of, row))
+                rows.add_row(*(text_of(value, digits=4) for value in row))
             self.out.print(rows)
 
     def checks(self, result: Result) -> None:
@@ -121,9 +122,8 @@ class Screen:
             table.add_column(title)
         for one in result.arrays():
             dims = " × ".join(f"{dim} {size}" for dim, size in zip(one.dims, one.values.shape, strict=True))
-            ends = (
-                [text_of(end(one.values).item()) for end in (np.min, np.max)] if one.values.size else ["", ""]
-            )
+            is_numeric = one.values.size and one.values.dtype.kind not in "US"
+            ends = [text_of(end(one.values).item()) for end in (np.min, np.max)] if is_numeric else ["", ""]
             table.add_row(escape(one.name), dims, *ends, f"[dim]{escape(one.long_name)}[/dim]")
         self.out.print(table)
         if result.states:
@@ -147,10 +147,12 @@ def status_text(result: Result) -> str:
     return f"[{colour}]{result.status}[/{colour}]"
 
 
-def text_of(value: Any) -> str:
-    """A value as a person reads it: six digits, yes and no."""
-    if isinstance(value, bool | np.bool_):
+def text_of(value: Any, digits: int = 6) -> str:
+    """A value as a person reads it: so many digits, yes and no."""
+    if isinstance(value, np.ndarray | np.generic):
+        value = value.item()
+    if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, float):
-        return f"{value:.6g}" if math.isfinite(value) else str(value)
+        return f"{value:.{digits}g}" if math.isfinite(value) else str(value)
     return escape(str(value))

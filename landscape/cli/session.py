@@ -1,5 +1,6 @@
 """From options to a published result: open the points, remember what is finished, save, print."""
 
+import errno
 import json
 import os
 import shutil
@@ -38,6 +39,7 @@ class Work:
     test: Objective | None = None
     points: list[Point] = field(default_factory=list)
     trajectory: list[Point] = field(default_factory=list)
+    stability_limits: list[float] | None = None
     notes: list[str] = field(default_factory=list)
     pieces: Pieces = field(default_factory=dict)
     progress: Progress = silent
@@ -52,7 +54,10 @@ def measure(
     resumable: bool = True,
 ) -> None:
     """One analysis at points of run files, published beside the first of them unless ``-o`` says where."""
-    runs = [Run(parse_address(text).path, trust=settings.trust) for text in addresses]
+    opened_runs = {
+        path: Run(path, trust=settings.trust) for path in {parse_address(t).path for t in addresses}
+    }
+    runs = [opened_runs[parse_address(text).path] for text in addresses]
     labels = [run.label(parse_address(text).name) for run, text in zip(runs, addresses, strict=True)]
     inputs = [
         {"path": str(run.path), "sha256": provenance.sha256(run.path), "point": label}
@@ -82,11 +87,20 @@ def measure(
             seed=settings.seed,
             data_dir=settings.data_dir,
         )
-        points = [run.point(opened.train, label) for run, label in zip(runs, labels, strict=True)]
-        return Work(opened.train, opened.test, points, runs[0].trajectory(opened.train), opened.notes)
+        points = [_point(runs[0], run, opened.train, label) for run, label in zip(runs, labels, strict=True)]
+        trajectory = runs[0].trajectory(opened.train)
+        limits = runs[0].stability_limits(labels) if len(set(runs)) == 1 and len(runs) > 1 else None
+        return Work(opened.train, opened.test, points, trajectory, limits, opened.notes)
 
     output = settings.output or default_output(kind, [run.path for run in runs])
     publish(output, config, inputs, dtype, settings, prepare, analyse, resumable=resumable)
+
+
+def points_of(address: str, at: str) -> tuple[str, ...]:
+    """``a.h5`` and ``all`` or ``init,final`` as addresses of points."""
+    path = parse_address(address).path
+    labels = store.point_labels(path) if at == "all" else [part.strip() for part in at.split(",")]
+    return tuple(f"{path}@{label}" for label in labels)
 
 
 def create(
@@ -152,7 +166,7 @@ def publish(
     """
     screen = Screen(settings)
     _check_folder(output)
-    if output.exists() and not settings.overwrite:
+    if output.exists() and not settings.overwrite and not _is_interrupted(output, config):
         _check_same(output, config)
         _report(store.load(output), output, settings, screen, "already there")
         return
@@ -224,8 +238,35 @@ def _check_folder(output: Path) -> None:
         raise BadInput(f"{output} is a folder", "the name of a file to write", "give -o FILE.h5")
     if not folder.is_dir():
         raise BadInput(f"there is no folder {folder}", "an existing folder for the output", "make it first")
-    if not os.access(folder, os.W_OK):
-        raise BadInput(f"{folder} cannot be written", "a folder you may write to", "give another -o")
+    trial = output.with_name(output.name + ".tmp")
+    try:
+        # Tried, not asked: root may write where a file system may not be written.
+        with open(trial, "ab"):
+            pass
+        trial.unlink()
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        raise BadInput(
+            f"{folder} cannot be written ({error.strerror})", "a folder you may write to", "give another -o"
+        ) from None
+
+
+def _point(first: Run, run: Run, objective: Objective, label: str) -> Point:
+    try:
+        return run.point(objective, label)
+    except BadInput as error:
+        raise BadInput(
+            error.seen,
+            error.wanted,
+            f"{first.path.name} is {first.recipe.described()}, {run.path.name} is {run.recipe.described()}",
+        ) from None
+
+
+def _is_interrupted(output: Path, config: dict[str, Any]) -> bool:
+    """Whether the same command was stopped before: what it had is there, the rest is still to do."""
+    header = store.header(output)
+    return header["outcome"] == "interrupted" and header["config-sha256"] == config_hash(config)
 
 
 def _check_same(output: Path, config: dict[str, Any]) -> None:
@@ -233,11 +274,17 @@ def _check_same(output: Path, config: dict[str, Any]) -> None:
     if header.get("config-sha256") == config_hash(config):
         return
     theirs = json.loads(header.get("config", "{}"))
-    flat = [{**one, **one.get("options", {})} for one in (config, theirs)]
-    for one in flat:
-        one.pop("options", None)
+    if header["kind"] != config["kind"]:
+        seen = f"holds a {header['kind']} result"
+    else:
+        flat = [{**one, **one.get("options", {})} for one in (config, theirs)]
+        moved = "made from other points" if flat[0].pop("inputs") != flat[1].pop("inputs", None) else ""
+        for one in flat:
+            one.pop("options", None)
+        difference = ", ".join(part for part in (moved, config_difference(*flat)) if part)
+        seen = f"was made by another configuration ({difference})"
     raise BadInput(
-        f"{output} exists and was made by another configuration ({config_difference(*flat)})",
+        f"{output} exists and {seen}",
         "the same configuration, or a new name",
         "give another -o, or --overwrite",
     )
@@ -302,5 +349,7 @@ def _journal(
 
 def _report(result: Result, output: Path, settings: Settings, screen: Screen, remark: str = "") -> None:
     screen.summary(result, output, remark)
+    if result.outcome == "interrupted":
+        raise click.exceptions.Exit(INTERRUPTED)
     if settings.strict and result.status != "complete":
         raise click.exceptions.Exit(STRICT)

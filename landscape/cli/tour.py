@@ -89,7 +89,9 @@ def _summary(rows: list[tuple[Path, Any, float]]) -> None:
 HEADLINES: dict[str, Callable[[Any], str]] = {
     "train": lambda r: f"loss {r.final_loss:.3g}, test accuracy {r.final_test_accuracy:.3g}",
     "hessian": lambda r: f"λ {r.eigenvalues[0]:.3g} … {r.eigenvalues[-1]:.3g} ± {r.residuals.max():.0e}",
-    "interpolate": lambda r: f"barrier {r.barrier_chord:.3g}{', monotone' if r.is_monotone else ''}",
+    "interpolate": lambda r: (
+        f"{'monotone' if r.is_monotone else 'barrier'}, {r.barrier_chord:.3g} over chord"
+    ),
     "slice2d": lambda r: f"loss {r.centre_loss:.3g} at θ*, up to {r.loss.max():.3g}",
-    "connect": lambda r: f"barrier {r.barrier_chord:.3g}, straight {r.barrier_chord_straight:.3g}",
+    "connect": lambda r: f"{r.barrier_chord:.3g} over chord, straight {r.barrier_chord_straight:.3g}",
 }

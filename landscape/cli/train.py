@@ -25,7 +25,10 @@ from landscape.cli.options import Command, Settings, pairs, shared
 )
 @pairs("--data-arg", "Arguments of the data: classes=3,6 size=14 limit=1000.")
 @click.option(
-    "--loss", default="", help="cross_entropy, bce, mse, output, or a spec [default: follows the data]."
+    "--loss",
+    default="",
+    help="cross_entropy, bce, mse, output (the module's own), or yours: pkg.mod:function of (outputs, targets) "
+    "that gives a mean, a sum or one loss per sample [default: follows the data].",
 )
 @click.option(
     "--method",

@@ -16,8 +16,9 @@ Task = Literal["classification", "regression"]
 class DataSet:
     """Training samples, and test samples where there are any.
 
-    ``inputs`` (n, ...) are float32, or int64 where they are tokens; ``targets`` are int64 classes (n,)
-    in classification and float32 (n, k) in regression. ``num_classes`` is None in regression.
+    ``inputs`` (n, ...) are float32, or int64 where they are tokens; ``targets`` are int64 classes (n,),
+    or (n, ...) for one per position, in classification and float32 (n, k) in regression.
+    ``num_classes`` is None in regression.
     """
 
     name: str
@@ -183,10 +184,13 @@ def _typed_targets(name: str, what: str, targets: Tensor, task: Task) -> Tensor:
         return targets
     if targets.ndim == 2 and targets.shape[1] == 1:
         targets = targets[:, 0]
-    if targets.ndim != 1 or targets.is_floating_point():
+    is_one_hot = targets.ndim == 2 and bool(
+        ((targets == 0) | (targets == 1)).all() & (targets.sum(1) == 1).all()
+    )
+    if targets.is_floating_point() or is_one_hot:
         raise BadInput(
             f"the {what} of {name} have shape {tuple(targets.shape)} and dtype {targets.dtype}",
-            "one integer class per sample, shape (n,)",
+            "integer classes, one per sample (n,) or per position (n, ...)",
             "take the argmax of one-hot targets, or make them floats for regression",
         )
     return targets.to(torch.int64)
@@ -204,10 +208,11 @@ def _validate_part(data: DataSet, part: str, inputs: Tensor, targets: Tensor) ->
     if data.num_classes is not None:
         wrong = ((targets < 0) | (targets >= data.num_classes)).nonzero()
         if len(wrong):
-            first = int(wrong[0])
+            first = tuple(wrong[0].tolist())
+            where = first[0] if len(first) == 1 else first
             raise BadInput(
-                f"the {part}targets of {data.name} are out of range in {len(wrong)} of {len(targets)} places"
-                f", the first is {int(targets[first])} at index {first}",
+                f"the {part}targets of {data.name} are out of range in {len(wrong)} of {targets.numel()} places"
+                f", the first is {int(targets[first])} at index {where}",
                 f"0 to {data.num_classes - 1}",
             )
 

@@ -1,6 +1,7 @@
 """Each bad input of a command line gets one sentence: what was seen, what was wanted, what to do."""
 
 import errno
+import os
 import pickle
 from pathlib import Path
 
@@ -183,11 +184,14 @@ def test_no_output_name_for_a_run(command, folder):
     refused(command("train", "--steps", 1), "no output", "-o a.h5")
 
 
-def test_unwritable_folders(command, folder, monkeypatch):
+def test_unwritable_folders(command, folder):
     refused(command("hessian", "a.h5", "-o", "nowhere/x.h5"), "no folder nowhere", "make it first")
-    # The tests may run as root, whom no permission stops; so the answer of the system is simulated.
-    monkeypatch.setattr("landscape.cli.session.os.access", lambda path, mode: False)
-    refused(command("hessian", "a.h5", "-o", "x.h5"), "cannot be written", "another -o")
+    if Path("/proc/self").exists():
+        # Where even root may not write.
+        refused(command("hessian", "a.h5", "-o", "/proc/x.h5"), "/proc cannot be written", "another -o")
+    (folder / "locked").mkdir(mode=0o555)
+    if not os.access(folder / "locked", os.W_OK):
+        refused(command("hessian", "a.h5", "-o", "locked/x.h5"), "locked cannot be written", "another -o")
 
 
 def test_a_full_disk_loses_nothing(command, folder, monkeypatch):
@@ -280,3 +284,12 @@ def test_export_names_that_are_wrong(command, folder):
 def test_plots_that_are_wrong(command, folder):
     refused(command("plot", "a.h5", "-o", "a.gif"), "gif", "png, pdf")
     refused(command("plot", "a.h5", "--levels", "many"), "'many' gives no levels")
+
+
+def test_a_factory_that_leaves_the_program_or_speaks_in_lines(command, folder):
+    (folder / "own.py").write_text(
+        "def leaves():\n    raise SystemExit(4)\ndef speaks():\n    raise RuntimeError('one\\ntwo')\n"
+    )
+    train = ["train", "--data", "moons", "--steps", 1, "-o", "x.h5"]
+    refused(command(*train, "--model", "own.py:leaves"), "raised SystemExit: 4")
+    refused(command(*train, "--model", "own.py:speaks"), "raised RuntimeError: one two")

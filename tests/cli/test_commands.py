@@ -253,9 +253,9 @@ def test_choices_are_those_of_the_library():
     import click
 
     import landscape.analyses  # noqa: F401
-    from landscape import batchnorm, cuts
+    from landscape import batchnorm, cuts, operators
     from landscape.cli import landscape as group
-    from landscape.numerics import directions, sampling, schedules
+    from landscape.numerics import directions, lanczos, sampling, schedules
 
     context = click.Context(group)
 
@@ -268,7 +268,48 @@ def test_choices_are_those_of_the_library():
     assert choices("train", "optimizer") == set(module.OPTIMIZERS)
     assert choices("train", "sampling") == set(sampling.SAMPLINGS)
     assert choices("train", "schedule") == set(schedules.PARAMETERS)
-    assert choices("hessian", "which") == set(sys.modules["landscape.analyses.hessian"].WHICH)
+    assert choices("hessian", "which") == set(lanczos.WHICH)
+    assert choices("hessian", "operator") == set(operators.OPERATORS)
     assert choices("slice2d", "directions") == set(cuts.DIRECTIONS)
     assert choices("slice2d", "norm") == set(directions.NORMS)
     assert choices("connect", "batchnorm") == set(batchnorm.POLICIES)
+
+
+def test_classes_per_position_with_a_loss_of_ones_own(command, folder):
+    (folder / "own.py").write_text(
+        "import torch\n"
+        "from torch.nn import functional\n"
+        "def net():\n"
+        "    return torch.nn.Sequential(torch.nn.Embedding(5, 4), torch.nn.Linear(4, 5))\n"
+        "def data():\n"
+        "    x = torch.arange(60).reshape(10, 6) % 5\n"
+        "    return x, (x + 1) % 5\n"
+        "def loss(outputs, targets):\n"
+        "    return functional.cross_entropy(outputs.flatten(0, 1), targets.flatten())\n"
+    )
+    line = ["--model", "own.py:net", "--data", "own.py:data", "--loss", "own.py:loss", "--steps", 2]
+    done = command("train", *line, "-o", "lm.h5")
+    assert done.code == 0, done.err
+    assert command("hessian", "lm.h5", "--top-k", 2).code == 0
+
+
+def test_hessian_along_a_run(command, folder):
+    values = command("hessian", "a.h5", "--at", "init,epoch=2,final", "--top-k", 2, "--json").json["values"]
+    assert values["point"] == ["a.h5@init", "a.h5@epoch=2", "a.h5@final"]
+    assert np.shape(values["eigenvalues"]) == (3, 2)
+    assert values["stability_limit"] == [20.0] * 3
+    alone = command("hessian", "a.h5@epoch=2", "--top-k", 2, "-o", "one.h5", "--json").json["values"]
+    np.testing.assert_allclose(values["eigenvalues"][1], alone["eigenvalues"], rtol=1e-6)
+
+
+def test_everything_hessian_can_say(command, folder):
+    line = ["hessian", "a.h5", "--top-k", 2, "--bottom-k", 1, "--trace", "--density", "--steps", 5, "--exact"]
+    values = command(*line, "--split", "--json").json["values"]
+    spectrum = np.sort(values["spectrum"])[::-1]
+    np.testing.assert_allclose(values["eigenvalues"], [*spectrum[:2], spectrum[-1]], atol=1e-6 * spectrum[0])
+    np.testing.assert_allclose(values["trace"], spectrum.sum(), atol=4 * values["trace_error"] + 1e-6)
+    parts = np.add(values["gauss_newton_part"], values["remainder_part"])
+    np.testing.assert_allclose(parts, values["eigenvalues"], atol=1e-5 * spectrum[0])
+    assert values["verdict"].startswith("not stationary")
+    assert values["index"] + values["nullity"] <= len(spectrum)
+    assert command("plot", "a.hessian.h5").code == 0

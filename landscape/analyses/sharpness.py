@@ -1,0 +1,242 @@
+"""How sharp is this point, by each of the numbers that go by that name, and which of them is the function's own?"""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from landscape import checks, cuts
+from landscape.errors import BadInput
+from landscape.measures import Asked, Measured, measured, noise_direction
+from landscape.numerics.ascent import filter_lengths
+from landscape.objective import Objective
+from landscape.parameters import Point
+from landscape.progress import Pieces, Progress, silent
+from landscape.rescaling import rescaled
+from landscape.result import Check, Result, array, scalar
+
+SIGMAS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2)
+RESCALINGS = ("unit", "layer", "none")
+NORMS = ("none", "filter")
+# What counts as converged by default; rounding of one product in float32 leaves residuals of about 5e-7.
+TOLERANCES = {torch.float64: 1e-6, torch.float32: 1e-5}
+# A number changes under a rescaling where it moves by more than three times both its errors together.
+CHANGE = 3.0
+
+
+@dataclass(kw_only=True, eq=False)
+class Sharpness(Result):
+    """Measures of sharpness side by side, here and after a rescaling that leaves the function as it is.
+
+    Measures: ``lambda_max``, ``trace``, ``trace_per_parameter`` of the Hessian; ``noise_rise``,
+    E[F(θ + σξ)] − F(θ) at ``table_sigma``; ``ball_rise_at_least``, a lower bound of the largest rise
+    within the ball ‖ε‖ ≤ ρ; ``sam_rise``, the rise after SAM's one step. Those that end in ``_filter``
+    are relative to the lengths of the filters.
+    """
+
+    kind: ClassVar[str] = "sharpness"
+    measure: np.ndarray = array("measure", long_name="measure of sharpness")
+    values: np.ndarray = array("measure", long_name="value at the point")
+    errors: np.ndarray = array(
+        "measure", long_name="its error: residual of λ_max, standard error of trace and noise, else rounding"
+    )
+    rescaled_values: np.ndarray | None = array(
+        "measure", long_name="value after the rescaling", optional=True
+    )
+    rescaled_errors: np.ndarray | None = array(
+        "measure", long_name="error of the value after the rescaling", optional=True
+    )
+    changes_under_rescaling: np.ndarray | None = array(
+        "measure",
+        long_name="whether it changes beyond its errors: no property of the function",
+        optional=True,
+    )
+    sigma: np.ndarray = array("sigma", long_name="standard deviation σ of the noise")
+    noise_rise: np.ndarray = array("sigma", long_name="mean rise E[F(θ + σξ)] − F(θ)")
+    noise_rise_error: np.ndarray = array("sigma", long_name="standard error of the mean rise")
+    noise_rise_filter: np.ndarray | None = array(
+        "sigma", long_name="mean rise under noise relative to each filter", optional=True
+    )
+    noise_rise_filter_error: np.ndarray | None = array(
+        "sigma", long_name="standard error of the mean rise, noise relative to each filter", optional=True
+    )
+    rescaled_noise_rise: np.ndarray | None = array(
+        "sigma", long_name="mean rise after the rescaling", optional=True
+    )
+    rescaled_noise_rise_error: np.ndarray | None = array(
+        "sigma", long_name="standard error of the mean rise after the rescaling", optional=True
+    )
+    rescaled_noise_rise_filter: np.ndarray | None = array(
+        "sigma", long_name="mean rise after the rescaling, noise relative to each filter", optional=True
+    )
+    rescaled_noise_rise_filter_error: np.ndarray | None = array(
+        "sigma", long_name="its standard error, noise relative to each filter", optional=True
+    )
+    ascent_step: np.ndarray = array("ascent_step", long_name="step of the ascent within the ball")
+    ascent_rise: np.ndarray = array("ascent_step", long_name="largest rise found so far")
+    ascent_rise_filter: np.ndarray | None = array(
+        "ascent_step", long_name="largest rise found so far, ball relative to each filter", optional=True
+    )
+    loss: float = scalar("loss at the point")
+    gradient_norm: float = scalar("gradient norm ‖∇F‖ at the point")
+    num_draws: int = scalar("pairs ±ξ of noise")
+    table_sigma: float = scalar("σ of the noise among the measures")
+    rho: float = scalar("radius ρ of the ball")
+    tolerance: float = scalar("residual of λ_max that counts as converged, relative to it")
+    rescaling: str = scalar("what was rescaled: each unit, each layer, or none")
+    num_rescaled_units: int = scalar("hidden units that were rescaled")
+
+
+def sharpness(
+    objective: Objective,
+    theta: Tensor | Point,
+    *,
+    sigmas: Sequence[float] = SIGMAS,
+    num_draws: int = 32,
+    rho: float = 0.05,
+    ascent_steps: int = 20,
+    tol: float | None = None,
+    ignore: Collection[str] = ("bias", "norm"),
+    rescaling: str = "unit",
+    seed: int = 0,
+    pieces: Pieces | None = None,
+    progress: Progress = silent,
+) -> Sharpness:
+    """The scalars that are called the sharpness of F at θ, each with an error.
+
+    λ_max of the Hessian (error: the residual, within which it *proves* some eigenvalue) and its trace
+    (standard error). E[F(θ + σξ)] − F(θ) over ``num_draws`` pairs ±ξ, ξ ~ N(0, 1), the same at every
+    σ; the standard error is that of the pairs' means. On a quadratic it is (σ²/2) tr H; on a ReLU net
+    not even for small σ, since noise crosses kinks that the Hessian does not see. The rise within
+    ‖ε‖ ≤ ``rho`` by ``ascent_steps`` steps of projected gradient ascent, from SAM's step
+    ε = ρ ∇F/‖∇F‖ (Foret et al. 2021, equation 2) and from both ends of the top eigenvector: a lower
+    bound, whose error is that of rounding; how far it lies below the maximum is not known. Both again
+    relative to the filters' lengths T: noise with ‖ξ_f‖ = ‖w_f‖ (Li et al. 2018), the ball ‖T⁻¹ε‖ ≤ ρ
+    (as Kwon et al. 2021), with the roles in ``ignore`` at rest.
+
+    And the same again after a random positive rescaling of the hidden units, or with
+    ``rescaling='layer'`` of whole layers, of ReLU-like nets, which leaves the function as it is
+    (Dinh et al. 2017): a number that changes is no property of the function. Where the module's
+    structure shows no such units, or its outputs do change, a note says so.
+
+    Raises BadInput, NotDifferentiable, NotFinite.
+    """
+    steps = _require(sigmas, num_draws, rho, ascent_steps, rescaling)
+    tol = TOLERANCES.get(objective.dtype, 5e-2) if tol is None else tol
+    if not tol > 0:
+        raise BadInput(f"tolerance {tol:g}", "a positive number")
+    point = objective.as_point(theta)
+    asked = Asked(steps, num_draws, rho, ascent_steps, tol, ignore, seed, {} if pieces is None else pieces)
+    proofs: list[Check] = []
+    with checks.untouched(objective, proofs):
+        norms, notes = NORMS, []
+        if not bool(filter_lengths(point.theta, objective.pieces, ignore).any()):
+            norms, notes = ("none",), ["nothing relative to the filters: every filter is zero or ignored"]
+        here = measured(objective, point, "here", norms, asked, progress)
+        there, moved = None, None
+        if rescaling != "none":
+            precision = checks.rounding(objective)
+            moved = rescaled(objective, point, per=rescaling, seed=seed, tolerance=precision)
+            if moved.point is None:
+                notes.append(moved.reason)
+            else:
+                there = measured(objective, moved.point, "rescaled", norms, asked, progress)
+    table = here.table
+    names = list(table)
+    results = [one for one in (here, there) if one is not None]
+    proofs += [
+        checks.agreement("loss", objective, here.loss, point, "loss against a plain loop over model.eval()"),
+        checks.finite(
+            np.concatenate(
+                [[v for pair in one.table.values() for v in pair] for one in results]
+                + [part for one in results for pair in one.noise.values() for part in pair]
+            )
+        ),
+        Check(
+            "within the ball",
+            max(one.overshoot for one in results),
+            1e-12,
+            "largest ‖T⁻¹ε‖/ρ − 1 of the points of the ascent",
+        ),
+    ]
+    if "filter" in norms:
+        drawn = noise_direction(objective, point, "filter", ignore, seed)[None]
+        proofs.append(cuts.norm_check(objective, point.theta, drawn, "filter", ignore))
+    changes = None
+    if moved and there:
+        meaning = f"outputs after rescaling {moved.num_units} units against those before, ‖Δh‖/‖h‖"
+        proofs.append(Check("function preserved", moved.gap, checks.rounding(objective), meaning))
+        changes = np.array([_changes(objective, here, there, name) for name in names])
+        notes.append(_verdict([n for n, flag in zip(names, changes, strict=True) if flag], rescaling))
+    unconverged = [what for one in results for what in one.unconverged]
+    notes += unconverged
+    return Sharpness(
+        measure=np.array(names),
+        values=np.array([table[name][0] for name in names]),
+        errors=np.array([table[name][1] for name in names]),
+        rescaled_values=there and np.array([there.table[name][0] for name in names]),
+        rescaled_errors=there and np.array([there.table[name][1] for name in names]),
+        changes_under_rescaling=changes,
+        sigma=steps,
+        noise_rise=here.noise["none"][0],
+        noise_rise_error=here.noise["none"][1],
+        noise_rise_filter=_part(here, "filter", 0),
+        noise_rise_filter_error=_part(here, "filter", 1),
+        rescaled_noise_rise=_part(there, "none", 0),
+        rescaled_noise_rise_error=_part(there, "none", 1),
+        rescaled_noise_rise_filter=_part(there, "filter", 0),
+        rescaled_noise_rise_filter_error=_part(there, "filter", 1),
+        ascent_step=np.arange(ascent_steps + 1),
+        ascent_rise=here.ascents["none"],
+        ascent_rise_filter=here.ascents.get("filter"),
+        loss=here.loss,
+        gradient_norm=here.gradient_norm,
+        num_draws=num_draws,
+        table_sigma=float(steps[len(steps) // 2]),
+        rho=rho,
+        tolerance=tol,
+        rescaling=rescaling if there else "none",
+        num_rescaled_units=moved.num_units if moved else 0,
+        outcome="not-converged" if unconverged else "complete",
+        notes=notes,
+        checks=proofs,
+    )
+
+
+def _require(
+    sigmas: Sequence[float], num_draws: int, rho: float, ascent_steps: int, rescaling: str
+) -> np.ndarray:
+    steps = np.array(sigmas, dtype=float)
+    if steps.ndim != 1 or not len(steps) or not (np.isfinite(steps) & (steps > 0)).all():
+        raise BadInput(f"sigmas {', '.join(f'{s:g}' for s in steps.flat) or '(none)'}", "positive numbers")
+    if not (np.diff(steps) > 0).all():
+        raise BadInput(f"sigmas {', '.join(f'{s:g}' for s in steps)}", "numbers in increasing order")
+    if num_draws < 2:
+        raise BadInput(f"{num_draws} draws", "at least 2", "a standard error needs as many")
+    if not 0 < rho < np.inf:
+        raise BadInput(f"rho = {rho:g}", "a positive radius")
+    if ascent_steps < 1:
+        raise BadInput(f"{ascent_steps} ascent steps", "at least 1")
+    if rescaling not in RESCALINGS:
+        raise BadInput(f"rescaling {rescaling!r}", f"one of {', '.join(RESCALINGS)}")
+    return steps
+
+
+def _changes(objective: Objective, here: Measured, there: Measured, name: str) -> bool:
+    (value, error), (other, other_error) = here.table[name], there.table[name]
+    rounding = checks.rounding(objective) * (abs(value) + abs(here.loss) * ("rise" in name))
+    return bool(abs(other - value) > CHANGE * float(np.hypot(error, other_error)) + rounding)
+
+
+def _verdict(changed: list[str], per: str) -> str:
+    what = f"a rescaling of each {per} that leaves the function as it is"
+    if not changed:
+        return f"no measure changes beyond its errors under {what}"
+    return f"no property of the function, as they change under {what}: {', '.join(changed)}"
+
+
+def _part(one: Measured | None, norm: str, index: int) -> np.ndarray | None:
+    return None if one is None or norm not in one.noise else one.noise[norm][index]

@@ -1,0 +1,191 @@
+"""Positive rescalings of units that leave the function of a module as it is (Dinh et al. 2017).
+
+Between two Linear or convolutional layers with only positively homogeneous layers between (ReLU, leaky
+ReLU, pooling), a unit's incoming weights and bias times c and its outgoing weights over c cancel.
+"""
+
+import copy
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from landscape import distributed
+from landscape.objective import Objective
+from landscape.parameters import Piece, Point
+
+CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
+NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
+# f(c x) = c f(x) for c > 0, unit by unit (dropout is the identity in eval mode).
+HOMOGENEOUS = (nn.ReLU, nn.LeakyReLU, nn.PReLU, nn.Identity)
+HOMOGENEOUS += (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d)
+# The same, channel by channel, after a convolution.
+POOLINGS = (nn.AvgPool1d, nn.AvgPool2d, nn.AvgPool3d, nn.MaxPool1d, nn.MaxPool2d, nn.MaxPool3d)
+POOLINGS += (nn.AdaptiveAvgPool1d, nn.AdaptiveAvgPool2d, nn.AdaptiveAvgPool3d)
+POOLINGS += (nn.AdaptiveMaxPool1d, nn.AdaptiveMaxPool2d, nn.AdaptiveMaxPool3d)
+# Powers of two multiply and divide without rounding, so the function stays itself bit for bit.
+LARGEST_POWER = 2
+
+
+@dataclass(frozen=True)
+class Junction:
+    """Units that can be rescaled: rows of ``incoming`` times c, columns of ``outgoing`` over c.
+
+    ``block``: columns of ``outgoing`` per unit (more than one after a flattened image).
+    """
+
+    num_units: int
+    incoming: tuple[Piece, ...]
+    outgoing: Piece
+    block: int = 1
+
+
+class Rescaled(NamedTuple):
+    """A point of the same function, ‖Δh‖/‖h‖ of its outputs h on the data; or None, and why."""
+
+    point: Point | None
+    num_units: int = 0
+    gap: float = 0.0
+    reason: str = ""
+
+
+def rescaled(objective: Objective, point: Point, *, per: str, seed: int, tolerance: float) -> Rescaled:
+    """``point`` with its hidden units rescaled at random, if the outputs on the data stay within ``tolerance``.
+
+    ``per``: ``unit`` or ``layer``, see :func:`factors`.
+    """
+    found = junctions(objective.module, objective.pieces)
+    if not found:
+        return Rescaled(
+            None,
+            reason="not rescaled: no two Linear or convolutional layers follow each other in an nn.Sequential "
+            "with only ReLU-like layers between",
+        )
+    generator = torch.Generator().manual_seed(seed)
+    by = factors(found, objective.num_parameters, per=per, generator=generator).to(point.theta.device)
+    moved = Point((point.theta.double() * by).to(point.theta.dtype), point.fixed, "rescaled")
+    gap = _function_gap(objective, point, moved)
+    if not gap <= tolerance:
+        return Rescaled(None, gap=gap, reason=f"not rescaled: the outputs would change by {gap:.2g} relative")
+    return Rescaled(moved, sum(one.num_units for one in found), gap)
+
+
+def junctions(module: nn.Module, pieces: Sequence[Piece]) -> list[Junction]:
+    """Every junction that the structure shows: in ``nn.Sequential`` alone, whose order is that of the function.
+
+    Batch norm with trainable scale and shift takes the place of the layer before it, as its statistics
+    do not follow a rescaling. Layers with frozen or tied parameters are left out, subclasses too, as
+    their ``forward`` may be another. What was found must still be tried on the data.
+    """
+    times_used = Counter(id(p) for _, p in module.named_parameters(remove_duplicate=False))
+    by_name = {piece.name: piece for piece in pieces}
+    free = {
+        id(p): by_name[name]
+        for name, p in module.named_parameters()
+        if name in by_name and times_used[id(p)] == 1
+    }
+    return [found for chain in _chains(module) for found in _along(chain, free)]
+
+
+def factors(
+    found: Sequence[Junction], num_parameters: int, *, per: str, generator: torch.Generator
+) -> Tensor:
+    """What to multiply θ by, (d,) float64: random c ∈ {¼, ½, 2, 4} for each unit, or, ``per='layer'``, junction.
+
+    The draw is on the CPU, so one seed gives one rescaling on every device.
+    """
+    result = torch.ones(num_parameters, dtype=torch.float64)
+    for one in found:
+        count = one.num_units if per == "unit" else 1
+        powers = torch.randint(1, LARGEST_POWER + 1, (count,), generator=generator)
+        signs = 2 * torch.randint(2, (count,), generator=generator) - 1
+        c = (2.0 ** (powers * signs).double()).expand(one.num_units)
+        for piece in one.incoming:
+            rows = result[piece.span].view(one.num_units, -1)
+            rows *= c[:, None]
+        columns = result[one.outgoing.span].view(one.outgoing.shape[0], one.num_units * one.block, -1)
+        columns /= c.repeat_interleave(one.block)[:, None]
+    return result
+
+
+def _chains(module: nn.Module) -> Iterator[list[nn.Module]]:
+    """The layers of every outermost ``nn.Sequential``, those of nested ones in their place."""
+    if type(module) is nn.Sequential:
+        layers = list(_flat(module))
+        yield layers
+        inside = [layer for layer in layers if next(layer.children(), None) is not None]
+    else:
+        inside = list(module.children())
+    for child in inside:
+        yield from _chains(child)
+
+
+def _flat(chain: nn.Sequential) -> Iterator[nn.Module]:
+    for layer in chain:
+        if type(layer) is nn.Sequential:
+            yield from _flat(layer)
+        else:
+            yield layer
+
+
+def _along(chain: Sequence[Any], free: dict[int, Piece]) -> Iterator[Junction]:
+    incoming: tuple[Piece, ...] = ()
+    num_units, is_image, is_flat = 0, False, False
+    for layer in chain:
+        kind = type(layer)
+        if kind is nn.Linear or kind in CONVOLUTIONS:
+            weight = _pieces(layer, free, "weight")
+            if incoming and weight:
+                columns = weight[0].shape[1]
+                fits = columns == num_units and is_image == (kind in CONVOLUTIONS)
+                unrolled = kind is nn.Linear and is_image and is_flat and columns % num_units == 0
+                if unrolled or (fits and not is_flat) or (fits and not is_image):
+                    yield Junction(num_units, incoming, weight[0], columns // num_units)
+            incoming = _pieces(layer, free, "weight", "bias")
+            num_units = layer.weight.shape[0]
+            is_image, is_flat = kind in CONVOLUTIONS, False
+        elif kind in NORMS and incoming and layer.num_features == num_units and not is_flat:
+            incoming = _pieces(layer, free, "weight", "bias") if layer.affine else ()
+        elif kind is nn.Flatten and layer.start_dim == 1 and layer.end_dim == -1:
+            is_flat = True
+        elif kind not in HOMOGENEOUS and not (kind in POOLINGS and is_image and not is_flat):
+            incoming = ()
+
+
+def _pieces(layer: nn.Module, free: dict[int, Piece], *names: str) -> tuple[Piece, ...]:
+    """The layer's pieces of θ, or none where one of them cannot be moved alone."""
+    parameters = [p for name in names if (p := getattr(layer, name)) is not None]
+    can_move = all(id(p) in free for p in parameters)
+    return tuple(free[id(p)] for p in parameters) if can_move else ()
+
+
+def _function_gap(objective: Objective, point: Point, other: Point) -> float:
+    """‖h(·; θ′) − h(·; θ)‖ / ‖h(·; θ)‖ over the data, by plain copies of the module."""
+    modules = []
+    for one in (point, other):
+        module = copy.deepcopy(objective.module).to(objective.device, objective.dtype).eval()
+        tensors = {piece.name: one.theta[piece.span].reshape(piece.shape) for piece in objective.pieces}
+        module.load_state_dict({**tensors, **one.fixed}, strict=False)
+        modules.append(module)
+    inputs, targets = objective.samples
+    sums = torch.zeros(2, dtype=torch.float64, device=objective.device)
+    with torch.no_grad():
+        for start in range(0, len(targets), objective.chunk_size):
+            batch = slice(start, start + objective.chunk_size)
+            before, after = (list(_tensors(m(*(part[batch].clone() for part in inputs)))) for m in modules)
+            for a, b in zip(before, after, strict=True):
+                sums[0] += (b.double() - a.double()).square().sum()
+                sums[1] += a.double().square().sum()
+    difference, size = distributed.total(sums).sqrt().tolist()
+    return difference / size if size else difference
+
+
+def _tensors(outputs: Any) -> Iterator[Tensor]:
+    if isinstance(outputs, Tensor):
+        yield outputs
+    elif isinstance(outputs, dict | list | tuple):
+        for part in outputs.values() if isinstance(outputs, dict) else outputs:
+            yield from _tensors(part)
