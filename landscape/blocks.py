@@ -1,7 +1,6 @@
 """Some of the parameters by name: diagonal blocks of an operator, and F as a function of a block alone."""
 
 import copy
-from collections.abc import Callable
 from dataclasses import replace
 from fnmatch import fnmatchcase
 
@@ -10,10 +9,9 @@ from torch import Tensor
 
 from landscape import distributed, parameters
 from landscape.errors import BadInput
+from landscape.numerics.krylov import Operator
 from landscape.objective import Fixed, Objective
 from landscape.parameters import Piece, Point
-
-Operator = Callable[[Tensor], Tensor]
 
 
 def matching(pieces: tuple[Piece, ...], pattern: str) -> tuple[Piece, ...]:

@@ -84,6 +84,7 @@ class Recipe:
         dtype: torch.dtype = torch.float32,
         device: str = "cpu",
         chunk_size: int | None = None,
+        l2: float = 0.0,
     ) -> Objectives:
         """F of ``module`` on ``data``, in training and test."""
         train = Objective(
@@ -93,6 +94,7 @@ class Recipe:
             dtype=dtype,
             device=device,
             chunk_size=chunk_size,
+            l2=l2,
         )
         if data.test_inputs is None or data.test_targets is None:
             return Objectives(train, None, [])
@@ -150,6 +152,7 @@ class Run:
         subset: int | None = None,
         seed: int = 0,
         data_dir: Path | None = None,
+        l2: float = 0.0,
     ) -> Objectives:
         """F of the run's module on its data; ``subset`` takes that many samples, drawn by ``seed``."""
         data = self.recipe.data_set(data_dir)
@@ -167,6 +170,7 @@ class Run:
             dtype=DTYPES[dtype or self.dtype],
             device=device,
             chunk_size=chunk_size,
+            l2=l2,
         )
         return made._replace(notes=notes)
 

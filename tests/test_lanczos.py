@@ -145,6 +145,16 @@ def test_single_precision_converges_to_its_own_tolerance(name):
 
 
 @pytest.mark.parametrize("name", SPECTRA)
+@pytest.mark.parametrize("k", [1, 2])
+def test_a_single_one_is_not_settled_by_the_first_step(name, k):
+    """One Ritz value alone has no gap to trust."""
+    for seed in range(5):
+        found = pairs_of(symmetric(SPECTRA[name]), k, seed=seed, search=False)
+        scale = max(np.abs(SPECTRA[name]).max(), 1e-300)
+        assert found.values[0] == pytest.approx(SPECTRA[name].max(), abs=1e-5 * scale)
+
+
+@pytest.mark.parametrize("name", SPECTRA)
 @pytest.mark.parametrize("room", [20, 60])
 def test_both_ends_come_from_one_basis_whatever_its_room(name, room):
     """With little memory the basis restarts from its best vectors, and the answer is the same."""

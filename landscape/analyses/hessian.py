@@ -94,7 +94,7 @@ class Hessian(Result):
     )
     verdict: np.ndarray | str | None = array("point", long_name="what the point is", optional=True)
     num_products: int = scalar("products in all, those for residuals and checks included")
-    num_parameters: int = scalar("d, the number of eigenvalues")
+    num_parameters: np.ndarray = array("point", long_name="d, the number of eigenvalues")
     tolerance: float = scalar("error that counts as converged, relative to the largest |λ|")
     operator: str = scalar("which matrix")
     block: str | None = scalar("the parameters it was restricted to", optional=True)
@@ -112,6 +112,7 @@ def hessian(
     which: str = "largest",
     operator: str = "hessian",
     block: str | None = None,
+    per_layer: bool = False,
     split: bool = False,
     tol: float = 1e-6,
     max_products: int | None = None,
@@ -133,7 +134,9 @@ def hessian(
 
     ``top_k`` largest and ``bottom_k`` smallest from one basis; ``which``: ``largest``, ``smallest``,
     ``both`` or ``magnitude``. ``operator``: ``hessian``, ``gauss-newton``, ``fisher`` or
-    ``empirical-fisher``; ``block`` restricts it to the parameters whose names match a pattern; ``split``
+    ``empirical-fisher``; ``block`` restricts it to the parameters whose names match a pattern,
+    ``per_layer`` takes the diagonal block of every layer (then the dimension ``point`` is that of layers, and
+    a layer of fewer parameters than eigenvalues asked for is filled up with NaN); ``split``
     gives the Gauss–Newton part of each eigenvalue.
 
     Every Ritz value λ of a unit vector v comes with r = ‖Hv − λv‖, computed by a further product: it
@@ -168,44 +171,40 @@ def hessian(
         seed=seed,
     )
     question.check()
-    is_single = isinstance(theta, Tensor | Point)
-    points = [objective.as_point(one) for one in ([theta] if is_single else theta)]
-    if not points:
-        raise BadInput("no points", "at least one")
+    is_single = isinstance(theta, Tensor | Point) and not per_layer
+    points = [objective.as_point(one) for one in ([theta] if isinstance(theta, Tensor | Point) else theta)]
+    places = _places(objective, points, block, per_layer)
+    if per_layer and save_vectors:
+        raise BadInput("vectors of every layer", "those of one", "give the layer as block")
     proofs: list[Check] = []
     found: list[Spectrum] = []
     parts: list[tuple[Tensor, Tensor]] = []
-    pieces = objective.pieces
     with checks.untouched(objective, proofs):
-        for number, point in enumerate(points):
-            place, here = objective, point
-            if block is not None:
-                pieces = blocks.matching(objective.pieces, block)
-                place, here = blocks.restricted(objective, point, pieces)
-            report = partial(_at, progress, number, len(points))
+        for number, (_, place, here) in enumerate(places):
+            report = partial(_at, progress, number, len(places))
             found.append(spectrum(place, here, question, report))
             if split:
                 vectors = found[-1].pairs.vectors.to(place.dtype)
                 parts.append(operators.split(place, here.theta, here.fixed, vectors))
             if found[-1].pairs.is_interrupted:
                 break
-    points = points[: len(found)]
-    for one, point in zip(found, points, strict=True):
-        suffix = "" if is_single else f" at {point.label}"
+    labels = [label for label, _, _ in places[: len(found)]]
+    for one, label in zip(found, labels, strict=True):
+        suffix = "" if is_single else f" at {label}"
         proofs += [Check(c.name + suffix, c.value, c.bound, c.meaning) for c in one.checks]
 
-    def each(values: Sequence[Any]) -> Any:
-        return np.asarray(values[0]) if is_single else np.stack([np.asarray(value) for value in values])
+    def each(values: Sequence[Any], filling: Any = np.nan) -> Any:
+        return values[0] if is_single else _stacked([np.asarray(value) for value in values], filling)
 
     pairs = [one.pairs for one in found]
     result = Hessian(
-        rank=np.arange(1, len(pairs[0].values) + 1),
-        point=None if is_single else np.array([point.label for point in points]),
+        rank=np.arange(1, max(len(one.values) for one in pairs) + 1),
+        point=None if is_single else np.array(labels),
         eigenvalues=each([one.values for one in pairs]),
         residuals=each([one.residuals for one in pairs]),
         estimated_residuals=each([one.estimated for one in pairs]),
         errors=each([one.errors for one in pairs]),
-        converged=each([one.converged for one in pairs]),
+        converged=each([one.converged for one in pairs], True),
         eigenvectors=each([one.vectors.cpu().numpy() for one in pairs]) if save_vectors else None,
         gauss_newton_part=each([part.cpu() for part, _ in parts]) if split else None,
         remainder_part=each([rest.cpu() for _, rest in parts]) if split else None,
@@ -213,20 +212,47 @@ def hessian(
         gradient_norm=each([float(torch.linalg.vector_norm(one.gradient.double())) for one in found]),
         gradient_curvature=each([one.gradient_curvature for one in found]),
         gradient_in_span=each([_share(one.gradient, one.pairs.vectors) for one in found]),
-        overlap=None if is_single else _overlaps([one.vectors for one in pairs]),
+        overlap=None if is_single or per_layer else _overlaps([one.vectors for one in pairs]),
         stability_limit=None if stability_limits is None else each(stability_limits[: len(found)]),
         **{name: each(values) for name, values in _estimates(found).items()},
         num_products=sum(one.num_products for one in found),
-        num_parameters=pairs[0].vectors.shape[1],
+        num_parameters=each([one.vectors.shape[1] for one in pairs]),
         tolerance=tol,
         operator=operator,
         block=block,
         product_rounding=max((one.rounding for one in found if one.rounding is not None), default=None),
         checks=proofs,
-        parameters=pieces if save_vectors else (),
+        parameters=places[0][1].pieces if save_vectors else (),
     )
     _conclude(result, found, question)
     return result
+
+
+def _places(
+    objective: Objective, points: list[Point], block: str | None, per_layer: bool
+) -> list[tuple[str, Objective, Point]]:
+    """Where to look, by label: the points as they are, a block of them, or every layer at one point."""
+    if not points or (per_layer and (len(points) > 1 or block is not None)):
+        raise BadInput(
+            f"{len(points)} points{' by layers' if per_layer else ''}",
+            "at least one, by layers one whole one",
+        )
+    if per_layer:
+        chosen = [(name, points[0], pieces) for name, pieces in blocks.blocks(objective).items()]
+    elif block is not None:
+        pieces = blocks.matching(objective.pieces, block)
+        chosen = [(point.label, point, pieces) for point in points]
+    else:
+        return [(point.label, objective, point) for point in points]
+    return [(label, *blocks.restricted(objective, point, pieces)) for label, point, pieces in chosen]
+
+
+def _stacked(rows: list[np.ndarray], filling: Any) -> np.ndarray:
+    """Rows of one shape stacked; shorter ones of one axis filled up."""
+    length = max(row.shape[0] if row.ndim == 1 else 0 for row in rows)
+    if any(row.ndim == 1 and row.shape[0] != length for row in rows):
+        rows = [np.concatenate([row, np.full(length - len(row), filling)]) for row in rows]
+    return np.stack(rows)
 
 
 def _at(progress: Progress, number: int, count: int, done: int, total: int, what: str) -> None:
@@ -286,12 +312,12 @@ def _padded(arrays: list[np.ndarray]) -> list[np.ndarray]:
 
 def _conclude(result: Hessian, found: list[Spectrum], question: Question) -> None:
     """Outcome and notes."""
-    count, d = question.top_k + question.bottom_k, result.num_parameters
+    count, d = question.top_k + question.bottom_k, max(one.pairs.vectors.shape[1] for one in found)
     result.notes += [note for one in found for note in one.notes]
     if count > d:
         result.notes.append(f"asked for {count} eigenvalues, there are only d = {d}: all given")
-    num_left = int((~result.converged).sum()) + sum(
-        max(0, min(count, d) - len(one.pairs.values)) for one in found
+    num_left = sum(
+        max(0, min(count, one.pairs.vectors.shape[1]) - int(one.pairs.converged.sum())) for one in found
     )
     if any(one.pairs.is_interrupted for one in found):
         result.outcome = "interrupted"

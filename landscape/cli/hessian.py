@@ -26,6 +26,8 @@ from landscape.cli.options import Command, Settings, shared
     help="Which matrix.",
 )
 @click.option("--block", help="Only the parameters whose names match, for example 'layers.0.*'.")
+@click.option("--per-layer", is_flag=True, help="The diagonal block of every layer.")
+@click.option("--l2", default=0.0, show_default=True, help="Add (l2/2)‖θ‖² to F.")
 @click.option("--split", is_flag=True, help="The Gauss–Newton part of each eigenvalue, and the rest.")
 @click.option(
     "--tol",
@@ -69,6 +71,8 @@ def command(
     which: str,
     operator: str,
     block: str | None,
+    per_layer: bool,
+    l2: float,
     split: bool,
     tol: float,
     max_products: int | None,
@@ -109,6 +113,7 @@ def command(
             which=which,
             operator=operator,
             block=block,
+            per_layer=per_layer,
             split=split,
             tol=tol,
             max_products=max_products,
@@ -127,4 +132,5 @@ def command(
             progress=work.progress,
         ),
         resumable=False,
+        l2=l2,
     )

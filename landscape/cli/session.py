@@ -52,6 +52,7 @@ def measure(
     analyse: Callable[[Work], Result],
     *,
     resumable: bool = True,
+    l2: float = 0.0,
 ) -> None:
     """One analysis at points of run files, published beside the first of them unless ``-o`` says where."""
     opened_runs = {
@@ -86,6 +87,7 @@ def measure(
             subset=settings.subset,
             seed=settings.seed,
             data_dir=settings.data_dir,
+            l2=l2,
         )
         points = [_point(runs[0], run, opened.train, label) for run, label in zip(runs, labels, strict=True)]
         trajectory = runs[0].trajectory(opened.train)

@@ -9,9 +9,9 @@ from scipy.linalg import eigh_tridiagonal
 from torch import Tensor
 
 from landscape.errors import BadInput, NotFinite
-from landscape.numerics.trace import deflated_probe, known_pairs, orthogonalised, student_factor
+from landscape.numerics.krylov import Operator, orthogonalised
+from landscape.numerics.trace import deflated_probe, known_pairs, student_factor
 
-Operator = Callable[[Tensor], Tensor]
 # Eigenvalues this close to a point, relative to the largest, count as lying on it.
 COINCIDENT = 1e-7
 # Lanczos' tridiagonal matrix: its diagonal (m,) and what stands beside it (m,), the last of which leads out.

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from landscape.errors import BadInput
+from landscape.numerics.krylov import Operator
 
-Operator = Callable[[Tensor], Tensor]
 BLOCK = 256
 
 

@@ -152,7 +152,8 @@ def top_eigenpairs(
             new = np.arange(len(ritz))
         found = torch.cat([found, space.vectors(weights[:, new])])
         values, estimated = np.concatenate([values, ritz[new]]), np.concatenate([estimated, residuals[new]])
-        gaps = np.concatenate([gaps, outer_gaps(ritz, residuals, new)])
+        is_alone = len(new) == len(ritz) and not space.is_invariant
+        gaps = np.concatenate([gaps, np.zeros(len(new)) if is_alone else outer_gaps(ritz, residuals, new)])
         is_searched = state.is_settled and (len(new) == 0 or len(found) == dimension)
         if not search and len(values) >= aim.total:
             break
@@ -198,7 +199,7 @@ def error_estimates(values: np.ndarray, residuals: np.ndarray, gaps: np.ndarray)
 
 
 def outer_gaps(values: np.ndarray, residuals: np.ndarray, inside: np.ndarray) -> np.ndarray:
-    """The distance of each value at the positions ``inside`` to the others, less the residual of each."""
+    """The distance of each value at the positions ``inside`` to the others, less the residual of each; or infinity."""
     outside = np.setdiff1d(np.arange(len(values)), inside)
     distances = np.abs(values[inside][:, None] - values[outside]) - residuals[outside]
     return distances.min(axis=1, initial=np.inf)
@@ -253,7 +254,8 @@ def _is_settled(
     scale = max(scale, float(np.abs(values).max()))
     best = aim.among(values)
     errors = residuals[best]
-    if not by_residual:
+    # Without other values there is no gap to go by.
+    if not by_residual and len(values) > len(best):
         errors = error_estimates(values[best], errors, outer_gaps(values, residuals, best))
     is_open = aim.excess(values[best], known) + residuals[best] > 0.5 * tol * scale
     accuracy = np.full(len(best), 0.5 * tol * scale)

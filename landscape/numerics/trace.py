@@ -9,8 +9,8 @@ from scipy.special import stdtrit
 from torch import Tensor
 
 from landscape.errors import BadInput, NotFinite
+from landscape.numerics.krylov import Operator, orthogonalised
 
-Operator = Callable[[Tensor], Tensor]
 # Below this many probes their own spread says too little about their error.
 FEWEST_PROBES = 8
 # A larger relative error would stop at the first trace that looks different from zero.
@@ -128,13 +128,6 @@ def deflated_probe(basis: Tensor, generator: torch.Generator) -> Tensor:
     """
     signs = 2.0 * torch.randint(2, (basis.shape[1],), generator=generator, dtype=torch.float64) - 1
     return orthogonalised(signs.to(basis), basis)
-
-
-def orthogonalised(vector: Tensor, basis: Tensor) -> Tensor:
-    """Classical Gram–Schmidt, twice is enough (Giraud et al. 2005)."""
-    for _ in range(2):
-        vector = vector - basis.T @ (basis @ vector)
-    return vector
 
 
 def student_factor(count: int) -> float:
