@@ -8,21 +8,37 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from landscape import checks
+from landscape import checks, distributed
 from landscape.errors import BadInput, LandscapeError
 from landscape.numerics import directions as kernels
+from landscape.numerics.lanczos import top_eigenpairs
 from landscape.objective import Objective
 from landscape.parameters import Piece, Point
+from landscape.progress import Progress
 from landscape.result import Check
 from landscape.sweep import Sweep
 
-DIRECTIONS = ("random", "pca")
+DIRECTIONS = ("random", "pca", "eigen")
 
 # The samples behind the curvature check hold about this many activations: a ReLU crosses its kink once in
 # about 1/τ of them within a relative step τ, so that none does at the smallest steps.
 CURVATURE_ACTIVATIONS = 2**14
 CURVATURE_STEPS = (1e-4, 1e-5, 1e-6, 1e-7)
 CURVATURE_BOUND = 1e-3
+
+# ‖Hd − λd‖ of an eigenvector, relative to the largest |λ|.
+EIGEN_TOLERANCE = {torch.float64: 1e-8}
+
+
+class Eigenvectors(NamedTuple):
+    """Unit vectors (m, d) with their eigenvalues (m,), ‖Hd − λd‖ (m,), the largest |λ| seen, and remarks."""
+
+    directions: Tensor
+    values: np.ndarray
+    residuals: np.ndarray
+    scale: float
+    notes: list[str]
+    converged: bool
 
 
 class Projection(NamedTuple):
@@ -52,6 +68,93 @@ def random_directions(
     if orthogonal and count == 2:
         rows[1] = kernels.orthogonalised(rows[1], rows[0])
     return torch.stack(rows)
+
+
+def eigen_directions(
+    objective: Objective, point: Point, count: int, *, seed: int, progress: Progress
+) -> Eigenvectors:
+    """The eigenvectors of the ``count`` largest eigenvalues of the Hessian of F at ``point``, orthonormal.
+
+    Their sign makes the entry of largest magnitude positive. Below float64 a last Rayleigh–Ritz step is
+    made in float64, where one process on a cpu or cuda can. Raises BadInput where d < ``count``.
+    """
+    if objective.num_parameters < count:
+        raise BadInput(
+            f"{count} eigenvectors where d = {objective.num_parameters}", f"at least {count} parameters"
+        )
+    product = exact = objective.hessian_operator(point.theta, point.fixed)
+    if objective.dtype != torch.float64:
+        exact = None
+        if objective.device.type != "mps" and distributed.num_processes() == 1:
+            exact = _in_float64(objective).hessian_operator(*_wide(point, objective.device))
+    tolerance = EIGEN_TOLERANCE.get(objective.dtype, 1e-6)
+    pairs = top_eigenpairs(
+        product,
+        objective.num_parameters,
+        count,
+        tol=tolerance,
+        certificate=exact,
+        generator=torch.Generator().manual_seed(seed),
+        dtype=objective.dtype,
+        device=objective.device,
+        progress=lambda done, total: progress(done, total, "products for the directions at most"),
+    )
+    if pairs.is_interrupted:
+        raise KeyboardInterrupt
+    vectors = pairs.vectors.double() if objective.device.type != "mps" else pairs.vectors
+    largest = vectors.gather(1, vectors.abs().argmax(dim=1, keepdim=True))
+    notes = []
+    if not pairs.converged.all():
+        notes.append(
+            f"the directions are no eigenvectors to {tolerance:g}: their residuals are "
+            + ", ".join(f"{one:.2g}" for one in pairs.residuals)
+        )
+    if not pairs.is_searched:
+        notes.append("the search for further eigenvalues as large was not finished")
+    if objective.has_batchnorm:
+        notes.append("the directions are eigenvectors with the batch-norm statistics of the point at rest")
+    return Eigenvectors(
+        (vectors * largest.sign()).to(objective.dtype),
+        pairs.values,
+        pairs.residuals,
+        max(pairs.scale, 1e-300),
+        notes,
+        bool(pairs.converged.all()),
+    )
+
+
+def eigen_checks(objective: Objective, point: Point, found: Eigenvectors) -> list[Check]:
+    """The eigenvalue of each axis against dᵀHd by a product of its own, on the direction as it is stored."""
+    proofs = []
+    for name, axis, value in zip(("α", "β"), found.directions, found.values, strict=False):
+        bend = float(torch.dot(axis.double(), objective.hvp(point.theta, axis, point.fixed).double()))
+        proofs.append(
+            Check(
+                f"eigenvalue along {name}",
+                abs(bend - float(value)) / found.scale,
+                checks.rounding(objective),
+                "Ritz value against dᵀHd by a product of its own, relative to the largest |λ|",
+            )
+        )
+    return proofs
+
+
+def _in_float64(objective: Objective) -> Objective:
+    return Objective(
+        objective.module,
+        objective.loss,
+        objective.samples,
+        dtype=torch.float64,
+        device=objective.device,
+        chunk_size=objective.chunk_size,
+        l2=objective.l2,
+    )
+
+
+def _wide(point: Point, device: torch.device | str) -> tuple[Tensor, dict[str, Tensor]]:
+    """θ and the buffers of a point in float64."""
+    fixed = {n: t.to(device, torch.float64) if t.is_floating_point() else t for n, t in point.fixed.items()}
+    return point.theta.to(device, torch.float64), fixed
 
 
 def fill(thetas: Tensor, origin: Tensor, directions: Tensor, steps: np.ndarray) -> None:
@@ -181,10 +284,8 @@ def curvature_checks(objective: Objective, point: Point, axes: Tensor) -> tuple[
             device=device,
             l2=objective.l2,
         )
-        theta, *wide = (one.to(device, torch.float64) for one in (point.theta, *axes))
-        fixed = {
-            n: t.to(device, torch.float64) if t.is_floating_point() else t for n, t in point.fixed.items()
-        }
+        wide = [one.to(device, torch.float64) for one in axes]
+        theta, fixed = _wide(point, device)
         product = part.hessian_operator(theta, fixed)
         for name, axis in zip(("α", "β"), wide, strict=False):
             gap, has_limit = _curvature_gap(lambda x: part.gradient(x, fixed), product(axis), theta, axis)

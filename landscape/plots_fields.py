@@ -82,12 +82,14 @@ def field(
     return Field(x, y, shown, label, log, low, high)
 
 
-def draw_flat(page: Page, axes: Axes, one: Field, inches: float = 2.3) -> list[Text]:
+def draw_flat(
+    page: Page, axes: Axes, one: Field, inches: float = 2.3, *, as_cells: bool = False
+) -> list[Text]:
     """Contours, or cells centred on the coordinates, with a colour bar; returns the contours' labels.
 
     ``inches`` is the height there is for the ticks of the bar.
     """
-    as_contours = page.kind == "contour" and min(one.values.shape) > 1 and not _is_flat(one)
+    as_contours = page.kind == "contour" and not as_cells and min(one.values.shape) > 1 and not _is_flat(one)
     limits = [centres if as_contours else cell_edges(centres) for centres in (one.x, one.y)]
     axes.set_xlim(limits[0].min(), limits[0].max())
     axes.set_ylim(limits[1].min(), limits[1].max())

@@ -13,6 +13,7 @@ from landscape.plots_fields import clear, draw_flat, draw_surface, field, height
 from landscape.plots_parts import (
     BLUE,
     DASHED,
+    EQUALS,
     GREY,
     ORANGE,
     SKY,
@@ -182,9 +183,12 @@ def slice2d(page: Page, result: Any) -> str:
         axes.set_xlabel("step α", labelpad=-4)
         axes.set_ylabel("step β", labelpad=-4)
     else:
-        page.stretch = _stretch(page, result)
+        is_mapped = result.curvature_ratio is not None
+        # A page of two panels is not fitted to one of them.
+        page.stretch = 0.0 if is_mapped else _stretch(page, result)
         inches = 2.2 * (page.stretch or 0.95)
-        axes: Any = page.panels(inches + 0.4)[0]
+        axes: Any
+        axes, *below = page.panels(*[inches + 0.4] * (2 if is_mapped else 1), shared=False)
         if page.stretch:
             axes.set_aspect("equal")
         texts = draw_flat(page, axes, one, inches)
@@ -198,8 +202,14 @@ def slice2d(page: Page, result: Any) -> str:
                 np.interp(fine, known, part) for part in (result.trajectory_alpha, result.trajectory_beta)
             )
             clear(axes, texts, alpha, beta, 0.05)
-        axes.set_xlabel(wrapped(page.labels["alpha"], 2.4))
-        axes.set_ylabel(wrapped(page.labels["beta"], inches))
+        for panel in (axes, *below):
+            panel.set_xlabel(wrapped(page.labels["alpha"], 2.4))
+            panel.set_ylabel(wrapped(page.labels["beta"], inches))
+        for panel in below:
+            label = page.labels["curvature_ratio"]
+            second = field(page, result.alpha, result.beta, result.curvature_ratio, label)
+            draw_flat(page, panel, second, inches, as_cells=True)
+            panel.plot(0, 0, linestyle="", zorder=8, **STAR)
 
     def at(alpha: Any, beta: Any, loss: Any) -> Any:
         places = (np.atleast_1d(alpha), np.atleast_1d(beta))
@@ -311,6 +321,9 @@ def _how_cut(page: Page, result: Any) -> None:
         page.note(f"random directions, {norm}, seed {result.config['seed']}")
     elif options.get("directions") == "pca":
         page.note("principal directions of the run")
+    elif getattr(result, "direction_curvature", None) is not None:
+        values = ", ".join(short(value) for value in result.direction_curvature)
+        page.note(f"along the top eigenvectors of the Hessian at θ*, λ{EQUALS}{values}")
     _whose_statistics(page, result)
 
 

@@ -73,6 +73,44 @@ def bowl() -> Objective:
     return Objective(Bowl(), "output", (torch.zeros(3, 1, dtype=torch.float64), torch.zeros(3, 1)))
 
 
+class Quadratic(nn.Module):
+    """2 + (θ − shift)ᵀ A (θ − shift)/2, the same for every input."""
+
+    def __init__(self, matrix: Tensor, shift: Tensor):
+        super().__init__()
+        self.matrix, self.shift = matrix, shift
+        self.theta = nn.Parameter(torch.zeros_like(shift))
+
+    def forward(self, x: Tensor) -> Tensor:
+        offset = self.theta - self.shift.to(self.theta)
+        return (2 + offset @ self.matrix.to(self.theta) @ offset / 2).expand(len(x), 1)
+
+
+def quadratic(dtype: torch.dtype, spectrum: Tensor | None = None):
+    """A quadratic with known eigenvalues (largest at 3, then 7), its axes in rows, and its stationary point."""
+    generator = torch.Generator().manual_seed(4)
+    if spectrum is None:
+        spectrum = torch.tensor([0.1, -1.5, 0.3, 4.0, 0.0, 1.0, -0.2, 2.5, 0.7, 1.9])
+    spectrum = spectrum.double()
+    size = len(spectrum)
+    axes = torch.linalg.qr(torch.randn(size, size, generator=generator, dtype=torch.float64)).Q.T
+    shift = torch.randn(size, generator=generator, dtype=torch.float64)
+    module = Quadratic(axes.T @ torch.diag(spectrum) @ axes, shift)
+    data = (torch.zeros(3, 1, dtype=dtype), torch.zeros(3, 1))
+    return Objective(module, "output", data, dtype=dtype), spectrum.numpy(), axes.numpy(), shift.to(dtype)
+
+
+def functional_loss(objective: Objective, theta: Tensor, fixed) -> Tensor:
+    """Cross entropy at θ by ``functional_call`` on a copy in eval mode, for derivatives of any order."""
+    module = copy.deepcopy(objective.module).eval()
+    names = [name for name, _ in module.named_parameters()]
+    sizes = [parameter.numel() for parameter in module.parameters()]
+    shapes = [parameter.shape for parameter in module.parameters()]
+    parts = {n: p.view(s) for n, p, s in zip(names, theta.split(sizes), shapes, strict=True)}
+    (x,), y = objective.samples
+    return functional.cross_entropy(torch.func.functional_call(module, {**parts, **dict(fixed)}, (x,)), y)
+
+
 def named(result) -> dict:
     """The checks of a result by name."""
     return {check.name: check for check in result.checks}

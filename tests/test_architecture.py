@@ -17,7 +17,7 @@ FLOORS = [
     {"probe"},
     {"objective"},
     {"checks", "rescaling", "sweep", "threads", "blocks"},
-    {"cuts", "operators"},
+    {"cuts", "operators", "curvature_map"},
     {"curvature", "measures"},
     {"analyses"},
     {"store", "provenance", "plots"},

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from plain import another, bowl, killed_at, named, plain_loss, plain_module
+from plain import another, bowl, killed_at, named, plain_loss, plain_module, quadratic
 from torch import nn
 
 from landscape import Objective
@@ -97,6 +97,17 @@ def test_the_principal_direction_of_a_trajectory(regression):
     assert result.alpha[0] < min(result.trajectory_alpha)
     assert result.alpha[-1] > max(result.trajectory_alpha)
     assert 0.0 in result.alpha
+
+
+def test_along_the_top_eigenvector_a_quadratic_is_a_parabola():
+    objective, spectrum, axes, shift = quadratic(torch.float64)
+    result = slice1d(objective, shift, directions="eigen", num_points=9)
+    np.testing.assert_allclose(np.abs(result.directions @ axes[3]), 1, rtol=1e-12)
+    np.testing.assert_allclose(result.direction_curvature, spectrum[[3]], rtol=1e-12)
+    np.testing.assert_allclose(result.loss, 2 + spectrum[3] * result.alpha**2 / 2, rtol=1e-12)
+    np.testing.assert_array_equal(result.alpha, np.linspace(-1, 1, 9))
+    assert named(result)["eigenvalue along α"].passed
+    assert result.status == "complete"
 
 
 def test_recalibrated_at_every_step(classifier):
@@ -208,6 +219,7 @@ def test_curvature_without_a_derivative_is_a_note():
         ({"span": float("inf")}, "span of inf"),
         ({"draws": 0}, "0 draws"),
         ({"draws": 2, "directions": "pca"}, "2 draws"),
+        ({"draws": 2, "directions": "eigen"}, "2 draws"),
         ({"directions": "up"}, "directions 'up'"),
         ({"directions": "pca"}, "trajectory of 0 points"),
         ({"show_trajectory": True}, "trajectory of 0 points"),

@@ -6,10 +6,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from plain import another, bowl, killed_at, named, plain_loss, plain_module
+from plain import (
+    another,
+    bowl,
+    functional_loss,
+    killed_at,
+    named,
+    plain_loss,
+    plain_module,
+    quadratic,
+)
 from torch import nn
 
-from landscape import Objective, cuts
+from landscape import Objective, curvature_map, cuts
 from landscape.analyses import slice2d
 from landscape.errors import BadInput
 from landscape.journal import Journal
@@ -192,6 +201,192 @@ def test_principal_plane_of_a_trajectory(regression):
     assert result.status == "complete"
 
 
+# Eigenvectors
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+def test_along_eigenvectors_a_quadratic_is_the_sum_of_two_parabolas(dtype):
+    objective, spectrum, axes, shift = quadratic(dtype)
+    result = slice2d(objective, shift, directions="eigen", num_points=7, seed=5)
+    wide = dtype == torch.float64
+    top = spectrum[[3, 7]]
+    np.testing.assert_allclose(result.direction_curvature, top, rtol=1e-12 if wide else 1e-5)
+    turned = np.abs(result.directions @ axes[[3, 7]].T)
+    np.testing.assert_allclose(turned, np.eye(2), atol=1e-9 if wide else 1e-5)
+    np.testing.assert_allclose(result.gram, np.eye(2), atol=1e-12 if wide else 1e-5)
+    wanted = 2 + (top[0] * result.alpha**2 + top[1] * result.beta[:, None] ** 2) / 2
+    np.testing.assert_allclose(result.loss, wanted, rtol=1e-12 if wide else 1e-5)
+    np.testing.assert_allclose(result.alpha, np.linspace(-1, 1, 7), atol=1e-15)
+    assert {"eigenvalue along α", "eigenvalue along β", "orthogonal"} <= set(named(result))
+    assert result.status == "complete"
+
+
+def test_eigenvectors_are_those_of_the_dense_matrix_whatever_the_seed(classifier):
+    point = another(classifier, 1)
+    results = [slice2d(classifier, point, directions="eigen", num_points=3, seed=seed) for seed in (0, 1)]
+    dense = torch.autograd.functional.hessian(
+        lambda theta: functional_loss(classifier, theta, point.fixed), point.theta
+    )
+    values, vectors = np.linalg.eigh(dense.numpy())
+    for result in results:
+        np.testing.assert_allclose(result.direction_curvature, values[[-1, -2]], rtol=1e-10)
+        np.testing.assert_allclose(np.abs(result.directions @ vectors[:, [-1, -2]]), np.eye(2), atol=1e-6)
+        assert (result.direction_residual <= 1e-8 * np.abs(values).max()).all()
+        assert "statistics of the point at rest" in result.notes[-1]
+        assert result.status == "complete"
+    np.testing.assert_allclose(results[0].directions, results[1].directions, atol=1e-6)
+
+
+def test_equal_eigenvalues_still_give_a_plane():
+    objective, _, _, shift = quadratic(torch.float64, torch.full((6,), 3.0))
+    result = slice2d(objective, shift, directions="eigen", num_points=3, span=2.0)
+    np.testing.assert_allclose(result.gram, np.eye(2), atol=1e-12)
+    np.testing.assert_allclose(result.direction_curvature, [3, 3], rtol=1e-12)
+    assert result.loss[0, 0] == pytest.approx(2 + 3 * (4 + 4) / 2, rel=1e-12)
+
+
+def test_a_wrong_eigenvalue_fails_its_check(classifier, monkeypatch):
+    right = cuts.top_eigenpairs
+
+    def wrong(*args, **kwargs):
+        pairs = right(*args, **kwargs)
+        return pairs._replace(values=1.01 * pairs.values)
+
+    monkeypatch.setattr(cuts, "top_eigenpairs", wrong)
+    result = slice2d(classifier, classifier.theta, directions="eigen", num_points=3)
+    assert not named(result)["eigenvalue along α"].passed
+    assert result.status == "failed-checks"
+
+
+def test_directions_that_did_not_converge_say_so(classifier, monkeypatch):
+    right = cuts.top_eigenpairs
+    monkeypatch.setattr(cuts, "top_eigenpairs", lambda *args, **kw: right(*args, **kw, max_products=4))
+    result = slice2d(classifier, classifier.theta, directions="eigen", num_points=3)
+    assert result.status == "not-converged"
+    assert any("no eigenvectors" in note for note in result.notes)
+    np.testing.assert_allclose(result.gram, np.eye(2), atol=1e-12)
+
+
+def test_one_parameter_has_no_two_eigenvectors():
+    objective, *_ = quadratic(torch.float64, torch.ones(1))
+    with pytest.raises(BadInput, match="2 eigenvectors where d = 1"):
+        slice2d(objective, objective.theta, directions="eigen")
+
+
+def test_an_interrupted_search_for_eigenvectors_is_an_interrupted_slice(classifier):
+    with pytest.raises(KeyboardInterrupt):
+        slice2d(classifier, classifier.theta, directions="eigen", progress=killed_at(3))
+
+
+# Curvature in every cell
+
+
+def dense_extremes(objective, theta, fixed) -> tuple[float, float]:
+    dense = torch.autograd.functional.hessian(lambda t: functional_loss(objective, t, fixed), theta)
+    values = np.linalg.eigvalsh(dense.numpy())
+    return values[-1], values[0]
+
+
+@pytest.mark.parametrize("directions", ["random", "eigen"])
+@pytest.mark.parametrize("batchnorm", ["frozen", "recalibrate"])
+def test_the_curvature_of_every_cell_is_that_of_the_dense_matrix(classifier, directions, batchnorm):
+    point = another(classifier, 1)
+    result = slice2d(
+        classifier, point, directions=directions, curvature=True, num_points=3, batchnorm=batchnorm
+    )
+    for cell in cells(result):
+        theta = on_plane(result, point.theta, *cell)
+        fixed = point.fixed
+        if batchnorm == "recalibrate":
+            fixed = classifier.recalibrated(theta, fixed)
+        largest, smallest = dense_extremes(classifier, theta, fixed)
+        scale = max(abs(largest), abs(smallest))
+        assert abs(result.lambda_max[cell] - largest) <= 1e-2 * scale
+        assert abs(result.lambda_min[cell] - smallest) <= 1e-2 * scale
+        assert max(result.lambda_max_residual[cell], result.lambda_min_residual[cell]) <= 1e-2 * scale
+        assert result.curvature_ratio[cell] == abs(result.lambda_min[cell] / result.lambda_max[cell])
+    assert named(result)["curvature range"].passed
+    assert any("9 cells" in note for note in result.notes)
+    assert result.status == "complete"
+
+
+def test_the_curvature_in_the_triangle_takes_the_buffers_of_the_cell(classifier):
+    points = three(classifier)
+    result = slice2d(classifier, points, curvature=True, num_points=3)
+    middle = list(result.beta).index(0), list(result.alpha).index(0)
+    largest, _ = dense_extremes(classifier, points[0].theta, points[0].fixed)
+    assert result.lambda_max[middle] == pytest.approx(largest, rel=1e-2)
+
+
+def test_the_curvature_of_a_quadratic_is_the_same_everywhere():
+    objective, spectrum, _, shift = quadratic(torch.float64)
+    result = slice2d(objective, shift, curvature=True, num_points=3, norm="none", ignore=())
+    np.testing.assert_allclose(result.lambda_max, spectrum.max(), rtol=1e-3)
+    np.testing.assert_allclose(result.lambda_min, spectrum.min(), rtol=1e-2)
+    np.testing.assert_allclose(result.curvature_ratio, 1.5 / 4, rtol=1e-2)
+
+
+def test_without_curvature_there_is_none(classifier):
+    result = slice2d(classifier, classifier.theta, num_points=3)
+    assert result.lambda_max is result.lambda_min is result.curvature_ratio is None
+
+
+def test_a_map_of_curvature_goes_on_after_any_cell(classifier, tmp_path: Path):
+    options = {"num_points": 3, "curvature": True}
+    whole = slice2d(classifier, classifier.theta, **options)
+
+    def killed(done: int, total: int, what: str) -> None:
+        if "curvature" in what and done == 4:
+            raise KeyboardInterrupt
+
+    journal = Journal(tmp_path / "x.part", {})
+    with pytest.raises(KeyboardInterrupt):
+        slice2d(classifier, classifier.theta, **options, pieces=journal, progress=killed)
+    journal.close()
+    journal = Journal(tmp_path / "x.part", {})
+    assert len([key for key in journal if key.startswith("curvature")]) == 4
+    again = slice2d(classifier, classifier.theta, **options, pieces=journal)
+    for one, other in zip(again.arrays(), whole.arrays(), strict=True):
+        np.testing.assert_array_equal(one.values, other.values, err_msg=one.name)
+
+
+def test_where_curvature_is_not_finite_it_is_unknown():
+    objective = bowl()
+
+    def loss(outputs, targets):
+        return torch.where(outputs > 1, torch.nan, outputs).squeeze(1)
+
+    broken = Objective(objective.module, loss, (objective.samples[0][0], objective.samples[1]))
+    result = slice2d(broken, objective.theta, num_points=3, span=1.5, norm="none", ignore=(), curvature=True)
+    assert np.isnan(result.loss).any()
+    np.testing.assert_array_equal(np.isnan(result.lambda_max), np.isnan(result.loss))
+    np.testing.assert_allclose(result.lambda_max[np.isfinite(result.loss)], 4.03, rtol=1e-2)
+
+
+def test_curvature_that_did_not_converge_says_so(classifier, monkeypatch):
+    monkeypatch.setattr(curvature_map, "MAX_PRODUCTS", 3)
+    result = slice2d(classifier, classifier.theta, num_points=3, curvature=True)
+    assert result.status == "not-converged"
+    assert any("residual above" in note for note in result.notes)
+
+
+def test_the_cost_of_a_map_is_said_before_it_starts(classifier):
+    text = curvature_map.estimate(classifier, classifier.present_point(), 9)
+    assert text.startswith("curvature: 9 cells × 102 products at most of")
+
+
+def test_a_wrong_largest_eigenvalue_is_seen_at_the_centre(classifier, monkeypatch):
+    right = curvature_map.top_eigenpairs
+
+    def wrong(*args, **kwargs):
+        pairs = right(*args, **kwargs)
+        return pairs._replace(values=0.5 * pairs.values)
+
+    monkeypatch.setattr(curvature_map, "top_eigenpairs", wrong)
+    result = slice2d(classifier, classifier.theta, directions="eigen", num_points=3, curvature=True)
+    assert not named(result)["curvature range"].passed
+
+
 # Three points
 
 
@@ -287,6 +482,7 @@ def test_curvature_is_checked_along_both_axes(classifier):
         ({"span": 0.0}, "span of 0"),
         ({"draws": 0}, "0 draws"),
         ({"draws": 2, "directions": "pca"}, "2 draws"),
+        ({"draws": 2, "directions": "eigen"}, "2 draws"),
         ({"directions": "sideways"}, "directions 'sideways'"),
         ({"directions": "pca"}, "trajectory of 0 points"),
         ({"show_trajectory": True}, "trajectory of 0 points"),

@@ -39,6 +39,12 @@ class Slice1D(Result):
     )
     directions: np.ndarray = array("direction", "parameter", long_name="direction d")
     gram: np.ndarray = array("direction", "other_direction", long_name="inner products of the directions")
+    direction_curvature: np.ndarray | None = array(
+        "direction", long_name="eigenvalue λ of the direction", optional=True
+    )
+    direction_residual: np.ndarray | None = array(
+        "direction", long_name="‖Hd − λd‖ of the direction", optional=True
+    )
     trajectory_alpha: np.ndarray | None = array("checkpoint", long_name="α of a checkpoint", optional=True)
     trajectory_residual: np.ndarray | None = array(
         "checkpoint", long_name="distance from the line", optional=True
@@ -70,19 +76,23 @@ def slice1d(
     """F(θ* + αd) on an odd grid with θ* in its middle (or, for ``pca``, on it).
 
     Options as in :func:`~landscape.analyses.slice2d.slice2d`; ``directions='pca'`` is the first
-    principal component of ``trajectory``. Raises BadInput for an even ``num_points``, a span of 0, or a
-    direction that vanishes.
+    principal component of ``trajectory``, ``'eigen'`` the eigenvector of the largest eigenvalue. Raises
+    BadInput for an even ``num_points``, a span of 0, or a direction that vanishes.
     """
     cuts.require_grid(num_points, span, draws, directions)
     point = objective.as_point(theta)
     sweep = Sweep(objective, test, batchnorm, pieces, progress)
     proofs: list[checks.Check] = []
+    eigen = None
     with checks.untouched(objective, proofs):
         if directions == "pca":
             thetas = torch.stack([p.theta for p in cuts.require_trajectory(trajectory)])
             axes = principal_components(thetas, point.theta).directions[:1]
             seen = cuts.kernels.coordinates(thetas, point.theta, axes)[0][:, 0]
             alpha = grid_around(seen, num_points) if span is None else symmetric_grid(span, num_points)
+        elif directions == "eigen":
+            eigen = cuts.eigen_directions(objective, point, 1, seed=seed, progress=progress)
+            axes, alpha = eigen.directions, symmetric_grid(1.0 if span is None else span, num_points)
         else:
             drawn = [
                 cuts.random_directions(
@@ -112,6 +122,9 @@ def slice1d(
         curvature, notes = (
             ([], []) if sweep.recalibrates else cuts.curvature_checks(objective, point, axes[:1])
         )
+        if eigen is not None:
+            curvature = curvature + cuts.eigen_checks(objective, point, eigen)
+            notes = notes + eigen.notes
     table = tables[0]
     losses = np.stack([one[:, 0] for one in tables])
     value = float(table[alpha == 0, 0][0])
@@ -133,11 +146,14 @@ def slice1d(
         loss_spread=losses.std(0, ddof=1) if draws > 1 else None,
         directions=axes.cpu().numpy(),
         gram=cuts.kernels.gram_matrix(axes),
+        direction_curvature=eigen.values if eigen else None,
+        direction_residual=eigen.residuals if eigen else None,
         trajectory_alpha=shown.coordinates[:, 0] if shown else None,
         trajectory_residual=shown.residual if shown else None,
         trajectory_loss=shown.loss if shown else None,
         centre_loss=value,
         notes=sweep.notes(point, *(trajectory if show_trajectory and trajectory else [])) + notes,
         checks=proofs,
+        outcome="complete" if eigen is None or eigen.converged else "not-converged",
         parameters=objective.pieces,
     )

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from landscape import checks, cuts
+from landscape.curvature_map import curvature_map, range_checks
 from landscape.errors import BadInput
 from landscape.numerics.directions import coordinates, gram_matrix, plane_through, principal_components
 from landscape.numerics.paths import grid_around, symmetric_grid
@@ -30,6 +31,19 @@ class Slice2D(Result):
     done: np.ndarray = array("beta", "alpha", long_name="whether the cell was computed")
     accuracy: np.ndarray | None = array("beta", "alpha", long_name="training accuracy", optional=True)
     test_loss: np.ndarray | None = array("beta", "alpha", long_name="test loss", optional=True)
+    lambda_max: np.ndarray | None = array(
+        "beta", "alpha", long_name="largest eigenvalue λ of the Hessian", optional=True
+    )
+    lambda_min: np.ndarray | None = array(
+        "beta", "alpha", long_name="smallest eigenvalue λ of the Hessian", optional=True
+    )
+    curvature_ratio: np.ndarray | None = array("beta", "alpha", long_name="|λ_min/λ_max|", optional=True)
+    lambda_max_residual: np.ndarray | None = array(
+        "beta", "alpha", long_name="residual of λ_max: some eigenvalue lies within it", optional=True
+    )
+    lambda_min_residual: np.ndarray | None = array(
+        "beta", "alpha", long_name="residual of λ_min: some eigenvalue lies within it", optional=True
+    )
     draw_loss: np.ndarray | None = array(
         "draw", "beta", "alpha", long_name="loss of each draw", optional=True
     )
@@ -46,6 +60,12 @@ class Slice2D(Result):
     )
     random_walk_variance: np.ndarray | None = array(
         "direction", long_name="variance two components explain of a random walk as long", optional=True
+    )
+    direction_curvature: np.ndarray | None = array(
+        "direction", long_name="eigenvalue λ of the direction", optional=True
+    )
+    direction_residual: np.ndarray | None = array(
+        "direction", long_name="‖Hd − λd‖ of the direction", optional=True
     )
     point_alpha: np.ndarray | None = array("point", long_name="α of a given point", optional=True)
     point_beta: np.ndarray | None = array("point", long_name="β of a given point", optional=True)
@@ -70,6 +90,7 @@ def slice2d(
     norm: str = "filter",
     ignore: Collection[str] = ("bias", "norm"),
     orthogonal: bool = False,
+    curvature: bool = False,
     span: float | None = None,
     num_points: int = 51,
     draws: int = 1,
@@ -84,13 +105,16 @@ def slice2d(
 
     ``theta`` is one point, or three for the plane through them (orthonormal basis from the first,
     Garipov et al. 2018). ``directions``: ``random``, normalised by ``norm`` (``filter``, ``layer``,
-    ``none``; Li et al. 2018) with the roles in ``ignore`` at rest; or ``pca`` of ``trajectory``, unit
-    vectors. ``span`` s gives [−s, s] (default 1 for random directions; otherwise the grid covers what is
-    drawn, with a margin). ``orthogonal`` makes the second direction orthogonal to the first, keeping its
+    ``none``; Li et al. 2018) with the roles in ``ignore`` at rest; ``pca`` of ``trajectory``, unit
+    vectors; or ``eigen``, unit eigenvectors of the two largest eigenvalues of the Hessian at θ*.
+    ``span`` s gives [−s, s] (default 1; with ``pca`` and three points the grid covers what is drawn,
+    with a margin). ``orthogonal`` makes the second direction orthogonal to the first, keeping its
     length; its filters then have no exact norms. ``draws`` K repeats with seeds seed … seed + K − 1.
+    ``curvature`` adds λ_max, λ_min and |λ_min/λ_max| of the Hessian in every cell (of the first draw),
+    at some tens of products each.
 
-    Raises BadInput for an even ``num_points``, a span of 0, points on one line, or a trajectory that
-    spans no plane.
+    Raises BadInput for an even ``num_points``, a span of 0, points on one line, a trajectory that spans
+    no plane, or two eigenvectors where d = 1.
     """
     cuts.require_grid(num_points, span, draws, directions)
     points = [objective.as_point(one) for one in ([theta] if isinstance(theta, Tensor | Point) else theta)]
@@ -101,7 +125,7 @@ def slice2d(
     origin = points[0]
     sweep = Sweep(objective, test, batchnorm, pieces, progress)
     proofs: list[checks.Check] = []
-    explained = walk = None
+    explained = walk = eigen = None
     with checks.untouched(objective, proofs):
         if len(points) == 3:
             planes = [plane_through(*(point.theta for point in points))]
@@ -115,6 +139,9 @@ def slice2d(
                 components.explained_by_random_walk,
             )
             seen = coordinates(thetas, origin.theta, planes[0])[0]
+        elif directions == "eigen":
+            eigen = cuts.eigen_directions(objective, origin, 2, seed=seed, progress=progress)
+            planes, seen, span = [eigen.directions], np.zeros((0, 2)), 1.0 if span is None else span
         else:
             planes = [
                 cuts.random_directions(
@@ -137,10 +164,17 @@ def slice2d(
         cells = np.stack(np.meshgrid(alpha, beta), axis=-1).reshape(-1, 2)
         inverse = np.linalg.inv(seen[1:].T) if len(points) == 3 else None
 
-        def weights_at(i: int) -> list[float]:
-            """Barycentric coordinates of cell i in the triangle of the three points."""
+        def barycentric(i: int) -> list[float]:
+            """Coordinates of cell i in the triangle of the three points."""
             second, third = inverse @ cells[i]
             return [1 - second - third, second, third]
+
+        weights_at = None if inverse is None else barycentric
+
+        def theta_at(i: int) -> Tensor:
+            theta = torch.empty_like(origin.theta)
+            cuts.fill(theta[None], origin.theta, planes[0], cells[i : i + 1])
+            return theta
 
         tables = [
             sweep.measure(
@@ -150,7 +184,7 @@ def slice2d(
                     thetas, origin.theta, plane, cells[block.start : block.stop]
                 ),
                 points,
-                None if inverse is None else weights_at,
+                weights_at,
             ).reshape(num_points, num_points, 4)
             for draw, plane in enumerate(planes)
         ]
@@ -160,11 +194,20 @@ def slice2d(
             path = cuts.require_trajectory(trajectory)
             shown = cuts.projected(sweep, "trajectory", path, origin.theta, planes[0])
         centre = sweep.reference(origin)
-        curvature, notes = (
-            ([], []) if sweep.recalibrates else cuts.curvature_checks(objective, origin, planes[0])
-        )
+        bends, notes = ([], []) if sweep.recalibrates else cuts.curvature_checks(objective, origin, planes[0])
+        if eigen is not None:
+            bends = bends + cuts.eigen_checks(objective, origin, eigen)
+            notes = notes + eigen.notes
+        hessians = None
+        if curvature:
+            hessians = curvature_map(
+                sweep, tables[0][..., 0].ravel(), theta_at, points, weights_at, seed=seed
+            )
+            notes = notes + hessians.notes()
+            middle = int(np.flatnonzero(~cells.any(axis=1))[0])
+            bends = [*bends, *range_checks(objective, centre, planes[0], hessians, middle)]
     table = tables[0]
-    losses = np.stack([one[..., 0] for one in tables])
+    losses, square = np.stack([one[..., 0] for one in tables]), (num_points, num_points)
     value = float(table[np.ix_(beta == 0, alpha == 0)][0, 0, 0])
     proofs.append(
         checks.agreement("centre loss", objective, value, centre, "grid's centre against the model itself")
@@ -173,8 +216,8 @@ def slice2d(
     if directions == "random" and len(points) == 1:
         axes = torch.cat([plane[:1] if orthogonal else plane for plane in planes])
         proofs.append(cuts.norm_check(objective, origin.theta, axes, norm, ignore))
-    proofs += curvature
-    if orthogonal or len(points) == 3 or directions == "pca":
+    proofs += bends
+    if orthogonal or len(points) == 3 or directions in ("pca", "eigen"):
         proofs.append(cuts.orthogonality_check(objective, planes[0]))
     if given is not None:
         distance = float(given.residual.max() / np.abs(given.coordinates).max())
@@ -183,13 +226,19 @@ def slice2d(
                 "points on plane", distance, checks.rounding(objective), "distance of the points, relative"
             )
         )
+    converged = (eigen is None or eigen.converged) and (hessians is None or hessians.num_open == 0)
     return Slice2D(
         alpha=alpha,
         beta=beta,
         loss=table[..., 0],
-        done=np.ones((num_points, num_points), dtype=bool),
+        done=np.ones(square, dtype=bool),
         accuracy=known(table[..., 1]),
         test_loss=table[..., 2] if test else None,
+        lambda_max=hessians.largest.reshape(square) if hessians else None,
+        lambda_min=hessians.smallest.reshape(square) if hessians else None,
+        curvature_ratio=hessians.ratio.reshape(square) if hessians else None,
+        lambda_max_residual=hessians.largest_residual.reshape(square) if hessians else None,
+        lambda_min_residual=hessians.smallest_residual.reshape(square) if hessians else None,
         draw_loss=losses if len(planes) > 1 else None,
         loss_mean=losses.mean(0) if len(planes) > 1 else None,
         loss_spread=losses.std(0, ddof=1) if len(planes) > 1 else None,
@@ -197,6 +246,8 @@ def slice2d(
         gram=gram_matrix(planes[0]),
         explained_variance=explained,
         random_walk_variance=walk,
+        direction_curvature=eigen.values if eigen else None,
+        direction_residual=eigen.residuals if eigen else None,
         point_alpha=given.coordinates[:, 0] if given else None,
         point_beta=given.coordinates[:, 1] if given else None,
         point_loss=given.loss if given else None,
@@ -207,5 +258,6 @@ def slice2d(
         centre_loss=value,
         notes=sweep.notes(*points, *(trajectory if show_trajectory and trajectory else [])) + notes,
         checks=proofs,
+        outcome="complete" if converged else "not-converged",
         parameters=objective.pieces,
     )

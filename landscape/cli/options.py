@@ -126,10 +126,10 @@ def slicing(function: Callable[..., Any]) -> Callable[..., Any]:
         [
             click.option(
                 "--directions",
-                type=click.Choice(["random", "pca"]),
+                type=click.Choice(["random", "pca", "eigen"]),
                 default="random",
                 show_default=True,
-                help="Random directions, or principal components of the run's trajectory.",
+                help="Random, principal components of the run's trajectory, or the top Hessian eigenvectors.",
             ),
             click.option(
                 "--norm",

@@ -9,6 +9,7 @@ from landscape.cli.options import Command, Settings, roles, shared, slicing
 @click.argument("points", nargs=-1, required=True, metavar="A [B C]")
 @slicing
 @click.option("--orthogonal", is_flag=True, help="Make the second direction orthogonal to the first.")
+@click.option("--curvature", is_flag=True, help="The largest and smallest Hessian eigenvalue in every cell.")
 @shared
 def command(
     settings: Settings,
@@ -22,24 +23,32 @@ def command(
     trajectory: bool,
     batchnorm: str,
     orthogonal: bool,
+    curvature: bool,
 ) -> None:
     """The loss on a plane through A, or A, B and C.
 
-    F(θ* + αd₁ + βd₂) along filter-normalised directions, principal components, or through three points.
+    F(θ* + αd₁ + βd₂) along filter-normalised directions, principal components or top eigenvectors,
+    or through three points.
 
     \b
     landscape slice2d a.h5
     landscape slice2d a.h5 --directions pca --trajectory
+    landscape slice2d a.h5 --directions eigen
     landscape slice2d a.h5 b.h5 c.h5
     """
+    from landscape import distributed
     from landscape.analyses import slice2d
-    from landscape.cli.session import measure
+    from landscape.cli.screen import Screen
+    from landscape.cli.session import Work, measure
+    from landscape.curvature_map import estimate
+    from landscape.result import Result
 
-    measure(
-        "slice2d",
-        points,
-        settings,
-        lambda work: slice2d(
+    def analyse(work: Work) -> Result:
+        if curvature:
+            announced = estimate(work.objective, work.points[0], num_points**2)
+            if distributed.rank() == 0:
+                Screen(settings).say(announced)
+        return slice2d(
             work.objective,
             work.points,
             test=work.test,
@@ -47,6 +56,7 @@ def command(
             norm=norm,
             ignore=roles(ignore),
             orthogonal=orthogonal,
+            curvature=curvature,
             span=span,
             num_points=num_points,
             draws=draws,
@@ -56,5 +66,6 @@ def command(
             seed=settings.seed,
             pieces=work.pieces,
             progress=work.progress,
-        ),
-    )
+        )
+
+    measure("slice2d", points, settings, analyse)
