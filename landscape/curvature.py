@@ -24,6 +24,8 @@ from landscape.numerics.lanczos import WHICH, Eigenpairs, top_eigenpairs
 from landscape.numerics.trace import Trace, trace_estimate
 from landscape.objective import Objective
 from landscape.parameters import Point
+from landscape.precision import in_float64, widened
+from landscape.products import Product
 from landscape.result import Check
 
 # ‖∇F‖ above this is no critical point, and its index means little.
@@ -42,6 +44,7 @@ class Question:
     tol: float
     max_products: int | None
     memory_limit: float
+    basis_device: str | None
     search: bool
     certify: bool | None
     trace: bool
@@ -82,6 +85,8 @@ class Spectrum:
     gradient_curvature: float
     rounding: float | None
     num_products: int
+    num_chunks: int
+    num_kept: int
     checks: list[Check]
     notes: list[str]
 
@@ -89,27 +94,28 @@ class Spectrum:
 def spectrum(objective: Objective, point: Point, question: Question, progress: Report) -> Spectrum:
     """Answer ``question`` at ``point``. Raises BadInput, NotDifferentiable and NotFinite."""
     generator = torch.Generator().manual_seed(question.seed)
-    wide = _in_float64(objective) if _is_certified(objective, question.certify) else None
+    wide = in_float64(objective) if _is_certified(objective, question.certify) else None
     if question.exact:
         require_memory(objective.num_parameters, question.memory_limit)
     value, gradient = objective.value_and_gradient(point.theta, point.fixed)
     product = _operator(objective, point, question)
     exact = _operator(wide, point, question) if wide else None
+    basis = torch.device(question.basis_device or objective.device)
     proofs, notes, spent = _probed(objective, product, generator)
     pairs = top_eigenpairs(
-        product,
+        _brought(product, basis),
         objective.num_parameters,
         question.top_k,
         bottom=question.bottom_k,
         which=question.which,
         tol=question.tol,
         max_products=question.max_products,
-        memory_limit=question.memory_limit,
+        memory_limit=question.memory_limit - product.kept_bytes,
         search=question.search,
-        certificate=exact,
+        certificate=_brought(exact, basis) if exact else None,
         generator=generator,
         dtype=objective.dtype,
-        device=objective.device,
+        device=basis,
         progress=lambda done, total: progress(done, total, "products at most"),
     )
     spent += pairs.num_products
@@ -120,11 +126,11 @@ def spectrum(objective: Objective, point: Point, question: Question, progress: R
         rounding = float(torch.linalg.vector_norm(gap)) / max(pairs.scale, 1e-300)
         spent += 2
     known = {"values": pairs.values, "vectors": pairs.vectors.to(objective.dtype), "generator": generator}
-    known |= {"dtype": objective.dtype, "device": objective.device}
+    known |= {"dtype": objective.dtype, "device": basis}
     trace = density = None
     if question.trace:
         trace = trace_estimate(
-            product,
+            _brought(product, basis),
             objective.num_parameters,
             relative_error=question.trace_error,
             progress=lambda done, total: progress(done, total, "products for the trace at most"),
@@ -133,7 +139,7 @@ def spectrum(objective: Objective, point: Point, question: Question, progress: R
         spent += trace.num_products
     if question.density:
         density = spectral_density(
-            product,
+            _brought(product, basis),
             objective.num_parameters,
             num_probes=question.num_probes,
             num_steps=question.num_steps,
@@ -168,18 +174,26 @@ def spectrum(objective: Objective, point: Point, question: Question, progress: R
         gradient_curvature=bend,
         rounding=rounding,
         num_products=spent + 1,
+        num_chunks=product.num_chunks,
+        num_kept=product.num_kept,
         checks=proofs,
         notes=notes,
     )
 
 
-def _operator(objective: Objective, point: Point, question: Question) -> Operator:
-    theta = point.theta.to(objective.device, objective.dtype)
-    fixed = {
-        name: tensor.to(objective.dtype) if tensor.is_floating_point() else tensor
-        for name, tensor in point.fixed.items()
-    }
-    return operators.operator(question.operator, objective, theta, fixed, memory_limit=question.memory_limit)
+def _operator(objective: Objective, point: Point, question: Question) -> Product:
+    theta, fixed = point.theta, point.fixed
+    if objective.dtype == torch.float64:
+        theta, fixed = widened(point, objective.device)
+    # Half of it, as the basis, or the graphs of the certificate after it, stand beside these graphs.
+    return operators.operator(
+        question.operator, objective, theta, fixed, memory_limit=question.memory_limit / 2
+    )
+
+
+def _brought(product: Product, device: torch.device) -> Operator:
+    """``product`` with its images on the device where the basis lives."""
+    return lambda v: product(v).to(device)
 
 
 def _is_certified(objective: Objective, wanted: bool | None) -> bool:
@@ -190,17 +204,6 @@ def _is_certified(objective: Objective, wanted: bool | None) -> bool:
             "a certificate in float64 on mps or on several processes", "one process on a cpu or cuda"
         )
     return objective.dtype != torch.float64 and possible and wanted is not False
-
-
-def _in_float64(objective: Objective) -> Objective:
-    return Objective(
-        objective.module,
-        objective.loss,
-        objective.samples,
-        dtype=torch.float64,
-        device=objective.device,
-        l2=objective.l2,
-    )
 
 
 def _probed(

@@ -14,11 +14,12 @@ from landscape.numerics import directions as kernels
 from landscape.numerics.lanczos import top_eigenpairs
 from landscape.objective import Objective
 from landscape.parameters import Piece, Point
+from landscape.precision import in_float64, widened
 from landscape.progress import Progress
 from landscape.result import Check
 from landscape.sweep import Sweep
 
-DIRECTIONS = ("random", "pca", "eigen")
+DIRECTIONS = ("random", "pca", "eigen", "eigen-ends")
 
 # The samples behind the curvature check hold about this many activations: a ReLU crosses its kink once in
 # about 1/τ of them within a relative step τ, so that none does at the smallest steps.
@@ -71,13 +72,14 @@ def random_directions(
 
 
 def eigen_directions(
-    objective: Objective, point: Point, count: int, *, seed: int, progress: Progress
+    objective: Objective, point: Point, top: int, bottom: int = 0, *, seed: int, progress: Progress
 ) -> Eigenvectors:
-    """The eigenvectors of the ``count`` largest eigenvalues of the Hessian of F at ``point``, orthonormal.
+    """Eigenvectors of the ``top`` largest and ``bottom`` smallest eigenvalues of the Hessian at ``point``, orthonormal.
 
     Their sign makes the entry of largest magnitude positive. Below float64 a last Rayleigh–Ritz step is
-    made in float64, where one process on a cpu or cuda can. Raises BadInput where d < ``count``.
+    made in float64, where one process on a cpu or cuda can. Raises BadInput where d is too small.
     """
+    count = top + bottom
     if objective.num_parameters < count:
         raise BadInput(
             f"{count} eigenvectors where d = {objective.num_parameters}", f"at least {count} parameters"
@@ -86,12 +88,13 @@ def eigen_directions(
     if objective.dtype != torch.float64:
         exact = None
         if objective.device.type != "mps" and distributed.num_processes() == 1:
-            exact = _in_float64(objective).hessian_operator(*_wide(point, objective.device))
+            exact = in_float64(objective).hessian_operator(*widened(point, objective.device))
     tolerance = EIGEN_TOLERANCE.get(objective.dtype, 1e-6)
     pairs = top_eigenpairs(
         product,
         objective.num_parameters,
-        count,
+        top,
+        bottom=bottom,
         tol=tolerance,
         certificate=exact,
         generator=torch.Generator().manual_seed(seed),
@@ -137,24 +140,6 @@ def eigen_checks(objective: Objective, point: Point, found: Eigenvectors) -> lis
             )
         )
     return proofs
-
-
-def _in_float64(objective: Objective) -> Objective:
-    return Objective(
-        objective.module,
-        objective.loss,
-        objective.samples,
-        dtype=torch.float64,
-        device=objective.device,
-        chunk_size=objective.chunk_size,
-        l2=objective.l2,
-    )
-
-
-def _wide(point: Point, device: torch.device | str) -> tuple[Tensor, dict[str, Tensor]]:
-    """θ and the buffers of a point in float64."""
-    fixed = {n: t.to(device, torch.float64) if t.is_floating_point() else t for n, t in point.fixed.items()}
-    return point.theta.to(device, torch.float64), fixed
 
 
 def fill(thetas: Tensor, origin: Tensor, directions: Tensor, steps: np.ndarray) -> None:
@@ -269,23 +254,14 @@ def curvature_checks(objective: Objective, point: Point, axes: Tensor) -> tuple[
     weight, a dead input), ∇F changes otherwise on one side than on the other, and a note says so instead
     of a check. The bound of 1e-3 relative leaves room for rounding.
     """
-    inputs, targets = objective.samples
-    per_sample = max(1, objective.activations // max(1, len(targets)))
+    per_sample = max(1, objective.activations // max(1, len(objective.samples[1])))
     few = slice(0, max(1, CURVATURE_ACTIVATIONS // per_sample))
-    device = "cpu" if objective.device.type == "mps" else objective.device
     found: list[Check] = []
     notes: list[str] = []
     try:
-        part = Objective(
-            objective.module,
-            objective.loss,
-            (tuple(one[few] for one in inputs), targets[few]),
-            dtype=torch.float64,
-            device=device,
-            l2=objective.l2,
-        )
-        wide = [one.to(device, torch.float64) for one in axes]
-        theta, fixed = _wide(point, device)
+        part = in_float64(objective, few)
+        wide = [one.to(part.device, torch.float64) for one in axes]
+        theta, fixed = widened(point, part.device)
         product = part.hessian_operator(theta, fixed)
         for name, axis in zip(("α", "β"), wide, strict=False):
             gap, has_limit = _curvature_gap(lambda x: part.gradient(x, fixed), product(axis), theta, axis)

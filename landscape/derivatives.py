@@ -1,5 +1,6 @@
 """First and second derivatives by autograd, with its failures as sentences."""
 
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import torch
@@ -45,23 +46,25 @@ def second_derivative(slope: Tensor, leaf: Tensor, v: Tensor, keep: bool) -> Ten
     return torch.zeros_like(leaf) if product is None else product
 
 
+def nodes_of(roots: Iterable[Tensor]) -> Iterator[Any]:
+    """Every node of the graphs that end in ``roots``, each once."""
+    seen: set[Any] = set()
+    waiting = [root.grad_fn for root in roots]
+    while waiting:
+        node = waiting.pop()
+        if node is not None and node not in seen:
+            seen.add(node)
+            yield node
+            waiting += [following for following, _ in node.next_functions]
+
+
 def _is_cut(slope: Tensor) -> bool:
     """Whether a function that may be differentiated only once stands in the graph of ``slope``.
 
     Autograd would not reach its error, as nothing leads from there to the parameters, and would leave
     its part of the second derivative out without a word.
     """
-    seen: set[Any] = set()
-    waiting = [slope.grad_fn]
-    while waiting:
-        node = waiting.pop()
-        if node is None or node in seen:
-            continue
-        if node.name() == "torch::autograd::Error":
-            return True
-        seen.add(node)
-        waiting += [following for following, _ in node.next_functions]
-    return False
+    return any(node.name() == "torch::autograd::Error" for node in nodes_of([slope]))
 
 
 def _undifferentiable(error: Exception) -> Exception:

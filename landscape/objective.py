@@ -4,6 +4,7 @@ Everything is computed on a private copy of the module, so the module passed in 
 not even when the loss raises half way. Sums over samples run in float64 whatever the compute dtype.
 """
 
+import math
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
@@ -12,17 +13,16 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from landscape import batchnorm, distributed, probe
+from landscape import batchnorm, chunking, distributed, probe
 from landscape.batching import batched
 from landscape.derivatives import derivative, second_derivative
-from landscape.errors import BadInput, NotFinite
+from landscape.errors import BadInput
 from landscape.losses import Loss, named_loss
 from landscape.parameters import Piece, Point, flatten, layout, require, split
+from landscape.products import Part, Product
 
 Fixed = Mapping[str, Tensor]
 
-# Activations of one chunk, in numbers: about 128 MB of float32 on a CPU, eight times that elsewhere.
-CHUNK_ACTIVATIONS = {"cpu": 2**25, "other": 2**28}
 # Below this many activations per evaluation the overhead of a forward pass is dearer than its arithmetic.
 BATCHED_ACTIVATIONS = 2**15
 BATCH_ACTIVATIONS = 2**20
@@ -106,8 +106,15 @@ class Objective:
             return self.num_samples
         if self._chunk_size is not None:
             return min(self._chunk_size, self.num_samples)
-        room = CHUNK_ACTIVATIONS["cpu" if self.device.type == "cpu" else "other"]
-        return max(1, min(self.num_samples, room // self._fit.activations_per_sample))
+        return min(self.num_samples, chunking.for_values(self._fit.activations_per_sample, self.device.type))
+
+    def derivative_chunk(self, memory_limit: float = math.inf) -> int:
+        """Samples at a time in a derivative, unless a chunk size was asked for."""
+        if self._fit.mixes_samples or self._chunk_size is not None:
+            return self.chunk_size
+        per_sample, number_bytes = self._fit.activations_per_sample, torch.finfo(self.dtype).bits // 8
+        size = chunking.for_derivatives(per_sample, self.device.type, memory_limit, number_bytes)
+        return min(size, self.num_samples)
 
     def present_point(self, label: str = "present") -> Point:
         """The module as it stands now: θ, and the buffers and frozen parameters beside it."""
@@ -213,7 +220,7 @@ class Objective:
         leaf = self._leaf(theta)
         value = torch.zeros((), dtype=torch.float64, device=self.device)
         slope = torch.zeros(self.num_parameters, dtype=torch.float64, device=self.device)
-        for inputs, targets in self.chunks():
+        for inputs, targets in self.chunks(self.derivative_chunk()):
             chunk = self.loss.total(self.outputs(leaf, fixed, inputs), targets)
             slope += derivative(chunk, leaf)
             value += chunk.detach()
@@ -265,47 +272,43 @@ class Objective:
         *,
         num_products: int = 1000,
         memory_limit: float = 2**31,
-    ) -> Callable[[Tensor], Tensor]:
-        """v ↦ H v at one θ, for many products (Pearlmutter 1994).
+    ) -> Product:
+        """v ↦ H v at one θ, for many products, by the graph of the gradient (Pearlmutter 1994).
 
-        The graph of the gradient is kept, chunk by chunk, until it would fill ``memory_limit`` bytes
-        (estimated at eight numbers per activation), and recomputed for the chunks beyond: a product on
-        a kept graph costs about 2 gradients instead of 3 to 4. Chunks are added in float64; each
-        product is one sum over all processes. Raises NotDifferentiable and NotFinite.
+        It is kept, chunk by chunk, within ``memory_limit`` bytes: a product then costs 1.5 to 2 gradients
+        instead of 3 to 4. Each product is one sum over all processes.
         """
         fixed = self._fixed_or_present(fixed)
         leaf = self._leaf(theta.clone())
-        chunk_bytes = 8 * self._fit.activations_per_sample * self.chunk_size * leaf.element_size()
-        num_kept = int(memory_limit // chunk_bytes) if num_products > 1 else 0
-        kept: list[Tensor] = []
 
-        def slope_of(inputs: Any, targets: Tensor) -> Tensor:
+        def part(inputs: Any, targets: Tensor) -> Part:
             with sdpa_kernel(SDPBackend.MATH):
                 chunk = self.loss.total(self.outputs(leaf, fixed, inputs), targets)
-                return derivative(chunk, leaf, create_graph=True)
+                slope = derivative(chunk, leaf, create_graph=True)
+            return Part((slope,), lambda v, keep: second_derivative(slope, leaf, v, keep))
 
-        def product(v: Tensor) -> Tensor:
-            if v.shape != leaf.shape:
-                raise BadInput(f"a vector of shape {tuple(v.shape)}", f"{tuple(leaf.shape)}")
-            v = v.detach().to(self.device, self.dtype)
-            result = torch.zeros(self.num_parameters, dtype=torch.float64, device=self.device)
-            for number, (inputs, targets) in enumerate(self.chunks()):
-                slope = kept[number] if number < len(kept) else slope_of(inputs, targets)
-                if number == len(kept) and number < num_kept:
-                    kept.append(slope)
-                result += second_derivative(slope, leaf, v, keep=number < len(kept))
-            result = distributed.total(result) / self.num_samples
-            if self.l2:
-                result += self.l2 * v
-            if not bool(torch.isfinite(result).all()):
-                raise NotFinite(
-                    f"the Hessian-vector product is not finite in {self._first_not_finite(result)}",
-                    "finite second derivatives",
-                    "is the loss finite at this point?",
-                )
-            return result.to(self.dtype)
+        return self.product(leaf, part, num_products=num_products, memory_limit=memory_limit)
 
-        return product
+    def product(
+        self,
+        leaf: Tensor,
+        part: Callable[[Any, Tensor], Part],
+        *,
+        num_products: int,
+        memory_limit: float,
+    ) -> Product:
+        """v ↦ (1/n) Σᵢ Aᵢ v + l2·v over the chunks i of the data, given what makes the graph of each."""
+        size = self.derivative_chunk(memory_limit)
+        return Product(
+            leaf,
+            self.pieces,
+            lambda: self.chunks(size),
+            part,
+            num_samples=self.num_samples,
+            l2=self.l2,
+            num_products=num_products,
+            memory_limit=memory_limit,
+        )
 
     # --- batch norm -------------------------------------------------------------------------
 
@@ -363,9 +366,9 @@ class Objective:
                     tensor.copy_(tensors[name].detach())
         return outputs
 
-    def chunks(self) -> Iterator[tuple[Any, Tensor]]:
-        """(inputs, targets) of this process's samples, ``chunk_size`` at a time."""
-        size, count = self.chunk_size, len(self._targets)
+    def chunks(self, size: int | None = None) -> Iterator[tuple[Any, Tensor]]:
+        """(inputs, targets) of this process's samples, ``size`` (default ``chunk_size``) at a time."""
+        size, count = size or self.chunk_size, len(self._targets)
         if size >= count:
             yield self._inputs, self._targets
             return
@@ -393,7 +396,3 @@ class Objective:
         sums = batched(lambda theta: self._sums(theta, fixed), thetas, block)
         self._may_batch = sums is not None
         return sums
-
-    def _first_not_finite(self, vector: Tensor) -> str:
-        position = int((~torch.isfinite(vector)).nonzero()[0])
-        return next(p.name for p in self.pieces if p.offset <= position < p.offset + p.size)

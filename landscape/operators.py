@@ -9,8 +9,8 @@ kept: a product then costs less than one of the Hessian (measured on the digits 
 gradients against 1.5; forward-mode AD, which evaluates the module anew for each v, 1.7).
 """
 
-from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple
+from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -20,10 +20,11 @@ from torch.utils._pytree import tree_flatten, tree_unflatten
 from landscape import distributed
 from landscape.blocks import Operator, block_operator, blocks, matching, restricted, unused_parameters
 from landscape.derivatives import derivative, second_derivative
-from landscape.errors import BadInput, NotFinite
+from landscape.errors import BadInput
 from landscape.losses import LOSSES
 from landscape.objective import Fixed, Objective
 from landscape.parameters import Point
+from landscape.products import Part, Product
 
 __all__ = [
     "OPERATORS",
@@ -51,7 +52,7 @@ def gauss_newton_operator(
     *,
     num_products: int = 1000,
     memory_limit: float = 2**31,
-) -> Operator:
+) -> Product:
     """v ↦ G v, the generalised Gauss–Newton matrix: Bᵢ = ∂²ℓᵢ/∂h², for any loss (Schraudolph 2002).
 
     G is the Hessian of F with the module replaced by its linearisation at θ; positive semi-definite
@@ -68,7 +69,7 @@ def fisher_operator(
     *,
     num_products: int = 1000,
     memory_limit: float = 2**31,
-) -> Operator:
+) -> Product:
     """v ↦ F v, the Fisher information of the model: (1/n) Σᵢ E[g gᵀ], g = −∇ log p(y | xᵢ; θ) with y drawn from p.
 
     p is what the loss is the negative logarithm of: for ``cross_entropy`` the categorical and for
@@ -109,7 +110,7 @@ def empirical_fisher_operator(
     *,
     num_products: int = 1000,
     memory_limit: float = 2**31,
-) -> Operator:
+) -> Product:
     """v ↦ E v with E = (1/n) Σᵢ gᵢ gᵢᵀ, gᵢ the gradient of the loss of sample i at its own target.
 
     Not the Fisher information, nor near it away from a good fit (Kunstner et al. 2019): a second
@@ -121,7 +122,7 @@ def empirical_fisher_operator(
     return _sandwich(objective, theta, fixed, _outer_product_of_slopes, num_products, memory_limit)
 
 
-OPERATORS: dict[str, Callable[..., Operator]] = {
+OPERATORS: dict[str, Callable[..., Product]] = {
     "hessian": Objective.hessian_operator,
     "gauss-newton": gauss_newton_operator,
     "fisher": fisher_operator,
@@ -137,7 +138,7 @@ def operator(
     *,
     num_products: int = 1000,
     memory_limit: float = 2**31,
-) -> Operator:
+) -> Product:
     """The operator ``name`` of :data:`OPERATORS` at θ. Raises BadInput for another name."""
     if name not in OPERATORS:
         raise BadInput(f"unknown operator {name!r}", f"one of {', '.join(OPERATORS)}")
@@ -171,15 +172,6 @@ def split(
 # --- the product ----------------------------------------------------------------------------
 
 
-class _Linearised(NamedTuple):
-    """One chunk at θ: outputs (m,), u (m,), the graph of Jᵀu (d,), and v ↦ B v between outputs."""
-
-    outputs: Tensor
-    u: Tensor
-    pulled: Tensor
-    middle: Operator
-
-
 # (outputs (m,), how to shape them as the module does, targets, the objective's loss) -> B.
 _Middle = Callable[[Tensor, Callable[[Tensor], Any], Tensor, Any], Operator]
 
@@ -191,17 +183,12 @@ def _sandwich(
     middle: _Middle,
     num_products: int,
     memory_limit: float,
-) -> Operator:
+) -> Product:
     """v ↦ (1/n) Σ JᵀBJ v + l2·v, graphs kept chunk by chunk up to ``memory_limit`` bytes."""
     point = objective.as_point(theta if fixed is None else Point(theta, fixed))
     leaf = point.theta.clone().requires_grad_()
-    per_sample = objective.activations / max(1, len(objective.samples[1]))
-    # Eight numbers per activation, as estimated for the Hessian, and the vector Jᵀu.
-    chunk_bytes = (8 * per_sample * objective.chunk_size + len(leaf)) * leaf.element_size()
-    num_kept = int(memory_limit // chunk_bytes) if num_products > 1 else 0
-    kept: list[_Linearised] = []
 
-    def linearised(inputs: Any, targets: Tensor) -> _Linearised:
+    def part(inputs: Any, targets: Tensor) -> Part:
         with sdpa_kernel(SDPBackend.MATH):
             flat, rebuilt = _packed(objective.outputs(leaf, point.fixed, inputs))
             u = torch.zeros_like(flat).requires_grad_()
@@ -211,39 +198,15 @@ def _sandwich(
                 if flat.requires_grad
                 else torch.zeros_like(leaf)
             )
-            return _Linearised(flat, u, pulled, middle(flat, rebuilt, targets, objective.loss))
+            curvature = middle(flat, rebuilt, targets, objective.loss)
 
-    def images(v: Tensor) -> Iterator[Tensor]:
-        for number, (inputs, targets) in enumerate(objective.chunks()):
-            chunk = kept[number] if number < len(kept) else linearised(inputs, targets)
-            if number == len(kept) and number < num_kept:
-                kept.append(chunk)
-            pushed = second_derivative(chunk.pulled, chunk.u, v, keep=True)
-            yield second_derivative(chunk.outputs, leaf, chunk.middle(pushed), keep=number < len(kept))
+        def image(v: Tensor, keep: bool) -> Tensor:
+            pushed = second_derivative(pulled, u, v, keep=True)
+            return second_derivative(flat, leaf, curvature(pushed), keep)
 
-    def product(v: Tensor) -> Tensor:
-        if v.shape != leaf.shape:
-            raise BadInput(f"a vector of shape {tuple(v.shape)}", f"{tuple(leaf.shape)}")
-        v = v.detach().to(leaf.device, leaf.dtype)
-        result = torch.zeros(len(leaf), dtype=torch.float64, device=leaf.device)
-        for image in images(v):
-            result += image
-        result = distributed.total(result) / objective.num_samples
-        if objective.l2:
-            result += objective.l2 * v
-        if not bool(torch.isfinite(result).all()):
-            row = int((~torch.isfinite(result)).nonzero()[0])
-            name = next(piece.name for piece in objective.pieces if row < piece.span.stop)
-            where = [n for n, image in enumerate(images(v), 1) if not bool(torch.isfinite(image).all())]
-            raise NotFinite(
-                f"the product is not finite in {name}"
-                + (f", first in chunk {where[0]} of {objective.chunk_size} samples" if where else ""),
-                "finite derivatives",
-                "is the loss finite at this point?",
-            )
-        return result.to(leaf.dtype)
+        return Part((flat, pulled), image)
 
-    return product
+    return objective.product(leaf, part, num_products=num_products, memory_limit=memory_limit)
 
 
 def _packed(outputs: Any) -> tuple[Tensor, Callable[[Tensor], Any]]:

@@ -323,7 +323,7 @@ def _how_cut(page: Page, result: Any) -> None:
         page.note("principal directions of the run")
     elif getattr(result, "direction_curvature", None) is not None:
         values = ", ".join(short(value) for value in result.direction_curvature)
-        page.note(f"along the top eigenvectors of the Hessian at θ*, λ{EQUALS}{values}")
+        page.note(f"along eigenvectors of the Hessian at θ*, λ{EQUALS}{values}")
     _whose_statistics(page, result)
 
 

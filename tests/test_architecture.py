@@ -11,12 +11,12 @@ HOUSE = ROOT / "landscape"
 
 # From the ground up: a room imports from floors below its own, and inside its own folder.
 FLOORS = [
-    {"errors", "progress"},
+    {"errors", "progress", "chunking"},
     {"parameters", "sources", "distributed", "derivatives", "batching", "journal"},
-    {"result", "losses", "batchnorm", "numerics", "models", "data", "checkpoints"},
+    {"result", "losses", "batchnorm", "numerics", "models", "data", "checkpoints", "products"},
     {"probe"},
     {"objective"},
-    {"checks", "rescaling", "sweep", "threads", "blocks"},
+    {"checks", "rescaling", "sweep", "threads", "blocks", "precision"},
     {"cuts", "operators", "curvature_map"},
     {"curvature", "measures"},
     {"analyses"},

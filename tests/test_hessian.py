@@ -127,6 +127,34 @@ def test_the_ten_largest_of_the_digits_net_agree_with_the_dense_hessian(digits):
     np.testing.assert_allclose(bottom.eigenvalues, expected[:3], rtol=1e-6)
 
 
+def test_the_spread_over_subsets_is_that_of_their_dense_hessians(digits):
+    objective, theta, *_ = digits
+    (x,), y = objective.samples
+    parts = [objective.on((x[rows], y[rows])) for rows in torch.arange(99).split(33)]
+    result = landscape.hessian(parts[0], theta, top_k=2, others=parts[1:])
+    expected = []
+    for part in parts:
+        (inputs,), targets = part.samples
+        dense = dense_hessian(theta, inputs.flatten(1), targets, 32, 10)
+        expected.append(np.linalg.eigvalsh(dense.numpy())[::-1][:2])
+    np.testing.assert_allclose(result.eigenvalues, expected[0], rtol=1e-6)
+    np.testing.assert_allclose(result.subset_eigenvalues, expected, rtol=1e-5)
+    np.testing.assert_allclose(result.subset_spread, np.std(expected, axis=0, ddof=1), rtol=1e-4)
+    assert any("on average above" in note for note in result.notes)
+    with pytest.raises(BadInput, match="the spread over subsets at 2 points; expected at one"):
+        landscape.hessian(parts[0], [theta, theta], others=parts[1:])
+
+
+def test_graphs_made_anew_are_a_note_and_change_nothing(digits):
+    objective, theta, *_ = digits
+    whole = landscape.hessian(objective, theta, top_k=2)
+    limited = landscape.hessian(objective, theta, top_k=2, memory_limit=2.5e5)
+    assert (whole.num_kept, whole.num_chunks) == (1, 1)
+    assert limited.num_kept < limited.num_chunks
+    assert any("made anew in each product" in note for note in limited.notes)
+    np.testing.assert_allclose(limited.eigenvalues, whole.eigenvalues, rtol=1e-6)
+
+
 def test_single_precision_is_certified_in_double(digits):
     """The point itself is rounded to float32; the values are those of the Hessian there."""
     double, theta, _, _ = digits

@@ -74,7 +74,8 @@ def test_residuals_are_those_of_the_vectors_and_bound_the_error(name):
         assert float((image - value * vector).norm()) == pytest.approx(residual, abs=1e-13)
         distance = np.abs(SPECTRA[name] - value).min()
         assert distance <= residual + 1e-13
-    np.testing.assert_allclose(found.estimated, found.residuals, atol=1e-6)
+    # The last step turns vectors of one eigenspace into each other, which keeps the norm of all residuals.
+    np.testing.assert_allclose(np.linalg.norm(found.estimated), np.linalg.norm(found.residuals), atol=1e-9)
 
 
 def test_values_are_second_order_in_the_residuals():

@@ -221,6 +221,16 @@ def test_along_eigenvectors_a_quadratic_is_the_sum_of_two_parabolas(dtype):
     assert result.status == "complete"
 
 
+def test_the_two_ends_of_the_spectrum_span_a_saddle():
+    objective, spectrum, axes, shift = quadratic(torch.float64)
+    result = slice2d(objective, shift, directions="eigen-ends", num_points=5)
+    np.testing.assert_allclose(result.direction_curvature, [spectrum.max(), spectrum.min()], rtol=1e-12)
+    np.testing.assert_allclose(np.abs(result.directions @ axes[[3, 1]].T), np.eye(2), atol=1e-9)
+    wanted = 2 + (spectrum.max() * result.alpha**2 + spectrum.min() * result.beta[:, None] ** 2) / 2
+    np.testing.assert_allclose(result.loss, wanted, rtol=1e-12)
+    assert {"eigenvalue along α", "eigenvalue along β", "orthogonal"} <= set(named(result))
+
+
 def test_eigenvectors_are_those_of_the_dense_matrix_whatever_the_seed(classifier):
     point = another(classifier, 1)
     results = [slice2d(classifier, point, directions="eigen", num_points=3, seed=seed) for seed in (0, 1)]

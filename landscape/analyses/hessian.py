@@ -1,7 +1,7 @@
 """How curved is the loss here, and along what?"""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, ClassVar
 
@@ -18,6 +18,8 @@ from landscape.progress import Progress, silent
 from landscape.result import Check, Result, array, scalar
 
 PROVES = "residual ‖Hv − λv‖ by a further product: proves that some eigenvalue lies within it of λ"
+# On other samples only the eigenvalues are asked for, as far as their spread needs them.
+PLAIN = {"search": False, "certify": False, "trace": False, "density": False, "exact": False}
 ASSUMES = "error min(r, r²/gap) of λ, assuming that no eigenvalue was missed"
 
 
@@ -38,6 +40,12 @@ class Hessian(Result):
     converged: np.ndarray = array("point", "rank", long_name="error at most tolerance times the largest |λ|")
     eigenvectors: np.ndarray | None = array(
         "point", "rank", "parameter", long_name="Ritz vectors", optional=True
+    )
+    subset_eigenvalues: np.ndarray | None = array(
+        "subset", "rank", long_name="Ritz value λ on each subset of the samples", optional=True
+    )
+    subset_spread: np.ndarray | None = array(
+        "rank", long_name="standard deviation of λ over the subsets", optional=True
     )
     gauss_newton_part: np.ndarray | None = array(
         "point", "rank", long_name="vᵀGv, the Gauss–Newton part of λ", optional=True
@@ -94,6 +102,8 @@ class Hessian(Result):
     )
     verdict: np.ndarray | str | None = array("point", long_name="what the point is", optional=True)
     num_products: int = scalar("products in all, those for residuals and checks included")
+    num_chunks: int = scalar("chunks of samples in a product")
+    num_kept: int = scalar("chunks whose graph is kept between products; the others are made anew")
     num_parameters: np.ndarray = array("point", long_name="d, the number of eigenvalues")
     tolerance: float = scalar("error that counts as converged, relative to the largest |λ|")
     operator: str = scalar("which matrix")
@@ -113,10 +123,12 @@ def hessian(
     operator: str = "hessian",
     block: str | None = None,
     per_layer: bool = False,
+    others: Sequence[Objective] = (),
     split: bool = False,
     tol: float = 1e-6,
     max_products: int | None = None,
-    memory_limit: float = 2**31,
+    memory_limit: float = 2**32,
+    basis_device: str | None = None,
     search: bool = True,
     certify: bool | None = None,
     trace: bool = False,
@@ -136,8 +148,9 @@ def hessian(
     ``both`` or ``magnitude``. ``operator``: ``hessian``, ``gauss-newton``, ``fisher`` or
     ``empirical-fisher``; ``block`` restricts it to the parameters whose names match a pattern,
     ``per_layer`` takes the diagonal block of every layer (then the dimension ``point`` is that of layers, and
-    a layer of fewer parameters than eigenvalues asked for is filled up with NaN); ``split``
-    gives the Gauss–Newton part of each eigenvalue.
+    a layer of fewer parameters than eigenvalues asked for is filled up with NaN); ``split`` gives the
+    Gauss–Newton part of each eigenvalue. ``others`` are the same objective on other samples, among which
+    the eigenvalues spread.
 
     Every Ritz value λ of a unit vector v comes with r = ‖Hv − λv‖, computed by a further product: it
     *proves* that some eigenvalue lies within r of λ. The error r²/gap, and that none was missed, are
@@ -160,6 +173,7 @@ def hessian(
         tol=tol,
         max_products=max_products,
         memory_limit=memory_limit,
+        basis_device=basis_device,
         search=search,
         certify=certify,
         trace=trace,
@@ -174,10 +188,13 @@ def hessian(
     is_single = isinstance(theta, Tensor | Point) and not per_layer
     points = [objective.as_point(one) for one in ([theta] if isinstance(theta, Tensor | Point) else theta)]
     places = _places(objective, points, block, per_layer)
+    if others and len(places) > 1:
+        raise BadInput(f"the spread over subsets at {len(places)} points", "at one")
     if per_layer and save_vectors:
         raise BadInput("vectors of every layer", "those of one", "give the layer as block")
     proofs: list[Check] = []
     found: list[Spectrum] = []
+    elsewhere: list[Spectrum] = []
     parts: list[tuple[Tensor, Tensor]] = []
     with checks.untouched(objective, proofs):
         for number, (_, place, here) in enumerate(places):
@@ -188,6 +205,12 @@ def hessian(
                 parts.append(operators.split(place, here.theta, here.fixed, vectors))
             if found[-1].pairs.is_interrupted:
                 break
+        for number, other in enumerate(others, 1):
+            if [*found, *elsewhere][-1].pairs.is_interrupted:
+                break
+            ((_, place, here),) = _places(other, points, block, False)
+            report = partial(_at, progress, number, len(others) + 1)
+            elsewhere.append(spectrum(place, here, replace(question, **PLAIN), report))
     labels = [label for label, _, _ in places[: len(found)]]
     for one, label in zip(found, labels, strict=True):
         suffix = "" if is_single else f" at {label}"
@@ -197,6 +220,9 @@ def hessian(
         return values[0] if is_single else _stacked([np.asarray(value) for value in values], filling)
 
     pairs = [one.pairs for one in found]
+    on_subsets = None
+    if elsewhere:
+        on_subsets = _stacked([one.pairs.values for one in [*found, *elsewhere]], np.nan)
     result = Hessian(
         rank=np.arange(1, max(len(one.values) for one in pairs) + 1),
         point=None if is_single else np.array(labels),
@@ -213,9 +239,13 @@ def hessian(
         gradient_curvature=each([one.gradient_curvature for one in found]),
         gradient_in_span=each([_share(one.gradient, one.pairs.vectors) for one in found]),
         overlap=None if is_single or per_layer else _overlaps([one.vectors for one in pairs]),
+        subset_eigenvalues=on_subsets,
+        subset_spread=None if on_subsets is None else on_subsets.std(axis=0, ddof=1),
         stability_limit=None if stability_limits is None else each(stability_limits[: len(found)]),
         **{name: each(values) for name, values in _estimates(found).items()},
-        num_products=sum(one.num_products for one in found),
+        num_products=sum(one.num_products for one in [*found, *elsewhere]),
+        num_chunks=max(one.num_chunks for one in found),
+        num_kept=min(one.num_kept for one in found),
         num_parameters=each([one.vectors.shape[1] for one in pairs]),
         tolerance=tol,
         operator=operator,
@@ -224,7 +254,7 @@ def hessian(
         checks=proofs,
         parameters=places[0][1].pieces if save_vectors else (),
     )
-    _conclude(result, found, question)
+    _conclude(result, [*found, *elsewhere], question)
     return result
 
 
@@ -330,8 +360,8 @@ def _conclude(result: Hessian, found: list[Spectrum], question: Question) -> Non
         )
     elif question.search and not all(one.pairs.is_searched for one in found):
         result.notes.append(
-            "--max-products ran out in the search for further eigenvalues as good: copies of multiple ones "
-            "may be missing"
+            "--max-products or --memory-limit ended the search for further eigenvalues as good: copies of "
+            "multiple ones may be missing"
         )
     if any(one.inertia is not None and not one.inertia.is_robust for one in found):
         result.notes.append(
@@ -342,6 +372,15 @@ def _conclude(result: Hessian, found: list[Spectrum], question: Question) -> Non
         result.notes.append(
             f"the trace did not reach the relative error {question.trace_error:g}: its standard error says "
             "what it reached"
+        )
+    if result.num_kept < result.num_chunks:
+        result.notes.append(
+            f"--memory-limit has room for the graphs of {result.num_kept} of {result.num_chunks} chunks; the "
+            "others are made anew in each product, which takes about twice as long"
+        )
+    if result.subset_spread is not None:
+        result.notes.append(
+            "the largest eigenvalue of a subset is on average above that of all samples (a maximum is convex)"
         )
     if any(one.pairs.num_restarts for one in found):
         result.notes.append(

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from landscape import checks, cuts
+from landscape.errors import BadInput
 from landscape.numerics.directions import principal_components
 from landscape.numerics.paths import grid_around, symmetric_grid
 from landscape.objective import Objective
@@ -90,6 +91,8 @@ def slice1d(
             axes = principal_components(thetas, point.theta).directions[:1]
             seen = cuts.kernels.coordinates(thetas, point.theta, axes)[0][:, 0]
             alpha = grid_around(seen, num_points) if span is None else symmetric_grid(span, num_points)
+        elif directions == "eigen-ends":
+            raise BadInput("two eigenvectors for one axis", "eigen, or slice2d for a plane")
         elif directions == "eigen":
             eigen = cuts.eigen_directions(objective, point, 1, seed=seed, progress=progress)
             axes, alpha = eigen.directions, symmetric_grid(1.0 if span is None else span, num_points)

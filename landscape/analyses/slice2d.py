@@ -106,7 +106,8 @@ def slice2d(
     ``theta`` is one point, or three for the plane through them (orthonormal basis from the first,
     Garipov et al. 2018). ``directions``: ``random``, normalised by ``norm`` (``filter``, ``layer``,
     ``none``; Li et al. 2018) with the roles in ``ignore`` at rest; ``pca`` of ``trajectory``, unit
-    vectors; or ``eigen``, unit eigenvectors of the two largest eigenvalues of the Hessian at θ*.
+    vectors; ``eigen``, unit eigenvectors of the two largest eigenvalues of the Hessian at θ*; or
+    ``eigen-ends``, of the largest and the smallest.
     ``span`` s gives [−s, s] (default 1; with ``pca`` and three points the grid covers what is drawn,
     with a margin). ``orthogonal`` makes the second direction orthogonal to the first, keeping its
     length; its filters then have no exact norms. ``draws`` K repeats with seeds seed … seed + K − 1.
@@ -139,8 +140,9 @@ def slice2d(
                 components.explained_by_random_walk,
             )
             seen = coordinates(thetas, origin.theta, planes[0])[0]
-        elif directions == "eigen":
-            eigen = cuts.eigen_directions(objective, origin, 2, seed=seed, progress=progress)
+        elif directions in ("eigen", "eigen-ends"):
+            ends = (2, 0) if directions == "eigen" else (1, 1)
+            eigen = cuts.eigen_directions(objective, origin, *ends, seed=seed, progress=progress)
             planes, seen, span = [eigen.directions], np.zeros((0, 2)), 1.0 if span is None else span
         else:
             planes = [
@@ -217,7 +219,7 @@ def slice2d(
         axes = torch.cat([plane[:1] if orthogonal else plane for plane in planes])
         proofs.append(cuts.norm_check(objective, origin.theta, axes, norm, ignore))
     proofs += bends
-    if orthogonal or len(points) == 3 or directions in ("pca", "eigen"):
+    if orthogonal or len(points) == 3 or directions != "random":
         proofs.append(cuts.orthogonality_check(objective, planes[0]))
     if given is not None:
         distance = float(given.residual.max() / np.abs(given.coordinates).max())

@@ -27,6 +27,13 @@ from landscape.cli.options import Command, Settings, shared
 )
 @click.option("--block", help="Only the parameters whose names match, for example 'layers.0.*'.")
 @click.option("--per-layer", is_flag=True, help="The diagonal block of every layer.")
+@click.option(
+    "--subsets",
+    type=click.IntRange(min=1),
+    default=5,
+    show_default=True,
+    help="With --subset N: on so many random subsets of N samples, for the spread.",
+)
 @click.option("--l2", default=0.0, show_default=True, help="Add (l2/2)‖θ‖² to F.")
 @click.option("--split", is_flag=True, help="The Gauss–Newton part of each eigenvalue, and the rest.")
 @click.option(
@@ -39,9 +46,16 @@ from landscape.cli.options import Command, Settings, shared
 @click.option(
     "--memory-limit",
     type=float,
-    default=2.0,
+    default=4.0,
     show_default=True,
-    help="GiB for the basis, and for kept graphs; the basis restarts where it would not fit.",
+    help="GiB for the basis, which restarts where it would not fit, and for kept graphs (half at most).",
+)
+@click.option(
+    "--basis",
+    type=click.Choice(["device", "cpu"]),
+    default="device",
+    show_default=True,
+    help="Where the basis is kept: with the data, or on the CPU, which has more room.",
 )
 @click.option(
     "--search/--no-search",
@@ -72,11 +86,13 @@ def command(
     operator: str,
     block: str | None,
     per_layer: bool,
+    subsets: int,
     l2: float,
     split: bool,
     tol: float,
     max_products: int | None,
     memory_limit: float,
+    basis: str,
     search: bool,
     certify: bool | None,
     trace: bool,
@@ -114,10 +130,12 @@ def command(
             operator=operator,
             block=block,
             per_layer=per_layer,
+            others=work.others,
             split=split,
             tol=tol,
             max_products=max_products,
             memory_limit=memory_limit * 2**30,
+            basis_device="cpu" if basis == "cpu" else None,
             search=search,
             certify=certify,
             trace=trace,
@@ -133,4 +151,5 @@ def command(
         ),
         resumable=False,
         l2=l2,
+        num_subsets=1 if at or per_layer else subsets,
     )

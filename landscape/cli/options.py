@@ -126,10 +126,10 @@ def slicing(function: Callable[..., Any]) -> Callable[..., Any]:
         [
             click.option(
                 "--directions",
-                type=click.Choice(["random", "pca", "eigen"]),
+                type=click.Choice(["random", "pca", "eigen", "eigen-ends"]),
                 default="random",
                 show_default=True,
-                help="Random, principal components of the run's trajectory, or the top Hessian eigenvectors.",
+                help="Random, the run's principal components, or Hessian eigenvectors: top, or both ends.",
             ),
             click.option(
                 "--norm",

@@ -41,6 +41,7 @@ class Work:
     trajectory: list[Point] = field(default_factory=list)
     stability_limits: list[float] | None = None
     notes: list[str] = field(default_factory=list)
+    others: list[Objective] = field(default_factory=list)
     pieces: Pieces = field(default_factory=dict)
     progress: Progress = silent
 
@@ -53,6 +54,7 @@ def measure(
     *,
     resumable: bool = True,
     l2: float = 0.0,
+    num_subsets: int = 1,
 ) -> None:
     """One analysis at points of run files, published beside the first of them unless ``-o`` says where."""
     opened_runs = {
@@ -80,19 +82,23 @@ def measure(
     }
 
     def prepare() -> Work:
-        opened = runs[0].objectives(
-            dtype=dtype,
-            device=device(settings),
-            chunk_size=settings.chunk_size,
-            subset=settings.subset,
-            seed=settings.seed,
-            data_dir=settings.data_dir,
-            l2=l2,
+        opened, *others = (
+            runs[0].objectives(
+                dtype=dtype,
+                device=device(settings),
+                chunk_size=settings.chunk_size,
+                subset=settings.subset,
+                seed=settings.seed + number,
+                data_dir=settings.data_dir,
+                l2=l2,
+            )
+            for number in range(num_subsets if settings.subset else 1)
         )
         points = [_point(runs[0], run, opened.train, label) for run, label in zip(runs, labels, strict=True)]
         trajectory = runs[0].trajectory(opened.train)
         limits = runs[0].stability_limits(labels) if len(set(runs)) == 1 and len(runs) > 1 else None
-        return Work(opened.train, opened.test, points, trajectory, limits, opened.notes)
+        elsewhere = [one.train for one in others]
+        return Work(opened.train, opened.test, points, trajectory, limits, opened.notes, elsewhere)
 
     output = settings.output or default_output(kind, [run.path for run in runs])
     publish(output, config, inputs, dtype, settings, prepare, analyse, resumable=resumable)

@@ -107,6 +107,12 @@ class Krylov:
         self._next = rest / torch.linalg.vector_norm(rest)
 
 
+def has_room(dimension: int, dtype: torch.dtype, memory_limit: float, least: int, num_known: int) -> bool:
+    """Whether ``memory_limit`` bytes hold ``least`` vectors (or all there are) beside ``num_known`` others."""
+    per_vector = dimension * torch.finfo(dtype).bits // 8
+    return int(min(memory_limit, 2**62) // per_vector) - num_known >= min(least, dimension - num_known)
+
+
 def capacity(dimension: int, dtype: torch.dtype, memory_limit: float, least: int, num_known: int = 0) -> int:
     """How many vectors of a basis fit into ``memory_limit`` bytes beside ``num_known`` others.
 
@@ -114,7 +120,7 @@ def capacity(dimension: int, dtype: torch.dtype, memory_limit: float, least: int
     """
     per_vector = dimension * torch.finfo(dtype).bits // 8
     room = int(min(memory_limit, 2**62) // per_vector) - num_known
-    if room < min(least, dimension - num_known):
+    if not has_room(dimension, dtype, memory_limit, least, num_known):
         needed = (num_known + least) * per_vector
         raise BadInput(
             f"a memory limit of {memory_limit:.3g} bytes, where a vector of d = {dimension} takes {per_vector}",

@@ -7,11 +7,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from landscape.numerics.krylov import Krylov, Operator, capacity
+from landscape.numerics.krylov import Krylov, Operator, capacity, has_room
 
 WHICH = ("largest", "smallest", "both", "magnitude")
-# The eigenproblem of the projected matrix is solved this often, lest it cost more than the products.
-TEST_EVERY, TEST_GROWTH = 2, 1.08
+# The eigenproblem of the projected matrix is solved at sizes that grow like this, lest it cost more than the products.
+TEST_GROWTH = 1.08
 
 
 class Eigenpairs(NamedTuple):
@@ -126,7 +126,15 @@ def top_eigenpairs(
     found = torch.empty((0, dimension), dtype=dtype, device=device)
     scale, spent, restarts, is_searched, is_interrupted = 0.0, 0, 0, False, False
     while spent < limit and len(found) < dimension and not (is_searched or is_interrupted):
-        room = capacity(dimension, dtype, memory_limit, aim.total + 3, len(found))
+        least = aim.total + 3
+        if len(found) and not has_room(dimension, dtype, memory_limit, least, len(found)):
+            # What is worse than the wanted ones is never taken for new, so it need not stay deflated.
+            best = aim.among(values)
+            found = found[torch.from_numpy(best).to(found.device)]
+            values, estimated, gaps = values[best], estimated[best], gaps[best]
+            if not has_room(dimension, dtype, memory_limit, least, len(found)):
+                break
+        room = capacity(dimension, dtype, memory_limit, least, len(found))
         space = Krylov(operator, found, min(room, limit - spent), generator, scale)
         state = _grown(
             space,
@@ -236,7 +244,7 @@ def _grown(
                 return _State(True, False, restarts)
             is_spent = space.num_products == budget
             if space.size >= max(test_at, aim.total) or is_spent:
-                test_at = max(space.size + TEST_EVERY, int(TEST_GROWTH * space.size))
+                test_at = max(space.size + 1, int(TEST_GROWTH * space.size))
                 if _is_settled(space, aim, known, scale, tol, by_residual):
                     return _State(True, False, restarts)
             if is_spent:

@@ -147,13 +147,14 @@ def test_analyses_in_float64_of_a_float32_run(command, folder):
 
 
 def test_a_subset_is_named_and_seeded(command, folder):
-    losses = [
-        command("hessian", "a.h5", "--top-k", 1, "--subset", 20, "--seed", s, "-o", f"{i}.h5", "--json").json[
-            "values"
-        ]["loss"]
-        for i, s in enumerate((1, 1, 2))
-    ]
-    assert losses[0] == losses[1] != losses[2]
+    line = ["hessian", "a.h5", "--top-k", 2, "--subset", 20, "--subsets", 2, "--json"]
+    found = [command(*line, "--seed", s, "-o", f"{i}.h5").json["values"] for i, s in enumerate((1, 1, 2))]
+    assert found[0]["loss"] == found[1]["loss"] != found[2]["loss"]
+    first, second = (np.array(one["subset_eigenvalues"]) for one in (found[0], found[2]))
+    np.testing.assert_allclose(first[0], found[0]["eigenvalues"])
+    # The second subset of seed 1 is the first of seed 2.
+    np.testing.assert_allclose(first[1], second[0], rtol=1e-5)
+    np.testing.assert_allclose(found[0]["subset_spread"], first.std(axis=0, ddof=1))
 
 
 def test_own_model_data_and_loss(command, folder):
@@ -313,3 +314,4 @@ def test_everything_hessian_can_say(command, folder):
     assert values["verdict"].startswith("not stationary")
     assert values["index"] + values["nullity"] <= len(spectrum)
     assert command("plot", "a.hessian.h5").code == 0
+    assert command("hessian", "a.h5", "--basis", "cpu", "-o", "on-cpu.h5").code == 0
