@@ -60,7 +60,13 @@ def _ritz_values(page: Page, axes: Axes, result: Any) -> None:
                 label=label,
                 **style,
             )
-    if not converged.all():
+    if result.subset_eigenvalues is not None:
+        ranks = np.broadcast_to(result.rank, result.subset_eigenvalues.shape)
+        hollow: Any = {"linestyle": "", "marker": "_", "color": GREY, "markersize": 7, "zorder": 0}
+        axes.plot(
+            ranks.ravel(), result.subset_eigenvalues.ravel(), label="each subset of the samples", **hollow
+        )
+    if not converged.all() or result.subset_eigenvalues is not None:
         legend(axes)
     if page.log:
         log_axis(page, axes, result.eigenvalues, nonpositive="clip")
@@ -125,6 +131,8 @@ def _along(page: Page, result: Any) -> str:
     """The largest eigenvalues at each point, with the limit of stability; below, what the gradient sees."""
     above, below = page.panels(1.9, 1.0)
     x = np.arange(len(result.point))
+    is_run = result.overlap is not None
+    joined: Any = {} if is_run else {"linestyle": ""}
     for number in range(min(LINES, result.eigenvalues.shape[1])):
         above.errorbar(
             x,
@@ -135,6 +143,7 @@ def _along(page: Page, result: Any) -> str:
             linewidth=1.2 if number == 0 else 0.8,
             marker="o",
             markersize=2.5,
+            **joined,
             label=f"λ, rank {int(result.rank[number])}",
         )
     if result.stability_limit is not None:
@@ -145,11 +154,12 @@ def _along(page: Page, result: Any) -> str:
     legend(above)
     if page.log:
         log_axis(page, above, result.eigenvalues, nonpositive="clip")
-    below.plot(x, result.gradient_in_span, color=BLUE, marker="o", markersize=2.5, label="‖∇F‖² in the space")
-    if result.overlap is not None:
+    dots: Any = {"color": BLUE, "marker": "o", "markersize": 2.5, **joined}
+    below.plot(x, result.gradient_in_span, label="‖∇F‖² in the space", **dots)
+    if is_run:
         style: Any = {"color": VERMILLION, "linestyle": "--", "marker": "s", "markersize": 2.5}
         below.plot(x, result.overlap, label="overlap with the point before", **style)
-    below.set(ylabel="share", ylim=(-0.05, 1.05), xlabel="point")
+    below.set(ylabel="share", ylim=(-0.05, 1.05), xlabel="point" if is_run else "layer")
     legend(below)
     names = [str(name).rpartition("@")[2] for name in result.point]
     step = -(-len(names) // 6)
@@ -157,5 +167,7 @@ def _along(page: Page, result: Any) -> str:
     num_left = int((~np.asarray(result.converged, dtype=bool)).sum())
     if num_left:
         page.note(f"{num_left} eigenvalues not converged")
+    if not is_run:
+        return titled("Hessian eigenvalues of the layers at", result)
     files = [name.rpartition("@")[0] for name in input_names(result)[:1]]
     return " ".join(["Hessian eigenvalues along", *(files or ["a run"])])

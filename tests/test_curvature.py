@@ -93,7 +93,15 @@ def test_a_block_is_a_diagonal_block(objective, dense):
         landscape.hessian(objective, objective.theta, block="conv*")
 
 
-def test_every_layer_is_a_diagonal_block(objective, dense):
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+def test_every_layer_is_a_diagonal_block(objective, dense, dtype):
+    """In float32 too, at a point that float32 holds, as the certificate is made of the same block."""
+    (x,), y = objective.samples
+    if dtype == torch.float32:
+        objective = Objective(objective.module, "cross_entropy", (x, y), dtype=dtype)
+        wide = Objective(objective.module, "cross_entropy", (x.float().double(), y))
+        theta = objective.theta.double()
+        dense = np.stack([wide.hvp(theta, v).numpy() for v in torch.eye(51, dtype=torch.float64)])
     result = landscape.hessian(objective, objective.theta, top_k=25, per_layer=True, tol=1e-9)
     assert list(result.point) == ["0", "2"]
     np.testing.assert_array_equal(result.num_parameters, [30, 21])

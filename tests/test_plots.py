@@ -500,11 +500,19 @@ class TestLines:
         overlap = labelled(below, "overlap with the point before")
         np.testing.assert_array_equal(overlap.get_ydata(), result.overlap)
 
+    def test_the_eigenvalues_of_every_subset_are_drawn(self):
+        result = at_one_point(made_up(Hessian))
+        assert isinstance(result, Hessian)
+        assert result.subset_eigenvalues is not None
+        line = labelled(plot(result).axes[0], "each subset of the samples")
+        np.testing.assert_array_equal(line.get_ydata(), result.subset_eigenvalues.ravel())
+        np.testing.assert_array_equal(line.get_xdata()[: len(result.rank)], result.rank)
+
     def test_every_eigenvalue_is_in_the_spectrum(self):
         """The shares add up to one, and the band about zero holds what lies in it."""
         result = at_one_point(made_up(Hessian, size=3))
         assert isinstance(result, Hessian)
-        result.verdict = None
+        result.verdict = result.subset_eigenvalues = None
         result.rank, result.converged = np.arange(1, 3), np.array([True, True])
         result.eigenvalues = result.residuals = np.array([2.0, 1.0])
         result.spectrum, result.zero_threshold = np.array([-0.5, -1e-9, 0.0, 1e-9, 1.0, 2.0]), np.array(1e-3)

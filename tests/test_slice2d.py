@@ -341,7 +341,7 @@ def test_without_curvature_there_is_none(classifier):
     assert result.lambda_max is result.lambda_min is result.curvature_ratio is None
 
 
-def test_a_map_of_curvature_goes_on_after_any_cell(classifier, tmp_path: Path):
+def test_a_map_of_curvature_goes_on_after_any_cell(classifier, tmp_path: Path, monkeypatch):
     options = {"num_points": 3, "curvature": True}
     whole = slice2d(classifier, classifier.theta, **options)
 
@@ -349,15 +349,23 @@ def test_a_map_of_curvature_goes_on_after_any_cell(classifier, tmp_path: Path):
         if "curvature" in what and done == 4:
             raise KeyboardInterrupt
 
+    monkeypatch.setattr(curvature_map, "SAVE_EVERY", 0.0)
     journal = Journal(tmp_path / "x.part", {})
     with pytest.raises(KeyboardInterrupt):
         slice2d(classifier, classifier.theta, **options, pieces=journal, progress=killed)
     journal.close()
     journal = Journal(tmp_path / "x.part", {})
-    assert len([key for key in journal if key.startswith("curvature")]) == 4
+    assert journal["curvature"]["done"] == 3
     again = slice2d(classifier, classifier.theta, **options, pieces=journal)
     for one, other in zip(again.arrays(), whole.arrays(), strict=True):
         np.testing.assert_array_equal(one.values, other.values, err_msg=one.name)
+
+
+def test_cells_follow_each_other_as_neighbours():
+    order = curvature_map.snake(25)
+    assert sorted(order) == list(range(25))
+    steps = np.abs(np.diff(np.array(np.unravel_index(order, (5, 5))))).sum(0)
+    assert (steps == 1).all()
 
 
 def test_where_curvature_is_not_finite_it_is_unknown():

@@ -254,7 +254,7 @@ def hessian(
         checks=proofs,
         parameters=places[0][1].pieces if save_vectors else (),
     )
-    _conclude(result, [*found, *elsewhere], question)
+    _conclude(result, found, elsewhere, question)
     return result
 
 
@@ -340,16 +340,17 @@ def _padded(arrays: list[np.ndarray]) -> list[np.ndarray]:
     return [np.pad(one, ((0, 0), (0, most - one.shape[1]))) for one in arrays]
 
 
-def _conclude(result: Hessian, found: list[Spectrum], question: Question) -> None:
+def _conclude(result: Hessian, found: list[Spectrum], elsewhere: list[Spectrum], question: Question) -> None:
     """Outcome and notes."""
     count, d = question.top_k + question.bottom_k, max(one.pairs.vectors.shape[1] for one in found)
     result.notes += [note for one in found for note in one.notes]
     if count > d:
         result.notes.append(f"asked for {count} eigenvalues, there are only d = {d}: all given")
     num_left = sum(
-        max(0, min(count, one.pairs.vectors.shape[1]) - int(one.pairs.converged.sum())) for one in found
+        max(0, min(count, one.pairs.vectors.shape[1]) - int(one.pairs.converged.sum()))
+        for one in [*found, *elsewhere]
     )
-    if any(one.pairs.is_interrupted for one in found):
+    if any(one.pairs.is_interrupted for one in [*found, *elsewhere]):
         result.outcome = "interrupted"
         result.notes.append("interrupted: the Ritz values so far, with their residuals")
     elif num_left:

@@ -18,12 +18,13 @@ from rich.table import Table
 
 from landscape import progress as reporting
 from landscape.cli.options import Settings
-from landscape.result import Result, field_metadata
+from landscape.result import Check, Result, field_metadata
 
 # Work that is over sooner needs no bar.
 PATIENCE_SECONDS = 1.0
 # Arrays up to this length are printed row by row.
 MOST_ROWS = 20
+MOST_CHECKS = 14
 
 
 class Screen:
@@ -96,10 +97,29 @@ class Screen:
             rows = Table(box=None, pad_edge=False)
             for one in columns:
                 is_text = one.values.dtype.kind in "US"
-                rows.add_column(escape(one.name), justify="right", no_wrap=is_text, overflow="fold")
+                # Without underscores a long name breaks between its words.
+                title = escape(one.name.replace("_", " "))
+                rows.add_column(title, justify="right", no_wrap=is_text, overflow="fold")
             for row in zip(*(one.values.tolist() for one in columns), strict=True):
                 rows.add_row(*(text_of(value, digits=4) for value in row))
             self.out.print(rows)
+        self._matrix(result)
+
+    def _matrix(self, result: Result) -> None:
+        """The first quantity that depends on the point and one thing more, where it is narrow enough to print."""
+        first = next(
+            (one for one in result.arrays() if one.dims[:1] == ("point",) and len(one.dims) == 2), None
+        )
+        point = getattr(result, "point", None)
+        if first is None or point is None or max(first.values.shape) > MOST_ROWS:
+            return
+        rows = Table(box=None, pad_edge=False, title=escape(first.name), title_justify="left")
+        rows.add_column("point", justify="right", no_wrap=True)
+        for number in range(1, first.values.shape[1] + 1):
+            rows.add_column(str(number), justify="right")
+        for label, values in zip(point.tolist(), first.values.tolist(), strict=True):
+            rows.add_row(escape(str(label)), *(text_of(value, digits=4) for value in values))
+        self.out.print(rows)
 
     def checks(self, result: Result) -> None:
         """One line a check: passed or failed, the value, the bound, what was compared."""
@@ -107,7 +127,7 @@ class Screen:
         for title, justify in (("check", "left"), ("", "left"), ("value", "right"), ("bound", "right")):
             table.add_column(title, justify=justify)  # pyright: ignore[reportArgumentType]
         table.add_column("meaning", style="dim")
-        for one in result.checks:
+        for one in worst_of_each(result.checks):
             verdict = "[green]passed[/green]" if one.passed else "[bold red]failed[/bold red]"
             table.add_row(
                 escape(one.name), verdict, f"{one.value:.2g}", f"{one.bound:.2g}", escape(one.meaning)
@@ -140,6 +160,26 @@ class Screen:
             table.add_row(f"[dim]{escape(name)}[/dim]", escape(str(value)))
         table.add_row("[dim]config[/dim]", escape(json.dumps(result.config, default=str)))
         self.out.print(table)
+
+
+def worst_of_each(checks: list[Check]) -> list[Check]:
+    """All checks while they are few; of many that differ in their point alone, those that failed and the closest.
+
+    >>> worst_of_each([Check(f"loss at {i}", i, 20.0, "") for i in range(15)])
+    [Check(name='loss (15 points)', value=14, bound=20.0, meaning='')]
+    """
+    if len(checks) <= MOST_CHECKS:
+        return checks
+    groups: dict[str, list[Check]] = {}
+    for one in checks:
+        groups.setdefault(one.name.partition(" at ")[0], []).append(one)
+    shown: list[Check] = []
+    for name, group in groups.items():
+        failed = [one for one in group if not one.passed]
+        closest = max(group, key=lambda one: one.value / one.bound if one.bound else one.value)
+        title = closest.name if len(group) == 1 else f"{name} ({len(group)} points)"
+        shown += failed or [Check(title, closest.value, closest.bound, closest.meaning)]
+    return shown
 
 
 def status_text(result: Result) -> str:

@@ -9,6 +9,8 @@ from torch import Tensor
 
 from landscape.errors import BadInput
 
+# A start that happens to lie in an invariant space would never leave it.
+START_NOISE = 0.1
 Operator = Callable[[Tensor], Tensor]
 
 
@@ -19,11 +21,18 @@ class Krylov:
     twice keeps the basis orthogonal to rounding, so ghost copies cannot appear. The projected matrix is
     float64: tridiagonal, and after a thick restart (Wu and Simon 2000) an arrowhead followed by a
     tridiagonal. At most ``capacity`` vectors are held, on the device of ``known``. ``scale`` is the size
-    of the operator as far as it is known from elsewhere.
+    of the operator as far as it is known from elsewhere. The first vector is random, with ``start`` (d,)
+    added ten times as large if it is given.
     """
 
     def __init__(
-        self, operator: Operator, known: Tensor, capacity: int, generator: torch.Generator, scale: float = 0.0
+        self,
+        operator: Operator,
+        known: Tensor,
+        capacity: int,
+        generator: torch.Generator,
+        scale: float = 0.0,
+        start: Tensor | None = None,
     ):
         self.operator, self._scale = operator, scale
         self.num_known, self.dimension = known.shape
@@ -34,6 +43,10 @@ class Krylov:
         # The known vectors come first: orthogonality to rounding needs one Gram–Schmidt against all.
         self._all = torch.cat([known, known.new_empty((min(self.capacity, 32), self.dimension))])
         self._next = fresh_direction(known, generator)
+        if start is not None:
+            mixed = start / torch.linalg.vector_norm(start) + START_NOISE * self._next
+            mixed = orthogonalised(mixed, known)
+            self._next = mixed / torch.linalg.vector_norm(mixed)
         self._diagonal: list[float] = []
         self._below: list[float] = []
         self._arrow = np.empty(0)

@@ -97,6 +97,7 @@ def top_eigenpairs(
     memory_limit: float = 2**31,
     search: bool = True,
     certificate: Operator | None = None,
+    start: Tensor | None = None,
     generator: torch.Generator,
     dtype: torch.dtype = torch.float64,
     device: torch.device | str = "cpu",
@@ -117,7 +118,8 @@ def top_eigenpairs(
     One Rayleigh–Ritz step with a product per pair ends it. It is made with ``certificate``, the same
     operator in float64, if given: an error of ε in the vectors leaves one of ε² in the values, so the
     search then goes on until r itself is below ``tol`` times the largest |Ritz value|. At most
-    ``max_products`` products go into the search (default: max(20 (k + bottom), 300)). An interruption
+    ``max_products`` products go into the search (default: max(20 (k + bottom), 300)), which begins near ``start`` (d,),
+    for example at the sum of the eigenvectors of an operator nearby. An interruption
     ends the search, and what there is is returned. Raises BadInput for a memory limit that is too small.
     """
     aim = wanted(which, k, bottom, dimension)
@@ -135,7 +137,9 @@ def top_eigenpairs(
             if not has_room(dimension, dtype, memory_limit, least, len(found)):
                 break
         room = capacity(dimension, dtype, memory_limit, least, len(found))
-        space = Krylov(operator, found, min(room, limit - spent), generator, scale)
+        space = Krylov(
+            operator, found, min(room, limit - spent), generator, scale, None if len(found) else start
+        )
         state = _grown(
             space,
             aim,
