@@ -100,6 +100,8 @@ def spectrum(objective: Objective, point: Point, question: Question, progress: R
     value, gradient = objective.value_and_gradient(point.theta, point.fixed)
     product = _operator(objective, point, question)
     exact = _operator(wide, point, question) if wide else None
+    if objective.dtype == torch.float64 and question.certify is not False:
+        exact = product
     basis = torch.device(question.basis_device or objective.device)
     proofs, notes, spent = _probed(objective, product, generator)
     pairs = top_eigenpairs(
@@ -120,7 +122,7 @@ def spectrum(objective: Objective, point: Point, question: Question, progress: R
     )
     spent += pairs.num_products
     rounding = None
-    if exact is not None and len(pairs.vectors):
+    if wide is not None and exact is not None and len(pairs.vectors):
         first = pairs.vectors[0]
         gap = product(first.to(objective.dtype)).double() - exact(first)
         rounding = float(torch.linalg.vector_norm(gap)) / max(pairs.scale, 1e-300)

@@ -64,6 +64,19 @@ def test_density_has_the_moments_of_the_dense_matrix(objective, dense):
     assert abs(np.mean(means) - np.trace(dense) / d) <= 4 * error + 1e-12
 
 
+def test_the_index_estimated_from_the_density_holds_the_true_one(objective, dense):
+    """With as many steps as there are dimensions the quadrature is exact but for the random probes."""
+    truth = (np.linalg.eigvalsh(dense) < -1e-10).sum()
+    offs = []
+    for seed in range(20):
+        r = landscape.hessian(
+            objective, objective.theta, top_k=1, density=True, num_probes=8, num_steps=51, seed=seed
+        )
+        assert r.index_estimate == pytest.approx(51 * r.mass_below_zero, rel=1e-14)
+        offs.append((r.index_estimate - truth) / r.index_estimate_error)
+    assert np.mean(np.abs(offs) <= 3) >= 0.9
+
+
 def test_the_gradient_against_the_dense_matrix(objective, dense):
     g = objective.gradient(objective.theta).numpy()
     result = landscape.hessian(objective, objective.theta, top_k=5, save_vectors=True)

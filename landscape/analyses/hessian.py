@@ -81,6 +81,12 @@ class Hessian(Result):
     mass_below_zero_error: np.ndarray | None = array(
         "point", long_name="standard error of that share", optional=True
     )
+    index_estimate: np.ndarray | None = array(
+        "point", long_name="number of negative eigenvalues, an estimate from that share", optional=True
+    )
+    index_estimate_error: np.ndarray | None = array(
+        "point", long_name="standard error of that estimate", optional=True
+    )
     mass_near_zero: np.ndarray | None = array(
         "point", long_name="share of eigenvalues within the band about zero", optional=True
     )
@@ -155,8 +161,10 @@ def hessian(
     Every Ritz value λ of a unit vector v comes with r = ‖Hv − λv‖, computed by a further product: it
     *proves* that some eigenvalue lies within r of λ. The error r²/gap, and that none was missed, are
     assumptions; ``search`` supports the latter by looking in the complement at random, which is how
-    multiple eigenvalues are counted. A value converges at an error of ``tol`` max|λ|. Below float64 a last
-    Rayleigh–Ritz step in float64 (``certify``, on where it can be) removes the rounding of the products.
+    multiple eigenvalues are counted. The search ends at r ≤ ``tol`` max|λ|, and a value counts as converged
+    at such an error. Below float64 a last Rayleigh–Ritz step in float64 removes the rounding of the
+    products. Without ``certify`` (on where float64 is, on one process) there is none, and the search ends
+    some products earlier, at an error r²/gap of that size.
 
     ``trace`` (to ``trace_error``, relative) and ``density`` (stochastic Lanczos quadrature) are deflated
     by the pairs found; ``exact`` takes all eigenvalues of the dense matrix in float64, where
@@ -313,11 +321,14 @@ def _estimates(found: list[Spectrum]) -> dict[str, list[Any]]:
         columns |= {"trace": [t.value for t in traces], "trace_error": [t.standard_error for t in traces]}
     if first.density is not None:
         densities = [one.density for one in found if one.density is not None]
+        sized = list(zip((one.pairs.vectors.shape[1] for one in found), densities, strict=True))
         columns |= {
             "density_nodes": _padded([d.nodes for d in densities]),
             "density_weights": _padded([d.weights for d in densities]),
             "mass_below_zero": [d.mass_below_zero for d in densities],
             "mass_below_zero_error": [d.mass_below_zero_error for d in densities],
+            "index_estimate": [n * d.mass_below_zero for n, d in sized],
+            "index_estimate_error": [n * d.mass_below_zero_error for n, d in sized],
             "mass_near_zero": [d.mass_near_zero for d in densities],
             "zero_band": [d.band for d in densities],
         }

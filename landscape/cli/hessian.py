@@ -40,7 +40,7 @@ from landscape.cli.options import Command, Settings, shared
     "--tol",
     default=1e-6,
     show_default=True,
-    help="Error of an eigenvalue, r²/gap, relative to the largest |λ|.",
+    help="Residual ‖Hv − λv‖ relative to the largest |λ|; with --no-certify the error r²/gap.",
 )
 @click.option("--max-products", type=int, help="Products in the search at most [default: by k].")
 @click.option(
@@ -66,7 +66,7 @@ from landscape.cli.options import Command, Settings, shared
 @click.option(
     "--certify/--no-certify",
     default=None,
-    help="Last step in float64 [default: in float32, on one process].",
+    help="Go on until the residual proves it; in float32 with a last step in float64 [default: on one process].",
 )
 @click.option("--trace", is_flag=True, help="The trace, with its standard error.")
 @click.option("--trace-error", default=0.01, show_default=True, help="Relative error to reach.")
