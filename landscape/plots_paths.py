@@ -19,10 +19,12 @@ from landscape.plots_parts import (
     Page,
     accuracies_of,
     accuracy_panel,
+    input_names,
     legend,
     line,
     log_axis,
     short,
+    titled,
     titled_points,
     whose_statistics,
     wrapped,
@@ -101,7 +103,12 @@ def modes(page: Page, result: Any) -> str:
                 axes.add_patch(square)
     page.note("; ".join(f"{i}: {name}" for i, name in enumerate(result.mode)))
     page.note(f"outlined: the spanning tree, highest barrier {short(result.largest_barrier)}")
-    return f"Barriers between {count} points"
+    others = f"and {count - 1} others"
+    return (
+        f"{titled('Barriers between', result)} {others}"
+        if input_names(result)
+        else f"Barriers of {count} points"
+    )
 
 
 def _profile(page: Page, axes: Axes, result: Any) -> None:

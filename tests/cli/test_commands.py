@@ -19,9 +19,11 @@ MEASURES = {
     "interpolate": ["interpolate", "a.h5@init", "a.h5@final", "--num-points", 7],
     "slice1d": ["slice1d", "a.h5", "--num-points", 5],
     "slice2d": ["slice2d", "a.h5", "--num-points", 5],
-    "connect": ["connect", "a.h5", "b.h5", "--epochs", 2, "--num-points", 5],
+    "connect": ["connect", "a.h5", "b.h5", "--epochs", 2, "--num-points", 5, "--plane"],
+    "modes": ["connect", "a.h5", "b.h5", "a.h5@init", "--epochs", 2, "--num-points", 5],
 }
-OUTPUTS = {kind: f"a.{kind}.h5" for kind in MEASURES} | {"connect": "a-b.connect.h5"}
+OUTPUTS = {kind: f"a.{kind}.h5" for kind in MEASURES}
+OUTPUTS |= {"connect": "a-b.connect.h5", "modes": "a-b.modes.h5"}
 
 
 @pytest.mark.parametrize("kind", MEASURES)
@@ -38,7 +40,7 @@ def test_a_measurement_is_written_beside_its_input_with_its_checks(command, fold
         assert file.attrs["format"] == "landscape"
         assert file.attrs["kind"] == kind
         assert json.loads(file.attrs["inputs"])[0]["path"] == "a.h5"
-        assert str(file.attrs["command"]).startswith(f"landscape {kind} a.h5")
+        assert str(file.attrs["command"]).startswith(f"landscape {MEASURES[kind][0]} a.h5")
     assert not list(folder.glob("*.part"))
     assert not list(folder.glob("*.tmp"))
 
@@ -253,7 +255,7 @@ def test_choices_are_those_of_the_library():
     import click
 
     import landscape.analyses  # noqa: F401
-    from landscape import batchnorm, cuts, operators
+    from landscape import batchnorm, curve_training, cuts, operators
     from landscape.cli import landscape as group
     from landscape.numerics import directions, lanczos, sampling, schedules
 
@@ -272,7 +274,10 @@ def test_choices_are_those_of_the_library():
     assert choices("hessian", "operator") == set(operators.OPERATORS)
     assert choices("slice2d", "directions") == set(cuts.DIRECTIONS)
     assert choices("slice2d", "norm") == set(directions.NORMS)
-    assert choices("connect", "batchnorm") == set(batchnorm.POLICIES)
+    assert choices("slice1d", "batchnorm") == set(batchnorm.POLICIES)
+    assert choices("connect", "batchnorm") == set(batchnorm.LINE_POLICIES)
+    assert choices("connect", "method") == set(curve_training.METHODS)
+    assert choices("connect", "schedule") == {curve_training.GARIPOV, *schedules.PARAMETERS}
 
 
 def test_classes_per_position_with_a_loss_of_ones_own(command, folder):
