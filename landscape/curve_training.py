@@ -31,7 +31,8 @@ GARIPOV = "garipov"
 TEMPERATURE, BINS = 0.25, 20
 # A band grows between its cycles, where the profile rises above a chord by a fifth of its range.
 CYCLES, THRESHOLD, POINTS_BETWEEN = 4, 0.2, 8
-NUM_WATCHED = 10
+# Three evaluations cost about an epoch, so watching adds a twentieth; a short training is watched five times.
+WATCH_EVERY, LEAST_WATCHED = 20, 5
 SAVE_SECONDS = 5.0
 
 
@@ -135,6 +136,7 @@ def trained_curve(
     losses: list[float] = []
     watched: list[list[float]] = []
     is_finite, last_save = True, time.monotonic()
+    interval = max(1, min(WATCH_EVERY, num_passes // LEAST_WATCHED))
     growths = {math.ceil(num_passes * k / CYCLES) for k in range(1, CYCLES)} - {num_passes}
     # Each training draws from generators of its own, so that a resumed call may skip the ones before it.
     with isolated_rng(seed, objective.device):
@@ -156,7 +158,7 @@ def trained_curve(
                 mover.best.copy_(mover.control)
             if is_finite and done in growths:
                 mover.grow(profile)
-            if done % max(1, num_passes // NUM_WATCHED) == 0 or done == num_passes or not is_finite:
+            if done % interval == 0 or done == num_passes or not is_finite:
                 watched.append([done, watch(mover.curve, mover.control)])
             if time.monotonic() - last_save > SAVE_SECONDS or done == num_passes or not is_finite:
                 pieces[name] = {"losses": list(losses), "watched": list(watched), **motion.state()}
@@ -169,11 +171,8 @@ class _Bend:
     """The free control points of a Bézier curve or a chain; t goes through [0, 1] as the batches go by."""
 
     def __init__(self, objective: Objective, ends: tuple[Point, Point], training: Training, seed: int):
-        self.objective, self.momentum, self.is_tilted = (
-            objective,
-            training.momentum,
-            training.method == "minmax",
-        )
+        self.objective, self.momentum = objective, training.momentum
+        self.is_tilted = training.method == "minmax"
         knots = np.linspace(0, 1, training.bends + 2)
         self.curve = chain(knots) if training.method == "chain" else bezier(training.bends)
         self.control = self.curve.chord(ends[0].theta, ends[1].theta)
@@ -215,7 +214,8 @@ class _Bend:
             losses.append(loss)
         count += len(batches)
         seen = torch.stack(losses).cpu()
-        tilt.observe(running, t, seen.numpy())
+        if self.is_tilted:
+            tilt.observe(running, t, seen.numpy())
         return seen
 
 

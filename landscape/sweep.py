@@ -144,24 +144,35 @@ class Sweep:
         return np.concatenate(rows)
 
     def _measured(self, thetas: Tensor, fixed: Mapping[str, Tensor], each: bool) -> np.ndarray:
-        train = self.objective.measurements(thetas, fixed)
-        tested = self.test.measurements(thetas, fixed) if self.test else torch.full_like(train, torch.nan)
-        columns = [train, tested]
         if each:
-            columns.append(torch.stack([sample_losses(self.objective, theta, fixed) for theta in thetas]))
-        return torch.cat(columns, dim=1).numpy()
+            train = torch.stack([measured_with_samples(self.objective, theta, fixed) for theta in thetas])
+        else:
+            train = self.objective.measurements(thetas, fixed)
+        unknown = torch.full((len(thetas), 2), torch.nan, dtype=torch.float64)
+        tested = self.test.measurements(thetas, fixed) if self.test else unknown
+        return torch.cat([train[:, :2], tested, train[:, 2:]], dim=1).numpy()
 
 
-def sample_losses(objective: Objective, theta: Tensor, fixed: Mapping[str, Tensor]) -> Tensor:
-    """ℓ(yᵢ, h(xᵢ; θ)) of every sample in its order, (n,) float64 on the CPU; without the regulariser."""
+def measured_with_samples(objective: Objective, theta: Tensor, fixed: Mapping[str, Tensor]) -> Tensor:
+    """Loss, accuracy, and the loss of all n samples in their order: (2 + n,) float64 on the CPU, from one pass.
+
+    Without the regulariser.
+    """
+    loss, share = objective.loss, distributed.share(objective.num_samples)
+    sums, rows = [], []
     with torch.no_grad():
-        parts = [
-            objective.loss.each(objective.outputs(theta, fixed, inputs), targets)
-            for inputs, targets in objective.chunks()
-        ]
-    losses = torch.zeros(objective.num_samples, dtype=torch.float64, device=objective.device)
-    losses[distributed.share(objective.num_samples)] = torch.cat(parts)
-    return distributed.total(losses).cpu()
+        for inputs, targets in objective.chunks():
+            outputs = objective.outputs(theta, fixed, inputs)
+            rows.append(loss.each(outputs, targets))
+            total = loss.total(outputs, targets).double().reshape(())
+            right = loss.correct(outputs, targets).double().sum() if loss.correct else total * torch.nan
+            sums.append(torch.stack([total, right]))
+    found = torch.zeros(2 + objective.num_samples, dtype=torch.float64, device=objective.device)
+    found[:2] = torch.stack(sums).sum(0)
+    found[2 + share.start : 2 + share.stop] = torch.cat(rows)
+    found = distributed.total(found)
+    found[:2] /= objective.num_samples
+    return found.cpu()
 
 
 def bare(objective: Objective) -> Objective:

@@ -295,11 +295,11 @@ def test_the_training_barrier_is_that_of_the_curve_then(classifier):
     assert result.training_epoch.tolist() == [1, 2, 3, 4]
     few = [result.loss[0]]
     control = [a.theta, *torch.from_numpy(result.control_points), b.theta]
-    for i in range(1, 6):
-        theta = sum(w * p for w, p in zip(bernstein(i / 6, 1), control, strict=True))
+    for i in range(1, 4):
+        theta = sum(w * p for w, p in zip(bernstein(i / 4, 1), control, strict=True))
         few.append(classifier.value(theta, classifier.recalibrated(theta, a.fixed)))
     few = np.array([*few, result.loss[-1]])
-    t = np.arange(7) / 6
+    t = np.arange(5) / 4
     assert result.training_barrier[-1] == pytest.approx(
         (few - (1 - t) * few[0] - t * few[-1]).max(), rel=1e-9, abs=1e-12
     )
