@@ -209,7 +209,7 @@ class _Bend:
             theta = weights @ self.control
             loss, slope = self.objective.batch_gradient(theta, batch, self.fixed, training=True)
             # By hand: torch.optim's bookkeeping costs a tenth of a small net's step.
-            velocity.mul_(self.momentum).addr_(weights[1:-1], slope)
+            velocity.addr_(weights[1:-1], slope, beta=self.momentum)
             free.add_(velocity, alpha=-size / self.mobility)
             losses.append(loss)
         count += len(batches)

@@ -68,7 +68,7 @@ class PathLoss:
         """Halve the gaps beside the top until every barrier moves by less than ``tolerance``; False if it would not."""
         height = self.height
         for _ in range(MAX_ROUNDS):
-            if not np.isfinite([height.chord, height.top]).all():
+            if tolerance == np.inf or not np.isfinite([height.chord, height.top]).all():
                 return True
             self.measure(
                 np.concatenate([finer(self.t, at) for at in sorted({height.at_chord, height.at_ends})])
