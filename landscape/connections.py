@@ -1,6 +1,5 @@
 """Two points connected: the trained curve and the straight line, measured on one grid, and the plane they span."""
 
-import math
 from typing import NamedTuple
 
 import numpy as np
@@ -21,6 +20,9 @@ from landscape.sweep import Sweep, bare
 
 # The few t at which the barrier is watched during training, the ends beside them.
 WATCHED_T = np.array([0.25, 0.5, 0.75])
+
+# A point is called no minimum where a gradient step of this size helps.
+TRIAL_STEP = 0.1
 
 
 class Connection(NamedTuple):
@@ -75,11 +77,9 @@ def connected(
     sweep = Sweep(plain, test, "recalibrate" if batchnorm == "repair" else batchnorm, pieces, progress)
     t = np.linspace(0, 1, num_points)
     same = torch.equal(ends[0].theta, ends[1].theta)
-    quick = Sweep(plain, None, sweep.batchnorm)
 
     def profile(curve: Curve, control: Tensor, at: np.ndarray) -> np.ndarray:
-        seen = PathLoss(quick, "", curve, control, ends)
-        quick.pieces = {}
+        seen = PathLoss(Sweep(plain, None, sweep.batchnorm), "", curve, control, ends)
         seen.measure(at)
         return seen.loss
 
@@ -168,16 +168,15 @@ def plane_of(found: Connection, num_points: int) -> Plane | None:
     return Plane(alpha, beta, loss, directions, seen, residual, bends, bend_residual)
 
 
-def notes_on_ends(
-    ends: tuple[Point, Point], slopes: list[float], losses: tuple[float, float], lr: float
-) -> list[str]:
-    """A warning for an end that is no minimum: one where a gradient step of ``lr`` would lower the loss by over 1 %."""
+def notes_on_ends(ends: tuple[Point, Point], slopes: list[float], losses: tuple[float, float]) -> list[str]:
+    """A warning for an end that is no minimum: one where a gradient step would lower the loss by over 1 %."""
     notes = []
     for letter, point, slope, loss in zip("AB", ends, slopes, losses, strict=True):
-        if lr * slope**2 > 0.01 * abs(loss):
-            share = lr * slope**2 / abs(loss) if loss else math.inf
+        gain = TRIAL_STEP * slope**2
+        if gain > 0.01 * abs(loss):
+            share = f", {100 * gain / abs(loss):.2g} %" if loss else ""
             notes.append(
                 f"{letter}{f' ({point.label})' if point.label else ''} is no minimum: ‖∇F‖ = {slope:.3g}, so a "
-                f"gradient step of {lr:g} would lower its loss {loss:.3g} by about {100 * min(share, 1):.2g} %"
+                f"gradient step of {TRIAL_STEP:g} would lower its loss {loss:.3g} by about {gain:.2g}{share}"
             )
     return notes

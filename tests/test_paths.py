@@ -235,3 +235,9 @@ def test_the_spanning_tree_is_that_of_kruskal(seed, count):
     edges = spanning_tree(matrix)
     assert len(edges) == count - 1
     assert [matrix[i, j] for i, j in edges] == heights
+
+
+@given(st.floats(-1e6, 1e6), st.integers(2, 30))
+def test_a_level_path_has_a_barrier_of_exactly_zero(height, count):
+    found = barriers(np.linspace(0, 1, count), np.full(count, height))
+    assert (found.chord, found.ends, found.mean, found.top) == (0, 0, 0, height)

@@ -195,7 +195,7 @@ def connect(
     )
     proofs.append(checks.finite(np.concatenate([path.loss, line.loss])))
     shown, straight = path.summary(seed), line.summary(seed)
-    notes = found.notes + notes_on_ends(ends, slopes, (path.loss[0], path.loss[-1]), lr)
+    notes = found.notes + notes_on_ends(ends, slopes, (path.loss[0], path.loss[-1]))
     if plane and seen is None:
         notes.append("no plane: the middle control point lies on the line from A to B")
     return Connect(

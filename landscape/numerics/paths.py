@@ -47,7 +47,8 @@ def barriers(t: np.ndarray, loss: np.ndarray) -> Barriers:
         raise ValueError("a barrier needs both ends, t = 0 and t = 1, on the grid")
     if np.isnan(loss).any() or np.isinf(loss[[0, -1]]).any():
         return Barriers(np.nan, np.nan, np.nan, np.nan, np.nan, np.nan)
-    over_chord = loss - ((1 - t) * loss[0] + t * loss[-1])
+    # In this form nothing rounds at the ends, nor anywhere where the loss is level.
+    over_chord = (1 - t) * (loss - loss[0]) + t * (loss - loss[-1])
     over_ends = loss - max(loss[0], loss[-1])
     first, second = int(np.argmax(over_chord)), int(np.argmax(over_ends))
     top = float(loss[second])

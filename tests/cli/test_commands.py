@@ -318,3 +318,45 @@ def test_everything_hessian_can_say(command, folder):
     assert values["verdict"].startswith("not stationary")
     assert values["index"] + values["nullity"] <= len(spectrum)
     assert command("plot", "a.hessian.h5").code == 0
+
+
+def test_the_names_of_connect_in_json(command, folder):
+    line = [
+        "connect",
+        "a.h5",
+        "b.h5",
+        "--epochs",
+        3,
+        "--method",
+        "chain",
+        "--bends",
+        2,
+        "--l2",
+        0.01,
+        "--json",
+    ]
+    values = command(*line, "--num-points", 9, "--restarts", 2).json["values"]
+    assert set(values) >= {
+        *(
+            "t",
+            "loss",
+            "loss_straight",
+            "test_loss",
+            "barrier_chord",
+            "barrier_ends",
+            "barrier_mean",
+            "max_loss",
+        ),
+        *("mean_loss_t", "mean_loss_arc", "control_points", "training_barrier", "penalty", "restart_barrier"),
+        *("barrier_chord_error", "barrier_chord_straight", "first_gradient_norm", "second_gradient_norm"),
+    }
+    assert np.shape(values["control_points"]) == (2, 25)
+    assert values["control_t"] == [1 / 3, 2 / 3]
+    assert set(values["control_t"]) <= set(values["t"])
+
+
+def test_several_points_are_many_modes(command, folder):
+    done = command("connect", "a.h5", "b.h5", "a.h5@init", "--epochs", 2, "--num-points", 5, "--json").json
+    assert (done["kind"], done["output"]) == ("modes", "a-b.modes.h5")
+    assert done["values"]["mode"] == ["a.h5@final", "b.h5@final", "a.h5@init"]
+    assert np.shape(done["values"]["barrier_curved"]) == (3, 3)
