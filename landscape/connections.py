@@ -32,7 +32,6 @@ class Connection(NamedTuple):
     line: PathLoss
     trained: Trained
     restart_barriers: list[float]
-    num_passes: int
     notes: list[str]
 
 
@@ -125,13 +124,12 @@ def connected(
         notes.append("the two points are the same: the barrier is 0 by definition, and nothing was trained")
     if not all(is_met):
         notes.append(f"the barrier still moves by more than --tolerance {tolerance:g} on the finest grid")
-    num_passes = len(trained.losses)
     if trained.diverged:
         notes.append(
-            f"the loss was NaN or infinite in pass {num_passes}: the best curve before that is given; "
+            f"the loss was NaN or infinite in pass {len(trained.losses)}: the best curve before that is given; "
             "a smaller --lr may help"
         )
-    return Connection(path, line, trained, found, num_passes, notes)
+    return Connection(path, line, trained, found, notes)
 
 
 def plane_of(found: Connection, num_points: int) -> Plane | None:

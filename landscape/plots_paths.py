@@ -133,7 +133,7 @@ def _profile(page: Page, axes: Axes, result: Any) -> None:
 
 
 def _plane(page: Page, axes: Axes, result: Any) -> None:
-    """The loss on the plane in equal scales, the curve on it, its control points, A and B."""
+    """The loss on the plane, the curve on it, its control points, A and B."""
     one = field(page, result.plane_alpha, result.plane_beta, result.plane_loss, page.labels["plane_loss"])
     texts = draw_flat(page, axes, one, 2.4)
     alpha, beta = (np.asarray(part) for part in (result.curve_alpha, result.curve_beta))
@@ -155,6 +155,7 @@ def _plane(page: Page, axes: Axes, result: Any) -> None:
         f"squares: control points, up to {short(np.max(result.control_residual))} off the plane; "
         f"curve up to {short(np.max(result.curve_residual))}"
     )
+    page.note("the two axes of the plane have different scales")
 
 
 def _training(page: Page, axes: Axes, result: Any) -> None:

@@ -48,7 +48,9 @@ class Connect(Result):
     )
     control_points: np.ndarray = array("bend", "parameter", long_name="free control points")
     control_t: np.ndarray = array("bend", long_name="t of a control point, or of its place on the chord")
-    barrier_chord: float = scalar("barrier over the chord: max F − [(1−t)F(A) + tF(B)]")
+    barrier_chord: float = scalar(
+        "barrier over the chord, an upper bound for this training: max F − [(1−t)F(A) + tF(B)]"
+    )
     barrier_ends: float = scalar("barrier over the worse end: max F − max(F(A), F(B))")
     barrier_mean: float = scalar("barrier over the mean of the ends: max F − (F(A) + F(B))/2")
     max_loss: float = scalar("largest training loss on the curve")
