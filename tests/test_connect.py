@@ -280,6 +280,13 @@ def test_the_lowest_restart_is_shown(classifier):
     np.testing.assert_array_equal(result.control_points, alone[best].control_points)
 
 
+def test_a_curve_that_got_worse_says_so(classifier):
+    a, b = ends(classifier)
+    result = connect(classifier, a, b, **{**SHORT, "lr": 30.0, "schedule": "constant"})
+    assert result.barrier_chord > result.barrier_chord_straight
+    assert any("higher than the straight line" in note for note in result.notes)
+
+
 def test_steps_may_end_within_a_pass(classifier):
     a, b = ends(classifier)
     options = {key: value for key, value in SHORT.items() if key != "epochs"}
