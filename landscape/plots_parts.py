@@ -352,9 +352,11 @@ def accuracy_panel(page: Page, axes: Axes, x: np.ndarray, parts: list[tuple[str,
 
 def whose_statistics(page: Page, result: Any) -> None:
     """Small print on where batch-norm statistics came from, where it matters."""
+    if result.config.get("options", {}).get("batchnorm") == "repair":
+        page.note("straight line repaired: every layer rescaled to the spread of the ends'")
     if result.parameters and not any(piece.role == "norm" for piece in result.parameters):
         return
-    if result.config.get("options", {}).get("batchnorm") == "recalibrate":
+    if result.config.get("options", {}).get("batchnorm") in ("recalibrate", "repair"):
         page.note("batch-norm statistics taken anew at every point")
     elif any(note.startswith("batch-norm statistics") for note in result.notes):
         page.note("batch-norm statistics of the points, mixed")

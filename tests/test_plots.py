@@ -14,6 +14,7 @@ import landscape.analyses
 from landscape import plots, store
 from landscape.analyses import Connect, Hessian, Import, Interpolate, Modes, Slice1D, Slice2D, Train
 from landscape.errors import BadInput
+from landscape.parameters import Piece
 from landscape.plots_fields import levels_between
 from landscape.plots_parts import cell_edges, short, text_inches, wrapped
 from landscape.result import KINDS, Check, Result, array, field_metadata, scalar
@@ -551,6 +552,15 @@ class TestLines:
         assert "off the plane" in small_print(figure)
         result.plane_loss = None
         assert len([axes for axes in plot(result).axes if axes.lines]) == 2
+
+    def test_whose_statistics_are_said_where_there_is_batch_norm(self):
+        result = made_up(Connect)
+        result.config = {"options": {"batchnorm": "repair"}}
+        result.parameters = (Piece("layer.weight", (2, 2), 0, "weight"),)
+        assert "repaired" in small_print(plot(result))
+        assert "taken anew" not in small_print(plot(result))
+        result.parameters += (Piece("norm.weight", (2,), 4, "norm"),)
+        assert "taken anew" in small_print(plot(result))
 
     def test_modes(self):
         matrix = np.array([[0, 0.5, 0.25], [0.5, 0, 0.75], [0.25, 0.75, 0]])
