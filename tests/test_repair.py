@@ -123,6 +123,25 @@ def test_with_batch_norm_it_is_recalibration_where_that_does_the_same(classifier
     np.testing.assert_array_equal(*lines)
 
 
+def test_where_only_some_layers_have_batch_norm_both_are_done():
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(1)
+        layers = [nn.Linear(8, 6), nn.Tanh(), nn.Linear(6, 5), nn.BatchNorm1d(5), nn.ReLU(), nn.Linear(5, 3)]
+        objective = objective_of(nn.Sequential(*layers))
+    ends = another(objective, 1), another(objective, 2)
+    repair = Repair(objective, *ends)
+    assert repair.layers == ["0"]
+    repaired = Point(*repair(torch.lerp(ends[0].theta, ends[1].theta, 0.5), ends[0].fixed, 0.5))
+    wanted = [
+        torch.stack(pair).mean(0) for pair in zip(*(statistics(objective, p, "0") for p in ends), strict=True)
+    ]
+    for found, value in zip(statistics(objective, repaired, "0"), wanted, strict=True):
+        torch.testing.assert_close(found, value, rtol=1e-9, atol=1e-12)
+    fresh = objective.recalibrated(repaired.theta, ends[0].fixed)
+    for name in ("3.running_mean", "3.running_var"):
+        torch.testing.assert_close(repaired.fixed[name], fresh[name], rtol=1e-12, atol=0)
+
+
 def test_in_connect_it_is_for_the_straight_line(convolutional):
     ends = another(convolutional, 1), another(convolutional, 2)
     options = {"epochs": 1, "num_points": 5, "tolerance": np.inf}
