@@ -16,6 +16,8 @@ from landscape import distributed
 from landscape.errors import BadInput
 
 POLICIES = ("frozen", "recalibrate")
+# On the straight line between two points there is one more, :mod:`landscape.repair`.
+LINE_POLICIES = (*POLICIES, "repair")
 BatchNorm = nn.modules.batchnorm._BatchNorm
 
 

@@ -22,13 +22,24 @@ class Loss:
 
     ``total(outputs, targets)`` returns a scalar, ``correct(outputs, targets)`` a boolean (n,) or, where
     a sample has several labels, the fraction of them that is right (n,); it is None where accuracy has
-    no meaning. ``of_classes``: integer targets number the outputs along axis 1.
+    no meaning. ``of_classes``: integer targets number the outputs along axis 1. ``rows(outputs, targets)``
+    are the terms of that sum, float64 (n,), where the loss gives them at once.
     """
 
     name: str
     total: PerSample
     correct: PerSample | None = None
     of_classes: bool = False
+    rows: PerSample | None = None
+
+    def each(self, outputs: Any, targets: Tensor) -> Tensor:
+        """The loss of every sample, float64 (n,), detached; one by one where ``rows`` is None."""
+        if self.rows is not None:
+            return self.rows(outputs, targets).detach()
+        parts = [slice(i, i + 1) for i in range(len(targets))]
+        return torch.stack(
+            [self.total(_part(outputs, one), targets[one]).detach().double().reshape(()) for one in parts]
+        )
 
 
 def named_loss(loss: "str | nn.Module | Callable[..., Tensor] | Loss") -> Loss:
@@ -77,7 +88,7 @@ def settle_reduction(loss: Loss, outputs: Any, targets: Tensor) -> Loss:
             mean = loss.total(outputs, targets).double()
             if not torch.allclose(_rows(whole).mean(), mean, rtol=1e-4, equal_nan=True):
                 raise _weighted(loss.name)
-        return replace(loss, total=lambda o, t: _rows(function(o, t)).sum())
+        return _summed(loss, lambda o, t: _rows(function(o, t)))
     if whole.numel() != 1:
         raise BadInput(
             f"the loss {loss.name} returned shape {tuple(whole.shape)}", "a scalar, or one loss per sample"
@@ -85,6 +96,10 @@ def settle_reduction(loss: Loss, outputs: Any, targets: Tensor) -> Loss:
     if _is_mean(function, outputs, targets, loss.name):
         return replace(loss, total=lambda o, t: function(o, t).double().reshape(()) * len(t))
     return replace(loss, total=lambda o, t: function(o, t).reshape(()))
+
+
+def _summed(loss: Loss, rows: PerSample) -> Loss:
+    return replace(loss, total=lambda o, t: rows(o, t).sum(), rows=rows)
 
 
 def _is_mean(function: PerSample, outputs: Any, targets: Tensor, name: str) -> bool:
@@ -149,7 +164,7 @@ def _rows(losses: Tensor) -> Tensor:
 
 
 def _cross_entropy(outputs: Tensor, targets: Tensor) -> Tensor:
-    return _rows(functional.cross_entropy(outputs, targets, reduction="none")).sum()
+    return _rows(functional.cross_entropy(outputs, targets, reduction="none"))
 
 
 def _same_class(outputs: Tensor, targets: Tensor) -> Tensor:
@@ -160,7 +175,7 @@ def _same_class(outputs: Tensor, targets: Tensor) -> Tensor:
 
 def _bce(outputs: Tensor, targets: Tensor) -> Tensor:
     losses = functional.binary_cross_entropy_with_logits(outputs, _like(targets, outputs), reduction="none")
-    return _rows(losses).sum()
+    return _rows(losses)
 
 
 def _same_side(outputs: Tensor, targets: Tensor) -> Tensor:
@@ -172,11 +187,11 @@ def _mse(outputs: Tensor, targets: Tensor) -> Tensor:
         wanted = functional.one_hot(targets, outputs.shape[1]).to(outputs.dtype)
     else:
         wanted = _like(targets, outputs)
-    return _rows((outputs - wanted).square()).sum()
+    return _rows((outputs - wanted).square())
 
 
 def _output(outputs: Tensor, targets: Tensor) -> Tensor:
-    return outputs.reshape(()) * len(targets) if outputs.dim() == 0 else _rows(outputs).sum()
+    return outputs.double().expand(len(targets)) if outputs.dim() == 0 else _rows(outputs)
 
 
 def _fraction(right: Tensor) -> Tensor:
@@ -197,9 +212,13 @@ def _long_axes(tensor: Tensor) -> list[int]:
     return [size for size in tensor.shape if size > 1]
 
 
+def _built_in(name: str, rows: PerSample, correct: PerSample | None = None, of_classes: bool = False) -> Loss:
+    return Loss(name, lambda o, t: rows(o, t).sum(), correct, of_classes, rows)
+
+
 LOSSES = {
-    "cross_entropy": Loss("cross_entropy", _cross_entropy, _same_class, of_classes=True),
-    "bce": Loss("bce", _bce, _same_side),
-    "mse": Loss("mse", _mse, of_classes=True),
-    "output": Loss("output", _output),
+    "cross_entropy": _built_in("cross_entropy", _cross_entropy, _same_class, of_classes=True),
+    "bce": _built_in("bce", _bce, _same_side),
+    "mse": _built_in("mse", _mse, of_classes=True),
+    "output": _built_in("output", _output),
 }

@@ -91,8 +91,7 @@ class Objective:
     @property
     def num_parameters(self) -> int:
         """d, the length of θ."""
-        last = self.pieces[-1]
-        return last.offset + last.size
+        return self.pieces[-1].span.stop
 
     @property
     def theta(self) -> Tensor:
@@ -151,6 +150,11 @@ class Objective:
     def activations(self) -> int:
         """Numbers that one evaluation over this process's data passes from layer to layer."""
         return self._fit.activations_per_sample * max(1, len(self._targets))
+
+    @property
+    def layers(self) -> dict[str, nn.Module]:
+        """The modules that are run, by name: a private copy, to hook and not to change."""
+        return dict(self._module.named_modules())
 
     @property
     def samples(self) -> tuple[tuple[Tensor, ...], Tensor]:
@@ -383,11 +387,7 @@ class Objective:
             outputs = self.outputs(theta, fixed, inputs)
             loss = self.loss.total(outputs, targets).double().reshape(())
             correct = self.loss.correct
-            right = (
-                torch.full_like(loss, torch.nan)
-                if correct is None
-                else correct(outputs, targets).double().sum()
-            )
+            right = correct(outputs, targets).double().sum() if correct else torch.full_like(loss, torch.nan)
             parts.append(torch.stack([loss, right]))
         return parts[0] if len(parts) == 1 else torch.stack(parts).sum(0)
 

@@ -334,3 +334,29 @@ def _cell(value: Any) -> str:
     if isinstance(value, bool | np.bool_):
         return "yes" if value else "no"
     return short(float(value), 6) if isinstance(value, int | float | np.number) else str(value)
+
+
+def accuracies_of(result: Any) -> list[tuple[str, np.ndarray]]:
+    """Training and test accuracy by name, those that are there."""
+    both = (("training", result.accuracy), ("test", getattr(result, "test_accuracy", None)))
+    return [(label, values) for label, values in both if values is not None]
+
+
+def accuracy_panel(page: Page, axes: Axes, x: np.ndarray, parts: list[tuple[str, np.ndarray]]) -> None:
+    """Accuracies over x."""
+    for label, values in parts:
+        style: Any = {"color": BLUE} if label == "training" else DASHED
+        line(page, axes, x, values, label, **style)
+    axes.set_ylabel(f"{parts[0][0]}\naccuracy" if len(parts) == 1 else "accuracy")
+
+
+def whose_statistics(page: Page, result: Any) -> None:
+    """Small print on where batch-norm statistics came from, where it matters."""
+    if result.config.get("options", {}).get("batchnorm") == "repair":
+        page.note("straight line repaired: every layer rescaled to the spread of the ends'")
+    if result.parameters and not any(piece.role == "norm" for piece in result.parameters):
+        return
+    if result.config.get("options", {}).get("batchnorm") in ("recalibrate", "repair"):
+        page.note("batch-norm statistics taken anew at every point")
+    elif any(note.startswith("batch-norm statistics") for note in result.notes):
+        page.note("batch-norm statistics of the points, mixed")

@@ -4,10 +4,8 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from matplotlib.axes import Axes
 from matplotlib.patheffects import withStroke
 
-from landscape.numerics.paths import barriers
 from landscape.plots_curvature import sharpness
 from landscape.plots_fields import clear, draw_flat, draw_surface, field, height
 from landscape.plots_parts import (
@@ -16,9 +14,9 @@ from landscape.plots_parts import (
     EQUALS,
     GREY,
     ORANGE,
-    SKY,
-    VERMILLION,
     Page,
+    accuracies_of,
+    accuracy_panel,
     legend,
     line,
     log_axis,
@@ -26,8 +24,10 @@ from landscape.plots_parts import (
     table,
     titled,
     titled_points,
+    whose_statistics,
     wrapped,
 )
+from landscape.plots_paths import connect, interpolate, modes
 from landscape.plots_spectrum import hessian
 
 STAR = {"marker": "*", "markersize": 9, "color": "white", "markeredgecolor": "black", "markeredgewidth": 0.7}
@@ -38,7 +38,7 @@ def train(page: Page, result: Any) -> str:
     """Loss, gradient norm and accuracy over the passes through the data, or over steps where they are few."""
     passes = result.epoch.max(initial=0) >= 1
     time = result.epoch if passes else result.step
-    accuracies = _accuracies(result)
+    accuracies = accuracies_of(result)
     panels = page.panels(1.6, 1.0, *([1.0] if accuracies else []))
     line(page, panels[0], time, result.loss, "training", color=BLUE)
     if result.test_loss is not None:
@@ -52,72 +52,15 @@ def train(page: Page, result: Any) -> str:
     log_axis(page, panels[1], result.gradient_norm)
     panels[1].set_ylabel("‖∇F‖")
     if accuracies:
-        _accuracy_panel(page, panels[2], time, accuracies)
+        accuracy_panel(page, panels[2], time, accuracies)
     panels[-1].set_xlabel(page.labels["epoch" if passes else "step"])
     return titled("Training", result)
-
-
-def interpolate(page: Page, result: Any) -> str:
-    """The loss on the line with its chord, its barrier and its bumps; accuracy below."""
-    accuracies = _accuracies(result)
-    panels = page.panels(2.1, *([1.0] if accuracies else []))
-    axes, alpha = panels[0], result.alpha
-    line(page, axes, alpha, result.loss, "training", color=BLUE)
-    if result.test_loss is not None:
-        line(page, axes, alpha, result.test_loss, "test", **DASHED)
-    _chord(axes, alpha, result.loss)
-    if len(result.bump_alpha):
-        tops = np.interp(result.bump_alpha, alpha, result.loss)
-        axes.plot(
-            result.bump_alpha, tops, "v", color=ORANGE, markeredgecolor="black", markersize=4.5, label="bump"
-        )
-    if page.log:
-        log_axis(page, axes, result.loss, result.test_loss)
-    _barrier(axes, alpha, result.loss, result.barrier_chord, BLUE)
-    _ends(panels)
-    axes.set_ylabel("training loss" if result.test_loss is None else "loss")
-    legend(axes, above=1.9)
-    if accuracies:
-        _accuracy_panel(page, panels[1], alpha, accuracies)
-    panels[-1].set_xlabel(page.labels["alpha"])
-    _whose_statistics(page, result)
-    return titled_points("Straight line from", result, "AB", " to ")
-
-
-def connect(page: Page, result: Any) -> str:
-    """The curve against the straight line, and below how the curve was trained."""
-    axes, below = page.panels(2.1, 1.0, shared=False)
-    t = result.t
-    line(page, axes, t, result.loss_straight, "straight line", **DASHED)
-    line(page, axes, t, result.loss, "curve", color=BLUE)
-    tests = []
-    if result.test_loss is not None:
-        tests = [result.test_loss, result.test_loss_straight]
-        thin = {"linewidth": 0.8, "marker": ""}
-        line(page, axes, t, tests[1], "straight line, test", color=ORANGE, linestyle="-.", **thin)
-        line(page, axes, t, tests[0], "curve, test", color=SKY, linestyle=(0, (5, 1, 1, 1)), **thin)
-    _chord(axes, t, result.loss)
-    if page.log:
-        log_axis(page, axes, result.loss, result.loss_straight, *tests)
-    _barrier(axes, t, result.loss_straight, result.barrier_chord_straight, VERMILLION)
-    _barrier(axes, t, result.loss, result.barrier_chord, BLUE)
-    _ends([axes])
-    axes.set_ylabel("loss" if tests else "training loss")
-    axes.set_xlabel(wrapped(page.labels["t"], 3.2))
-    legend(axes, above=1.9)
-    line(page, below, result.epoch, result.epoch_loss, color=BLUE)
-    if page.log:
-        log_axis(page, below, result.epoch_loss)
-    below.set(xlabel=page.labels["epoch"])
-    below.set_ylabel(wrapped("mean batch loss", 1.0))
-    _whose_statistics(page, result)
-    return titled_points("Curve from", result, "AB", " to ")
 
 
 def slice1d(page: Page, result: Any) -> str:
     """The loss along the direction; with draws their mean and spread; a trajectory by its true losses."""
     # Test loss and accuracy are those of the first draw: beside the mean of all they would mislead.
-    accuracies = _accuracies(result) if result.draw_loss is None else []
+    accuracies = accuracies_of(result) if result.draw_loss is None else []
     panels = page.panels(2.1, *([1.0] if accuracies else []))
     axes, alpha = panels[0], result.alpha
     drawn = [result.loss, result.test_loss]
@@ -157,7 +100,7 @@ def slice1d(page: Page, result: Any) -> str:
     axes.set_ylabel("training loss" if result.test_loss is None or result.draw_loss is not None else "loss")
     legend(axes)
     if accuracies:
-        _accuracy_panel(page, panels[1], alpha, accuracies)
+        accuracy_panel(page, panels[1], alpha, accuracies)
     panels[-1].set_xlabel(page.labels["alpha"])
     _how_cut(page, result)
     return titled("Loss along one direction from", result)
@@ -241,62 +184,6 @@ def imported(page: Page, result: Any) -> str:
     return titled("Imported", result)
 
 
-def _accuracies(result: Any) -> list[tuple[str, np.ndarray]]:
-    both = (("training", result.accuracy), ("test", getattr(result, "test_accuracy", None)))
-    return [(label, values) for label, values in both if values is not None]
-
-
-def _accuracy_panel(page: Page, axes: Axes, x: np.ndarray, parts: list[tuple[str, np.ndarray]]) -> None:
-    for label, values in parts:
-        style: Any = {"color": BLUE} if label == "training" else DASHED
-        line(page, axes, x, values, label, **style)
-    axes.set_ylabel(f"{parts[0][0]}\naccuracy" if len(parts) == 1 else "accuracy")
-
-
-def _chord(axes: Axes, t: np.ndarray, loss: np.ndarray) -> None:
-    """(1 − t)F(A) + tF(B), point by point, since on a logarithmic axis it is no straight line."""
-    inside = (t >= 0) & (t <= 1)
-    first, last = loss[inside][0], loss[inside][-1]
-    if not (np.isfinite(first) and np.isfinite(last)):
-        return
-    chord = (1 - t[inside]) * first + t[inside] * last
-    axes.plot(t[inside], chord, color=GREY, linestyle=":", linewidth=1.0, label="chord A to B")
-    axes.plot([0, 1], [first, last], linestyle="", marker="o", color="black", markersize=3.5, zorder=5)
-
-
-def _barrier(axes: Axes, t: np.ndarray, loss: np.ndarray, value: float, colour: str) -> None:
-    if not (np.isfinite(value) and value > 0):
-        return
-    at = barriers(t, loss).at_chord
-    top = float(loss[t == at][0])
-    arrow = {"arrowstyle": "<->", "shrinkA": 0, "shrinkB": 0, "linewidth": 0.8, "mutation_scale": 6}
-    drawn = axes.annotate(
-        "", (at, top), xytext=(at, top - value), arrowprops={**arrow, "color": colour}, zorder=4
-    )
-    drawn.set_in_layout(False)  # it lies between lines that are
-    # The value stands in the legend: beside the arrow it would lie on one of the lines.
-    axes.plot(
-        [],
-        [],
-        linestyle="",
-        marker=r"$\updownarrow$",
-        markersize=7,
-        markeredgewidth=0,
-        color=colour,
-        label=f"barrier {short(value)}",
-    )
-
-
-def _ends(panels: list[Axes]) -> None:
-    for axes in panels:
-        for position in (0, 1):
-            axes.axvline(position, color=GREY, linewidth=0.5, zorder=0)
-    top = panels[0].secondary_xaxis("top")
-    top.set_xticks([0, 1], ["A", "B"], weight="bold")
-    top.tick_params(length=0, pad=1)
-    top.spines["top"].set_visible(False)
-
-
 def _stretch(page: Page, result: Any) -> float:
     """Breadth of the plane over its length, 0 where the axes have no common scale.
 
@@ -324,14 +211,7 @@ def _how_cut(page: Page, result: Any) -> None:
     elif getattr(result, "direction_curvature", None) is not None:
         values = ", ".join(short(value) for value in result.direction_curvature)
         page.note(f"along eigenvectors of the Hessian at θ*, λ{EQUALS}{values}")
-    _whose_statistics(page, result)
-
-
-def _whose_statistics(page: Page, result: Any) -> None:
-    if result.config.get("options", {}).get("batchnorm") == "recalibrate":
-        page.note("batch-norm statistics taken anew at every point")
-    elif any(note.startswith("batch-norm statistics") for note in result.notes):
-        page.note("batch-norm statistics of the points, mixed")
+    whose_statistics(page, result)
 
 
 def _residual_note(page: Page, result: Any, start: str, where: str) -> None:
@@ -363,6 +243,7 @@ DRAWINGS: dict[str, Callable[[Page, Any], str]] = {
     "sharpness": sharpness,
     "interpolate": interpolate,
     "connect": connect,
+    "modes": modes,
     "slice1d": slice1d,
     "slice2d": slice2d,
     "import": imported,

@@ -199,3 +199,13 @@ def test_parallel_and_zero_directions_are_refused():
         orthogonalised(-2 * one, one)
     with pytest.raises(BadInput, match="length zero"):
         orthogonalised(one, 0 * one)
+
+
+def test_coordinates_are_the_same_bits_wherever_they_lie_in_memory():
+    points, plane = (torch.randn(n, 63, generator=torch.Generator().manual_seed(n)).double() for n in (20, 2))
+    held, found = [], set()
+    for i in range(1000):
+        held = [*held[-50:], torch.empty(1 + 37 * i % 499)]
+        where, distance = coordinates(points.clone(), torch.zeros(63).double(), plane.clone())
+        found.add(where.tobytes() + distance.tobytes())
+    assert len(found) == 1

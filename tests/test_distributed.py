@@ -79,6 +79,12 @@ WORK = """
     sharp = landscape.sharpness(objective, objective.theta, num_draws=4, ascent_steps=3)
     assert sharp.status == "complete", sharp.checks
     out["sharpness"] = sharp.values
+    other = objective.theta + torch.linspace(-1, 1, objective.num_parameters).double()
+    options = {"num_points": 5, "tolerance": np.inf, "batchnorm": "repair"}
+    joined = landscape.connect(objective, objective.theta, other, batch_size=7, epochs=2, **options)
+    assert joined.status == "complete", joined.checks
+    out["curve"], out["line"], out["errors"] = joined.loss, joined.loss_straight, joined.loss_error
+    out["bootstrap"] = joined.barrier_chord_straight_error
     np.savez(f"{sys.argv[1]}-{distributed.rank()}.npz", **out)
     distributed.stop()
 """

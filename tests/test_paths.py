@@ -5,7 +5,18 @@ import pytest
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
-from landscape.numerics.paths import barriers, bumps, grid, grid_around, symmetric_grid
+from landscape.numerics.paths import (
+    barrier_errors,
+    barriers,
+    bumps,
+    finer,
+    grid,
+    grid_around,
+    mean_error,
+    mean_weights,
+    spanning_tree,
+    symmetric_grid,
+)
 
 losses = st.lists(st.floats(-100, 100), min_size=2, max_size=20).map(np.array)
 
@@ -138,3 +149,95 @@ def test_a_grid_around_covers_its_values_and_zero(values, num_points):
     assert found[0] <= values.min()
     assert found[-1] >= values.max()
     np.testing.assert_allclose(np.diff(found), found[1] - found[0], rtol=1e-9)
+
+
+def test_every_definition_on_a_tilted_tent():
+    found = barriers(np.array([0.0, 0.25, 0.5, 1.0]), np.array([1.0, 5.0, 6.0, 4.0]))
+    assert found == (3.5, 2.0, 0.5, 0.5, 3.5, 6.0)  # over chord 3.25 and 3.5, over 4, over 2.5
+    found = barriers(np.array([0.0, 0.25, 1.0]), np.array([0.0, 4.0, 4.0]))
+    assert found == (3.0, 0.0, 0.25, 0.25, 2.0, 4.0)
+
+
+def test_finer_gaps_beside_an_end_and_a_corner():
+    t = np.array([0, 0.2, 0.6, 1.0])
+    assert finer(t, 0.0).tolist() == [0.1]
+    assert finer(t, 0.6).tolist() == pytest.approx([0.4, 0.8])
+    assert finer(t, 1.0).tolist() == [0.8]
+
+
+@given(st.integers(0, 1000), st.integers(2, 9))
+def test_mean_weights_are_the_trapezoidal_rule(seed, count):
+    generator = np.random.default_rng(seed)
+    t = np.concatenate([[0], np.sort(generator.random(count)), [1]])
+    loss, lengths = generator.normal(size=len(t)), generator.random(len(t) - 1) + 0.1
+    assert mean_weights(t) @ loss == pytest.approx(np.trapezoid(loss, t), abs=1e-12)
+    along = np.concatenate([[0], np.cumsum(lengths)])
+    assert mean_weights(t, lengths) @ loss == pytest.approx(np.trapezoid(loss, along) / along[-1], abs=1e-12)
+
+
+def bumpy(seed: int, size: int = 200):
+    """Losses (T, n) of samples with heights 1 + ε: the barrier of the mean is the mean of the heights."""
+    t = np.linspace(0, 1, 9)
+    heights = 1 + 0.5 * np.random.default_rng(seed).normal(size=size)
+    return t, np.outer(4 * t * (1 - t), heights) + 0.3 * np.outer(1 - t, np.ones(size)), heights
+
+
+def test_bootstrap_errors_are_the_analytic_ones():
+    t, losses, heights = bumpy(0)
+    exact = heights.std(ddof=1) / np.sqrt(len(heights))
+    found = barrier_errors(t, losses, seed=1, num_resamples=4000)
+    assert found.chord == pytest.approx(exact, rel=0.05)
+    assert found.mean == pytest.approx(exact, rel=0.05)
+    assert found.at_chord == 0
+    assert mean_error(mean_weights(t), losses) == pytest.approx(
+        exact * np.trapezoid(4 * t * (1 - t), t), rel=1e-12
+    )
+
+
+def test_what_all_points_share_is_no_error_of_the_barrier():
+    t, losses, _ = bumpy(0)
+    shared = 100 * np.random.default_rng(5).normal(size=losses.shape[1])
+    with_offset, without = (barrier_errors(t, one, seed=1) for one in (losses + shared, losses))
+    assert with_offset.chord == pytest.approx(without.chord, rel=1e-9)
+    assert with_offset.top > 10 * without.top
+
+
+def test_bootstrap_intervals_cover_the_truth():
+    """Barrier 1 within 1.96 errors in about 95 of 100 data sets: 300 of them, three standard deviations."""
+    hits = 0
+    for seed in range(300):
+        t, losses, _ = bumpy(seed)
+        estimate = barriers(t, losses.mean(1)).chord
+        hits += abs(estimate - 1) < 1.96 * barrier_errors(t, losses, seed=seed, num_resamples=200).chord
+    assert 0.91 < hits / 300 < 0.99
+
+
+def test_errors_of_what_is_not_known():
+    t, losses, _ = bumpy(0)
+    assert np.isnan(barrier_errors(t, losses[:, :1], seed=0)).all()
+    losses[3, 4] = np.inf
+    assert np.isnan(barrier_errors(t, losses, seed=0)).all()
+
+
+@given(st.integers(0, 10**6), st.integers(2, 7))
+def test_the_spanning_tree_is_that_of_kruskal(seed, count):
+    """Edges from the lowest, each that closes no ring; also where barriers are zero, negative or equal."""
+    generator = np.random.default_rng(seed)
+    matrix = np.triu(generator.integers(-2, 4, size=(count, count)), 1).astype(float)
+    matrix += matrix.T
+    group = list(range(count))
+    heights = []
+    pairs = sorted((matrix[i, j], i, j) for i in range(count) for j in range(i + 1, count))
+    for height, i, j in pairs:
+        if group[i] != group[j]:
+            heights.append(height)
+            group = [group[i] if one == group[j] else one for one in group]
+    edges = spanning_tree(matrix)
+    assert len(edges) == count - 1
+    assert [matrix[i, j] for i, j in edges] == heights
+
+
+@given(st.floats(-1e6, 1e6), st.integers(2, 30))
+def test_a_level_path_has_a_barrier_of_exactly_zero(height, count):
+    found = barriers(np.linspace(0, 1, count), np.full(count, height))
+    assert (found.chord, found.ends, found.mean, found.top) == (0, 0, 0, height)

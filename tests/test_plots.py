@@ -12,8 +12,9 @@ import pytest
 
 import landscape.analyses
 from landscape import plots, store
-from landscape.analyses import Connect, Hessian, Import, Interpolate, Slice1D, Slice2D, Train
+from landscape.analyses import Connect, Hessian, Import, Interpolate, Modes, Slice1D, Slice2D, Train
 from landscape.errors import BadInput
+from landscape.parameters import Piece
 from landscape.plots_fields import levels_between
 from landscape.plots_parts import cell_edges, short, text_inches, wrapped
 from landscape.result import KINDS, Check, Result, array, field_metadata, scalar
@@ -545,12 +546,58 @@ class TestLines:
         assert isinstance(result, Connect)
         result.barrier_chord, result.barrier_chord_straight = 0.25, 0.75
         figure = plot(result)
-        above, below = [axes for axes in figure.axes if axes.lines]
+        above, plane, below = [axes for axes in figure.axes if axes.lines]
         np.testing.assert_array_equal(labelled(above, "curve").get_ydata(), result.loss)
         np.testing.assert_array_equal(labelled(above, "straight line").get_ydata(), result.loss_straight)
         np.testing.assert_array_equal(below.lines[0].get_xydata().T, [result.epoch, result.epoch_loss])
+        watched = [result.training_epoch, result.training_barrier]
+        np.testing.assert_array_equal(labelled(below, "barrier").get_xydata().T, watched)
         assert labelled(above, "barrier 0.25")
         assert labelled(above, "barrier 0.75")
+        drawn = [one.get_xydata().T.tolist() for one in plane.lines]
+        assert [list(result.curve_alpha), list(result.curve_beta)] in drawn
+        assert [list(result.control_alpha), list(result.control_beta)] in drawn
+        assert "off the plane" in small_print(figure)
+        result.plane_loss = None
+        assert len([axes for axes in plot(result).axes if axes.lines]) == 2
+
+    def test_whose_statistics_are_said_where_there_is_batch_norm(self):
+        result = made_up(Connect)
+        result.config = {"options": {"batchnorm": "repair"}}
+        result.parameters = (Piece("layer.weight", (2, 2), 0, "weight"),)
+        assert "repaired" in small_print(plot(result))
+        assert "taken anew" not in small_print(plot(result))
+        result.parameters += (Piece("norm.weight", (2,), 4, "norm"),)
+        assert "taken anew" in small_print(plot(result))
+
+    def test_modes(self):
+        matrix = np.array([[0, 0.5, 0.25], [0.5, 0, 0.75], [0.25, 0.75, 0]])
+        result = Modes(
+            mode=np.array(["x", "y", "z"]),
+            other=np.array(["x", "y", "z"]),
+            mode_loss=np.zeros(3),
+            barrier_straight=2 * matrix,
+            barrier_curved=matrix,
+            barrier_straight_error=0 * matrix,
+            barrier_curved_error=0 * matrix,
+            distance=matrix,
+            tree_from=np.array([0, 0]),
+            tree_to=np.array([2, 1]),
+            tree_barrier=np.array([0.25, 0.5]),
+            largest_barrier=0.5,
+        )
+        figure = plot(result)
+        straight, curved = figure.axes
+        for axes, values in ((straight, 2 * matrix), (curved, matrix)):
+            for text in axes.texts:
+                column, row = map(int, text.get_position())
+                assert float(text.get_text()) == values[row, column]
+            assert len(axes.texts) == 6
+        outlined = {tuple(np.add(one.get_xy(), 0.5)) for one in curved.patches}
+        assert outlined == {(0, 1), (1, 0), (0, 2), (2, 0)}
+        assert not straight.patches
+        assert "0: x; 1: y; 2: z" in small_print(figure)
+        assert "highest barrier 0.5" in small_print(figure)
 
     def test_import_is_a_table(self):
         result = Import(final_loss=0.125, final_accuracy=0.5)

@@ -4,6 +4,7 @@ from landscape.analyses.connect import Connect, connect
 from landscape.analyses.hessian import Hessian, hessian
 from landscape.analyses.import_ import Import, import_point
 from landscape.analyses.interpolate import Interpolate, interpolate
+from landscape.analyses.modes import Modes, modes
 from landscape.analyses.sharpness import Sharpness, sharpness
 from landscape.analyses.slice1d import Slice1D, slice1d
 from landscape.analyses.slice2d import Slice2D, slice2d
@@ -14,6 +15,7 @@ __all__ = [
     "Hessian",
     "Import",
     "Interpolate",
+    "Modes",
     "Sharpness",
     "Slice1D",
     "Slice2D",
@@ -22,6 +24,7 @@ __all__ = [
     "hessian",
     "import_point",
     "interpolate",
+    "modes",
     "sharpness",
     "slice1d",
     "slice2d",

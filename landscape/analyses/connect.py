@@ -1,50 +1,106 @@
 """Are two solutions joined by a curve of low loss?"""
 
 import math
-from collections.abc import Callable
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from landscape import checks
-from landscape.errors import BadInput
-from landscape.numerics.curves import bernstein, bezier_points
-from landscape.numerics.descent import Motion
-from landscape.numerics.paths import barriers
-from landscape.numerics.sampling import Sampler, isolated_rng
+from landscape.connections import Plane, connected, notes_on_ends, plane_of
+from landscape.curve_training import GARIPOV, Training
 from landscape.objective import Objective
 from landscape.parameters import Point
+from landscape.pathloss import require_profile
 from landscape.progress import Pieces, Progress, silent
 from landscape.result import Result, array, scalar
-from landscape.sweep import Sweep, known
+from landscape.sweep import known
 
 
 @dataclass(kw_only=True, eq=False)
 class Connect(Result):
-    """The loss along a trained Bézier curve from A to B, beside the straight line."""
+    """The loss along a trained curve from A to B, beside the straight line; all losses without the penalty.
+
+    What the curve shows is an upper bound of the barrier between A and B, for its budget of training.
+    """
 
     kind: ClassVar[str] = "connect"
     t: np.ndarray = array("t", long_name="position t on the curve (0 = first point, 1 = second)")
     loss: np.ndarray = array("t", long_name="training loss on the curve")
     loss_straight: np.ndarray = array("t", long_name="training loss on the straight line")
+    loss_error: np.ndarray | None = array("t", long_name="standard error of the training loss", optional=True)
     accuracy: np.ndarray | None = array("t", long_name="training accuracy on the curve", optional=True)
     test_loss: np.ndarray | None = array("t", long_name="test loss on the curve", optional=True)
     test_loss_straight: np.ndarray | None = array(
         "t", long_name="test loss on the straight line", optional=True
     )
     test_accuracy: np.ndarray | None = array("t", long_name="test accuracy on the curve", optional=True)
+    penalty: np.ndarray | None = array("t", long_name="penalty (l2/2)‖θ(t)‖² on the curve", optional=True)
     epoch: np.ndarray = array("epoch", long_name="pass over the data")
     epoch_loss: np.ndarray = array("epoch", long_name="mean batch loss along the curve in that pass")
+    training_epoch: np.ndarray = array("training_epoch", long_name="passes over the data done")
+    training_barrier: np.ndarray = array(
+        "training_epoch",
+        long_name="barrier over the chord then, on a few t: an upper bound that may yet fall",
+    )
     control_points: np.ndarray = array("bend", "parameter", long_name="free control points")
-    barrier_chord: float = scalar("barrier over the chord: max F − [(1−t)F(A) + tF(B)]")
+    control_t: np.ndarray = array("bend", long_name="t of a control point, or of its place on the chord")
+    barrier_chord: float = scalar(
+        "barrier over the chord, an upper bound for this training: max F − [(1−t)F(A) + tF(B)]"
+    )
     barrier_ends: float = scalar("barrier over the worse end: max F − max(F(A), F(B))")
+    barrier_mean: float = scalar("barrier over the mean of the ends: max F − (F(A) + F(B))/2")
+    max_loss: float = scalar("largest training loss on the curve")
+    mean_loss_t: float = scalar("mean training loss over t")
+    mean_loss_arc: float = scalar("mean training loss over arc length")
+    barrier_chord_error: float | None = scalar("standard error of barrier_chord from the data", optional=True)
+    barrier_ends_error: float | None = scalar("standard error of barrier_ends from the data", optional=True)
+    barrier_mean_error: float | None = scalar("standard error of barrier_mean from the data", optional=True)
+    max_loss_error: float | None = scalar("standard error of max_loss from the data", optional=True)
+    mean_loss_t_error: float | None = scalar("standard error of mean_loss_t from the data", optional=True)
+    mean_loss_arc_error: float | None = scalar("standard error of mean_loss_arc from the data", optional=True)
     barrier_chord_straight: float = scalar("barrier of the straight line over the chord")
     barrier_ends_straight: float = scalar("barrier of the straight line over the worse end")
-    max_loss: float = scalar("largest training loss on the curve")
+    barrier_mean_straight: float | None = scalar(
+        "barrier of the straight line over the mean of the ends", optional=True
+    )
+    barrier_chord_straight_error: float | None = scalar(
+        "standard error of barrier_chord_straight from the data", optional=True
+    )
     length: float = scalar("length of the curve over that of the chord")
+    first_gradient_norm: float | None = scalar("‖∇F‖ at the first end", optional=True)
+    second_gradient_norm: float | None = scalar("‖∇F‖ at the second end", optional=True)
+    restart_barrier: np.ndarray | None = array(
+        "restart",
+        long_name="barrier over the chord of each restart, the lowest of which is shown",
+        optional=True,
+    )
+    plane_alpha: np.ndarray | None = array(
+        "plane_alpha", long_name="α, distance from A along the chord", optional=True
+    )
+    plane_beta: np.ndarray | None = array("plane_beta", long_name="β, distance off the chord", optional=True)
+    plane_loss: np.ndarray | None = array(
+        "plane_beta", "plane_alpha", long_name="training loss on the plane", optional=True
+    )
+    plane_directions: np.ndarray | None = array(
+        "plane_direction", "parameter", long_name="orthonormal directions of the plane, from A", optional=True
+    )
+    curve_alpha: np.ndarray | None = array("t", long_name="α of the curve", optional=True)
+    curve_beta: np.ndarray | None = array("t", long_name="β of the curve", optional=True)
+    curve_residual: np.ndarray | None = array(
+        "t", long_name="distance of the curve from the plane", optional=True
+    )
+    control_alpha: np.ndarray | None = array("bend", long_name="α of a control point", optional=True)
+    control_beta: np.ndarray | None = array("bend", long_name="β of a control point", optional=True)
+    control_residual: np.ndarray | None = array(
+        "bend", long_name="distance of a control point from the plane", optional=True
+    )
+    plane_residual: float | None = scalar(
+        "largest distance of the curve from the plane, over ‖B − A‖", optional=True
+    )
 
 
 def connect(
@@ -53,169 +109,160 @@ def connect(
     b: Tensor | Point,
     *,
     test: Objective | None = None,
+    method: str = "bezier",
     bends: int = 1,
-    epochs: int = 60,
-    lr: float = 0.05,
+    epochs: int | None = None,
+    steps: int | None = None,
+    lr: float = 0.1,
     momentum: float = 0.9,
     batch_size: int = 128,
+    schedule: str = GARIPOV,
+    schedule_arguments: Mapping[str, Any] | None = None,
+    restarts: int = 1,
     num_points: int = 61,
+    tolerance: float = 1e-4,
     batchnorm: str = "recalibrate",
+    plane: bool = False,
+    plane_points: int = 31,
     seed: int = 0,
     pieces: Pieces | None = None,
     progress: Progress = silent,
 ) -> Connect:
-    """Train a Bézier curve with fixed ends for low mean loss, t ~ U[0, 1] (Garipov et al. 2018, section 3).
+    """Train a curve with fixed ends and measure the loss along it and along the straight line.
 
-    ``bends`` free control points (1: quadratic) start on the chord and move by mini-batch SGD with
-    momentum; the gradient to control point i is Bᵢ(t)·∇F(θ(t)), so the module is never rewritten. The
-    step size is constant for half of the epochs, falls linearly to a hundredth at 90 %, and stays there.
-    The profile has ``num_points`` points with both ends exactly. What it shows is an upper bound: a
-    curve trained longer may lie lower.
+    ``method``, over ``bends`` free control points that start on the chord: ``bezier`` (any degree) and
+    ``chain`` lower the mean loss over t (Garipov et al. 2018, section 3), ``minmax`` a smooth maximum over
+    t on a Bézier curve, ``neb`` is a minimum-energy band that begins with ``bends`` pivots and grows where it
+    must; an epoch of it visits the data once for every pivot. ``epochs`` (default 60) or ``steps``, ``lr`` and
+    ``schedule`` are those of :class:`~landscape.curve_training.Training`. ``restarts`` train with seeds
+    seed, seed + 1, …, and the lowest barrier wins.
 
-    Resumable after each pass through ``pieces``. A NaN or infinite loss ends the training with outcome
-    ``diverged``. Raises BadInput for fewer than one bend or epoch, or three points, or a step size or
-    momentum out of range.
+    An l2 penalty of ``objective`` acts on θ(t), not on control points, and is given apart in ``penalty``.
+    The profile has ``num_points`` points, both ends and the corners of a chain exactly, and more around
+    its top until the barrier moves by less than ``tolerance``. Standard errors are those of the data (a
+    bootstrap over samples), the ends being given. ``batchnorm`` ``repair`` is for the straight line, where
+    the curve is recalibrated. ``plane`` adds the plane through A, B and the middle control point.
+
+    Resumable through ``pieces``. A NaN or infinite loss in training ends it with outcome ``diverged`` and the
+    best curve so far. Raises BadInput for options out of range.
     """
-    for name, number, least in (
-        ("bends", bends, 1),
-        ("epochs", epochs, 1),
-        ("batch size", batch_size, 1),
-        ("points", num_points, 3),
-    ):
-        if number < least:
-            raise BadInput(f"{number} {name}", f"at least {least}")
-    if not 0 < lr < math.inf:
-        raise BadInput(f"step size {lr:g}", "a positive number")
-    if not 0 <= momentum < 1:
-        raise BadInput(f"momentum {momentum:g}", "a number in [0, 1)")
-    first, second = objective.as_point(a), objective.as_point(b)
-    pieces = {} if pieces is None else pieces
-    proofs: list[checks.Check] = []
-    t = np.linspace(0, 1, num_points)
-    positions = torch.from_numpy(t)
-    with checks.untouched(objective, proofs), isolated_rng(seed, objective.device):
-        control, epoch_loss = _trained_curve(
-            objective, first, second, bends, epochs, lr, momentum, batch_size, seed, pieces, progress
-        )
-        sweep = Sweep(objective, test, batchnorm, pieces, progress)
-
-        def weights_at(i: int) -> list[float]:
-            return [1 - t[i], t[i]]
-
-        def along(control_points: Tensor) -> Callable[[range, Tensor], object]:
-            return lambda block, thetas: thetas.copy_(
-                bezier_points(positions[block.start : block.stop], control_points)
-            )
-
-        chord = torch.stack([first.theta, second.theta])
-        curve = sweep.measure("curve", num_points, along(control), [first, second], weights_at)
-        line = sweep.measure("line", num_points, along(chord), [first, second], weights_at)
-        ends = [sweep.reference(point) for point in (first, second)]
-    loss, straight = curve[:, 0], line[:, 0]
-    for name, value, point in (("first end", loss[0], ends[0]), ("second end", loss[-1], ends[1])):
-        proofs.append(
-            checks.agreement(name, objective, value, point, "end of the curve against the model itself")
-        )
-    moved = float(not (torch.equal(control[0], first.theta) and torch.equal(control[-1], second.theta)))
-    proofs.append(
-        checks.Check("ends fixed", moved, 0.0, "end points of the trained curve, bit for bit (0 = same)")
+    epochs = 60 if epochs is None and steps is None else epochs
+    training = Training(
+        method=method,
+        bends=bends,
+        epochs=epochs,
+        steps=steps,
+        lr=lr,
+        momentum=momentum,
+        batch_size=batch_size,
+        schedule=schedule,
+        schedule_arguments=schedule_arguments or {},
     )
-    proofs.append(checks.finite(np.concatenate([loss, straight])))
-    height, flat = barriers(t, loss), barriers(t, straight)
-    distance = float(torch.linalg.vector_norm((second.theta - first.theta).double()))
-    result = Connect(
-        t=t,
-        loss=loss,
-        loss_straight=straight,
-        accuracy=known(curve[:, 1]),
-        test_loss=curve[:, 2] if test else None,
-        test_loss_straight=line[:, 2] if test else None,
-        test_accuracy=known(curve[:, 3]),
-        epoch=np.arange(1, len(epoch_loss) + 1),
-        epoch_loss=np.array(epoch_loss),
-        control_points=control[1:-1].cpu().numpy(),
-        barrier_chord=height.chord,
-        barrier_ends=height.ends,
-        barrier_chord_straight=flat.chord,
-        barrier_ends_straight=flat.ends,
-        max_loss=float(np.max(loss)),
-        length=_length(control, positions) / distance if distance else math.nan,
-        notes=sweep.notes(first, second),
+    require_profile(num_points, tolerance, restarts)
+    ends = objective.as_point(a), objective.as_point(b)
+    proofs: list[checks.Check] = []
+    with checks.untouched(objective, proofs):
+        found = connected(
+            objective,
+            ends,
+            training,
+            test=test,
+            batchnorm=batchnorm,
+            num_points=num_points,
+            tolerance=tolerance,
+            restarts=restarts,
+            seed=seed,
+            pieces={} if pieces is None else pieces,
+            progress=progress,
+        )
+        sweep = found.path.sweep
+        plain, references = sweep.objective, [sweep.reference(point) for point in ends]
+        slopes = [float(plain.gradient(p.theta, p.fixed).double().norm()) for p in references]
+        seen = plane_of(found, plane_points) if plane else None
+    path, line, trained = found.path, found.line, found.trained
+    for name, value, point in (
+        ("first end", path.loss[0], references[0]),
+        ("second end", path.loss[-1], references[1]),
+    ):
+        proofs.append(
+            checks.agreement(name, plain, value, point, "end of the curve against the model itself")
+        )
+    moved = not (
+        torch.equal(trained.control[0], ends[0].theta) and torch.equal(trained.control[-1], ends[1].theta)
+    )
+    proofs.append(
+        checks.Check(
+            "ends fixed", float(moved), 0.0, "end points of the trained curve, bit for bit (0 = same)"
+        )
+    )
+    proofs.append(checks.finite(np.concatenate([path.loss, line.loss])))
+    shown, straight = path.summary(seed), line.summary(seed)
+    notes = found.notes + notes_on_ends(ends, slopes, (path.loss[0], path.loss[-1]))
+    if plane and seen is None:
+        notes.append("no plane: the middle control point lies on the line from A to B")
+    return Connect(
+        t=path.t,
+        loss=path.loss,
+        loss_straight=line.loss,
+        loss_error=path.loss_error,
+        accuracy=known(path.accuracy),
+        test_loss=path.test_loss if test else None,
+        test_loss_straight=line.test_loss if test else None,
+        test_accuracy=known(path.test_accuracy),
+        penalty=path.penalty(objective.l2) if objective.l2 else None,
+        epoch=np.arange(1, len(trained.losses) + 1),
+        epoch_loss=np.array(trained.losses),
+        training_epoch=np.array([passes for passes, _ in trained.watched], dtype=int),
+        training_barrier=np.array([barrier for _, barrier in trained.watched], dtype=float),
+        control_points=trained.control[1:-1].cpu().numpy(),
+        control_t=trained.curve.start[1:-1].numpy(),
+        barrier_chord=shown.height.chord,
+        barrier_ends=shown.height.ends,
+        barrier_mean=shown.height.mean,
+        max_loss=shown.height.top,
+        mean_loss_t=shown.mean_t,
+        mean_loss_arc=shown.mean_arc,
+        barrier_chord_error=_number(shown.height_error.chord),
+        barrier_ends_error=_number(shown.height_error.ends),
+        barrier_mean_error=_number(shown.height_error.mean),
+        max_loss_error=_number(shown.height_error.top),
+        mean_loss_t_error=_number(shown.mean_t_error),
+        mean_loss_arc_error=_number(shown.mean_arc_error),
+        barrier_chord_straight=straight.height.chord,
+        barrier_ends_straight=straight.height.ends,
+        barrier_mean_straight=straight.height.mean,
+        barrier_chord_straight_error=_number(straight.height_error.chord),
+        length=float(path.lengths.sum() / line.lengths.sum()) if line.lengths.any() else math.nan,
+        first_gradient_norm=slopes[0],
+        second_gradient_norm=slopes[1],
+        restart_barrier=np.array(found.restart_barriers) if restarts > 1 else None,
+        **_seen_from(seen, float(line.lengths.sum())),
+        notes=notes,
         checks=proofs,
         parameters=objective.pieces,
+        outcome="diverged" if trained.diverged else "complete",
     )
-    if not distance:
-        result.notes.append(
-            "the two points are the same: the barrier of the straight line is 0 by definition"
-        )
-    if len(epoch_loss) < epochs or not math.isfinite(epoch_loss[-1]):
-        result.outcome = "diverged"
-        result.notes.append(
-            f"the loss was NaN or infinite in pass {len(epoch_loss)} of {epochs}: the curve before that pass is "
-            "given; a smaller --lr may help"
-        )
-    return result
 
 
-def _trained_curve(
-    objective: Objective,
-    first: Point,
-    second: Point,
-    bends: int,
-    epochs: int,
-    lr: float,
-    momentum: float,
-    batch_size: int,
-    seed: int,
-    pieces: Pieces,
-    progress: Progress,
-) -> tuple[Tensor, list[float]]:
-    """Control points (bends + 2, d), ends included, and the mean batch loss of every pass."""
-    degree = bends + 1
-    sampler = Sampler("reshuffle", objective.num_samples, batch_size, seed)
-    positions = torch.Generator().manual_seed(seed + 1)
-    control = bezier_points(
-        torch.arange(degree + 1, dtype=torch.float64) / degree, torch.stack([first.theta, second.theta])
-    )
-    free = control[1:-1]  # a view: what moves it moves the curve
-    velocity = torch.zeros_like(free)
-    fixed = {name: tensor.clone() for name, tensor in first.fixed.items()}
-    tensors = {"free": free, "velocity": velocity, **{f"fixed {name}": one for name, one in fixed.items()}}
-    motion = Motion(tensors, sampler, objective.device, generators={"positions": positions})
-    losses: list[float] = []
-    if "curve state" in pieces:
-        motion.restore(pieces["curve state"])
-        losses = list(pieces["curve state"]["losses"])
-    while len(losses) < epochs and all(map(math.isfinite, losses)):
-        step = lr * _fraction(len(losses) / epochs)
-        before = free.clone()
-        draws = torch.rand(sampler.batches_per_pass, generator=positions, dtype=torch.float64)
-        total = torch.zeros((), dtype=torch.float64, device=objective.device)
-        for weights in bernstein(draws, degree).to(control.device, control.dtype):
-            loss, slope = objective.batch_gradient(weights @ control, sampler.next(), fixed, training=True)
-            # By hand: torch.optim's bookkeeping costs a tenth of a small net's step.
-            velocity.mul_(momentum).addr_(weights[1:-1], slope)
-            free.add_(velocity, alpha=-step)
-            total += loss
-        losses.append(float(total) / len(draws) if bool(free.isfinite().all()) else math.nan)
-        if not math.isfinite(losses[-1]):
-            free.copy_(before)
-        pieces["curve state"] = {"losses": list(losses), **motion.state()}
-        progress(len(losses), epochs, "passes over the data")
-    return control, losses
+def _seen_from(plane: Plane | None, distance: float) -> dict[str, Any]:
+    """The fields of a result that a plane fills."""
+    if plane is None:
+        return {}
+    return {
+        "plane_alpha": plane.alpha,
+        "plane_beta": plane.beta,
+        "plane_loss": plane.loss,
+        "plane_directions": plane.directions.cpu().numpy(),
+        "curve_alpha": plane.curve[:, 0],
+        "curve_beta": plane.curve[:, 1],
+        "curve_residual": plane.curve_residual,
+        "control_alpha": plane.control[:, 0],
+        "control_beta": plane.control[:, 1],
+        "control_residual": plane.control_residual,
+        "plane_residual": float(plane.curve_residual.max()) / distance,
+    }
 
 
-def _fraction(progress: float) -> float:
-    """Step size relative to the first (Garipov et al. 2018, appendix A.2)."""
-    if progress <= 0.5:
-        return 1.0
-    return max(0.01, 1.0 - 0.99 * (progress - 0.5) / 0.4)
-
-
-def _length(control: Tensor, positions: Tensor) -> float:
-    previous, length = control[0].double(), 0.0
-    for one in positions[1:]:
-        here = bezier_points(one.reshape(1), control)[0].double()
-        length += float(torch.linalg.vector_norm(here - previous))
-        previous = here
-    return length
+def _number(value: float) -> float | None:
+    """None where there is no error to give: a single sample, or losses that are not finite."""
+    return None if math.isnan(value) else value

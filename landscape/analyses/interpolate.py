@@ -52,14 +52,19 @@ def interpolate(
 
     ``batchnorm``: ``frozen`` mixes the two points' buffers in the same proportion (held beyond the
     ends), right only for points close to each other; ``recalibrate`` takes them anew from the training
-    data at every α, also at the ends. Barriers: Frankle et al. (2020), Entezari et al. (2022).
-    Raises BadInput for fewer than 3 points or a span that does not hold [0, 1].
+    data at every α, also at the ends; ``repair`` rescales every layer to the spread interpolated between
+    the ends' besides (:mod:`landscape.repair`), within [0, 1]. Barriers: Frankle et al. (2020), Entezari et
+    al. (2022). Raises BadInput for fewer than 3 points or a span that does not hold [0, 1].
     """
     low, high = span
     if num_points < 3:
         raise BadInput(f"{num_points} points", "at least 3")
     if not (low <= 0 and high >= 1):
         raise BadInput(f"the range {low:g} to {high:g}", "a range that holds both ends, 0 and 1")
+    if batchnorm == "repair" and (low, high) != (0, 1):
+        raise BadInput(
+            f"repair from {low:g} to {high:g}", "the range 0 to 1, as spreads are not extrapolated"
+        )
     first, second = objective.as_point(a), objective.as_point(b)
     alpha = grid(low, high, num_points)
     proofs: list[checks.Check] = []
@@ -70,7 +75,7 @@ def interpolate(
         torch.lerp(first.theta, second.theta, positions[block.start : block.stop, None], out=thetas)
 
     with checks.untouched(objective, proofs):
-        sweep = Sweep(objective, test, batchnorm, pieces, progress)
+        sweep = Sweep(objective, test, batchnorm, pieces, progress, is_line=True)
         table = sweep.measure(
             "line",
             num_points,

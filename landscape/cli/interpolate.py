@@ -2,7 +2,7 @@
 
 import click
 
-from landscape.cli.options import Command, Settings, batchnorm, shared
+from landscape.cli.options import Command, Settings, line_batchnorm, shared
 
 
 @click.command("interpolate", cls=Command)
@@ -17,7 +17,7 @@ from landscape.cli.options import Command, Settings, batchnorm, shared
     show_default=True,
     help="From where to where: 0 is A, 1 is B.",
 )
-@batchnorm
+@line_batchnorm("frozen")
 @shared
 def command(
     settings: Settings, first: str, second: str, num_points: int, span: tuple[float, float], batchnorm: str

@@ -120,6 +120,19 @@ batchnorm = click.option(
 )
 
 
+def line_batchnorm(default: str) -> Callable[[Function], Function]:
+    """``--batchnorm`` where there is a straight line, on which it can be ``repair`` too."""
+    return click.option(
+        "--batchnorm",
+        type=click.Choice(["frozen", "recalibrate", "repair"]),
+        default=default,
+        show_default=True,
+        help="Batch-norm statistics between points: theirs, mixed in proportion (right only for nearby points), "
+        "or taken anew from the data at every point; repair also gives every layer of the straight line the "
+        "spread it has at the ends (Jordan et al. 2023).",
+    )
+
+
 def slicing(function: Callable[..., Any]) -> Callable[..., Any]:
     """The options that slice1d and slice2d share."""
     for option in reversed(

@@ -146,7 +146,9 @@ def plane_through(a: Tensor, b: Tensor, c: Tensor) -> Tensor:
 def coordinates(points: Tensor, origin: Tensor, directions: Tensor) -> tuple[np.ndarray, np.ndarray]:
     """Least-squares coordinates (T, m) of ``points`` (T, d) on a plane, and their distances (T,) from it."""
     offsets, wide = (points - origin).double(), directions.double()
-    solved = torch.linalg.lstsq(wide.T, offsets.T).solution.T
+    # torch's own choice on a CPU, gelsy, rounds by where its workspace lies in memory: no two runs alike.
+    driver = "gelsd" if wide.device.type == "cpu" else None
+    solved = torch.linalg.lstsq(wide.T, offsets.T, driver=driver).solution.T
     distance = torch.linalg.vector_norm(offsets - solved @ wide, dim=1)
     return solved.cpu().numpy(), distance.cpu().numpy()
 

@@ -19,7 +19,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from landscape import Objective
-from landscape.analyses import connect, slice2d
+from landscape.analyses import slice2d
 from landscape.data import load_data
 from landscape.models.cnn import cnn
 from landscape.models.mlp import mlp
@@ -107,26 +107,6 @@ def test_a_slice_of_a_tiny_net_is_batched():
         return functional.binary_cross_entropy_with_logits(outputs[:, 0], targets)
 
     assert slice_ratio(objective, 51, 9, loss) <= 1 / 5
-
-
-def test_a_pass_of_connect_costs_a_pass_of_training():
-    objective, other = digits("mlp"), digits("mlp")
-    (x,), y = objective.samples
-
-    def trained(passes: int) -> None:
-        module = copy.deepcopy(objective.module).train()
-        optimiser = torch.optim.SGD(module.parameters(), lr=0.05, momentum=0.9)
-        for _ in range(passes):
-            for batch in torch.randperm(len(y)).split(128):
-                optimiser.zero_grad()
-                functional.cross_entropy(module(x[batch]), y[batch]).backward()
-                optimiser.step()
-
-    def curve(passes: int) -> None:
-        connect(objective, objective.theta, other.theta, epochs=passes, batch_size=128, num_points=3)
-
-    # A profile of three points and the checks are in here too; over the default sixty passes they hardly count.
-    assert ratio(lambda: curve(60), lambda: trained(60), rounds=7) <= 1.5
 
 
 def test_help_starts_about_as_fast_as_click():

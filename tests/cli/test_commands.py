@@ -19,9 +19,11 @@ MEASURES = {
     "interpolate": ["interpolate", "a.h5@init", "a.h5@final", "--num-points", 7],
     "slice1d": ["slice1d", "a.h5", "--num-points", 5],
     "slice2d": ["slice2d", "a.h5", "--num-points", 5],
-    "connect": ["connect", "a.h5", "b.h5", "--epochs", 2, "--num-points", 5],
+    "connect": ["connect", "a.h5", "b.h5", "--epochs", 2, "--num-points", 5, "--plane"],
+    "modes": ["connect", "a.h5", "b.h5", "a.h5@init", "--epochs", 2, "--num-points", 5],
 }
-OUTPUTS = {kind: f"a.{kind}.h5" for kind in MEASURES} | {"connect": "a-b.connect.h5"}
+OUTPUTS = {kind: f"a.{kind}.h5" for kind in MEASURES}
+OUTPUTS |= {"connect": "a-b.connect.h5", "modes": "a-b.modes.h5"}
 
 
 @pytest.mark.parametrize("kind", MEASURES)
@@ -38,7 +40,7 @@ def test_a_measurement_is_written_beside_its_input_with_its_checks(command, fold
         assert file.attrs["format"] == "landscape"
         assert file.attrs["kind"] == kind
         assert json.loads(file.attrs["inputs"])[0]["path"] == "a.h5"
-        assert str(file.attrs["command"]).startswith(f"landscape {kind} a.h5")
+        assert str(file.attrs["command"]).startswith(f"landscape {MEASURES[kind][0]} a.h5")
     assert not list(folder.glob("*.part"))
     assert not list(folder.glob("*.tmp"))
 
@@ -254,7 +256,7 @@ def test_choices_are_those_of_the_library():
     import click
 
     import landscape.analyses  # noqa: F401
-    from landscape import batchnorm, cuts, operators
+    from landscape import batchnorm, curve_training, cuts, operators
     from landscape.cli import landscape as group
     from landscape.numerics import directions, lanczos, sampling, schedules
 
@@ -273,7 +275,10 @@ def test_choices_are_those_of_the_library():
     assert choices("hessian", "operator") == set(operators.OPERATORS)
     assert choices("slice2d", "directions") == set(cuts.DIRECTIONS)
     assert choices("slice2d", "norm") == set(directions.NORMS)
-    assert choices("connect", "batchnorm") == set(batchnorm.POLICIES)
+    assert choices("slice1d", "batchnorm") == set(batchnorm.POLICIES)
+    assert choices("connect", "batchnorm") == set(batchnorm.LINE_POLICIES)
+    assert choices("connect", "method") == set(curve_training.METHODS)
+    assert choices("connect", "schedule") == {curve_training.GARIPOV, *schedules.PARAMETERS}
 
 
 def test_classes_per_position_with_a_loss_of_ones_own(command, folder):
@@ -315,3 +320,45 @@ def test_everything_hessian_can_say(command, folder):
     assert values["index"] + values["nullity"] <= len(spectrum)
     assert command("plot", "a.hessian.h5").code == 0
     assert command("hessian", "a.h5", "--basis", "cpu", "-o", "on-cpu.h5").code == 0
+
+
+def test_the_names_of_connect_in_json(command, folder):
+    line = [
+        "connect",
+        "a.h5",
+        "b.h5",
+        "--epochs",
+        3,
+        "--method",
+        "chain",
+        "--bends",
+        2,
+        "--l2",
+        0.01,
+        "--json",
+    ]
+    values = command(*line, "--num-points", 9, "--restarts", 2).json["values"]
+    assert set(values) >= {
+        *(
+            "t",
+            "loss",
+            "loss_straight",
+            "test_loss",
+            "barrier_chord",
+            "barrier_ends",
+            "barrier_mean",
+            "max_loss",
+        ),
+        *("mean_loss_t", "mean_loss_arc", "control_points", "training_barrier", "penalty", "restart_barrier"),
+        *("barrier_chord_error", "barrier_chord_straight", "first_gradient_norm", "second_gradient_norm"),
+    }
+    assert np.shape(values["control_points"]) == (2, 25)
+    assert values["control_t"] == [1 / 3, 2 / 3]
+    assert set(values["control_t"]) <= set(values["t"])
+
+
+def test_several_points_are_many_modes(command, folder):
+    done = command("connect", "a.h5", "b.h5", "a.h5@init", "--epochs", 2, "--num-points", 5, "--json").json
+    assert (done["kind"], done["output"]) == ("modes", "a-b.modes.h5")
+    assert done["values"]["mode"] == ["a.h5@final", "b.h5@final", "a.h5@init"]
+    assert np.shape(done["values"]["barrier_curved"]) == (3, 3)

@@ -23,6 +23,19 @@ RUN += [
     "--epochs",
     "24",
 ]
+CONNECT = [
+    "connect",
+    "a.h5",
+    "a.h5@init",
+    "--epochs",
+    "3",
+    "--batch-size",
+    "10",
+    "--num-points",
+    "5",
+    "--plane",
+]
+CONNECT += ["--plane-points", "5", "--restarts", "8"]
 SLICE = ["slice2d", "a.h5", "--num-points", "11", "--dtype", "float64", "--chunk-size", "40"]
 
 
@@ -67,12 +80,16 @@ def contents(path: Path) -> dict[str, np.ndarray]:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
-@pytest.mark.parametrize("what", ["train", "slice2d"])
+@pytest.mark.parametrize("what", ["train", "slice2d", "connect"])
 def test_resumed_work_ends_like_undisturbed_work(tmp_path, what, how):
     whole, broken = tmp_path / "whole", tmp_path / "broken"
     for folder in (whole, broken):
         folder.mkdir()
-    line, name = (RUN, "a.h5") if what == "train" else (SLICE, "a.slice2d.h5")
+    line, name = {
+        "train": (RUN, "a.h5"),
+        "slice2d": (SLICE, "a.slice2d.h5"),
+        "connect": (CONNECT, "a.connect.h5"),
+    }[what]
     if what == "train":
         line = [*line, "-o", name]
     else:

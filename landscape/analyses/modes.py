@@ -1,0 +1,151 @@
+"""Which of several solutions are in one valley?"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from landscape import checks
+from landscape.connections import connected
+from landscape.curve_training import GARIPOV, Training
+from landscape.errors import BadInput
+from landscape.numerics.paths import spanning_tree
+from landscape.objective import Objective
+from landscape.parameters import Point
+from landscape.pathloss import require_profile
+from landscape.progress import Pieces, Progress, silent
+from landscape.result import Result, array, scalar
+from landscape.sweep import Sweep, bare
+
+
+@dataclass(kw_only=True, eq=False)
+class Modes(Result):
+    """Barriers over the chord between every two of several points, straight and along trained curves.
+
+    Matrices are symmetric with zeros on the diagonal; a curved barrier is an upper bound for its budget.
+    """
+
+    kind: ClassVar[str] = "modes"
+    mode: np.ndarray = array("mode", long_name="point")
+    other: np.ndarray = array("other", long_name="other point")
+    mode_loss: np.ndarray = array("mode", long_name="training loss at the point")
+    barrier_straight: np.ndarray = array("mode", "other", long_name="barrier over the chord, straight line")
+    barrier_curved: np.ndarray = array("mode", "other", long_name="barrier over the chord, trained curve")
+    barrier_straight_error: np.ndarray = array(
+        "mode", "other", long_name="standard error of barrier_straight from the data"
+    )
+    barrier_curved_error: np.ndarray = array(
+        "mode", "other", long_name="standard error of barrier_curved from the data"
+    )
+    distance: np.ndarray = array("mode", "other", long_name="distance between the points")
+    tree_from: np.ndarray = array("edge", long_name="one end of an edge of the spanning tree, counted from 0")
+    tree_to: np.ndarray = array("edge", long_name="other end of that edge")
+    tree_barrier: np.ndarray = array("edge", long_name="curved barrier along that edge")
+    largest_barrier: float = scalar(
+        "largest curved barrier on the spanning tree: all points are joined below it"
+    )
+
+
+def modes(
+    objective: Objective,
+    points: Sequence[Tensor | Point],
+    *,
+    method: str = "bezier",
+    bends: int = 1,
+    epochs: int | None = None,
+    steps: int | None = None,
+    lr: float = 0.1,
+    momentum: float = 0.9,
+    batch_size: int = 128,
+    schedule: str = GARIPOV,
+    schedule_arguments: Mapping[str, Any] | None = None,
+    restarts: int = 1,
+    num_points: int = 61,
+    tolerance: float = 1e-4,
+    batchnorm: str = "recalibrate",
+    seed: int = 0,
+    pieces: Pieces | None = None,
+    progress: Progress = silent,
+) -> Modes:
+    """Connect every two of three or more ``points``; options as in :func:`~landscape.analyses.connect.connect`.
+
+    The minimum spanning tree of the curved barriers (Kruskal 1956) joins all points over the lowest passes:
+    between any two of them no path along other edges has a lower highest barrier. Resumable through
+    ``pieces``, pair by pair and within one. Raises BadInput for fewer than three points.
+    """
+    training = Training(
+        method=method,
+        bends=bends,
+        epochs=60 if epochs is None and steps is None else epochs,
+        steps=steps,
+        lr=lr,
+        momentum=momentum,
+        batch_size=batch_size,
+        schedule=schedule,
+        schedule_arguments=schedule_arguments or {},
+    )
+    require_profile(num_points, tolerance, restarts)
+    if len(points) < 3:
+        raise BadInput(f"{len(points)} points", "at least three", "connect joins two")
+    ends = [objective.as_point(point) for point in points]
+    count = len(ends)
+    tables = {
+        name: np.zeros((count, count)) for name in ("straight", "curved", "straight error", "curved error")
+    }
+    losses = np.zeros(count)
+    proofs: list[checks.Check] = []
+    remarks: dict[str, list[str]] = {}
+    diverged = False
+    with checks.untouched(objective, proofs):
+        for i, j in combinations(range(count), 2):
+            found = connected(
+                objective,
+                (ends[i], ends[j]),
+                training,
+                batchnorm=batchnorm,
+                num_points=num_points,
+                tolerance=tolerance,
+                restarts=restarts,
+                seed=seed,
+                pieces={} if pieces is None else pieces,
+                name=f"{i} {j} ",
+                progress=progress,
+            )
+            for name, path in (("straight", found.line), ("curved", found.path)):
+                summary = path.summary(seed)
+                tables[name][i, j] = tables[name][j, i] = summary.height.chord
+                tables[f"{name} error"][i, j] = tables[f"{name} error"][j, i] = summary.height_error.chord
+            losses[i], losses[j] = found.line.loss[0], found.line.loss[-1]
+            diverged = diverged or found.trained.diverged
+            for note in found.notes:
+                remarks.setdefault(note, []).append(f"{i}–{j}")
+    sweep = Sweep(bare(objective), None, batchnorm, is_line=True)
+    for i, point in enumerate(ends):
+        own, meaning = sweep.reference(point), "loss against the model itself"
+        proofs.append(checks.agreement(f"point {i}", sweep.objective, losses[i], own, meaning))
+    proofs.append(checks.finite(np.stack([tables["straight"], tables["curved"]])))
+    thetas = torch.stack([point.theta for point in ends]).double()
+    edges = spanning_tree(tables["curved"])
+    labels = np.array([point.label or f"point {i}" for i, point in enumerate(ends)])
+    over = np.array([tables["curved"][i, j] for i, j in edges])
+    return Modes(
+        mode=labels,
+        other=labels,
+        mode_loss=losses,
+        barrier_straight=tables["straight"],
+        barrier_curved=tables["curved"],
+        barrier_straight_error=tables["straight error"],
+        barrier_curved_error=tables["curved error"],
+        distance=torch.cdist(thetas, thetas, compute_mode="donot_use_mm_for_euclid_dist").cpu().numpy(),
+        tree_from=edges[:, 0],
+        tree_to=edges[:, 1],
+        tree_barrier=over,
+        largest_barrier=float(over.max()),
+        notes=[f"{note} ({', '.join(pairs)})" for note, pairs in remarks.items()],
+        checks=proofs,
+        outcome="diverged" if diverged else "complete",
+    )
