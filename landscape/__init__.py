@@ -19,6 +19,7 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from landscape.analyses import (
+        align,
         connect,
         hessian,
         import_point,
@@ -49,7 +50,17 @@ _HOMES = {
     "save": "landscape.store",
     "plot": "landscape.plots",
     **dict.fromkeys(
-        ("connect", "hessian", "import_point", "interpolate", "sharpness", "slice1d", "slice2d", "train"),
+        (
+            "align",
+            "connect",
+            "hessian",
+            "import_point",
+            "interpolate",
+            "sharpness",
+            "slice1d",
+            "slice2d",
+            "train",
+        ),
         "landscape.analyses",
     ),
 }
@@ -62,6 +73,7 @@ __all__ = [
     "Point",
     "Result",
     "Run",
+    "align",
     "connect",
     "hessian",
     "import_point",

@@ -53,8 +53,12 @@ def measure(
     *,
     resumable: bool = True,
     l2: float = 0.0,
+    aligns: bool = False,
 ) -> None:
-    """One analysis at points of run files, published beside the first of them unless ``-o`` says where."""
+    """One analysis at points of run files, published beside the first of them unless ``-o`` says where.
+
+    With ``aligns`` the result is itself a run file of the last point's model, and stands beside that.
+    """
     opened_runs = {
         path: Run(path, trust=settings.trust) for path in {parse_address(t).path for t in addresses}
     }
@@ -79,6 +83,9 @@ def measure(
         },
     }
 
+    if aligns:
+        config["recipe"] = asdict(runs[-1].recipe)
+
     def prepare() -> Work:
         opened = runs[0].objectives(
             dtype=dtype,
@@ -94,7 +101,10 @@ def measure(
         limits = runs[0].stability_limits(labels) if len(set(runs)) == 1 and len(runs) > 1 else None
         return Work(opened.train, opened.test, points, trajectory, limits, opened.notes)
 
-    output = settings.output or default_output(kind, [run.path for run in runs])
+    default = default_output(kind, [run.path for run in runs])
+    if aligns:
+        default = runs[-1].path.with_name(f"{runs[-1].path.stem}-aligned.h5")
+    output = settings.output or default
     publish(output, config, inputs, dtype, settings, prepare, analyse, resumable=resumable)
 
 

@@ -5,7 +5,7 @@ array with one axis for each of its groups. A group nested in another one (the c
 permutation for every unit of the outer one.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import NamedTuple
@@ -25,20 +25,25 @@ class Group:
 
 
 class Block(NamedTuple):
-    """The box ``where`` of a tensor in the shape ``shape``; ``groups``: that of each axis, None where none is.
+    """The box ``where`` (start and stop on each axis) of a tensor, seen in the shape ``shape``.
 
+    ``groups``: that of each axis of ``shape``, None where none is.
     ``outers``: for an axis of a nested group, the axis of the group around it.
     """
 
     tensor: str
-    where: tuple[slice, ...]
+    where: tuple[tuple[int, int], ...]
     shape: tuple[int, ...]
     groups: tuple[int | None, ...]
     outers: tuple[int | None, ...]
 
     def of(self, tensors: Mapping[str, Tensor]) -> Tensor:
         """The block's numbers in its own shape."""
-        return tensors[self.tensor][self.where].reshape(self.shape)
+        return self.box(tensors[self.tensor]).reshape(self.shape)
+
+    def box(self, tensor: Tensor) -> Tensor:
+        """The box as a view of its tensor."""
+        return tensor[tuple(slice(*ends) for ends in self.where)]
 
 
 # One for each group: new unit i is old unit p[i]. Of a nested group, (m, n): row j is for the old unit j of
@@ -67,9 +72,7 @@ class Symmetry:
     def blocked(self) -> dict[str, str]:
         """The parameters that nothing moves, and why."""
         moved = {b.tensor for b in self.blocks if any(g in self.free for g in b.groups if g is not None)}
-        blocking = {
-            b.tensor: self.groups[g].reason for b in self.blocks for g in b.groups if g is not None
-        }
+        blocking = {b.tensor: self.groups[g].reason for b in self.blocks for g in b.groups if g is not None}
         reasons = {**blocking, **self.reasons}
         return {name: reasons[name] for name in self.names if name not in moved}
 
@@ -108,12 +111,12 @@ class Symmetry:
         return torch.stack([rule(size) for _ in range(self.groups[outer].size)])
 
 
-def moved(block: Block, values: Tensor, permutations: Permutations, except_for: Sequence[int] = ()) -> Tensor:
-    """A block's ``values`` permuted along every axis that has a group not in ``except_for``."""
+def moved(block: Block, values: Tensor, permutations: Permutations, at_rest: Sequence[int] = ()) -> Tensor:
+    """A block's ``values`` permuted along every axis that has a group, but those ``at_rest``."""
     axes = [(axis, group) for axis, group in enumerate(block.groups) if group is not None]
     # Rows of a nested permutation are numbered as the outer units were, so inner ones go first.
     for axis, group in sorted(axes, key=lambda one: block.outers[one[0]] is None):
-        if group in except_for:
+        if axis in at_rest:
             continue
         index, outer = permutations[group].to(values.device), block.outers[axis]
         if outer is None:
@@ -131,14 +134,38 @@ def permuted(
 ) -> dict[str, Tensor]:
     """All tensors with their units permuted; those that nothing moves as they are."""
     found = dict(tensors)
-    for block, values in _blocks(tensors, symmetry):
+    for block in symmetry.blocks:
         if found[block.tensor] is tensors[block.tensor]:
             found[block.tensor] = tensors[block.tensor].clone()
-        place = found[block.tensor][block.where]
-        place.copy_(moved(block, values, permutations).reshape(place.shape))
+        place = block.box(found[block.tensor])
+        place.copy_(moved(block, block.of(tensors), permutations).reshape(place.shape))
     return found
 
 
-def _blocks(tensors: Mapping[str, Tensor], symmetry: Symmetry) -> Iterator[tuple[Block, Tensor]]:
-    for block in symmetry.blocks:
-        yield block, block.of(tensors)
+def composed(symmetry: Symmetry, first: Permutations, then: Permutations) -> Permutations:
+    """``first`` and then ``then``, as one."""
+    found: Permutations = []
+    for number, group in enumerate(symmetry.groups):
+        if group.outer is None:
+            found.append(first[number][then[number]])
+            continue
+        # Rows are numbered by the outer units as they were before each.
+        rows = first[number].clone()
+        rows[first[group.outer]] = rows[first[group.outer]].gather(1, then[number])
+        found.append(rows)
+    return found
+
+
+def flipped(
+    tensors: Mapping[str, Tensor], symmetry: Symmetry, signs: Mapping[int, Tensor]
+) -> dict[str, Tensor]:
+    """All tensors with every unit of the groups in ``signs`` times its ±1, in every block."""
+    found = dict(tensors)
+    for group, sign in signs.items():
+        for block in symmetry.of(group):
+            shape = [-1 if one == group else 1 for one in block.groups]
+            values = block.of(found) * sign.to(found[block.tensor]).reshape(shape)
+            found[block.tensor] = found[block.tensor].clone()
+            place = block.box(found[block.tensor])
+            place.copy_(values.reshape(place.shape))
+    return found

@@ -59,7 +59,7 @@ def root(factor: Factor) -> Factor:
 def resolved(axis: Axis) -> Axis:
     """The axis in its present shape: bound factors replaced, single positions and needless splits left out."""
     found = [product for one in axis for product in _expanded(one)]
-    if len(found) > 1 and all(_is_inert(factor) for product in found for factor in product):
+    if len(found) > 1 and _is_at_rest(tuple(found)):
         return fixed(size_of(found), _first_reason(found))
     return tuple(found)
 
@@ -220,9 +220,10 @@ def _merged(axes: Sequence[Axis]) -> list[Axis]:
     """One item for each factor or concatenation, neighbours that are inert made one."""
     items: list[Axis] = []
     for axis in map(resolved, axes):
-        parts = [axis] if len(axis) > 1 else [((factor,),) for factor in axis[0]]
+        first, *others = axis
+        parts: list[Axis] = [axis] if others else [((factor,),) for factor in first]
         for part in parts:
-            if items and all(_is_inert(one[0][0]) and len(one) == 1 for one in (items[-1], part)):
+            if items and _is_at_rest(items[-1]) and _is_at_rest(part):
                 last = items.pop()
                 part = fixed(size_of(last) * size_of(part), _first_reason(last))
             items.append(part)
@@ -232,6 +233,10 @@ def _merged(axes: Sequence[Axis]) -> list[Axis]:
 def _is_inert(factor: Factor) -> bool:
     """Pinned, and no other factor's permutation depends on its index."""
     return bool(factor.reason) and not any(not root(one).reason for one in factor.inner)
+
+
+def _is_at_rest(axis: Axis) -> bool:
+    return all(_is_inert(factor) for product in axis for factor in product)
 
 
 def _first_reason(products: Iterable[Product]) -> str:

@@ -98,9 +98,7 @@ def _pointwise(call: Call) -> list[Axis]:
                 found[position] = axis
             else:
                 join(known, axis, call.reason)
-    return [
-        free(size) if axis is None else axis for size, axis in zip(call.shape, found, strict=True)
-    ]
+    return [free(size) if axis is None else axis for size, axis in zip(call.shape, found, strict=True)]
 
 
 def _same(call: Call) -> list[Axis]:
@@ -184,7 +182,9 @@ def _slice(call: Call) -> list[Axis]:
     source = call.tensors[0]
     dim = call.argument(1, "dim", 0) % len(source.shape)
     size = source.shape[dim]
-    start, stop, step = slice(call.argument(2, "start"), call.argument(3, "end"), call.argument(4, "step")).indices(size)
+    start, stop, step = slice(
+        call.argument(2, "start"), call.argument(3, "end"), call.argument(4, "step")
+    ).indices(size)
     axes = list(source.axes)
     if (start, stop, step) == (0, size, 1):
         return axes

@@ -8,19 +8,37 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, fx, nn
+from torch.fx.node import map_arg
 
 from landscape.errors import BadInput
 from landscape.numerics.permutations import Block, Group, Symmetry
-from landscape.symmetry.axes import Axis, Factor, factors, fixed, free, pin, pin_orphans, resolved, root, size_of
+from landscape.symmetry.axes import (
+    Axis,
+    Factor,
+    factors,
+    fixed,
+    free,
+    pin,
+    pin_orphans,
+    resolved,
+    root,
+    size_of,
+)
 from landscape.symmetry.operations import Call, Labelled, axes_of
 
 
 class Traced(NamedTuple):
-    """A module's graph; the parameter or buffer that each of its placeholders is; what each node's axes are."""
+    """A module's graph with what its axes are.
+
+    ``names`` and ``constants``: the parameter or buffer, or the constant, that a placeholder is; ``nodes``:
+    the axes of every node; ``groups``: the number of the group that a factor of them is in ``symmetry``.
+    """
 
     graph: fx.GraphModule
     names: dict[str, str]
+    constants: dict[str, Any]
     nodes: dict[fx.Node, Any]
+    groups: dict[Factor, int]
     symmetry: Symmetry
 
 
@@ -52,8 +70,10 @@ def traced(module: nn.Module, inputs: tuple[Any, ...]) -> Traced:
         for axis in parameters[name]:
             pin(axis, "the traced module does not use it")
     nodes = _propagated(program.graph, names, parameters)
-    symmetry = _symmetry(parameters, [name for name, _ in module.named_parameters()])
-    return Traced(program.graph_module, names, nodes, symmetry)
+    groups, symmetry = _symmetry(parameters, [name for name, _ in module.named_parameters()])
+    lifted = signature.inputs_to_lifted_tensor_constants
+    constants = {node: program.constants[name] for node, name in lifted.items()}
+    return Traced(program.graph_module, names, constants, nodes, groups, symmetry)
 
 
 def _first_names(module: nn.Module) -> dict[str, str]:
@@ -75,7 +95,9 @@ def _propagated(
         if node.op == "placeholder" and node.name in names:
             nodes[node] = Labelled(_shape(node), parameters[names[node.name]])
         elif node.op in ("placeholder", "get_attr"):
-            nodes[node] = Labelled(_shape(node), [fixed(size, "an input of the module") for size in _shape(node)])
+            nodes[node] = Labelled(
+                _shape(node), [fixed(size, "an input of the module") for size in _shape(node)]
+            )
         elif node.op == "call_function":
             nodes[node] = _called(node, nodes)
     for tensor in _labelled(nodes, graph.output_node().args):
@@ -99,7 +121,7 @@ def _called(node: fx.Node, nodes: Mapping[fx.Node, Any]) -> Any:
         return Labelled(_shape(node), [fixed(size, "numbers of positions") for size in _shape(node)])
     target: Any = node.target
     shapes = _shapes(node.meta["val"])
-    arguments, options = fx.node.map_arg((node.args, node.kwargs), lambda one: nodes[one])
+    arguments, options = map_arg((node.args, node.kwargs), lambda one: nodes[one])
     call = Call(
         target._schema.name.partition("::")[2],
         tuple(arguments),
@@ -139,7 +161,9 @@ def _shapes(value: Any) -> list[tuple[int, ...]]:
 # --- from axes to groups --------------------------------------------------------------------
 
 
-def _symmetry(parameters: Mapping[str, Sequence[Axis]], names: Sequence[str]) -> Symmetry:
+def _symmetry(
+    parameters: Mapping[str, Sequence[Axis]], names: Sequence[str]
+) -> tuple[dict[Factor, int], Symmetry]:
     groups: dict[Factor, int] = {}
     listed: list[Group] = []
     blocks: list[Block] = []
@@ -150,13 +174,15 @@ def _symmetry(parameters: Mapping[str, Sequence[Axis]], names: Sequence[str]) ->
         if factor not in groups:
             outer = None if factor.outer is None else group_of(root(factor.outer), name)
             groups[factor] = len(listed)
-            listed.append(Group(name, factor.size, outer, factor.reason))
+            same = sum(one.name.partition("#")[0] == name for one in listed)
+            label = f"{name}#{same + 1}" if same else name
+            listed.append(Group(label, factor.size, outer, factor.reason))
         return groups[factor]
 
     for name, axes in parameters.items():
         for box in product(*(_segments(axis) for axis in axes)):
             parts = [(axis, factor) for axis, (_, segment) in enumerate(box) for factor in segment]
-            for axis, factor in parts:
+            for _, factor in parts:
                 if factor.outer is not None and root(factor.outer).outer is not None:
                     pin(((factor,),), "nested in two outer axes")
             found = [group_of(factor, f"{name}[{axis}]") for axis, factor in parts]
@@ -165,14 +191,15 @@ def _symmetry(parameters: Mapping[str, Sequence[Axis]], names: Sequence[str]) ->
                 shape = tuple(factor.size for _, factor in parts)
                 outers = tuple(_outer(parts, i) for i in range(len(parts)))
                 blocks.append(Block(name, where, shape, tuple(found), outers))
-    return Symmetry(tuple(listed), tuple(blocks), tuple(names), {name: _reason(parameters[name]) for name in names})
+    reasons = {name: _reason(parameters[name]) for name in names}
+    return groups, Symmetry(tuple(listed), tuple(blocks), tuple(names), reasons)
 
 
-def _segments(axis: Axis) -> Iterator[tuple[slice, tuple[Factor, ...]]]:
+def _segments(axis: Axis) -> Iterator[tuple[tuple[int, int], tuple[Factor, ...]]]:
     start = 0
     for segment in resolved(axis):
         size = size_of([segment])
-        yield slice(start, start + size), segment
+        yield (start, start + size), segment
         start += size
 
 

@@ -1,14 +1,14 @@
 """A symmetry that was found is tried: random permutations must leave the function as it is."""
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from landscape.numerics.permutations import Symmetry, permuted
+from landscape.numerics.permutations import permuted
 from landscape.symmetry.tracing import Traced, traced
 
 TOLERANCE = 1e-9
@@ -31,7 +31,7 @@ def symmetry_of(module: nn.Module, inputs: tuple[Any, ...], *, seed: int = 0) ->
 
     def changes(only: int | None = None) -> bool:
         other = permuted(tensors, symmetry, symmetry.random(generator, only))
-        return not function_difference(module, tensors, other, inputs) <= TOLERANCE
+        return not function_difference(module, tensors, other, [inputs]) <= TOLERANCE
 
     if changes():
         for group in symmetry.free:
@@ -44,17 +44,28 @@ def symmetry_of(module: nn.Module, inputs: tuple[Any, ...], *, seed: int = 0) ->
 
 
 def function_difference(
-    module: nn.Module, tensors: Mapping[str, Tensor], other: Mapping[str, Tensor], inputs: tuple[Any, ...]
+    module: nn.Module,
+    tensors: Mapping[str, Tensor],
+    other: Mapping[str, Tensor],
+    batches: Iterable[tuple[Any, ...]],
 ) -> float:
-    """max |h(x; other) − h(x; tensors)| over max |h(x; tensors)|, NaN where an output is."""
-    with torch.no_grad():
-        first, second = (
-            list(_tensors(functional_call(module, dict(one), tuple(_copied(inputs))))) for one in (tensors, other)
-        )
-    scale = max((float(part.double().abs().max()) for part in first), default=0.0)
-    gap = max(
-        (float((a.double() - b.double()).abs().max()) for a, b in zip(first, second, strict=True)), default=0.0
-    )
+    """max |h(x; other) − h(x; tensors)| over max |h(x; tensors)|; infinite where an output is not finite."""
+    gap, scale = 0.0, 0.0
+    for inputs in batches:
+        with torch.no_grad():
+            first, second = (
+                torch.cat(
+                    [
+                        part.double().flatten()
+                        for part in _parts(
+                            functional_call(module, dict(one), tuple(p.clone() for p in inputs))
+                        )
+                    ]
+                )
+                for one in (tensors, other)
+            )
+        gap = max(gap, float((second - first).abs().max().nan_to_num(torch.inf)))
+        scale = max(scale, float(first.abs().max().nan_to_num(torch.inf)))
     return gap / scale if scale else gap
 
 
@@ -63,12 +74,10 @@ def _double(part: Any) -> Any:
     return part.double() if part.is_floating_point() else part
 
 
-def _copied(inputs: tuple[Any, ...]) -> list[Any]:
-    return [part.clone() for part in inputs]
-
-
-def _tensors(outputs: Any) -> list[Tensor]:
+def _parts(outputs: Any) -> list[Tensor]:
+    """The tensors of outputs nested in tuples, lists and dictionaries."""
     if isinstance(outputs, Tensor):
         return [outputs]
     parts = outputs.values() if isinstance(outputs, dict) else outputs
-    return [one for part in parts for one in _tensors(part)] if isinstance(outputs, dict | list | tuple) else []
+    is_nested = isinstance(outputs, dict | list | tuple)
+    return [one for part in parts for one in _parts(part)] if is_nested else []
