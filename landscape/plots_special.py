@@ -84,6 +84,25 @@ def interpolate(page: Page, result: Any) -> str:
     return titled_points("Straight line from", result, "AB", " to ")
 
 
+def align(page: Page, result: Any) -> str:
+    """The straight line from A to B as it was and to B aligned, with the barriers of both."""
+    (axes,) = page.panels(2.1)
+    line(page, axes, result.alpha, result.loss_before, "to B", **DASHED)
+    line(page, axes, result.alpha, result.loss_after, "to B aligned", color=BLUE)
+    _chord(axes, result.alpha, result.loss_before)
+    if page.log:
+        log_axis(page, axes, result.loss_before, result.loss_after)
+    _barrier(axes, result.alpha, result.loss_before, result.barrier_before, VERMILLION)
+    _barrier(axes, result.alpha, result.loss_after, result.barrier_after, BLUE)
+    _ends([axes])
+    axes.set_ylabel("training loss")
+    axes.set_xlabel(page.labels["alpha"])
+    legend(axes, above=1.9)
+    page.note(f"{result.num_movable} of {result.num_parameters} parameters movable")
+    _whose_statistics(page, result)
+    return titled_points("Straight line from", result, "AB", " to ")
+
+
 def connect(page: Page, result: Any) -> str:
     """The curve against the straight line, and below how the curve was trained."""
     axes, below = page.panels(2.1, 1.0, shared=False)
@@ -362,6 +381,7 @@ DRAWINGS: dict[str, Callable[[Page, Any], str]] = {
     "hessian": hessian,
     "sharpness": sharpness,
     "interpolate": interpolate,
+    "align": align,
     "connect": connect,
     "slice1d": slice1d,
     "slice2d": slice2d,

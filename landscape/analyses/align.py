@@ -45,8 +45,9 @@ class Align(Result):
     group: np.ndarray = array("group", long_name="group of units, by the first axis it is on")
     group_size: np.ndarray = array("group", long_name="units in the group")
     group_outer: np.ndarray = array("group", long_name="the group it is nested in")
-    group_axes: np.ndarray = array("group", long_name="parameters and buffers that the group moves")
     group_moved: np.ndarray = array("group", long_name="units that changed their place")
+    slot: np.ndarray = array("slot", long_name="parameter or buffer that a group moves")
+    slot_group: np.ndarray = array("slot", long_name="the group, by number")
     unit_group: np.ndarray = array("unit", long_name="the group, by number")
     permutation: np.ndarray = array("unit", long_name="which old unit of B stands here")
     sign: np.ndarray | None = array("unit", long_name="sign given to this old unit of B", optional=True)
@@ -149,12 +150,17 @@ def _groups(found: Aligned) -> dict[str, Any]:
         for (_, _, i), part in zip(free, parts, strict=True)
     ]
     outers = ["" if one.outer is None else symmetry.groups[one.outer].name for one, _, _ in free]
-    axes = [", ".join(dict.fromkeys(block.tensor for block in symmetry.of(i))) for _, _, i in free]
+    slots = [
+        (name, number)
+        for number, (_, _, i) in enumerate(free)
+        for name in dict.fromkeys(block.tensor for block in symmetry.of(i))
+    ]
     return {
         "group": np.array([one.name for one, _, _ in free], dtype=str),
         "group_size": np.array([one.size for one, _, _ in free]),
         "group_outer": np.array(outers, dtype=str),
-        "group_axes": np.array(axes, dtype=str),
+        "slot": np.array([name for name, _ in slots], dtype=str),
+        "slot_group": np.array([number for _, number in slots]),
         "group_moved": np.array([int((order != at_rest[i]).sum()) for _, order, i in free]),
         "unit_group": np.repeat(np.arange(len(free)), [part.size for part in parts]),
         "permutation": np.concatenate(parts),

@@ -121,7 +121,7 @@ class _Descent:
     def value(self, blocks: Iterable[Block]) -> float:
         """Σ ⟨A, P(B)⟩."""
         pairs = ((self.a[block], moved(block, self.b[block], self.permutations)) for block in blocks)
-        return sum(float(x.flatten().double() @ y.flatten().double()) for x, y in pairs)
+        return sum(float((x * y).sum(dtype=torch.float64)) for x, y in pairs)
 
     def seed(self, generator: torch.Generator, *, with_signatures: bool) -> None:
         """Matches every unit once, the one whose neighbours are known best first."""
@@ -148,39 +148,48 @@ class _Descent:
                 if unit not in stale:
                     continue
                 stale.discard(unit)
-                before = [self.permutations[one].clone() for one in (unit, *self.units[unit])]
-                worth = self.value(self.blocks[unit])
-                flipped = self._match(unit, everything, True)
-                gain = self.value(self.blocks[unit]) - worth
+                gain, worth = self._improve(unit, everything)
                 if gain > SAME * abs(worth):
                     stale |= {
                         other
                         for other, blocks in self.blocks.items()
-                        if other != unit and any(block in blocks for block in self.blocks[unit])
+                        if any(block in blocks for block in self.blocks[unit])
+                        and (other != unit or self._is_entangled(unit))
                     }
-                    # A group on two axes of one tensor is solved with one of them at rest.
-                    stale |= {unit} if self._is_entangled(unit) else set()
-                else:
-                    for one, old in zip((unit, *self.units[unit]), before, strict=True):
-                        self.permutations[one] = old
-                    self._flip(unit, flipped)
             if not stale:
                 return
 
-    def _match(self, unit: int, known: set[int], with_signatures: bool) -> Tensor | None:
-        """Puts the best permutation of a unit, and of those nested in it; the signs it turned, by old unit."""
-        cost = self._costs(unit, known, with_signatures)
-        if unit not in self.signs:
-            _solve(self.symmetry, unit, cost, self.permutations)
-            return None
-        _solve(self.symmetry, unit, Costs(cost.own.abs(), {}), self.permutations)
-        turned = _signs(cost.own, self.permutations[unit])
-        self._flip(unit, turned)
-        return turned
+    def _improve(self, unit: int, known: set[int]) -> tuple[float, float]:
+        """Solves a unit: what that gained, and what its blocks were worth before."""
+        own = (unit, *self.units[unit])
+        before = [self.permutations[one] for one in own]
+        if not self._is_entangled(unit):
+            gains = self._match(unit, known, True).own.double()
+            rows = torch.arange(len(gains))
+            worth = float(gains[rows, before[0]].sum())
+            best = gains[rows, self.permutations[unit]]
+            return float((best.abs() if unit in self.signs else best).sum()) - worth, worth
+        # With two axes of a block in one unit each is solved with the other at rest, so it may be no gain.
+        worth = self.value(self.blocks[unit])
+        self._match(unit, known, True)
+        gain = self.value(self.blocks[unit]) - worth
+        if gain <= 0:
+            for one, old in zip(own, before, strict=True):
+                self.permutations[one] = old
+        return gain, worth
 
-    def _flip(self, unit: int, turned: Tensor | None) -> None:
-        if turned is None:
-            return
+    def _match(self, unit: int, known: set[int], with_signatures: bool) -> Costs:
+        """Puts the best permutation of a unit, of those nested in it, and its signs; what that was based on."""
+        cost = self._costs(unit, known, with_signatures)
+        if unit in self.signs:
+            _solve(self.symmetry, unit, Costs(cost.own.abs(), {}), self.permutations)
+            self._flip(unit, _signs(cost.own, self.permutations[unit]))
+        else:
+            _solve(self.symmetry, unit, cost, self.permutations)
+        return cost
+
+    def _flip(self, unit: int, turned: Tensor) -> None:
+        """Turns old units of B by ±1."""
         self.signs[unit] = self.signs[unit] * turned
         for block in self.blocks[unit]:
             for axis, group in enumerate(block.groups):
@@ -241,6 +250,7 @@ class _Descent:
         return sum(size for size, is_known in sizes if is_known) / sum(size for size, _ in sizes)
 
     def _is_entangled(self, unit: int) -> bool:
+        """Whether a block has the unit, or those nested in it, on more than one axis."""
         own = {unit, *self.units[unit]}
         return any(sum(group in own for group in block.groups) > 1 for block in self.blocks[unit])
 

@@ -20,8 +20,12 @@ MEASURES = {
     "slice1d": ["slice1d", "a.h5", "--num-points", 5],
     "slice2d": ["slice2d", "a.h5", "--num-points", 5],
     "connect": ["connect", "a.h5", "b.h5", "--epochs", 2, "--num-points", 5],
+    "align": ["align", "a.h5", "b.h5", "--num-points", 5],
 }
-OUTPUTS = {kind: f"a.{kind}.h5" for kind in MEASURES} | {"connect": "a-b.connect.h5"}
+OUTPUTS = {kind: f"a.{kind}.h5" for kind in MEASURES} | {
+    "connect": "a-b.connect.h5",
+    "align": "b-aligned.h5",
+}
 
 
 @pytest.mark.parametrize("kind", MEASURES)
