@@ -80,8 +80,8 @@ def aligned(
 
     ``match``: ``weights`` minimises ‖A − P(B)‖ by coordinate descent from ``restarts`` starts,
     ``activations`` maximises the correlation of units on the data (Ainsworth et al. 2023, sections 3.2 and
-    3.1). ``rescale``: matches with incoming and outgoing norms balanced, then rescales B's ReLU-like units to
-    lie closest to A. ``refine``: so many steps of a straight-through estimator, which looks for the
+    3.1). ``rescale``: matches with incoming and outgoing norms as they are and balanced, rescales B's ReLU-like
+    units to lie closest to A, and keeps the closer of the two. ``refine``: so many steps of a straight-through estimator, which looks for the
     permutations of lowest loss half way between A and B (section 3.3). Units of odd activations change
     sign where that brings them closer.
 
@@ -103,29 +103,36 @@ def aligned(
             f"no unit of {type(objective.module).__name__} can be permuted ({name}: {reason})",
             "a layer of hidden units",
         )
-    odd = _odd_groups(objective, symmetry)
     scaled = junctions(objective.module, objective.pieces) if rescale else []
     generator = torch.Generator().manual_seed(seed)
+    odd = _odd_groups(objective, symmetry)
 
-    def found(target: Point, source: Point, restarts: int) -> tuple[Permutations, Mapping[int, Tensor]]:
+    def find(
+        target: Point, source: Point, restarts: int, balancing: list[Junction]
+    ) -> tuple[Permutations, Mapping[int, Tensor]]:
         if match == "activations":
             batches = _batches(objective, few, whole=True)
             one, other = (_double(_tensors(objective, point)) for point in (target, source))
             return assigned(symmetry, correlations(traced, one, other, batches), odd)
         one, other = (
-            split(balanced(scaled, point.theta).to(point.theta.dtype), objective.pieces)
+            split(balanced(balancing, point.theta).to(point.theta.dtype), objective.pieces)
             for point in (target, source)
         )
         best = matched(symmetry, one, other, generator=generator, restarts=restarts, odd=odd)
         return best.permutations, best.signs
 
-    permutations, signs = found(a, b, restarts)
     # In float64, so that what follows is exact until the point is stored.
     start = _double(_tensors(objective, b))
-    now = permuted(flipped(start, symmetry, signs), symmetry, permutations)
-    if scaled:
-        theta = nearest(scaled, flatten(now, objective.pieces), a.theta.cpu())
-        now |= split(theta, objective.pieces)
+    goal = a.theta.cpu().double()
+    candidates = []
+    for balancing in [[], scaled] if scaled and match == "weights" else [[]]:
+        permutations, signs = find(a, b, restarts, balancing)
+        now = permuted(flipped(start, symmetry, signs), symmetry, permutations)
+        if scaled:
+            now |= split(nearest(scaled, flatten(now, objective.pieces), goal), objective.pieces)
+        distance = float((flatten(now, objective.pieces) - goal).norm())
+        candidates.append((distance, now, permutations, signs))
+    _, now, permutations, signs = min(candidates, key=lambda one: one[0])
     if refine:
         more = _refined(objective, symmetry, a, objective.point(now), refine, generator, progress)
         now, permutations = permuted(now, symmetry, more), composed(symmetry, permutations, more)
@@ -133,7 +140,7 @@ def aligned(
     if not gap <= PRESERVED:
         raise _changed(objective, module, start, symmetry, permutations, gap)
     planted = permuted(_tensors(objective, a), symmetry, symmetry.random(generator))
-    back = permuted(planted, symmetry, found(a, objective.point(planted), 1)[0])
+    back = permuted(planted, symmetry, find(a, objective.point(planted), 1, [])[0])
     return Aligned(
         objective.point(now, f"{b.label} aligned"),
         symmetry,

@@ -64,6 +64,7 @@ def results():
             objective, end, num_points=5, trajectory=points, directions="pca", show_trajectory=True
         ),
         "connect": landscape.connect(objective, start, end, epochs=1, num_points=5),
+        "align": landscape.align(objective, start, end, num_points=5),
     }
     for kind, result in made.items():
         result.config = {"kind": kind, "options": {"span": 1.5, "ignore": ("bias",)}, "naïve": "✓"}
@@ -79,7 +80,17 @@ def results():
 
 
 @pytest.fixture(
-    params=["train", "import", "hessian", "sharpness", "interpolate", "slice1d", "slice2d", "connect"]
+    params=[
+        "train",
+        "import",
+        "hessian",
+        "sharpness",
+        "interpolate",
+        "slice1d",
+        "slice2d",
+        "connect",
+        "align",
+    ]
 )
 def saved(request, results, tmp_path):
     path = tmp_path / f"a.{request.param}.h5"

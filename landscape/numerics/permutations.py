@@ -73,7 +73,7 @@ class Symmetry:
         """The parameters that nothing moves, and why."""
         moved = {b.tensor for b in self.blocks if any(g in self.free for g in b.groups if g is not None)}
         blocking = {b.tensor: self.groups[g].reason for b in self.blocks for g in b.groups if g is not None}
-        reasons = {**blocking, **self.reasons}
+        reasons = {**self.reasons, **blocking}
         return {name: reasons[name] for name in self.names if name not in moved}
 
     @property

@@ -105,7 +105,8 @@ def _places(traced: Traced) -> dict[fx.Node, list[tuple[int, int | None]]]:
     structure = units(traced.symmetry)
     seen: dict[tuple[int, int | None], dict[bool, list[fx.Node]]] = {}
     for node, found in traced.nodes.items():
-        if node.op != "call_function" or isinstance(found, list):
+        value = node.meta.get("val")
+        if node.op != "call_function" or not isinstance(value, Tensor) or not value.is_floating_point():
             continue
         here = _groups(traced, found.axes)
         wanted = [

@@ -104,7 +104,8 @@ def nest(axis: Axis, outer: Factor, reason: str) -> None:
 def split(factor: Factor, size: int) -> Product:
     """The factor as an outer one of ``size`` and an inner one, nested in it."""
     outer = Factor(size, factor.outer, factor.reason)
-    inner = Factor(factor.size // size, outer, factor.reason)
+    is_nested = not factor.reason or factor.inner
+    inner = Factor(factor.size // size, outer if is_nested else None, factor.reason)
     for one in factor.inner:
         one.outer = inner
     inner.inner.extend(factor.inner)
@@ -330,7 +331,7 @@ def _may_become(factor: Factor, product: Product) -> bool:
     if factor.reason or factor.inner or factor.members or factor.outer is not None:
         return False
     within = {*product}
-    return all(part.outer is None or root(part.outer) in within for part in product)
+    return all(part.reason or part.outer is None or root(part.outer) in within for part in product)
 
 
 def _join_factors(f: Factor, g: Factor, reason: str) -> None:

@@ -65,8 +65,8 @@ def traced(module: nn.Module, inputs: tuple[Any, ...]) -> Traced:
     names = {**signature.inputs_to_parameters, **signature.inputs_to_buffers}
     names = {node: first.get(name, name) for node, name in names.items()}
     parameters = {name: [free(size) for size in tensor.shape] for name, tensor in tensors.items()}
-    unused = set(tensors) - set(names.values())
-    for name in unused:
+    used = {names.get(node.name) for node in program.graph.find_nodes(op="placeholder") if node.users}
+    for name in set(tensors) - used:
         for axis in parameters[name]:
             pin(axis, "the traced module does not use it")
     nodes = _propagated(program.graph, names, parameters)
