@@ -79,11 +79,11 @@ def aligned(
     """B aligned with A.
 
     ``match``: ``weights`` minimises ‖A − P(B)‖ by coordinate descent from ``restarts`` starts,
-    ``activations`` maximises the correlation of units on the data (Ainsworth et al. 2023, sections 3.2 and
-    3.1). ``rescale``: matches with incoming and outgoing norms as they are and balanced, rescales B's ReLU-like
-    units to lie closest to A, and keeps the closer of the two. ``refine``: so many steps of a straight-through estimator, which looks for the
-    permutations of lowest loss half way between A and B (section 3.3). Units of odd activations change
-    sign where that brings them closer.
+    ``activations`` maximises the correlation of units on the data (Ainsworth et al. 2023, sections 3.2
+    and 3.1). ``rescale``: matches with incoming and outgoing norms as they are and balanced, rescales
+    B's ReLU-like units to lie closest to A, and keeps the closer of the two. ``refine``: so many steps
+    of a straight-through estimator, which looks for the permutations of lowest loss half way between
+    A and B (section 3.3). Units of odd activations change sign where that brings them closer.
 
     Raises BadInput for options out of range and for a module that cannot be traced or has no unit to
     permute, and ChangedFunction where the outputs of B on the data would move.
