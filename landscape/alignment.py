@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from landscape import distributed
 from landscape.batchnorm import blend
 from landscape.errors import BadInput, ChangedFunction
 from landscape.numerics.matching import assigned, descended, matched
@@ -70,7 +71,7 @@ def aligned(
     b: Point,
     *,
     match: str = "weights",
-    restarts: int = 3,
+    restarts: int = 2,
     rescale: bool = False,
     refine: int = 0,
     seed: int = 0,
@@ -85,14 +86,18 @@ def aligned(
     of a straight-through estimator, which looks for the permutations of lowest loss half way between
     A and B (section 3.3). Units of odd activations change sign where that brings them closer.
 
-    Raises BadInput for options out of range and for a module that cannot be traced or has no unit to
-    permute, and ChangedFunction where the outputs of B on the data would move.
+    Raises BadInput for options out of range, for several processes, and for a module that cannot be traced
+    or has no unit to permute, and ChangedFunction where the outputs of B on the data would move.
     """
     if match not in MATCHES:
         raise BadInput(f"match {match!r}", f"one of {', '.join(MATCHES)}")
     for name, value, least in (("restarts", restarts, 1), ("refining steps", refine, 0)):
         if value < least:
             raise BadInput(f"{value} {name}", f"at least {least}")
+    if distributed.num_processes() > 1:
+        raise BadInput(
+            f"alignment in {distributed.num_processes()} processes", "one process, which sees all data"
+        )
     module = _module_at(objective, b)
     few = min(objective.num_samples, FEW if match == "weights" else MANY)
     traced = symmetry_of(module, tuple(part[:few] for part in objective.samples[0]), seed=seed)
@@ -114,10 +119,10 @@ def aligned(
             batches = _batches(objective, few, whole=True)
             one, other = (_double(_tensors(objective, point)) for point in (target, source))
             return assigned(symmetry, correlations(traced, one, other, batches), odd)
-        one, other = (
-            split(balanced(balancing, point.theta).to(point.theta.dtype), objective.pieces)
-            for point in (target, source)
-        )
+        thetas = [point.theta.cpu() for point in (target, source)]
+        if balancing:
+            thetas = [balanced(balancing, theta).to(theta.dtype) for theta in thetas]
+        one, other = (split(theta, objective.pieces) for theta in thetas)
         best = matched(symmetry, one, other, generator=generator, restarts=restarts, odd=odd)
         return best.permutations, best.signs
 

@@ -59,7 +59,7 @@ def align(
     b: Tensor | Point,
     *,
     match: str = "weights",
-    restarts: int = 3,
+    restarts: int = 2,
     rescale: bool = False,
     refine: int = 0,
     num_points: int = 61,

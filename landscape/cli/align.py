@@ -16,7 +16,7 @@ from landscape.cli.options import Command, Settings, batchnorm, shared
     help="What is brought together: weights, or activations on the data (Ainsworth et al. 2023).",
 )
 @click.option(
-    "--restarts", default=3, show_default=True, help="Starts of the coordinate descent; the best is kept."
+    "--restarts", default=2, show_default=True, help="Starts of the coordinate descent; the best is kept."
 )
 @click.option(
     "--rescale", is_flag=True, help="Rescale ReLU-like units too: balanced to match, then closest to A."
