@@ -1,8 +1,10 @@
 """A module as a graph of operations, and what its graph says about the axes of its parameters."""
 
+import io
 import operator
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, redirect_stderr
 from itertools import product
 from typing import Any, NamedTuple
 
@@ -51,9 +53,7 @@ def traced(module: nn.Module, inputs: tuple[Any, ...]) -> Traced:
     tensors = {**dict(module.named_parameters()), **dict(module.named_buffers())}
     first = _first_names(module)
     try:
-        with warnings.catch_warnings():
-            # Of the tracer's own internals, and of layers that take another road when traced.
-            warnings.simplefilter("ignore")
+        with _quiet():
             program = torch.export.export(module, inputs, strict=False).run_decompositions()
     except Exception as error:
         line = (str(error).strip().splitlines() or [type(error).__name__])[0]
@@ -74,6 +74,14 @@ def traced(module: nn.Module, inputs: tuple[Any, ...]) -> Traced:
     lifted = signature.inputs_to_lifted_tensor_constants
     constants = {node: program.constants[name] for node, name in lifted.items()}
     return Traced(program.graph_module, names, constants, nodes, groups, symmetry)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """The tracer warns of its own internals, and prints the graph where it fails: its error says enough."""
+    with warnings.catch_warnings(), redirect_stderr(io.StringIO()):
+        warnings.simplefilter("ignore")
+        yield
 
 
 def _first_names(module: nn.Module) -> dict[str, str]:
