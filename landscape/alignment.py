@@ -36,6 +36,7 @@ class Aligned(NamedTuple):
     """What was done to B.
 
     ``point``: B aligned; ``function_difference``: of its outputs on the data, max |Δh| / max |h| in float64;
+    ``stored_difference``: the same of the point, whose rescaled numbers are rounded to its dtype;
     ``planted_recovered``: whether A, permuted at random, was brought back to A exactly; ``signs``: ±1 for
     every unit of B in groups with odd activations; ``num_rescaled``: units whose scale may have changed.
     """
@@ -46,6 +47,7 @@ class Aligned(NamedTuple):
     signs: Mapping[int, Tensor]
     num_rescaled: int
     function_difference: float
+    stored_difference: float
     planted_recovered: bool
     notes: list[str]
 
@@ -144,15 +146,21 @@ def aligned(
     gap = function_difference(module, start, now, _batches(objective, objective.chunk_size))
     if not gap <= PRESERVED:
         raise _changed(objective, module, start, symmetry, permutations, gap)
+    point = objective.point(now, f"{b.label} aligned")
+    stored = gap
+    if scaled:
+        rounded = _double(_tensors(objective, point))
+        stored = function_difference(module, start, rounded, _batches(objective, objective.chunk_size))
     planted = permuted(_tensors(objective, a), symmetry, symmetry.random(generator))
     back = permuted(planted, symmetry, find(a, objective.point(planted), 1, [])[0])
     return Aligned(
-        objective.point(now, f"{b.label} aligned"),
+        point,
         symmetry,
         permutations,
         signs,
         sum(one.num_units for one in scaled),
         gap,
+        stored,
         bool(torch.equal(flatten(back, objective.pieces).to(a.theta), a.theta)),
         _notes(rescale, scaled, signs),
     )

@@ -102,6 +102,9 @@ def align(
         proofs.append(checks.agreement(name, objective, float(value), point, meaning))
     proofs.append(checks.finite(np.concatenate([before, after])))
     proofs.append(found.check)
+    if found.num_rescaled:
+        meaning = "the same of the point as it is stored, its rescaled weights rounded"
+        proofs.append(checks.Check("as stored", found.stored_difference, checks.rounding(objective), meaning))
     distance = [_distance(first, point) for point in (second, found.point)]
     if match == "weights" and not refine:
         meaning = "how much farther B aligned is from A than B, relative"
