@@ -171,6 +171,11 @@ def test_in_float32_the_function_is_still_kept_to_the_last_bit_but_summation():
     result = align(objective, objective.present_point(), planted(objective), num_points=5)
     assert result.status == "complete"
     assert result.distance_after == 0
+    # Rescaled weights are rounded when stored, which is measured beside the exact change.
+    rescaled = align(objective, objective.present_point(), planted(objective), rescale=True, num_points=5)
+    assert rescaled.status == "complete"
+    assert rescaled.function_difference <= 1e-9
+    assert named(rescaled)["as stored"].value <= named(rescaled)["as stored"].bound == 2e-5
 
 
 def test_interpolate_can_align_first():
