@@ -19,6 +19,7 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from landscape.analyses import (
+        align,
         connect,
         hessian,
         import_point,
@@ -51,6 +52,7 @@ _HOMES = {
     "plot": "landscape.plots",
     **dict.fromkeys(
         (
+            "align",
             "connect",
             "hessian",
             "import_point",
@@ -73,6 +75,7 @@ __all__ = [
     "Point",
     "Result",
     "Run",
+    "align",
     "connect",
     "hessian",
     "import_point",

@@ -32,3 +32,9 @@ class NotDifferentiable(LandscapeError):
 
 class NotFinite(LandscapeError):
     """A NaN or an infinity where a finite number is needed."""
+
+
+class ChangedFunction(LandscapeError):
+    """What should have left the outputs of a module as they are would have changed them (exit code 3)."""
+
+    exit_code = 3

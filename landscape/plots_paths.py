@@ -58,6 +58,25 @@ def interpolate(page: Page, result: Any) -> str:
     return titled_points("Straight line from", result, "AB", " to ")
 
 
+def align(page: Page, result: Any) -> str:
+    """The straight line from A to B as it was and to B aligned, with the barriers of both."""
+    (axes,) = page.panels(2.1)
+    line(page, axes, result.alpha, result.loss_before, "to B", **DASHED)
+    line(page, axes, result.alpha, result.loss_after, "to B aligned", color=BLUE)
+    _chord(axes, result.alpha, result.loss_before)
+    if page.log:
+        log_axis(page, axes, result.loss_before, result.loss_after)
+    _barrier(axes, result.alpha, result.loss_before, result.barrier_before, VERMILLION)
+    _barrier(axes, result.alpha, result.loss_after, result.barrier_after, BLUE)
+    _ends([axes])
+    axes.set_ylabel("training loss")
+    axes.set_xlabel(page.labels["alpha"])
+    legend(axes, above=1.9)
+    page.note(f"{result.num_movable} of {result.num_parameters} parameters movable")
+    whose_statistics(page, result)
+    return titled_points("Straight line from", result, "AB", " to ")
+
+
 def connect(page: Page, result: Any) -> str:
     """The curve against the straight line; below, its plane where there is one, and how it was trained."""
     has_plane = result.plane_loss is not None and page.kind != "surface"

@@ -27,7 +27,7 @@ from landscape.plots_parts import (
     whose_statistics,
     wrapped,
 )
-from landscape.plots_paths import connect, interpolate, modes
+from landscape.plots_paths import align, connect, interpolate, modes
 from landscape.plots_spectrum import hessian
 
 STAR = {"marker": "*", "markersize": 9, "color": "white", "markeredgecolor": "black", "markeredgewidth": 0.7}
@@ -242,6 +242,7 @@ DRAWINGS: dict[str, Callable[[Page, Any], str]] = {
     "hessian": hessian,
     "sharpness": sharpness,
     "interpolate": interpolate,
+    "align": align,
     "connect": connect,
     "modes": modes,
     "slice1d": slice1d,

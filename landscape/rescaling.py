@@ -6,10 +6,11 @@ ReLU, pooling), a unit's incoming weights and bias times c and its outgoing weig
 
 import copy
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -26,8 +27,15 @@ HOMOGENEOUS += (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d)
 POOLINGS = (nn.AvgPool1d, nn.AvgPool2d, nn.AvgPool3d, nn.MaxPool1d, nn.MaxPool2d, nn.MaxPool3d)
 POOLINGS += (nn.AdaptiveAvgPool1d, nn.AdaptiveAvgPool2d, nn.AdaptiveAvgPool3d)
 POOLINGS += (nn.AdaptiveMaxPool1d, nn.AdaptiveMaxPool2d, nn.AdaptiveMaxPool3d)
+# f(−x) = −f(x), unit by unit.
+ODD = (nn.Tanh, nn.Identity, nn.Hardtanh, nn.Softsign, nn.Tanhshrink, nn.Hardshrink, nn.Softshrink)
+ODD += (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d)
+ODD_POOLINGS = (nn.AvgPool1d, nn.AvgPool2d, nn.AvgPool3d)
+ODD_POOLINGS += (nn.AdaptiveAvgPool1d, nn.AdaptiveAvgPool2d, nn.AdaptiveAvgPool3d)
 # Powers of two multiply and divide without rounding, so the function stays itself bit for bit.
 LARGEST_POWER = 2
+MOST_SWEEPS = 50
+STILL = 1e-9
 
 
 @dataclass(frozen=True)
@@ -73,9 +81,10 @@ def rescaled(objective: Objective, point: Point, *, per: str, seed: int, toleran
     return Rescaled(moved, sum(one.num_units for one in found), gap)
 
 
-def junctions(module: nn.Module, pieces: Sequence[Piece]) -> list[Junction]:
+def junctions(module: nn.Module, pieces: Sequence[Piece], *, odd: bool = False) -> list[Junction]:
     """Every junction that the structure shows: in ``nn.Sequential`` alone, whose order is that of the function.
 
+    Those of ReLU-like layers, c > 0, or of ``odd`` ones like tanh, where c = −1 cancels as well.
     Batch norm with trainable scale and shift takes the place of the layer before it, as its statistics
     do not follow a rescaling. Layers with frozen or tied parameters are left out, subclasses too, as
     their ``forward`` may be another. What was found must still be tried on the data.
@@ -87,7 +96,8 @@ def junctions(module: nn.Module, pieces: Sequence[Piece]) -> list[Junction]:
         for name, p in module.named_parameters()
         if name in by_name and times_used[id(p)] == 1
     }
-    return [found for chain in _chains(module) for found in _along(chain, free)]
+    between, poolings = (ODD, ODD_POOLINGS) if odd else (HOMOGENEOUS, POOLINGS)
+    return [found for chain in _chains(module) for found in _along(chain, free, between, poolings)]
 
 
 def factors(
@@ -102,13 +112,72 @@ def factors(
         count = one.num_units if per == "unit" else 1
         powers = torch.randint(1, LARGEST_POWER + 1, (count,), generator=generator)
         signs = 2 * torch.randint(2, (count,), generator=generator) - 1
-        c = (2.0 ** (powers * signs).double()).expand(one.num_units)
-        for piece in one.incoming:
-            rows = result[piece.span].view(one.num_units, -1)
-            rows *= c[:, None]
-        columns = result[one.outgoing.span].view(one.outgoing.shape[0], one.num_units * one.block, -1)
-        columns /= c.repeat_interleave(one.block)[:, None]
+        _multiply(result, one, (2.0 ** (powers * signs).double()).expand(one.num_units))
     return result
+
+
+def balanced(found: Sequence[Junction], theta: Tensor) -> Tensor:
+    """θ (d,) in float64 with every unit's incoming and outgoing weights of one norm, as far as they are not 0.
+
+    Of all rescalings that is the one of smallest ‖θ‖ (Neyshabur et al. 2015, section 3).
+    """
+    return _swept(found, theta, lambda incoming, outgoing, _: _ratio(incoming, outgoing))
+
+
+def nearest(found: Sequence[Junction], theta: Tensor, target: Tensor) -> Tensor:
+    """θ (d,) in float64 rescaled so that no c for one unit brings it closer to ``target``."""
+    aim = target.double()
+
+    def closest(incoming: Tensor, outgoing: Tensor, one: Junction) -> Tensor:
+        # d/dc ‖a − c b‖² + ‖a′ − b′/c‖² = 0 is p c⁴ − q c³ + s c − r = 0.
+        wanted = _sides(aim, one)
+        p, r = incoming.square().sum(1), outgoing.square().sum(1)
+        q, s = (incoming * wanted[0]).sum(1), (outgoing * wanted[1]).sum(1)
+        best = []
+        for coefficients in torch.stack([p, -q, 0 * p, s, -r], 1).tolist():
+            roots = np.roots(coefficients) if coefficients[0] and coefficients[-1] else np.array([])
+            real = [c.real for c in roots if abs(c.imag) < 1e-9 * abs(c) and c.real > 0] + [1.0]
+            p_, q_, _, s_, r_ = coefficients
+            best.append(min(real, key=lambda c: p_ * c**2 + 2 * q_ * c - r_ / c**2 - 2 * s_ / c))
+        return torch.tensor(best, dtype=torch.float64)
+
+    return _swept(found, theta, closest)
+
+
+def _swept(found: Sequence[Junction], theta: Tensor, rule: Callable[..., Tensor]) -> Tensor:
+    """Junctions rescaled in turn by ``rule(incoming, outgoing, junction)`` until nothing moves."""
+    result = theta.detach().double().cpu().clone()
+    for _ in range(MOST_SWEEPS):
+        farthest = 0.0
+        for one in found:
+            c = rule(*_sides(result, one), one)
+            _multiply(result, one, c)
+            farthest = max(farthest, float(c.log().abs().max()))
+        if farthest < STILL:
+            break
+    return result
+
+
+def _sides(theta: Tensor, one: Junction) -> tuple[Tensor, Tensor]:
+    """The incoming and the outgoing weights of a junction's units, (num_units, …) each."""
+    incoming = torch.cat([theta[piece.span].view(one.num_units, -1) for piece in one.incoming], 1)
+    columns = theta[one.outgoing.span].view(one.outgoing.shape[0], one.num_units, -1)
+    return incoming, columns.transpose(0, 1).flatten(1)
+
+
+def _ratio(incoming: Tensor, outgoing: Tensor) -> Tensor:
+    norms = incoming.norm(dim=1), outgoing.norm(dim=1)
+    is_dead = (norms[0] == 0) | (norms[1] == 0)
+    return torch.where(is_dead, 1.0, norms[1] / norms[0].masked_fill(is_dead, 1)).sqrt()
+
+
+def _multiply(theta: Tensor, one: Junction, c: Tensor) -> None:
+    """The units' incoming weights times c, their outgoing ones over c, in place."""
+    for piece in one.incoming:
+        rows = theta[piece.span].view(one.num_units, -1)
+        rows *= c[:, None]
+    columns = theta[one.outgoing.span].view(one.outgoing.shape[0], one.num_units * one.block, -1)
+    columns /= c.repeat_interleave(one.block)[:, None]
 
 
 def _chains(module: nn.Module) -> Iterator[list[nn.Module]]:
@@ -131,7 +200,9 @@ def _flat(chain: nn.Sequential) -> Iterator[nn.Module]:
             yield layer
 
 
-def _along(chain: Sequence[Any], free: dict[int, Piece]) -> Iterator[Junction]:
+def _along(
+    chain: Sequence[Any], free: dict[int, Piece], between: Sequence[type], poolings: Sequence[type]
+) -> Iterator[Junction]:
     incoming: tuple[Piece, ...] = ()
     num_units, is_image, is_flat = 0, False, False
     for layer in chain:
@@ -151,7 +222,7 @@ def _along(chain: Sequence[Any], free: dict[int, Piece]) -> Iterator[Junction]:
             incoming = _pieces(layer, free, "weight", "bias") if layer.affine else ()
         elif kind is nn.Flatten and layer.start_dim == 1 and layer.end_dim == -1:
             is_flat = True
-        elif kind not in HOMOGENEOUS and not (kind in POOLINGS and is_image and not is_flat):
+        elif kind not in between and not (kind in poolings and is_image and not is_flat):
             incoming = ()
 
 

@@ -98,6 +98,17 @@ class Sweep:
             self.progress(min(start + self.block_size, num_points), num_points, "points")
         return np.concatenate(rows)
 
+    def line(self, name: str, first: Point, second: Point, alpha: np.ndarray) -> np.ndarray:
+        """The table of :meth:`measure` at (1 − α)A + αB, buffers mixed in the same proportion."""
+        positions = torch.from_numpy(alpha).to(self.objective.device, self.objective.dtype)
+
+        def fill(block: range, thetas: Tensor) -> None:
+            # lerp starts from the nearer end, so both ends are exact.
+            torch.lerp(first.theta, second.theta, positions[block.start : block.stop, None], out=thetas)
+
+        points = [first, second]
+        return self.measure(name, len(alpha), fill, points, lambda i: [1 - alpha[i], alpha[i]])
+
     def reference(self, point: Point) -> Point:
         """The point as its own model under this policy: what an end of a path must agree with."""
         if not self.recalibrates:

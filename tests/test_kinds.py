@@ -15,7 +15,9 @@ OURS = sorted(kind for kind, cls in KINDS.items() if cls.__module__.startswith("
 
 
 def test_the_kinds_are_there():
-    assert {"train", "import", "hessian", "interpolate", "slice1d", "slice2d", "connect"} <= set(OURS)
+    assert {"train", "import", "hessian", "interpolate", "slice1d", "slice2d", "connect", "align"} <= set(
+        OURS
+    )
 
 
 @pytest.mark.parametrize("kind", OURS)

@@ -65,6 +65,7 @@ def results():
         ),
         "connect": landscape.connect(objective, start, end, epochs=1, num_points=5, plane=True, restarts=2),
         "modes": landscape.modes(objective, points[:3], epochs=1, num_points=5),
+        "align": landscape.align(objective, start, end, num_points=5),
     }
     for kind, result in made.items():
         result.config = {"kind": kind, "options": {"span": 1.5, "ignore": ("bias",)}, "naïve": "✓"}
@@ -90,6 +91,7 @@ def results():
         "slice2d",
         "connect",
         "modes",
+        "align",
     ]
 )
 def saved(request, results, tmp_path):

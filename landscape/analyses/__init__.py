@@ -1,5 +1,6 @@
 """One file, one question, one function, one Result."""
 
+from landscape.analyses.align import Align, align
 from landscape.analyses.connect import Connect, connect
 from landscape.analyses.hessian import Hessian, hessian
 from landscape.analyses.import_ import Import, import_point
@@ -11,6 +12,7 @@ from landscape.analyses.slice2d import Slice2D, slice2d
 from landscape.analyses.train import Train, train
 
 __all__ = [
+    "Align",
     "Connect",
     "Hessian",
     "Import",
@@ -20,6 +22,7 @@ __all__ = [
     "Slice1D",
     "Slice2D",
     "Train",
+    "align",
     "connect",
     "hessian",
     "import_point",

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from landscape import checks
+from landscape.alignment import aligned
 from landscape.errors import BadInput
 from landscape.numerics.paths import barriers, bumps, grid
 from landscape.objective import Objective
@@ -45,6 +46,8 @@ def interpolate(
     num_points: int = 51,
     span: tuple[float, float] = (0.0, 1.0),
     batchnorm: str = "frozen",
+    align: bool = False,
+    seed: int = 0,
     pieces: Pieces | None = None,
     progress: Progress = silent,
 ) -> Interpolate:
@@ -53,8 +56,10 @@ def interpolate(
     ``batchnorm``: ``frozen`` mixes the two points' buffers in the same proportion (held beyond the
     ends), right only for points close to each other; ``recalibrate`` takes them anew from the training
     data at every α, also at the ends; ``repair`` rescales every layer to the spread interpolated between
-    the ends' besides (:mod:`landscape.repair`), within [0, 1]. Barriers: Frankle et al. (2020), Entezari et
-    al. (2022). Raises BadInput for fewer than 3 points or a span that does not hold [0, 1].
+    the ends' besides (:mod:`landscape.repair`), within [0, 1]. ``align`` first permutes B's units to lie
+    closest to A, its function unchanged (:func:`landscape.align`, whose draws ``seed`` decides). Barriers:
+    Frankle et al. (2020), Entezari et al. (2022).
+    Raises BadInput for fewer than 3 points or a span that does not hold [0, 1].
     """
     low, high = span
     if num_points < 3:
@@ -68,21 +73,15 @@ def interpolate(
     first, second = objective.as_point(a), objective.as_point(b)
     alpha = grid(low, high, num_points)
     proofs: list[checks.Check] = []
-    positions = torch.from_numpy(alpha).to(objective.device, objective.dtype)
-
-    def fill(block: range, thetas: Tensor) -> None:
-        # lerp starts from the nearer end, so both ends are exact.
-        torch.lerp(first.theta, second.theta, positions[block.start : block.stop, None], out=thetas)
-
+    notes: list[str] = []
     with checks.untouched(objective, proofs):
+        if align:
+            moved = aligned(objective, first, second, seed=seed, progress=progress)
+            second = moved.point
+            proofs.append(moved.check)
+            notes.append(f"B was aligned first: {moved.coverage}")
         sweep = Sweep(objective, test, batchnorm, pieces, progress, is_line=True)
-        table = sweep.measure(
-            "line",
-            num_points,
-            fill,
-            [first, second],
-            lambda i: [1 - alpha[i], alpha[i]],
-        )
+        table = sweep.line("line", first, second, alpha)
         loss = table[:, 0]
         ends = [sweep.reference(point) for point in (first, second)]
     for name, point, position in (("first end", ends[0], 0.0), ("second end", ends[1], 1.0)):
@@ -109,7 +108,8 @@ def interpolate(
         bump_alpha=found.at,
         bump_height=found.heights,
         distance=float(torch.linalg.vector_norm((second.theta - first.theta).double())),
-        notes=sweep.notes(first, second)
+        notes=notes
+        + sweep.notes(first, second)
         + ([] if bool((first.theta != second.theta).any()) else ["the two points are the same"]),
         checks=proofs,
     )

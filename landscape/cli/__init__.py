@@ -30,6 +30,7 @@ COMMANDS = {
     "slice1d": "slice1d",
     "slice2d": "slice2d",
     "connect": "connect",
+    "align": "align",
     "plot": "plot",
     "show": "show",
 }

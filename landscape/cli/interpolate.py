@@ -17,10 +17,17 @@ from landscape.cli.options import Command, Settings, line_batchnorm, shared
     show_default=True,
     help="From where to where: 0 is A, 1 is B.",
 )
+@click.option("--align", is_flag=True, help="Permute B's hidden units to lie closest to A first.")
 @line_batchnorm("frozen")
 @shared
 def command(
-    settings: Settings, first: str, second: str, num_points: int, span: tuple[float, float], batchnorm: str
+    settings: Settings,
+    first: str,
+    second: str,
+    num_points: int,
+    span: tuple[float, float],
+    align: bool,
+    batchnorm: str,
 ) -> None:
     """The loss on the line from A to B, and barriers.
 
@@ -29,6 +36,7 @@ def command(
     \b
     landscape interpolate a.h5@init a.h5@final
     landscape interpolate a.h5 b.h5 --range -0.25 1.25
+    landscape interpolate a.h5 b.h5 --align
     """
     from landscape.analyses import interpolate
     from landscape.cli.session import measure
@@ -44,6 +52,8 @@ def command(
             num_points=num_points,
             span=span,
             batchnorm=batchnorm,
+            align=align,
+            seed=settings.seed,
             pieces=work.pieces,
             progress=work.progress,
         ),

@@ -55,8 +55,12 @@ def measure(
     resumable: bool = True,
     l2: float = 0.0,
     num_subsets: int = 1,
+    aligns: bool = False,
 ) -> None:
-    """One analysis at points of run files, published beside the first of them unless ``-o`` says where."""
+    """One analysis at points of run files, published beside the first of them unless ``-o`` says where.
+
+    With ``aligns`` the result is itself a run file of the last point's model, and stands beside that.
+    """
     opened_runs = {
         path: Run(path, trust=settings.trust) for path in {parse_address(t).path for t in addresses}
     }
@@ -81,6 +85,9 @@ def measure(
         },
     }
 
+    if aligns:
+        config["recipe"] = asdict(runs[-1].recipe)
+
     def prepare() -> Work:
         opened, *others = (
             runs[0].objectives(
@@ -100,7 +107,10 @@ def measure(
         elsewhere = [one.train for one in others]
         return Work(opened.train, opened.test, points, trajectory, limits, opened.notes, elsewhere)
 
-    output = settings.output or default_output(kind, [run.path for run in runs])
+    default = default_output(kind, [run.path for run in runs])
+    if aligns:
+        default = runs[-1].path.with_name(f"{runs[-1].path.stem}-aligned.h5")
+    output = settings.output or default
     publish(output, config, inputs, dtype, settings, prepare, analyse, resumable=resumable)
 
 

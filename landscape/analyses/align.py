@@ -1,0 +1,171 @@
+"""How close does B come to A when its hidden units may be permuted, and how high is the barrier then?"""
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from landscape import checks
+from landscape.alignment import Aligned, aligned
+from landscape.errors import BadInput
+from landscape.numerics.paths import barriers, grid
+from landscape.objective import Objective
+from landscape.parameters import Point, split
+from landscape.progress import Pieces, Progress, silent
+from landscape.result import Result, array, scalar
+from landscape.sweep import Sweep
+
+
+@dataclass(kw_only=True, eq=False)
+class Align(Result):
+    """B with its units permuted, as the point ``final``, and the straight line from A before and after.
+
+    New unit i of a group is old unit ``permutation[i]``, ``sign`` and all; a group nested in another one
+    (the channels of a head) has one permutation for every unit of the outer group, in B's old order.
+    """
+
+    kind: ClassVar[str] = "align"
+    alpha: np.ndarray = array("alpha", long_name="position α on the line (0 = A, 1 = B)")
+    loss_before: np.ndarray = array("alpha", long_name="training loss on the line to B")
+    loss_after: np.ndarray = array("alpha", long_name="training loss on the line to B aligned")
+    barrier_before: float = scalar("barrier over the chord before: max F − [(1−t)F(A) + tF(B)]")
+    barrier_after: float = scalar("barrier over the chord after")
+    distance_before: float = scalar("distance ‖B − A‖ before")
+    distance_after: float = scalar("distance ‖B − A‖ after")
+    function_difference: float = scalar("outputs of B before and after, float64: max |Δh| / max |h|")
+    planted_recovered: bool = scalar("whether A permuted at random was brought back to A exactly")
+    num_parameters: int = scalar("parameters, tied ones once")
+    num_movable: int = scalar("of these, moved by some group")
+    num_rescaled: int = scalar("units that may have been rescaled")
+    movable: np.ndarray = array("movable", long_name="parameter that some group moves")
+    blocked: np.ndarray = array("blocked", long_name="parameter that nothing moves")
+    blocked_reason: np.ndarray = array("blocked", long_name="what blocks it")
+    group: np.ndarray = array("group", long_name="group of units, by the first axis it is on")
+    group_size: np.ndarray = array("group", long_name="units in the group")
+    group_outer: np.ndarray = array("group", long_name="the group it is nested in")
+    group_moved: np.ndarray = array("group", long_name="units that changed their place")
+    slot: np.ndarray = array("slot", long_name="parameter or buffer that a group moves")
+    slot_group: np.ndarray = array("slot", long_name="the group, by number")
+    unit_group: np.ndarray = array("unit", long_name="the group, by number")
+    permutation: np.ndarray = array("unit", long_name="which old unit of B stands here")
+    sign: np.ndarray | None = array("unit", long_name="sign given to this old unit of B", optional=True)
+
+
+def align(
+    objective: Objective,
+    a: Tensor | Point,
+    b: Tensor | Point,
+    *,
+    match: str = "weights",
+    restarts: int = 2,
+    rescale: bool = False,
+    refine: int = 0,
+    num_points: int = 61,
+    batchnorm: str = "frozen",
+    seed: int = 0,
+    pieces: Pieces | None = None,
+    progress: Progress = silent,
+) -> Align:
+    """B's hidden units permuted to lie closest to A; straight-line barriers at ``num_points`` before and after.
+
+    ``match``, ``restarts``, ``rescale``, ``refine``: see :func:`landscape.alignment.aligned`, whose errors it
+    raises; ``batchnorm`` as in :func:`landscape.interpolate`. Raises BadInput for fewer than 3 points.
+    """
+    if num_points < 3:
+        raise BadInput(f"{num_points} points", "at least 3")
+    first, second = objective.as_point(a), objective.as_point(b)
+    alpha = grid(0.0, 1.0, num_points)
+    proofs: list[checks.Check] = []
+    with checks.untouched(objective, proofs):
+        found = aligned(
+            objective,
+            first,
+            second,
+            match=match,
+            restarts=restarts,
+            rescale=rescale,
+            refine=refine,
+            seed=seed,
+            progress=progress,
+        )
+        sweep = Sweep(objective, None, batchnorm, pieces, progress)
+        before, after = (
+            sweep.line(name, first, end, alpha)[:, 0]
+            for name, end in (("before", second), ("after", found.point))
+        )
+        ends = [sweep.reference(point) for point in (first, second, found.point)]
+    losses = (before[0], before[-1], after[-1])
+    for name, point, value in zip(("first end", "second end", "aligned end"), ends, losses, strict=True):
+        meaning = "end of the line against the model itself"
+        proofs.append(checks.agreement(name, objective, float(value), point, meaning))
+    proofs.append(checks.finite(np.concatenate([before, after])))
+    proofs.append(found.check)
+    if found.num_rescaled:
+        meaning = "the same of the point as it is stored, its rescaled weights rounded"
+        proofs.append(checks.Check("as stored", found.stored_difference, checks.rounding(objective), meaning))
+    distance = [_distance(first, point) for point in (second, found.point)]
+    if match == "weights" and not refine:
+        meaning = "how much farther B aligned is from A than B, relative"
+        growth = max(0.0, distance[1] - distance[0]) / max(distance[0], 1e-300)
+        proofs.append(checks.Check("no farther", growth, checks.rounding(objective), meaning))
+    tensors = {**split(found.point.theta, objective.pieces), **found.point.fixed}
+    symmetry = found.symmetry
+    return Align(
+        alpha=alpha,
+        loss_before=before,
+        loss_after=after,
+        barrier_before=barriers(alpha, before).chord,
+        barrier_after=barriers(alpha, after).chord,
+        distance_before=distance[0],
+        distance_after=distance[1],
+        function_difference=found.function_difference,
+        planted_recovered=found.planted_recovered,
+        num_parameters=len(symmetry.names),
+        num_movable=len(symmetry.movable),
+        num_rescaled=found.num_rescaled,
+        movable=np.array(symmetry.movable, dtype=str),
+        blocked=np.array(list(symmetry.blocked), dtype=str),
+        blocked_reason=np.array(list(symmetry.blocked.values()), dtype=str),
+        **_groups(found),
+        notes=[found.coverage, *found.notes]
+        + sweep.notes(first, second)
+        + ([] if distance[0] else ["the two points are the same"]),
+        checks=proofs,
+        parameters=objective.pieces,
+        states={"final": {name: tensor.cpu().numpy() for name, tensor in tensors.items()}},
+    )
+
+
+def _distance(a: Point, b: Point) -> float:
+    return float(torch.linalg.vector_norm((b.theta - a.theta).double()))
+
+
+def _groups(found: Aligned) -> dict[str, Any]:
+    """The permutations and signs of the free groups, one unit after the other."""
+    symmetry = found.symmetry
+    free = [(symmetry.groups[i], found.permutations[i], i) for i in symmetry.free]
+    at_rest = symmetry.identity()
+    parts = [order.flatten().numpy() for _, order, _ in free]
+    signs = [
+        found.signs[i].numpy() if i in found.signs else np.ones(part.size)
+        for (_, _, i), part in zip(free, parts, strict=True)
+    ]
+    outers = ["" if one.outer is None else symmetry.groups[one.outer].name for one, _, _ in free]
+    slots = [
+        (name, number)
+        for number, (_, _, i) in enumerate(free)
+        for name in dict.fromkeys(block.tensor for block in symmetry.of(i))
+    ]
+    return {
+        "group": np.array([one.name for one, _, _ in free], dtype=str),
+        "group_size": np.array([one.size for one, _, _ in free]),
+        "group_outer": np.array(outers, dtype=str),
+        "slot": np.array([name for name, _ in slots], dtype=str),
+        "slot_group": np.array([number for _, number in slots]),
+        "group_moved": np.array([int((order != at_rest[i]).sum()) for _, order, i in free]),
+        "unit_group": np.repeat(np.arange(len(free)), [part.size for part in parts]),
+        "permutation": np.concatenate(parts),
+        "sign": np.concatenate(signs) if found.signs else None,
+    }

@@ -1,0 +1,357 @@
+"""What the positions along an axis are: units that may be permuted, found by unification.
+
+An axis is a *sum* of *products* of factors: a concatenation of segments, each the row-major product of
+index sets. ``((c, s),)`` is a flattened image whose channels ``c`` may be permuted while its pixels ``s``
+stay; ``((c,), (d,))`` is a concatenation of channels. Joining two axes is unification in the sense of
+Robinson (1965): a factor that is free takes whatever shape the other axis has, and union-find keeps what
+was joined. A factor split in two, (heads, channels of a head), is *nested*: every index of the outer one
+has a permutation of the inner one to itself (a wreath product).
+
+Every axis of a tensor acts by itself except for nested factors, whose outer factor must be in the same
+tensor. What cannot be expressed is pinned, with the reason; a pinned factor is a fixed index set.
+"""
+
+from collections.abc import Iterable, Sequence
+from math import prod
+
+
+class Factor:
+    """An index set: free until ``reason`` says why not, or until ``bound`` says what it is made of."""
+
+    __slots__ = ("bound", "inner", "members", "outer", "reason", "size", "unrolled")
+
+    def __init__(self, size: int, outer: "Factor | None" = None, reason: str = ""):
+        self.size, self.outer, self.reason = size, outer, reason
+        self.bound: Axis | None = None
+        self.inner: list[Factor] = []
+        if outer is not None:
+            outer.inner.append(self)
+        # Where an outer factor was indexed, its indices part ways: what a nested factor is at each.
+        self.members: dict[tuple[Factor, int], Factor] = {}
+        self.unrolled = False
+
+
+Product = tuple[Factor, ...]
+Axis = tuple[Product, ...]
+
+
+def free(size: int) -> Axis:
+    """An axis of ``size`` positions about which nothing is known yet."""
+    return ((Factor(size),),)
+
+
+def fixed(size: int, reason: str) -> Axis:
+    """An axis whose positions have a meaning of their own."""
+    return ((Factor(size, reason=reason),),)
+
+
+def size_of(axis: Iterable[Product]) -> int:
+    return sum(prod(factor.size for factor in product) for product in axis)
+
+
+def root(factor: Factor) -> Factor:
+    """The factor that stands for all it was joined with."""
+    while factor.bound is not None and len(factor.bound) == 1 and len(factor.bound[0]) == 1:
+        factor = factor.bound[0][0]
+    return factor
+
+
+def resolved(axis: Axis) -> Axis:
+    """The axis in its present shape: bound factors replaced, single positions and needless splits left out."""
+    found = [product for one in axis for product in _expanded(one)]
+    if len(found) > 1 and _is_at_rest(tuple(found)):
+        return fixed(size_of(found), _first_reason(found))
+    return tuple(found)
+
+
+def factors(axis: Axis) -> list[Factor]:
+    """Every factor of the axis in its present shape."""
+    return [factor for product in resolved(axis) for factor in product]
+
+
+def pin(axis: Axis, reason: str) -> None:
+    """Nothing on this axis may move."""
+    for factor in factors(axis):
+        _pin(factor, reason)
+
+
+def join(one: Axis, other: Axis, reason: str) -> None:
+    """Whatever permutes ``one`` permutes ``other`` alike; pinned with ``reason`` where they do not fit."""
+    one, other = resolved(one), resolved(other)
+    while one:
+        p, q = one[0], other[0]
+        difference = size_of([p]) - size_of([q])
+        if difference > 0:
+            p, rest = _cut(p, size_of([q]), reason)
+            one = (p, rest, *one[1:])
+        elif difference < 0:
+            q, rest = _cut(q, size_of([p]), reason)
+            other = (q, rest, *other[1:])
+        _join_products(p, q, reason)
+        one, other = resolved(one[1:]), resolved(other[1:])
+
+
+def nest(axis: Axis, outer: Factor, reason: str) -> None:
+    """Says that the permutation of ``axis`` may depend on the index along ``outer``, in every tensor."""
+    for factor in factors(axis):
+        if factor.outer is None and not factor.reason:
+            factor.outer = outer
+            outer.inner.append(factor)
+        elif factor.outer is None or root(factor.outer) is not root(outer):
+            _pin(factor, reason)
+
+
+def split(factor: Factor, size: int) -> Product:
+    """The factor as an outer one of ``size`` and an inner one, nested in it."""
+    outer = Factor(size, factor.outer, factor.reason)
+    is_nested = not factor.reason or factor.inner
+    inner = Factor(factor.size // size, outer if is_nested else None, factor.reason)
+    for one in factor.inner:
+        one.outer = inner
+    inner.inner.extend(factor.inner)
+    _bind(factor, ((outer, inner),))
+    return outer, inner
+
+
+def cut(axis: Axis, start: int, stop: int, reason: str) -> Axis:
+    """The positions ``start`` to ``stop`` of the axis, as segments of their own."""
+    found, position = [], 0
+    waiting = list(resolved(axis))
+    while waiting:
+        product = waiting.pop(0)
+        length = size_of([product])
+        for border in (start, stop):
+            if position < border < position + length:
+                product, rest = _cut(product, border - position, reason)
+                waiting.insert(0, rest)
+                length = border - position
+        if start <= position and position + length <= stop:
+            found.append(product)
+        position += length
+    return resolved(tuple(found)) if found else fixed(0, reason)
+
+
+def times(outer: Axis, inner: Axis) -> Axis:
+    """The row-major product of two axes."""
+    found = []
+    for axis in (outer, inner):
+        factor = Factor(size_of(axis))
+        factor.bound = axis
+        found.append(factor)
+    return resolved((tuple(found),))
+
+
+def at(axis: Axis, outer: Factor, index: int) -> Axis:
+    """What the axis is at one index of ``outer``, which is pinned and whose indices part ways from now on."""
+    return tuple(tuple(_member(factor, outer, index) for factor in product) for product in resolved(axis))
+
+
+def unroll(outer: Factor, reason: str) -> None:
+    """Pins ``outer`` and lets every index of it have nested factors of its own."""
+    _pin(outer, reason)
+    outer.unrolled = True
+
+
+def regrouped(axes: Sequence[Axis], shape: Sequence[int], reason: str) -> list[Axis]:
+    """The axes of a row-major view of the same positions in another shape."""
+    waiting: list[Axis] = [resolved(axis) for axis in axes]
+    found: list[Axis] = []
+    for size in shape:
+        collected: Axis = ((),)
+        remaining = size
+        while remaining != 1:
+            waiting = _merged(waiting)
+            item = waiting.pop(0)
+            whole = size_of(item)
+            is_single = len(item) == 1
+            if remaining % whole == 0 and (is_single or collected == ((),)):
+                joint = item if collected == ((),) else tuple((*p, *item[0]) for p in collected)
+                collected, remaining = joint, remaining // whole
+            elif is_single and whole % remaining == 0:
+                outer, inner = split(item[0][0], remaining)
+                collected, remaining = tuple((*p, outer) for p in collected), 1
+                waiting.insert(0, ((inner,),))
+            else:
+                for axis in (*axes, collected):
+                    pin(axis, reason)
+                return [fixed(size, reason) for size in shape]
+        found.append(resolved(collected))
+    return found
+
+
+def pin_orphans(axes: Sequence[Axis], reason: str) -> None:
+    """Pins nested factors whose outer factor is not in the tensor: all its indices would have to agree."""
+    present = [factor for axis in axes for factor in factors(axis)]
+    for factor in present:
+        outer = factor.outer
+        if outer is not None and not factor.reason and root(outer) not in present:
+            _pin(factor, reason)
+
+
+# --- inside ---------------------------------------------------------------------------------
+
+
+def _expanded(product: Product) -> list[Product]:
+    found: list[Product] = [()]
+    for position, factor in enumerate(product):
+        factor = root(factor)
+        if factor.size == 1:
+            continue
+        inside = ((factor,),) if factor.bound is None else resolved(factor.bound)
+        if len(inside) > 1 and found != [()]:
+            # A concatenation below another factor has no shape of ours.
+            reason = "its positions interleave those of another axis"
+            for one in inside:
+                for part in one:
+                    _pin(part, reason)
+            inside = resolved(inside)
+        if len(inside) == 1:
+            found = [(*before, *inside[0]) for before in found]
+        else:
+            found = list(inside)
+        is_leading = len(found) == 1 and found[0] == (factor,)
+        rest = product[position + 1 :]
+        if is_leading and factor.unrolled and rest:
+            by_index = [tuple(_member(one, factor, i) for one in rest) for i in range(factor.size)]
+            return [part for one in by_index for part in _expanded(one)]
+    return found
+
+
+def _merged(axes: Sequence[Axis]) -> list[Axis]:
+    """One item for each factor or concatenation, neighbours that are inert made one."""
+    items: list[Axis] = []
+    for axis in map(resolved, axes):
+        first, *others = axis
+        parts: list[Axis] = [axis] if others else [((factor,),) for factor in first]
+        for part in parts:
+            if items and _is_at_rest(items[-1]) and _is_at_rest(part):
+                last = items.pop()
+                part = fixed(size_of(last) * size_of(part), _first_reason(last))
+            items.append(part)
+    return items
+
+
+def _is_inert(factor: Factor) -> bool:
+    """Pinned, and no other factor's permutation depends on its index."""
+    return bool(factor.reason) and not any(not root(one).reason for one in factor.inner)
+
+
+def _is_at_rest(axis: Axis) -> bool:
+    return all(_is_inert(factor) for product in axis for factor in product)
+
+
+def _first_reason(products: Iterable[Product]) -> str:
+    return next((factor.reason for product in products for factor in product if factor.reason), "")
+
+
+def _pin(factor: Factor, reason: str) -> None:
+    factor = root(factor)
+    if factor.bound is not None:
+        pin(factor.bound, reason)
+    elif not factor.reason:
+        factor.reason = reason
+        for member in factor.members.values():
+            _pin(member, reason)
+
+
+def _bind(factor: Factor, axis: Axis) -> None:
+    factor.bound = axis
+    for (outer, index), member in list(factor.members.items()):
+        join(((member,),), at(axis, outer, index), "its parts do not fit")
+
+
+def _member(factor: Factor, outer: Factor, index: int) -> Factor:
+    factor, outer = root(factor), root(outer)
+    if factor.outer is None or not _is_below(factor, outer):
+        return factor
+    key = (outer, index)
+    if key not in factor.members:
+        above = root(factor.outer)
+        parent = None if above is outer else _member(above, outer, index)
+        member = Factor(factor.size, parent, factor.reason)
+        factor.members[key] = member
+        if factor.bound is not None:
+            join(((member,),), at(factor.bound, outer, index), "its parts do not fit")
+    return factor.members[key]
+
+
+def _is_below(factor: Factor, outer: Factor) -> bool:
+    above = factor.outer
+    while above is not None:
+        above = root(above)
+        if above is outer:
+            return True
+        above = above.outer
+    return False
+
+
+def _cut(product: Product, size: int, reason: str) -> tuple[Product, Product]:
+    """The first ``size`` positions of a product, and the others."""
+    whole, each = size_of([product]), prod(factor.size for factor in product[1:])
+    first = product[0]
+    if size % each or first.inner:
+        for factor in (first, *first.inner, *product):
+            _pin(factor, reason)
+        why = _first_reason([product])
+        return (Factor(size, reason=why),), (Factor(whole - size, reason=why),)
+    # Parts of a nested factor stay nested; they are permuted each for itself.
+    parts = tuple(Factor(n, first.outer, first.reason) for n in (size // each, first.size - size // each))
+    _bind(first, tuple((part,) for part in parts))
+    return (parts[0], *product[1:]), (parts[1], *product[1:])
+
+
+def _join_products(p: Product, q: Product, reason: str) -> None:
+    for one, other in ((p, q), (q, p)):
+        if len(one) == 1 and len(other) != 1 and _may_become(one[0], other):
+            _bind(one[0], (other,))
+            return
+    while p and q:
+        f, g = p[0], q[0]
+        if f.size == g.size:
+            _join_factors(f, g, reason)
+            p, q = p[1:], q[1:]
+        elif f.size % g.size == 0:
+            outer, inner = split(f, g.size)
+            p = (outer, inner, *p[1:])
+        elif g.size % f.size == 0:
+            outer, inner = split(g, f.size)
+            q = (outer, inner, *q[1:])
+        else:
+            pin((p, q), reason)
+            return
+        shapes = [resolved((part,)) for part in (p, q)]
+        if any(len(shape) > 1 for shape in shapes):
+            pin((p, q), reason)
+            return
+        p, q = (shape[0] for shape in shapes)
+
+
+def _may_become(factor: Factor, product: Product) -> bool:
+    """Whether a free factor can take the shape of a product, whose nesting must then be all its own."""
+    if factor.reason or factor.inner or factor.members or factor.outer is not None:
+        return False
+    within = {*product}
+    return all(part.reason or part.outer is None or root(part.outer) in within for part in product)
+
+
+def _join_factors(f: Factor, g: Factor, reason: str) -> None:
+    f, g = root(f), root(g)
+    if f is g:
+        return
+    outers = [None if one.outer is None else root(one.outer) for one in (f, g)]
+    if not f.reason and not g.reason and outers[0] is not outers[1]:
+        reason = "shared between the indices of an outer axis (heads, or groups of channels)"
+        _pin(f, reason)
+        _pin(g, reason)
+    elif f.reason or g.reason:
+        _pin(f, g.reason)
+        _pin(g, f.reason)
+    f.inner.extend(g.inner)
+    f.unrolled = f.unrolled or g.unrolled
+    members, g.members = g.members, {}
+    g.bound = ((f,),)
+    for key, member in members.items():
+        if key in f.members:
+            join(((f.members[key],),), ((member,),), reason)
+        else:
+            f.members[key] = member

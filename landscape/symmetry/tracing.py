@@ -1,0 +1,230 @@
+"""A module as a graph of operations, and what its graph says about the axes of its parameters."""
+
+import io
+import operator
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, redirect_stderr
+from itertools import product
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, fx, nn
+from torch.fx.node import map_arg
+
+from landscape.errors import BadInput
+from landscape.numerics.permutations import Block, Group, Symmetry
+from landscape.symmetry.axes import (
+    Axis,
+    Factor,
+    factors,
+    fixed,
+    free,
+    pin,
+    pin_orphans,
+    resolved,
+    root,
+    size_of,
+)
+from landscape.symmetry.operations import Call, Labelled, axes_of
+
+
+class Traced(NamedTuple):
+    """A module's graph with what its axes are.
+
+    ``names`` and ``constants``: the parameter or buffer, or the constant, that a placeholder is; ``nodes``:
+    the axes of every node; ``groups``: the number of the group that a factor of them is in ``symmetry``.
+    """
+
+    graph: fx.GraphModule
+    names: dict[str, str]
+    constants: dict[str, Any]
+    nodes: dict[fx.Node, Any]
+    groups: dict[Factor, int]
+    symmetry: Symmetry
+
+
+def traced(module: nn.Module, inputs: tuple[Any, ...]) -> Traced:
+    """The graph of ``module``, in eval mode, on ``inputs`` (samples along axis 0), and its symmetry.
+
+    The graph is that of ``torch.export``, a ``torch.fx`` graph of Core ATen operations, whatever layers and
+    functions the module is made of. Raises BadInput for a module that cannot be traced.
+    """
+    tensors = {**dict(module.named_parameters()), **dict(module.named_buffers())}
+    first = _first_names(module)
+    try:
+        with _quiet():
+            program = torch.export.export(module, inputs, strict=False).run_decompositions()
+    except Exception as error:
+        line = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise BadInput(
+            f"{type(module).__name__} cannot be traced by torch.export ({line})",
+            "a module whose operations do not depend on the values of its data",
+        ) from error
+    signature = program.graph_signature
+    names = {**signature.inputs_to_parameters, **signature.inputs_to_buffers}
+    names = {node: first.get(name, name) for node, name in names.items()}
+    parameters = {name: [free(size) for size in tensor.shape] for name, tensor in tensors.items()}
+    used = {names.get(node.name) for node in program.graph.find_nodes(op="placeholder") if node.users}
+    for name in set(tensors) - used:
+        for axis in parameters[name]:
+            pin(axis, "the traced module does not use it")
+    nodes = _propagated(program.graph, names, parameters)
+    groups, symmetry = _symmetry(parameters, [name for name, _ in module.named_parameters()])
+    lifted = signature.inputs_to_lifted_tensor_constants
+    constants = {node: program.constants[name] for node, name in lifted.items()}
+    return Traced(program.graph_module, names, constants, nodes, groups, symmetry)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """The tracer warns of its own internals, and prints the graph where it fails: its error says enough."""
+    with warnings.catch_warnings(), redirect_stderr(io.StringIO()):
+        warnings.simplefilter("ignore")
+        yield
+
+
+def _first_names(module: nn.Module) -> dict[str, str]:
+    """Every name of a tied tensor, and the first name it has."""
+    first: dict[int, str] = {}
+    every = [
+        *module.named_parameters(remove_duplicate=False),
+        *module.named_buffers(remove_duplicate=False),
+    ]
+    return {name: first.setdefault(id(tensor), name) for name, tensor in every}
+
+
+def _propagated(
+    graph: fx.Graph, names: Mapping[str, str], parameters: Mapping[str, list[Axis]]
+) -> dict[fx.Node, Any]:
+    """The axes of every node, from the inputs on; on the way the axes of the parameters are joined."""
+    nodes: dict[fx.Node, Any] = {}
+    for node in graph.nodes:
+        if node.op == "placeholder" and node.name in names:
+            nodes[node] = Labelled(_shape(node), parameters[names[node.name]])
+        elif node.op in ("placeholder", "get_attr"):
+            nodes[node] = Labelled(
+                _shape(node), [fixed(size, "an input of the module") for size in _shape(node)]
+            )
+        elif node.op == "call_function":
+            nodes[node] = _called(node, nodes)
+    for tensor in _labelled(nodes, graph.output_node().args):
+        for axis in tensor.axes:
+            pin(axis, "an output of the module")
+    for tensor in [one for value in nodes.values() for one in _labelled({}, value)]:
+        pin_orphans(tensor.axes, "shared between the indices of an outer axis (heads, or groups of channels)")
+    return nodes
+
+
+def _called(node: fx.Node, nodes: Mapping[fx.Node, Any]) -> Any:
+    if node.target is operator.getitem:
+        source, index = node.args
+        several = nodes[source]  # pyright: ignore[reportArgumentType]
+        if isinstance(several, list) and index < len(several):  # pyright: ignore[reportOperatorIssue]
+            return several[index]  # pyright: ignore[reportCallIssue, reportArgumentType]
+        # Beside the values: where they stood, and so in which order.
+        for tensor in _labelled(nodes, source.args):  # pyright: ignore[reportAttributeAccessIssue, reportOptionalMemberAccess]
+            for axis in tensor.axes:
+                pin(axis, "numbers of positions on it are computed")
+        return Labelled(_shape(node), [fixed(size, "numbers of positions") for size in _shape(node)])
+    target: Any = node.target
+    shapes = _shapes(node.meta["val"])
+    arguments, options = map_arg((node.args, node.kwargs), lambda one: nodes[one])
+    call = Call(
+        target._schema.name.partition("::")[2],
+        tuple(arguments),
+        dict(options),
+        shapes[0],
+        torch.Tag.pointwise in target.tags,
+    )
+    found = axes_of(call)
+    if found and isinstance(found[0], list):
+        several = [Labelled(shape, axes) for shape, axes in zip(shapes, found, strict=False)]
+    else:
+        several = [Labelled(shapes[0], found)]
+    for one in several:
+        pin_orphans(one.axes, call.reason)
+    return several if isinstance(node.meta["val"], tuple | list) else several[0]
+
+
+def _labelled(nodes: Mapping[fx.Node, Any], value: Any) -> Iterator[Labelled]:
+    if isinstance(value, fx.Node):
+        yield from _labelled(nodes, nodes[value])
+    elif isinstance(value, Labelled):
+        yield value
+    elif isinstance(value, list | tuple):
+        for part in value:
+            yield from _labelled(nodes, part)
+
+
+def _shape(node: fx.Node) -> tuple[int, ...]:
+    return _shapes(node.meta.get("val"))[0]
+
+
+def _shapes(value: Any) -> list[tuple[int, ...]]:
+    parts = value if isinstance(value, tuple | list) else [value]
+    return [tuple(part.shape) if isinstance(part, Tensor) else () for part in parts]
+
+
+# --- from axes to groups --------------------------------------------------------------------
+
+
+def _symmetry(
+    parameters: Mapping[str, Sequence[Axis]], names: Sequence[str]
+) -> tuple[dict[Factor, int], Symmetry]:
+    groups: dict[Factor, int] = {}
+    listed: list[Group] = []
+    blocks: list[Block] = []
+
+    def group_of(factor: Factor, name: str) -> int | None:
+        if factor.reason and not any(not root(one).reason for one in factor.inner):
+            return None
+        if factor not in groups:
+            outer = None if factor.outer is None else group_of(root(factor.outer), name)
+            groups[factor] = len(listed)
+            same = sum(one.name.partition("#")[0] == name for one in listed)
+            label = f"{name}#{same + 1}" if same else name
+            listed.append(Group(label, factor.size, outer, factor.reason))
+        return groups[factor]
+
+    for name, axes in parameters.items():
+        for box in product(*(_segments(axis) for axis in axes)):
+            parts = [(axis, factor) for axis, (_, segment) in enumerate(box) for factor in segment]
+            for _, factor in parts:
+                if factor.outer is not None and root(factor.outer).outer is not None:
+                    pin(((factor,),), "nested in two outer axes")
+            found = [group_of(factor, f"{name}[{axis}]") for axis, factor in parts]
+            if any(one is not None for one in found):
+                where = tuple(span for span, _ in box)
+                shape = tuple(factor.size for _, factor in parts)
+                outers = tuple(_outer(parts, i) for i in range(len(parts)))
+                blocks.append(Block(name, where, shape, tuple(found), outers))
+    reasons = {name: _reason(parameters[name]) for name in names}
+    return groups, Symmetry(tuple(listed), tuple(blocks), tuple(names), reasons)
+
+
+def _segments(axis: Axis) -> Iterator[tuple[tuple[int, int], tuple[Factor, ...]]]:
+    start = 0
+    for segment in resolved(axis):
+        size = size_of([segment])
+        yield (start, start + size), segment
+        start += size
+
+
+def _outer(parts: Sequence[tuple[int, Factor]], i: int) -> int | None:
+    """Where in a block the outer factor of a nested one stands, on the same axis if it is there twice."""
+    axis, factor = parts[i]
+    if factor.outer is None:
+        return None
+    places = [k for k, (_, one) in enumerate(parts) if one is root(factor.outer)]
+    return next((k for k in places if parts[k][0] == axis), places[0] if places else None)
+
+
+def _reason(axes: Sequence[Axis]) -> str:
+    reasons = dict.fromkeys(
+        f"[{position}] {factor.reason}"
+        for position, axis in enumerate(axes)
+        for factor in factors(axis)
+        if factor.reason
+    )
+    return ", ".join(reasons) or "a single number"

@@ -1,0 +1,83 @@
+"""A symmetry that was found is tried: random permutations must leave the function as it is."""
+
+import copy
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from landscape.numerics.permutations import permuted
+from landscape.symmetry.tracing import Traced, traced
+
+TOLERANCE = 1e-9
+
+
+def symmetry_of(module: nn.Module, inputs: tuple[Any, ...], *, seed: int = 0) -> Traced:
+    """The permutations of hidden units that leave the function of ``module`` as it is.
+
+    Found from its graph on ``inputs`` (a few samples along axis 0); then all groups are permuted at random
+    in float64, and where the outputs move by more than 1e-9 of their size, each one alone: those that
+    change the function are blocked and say so. The module stays as it is. Raises BadInput for a module
+    that cannot be traced.
+    """
+    module = copy.deepcopy(module).double().eval().cpu().requires_grad_()
+    inputs = tuple(_double(part) for part in inputs)
+    found = traced(module, inputs)
+    generator = torch.Generator().manual_seed(seed)
+    tensors = {name: t.detach() for name, t in (*module.named_parameters(), *module.named_buffers())}
+    symmetry = found.symmetry
+
+    def changes(only: int | None = None) -> bool:
+        other = permuted(tensors, symmetry, symmetry.random(generator, only))
+        return not function_difference(module, tensors, other, [inputs]) <= TOLERANCE
+
+    if changes():
+        for group in symmetry.free:
+            if changes(group):
+                symmetry = symmetry.without(group, "permuting it changed the function")
+        if changes():
+            for group in symmetry.free:
+                symmetry = symmetry.without(group, "permuting it with others changed the function")
+    return found._replace(symmetry=symmetry)
+
+
+def function_difference(
+    module: nn.Module,
+    tensors: Mapping[str, Tensor],
+    other: Mapping[str, Tensor],
+    batches: Iterable[tuple[Any, ...]],
+) -> float:
+    """max |h(x; other) − h(x; tensors)| over max |h(x; tensors)|; infinite where an output is not finite."""
+    gap, scale = 0.0, 0.0
+    for inputs in batches:
+        with torch.no_grad():
+            first, second = (
+                torch.cat(
+                    [
+                        part.double().flatten()
+                        for part in _parts(
+                            functional_call(module, dict(one), tuple(p.clone() for p in inputs))
+                        )
+                    ]
+                )
+                for one in (tensors, other)
+            )
+        gap = max(gap, float((second - first).abs().max().nan_to_num(torch.inf)))
+        scale = max(scale, float(first.abs().max().nan_to_num(torch.inf)))
+    return gap / scale if scale else gap
+
+
+def _double(part: Any) -> Any:
+    part = part.detach().cpu()
+    return part.double() if part.is_floating_point() else part
+
+
+def _parts(outputs: Any) -> list[Tensor]:
+    """The tensors of outputs nested in tuples, lists and dictionaries."""
+    if isinstance(outputs, Tensor):
+        return [outputs]
+    parts = outputs.values() if isinstance(outputs, dict) else outputs
+    is_nested = isinstance(outputs, dict | list | tuple)
+    return [one for part in parts for one in _parts(part)] if is_nested else []

@@ -1,0 +1,85 @@
+"""``landscape align`` from the command line: a run file that every other command takes."""
+
+import numpy as np
+
+from landscape import store
+from landscape.runs import Run
+
+TINY = ["--model-arg", "widths=6", "--data", "moons", "--data-arg", "num_samples=60", "--epochs", 1]
+
+
+def test_the_aligned_point_can_be_used_everywhere(command, folder):
+    done = command("align", "a.h5", "b.h5", "--num-points", 5, "--json")
+    assert done.code == 0, done.err
+    values = done.json["values"]
+    names = ("barrier_before", "barrier_after", "distance_before", "distance_after", "function_difference")
+    assert {*names, "movable", "blocked", "blocked_reason", "permutation"} <= set(values)
+    assert values["function_difference"] <= 1e-9
+    assert sorted(values["permutation"]) == list(range(6))
+    assert values["group"] == ["hidden1.weight[0]"]
+    line = command("interpolate", "a.h5", "b-aligned.h5@final", "--num-points", 5, "--json").json["values"]
+    np.testing.assert_allclose(line["barrier_chord"], values["barrier_after"], rtol=1e-6, atol=1e-9)
+    np.testing.assert_allclose(line["distance"], values["distance_after"], rtol=1e-6)
+    assert command("hessian", "b-aligned.h5", "--top-k", 1).code == 0
+    assert command("export", "b-aligned.h5", "-o", "b.safetensors").code == 0
+    assert command("align", "a.h5", "b-aligned.h5", "-o", "again.h5", "-q").code == 0
+    assert Run(folder / "b-aligned.h5").labels == ["final"]
+    before, after = (store.read_state(folder / name, "final") for name in ("b.h5", "b-aligned.h5"))
+    order = values["permutation"]
+    np.testing.assert_array_equal(before["hidden1.weight"][order], after["hidden1.weight"])
+    np.testing.assert_array_equal(before["output.weight"][:, order], after["output.weight"])
+
+
+def test_interpolate_aligns_first_when_asked(command, folder):
+    aligned = command("align", "a.h5", "b.h5", "--json").json["values"]
+    values = command("interpolate", "a.h5", "b.h5", "--align", "--json").json
+    np.testing.assert_allclose(values["values"]["distance"], aligned["distance_after"], rtol=1e-6)
+    assert any("B was aligned first" in note for note in values["notes"])
+    assert any(check["name"] == "function preserved" for check in values["checks"])
+
+
+def test_show_lists_what_is_blocked_and_why(command, folder):
+    command("align", "a.h5", "b.h5", "--match", "activations", "--restarts", 1)
+    shown = command("show", "b-aligned.h5")
+    assert shown.code == 0
+    for text in ("3 of 4 parameters movable", "blocked_reason", "output.bias", "points: final"):
+        assert text in " ".join(shown.out.split())
+
+
+def test_other_architectures_are_refused_with_their_names_and_shapes(command, folder):
+    done = command("align", "a.h5", "wide.h5")
+    assert done.code == 2
+    assert "hidden1.weight (7, 2) instead of (6, 2)" in done.err
+    assert "a.h5 is mlp widths=6" in done.err
+    assert not (folder / "wide-aligned.h5").exists()
+
+
+def test_modules_that_cannot_be_aligned_get_a_sentence(command, folder):
+    (folder / "own.py").write_text(
+        "import torch\n"
+        "class Branch(torch.nn.Linear):\n"
+        "    def forward(self, x):\n"
+        "        y = super().forward(x)\n"
+        "        return y if bool(y.sum() > -1e9) else -y\n"
+        "def branch(): return Branch(2, 1)\n"
+        "def flat(): return torch.nn.Linear(2, 1)\n"
+    )
+    for name, text in (("branch", "cannot be traced"), ("flat", "no unit of Linear can be permuted")):
+        for seed in (0, 1):
+            line = ["--model", f"own.py:{name}", *TINY[2:], "--seed", seed, "-o", f"{name}{seed}.h5", "-q"]
+            assert command("train", *line).code == 0
+        done = command("align", f"{name}0.h5", f"{name}1.h5")
+        assert done.code == 2
+        assert text in done.err
+        assert done.err.count("\n") == 1
+
+
+def test_an_alignment_that_changes_the_function_has_exit_code_3(command, folder, monkeypatch):
+    from landscape import alignment
+
+    monkeypatch.setattr(alignment, "function_difference", lambda *_: 0.5)
+    done = command("align", "a.h5", "b.h5")
+    assert done.code == 3
+    assert "would change the outputs of Sequential by 0.5" in done.err
+    assert "hidden1.weight[0]" in done.err
+    assert not (folder / "b-aligned.h5").exists()

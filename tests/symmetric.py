@@ -1,0 +1,312 @@
+"""Modules with known symmetries: for each its inputs, how many parameters move, and its groups."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from landscape.models.cnn import cnn
+from landscape.models.mlp import mlp
+from landscape.models.resnet import resnet
+
+
+class Encoder(nn.Module):
+    """``nn.TransformerEncoder`` between two linear layers."""
+
+    def __init__(self, **options: Any):
+        super().__init__()
+        layer = nn.TransformerEncoderLayer(8, 2, 16, batch_first=True, **options)
+        self.first, self.last = nn.Linear(8, 8), nn.Linear(8, 3)
+        self.encoder = nn.TransformerEncoder(layer, 2, enable_nested_tensor=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.last(self.encoder(self.first(x)).mean(1))
+
+
+class Packed(nn.Module):
+    """Attention by hand; queries, keys and values from one layer, taken apart in either common way."""
+
+    def __init__(self, way: str):
+        super().__init__()
+        self.way = way
+        self.project, self.out, self.head = nn.Linear(8, 24), nn.Linear(8, 8), nn.Linear(8, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        n, length, width = x.shape
+        if self.way == "chunk":
+            parts = (part.view(n, length, 2, 4).transpose(1, 2) for part in self.project(x).chunk(3, -1))
+        else:
+            parts = self.project(x).reshape(n, length, 3, 2, 4).permute(2, 0, 3, 1, 4).unbind(0)
+        y = functional.scaled_dot_product_attention(*parts)
+        return self.head(torch.relu(self.out(y.transpose(1, 2).reshape(n, length, width))).mean(1))
+
+
+class Dense(nn.Module):
+    """Concatenated features, normalised together, flattened together."""
+
+    def __init__(self):
+        super().__init__()
+        self.a, self.b = nn.Conv2d(3, 4, 3, padding=1), nn.Conv2d(4, 5, 3, padding=1)
+        self.norm, self.c = nn.BatchNorm2d(9), nn.Conv2d(9, 6, 3, padding=1)
+        self.last_norm, self.out = nn.BatchNorm2d(15), nn.Linear(15 * 16, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.a(x)
+        x = torch.cat([x, torch.relu(self.b(x))], 1)
+        x = torch.cat([x, self.c(torch.relu(self.norm(x)))], 1)
+        return self.out(torch.relu(self.last_norm(x)).flatten(1))
+
+
+class UNet(nn.Module):
+    """Down, group norm, up by a transposed convolution, skip by concatenation."""
+
+    def __init__(self):
+        super().__init__()
+        self.a, self.down = nn.Conv2d(3, 4, 3, padding=1), nn.Conv2d(4, 8, 3, stride=2, padding=1)
+        self.norm = nn.GroupNorm(2, 8)
+        self.up, self.out = nn.ConvTranspose2d(8, 5, 2, 2), nn.Conv2d(9, 2, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = torch.relu(self.a(x))
+        y = torch.relu(self.norm(self.down(x)))
+        return self.out(torch.cat([x, self.up(y)], 1))
+
+
+class Tied(nn.Module):
+    """A language model's ties: embedding and output, and two layers."""
+
+    def __init__(self):
+        super().__init__()
+        self.embedding, self.out = nn.Embedding(7, 6), nn.Linear(6, 7, bias=False)
+        self.a, self.b = nn.Linear(6, 6), nn.Linear(6, 6)
+        self.out.weight, self.b.weight = self.embedding.weight, self.a.weight
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.out(torch.relu(self.b(torch.relu(self.a(self.embedding(x))))))
+
+
+class Recurrent(nn.Module):
+    """An LSTM, whose four gates permute together."""
+
+    def __init__(self):
+        super().__init__()
+        self.a, self.lstm, self.out = nn.Linear(3, 5), nn.LSTM(5, 4, batch_first=True), nn.Linear(4, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.out(self.lstm(self.a(x))[0][:, -1])
+
+
+class Residual(nn.Module):
+    """x + W relu(U x) a few times, between two linear layers."""
+
+    def __init__(self, inputs: int = 16, width: int = 128, blocks: int = 3, outputs: int = 10):
+        super().__init__()
+        self.first, self.last = nn.Linear(inputs, width), nn.Linear(width, outputs)
+        self.up = nn.ModuleList(nn.Linear(width, width) for _ in range(blocks))
+        self.down = nn.ModuleList(nn.Linear(width, width) for _ in range(blocks))
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.first(x)
+        for up, down in zip(self.up, self.down, strict=True):
+            x = x + down(torch.relu(up(x)))
+        return self.last(x)
+
+
+class Spoilt(nn.Module):
+    """Three layers; what is done to the second's units ties them to their places."""
+
+    def __init__(self, how: Callable[[Tensor], Tensor]):
+        super().__init__()
+        self.how = how
+        self.a, self.b, self.c = nn.Linear(4, 6), nn.Linear(6, 6), nn.Linear(6, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.c(self.how(torch.relu(self.b(torch.tanh(self.a(x))))))
+
+
+SPOILT: dict[str, Callable[[Tensor], Tensor]] = {
+    "one unit indexed": lambda x: x + x[:, 2:3],
+    "one unit selected": lambda x: x * x[:, 4, None],
+    "sorted": lambda x: x.sort(1).values,
+    "the order of a sort": lambda x: x + x.argsort(1),
+    "the place of a maximum": lambda x: x * x.max(1, keepdim=True).indices,
+    "reversed": lambda x: x.flip(1),
+    "accumulated": lambda x: x.cumsum(1),
+    "every second": lambda x: torch.cat([x[:, ::2], x[:, 1::2]], 1),
+    "rolled": lambda x: x.roll(1, 1),
+    "pooled along units": lambda x: functional.avg_pool1d(x[:, None], 3, 1, 1)[:, 0],
+    "times their numbers": lambda x: x * torch.arange(6),
+    "units by a buffer": lambda x: x @ torch.arange(36.0, dtype=x.dtype).sin().view(6, 6),
+    "picked by a list": lambda x: x[:, [5, 0, 1, 2, 3, 4]],
+    "mixed by a view": lambda x: x.view(-1, 4, 3).flip(1).reshape(-1, 6) if len(x) % 2 == 0 else x,
+}
+
+
+@dataclass(frozen=True)
+class Symmetric:
+    """A module, its inputs, how many of its parameters can be moved, and its groups' sizes (in what outer size)."""
+
+    module: Callable[[], nn.Module]
+    inputs: Callable[[], Tensor]
+    movable: int
+    total: int
+    groups: list[tuple[int, int | None]]
+
+
+def image(*shape: int) -> Callable[[], Tensor]:
+    return lambda: torch.randn(*shape, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+
+
+def numbers(limit: int, *shape: int) -> Callable[[], Tensor]:
+    return lambda: torch.randint(limit, shape, generator=torch.Generator().manual_seed(1))
+
+
+HEADS = [(2, None), (4, 2), (4, 2)]
+SYMMETRIC = {
+    "mlp": Symmetric(lambda: mlp((4,), 3, (6, 5)), image(3, 4), 5, 6, [(6, None), (5, None)]),
+    "mlp of images": Symmetric(lambda: mlp((2, 3), 3, (6,), dropout=0.3), image(3, 2, 3), 3, 4, [(6, None)]),
+    "mlp with batch norm": Symmetric(
+        lambda: mlp((4,), 3, (6, 5), batchnorm=True), image(3, 4), 7, 8, [(6, None), (5, None)]
+    ),
+    "cnn": Symmetric(lambda: cnn((3, 8, 8), 3, (4, 6)), image(2, 3, 8, 8), 5, 6, [(4, None), (6, None)]),
+    "cnn with batch norm": Symmetric(
+        lambda: cnn((8, 8), 3, (4, 6), batchnorm=True, activation="gelu"),
+        image(2, 8, 8),
+        7,
+        8,
+        [(4, None), (6, None)],
+    ),
+    # Channels of a later stage: those that the shortcut carries, and those it pads with zeros.
+    "resnet": Symmetric(
+        lambda: resnet((3, 8, 8), 3, depth=8),
+        image(2, 3, 8, 8),
+        22,
+        23,
+        [(16, None), (16, None), (32, None), (16, None), (64, None), (32, None)],
+    ),
+    "resnet without batch norm": Symmetric(
+        lambda: resnet((3, 8, 8), 3, depth=8, batchnorm=False, shortcuts=False),
+        image(2, 3, 8, 8),
+        15,
+        16,
+        [(16, None), (16, None), (16, None), (32, None), (32, None), (64, None), (64, None)],
+    ),
+    "encoder": Symmetric(
+        lambda: Encoder(), image(2, 5, 8), 27, 28, [*HEADS, *HEADS, (8, None), (16, None), (16, None)]
+    ),
+    "encoder, norm first": Symmetric(
+        lambda: Encoder(norm_first=True, activation="gelu"),
+        image(2, 5, 8),
+        27,
+        28,
+        [*HEADS, *HEADS, (8, None), (16, None), (16, None)],
+    ),
+    "packed attention, chunks": Symmetric(lambda: Packed("chunk"), image(2, 5, 8), 5, 6, [*HEADS, (8, None)]),
+    "packed attention, unbound": Symmetric(
+        lambda: Packed("unbind"), image(2, 5, 8), 5, 6, [*HEADS, (8, None)]
+    ),
+    "dense": Symmetric(lambda: Dense(), image(2, 3, 4, 4), 11, 12, [(4, None), (5, None), (6, None)]),
+    "u-net": Symmetric(lambda: UNet(), image(2, 3, 8, 8), 9, 10, [(4, None), (2, None), (4, 2), (5, None)]),
+    "tied": Symmetric(lambda: Tied(), numbers(7, 2, 3), 4, 4, [(6, None)]),
+    "recurrent": Symmetric(lambda: Recurrent(), image(2, 4, 3), 7, 8, [(5, None), (4, None)]),
+    "residual": Symmetric(
+        lambda: Residual(4, 6, 2, 3), image(3, 4), 11, 12, [(6, None), (6, None), (6, None)]
+    ),
+    "embedding": Symmetric(
+        lambda: nn.Sequential(nn.Embedding(7, 4), nn.Flatten(), nn.Linear(12, 5), nn.ReLU(), nn.Linear(5, 3)),
+        numbers(7, 2, 3),
+        4,
+        5,
+        [(4, None), (5, None)],
+    ),
+    "grouped and depthwise": Symmetric(
+        lambda: nn.Sequential(
+            nn.Conv2d(3, 8, 3),
+            nn.ReLU(),
+            nn.Conv2d(8, 12, 3, groups=4),
+            nn.ReLU(),
+            nn.Conv2d(12, 12, 1, groups=12),
+            nn.Conv2d(12, 4, 1),
+        ),
+        image(2, 3, 8, 8),
+        7,
+        8,
+        [(4, None), (2, 4), (3, 4)],
+    ),
+    "group norm, grouped transposed": Symmetric(
+        lambda: nn.Sequential(
+            nn.Conv2d(3, 8, 3),
+            nn.GroupNorm(2, 8),
+            nn.ReLU(),
+            nn.ConvTranspose2d(8, 6, 2, groups=2),
+            nn.PReLU(6),
+            nn.AvgPool2d(2),
+            nn.Flatten(),
+            nn.Linear(54, 3),
+        ),
+        image(2, 3, 8, 8),
+        8,
+        9,
+        [(2, None), (4, 2), (3, 2)],
+    ),
+    "one dimension": Symmetric(
+        lambda: nn.Sequential(
+            nn.Conv1d(2, 5, 3, padding=1),
+            nn.InstanceNorm1d(5, affine=True),
+            nn.MaxPool1d(2),
+            nn.Conv1d(5, 4, 1),
+            nn.Softmax(1),
+            nn.AdaptiveAvgPool1d(2),
+            nn.Flatten(),
+            nn.Linear(8, 3),
+        ),
+        image(2, 2, 8),
+        7,
+        8,
+        [(5, None), (4, None)],
+    ),
+    "three dimensions": Symmetric(
+        lambda: nn.Sequential(
+            nn.Conv3d(1, 4, 3),
+            nn.BatchNorm3d(4),
+            nn.SiLU(),
+            nn.Conv3d(4, 5, 2),
+            nn.Flatten(),
+            nn.Linear(5, 2),
+        ),
+        image(2, 1, 4, 4, 4),
+        7,
+        8,
+        [(4, None), (5, None)],
+    ),
+    "upsampling and pixel shuffle": Symmetric(
+        lambda: nn.Sequential(
+            nn.Conv2d(2, 8, 3, padding=1),
+            nn.PixelShuffle(2),
+            nn.Conv2d(2, 5, 3),
+            nn.Upsample(scale_factor=2, mode="bilinear"),
+            nn.LayerNorm([5, 12, 12]),
+            nn.Conv2d(5, 2, 1),
+        ),
+        image(1, 2, 4, 4),
+        7,
+        8,
+        [(2, None), (5, None)],
+    ),
+}
+
+
+def built(factory: Callable[[], nn.Module], seed: int = 0) -> nn.Module:
+    """In float64 and eval mode, no parameter or buffer at a value that a permutation would not show."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        module = factory().double().eval()
+        for parameter in module.parameters():
+            parameter.data += 0.2 * torch.randn_like(parameter)
+        for buffer in module.buffers():
+            if buffer.is_floating_point():
+                buffer.uniform_(0.5, 1.5)
+    return module
