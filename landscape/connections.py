@@ -134,6 +134,16 @@ def connected(
     return Connection(path, line, trained, found, notes)
 
 
+def straight_line(
+    sweep: Sweep, name: str, ends: tuple[Point, Point], num_points: int, tolerance: float
+) -> PathLoss:
+    """The chord alone, measured and refined around its top."""
+    line = PathLoss(sweep, name, bezier(0), torch.stack([ends[0].theta, ends[1].theta]), ends)
+    line.measure(np.linspace(0, 1, num_points))
+    line.refine(tolerance)
+    return line
+
+
 def plane_of(found: Connection, num_points: int) -> Plane | None:
     """The plane through both ends and the middle control point, an orthonormal basis from A; None if they are in line.
 

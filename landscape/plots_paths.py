@@ -93,14 +93,17 @@ def connect(page: Page, result: Any) -> str:
 
 
 def modes(page: Page, result: Any) -> str:
-    """The two matrices of barriers with their numbers, the spanning tree outlined in the curved one."""
-    panels = page.panels(2.0, 2.0, shared=False)
+    """The matrices of barriers with their numbers, the spanning tree outlined in the curved one."""
+    matrices = [
+        (result.barrier_straight, "straight line"),
+        (result.barrier_aligned, "straight line, aligned"),
+        (result.barrier_curved, "trained curve"),
+    ]
+    matrices = [(values, title) for values, title in matrices if values is not None]
+    panels = page.panels(*[2.0] * len(matrices), shared=False)
     count = len(result.mode)
     pairs = list(zip(result.tree_from.tolist(), result.tree_to.tolist(), strict=True))
-    for axes, values, title in (
-        (panels[0], result.barrier_straight, "straight line"),
-        (panels[1], result.barrier_curved, "trained curve"),
-    ):
+    for axes, (values, title) in zip(panels, matrices, strict=True):
         off = np.where(np.eye(count, dtype=bool), np.nan, np.asarray(values, dtype=float))
         known = off[np.isfinite(off)]
         top = float(known.max(initial=0.0))
@@ -132,7 +135,12 @@ def modes(page: Page, result: Any) -> str:
 
 def _profile(page: Page, axes: Axes, result: Any) -> None:
     t = result.t
-    line(page, axes, t, result.loss_straight, "straight line", marker="", **DASHED)
+    straight = "straight line"
+    if result.barrier_chord_unaligned is not None:
+        page.note(
+            f"B aligned first; before, the straight barrier was {short(result.barrier_chord_unaligned)}"
+        )
+    line(page, axes, t, result.loss_straight, straight, marker="", **DASHED)
     line(page, axes, t, result.loss, "curve", color=BLUE, marker="")
     tests = []
     if result.test_loss is not None:

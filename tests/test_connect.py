@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from landscape import Objective
+from landscape.alignment import aligned
 from landscape.analyses import connect
 from landscape.errors import BadInput
 from landscape.journal import Journal
@@ -464,3 +465,18 @@ def test_bad_options_are_named(regression, options, message):
 def test_a_point_of_another_architecture_is_refused(regression):
     with pytest.raises(BadInput, match=r"shape \(16,\)"):
         connect(regression, regression.theta, torch.zeros(16))
+
+
+def test_with_align_the_curve_ends_in_b_aligned(classifier):
+    a, b = another(classifier, 1), another(classifier, 2)
+    options = {"epochs": 3, "batch_size": 8, "lr": 0.02, "num_points": 9, "seed": 4}
+    result = connect(classifier, a, b, align=True, **options)
+    moved = aligned(classifier, a, b, seed=4)
+    there = connect(classifier, a, moved.point, **options)
+    for one, other in zip(result.arrays(), there.arrays(), strict=True):
+        np.testing.assert_array_equal(one.values, other.values, err_msg=one.name)
+    assert not torch.equal(moved.point.theta, b.theta)
+    assert result.barrier_chord_unaligned == connect(classifier, a, b, **options).barrier_chord_straight
+    assert there.barrier_chord_unaligned is None
+    assert named(result)["function preserved"].value <= 1e-9
+    assert any("parameters movable" in note for note in result.notes)

@@ -36,6 +36,19 @@ def test_every_pair_is_what_connect_says(classifier):
     assert result.mode.tolist() == ["seed 1", "seed 2", "seed 3"]
 
 
+def test_aligned_pairs_are_what_connect_says_of_them(classifier):
+    points = [another(classifier, seed) for seed in (1, 2, 3)]
+    result = modes(classifier, points, seed=2, align=True, **SHORT)
+    plain = modes(classifier, points, seed=2, **SHORT)
+    np.testing.assert_array_equal(result.barrier_straight, plain.barrier_straight)
+    assert result.barrier_aligned is not None
+    for i, j in combinations(range(3), 2):
+        alone = connect(classifier, points[i], points[j], seed=2, align=True, **SHORT)
+        assert result.barrier_aligned[i, j] == result.barrier_aligned[j, i] == alone.barrier_chord_straight
+        assert result.barrier_curved[i, j] == alone.barrier_chord
+    assert named(result)["function preserved"].passed
+
+
 def test_the_tree_takes_the_lowest_passes(classifier):
     points = [another(classifier, seed) for seed in (1, 2, 3)]
     result = modes(classifier, points, **SHORT)

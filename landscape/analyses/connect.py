@@ -10,14 +10,15 @@ import torch
 from torch import Tensor
 
 from landscape import checks
-from landscape.connections import Plane, connected, notes_on_ends, plane_of
+from landscape.alignment import aligned
+from landscape.connections import Plane, connected, notes_on_ends, plane_of, straight_line
 from landscape.curve_training import GARIPOV, Training
 from landscape.objective import Objective
 from landscape.parameters import Point
 from landscape.pathloss import require_profile
 from landscape.progress import Pieces, Progress, silent
 from landscape.result import Result, array, scalar
-from landscape.sweep import known
+from landscape.sweep import Sweep, bare, known
 
 
 @dataclass(kw_only=True, eq=False)
@@ -71,6 +72,9 @@ class Connect(Result):
         "standard error of barrier_chord_straight from the data", optional=True
     )
     length: float = scalar("length of the curve over that of the chord")
+    barrier_chord_unaligned: float | None = scalar(
+        "barrier over the chord of the straight line to B as it was before it was aligned", optional=True
+    )
     first_gradient_norm: float | None = scalar("‖∇F‖ at the first end", optional=True)
     second_gradient_norm: float | None = scalar("‖∇F‖ at the second end", optional=True)
     restart_barrier: np.ndarray | None = array(
@@ -122,6 +126,7 @@ def connect(
     num_points: int = 61,
     tolerance: float = 1e-4,
     batchnorm: str = "recalibrate",
+    align: bool = False,
     plane: bool = False,
     plane_points: int = 31,
     seed: int = 0,
@@ -141,7 +146,9 @@ def connect(
     The profile has ``num_points`` points, both ends and the corners of a chain exactly, and more around
     its top until the barrier moves by less than ``tolerance``. Standard errors are those of the data (a
     bootstrap over samples), the ends being given. ``batchnorm`` ``repair`` is for the straight line, where
-    the curve is recalibrated. ``plane`` adds the plane through A, B and the middle control point.
+    the curve is recalibrated. ``align`` first permutes B's units to lie closest to A, its function unchanged
+    (:func:`landscape.align`, by ``seed``); the straight line is then that to B aligned. ``plane`` adds the
+    plane through A, B and the middle control point.
 
     Resumable through ``pieces``. A NaN or infinite loss in training ends it with outcome ``diverged`` and the
     best curve so far. Raises BadInput for options out of range.
@@ -160,8 +167,18 @@ def connect(
     )
     require_profile(num_points, tolerance, restarts)
     ends = objective.as_point(a), objective.as_point(b)
+    pieces = {} if pieces is None else pieces
     proofs: list[checks.Check] = []
+    remarks: list[str] = []
+    unaligned = None
     with checks.untouched(objective, proofs):
+        if align:
+            moved_end = aligned(objective, *ends, seed=seed, progress=progress)
+            proofs.append(moved_end.check)
+            remarks.append(f"B was aligned first: {moved_end.coverage}")
+            plain_sweep = Sweep(bare(objective), test, batchnorm, pieces, progress, is_line=True)
+            unaligned = straight_line(plain_sweep, "unaligned", ends, num_points, tolerance).height.chord
+            ends = ends[0], moved_end.point
         found = connected(
             objective,
             ends,
@@ -172,7 +189,7 @@ def connect(
             tolerance=tolerance,
             restarts=restarts,
             seed=seed,
-            pieces={} if pieces is None else pieces,
+            pieces=pieces,
             progress=progress,
         )
         sweep = found.path.sweep
@@ -197,7 +214,7 @@ def connect(
     )
     proofs.append(checks.finite(np.concatenate([path.loss, line.loss])))
     shown, straight = path.summary(seed), line.summary(seed)
-    notes = found.notes + notes_on_ends(ends, slopes, (path.loss[0], path.loss[-1]))
+    notes = remarks + found.notes + notes_on_ends(ends, slopes, (path.loss[0], path.loss[-1]))
     if plane and seen is None:
         notes.append("no plane: the middle control point lies on the line from A to B")
     return Connect(
@@ -233,6 +250,7 @@ def connect(
         barrier_mean_straight=straight.height.mean,
         barrier_chord_straight_error=_number(straight.height_error.chord),
         length=float(path.lengths.sum() / line.lengths.sum()) if line.lengths.any() else math.nan,
+        barrier_chord_unaligned=unaligned,
         first_gradient_norm=slopes[0],
         second_gradient_norm=slopes[1],
         restart_barrier=np.array(found.restart_barriers) if restarts > 1 else None,

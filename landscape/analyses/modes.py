@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from landscape import checks
-from landscape.connections import connected
+from landscape.alignment import aligned
+from landscape.connections import connected, straight_line
 from landscape.curve_training import GARIPOV, Training
 from landscape.errors import BadInput
 from landscape.numerics.paths import spanning_tree
@@ -41,6 +42,12 @@ class Modes(Result):
     barrier_curved_error: np.ndarray = array(
         "mode", "other", long_name="standard error of barrier_curved from the data"
     )
+    barrier_aligned: np.ndarray | None = array(
+        "mode", "other", long_name="barrier over the chord, straight line to the aligned point", optional=True
+    )
+    barrier_aligned_error: np.ndarray | None = array(
+        "mode", "other", long_name="standard error of barrier_aligned from the data", optional=True
+    )
     distance: np.ndarray = array("mode", "other", long_name="distance between the points")
     tree_from: np.ndarray = array("edge", long_name="one end of an edge of the spanning tree, counted from 0")
     tree_to: np.ndarray = array("edge", long_name="other end of that edge")
@@ -67,6 +74,7 @@ def modes(
     num_points: int = 61,
     tolerance: float = 1e-4,
     batchnorm: str = "recalibrate",
+    align: bool = False,
     seed: int = 0,
     pieces: Pieces | None = None,
     progress: Progress = silent,
@@ -74,8 +82,9 @@ def modes(
     """Connect every two of three or more ``points``; options as in :func:`~landscape.analyses.connect.connect`.
 
     The minimum spanning tree of the curved barriers (Kruskal 1956) joins all points over the lowest passes:
-    between any two of them no path along other edges has a lower highest barrier. Resumable through
-    ``pieces``, pair by pair and within one. Raises BadInput for fewer than three points.
+    between any two of them no path along other edges has a lower highest barrier. With ``align`` the second
+    of every pair is first aligned with the first, and the curve joins these. Resumable through ``pieces``,
+    pair by pair and within one. Raises BadInput for fewer than three points.
     """
     training = Training(
         method=method,
@@ -93,29 +102,41 @@ def modes(
         raise BadInput(f"{len(points)} points", "at least three", "connect joins two")
     ends = [objective.as_point(point) for point in points]
     count = len(ends)
+    pieces = {} if pieces is None else pieces
     tables = {
-        name: np.zeros((count, count)) for name in ("straight", "curved", "straight error", "curved error")
+        f"{name}{error}": np.zeros((count, count))
+        for name in ("straight", "aligned", "curved")
+        for error in ("", " error")
     }
+    sweep = Sweep(bare(objective), None, batchnorm, pieces, progress, is_line=True)
     losses = np.zeros(count)
     proofs: list[checks.Check] = []
+    changes: list[checks.Check] = []
     remarks: dict[str, list[str]] = {}
     diverged = False
     with checks.untouched(objective, proofs):
         for i, j in combinations(range(count), 2):
+            pair, paths = (ends[i], ends[j]), {}
+            if align:
+                moved = aligned(objective, *pair, seed=seed, progress=progress)
+                changes.append(moved.check)
+                paths["straight"] = straight_line(sweep, f"{i} {j} straight", pair, num_points, tolerance)
+                pair = ends[i], moved.point
             found = connected(
                 objective,
-                (ends[i], ends[j]),
+                pair,
                 training,
                 batchnorm=batchnorm,
                 num_points=num_points,
                 tolerance=tolerance,
                 restarts=restarts,
                 seed=seed,
-                pieces={} if pieces is None else pieces,
+                pieces=pieces,
                 name=f"{i} {j} ",
                 progress=progress,
             )
-            for name, path in (("straight", found.line), ("curved", found.path)):
+            paths |= {"aligned" if align else "straight": found.line, "curved": found.path}
+            for name, path in paths.items():
                 summary = path.summary(seed)
                 tables[name][i, j] = tables[name][j, i] = summary.height.chord
                 tables[f"{name} error"][i, j] = tables[f"{name} error"][j, i] = summary.height_error.chord
@@ -123,7 +144,8 @@ def modes(
             diverged = diverged or found.trained.diverged
             for note in found.notes:
                 remarks.setdefault(note, []).append(f"{i}–{j}")
-    sweep = Sweep(bare(objective), None, batchnorm, is_line=True)
+    if changes:
+        proofs.append(max(changes, key=lambda one: one.value))
     for i, point in enumerate(ends):
         own, meaning = sweep.reference(point), "loss against the model itself"
         proofs.append(checks.agreement(f"point {i}", sweep.objective, losses[i], own, meaning))
@@ -138,6 +160,8 @@ def modes(
         mode_loss=losses,
         barrier_straight=tables["straight"],
         barrier_curved=tables["curved"],
+        barrier_aligned=tables["aligned"] if align else None,
+        barrier_aligned_error=tables["aligned error"] if align else None,
         barrier_straight_error=tables["straight error"],
         barrier_curved_error=tables["curved error"],
         distance=torch.cdist(thetas, thetas, compute_mode="donot_use_mm_for_euclid_dist").cpu().numpy(),

@@ -63,6 +63,7 @@ from landscape.cli.options import Command, Settings, line_batchnorm, pairs, shar
     show_default=True,
     help="Refine the profile around its top until the barrier moves by less.",
 )
+@click.option("--align", is_flag=True, help="Permute the hidden units of B to lie closest to A first.")
 @click.option("--plane", is_flag=True, help="The plane through A, B and the middle control point.")
 @click.option("--plane-points", default=31, show_default=True, help="Points per axis of the plane.")
 @line_batchnorm("recalibrate")
@@ -79,6 +80,7 @@ def command(
     \b
     landscape connect a.h5 b.h5 --epochs 180
     landscape connect a.h5 b.h5 --method chain --bends 3 --plane
+    landscape connect a.h5 b.h5 --align
     landscape connect a.h5 b.h5 c.h5 d.h5
     """
     from landscape.analyses import connect, modes
