@@ -74,6 +74,16 @@ def test_one_free_point_at_the_same_epochs(pairs, method, ask):
     assert mean(barriers(pairs, method=method, bends=1, epochs=3 * END_EPOCHS)) <= ask
 
 
+def test_aligned_then_sixty_epochs_of_a_curve(pairs):
+    """Peers: a largest loss of 0.0038."""
+    found = [
+        connect(objective(0), *pair, align=True, epochs=60, num_points=61, tolerance=np.inf) for pair in pairs
+    ]
+    tops, straight = [one.max_loss for one in found], [one.barrier_chord_straight for one in found]
+    print(f"\naligned: straight {mean(straight):.4f}, largest loss on the curve {mean(tops):.5f}, {tops}")
+    assert mean(tops) <= 0.002
+
+
 @pytest.mark.parametrize("epochs", [3 * END_EPOCHS, 14 * END_EPOCHS])
 def test_the_best_method_within_the_budget_of_autoneb(pairs, epochs):
     """One pivot's 14 budgets of an end are 840 epochs."""
