@@ -179,11 +179,11 @@ def plane_of(found: Connection, num_points: int) -> Plane | None:
 
 
 def notes_on_ends(ends: tuple[Point, Point], slopes: list[float], losses: tuple[float, float]) -> list[str]:
-    """A warning for an end that is no minimum: one where a gradient step would lower the loss by over 1 %."""
+    """A warning for an end that is no minimum: one where a gradient step would lower the loss by over 0.1 %."""
     notes = []
     for letter, point, slope, loss in zip("AB", ends, slopes, losses, strict=True):
         gain = TRIAL_STEP * slope**2
-        if gain > 0.01 * abs(loss):
+        if gain > 0.001 * abs(loss):
             share = f", {100 * gain / abs(loss):.2g} %" if loss else ""
             notes.append(
                 f"{letter}{f' ({point.label})' if point.label else ''} is no minimum: ‖∇F‖ = {slope:.3g}, so a "

@@ -103,23 +103,26 @@ class Screen:
             for row in zip(*(one.values.tolist() for one in columns), strict=True):
                 rows.add_row(*(text_of(value, digits=4) for value in row))
             self.out.print(rows)
-        self._matrix(result)
+        self._matrices(result)
 
-    def _matrix(self, result: Result) -> None:
-        """The first quantity that depends on the point and one thing more, where it is narrow enough to print."""
-        first = next(
-            (one for one in result.arrays() if one.dims[:1] == ("point",) and len(one.dims) == 2), None
-        )
-        point = getattr(result, "point", None)
-        if first is None or point is None or max(first.values.shape) > MOST_ROWS:
-            return
-        rows = Table(box=None, pad_edge=False, title=escape(first.name), title_justify="left")
-        rows.add_column("point", justify="right", no_wrap=True)
-        for number in range(1, first.values.shape[1] + 1):
-            rows.add_column(str(number), justify="right")
-        for label, values in zip(point.tolist(), first.values.tolist(), strict=True):
-            rows.add_row(escape(str(label)), *(text_of(value, digits=4) for value in values))
-        self.out.print(rows)
+    def _matrices(self, result: Result) -> None:
+        """The first quantity that depends on the point and one thing more; of many modes all barriers."""
+        tables = [one for one in result.arrays() if len(one.dims) == 2 and one.dims[0] in ("point", "mode")]
+        barriers = [
+            one for one in tables if one.name.startswith("barrier") and not one.name.endswith("error")
+        ]
+        for one in barriers or tables[:1]:
+            labels = getattr(result, one.dims[0])
+            if labels is None or max(one.values.shape) > MOST_ROWS:
+                continue
+            rows = Table(box=None, pad_edge=False, title=escape(one.name), title_justify="left")
+            rows.add_column(one.dims[0], justify="right", no_wrap=True)
+            start = 1 if one.dims[0] == "point" else 0
+            for number in range(one.values.shape[1]):
+                rows.add_column(str(number + start), justify="right")
+            for label, values in zip(labels.tolist(), one.values.tolist(), strict=True):
+                rows.add_row(escape(str(label)), *(text_of(value, digits=4) for value in values))
+            self.out.print(rows)
 
     def checks(self, result: Result) -> None:
         """One line a check: passed or failed, the value, the bound, what was compared."""
