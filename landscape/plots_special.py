@@ -252,8 +252,15 @@ def _trajectory(page: Page, axes: Any, result: Any, at: Callable[..., Any]) -> N
     outline = [withStroke(linewidth=2.2, foreground="black")]
     places = at(alpha, beta, result.trajectory_loss)
     axes.plot(*places, "-", color="white", linewidth=1.0, path_effects=outline, zorder=6)
+    size = 3 if len(alpha) <= 60 else 1.5
     axes.plot(
-        *places, "o", color="white", markeredgecolor="black", markeredgewidth=0.5, markersize=3, zorder=7
+        *places,
+        "o",
+        color="white",
+        markeredgecolor="black",
+        markeredgewidth=size / 6,
+        markersize=size,
+        zorder=7,
     )
     if result.centre is not None:  # the plane is the whole space
         page.note("white: checkpoints")
