@@ -111,8 +111,9 @@ def slice2d(
     ``eigen-ends``, of the largest and the smallest; or ``axes``, those of a module with two trainable
     numbers, so that α and β are what is added to each of them.
     ``span`` s gives [−s, s] (default 1; with ``pca``, three points, or a trajectory on ``axes`` the grid
-    covers what is drawn, with a margin). ``orthogonal`` makes the second direction orthogonal to the first, keeping its
-    length; its filters then have no exact norms. ``draws`` K repeats with seeds seed … seed + K − 1.
+    covers what is drawn, with a margin). ``orthogonal`` makes the second direction orthogonal to the
+    first, keeping its length; its filters then have no exact norms. ``draws`` K repeats with seeds
+    seed … seed + K − 1.
     ``curvature`` adds λ_max, λ_min and |λ_min/λ_max| of the Hessian in every cell (of the first draw),
     at some tens of products each.
 
