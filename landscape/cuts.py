@@ -19,7 +19,7 @@ from landscape.progress import Progress
 from landscape.result import Check
 from landscape.sweep import Sweep
 
-DIRECTIONS = ("random", "pca", "eigen", "eigen-ends")
+DIRECTIONS = ("random", "pca", "eigen", "eigen-ends", "axes")
 
 # The samples behind the curvature check hold about this many activations: a ReLU crosses its kink once in
 # about 1/τ of them within a relative step τ, so that none does at the smallest steps.
@@ -69,6 +69,20 @@ def random_directions(
     if orthogonal and count == 2:
         rows[1] = kernels.orthogonalised(rows[1], rows[0])
     return torch.stack(rows)
+
+
+def own_axes(objective: Objective, theta: Tensor) -> Tensor:
+    """The unit vectors (2, 2) of the two trainable numbers of a module that has no more and no fewer.
+
+    Raises BadInput where d is not 2.
+    """
+    if objective.num_parameters != 2:
+        raise BadInput(
+            f"the module's own axes where d = {objective.num_parameters}",
+            "exactly 2 trainable numbers",
+            "random, pca and eigen cut a plane for any number, or freeze all but two",
+        )
+    return torch.eye(2, dtype=theta.dtype, device=theta.device)
 
 
 def eigen_directions(

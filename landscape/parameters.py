@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import product
 from math import prod
 
 import torch
@@ -35,6 +36,13 @@ class Piece:
     @property
     def span(self) -> slice:
         return slice(self.offset, self.offset + self.size)
+
+    @property
+    def entries(self) -> list[str]:
+        """What each of its numbers is called, in their order in θ: ``weight[0, 1]``, or the name alone for one."""
+        if self.size == 1:
+            return [self.name]
+        return [f"{self.name}{list(index)}" for index in product(*map(range, self.shape))]
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,7 @@
 """One drawing per kind: what the kind's question wants to see first. Each returns the title."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -109,6 +110,7 @@ def slice1d(page: Page, result: Any) -> str:
 def slice2d(page: Page, result: Any) -> str:
     """The loss on the plane, with θ* or the three given points, and the trajectory where there is one."""
     three = result.point_alpha is not None
+    result, origin, names = _in_parameters(result)
     values, label = result.loss, page.labels["loss"]
     # A trajectory was projected on the plane of the first draw, so it goes with that draw alone.
     if result.loss_mean is not None and result.trajectory_alpha is None:
@@ -123,8 +125,9 @@ def slice2d(page: Page, result: Any) -> str:
     one = field(page, result.alpha, result.beta, values, label, result.done)
     if page.kind == "surface":
         axes = draw_surface(page, one)
-        axes.set_xlabel("step α", labelpad=-4)
-        axes.set_ylabel("step β", labelpad=-4)
+        first, second = names or ("step α", "step β")
+        axes.set_xlabel(first, labelpad=-4)
+        axes.set_ylabel(second, labelpad=-4)
     else:
         is_mapped = result.curvature_ratio is not None
         # A page of two panels is not fitted to one of them.
@@ -135,7 +138,7 @@ def slice2d(page: Page, result: Any) -> str:
         if page.stretch:
             axes.set_aspect("equal")
         texts = draw_flat(page, axes, one, inches)
-        clear(axes, texts, np.zeros(1), np.zeros(1))
+        clear(axes, texts, np.array(origin[:1]), np.array(origin[1:]))
         if three:
             clear(axes, texts, result.point_alpha, result.point_beta)
         if result.trajectory_alpha is not None:
@@ -145,14 +148,15 @@ def slice2d(page: Page, result: Any) -> str:
                 np.interp(fine, known, part) for part in (result.trajectory_alpha, result.trajectory_beta)
             )
             clear(axes, texts, alpha, beta, 0.05)
+        first, second = names or (page.labels["alpha"], page.labels["beta"])
         for panel in (axes, *below):
-            panel.set_xlabel(wrapped(page.labels["alpha"], 2.4))
-            panel.set_ylabel(wrapped(page.labels["beta"], inches))
+            panel.set_xlabel(wrapped(first, 2.4))
+            panel.set_ylabel(wrapped(second, inches))
         for panel in below:
             label = page.labels["curvature_ratio"]
             second = field(page, result.alpha, result.beta, result.curvature_ratio, label)
             draw_flat(page, panel, second, inches, as_cells=True)
-            panel.plot(0, 0, linestyle="", zorder=8, **STAR)
+            panel.plot(*origin, linestyle="", zorder=8, **STAR)
 
     def at(alpha: Any, beta: Any, loss: Any) -> Any:
         places = (np.atleast_1d(alpha), np.atleast_1d(beta))
@@ -168,7 +172,7 @@ def slice2d(page: Page, result: Any) -> str:
             flat = tuple(float(part[0]) for part in place)
             axes.text(*flat, f" {letter}", fontsize=8, weight="bold", path_effects=outline, zorder=9)
     else:
-        place = at(0.0, 0.0, result.centre_loss)
+        place = at(*origin, result.centre_loss)
         if np.isfinite(place).all():
             axes.plot(*place, linestyle="", zorder=8, **STAR)
             axes.text(*(float(part[0]) for part in place), "  θ*", path_effects=outline, zorder=9)
@@ -182,6 +186,23 @@ def imported(page: Page, result: Any) -> str:
     """The numbers, as a table."""
     table(page, result)
     return titled("Imported", result)
+
+
+def _in_parameters(result: Any) -> tuple[Any, tuple[float, float], list[str]]:
+    """With θ* added to every step, where θ* lies, and the axes' names; where they are not the module's own, as it is.
+
+    What has two parameters is read in their own values, not in distances from a point.
+    """
+    names = [f"parameter {name}" for piece in result.parameters for name in piece.entries]
+    if result.centre is None or len(names) != 2:
+        return result, (0.0, 0.0), []
+    moved = {
+        name: values + start
+        for axis, start in zip(("alpha", "beta"), result.centre, strict=True)
+        for name in (axis, f"trajectory_{axis}")
+        if (values := getattr(result, name)) is not None
+    }
+    return replace(result, **moved), (float(result.centre[0]), float(result.centre[1])), names
 
 
 def _stretch(page: Page, result: Any) -> float:
@@ -231,10 +252,20 @@ def _trajectory(page: Page, axes: Any, result: Any, at: Callable[..., Any]) -> N
     outline = [withStroke(linewidth=2.2, foreground="black")]
     places = at(alpha, beta, result.trajectory_loss)
     axes.plot(*places, "-", color="white", linewidth=1.0, path_effects=outline, zorder=6)
+    size = 3 if len(alpha) <= 60 else 1.5
     axes.plot(
-        *places, "o", color="white", markeredgecolor="black", markeredgewidth=0.5, markersize=3, zorder=7
+        *places,
+        "o",
+        color="white",
+        markeredgecolor="black",
+        markeredgewidth=size / 6,
+        markersize=size,
+        zorder=7,
     )
-    _residual_note(page, result, "white: checkpoints", "plane")
+    if result.centre is not None:  # the plane is the whole space
+        page.note("white: checkpoints")
+    else:
+        _residual_note(page, result, "white: checkpoints", "plane")
 
 
 DRAWINGS: dict[str, Callable[[Page, Any], str]] = {

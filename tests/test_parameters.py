@@ -111,3 +111,13 @@ def test_modules_without_a_real_theta_are_refused(module, message):
 def test_every_misfit_is_named():
     with pytest.raises(BadInput, match=r"b \(2,\) instead of \(3,\), c missing"):
         require({"a": torch.zeros(1), "b": torch.zeros(2)}, {"a": (1,), "b": (3,), "c": ()}, "x.pt", "Net")
+
+
+def test_every_number_has_a_name():
+    module = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 1, bias=False))
+    module.scale = nn.Parameter(torch.ones(()))
+    names = [name for piece in layout(module) for name in piece.entries]
+    assert names[0] == "scale"
+    assert names[1:5] == ["0.weight[0, 0]", "0.weight[0, 1]", "0.weight[1, 0]", "0.weight[1, 1]"]
+    assert names[5:7] == ["0.bias[0]", "0.bias[1]"]
+    assert len(names) == 9

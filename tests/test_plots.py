@@ -327,6 +327,28 @@ class TestPlane:
         way["trajectory_alpha"] = np.array([1.75, 0.4, 0.0])
         assert "1 of 3 checkpoints outside the picture" in small_print(plot(plane(**way), kind=kind))
 
+    @pytest.mark.parametrize("kind", ["contour", "heatmap", "surface"])
+    def test_on_its_own_axes_a_module_is_read_in_the_values_of_its_parameters(self, kind):
+        result = plane(
+            centre=np.array([3.0, -1.0]),
+            parameters=(Piece("first.v", (), 0, "vector"), Piece("w", (1,), 1, "vector")),
+            trajectory_alpha=np.array([0.9, 0.0]),
+            trajectory_beta=np.array([1.0, 0.0]),
+            trajectory_residual=np.zeros(2),
+            trajectory_loss=np.array([2.0, 0.75]),
+        )
+        figure = plot(result, kind=kind)
+        axes = figure.axes[0]
+        assert (axes.get_xlabel(), axes.get_ylabel()) == ("parameter first.v", "parameter w")
+        (star,) = [one for one in axes.lines if one.get_marker() == "*"]
+        places = [one.get_data_3d()[:2] if kind == "surface" else one.get_data() for one in axes.lines]
+        np.testing.assert_allclose(places[axes.lines.index(star)], [[3], [-1]])
+        np.testing.assert_allclose(places[0], [[3.9, 3], [0, -1]])
+        if kind == "contour":
+            assert axes.get_xlim() == (1.5, 4.5)
+        assert small_print(figure) == "white: checkpoints"
+        np.testing.assert_array_equal(result.alpha, plane().alpha)
+
     def test_draws_are_averaged_unless_a_trajectory_belongs_to_the_first(self):
         first = plane().loss
         draws = {"draw_loss": np.stack([first, 3 * first]), "loss_mean": 2 * first, "loss_spread": first}

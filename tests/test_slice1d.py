@@ -222,6 +222,7 @@ def test_curvature_without_a_derivative_is_a_note():
         ({"draws": 2, "directions": "eigen"}, "2 draws"),
         ({"directions": "up"}, "directions 'up'"),
         ({"directions": "eigen-ends"}, "two eigenvectors for one axis"),
+        ({"directions": "axes"}, "the module's two own axes for one axis"),
         ({"directions": "pca"}, "trajectory of 0 points"),
         ({"show_trajectory": True}, "trajectory of 0 points"),
         ({"norm": "batch"}, "normalisation 'batch'"),

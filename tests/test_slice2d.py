@@ -288,6 +288,71 @@ def test_an_interrupted_search_for_eigenvectors_is_an_interrupted_slice(classifi
         slice2d(classifier, classifier.theta, directions="eigen", progress=killed_at(3))
 
 
+# The module's own axes
+
+
+def least_squares(dtype: torch.dtype) -> tuple[Objective, torch.Tensor, torch.Tensor, torch.Tensor]:
+    """A linear regression in two numbers, with the matrix XᵀX/n, the solution and the loss there."""
+    generator = torch.Generator().manual_seed(0)
+    x = torch.rand(50, 2, generator=generator, dtype=torch.float64) * torch.tensor([1.0, 3.0])
+    y = x.sum(1, keepdim=True) + torch.randn(50, 1, generator=generator, dtype=torch.float64)
+    best = torch.linalg.lstsq(x, y).solution
+    module = nn.Linear(2, 1, bias=False, dtype=dtype)
+    objective = Objective(module, "mse", (x.to(dtype), y.to(dtype)))
+    return objective, x.T @ x / 50, best[:, 0], ((x @ best - y) ** 2).mean()
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+def test_on_its_own_axes_a_regression_is_the_quadratic_it_is(dtype):
+    objective, matrix, best, lowest = least_squares(dtype)
+    start = torch.tensor([3.0, -1.0], dtype=dtype)
+    result = slice2d(objective, start, directions="axes", num_points=7, span=2.0, norm="batch", seed=3)
+    np.testing.assert_array_equal(result.directions, np.eye(2))
+    np.testing.assert_array_equal(result.gram, np.eye(2))
+    np.testing.assert_array_equal(result.centre, start)
+    for row, column in cells(result):
+        theta = torch.tensor([3 + result.alpha[column], -1 + result.beta[row]], dtype=torch.float64)
+        wanted = lowest + (theta - best) @ matrix @ (theta - best)
+        assert result.loss[row, column] == pytest.approx(
+            float(wanted), rel=1e-12 if dtype == torch.float64 else 1e-5
+        )
+    assert {"curvature along α", "curvature along β", "orthogonal"} <= set(named(result))
+    assert result.status == "complete"
+
+
+def test_its_own_axes_may_belong_to_two_parameters():
+    objective = bowl()
+    result = slice2d(objective, objective.theta, directions="axes", num_points=3)
+    wanted = objective.module.height(0.2 + result.alpha, -0.1 + result.beta[:, None])
+    np.testing.assert_allclose(result.loss, wanted, rtol=1e-12)
+    np.testing.assert_array_equal(result.alpha, [-1, 0, 1])
+
+
+def test_a_trajectory_on_its_own_axes_is_covered_and_lies_on_them():
+    objective, *_ = least_squares(torch.float64)
+    path = torch.tensor([[3.0, 0.0], [1.5, -0.5], [1.0, 1.0]], dtype=torch.float64)
+    trajectory = [Point(theta, {}) for theta in path]
+    options = {"directions": "axes", "trajectory": trajectory, "num_points": 11}
+    result = slice2d(objective, path[-1], show_trajectory=True, **options)
+    np.testing.assert_allclose(result.trajectory_alpha, [2, 0.5, 0], atol=1e-14)
+    np.testing.assert_allclose(result.trajectory_beta, [-1, -1.5, 0], atol=1e-14)
+    np.testing.assert_allclose(result.trajectory_residual, 0, atol=1e-14)
+    np.testing.assert_allclose(result.trajectory_loss, [objective.value(theta) for theta in path], rtol=1e-12)
+    assert result.alpha[0] < 0 < 2 < result.alpha[-1]
+    assert result.beta[0] < -1.5 < 0 < result.beta[-1]
+    near = slice2d(objective, path[-1], show_trajectory=True, span=0.5, **options)
+    assert (near.alpha[-1], near.beta[-1]) == (0.5, 0.5)
+    np.testing.assert_allclose(slice2d(objective, path[-1], **options).alpha[[0, 5, 10]], [-1, 0, 1])
+
+
+def test_more_or_fewer_than_two_numbers_have_no_plane_of_their_own(regression):
+    with pytest.raises(BadInput, match=r"d = 15; expected exactly 2 trainable numbers"):
+        slice2d(regression, regression.theta, directions="axes")
+    one, *_ = quadratic(torch.float64, torch.ones(1))
+    with pytest.raises(BadInput, match="d = 1"):
+        slice2d(one, one.theta, directions="axes")
+
+
 # Curvature in every cell
 
 
@@ -501,6 +566,7 @@ def test_curvature_is_checked_along_both_axes(classifier):
         ({"draws": 0}, "0 draws"),
         ({"draws": 2, "directions": "pca"}, "2 draws"),
         ({"draws": 2, "directions": "eigen"}, "2 draws"),
+        ({"draws": 2, "directions": "axes"}, "2 draws"),
         ({"directions": "sideways"}, "directions 'sideways'"),
         ({"directions": "pca"}, "trajectory of 0 points"),
         ({"show_trajectory": True}, "trajectory of 0 points"),

@@ -91,8 +91,9 @@ def slice1d(
             axes = principal_components(thetas, point.theta).directions[:1]
             seen = cuts.kernels.coordinates(thetas, point.theta, axes)[0][:, 0]
             alpha = grid_around(seen, num_points) if span is None else symmetric_grid(span, num_points)
-        elif directions == "eigen-ends":
-            raise BadInput("two eigenvectors for one axis", "eigen, or slice2d for a plane")
+        elif directions in ("eigen-ends", "axes"):
+            two = "two eigenvectors" if directions == "eigen-ends" else "the module's two own axes"
+            raise BadInput(f"{two} for one axis", "random, pca or eigen", "take slice2d for a plane")
         elif directions == "eigen":
             eigen = cuts.eigen_directions(objective, point, 1, seed=seed, progress=progress)
             axes, alpha = eigen.directions, symmetric_grid(1.0 if span is None else span, num_points)

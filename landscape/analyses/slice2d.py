@@ -78,6 +78,7 @@ class Slice2D(Result):
     trajectory_loss: np.ndarray | None = array(
         "checkpoint", long_name="loss at the checkpoint itself", optional=True
     )
+    centre: np.ndarray | None = array("parameter", long_name="θ*, where the axes are its own", optional=True)
     centre_loss: float = scalar("loss at θ*")
 
 
@@ -106,16 +107,18 @@ def slice2d(
     ``theta`` is one point, or three for the plane through them (orthonormal basis from the first,
     Garipov et al. 2018). ``directions``: ``random``, normalised by ``norm`` (``filter``, ``layer``,
     ``none``; Li et al. 2018) with the roles in ``ignore`` at rest; ``pca`` of ``trajectory``, unit
-    vectors; ``eigen``, unit eigenvectors of the two largest eigenvalues of the Hessian at θ*; or
-    ``eigen-ends``, of the largest and the smallest.
-    ``span`` s gives [−s, s] (default 1; with ``pca`` and three points the grid covers what is drawn,
-    with a margin). ``orthogonal`` makes the second direction orthogonal to the first, keeping its
-    length; its filters then have no exact norms. ``draws`` K repeats with seeds seed … seed + K − 1.
+    vectors; ``eigen``, unit eigenvectors of the two largest eigenvalues of the Hessian at θ*;
+    ``eigen-ends``, of the largest and the smallest; or ``axes``, those of a module with two trainable
+    numbers, so that α and β are what is added to each of them.
+    ``span`` s gives [−s, s] (default 1; with ``pca``, three points, or a trajectory on ``axes`` the grid
+    covers what is drawn, with a margin). ``orthogonal`` makes the second direction orthogonal to the
+    first, keeping its length; its filters then have no exact norms. ``draws`` K repeats with seeds
+    seed … seed + K − 1.
     ``curvature`` adds λ_max, λ_min and |λ_min/λ_max| of the Hessian in every cell (of the first draw),
     at some tens of products each.
 
     Raises BadInput for an even ``num_points``, a span of 0, points on one line, a trajectory that spans
-    no plane, or two eigenvectors where d = 1.
+    no plane, two eigenvectors where d = 1, or ``axes`` where d is not 2.
     """
     cuts.require_grid(num_points, span, draws, directions)
     points = [objective.as_point(one) for one in ([theta] if isinstance(theta, Tensor | Point) else theta)]
@@ -127,6 +130,7 @@ def slice2d(
     sweep = Sweep(objective, test, batchnorm, pieces, progress)
     proofs: list[checks.Check] = []
     explained = walk = eigen = None
+    seen = np.zeros((0, 2))
     with checks.untouched(objective, proofs):
         if len(points) == 3:
             planes = [plane_through(*(point.theta for point in points))]
@@ -143,7 +147,12 @@ def slice2d(
         elif directions in ("eigen", "eigen-ends"):
             ends = (2, 0) if directions == "eigen" else (1, 1)
             eigen = cuts.eigen_directions(objective, origin, *ends, seed=seed, progress=progress)
-            planes, seen, span = [eigen.directions], np.zeros((0, 2)), 1.0 if span is None else span
+            planes = [eigen.directions]
+        elif directions == "axes":
+            planes = [cuts.own_axes(objective, origin.theta)]
+            if show_trajectory:
+                thetas = torch.stack([p.theta for p in cuts.require_trajectory(trajectory)])
+                seen = coordinates(thetas, origin.theta, planes[0])[0]
         else:
             planes = [
                 cuts.random_directions(
@@ -157,9 +166,8 @@ def slice2d(
                 )
                 for draw in range(draws)
             ]
-            seen, span = np.zeros((0, 2)), 1.0 if span is None else span
-        if span is not None:
-            alpha = beta = symmetric_grid(span, num_points)
+        if span is not None or not len(seen):
+            alpha = beta = symmetric_grid(1.0 if span is None else span, num_points)
         else:
             alpha, beta = (grid_around(seen[:, axis], num_points) for axis in (0, 1))
         # Cell by cell (α, β), α running fastest.
@@ -257,6 +265,7 @@ def slice2d(
         trajectory_beta=shown.coordinates[:, 1] if shown else None,
         trajectory_residual=shown.residual if shown else None,
         trajectory_loss=shown.loss if shown else None,
+        centre=origin.theta.cpu().numpy() if directions == "axes" and len(points) == 1 else None,
         centre_loss=value,
         notes=sweep.notes(*points, *(trajectory if show_trajectory and trajectory else [])) + notes,
         checks=proofs,

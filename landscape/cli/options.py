@@ -139,10 +139,11 @@ def slicing(function: Callable[..., Any]) -> Callable[..., Any]:
         [
             click.option(
                 "--directions",
-                type=click.Choice(["random", "pca", "eigen", "eigen-ends"]),
+                type=click.Choice(["random", "pca", "eigen", "eigen-ends", "axes"]),
                 default="random",
                 show_default=True,
-                help="Random, the run's principal components, or Hessian eigenvectors: top, or both ends.",
+                help="Random, the run's principal components, Hessian eigenvectors (top, or both ends), or the "
+                "two axes of a module with two trainable numbers.",
             ),
             click.option(
                 "--norm",

@@ -27,13 +27,14 @@ def command(
 ) -> None:
     """The loss on a plane through A, or A, B and C.
 
-    F(θ* + αd₁ + βd₂) along filter-normalised directions, principal components or top eigenvectors,
-    or through three points.
+    F(θ* + αd₁ + βd₂) along filter-normalised directions, principal components, top eigenvectors, or
+    the two axes of a module with two trainable numbers; or through three points.
 
     \b
     landscape slice2d a.h5
     landscape slice2d a.h5 --directions pca --trajectory
     landscape slice2d a.h5 --directions eigen
+    landscape slice2d toy.h5 --directions axes --trajectory
     landscape slice2d a.h5 b.h5 c.h5
     """
     from landscape import distributed
