@@ -17,7 +17,7 @@ FLOORS = [
     {"probe", "symmetry"},
     {"objective"},
     {"repair"},
-    {"checks", "rescaling", "sweep", "threads", "blocks", "precision"},
+    {"checks", "rescaling", "sweep", "threads", "blocks", "precision", "stacks"},
     {"cuts", "operators", "curvature_map", "pathloss", "curve_training", "alignment"},
     {"curvature", "measures", "connections"},
     {"analyses"},
