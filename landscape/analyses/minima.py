@@ -99,9 +99,11 @@ def minima(
 
     ``polish`` goes on to ‖∇F‖ ≤ 1e-9 by L-BFGS and Newton's method in a trust region; eigenvalues, index and
     status are then those of the polished point. A piecewise linear module may end at a ``kink``, where F falls
-    no further and its gradient jumps without ever vanishing. The restarts of a cell train as one computation, in several
-    where they would take more than ``memory_limit`` bytes. Question and setting are those of Soudry and Carmon
-    2016. Raises BadInput for options out of range, and what ``family`` raises.
+    no further and its gradient jumps without ever vanishing.
+
+    The restarts of a cell train as one computation, in several where they would take more than ``memory_limit``
+    bytes. Question and setting are those of Soudry and Carmon 2016. Raises BadInput for options out of range,
+    and what ``family`` raises.
     """
     _check(widths, depths, restarts, steps, max_steps, stop_after)
     settings = list(
