@@ -145,7 +145,9 @@ def minima(
     most = max(count for count, _, _ in settings)
 
     def table(values: Callable[[_Cell], Any]) -> np.ndarray:
-        return np.array([[values(cells[depth, width]) for width in widths] for depth in depths])
+        found = np.array([[values(cells[depth, width]) for width in widths] for depth in depths])
+        # Words as wide as the longest, which is how they come back from a file.
+        return np.array(found.tolist()) if found.dtype.kind == "U" else found
 
     names = cells[depths[0], widths[0]].rows
     rows: dict[str, Any] = {one: table(lambda cell, one=one: _padded(cell.rows[one], most)) for one in names}
