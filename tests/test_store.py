@@ -66,6 +66,9 @@ def results():
         "connect": landscape.connect(objective, start, end, epochs=1, num_points=5, plane=True, restarts=2),
         "modes": landscape.modes(objective, points[:3], epochs=1, num_points=5),
         "align": landscape.align(objective, start, end, num_points=5),
+        "minima": landscape.minima(
+            lambda *_: Objective(nn.Linear(2, 2), "cross_entropy", (x, y)), widths=[2], steps=1, max_steps=1
+        ),
     }
     for kind, result in made.items():
         result.config = {"kind": kind, "options": {"span": 1.5, "ignore": ("bias",)}, "naïve": "✓"}
@@ -92,6 +95,7 @@ def results():
         "connect",
         "modes",
         "align",
+        "minima",
     ]
 )
 def saved(request, results, tmp_path):

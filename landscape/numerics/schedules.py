@@ -5,6 +5,9 @@ from dataclasses import dataclass, field
 from math import exp, inf
 from typing import Any
 
+import torch
+from torch import Tensor
+
 from landscape.errors import BadInput
 
 Rule = Callable[[int], float]
@@ -55,7 +58,8 @@ def step_size(name: str, parameters: Mapping[str, float], first: float, k: int) 
 class Plateau:
     """Multiply the step by ``factor`` when ``patience`` periods in a row bring less than ``threshold``.
 
-    A period improves when it lowers the best loss by more than ``threshold``; after a cut, ``cooldown``
+    A period improves when it lowers the loss by more than ``threshold`` below that of the last one that did, so
+    that small gains add up, as in torch.optim.lr_scheduler.ReduceLROnPlateau; after a cut, ``cooldown``
     periods pass unjudged; the step never falls below ``floor``. The state is three numbers, so that a
     stopped run can go on.
     """
@@ -69,12 +73,51 @@ class Plateau:
     def observe(self, loss: float) -> float:
         """The step size after a period that ended at ``loss``."""
         if loss < self.best - self.parameters["threshold"]:
-            self.waited = 0
+            self.best, self.waited = loss, 0
         elif self.cooling == 0:
             self.waited += 1
-        self.best = min(self.best, loss)
         self.cooling = max(0, self.cooling - 1)
         if self.waited >= max(1, self.parameters["patience"]):
             self.step = max(self.parameters["floor"], self.step * self.parameters["factor"])
             self.waited, self.cooling = 0, int(self.parameters["cooldown"])
         return self.step
+
+
+class Stall:
+    """:class:`Plateau`'s judgement of many replicas at once: ``patience`` observations in a row without progress.
+
+    ``threshold``, ``patience`` and ``cooldown`` are (R,), float64. ``memory`` holds what a resumed run needs.
+    """
+
+    def __init__(self, threshold: Tensor, patience: Tensor, cooldown: Tensor):
+        self.threshold, self.patience, self.cooldown = threshold, patience.clamp_min(1), cooldown
+        self.memory = {
+            "best": torch.full_like(threshold, inf),
+            "waited": torch.zeros_like(threshold),
+            "cooling": torch.zeros_like(threshold),
+        }
+
+    def observe(self, losses: Tensor, due: Tensor | None = None) -> Tensor:
+        """Which replicas have just run out of patience, (R,); only those ``due`` (R,) are observed."""
+        best, waited, cooling = (self.memory[name] for name in ("best", "waited", "cooling"))
+        is_better = losses < best - self.threshold
+        waited = torch.where(is_better, 0.0, waited + (cooling == 0))
+        best, cooling = torch.where(is_better, losses, best), (cooling - 1).clamp_min_(0)
+        is_out = waited >= self.patience
+        if due is not None:
+            is_out = is_out & due
+        if bool(is_out.any()):
+            waited = waited.masked_fill(is_out, 0.0)
+            cooling = torch.where(is_out, self.cooldown, cooling)
+        found = {"best": best, "waited": waited, "cooling": cooling}
+        if due is not None:
+            found = {name: torch.where(due, value, self.memory[name]) for name, value in found.items()}
+        self.memory = found
+        return is_out
+
+    def keep(self, mask: Tensor) -> None:
+        """Forget the replicas that ``mask`` (R,) leaves out."""
+        self.threshold, self.patience, self.cooldown = (
+            one[mask] for one in (self.threshold, self.patience, self.cooldown)
+        )
+        self.memory = {name: value[mask] for name, value in self.memory.items()}
