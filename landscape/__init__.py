@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from landscape.analyses import (
         align,
         connect,
+        efficiency,
         hessian,
         import_point,
         interpolate,
@@ -54,6 +55,7 @@ _HOMES = {
         (
             "align",
             "connect",
+            "efficiency",
             "hessian",
             "import_point",
             "interpolate",
@@ -77,6 +79,7 @@ __all__ = [
     "Run",
     "align",
     "connect",
+    "efficiency",
     "hessian",
     "import_point",
     "interpolate",

@@ -5,9 +5,9 @@ import json
 import os
 import shutil
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +44,8 @@ class Work:
     others: list[Objective] = field(default_factory=list)
     pieces: Pieces = field(default_factory=dict)
     progress: Progress = silent
+    # The same data with the model of other arguments, initialised by another seed.
+    variant: Callable[[int, dict[str, Any]], Objective] | None = None
 
 
 def measure(
@@ -122,15 +124,23 @@ def points_of(address: str, at: str) -> tuple[str, ...]:
 
 
 def create(
-    kind: str, settings: Settings, analyse: Callable[[Work], Result], *, checkpoint: Path | None = None
+    kind: str,
+    settings: Settings,
+    analyse: Callable[[Work], Result],
+    *,
+    checkpoint: Path | None = None,
+    arguments: Mapping[str, Any] | None = None,
 ) -> None:
-    """A run file from the command's own ``--model``, ``--data`` and ``--loss``: trained, or imported."""
+    """A file from the command's own ``--model``, ``--data`` and ``--loss``: trained, imported, or many of them.
+
+    ``arguments`` join those of the model: the first ones where the analysis asks for variants.
+    """
     given = dict(chosen(click.get_current_context()))
     if settings.output is None:
         raise BadInput("no output", "the name of the run file", "give -o a.h5")
     recipe = Recipe(
         model=given.pop("model"),
-        model_arguments=parse_arguments(given.pop("model_arg")),
+        model_arguments={**parse_arguments(given.pop("model_arg")), **(arguments or {})},
         data=given.pop("data"),
         data_arguments=parse_arguments(given.pop("data_arg")),
         loss=given.pop("loss"),
@@ -161,7 +171,13 @@ def create(
             module, data, dtype=DTYPES[dtype], device=device(settings), chunk_size=settings.chunk_size
         )
         start = objectives.train.present_point(str(checkpoint or "init"))
-        return Work(objectives.train, objectives.test, [start])
+        return Work(objectives.train, objectives.test, [start], variant=variant)
+
+    def variant(seed: int, arguments: dict[str, Any]) -> Objective:
+        other = replace(recipe, seed=seed, model_arguments={**recipe.model_arguments, **arguments})
+        return other.objectives(
+            other.module(), data, dtype=DTYPES[dtype], device=device(settings), chunk_size=settings.chunk_size
+        ).train
 
     publish(settings.output, config, inputs, dtype, settings, prepare, analyse, resumable=checkpoint is None)
 

@@ -30,16 +30,20 @@ def mlp(
     bias: bool = True,
     batchnorm: bool = False,
     dropout: float = 0.0,
+    init: str = "torch",
 ) -> nn.Sequential:
     """A multilayer perceptron: inputs (n, *input_shape) to outputs (n, num_outputs).
 
     Each hidden layer is linear, batch norm (Ioffe and Szegedy 2015), activation, dropout; the two
     optional ones only where asked for. ``widths`` may be one integer, or () for no hidden layer.
-    Its parameters are called ``hidden1.weight``, ..., ``output.bias``.
+    Its parameters are called ``hidden1.weight``, ..., ``output.bias``. ``init`` is torch's own, or ``glorot``:
+    weights uniform within ±√(6 / (inputs + outputs)) (Glorot and Bengio 2010), biases zero.
 
-    Raises BadInput for an unknown activation, a width below 1 or a dropout outside [0, 1).
+    Raises BadInput for an unknown activation or init, a width below 1 or a dropout outside [0, 1).
     """
     widths = positive_integers("widths", widths)
+    if init not in ("torch", "glorot"):
+        raise BadInput(f"unknown init {init!r}", "torch or glorot")
     if not 0 <= dropout < 1:
         raise BadInput(f"dropout={dropout}", "a probability in [0, 1)")
     layers: OrderedDict[str, nn.Module] = OrderedDict()
@@ -56,6 +60,12 @@ def mlp(
             layers[f"dropout{i}"] = nn.Dropout(dropout)
         num_inputs = width
     layers["output"] = nn.Linear(num_inputs, num_outputs, bias=bias)
+    if init == "glorot":
+        for layer in layers.values():
+            if isinstance(layer, nn.Linear):
+                nn.init.xavier_uniform_(layer.weight)
+                if layer.bias is not None:
+                    nn.init.zeros_(layer.bias)
     return nn.Sequential(layers)
 
 
