@@ -51,6 +51,7 @@ def results():
         objective.point({n: torch.from_numpy(t) for n, t in state.items()}) for state in run.states.values()
     ]
     start, end = points[0], points[-1]
+    bare = Objective(torch.nn.Linear(2, 2, dtype=torch.float64), "cross_entropy", (x, y))
     made = {
         "train": run,
         "import": landscape.import_point(objective, end, test=test),
@@ -66,6 +67,9 @@ def results():
         "connect": landscape.connect(objective, start, end, epochs=1, num_points=5, plane=True, restarts=2),
         "modes": landscape.modes(objective, points[:3], epochs=1, num_points=5),
         "align": landscape.align(objective, start, end, num_points=5),
+        "efficiency": landscape.efficiency(
+            bare, [bare.theta, -bare.theta], sizes=(8, 24), step_sizes=(0.1, 0.01), observations_per_sample=2
+        ),
     }
     for kind, result in made.items():
         result.config = {"kind": kind, "options": {"span": 1.5, "ignore": ("bias",)}, "naïve": "✓"}
@@ -92,6 +96,7 @@ def results():
         "connect",
         "modes",
         "align",
+        "efficiency",
     ]
 )
 def saved(request, results, tmp_path):

@@ -100,7 +100,7 @@ def efficiency(
     5.2. Raises BadInput for options out of range, and NotFinite where everything diverges.
     """
     sizes = [objective.num_samples] if sizes is None else list(sizes)
-    _check(objective, points, sizes, methods, step_sizes, batch_size, sampling)
+    _check(objective, points, sizes, methods, step_sizes, batch_size, sampling, discarded)
     budgets = [
         [
             Budget(
@@ -225,6 +225,7 @@ def _check(
     step_sizes: Sequence[float],
     batch_size: int,
     sampling: str,
+    discarded: int,
 ) -> None:
     if distributed.num_processes() > 1:
         raise BadInput(f"replicas on {distributed.num_processes()} processes", "one process")
@@ -233,6 +234,8 @@ def _check(
     for n in sizes:
         if not 1 <= n <= objective.num_samples:
             raise BadInput(f"size {n}", f"between 1 and the {objective.num_samples} samples there are")
+    if not 0 <= discarded <= objective.num_samples:
+        raise BadInput(f"{discarded} samples to discard", f"between 0 and {objective.num_samples}")
     for method in methods:
         if method not in METHODS:
             raise BadInput(f"unknown method {method!r}", f"some of {', '.join(METHODS)}")
