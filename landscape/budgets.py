@@ -19,6 +19,8 @@ from landscape.progress import Pieces, Progress
 from landscape.stacks import stacked_gradients
 
 BLOCK_STEPS = 64
+# Of each parameter and activation: values, derivatives and what the arithmetic needs on the way.
+NUMBERS_KEPT = 6
 # What is kept holds the order of the samples of every replica.
 SAVE_SECONDS = 15.0
 
@@ -103,7 +105,10 @@ def recorded(
     One stack, or as many as ``memory_limit`` bytes ask for, which ``notes`` then says. Stacks already in
     ``pieces`` are taken from there, one under way goes on from its last state.
     """
-    bytes_each = objective.dtype.itemsize * 6 * (objective.num_parameters + objective.activations)
+    n = objective.num_samples
+    batches = [plan.sampler.batch_size if plan.sampler else n for plan in plans]
+    numbers = objective.num_parameters + objective.activations * float(np.mean(batches)) / n
+    bytes_each = objective.dtype.itemsize * NUMBERS_KEPT * numbers
     parts = stacks(len(plans), bytes_each, memory_limit)
     if len(parts) > 1:
         notes.append(

@@ -116,7 +116,8 @@ def efficiency(
     ]
     pieces = {} if pieces is None else pieces
     thetas = torch.stack([objective.as_point(point).theta for point in points])
-    grid = list(product(range(len(methods)), step_sizes, range(len(points))))
+    # Methods alternate, so that every stack, where there are several, holds its share of each.
+    grid = list(product(step_sizes, range(len(points)), range(len(methods))))
     proofs: list[checks.Check] = []
     notes: list[str] = []
     costs, baselines = [], []
@@ -129,16 +130,17 @@ def efficiency(
             baselines.append(baseline_costs(part))
             found = recorded(
                 part,
-                thetas[[s for _, _, s in grid]],
-                [_plan(own[m], methods[m], alpha, seed + s) for m, alpha, s in grid],
-                np.array([own[m].steps for m, _, _ in grid]),
+                thetas[[s for _, s, _ in grid]],
+                [_plan(own[m], methods[m], alpha, seed + s) for alpha, s, m in grid],
+                np.array([own[m].steps for _, _, m in grid]),
                 name=f"n = {n}",
                 memory_limit=memory_limit,
                 pieces=pieces,
                 progress=progress,
                 notes=notes,
             )
-            costs.append(found.costs.reshape(len(methods), len(step_sizes), len(points), -1))
+            curves = found.costs.reshape(len(step_sizes), len(points), len(methods), -1)
+            costs.append(np.moveaxis(curves, 2, 0))
             if found.best is not None:
                 meaning = "lowest cost against a plain loop over model.eval()"
                 lowest = float(np.nanmin(found.costs[:, -1]))
