@@ -9,6 +9,7 @@ from matplotlib.patheffects import withStroke
 from landscape.plots_curvature import sharpness
 from landscape.plots_efficiency import efficiency
 from landscape.plots_fields import clear, draw_flat, draw_surface, field, height
+from landscape.plots_minima import minima
 from landscape.plots_parts import (
     BLUE,
     DASHED,
@@ -246,6 +247,7 @@ DRAWINGS: dict[str, Callable[[Page, Any], str]] = {
     "align": align,
     "efficiency": efficiency,
     "connect": connect,
+    "minima": minima,
     "modes": modes,
     "slice1d": slice1d,
     "slice2d": slice2d,

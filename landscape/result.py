@@ -41,12 +41,13 @@ class Variable(NamedTuple):
     units: str
 
 
-def array(*dims: str, long_name: str, units: str = "", optional: bool = False) -> Any:
+def array(*dims: str, long_name: str, units: str = "", optional: bool = False, name: str = "") -> Any:
     """A dataclass field that holds an array over ``dims``; one named like its only dimension is its coordinate.
 
-    A value with fewer axes lacks the leading dimensions; one without any counts as a scalar.
+    A value with fewer axes lacks the leading dimensions; one without any counts as a scalar. ``name`` is what
+    files and JSON call it, where the field itself cannot be called so.
     """
-    about = {"dims": dims, "long_name": long_name, "units": units}
+    about = {"dims": dims, "long_name": long_name, "units": units, **({"name": name} if name else {})}
     return field(default=None, metadata=about) if optional else field(metadata=about)
 
 
@@ -95,7 +96,9 @@ class Result:
             values = np.asarray(value)
             # One point, one draw: the leading dimension is left out.
             dims = about["dims"][-values.ndim :]
-            found.append(Variable(one.name, dims, values, about["long_name"], about["units"]))
+            found.append(
+                Variable(about.get("name", one.name), dims, values, about["long_name"], about["units"])
+            )
         yield from sorted(found, key=lambda variable: variable.dims != (variable.name,))
 
     def scalars(self) -> dict[str, Any]:

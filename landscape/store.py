@@ -77,8 +77,9 @@ def load(path: Path | str) -> Result:
             )
         values: dict[str, Any] = {}
         for name, metadata in field_metadata(KINDS[kind]).items():
-            if "dims" in metadata and name in file:
-                values[name] = _read(file[name])
+            stored = metadata.get("name", name)
+            if "dims" in metadata and stored in file:
+                values[name] = _read(file[stored])
             elif f"value:{name}" in file.attrs:
                 values[name] = _plain(file.attrs[f"value:{name}"])
         required = [one.name for one in fields(KINDS[kind]) if one.metadata and one.default is MISSING]

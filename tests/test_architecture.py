@@ -19,7 +19,7 @@ FLOORS = [
     {"repair"},
     {"checks", "rescaling", "sweep", "threads", "blocks", "precision", "stacks"},
     {"cuts", "operators", "curvature_map", "pathloss", "curve_training", "alignment", "budgets"},
-    {"curvature", "measures", "connections"},
+    {"curvature", "measures", "connections", "ends", "descents"},
     {"analyses"},
     {"store", "provenance", "plots"},
     {"runs"},

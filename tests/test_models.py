@@ -10,7 +10,7 @@ from torch import nn
 
 from landscape.errors import BadInput
 from landscape.models import MODELS, build_model
-from landscape.models.mlp import ACTIVATIONS
+from landscape.models.mlp import ACTIVATIONS, mlp
 
 USER_FILE = """
 import torch
@@ -320,7 +320,10 @@ def test_user_factory_that_is_wrong_gets_a_sentence(user_file: Path, name: str, 
     ("spec", "arguments", "sentence"),
     [
         ("resnt", {}, "unknown model 'resnt'.*mlp, linear, cnn.*did you mean 'resnet'"),
-        ("mlp", {"width": 3}, "does not take these arguments.*widths"),
+        ("mlp", {"wide": 3}, "does not take these arguments.*widths"),
+        ("mlp", {"width": 0}, "width=0; expected positive integers"),
+        ("mlp", {"activation": "tanh:2"}, "a number with leaky_relu"),
+        ("mlp", {"activation": "elu:much"}, "a number after the colon"),
         ("mlp", {"activation": "rulu"}, "unknown activation 'rulu'; expected one of relu"),
         ("mlp", {"widths": (3, 0)}, r"widths=\(3, 0\); expected positive integers"),
         ("mlp", {"widths": "wide"}, "widths='wide'; expected positive integers"),
@@ -337,3 +340,9 @@ def test_user_factory_that_is_wrong_gets_a_sentence(user_file: Path, name: str, 
 def test_bad_input_gets_a_sentence(spec: str, arguments: dict, sentence: str):
     with pytest.raises(BadInput, match=sentence):
         build_model(spec, arguments, 0, input_shape=(64,), num_outputs=10)
+
+
+def test_width_and_depth_are_widths_that_are_all_the_same():
+    short = mlp((3,), 1, activation="leaky_relu:0.1", width=4, depth=2)
+    assert [layer.out_features for layer in short if isinstance(layer, nn.Linear)] == [4, 4, 1]
+    assert [layer.negative_slope for layer in short if isinstance(layer, nn.LeakyReLU)] == [0.1, 0.1]

@@ -6,6 +6,7 @@ from landscape.analyses.efficiency import Efficiency, efficiency
 from landscape.analyses.hessian import Hessian, hessian
 from landscape.analyses.import_ import Import, import_point
 from landscape.analyses.interpolate import Interpolate, interpolate
+from landscape.analyses.minima import Minima, minima
 from landscape.analyses.modes import Modes, modes
 from landscape.analyses.sharpness import Sharpness, sharpness
 from landscape.analyses.slice1d import Slice1D, slice1d
@@ -19,6 +20,7 @@ __all__ = [
     "Hessian",
     "Import",
     "Interpolate",
+    "Minima",
     "Modes",
     "Sharpness",
     "Slice1D",
@@ -30,6 +32,7 @@ __all__ = [
     "hessian",
     "import_point",
     "interpolate",
+    "minima",
     "modes",
     "sharpness",
     "slice1d",

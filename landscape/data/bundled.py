@@ -39,17 +39,19 @@ def circles(
     factor: float = 0.5,
     seed: int = 0,
     test_size: float = 0.2,
+    shuffle: bool = True,
+    stratified: bool = True,
 ) -> DataSet:
     """Two concentric circles, the inner one ``factor`` times the outer: inputs (n, 2), targets (n,).
 
-    ``noise`` is the standard deviation added to both coordinates; ``num_samples`` counts the test set in.
+    ``noise`` is the standard deviation added to both coordinates; ``num_samples`` counts the test set in,
+    which is drawn within each class where ``stratified``; ``shuffle`` as in ``sklearn.datasets.make_circles``.
     """
     from sklearn.datasets import make_circles
 
-    inputs, targets = map(
-        np.asarray, make_circles(num_samples, noise=noise or None, factor=factor, random_state=seed)
-    )
-    train, test = train_test_indices(len(targets), test_size, seed, targets)
+    made = make_circles(num_samples, shuffle=shuffle, noise=noise or None, factor=factor, random_state=seed)
+    inputs, targets = map(np.asarray, made)
+    train, test = train_test_indices(len(targets), test_size, seed, targets if stratified else None)
     return data_set("circles", inputs[train], targets[train], inputs[test], targets[test])
 
 

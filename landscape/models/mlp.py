@@ -21,6 +21,13 @@ ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
     "identity": nn.Identity,
 }
 
+WITH_NUMBER: dict[str, Callable[[float], nn.Module]] = {
+    "leaky_relu": nn.LeakyReLU,
+    "elu": nn.ELU,
+    "softplus": nn.Softplus,
+}
+INITS = ("torch", "glorot")
+
 
 def mlp(
     input_shape: Sequence[int],
@@ -30,20 +37,27 @@ def mlp(
     bias: bool = True,
     batchnorm: bool = False,
     dropout: float = 0.0,
+    width: int | None = None,
+    depth: int = 1,
     init: str = "torch",
 ) -> nn.Sequential:
     """A multilayer perceptron: inputs (n, *input_shape) to outputs (n, num_outputs).
 
     Each hidden layer is linear, batch norm (Ioffe and Szegedy 2015), activation, dropout; the two
-    optional ones only where asked for. ``widths`` may be one integer, or () for no hidden layer.
-    Its parameters are called ``hidden1.weight``, ..., ``output.bias``. ``init`` is torch's own, or ``glorot``:
-    weights uniform within ±√(6 / (inputs + outputs)) (Glorot and Bengio 2010), biases zero.
+    optional ones only where asked for. ``widths`` may be one integer, or () for no hidden layer; ``width``
+    and ``depth`` say instead so many layers of one width.
+    Its parameters are called ``hidden1.weight``, ..., ``output.bias``.
+
+    ``init`` is PyTorch's own, or ``glorot``: weights uniform in ±√(6/(inputs + outputs)) of each layer, zero
+    biases (Glorot and Bengio 2010).
 
     Raises BadInput for an unknown activation or init, a width below 1 or a dropout outside [0, 1).
     """
+    if init not in INITS:
+        raise BadInput(f"init={init!r}", f"one of {', '.join(INITS)}")
     widths = positive_integers("widths", widths)
-    if init not in ("torch", "glorot"):
-        raise BadInput(f"unknown init {init!r}", "torch or glorot")
+    if width is not None:
+        widths = positive_integers("width", width) * positive_integers("depth", depth)[0]
     if not 0 <= dropout < 1:
         raise BadInput(f"dropout={dropout}", "a probability in [0, 1)")
     layers: OrderedDict[str, nn.Module] = OrderedDict()
@@ -80,10 +94,21 @@ def linear(
 
 
 def activation_named(name: str) -> nn.Module:
-    """A new module for the activation ``name``; BadInput lists the known ones."""
-    if name not in ACTIVATIONS:
-        raise BadInput(f"unknown activation {name!r}", f"one of {', '.join(ACTIVATIONS)}")
-    return ACTIVATIONS[name]()
+    """A new module for the activation ``name``, a number after a colon its first argument (``leaky_relu:0.1``).
+
+    BadInput lists the known ones.
+    """
+    kind, _, number = name.partition(":")
+    if kind not in ACTIVATIONS:
+        raise BadInput(f"unknown activation {kind!r}", f"one of {', '.join(ACTIVATIONS)}")
+    if not number:
+        return ACTIVATIONS[kind]()
+    if kind not in WITH_NUMBER:
+        raise BadInput(f"activation {name!r}", f"a number with {', '.join(WITH_NUMBER)} only")
+    try:
+        return WITH_NUMBER[kind](float(number))
+    except ValueError:
+        raise BadInput(f"activation {name!r}", "a number after the colon") from None
 
 
 def positive_integers(name: str, value: Any) -> tuple[int, ...]:

@@ -1,0 +1,360 @@
+"""How good are the minima that gradient descent finds, against the width and depth of a module?"""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from itertools import product
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from landscape import checks
+from landscape.descents import OWN_INIT, Family, bounds_of, descended, starts
+from landscape.ends import examined, perfected
+from landscape.errors import BadInput
+from landscape.numerics.distinct import num_distinct_rows, num_distinct_values
+from landscape.numerics.polish import KINK
+from landscape.numerics.replicas import Plan, Replicas
+from landscape.numerics.sampling import isolated_rng
+from landscape.objective import Objective
+from landscape.precision import in_float64
+from landscape.progress import Pieces, Progress, silent
+from landscape.result import Result, array, scalar
+from landscape.stacks import stacked_gradients
+
+STATIONARY = 1e-4
+POLISHED = 1e-9
+MEMORY_LIMIT = 2.0**31
+GRID = 41
+SAME_COST = 1e-6
+SAME_OUTPUT = 1e-3
+PLATEAU = {"factor": 0.5, "threshold": 1e-4, "patience": 40, "cooldown": 10, "floor": 1e-7}
+END = ("depth", "width", "restart")
+
+
+@dataclass(kw_only=True, eq=False)
+class Minima(Result):
+    """Where many descents ended, by depth, width and restart; what is not ``done`` is NaN."""
+
+    kind: ClassVar[str] = "minima"
+    depth: np.ndarray = array("depth", long_name="hidden layers")
+    width: np.ndarray = array("width", long_name="width")
+    restart: np.ndarray = array("restart", long_name="restart")
+    done: np.ndarray = array(*END, long_name="asked for, and computed")
+    cost: np.ndarray = array(*END, long_name="cost at the end of the descent")
+    gradient_norm: np.ndarray = array(*END, long_name="‖∇F‖ at the end of the descent")
+    num_steps: np.ndarray = array(*END, long_name="steps taken")
+    end_status: np.ndarray = array(*END, long_name="kind of end", name="status")
+    index: np.ndarray = array(*END, long_name="negative eigenvalues of the Hessian")
+    is_exact: np.ndarray = array(*END, long_name="no negative eigenvalue can have been missed")
+    smallest_eigenvalue: np.ndarray = array(*END, long_name="smallest eigenvalue of the Hessian")
+    largest_eigenvalue: np.ndarray = array(*END, long_name="largest eigenvalue of the Hessian")
+    polished_cost: np.ndarray | None = array(*END, long_name="cost after polishing", optional=True)
+    polished_gradient_norm: np.ndarray | None = array(*END, long_name="‖∇F‖ after polishing", optional=True)
+    polish_reason: np.ndarray | None = array(
+        *END, long_name="why polishing ended above its tolerance", optional=True
+    )
+    num_distinct: np.ndarray = array("depth", "width", long_name="ends that differ as functions on the data")
+    num_distinct_costs: np.ndarray = array("depth", "width", long_name="ends that differ in their cost")
+    num_parameters: np.ndarray = array("depth", "width", long_name="parameters d")
+    is_wide: np.ndarray = array("width", long_name="n ≤ d₀d₁")
+    y: np.ndarray | None = array("y", long_name="second input", optional=True)
+    x: np.ndarray | None = array("x", long_name="first input", optional=True)
+    prediction: np.ndarray | None = array(
+        "depth", "width", "y", "x", long_name="output of the best end", optional=True
+    )
+    num_samples: int = scalar("samples n")
+    num_inputs: int = scalar("inputs d₀")
+
+
+def minima(
+    family: Family,
+    *,
+    widths: Sequence[int],
+    depths: Sequence[int] = (1,),
+    restarts: Sequence[int] = (50,),
+    init: Sequence[str] = (OWN_INIT,),
+    lr: Sequence[float] = (0.1,),
+    steps: int = 40000,
+    max_steps: int = 120000,
+    plateau: Mapping[str, float] = PLATEAU,
+    stop_after: int = 10000,
+    stop_below: float = 1e-7,
+    polish: bool = False,
+    seed: int = 0,
+    memory_limit: float = MEMORY_LIMIT,
+    pieces: Pieces | None = None,
+    progress: Progress = silent,
+) -> Minima:
+    """Gradient descent from many starts for every width and depth, and what kind of point each ended at.
+
+    ``family(width, depth, seed)`` gives the objective. ``restarts``, ``init`` and ``lr`` are one for all depths
+    or one for each. ``init`` is ``own`` (the module's, seeds ``seed``, ``seed + 1``, …) or ``uniform:a,b`` for
+    every parameter. All samples are taken at each of ``steps`` steps of size ``lr``; then, up to
+    ``max_steps``, ``plateau`` halves the step, and a descent ends when ``stop_after`` steps bring less than
+    ``stop_below``. Costs, gradients and Hessians of the ends are float64.
+
+    ``polish`` goes on to ‖∇F‖ ≤ 1e-9 by L-BFGS and Newton's method in a trust region; eigenvalues, index and
+    status are then those of the polished point. A piecewise linear module may end at a ``kink``, where F falls
+    no further and its gradient jumps without ever vanishing. The restarts of a cell train as one computation, in several
+    where they would take more than ``memory_limit`` bytes. Question and setting are those of Soudry and Carmon
+    2016. Raises BadInput for options out of range, and what ``family`` raises.
+    """
+    _check(widths, depths, restarts, steps, max_steps, stop_after)
+    settings = list(
+        zip(
+            *(
+                _for_each(depths, name, one)
+                for name, one in (("restarts", restarts), ("init", init), ("lr", lr))
+            ),
+            strict=True,
+        )
+    )
+    bounds = [bounds_of(one) for _, one, _ in settings]
+    pieces = {} if pieces is None else pieces
+    proofs: list[checks.Check] = []
+    notes: list[str] = []
+    cells: dict[tuple[int, int], _Cell] = {}
+    first = family(widths[0], depths[0], seed)
+    axes = _plane(first)
+    with isolated_rng(seed, first.device), checks.untouched(first, proofs):
+        for (depth, (count, _, rate), ends), width in product(
+            zip(depths, settings, bounds, strict=True), widths
+        ):
+            plan = Plan(
+                step_size=rate,
+                num_steps=max_steps,
+                schedule="plateau",
+                arguments=plateau,
+                begin=steps,
+                patience=stop_after,
+                threshold=stop_below,
+            )
+            name, objective = f"depth {depth}, width {width}", family(width, depth, seed)
+            begin = partial(starts, family, objective, width, depth, count, ends, seed)
+            descent = descended(objective, begin, plan, count, name, memory_limit, pieces, progress, notes)
+            cells[depth, width] = _cell(in_float64(objective), descent, polish, name, axes, pieces, progress)
+            proofs += cells[depth, width].checks
+        proofs.append(_replayed(first, seed))
+    num_samples, num_inputs = first.num_samples, math.prod(first.samples[0][0].shape[1:])
+    most = max(count for count, _, _ in settings)
+
+    def table(values: Callable[[_Cell], Any]) -> np.ndarray:
+        return np.array([[values(cells[depth, width]) for width in widths] for depth in depths])
+
+    names = cells[depths[0], widths[0]].rows
+    rows: dict[str, Any] = {one: table(lambda cell, one=one: _padded(cell.rows[one], most)) for one in names}
+    result = Minima(
+        depth=np.array(depths),
+        width=np.array(widths),
+        restart=np.arange(most),
+        **rows,
+        num_distinct=table(lambda cell: cell.num_distinct),
+        num_distinct_costs=table(lambda cell: cell.num_distinct_costs),
+        num_parameters=table(lambda cell: cell.num_parameters),
+        is_wide=num_samples <= num_inputs * np.array(widths),
+        x=axes[0] if axes else None,
+        y=axes[1] if axes else None,
+        prediction=table(lambda cell: cell.prediction) if axes else None,
+        num_samples=num_samples,
+        num_inputs=num_inputs,
+        checks=proofs,
+        notes=notes,
+    )
+    _conclude(result, polish)
+    return result
+
+
+@dataclass(frozen=True)
+class _Cell:
+    """One width and depth: ``rows`` by field and restart, and what is counted over them."""
+
+    rows: dict[str, np.ndarray]
+    num_distinct: int
+    num_distinct_costs: int
+    num_parameters: int
+    prediction: np.ndarray | None
+    checks: list[checks.Check]
+
+
+def _cell(
+    wide: Objective,
+    descent: dict[str, np.ndarray],
+    polish: bool,
+    name: str,
+    axes: tuple[np.ndarray, np.ndarray] | None,
+    pieces: Pieces,
+    progress: Progress,
+) -> _Cell:
+    """Every end of a cell examined, for an objective in float64."""
+    count = len(descent["steps"])
+    numbers = ["cost", "gradient_norm", "index", "smallest_eigenvalue", "largest_eigenvalue"]
+    numbers += ["polished_cost", "polished_gradient_norm"] if polish else []
+    rows = {one: np.full(count, math.nan) for one in numbers}
+    rows |= {"done": np.ones(count, dtype=bool), "is_exact": np.zeros(count, dtype=bool)}
+    rows |= {"num_steps": descent["steps"], "end_status": np.full(count, "diverged", dtype="U32")}
+    rows |= {"polish_reason": np.full(count, "", dtype="U64")} if polish else {}
+    kept = np.flatnonzero(~descent["diverged"])
+    thetas = torch.from_numpy(descent["thetas"]).to(wide.device, torch.float64)
+    for k in kept:
+        key = f"end of {name}, restart {k}"
+        if key not in pieces:
+            pieces[key] = _end(wide, thetas[k], polish)
+        for one, value in pieces[key].items():
+            if one == "theta":
+                thetas[k] = torch.from_numpy(value).to(wide.device)
+            else:
+                rows[one][k] = value
+        progress(int(k) + 1, count, f"ends of {name}")
+    costs = rows["polished_cost" if polish else "cost"][kept]
+    prediction = np.full((GRID, GRID), math.nan) if axes else None
+    proofs = []
+    if len(kept):
+        best = thetas[kept[np.argmin(costs)]]
+        meaning = "cost of the best end against a plain loop over model.eval()"
+        proofs.append(
+            checks.agreement(f"cost at {name}", wide, float(costs.min()), wide.as_point(best), meaning)
+        )
+        prediction = _prediction(wide, best, axes) if axes else None
+    return _Cell(
+        rows=rows,
+        num_distinct=num_distinct_rows(_outputs(wide, thetas[kept]), SAME_OUTPUT),
+        num_distinct_costs=num_distinct_values(costs, SAME_COST),
+        num_parameters=wide.num_parameters,
+        prediction=prediction,
+        checks=proofs,
+    )
+
+
+def _end(wide: Objective, theta: Tensor, polish: bool) -> dict[str, Any]:
+    """What there is to say of one end, by field, and ``theta``: the point its Hessian was taken at."""
+    end = examined(wide, theta, tolerance=STATIONARY)
+    found: dict[str, Any] = {"cost": end.cost, "gradient_norm": end.gradient_norm}
+    if polish:
+        better = perfected(wide, theta, tolerance=POLISHED)
+        theta, end = better.theta, examined(wide, better.theta, tolerance=STATIONARY)
+        found |= {"polished_cost": end.cost, "polished_gradient_norm": end.gradient_norm}
+        found |= {"polish_reason": better.reason}
+    about = {
+        one: getattr(end, one) for one in ("index", "is_exact", "smallest_eigenvalue", "largest_eigenvalue")
+    }
+    is_kink = polish and found["polish_reason"] == KINK
+    status = "kink" if is_kink and end.status == "cut short" else end.status
+    return {**found, **about, "end_status": status, "theta": theta.cpu().numpy().copy()}
+
+
+def _padded(values: np.ndarray, count: int) -> np.ndarray:
+    """``values`` (k,) with what was not asked for: NaN, no, or no word."""
+    empty = {"f": math.nan, "i": 0, "b": False, "U": ""}[values.dtype.kind]
+    return np.concatenate([values, np.full(count - len(values), empty, dtype=values.dtype)])
+
+
+def _check(
+    widths: Sequence[int],
+    depths: Sequence[int],
+    restarts: Sequence[int],
+    steps: int,
+    max_steps: int,
+    stop_after: int,
+) -> None:
+    for name, values in (("widths", widths), ("depths", depths), ("restarts", restarts)):
+        if not values or min(values) < 1:
+            raise BadInput(f"{name} {', '.join(map(str, values)) or '(none)'}", "at least 1 each")
+        if name != "restarts" and len(set(values)) < len(values):
+            raise BadInput(f"{name} {', '.join(map(str, values))}", "each once")
+    if not 0 <= steps <= max_steps or max_steps < 1:
+        raise BadInput(
+            f"{steps} steps of at most {max_steps}", "no more steps than the most, and at least 1 of those"
+        )
+    if stop_after < 1:
+        raise BadInput(f"a stop after {stop_after} steps without progress", "at least 1")
+
+
+def _for_each(depths: Sequence[int], name: str, values: Sequence[Any]) -> list[Any]:
+    if len(values) not in (1, len(depths)):
+        raise BadInput(
+            f"{len(values)} values of {name} for {len(depths)} depths", "one for all, or one for each"
+        )
+    return list(values) * (len(depths) // len(values))
+
+
+def _outputs(objective: Objective, thetas: Tensor) -> np.ndarray:
+    """The module's outputs on the data at every point, (k, n·m)."""
+    fixed, inputs = objective.present_point().fixed, objective.samples[0]
+    with torch.no_grad():
+        rows = [objective.outputs(theta, fixed, inputs).flatten().cpu().numpy() for theta in thetas]
+    return np.array(rows).reshape(len(thetas), -1)
+
+
+def _plane(objective: Objective) -> tuple[np.ndarray, np.ndarray] | None:
+    """Axes of a grid over the data, where these are points of the plane and the output is one number."""
+    inputs, fixed = objective.samples[0], objective.present_point().fixed
+    if len(inputs) != 1 or inputs[0].shape[1:] != (2,) or not inputs[0].is_floating_point():
+        return None
+    outputs = objective.outputs(objective.theta, fixed, (inputs[0][:1],))
+    if not isinstance(outputs, Tensor) or outputs.numel() != 1:
+        return None
+    low, high = (end.cpu().numpy() for end in torch.aminmax(inputs[0], dim=0))
+    return np.linspace(low[0], high[0], GRID), np.linspace(low[1], high[1], GRID)
+
+
+def _prediction(objective: Objective, theta: Tensor, axes: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
+    x, y = (torch.from_numpy(axis).to(objective.device, objective.dtype) for axis in axes)
+    points = torch.stack([x.repeat(GRID), y.repeat_interleave(GRID)], 1)
+    with torch.no_grad():
+        outputs = objective.outputs(theta, objective.present_point().fixed, (points,))
+    return outputs.reshape(GRID, GRID).cpu().numpy()
+
+
+def _replayed(objective: Objective, seed: int) -> checks.Check:
+    """Ten steps of a stack of two against ten plain steps."""
+    theta, lr = objective.theta, 1e-2
+    twins = Replicas(
+        stacked_gradients(objective), torch.stack([theta, -theta]), [Plan(step_size=lr, num_steps=10)] * 2
+    )
+    twins.advance(10)
+    fixed = objective.present_point().fixed
+    for _ in range(10):
+        theta = theta - lr * objective.batch_gradient(theta, None, fixed, training=True)[1]
+    gap = float((twins.thetas[0] - theta).abs().max() / theta.abs().max().clamp_min(1e-3))
+    meaning = "ten steps in a stack against ten plain steps, largest difference of a parameter"
+    return checks.Check("stack", gap, 100 * checks.rounding(objective), meaning)
+
+
+def _conclude(result: Minima, polish: bool) -> None:
+    """Outcome and notes."""
+    status, done = result.end_status, result.done
+    num_diverged = int((status == "diverged").sum())
+    if num_diverged:
+        result.notes.append(f"{num_diverged} of {int(done.sum())} replicas diverged: a smaller --lr may help")
+    if num_diverged == done.sum():
+        result.outcome = "diverged"
+    tally = [
+        f"{int((status == name).sum())} {name}"
+        for name in ("minimum", "degenerate", "saddle", "kink", "cut short")
+    ]
+    result.notes.append(f"ends by kind (cut short: ‖∇F‖ above {STATIONARY:g}): {', '.join(tally)}")
+    num_unsure = int((done & ~result.is_exact & (status != "diverged")).sum())
+    if num_unsure:
+        result.notes.append(
+            f"{num_unsure} indices are lower bounds: Lanczos found no end of the negative eigenvalues"
+        )
+    if polish and result.polish_reason is not None:
+        reasons, counts = np.unique(result.polish_reason[done & (status != "diverged")], return_counts=True)
+        listed = [f"{count} {reason or 'reached'}" for reason, count in zip(reasons, counts, strict=True)]
+        result.notes.append(f"polishing to ‖∇F‖ ≤ {POLISHED:g}: {'; '.join(listed)}")
+    n, d0 = result.num_samples, result.num_inputs
+    wide = result.width[result.is_wide]
+    if len(wide):
+        result.notes.append(
+            f"n = {n} ≤ d₀d₁ from width {int(wide.min())} on (d₀ = {d0}): there Theorem 3.6 (Soudry and Carmon 2016) "
+            "says of one hidden layer of leaky ReLUs with square loss that, for almost all data, every "
+            "differentiable local minimum has cost 0"
+        )
+    else:
+        result.notes.append(
+            f"n = {n} > d₀d₁ at every width (d₀ = {d0}): Theorem 3.6 (Soudry and Carmon 2016) says nothing here"
+        )

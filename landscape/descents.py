@@ -1,0 +1,100 @@
+"""Descents from many starts as one computation: where they begin, and how they are remembered."""
+
+import math
+import time
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from landscape.errors import BadInput
+from landscape.numerics.replicas import Plan, Replicas, stacks
+from landscape.objective import Objective
+from landscape.progress import Pieces, Progress
+from landscape.stacks import stacked_gradients
+
+# (width, depth, seed) ↦ the objective of a module that the seed initialises.
+Family = Callable[[int, int, int], Objective]
+OWN_INIT = "own"
+BLOCK_STEPS = 200
+SAVE_SECONDS = 5.0
+
+
+def bounds_of(init: str) -> tuple[float, float] | None:
+    """The ends of ``uniform:a,b``; None for the module's own initialisation."""
+    if init == OWN_INIT:
+        return None
+    kind, _, ends = init.partition(":")
+    try:
+        low, high = (float(part) for part in ends.split(","))
+    except ValueError:
+        low = high = math.nan
+    if kind != "uniform" or not low < high:
+        raise BadInput(f"init {init!r}", "own, or uniform:a,b with a < b")
+    return low, high
+
+
+def starts(
+    family: Family,
+    objective: Objective,
+    width: int,
+    depth: int,
+    count: int,
+    bounds: tuple[float, float] | None,
+    seed: int,
+) -> Tensor:
+    """The initial points (count, d): restart r depends on ``seed`` + r alone."""
+    if bounds is None:
+        return torch.stack([family(width, depth, seed + r).theta for r in range(count)])
+    rows = []
+    for r in range(count):
+        generator = torch.Generator().manual_seed(seed + r)
+        rows.append(torch.rand(objective.num_parameters, generator=generator, dtype=torch.float64))
+    low, high = bounds
+    return (low + (high - low) * torch.stack(rows)).to(objective.device, objective.dtype)
+
+
+def descended(
+    objective: Objective,
+    first: Callable[[], Tensor],
+    plan: Plan,
+    count: int,
+    cell: str,
+    memory_limit: float,
+    pieces: Pieces,
+    progress: Progress,
+    notes: list[str],
+) -> dict[str, np.ndarray]:
+    """Where the restarts of one cell ended: ``thetas`` (count, d), ``steps`` and ``diverged`` (count,)."""
+    bytes_each = objective.dtype.itemsize * 6 * (objective.num_parameters + objective.activations)
+    parts = stacks(count, bytes_each, memory_limit)
+    if len(parts) > 1 and not notes:
+        notes.append(
+            f"{count} replicas of d = {objective.num_parameters} would take "
+            f"{count * bytes_each / 2**30:.2g} GiB: trained in {len(parts)} stacks, as other cells of that size"
+        )
+    gradients = None
+    found = []
+    for number, part in enumerate(parts):
+        key = f"ends of {cell}, stack {number}"
+        if key not in pieces:
+            gradients = gradients or stacked_gradients(objective)
+            replicas = Replicas(gradients, first()[part], [plan] * (part.stop - part.start))
+            state = pieces.get("state")
+            if state is not None and state["stack"] == key:
+                replicas.restore(state)
+            last_save = time.monotonic()
+            while replicas.num_active:
+                replicas.advance(BLOCK_STEPS)
+                progress(min(replicas.step, plan.num_steps), plan.num_steps, f"steps at most of {cell}")
+                if time.monotonic() - last_save > SAVE_SECONDS:
+                    pieces["state"] = {"stack": key, **replicas.state()}
+                    last_save = time.monotonic()
+            pieces[key] = {
+                "thetas": replicas.thetas.cpu().numpy().copy(),
+                "steps": replicas.steps.copy(),
+                "diverged": replicas.diverged.copy(),
+            }
+        found.append(pieces[key])
+    return {name: np.concatenate([one[name] for one in found]) for name in found[0]}
