@@ -167,6 +167,14 @@ def efficiency(
         notes=notes,
         **selected(np.stack(costs), step_sizes),
     )
+    if np.isnan(result.best_step).all():
+        # Nothing is worth going on from: another grid may take this one's place.
+        pieces.clear()
+        raise NotFinite(
+            f"training diverges at every step size, down to {min(step_sizes):g}, for every method and size",
+            "a step size at which the cost stays finite for every seed",
+            "take smaller step sizes",
+        )
     _conclude(result)
     return result
 
@@ -302,14 +310,8 @@ def _replayed(
 
 
 def _conclude(result: Efficiency) -> None:
-    """Outcome and notes. Raises NotFinite where nothing is left to compare."""
+    """Outcome and notes."""
     alphas = result.step
-    if np.isnan(result.best_step).all():
-        raise NotFinite(
-            f"training diverges at every step size, down to {alphas.min():g}, for every method and size",
-            "a step size at which the cost stays finite for every seed",
-            "take smaller step sizes",
-        )
     for i, n in enumerate(result.size):
         found, edges, lost = [], [], []
         for j in np.argsort(result.best_cost[i]):

@@ -9,6 +9,8 @@ from typing import Any, TypeVar
 import click
 from click.core import ParameterSource
 
+from landscape.errors import BadInput
+
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 
@@ -76,8 +78,6 @@ def preset(presets: Mapping[str, Mapping[str, Any]]) -> Callable[[Function], Fun
 
 def numbers(flag: str, text: str, kind: type) -> list[Any]:
     """``1,2,5`` as numbers of one kind. Raises BadInput, naming the option, for anything else."""
-    from landscape.errors import BadInput
-
     try:
         return [kind(part) for part in text.split(",")]
     except ValueError:
