@@ -59,7 +59,7 @@ def efficiency(page: Page, result: Any) -> str:
                     label=label if i == 0 else "",
                     zorder=0,
                 )
-        if page.log or all((cost[np.isfinite(cost)] > 0).all() for cost in drawn):
+        if drawn and (page.log or all((cost[np.isfinite(cost)] > 0).all() for cost in drawn)):
             log_axis(page, axes, *drawn)
         axes.set(ylabel=f"cost, n{EQUALS}{short(result.size[i], 6)}")
         axes.ticklabel_format(axis="x", style="plain")

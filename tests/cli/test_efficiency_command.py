@@ -102,5 +102,5 @@ def test_a_grid_where_every_step_diverges(command, tmp_path):
 
 def test_numbers():
     assert numbers("--sizes", "1, 20", int) == [1, 20]
-    with pytest.raises(BadInput, match="--sizes '1.5'"):
+    with pytest.raises(BadInput, match=r"--sizes '1\.5'"):
         numbers("--sizes", "1.5", int)
