@@ -99,9 +99,7 @@ def _zero_levels(page: Page, axes: Axes, result: Any) -> None:
             axes.contour(
                 result.x, result.y, values, levels=[0.0], colors=[COLOURS[j]], linewidths=0.9, linestyles="-"
             )
-            handles.append(
-                Line2D([], [], color=COLOURS[j], linestyle="-", label=f"width {short(float(width))}")
-            )
+            axes.plot([], [], color=COLOURS[j], linestyle="-", label=f"width {short(float(width))}")
     axes.set(xlabel=page.labels["x"], ylabel=page.labels["y"])
     axes.set_aspect("equal", adjustable="datalim")
     legend(axes)

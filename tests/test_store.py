@@ -68,7 +68,7 @@ def results():
         "modes": landscape.modes(objective, points[:3], epochs=1, num_points=5),
         "align": landscape.align(objective, start, end, num_points=5),
         "minima": landscape.minima(
-            lambda width, depth, seed: objective, widths=[2], restarts=[2], steps=1, max_steps=1
+            lambda *_: Objective(nn.Linear(2, 2), "cross_entropy", (x, y)), widths=[2], steps=1, max_steps=1
         ),
         "efficiency": landscape.efficiency(
             bare, [bare.theta, -bare.theta], sizes=(8, 24), step_sizes=(0.1, 0.01), observations_per_sample=2

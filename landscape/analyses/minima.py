@@ -99,9 +99,11 @@ def minima(
 
     ``polish`` goes on to ‖∇F‖ ≤ 1e-9 by L-BFGS and Newton's method in a trust region; eigenvalues, index and
     status are then those of the polished point. A piecewise linear module may end at a ``kink``, where F falls
-    no further and its gradient jumps without ever vanishing. The restarts of a cell train as one computation, in several
-    where they would take more than ``memory_limit`` bytes. Question and setting are those of Soudry and Carmon
-    2016. Raises BadInput for options out of range, and what ``family`` raises.
+    no further and its gradient jumps without ever vanishing.
+
+    The restarts of a cell train as one computation, in several where they would take more than ``memory_limit``
+    bytes. Question and setting are those of Soudry and Carmon 2016. Raises BadInput for options out of range,
+    and what ``family`` raises.
     """
     _check(widths, depths, restarts, steps, max_steps, stop_after)
     settings = list(
@@ -143,7 +145,9 @@ def minima(
     most = max(count for count, _, _ in settings)
 
     def table(values: Callable[[_Cell], Any]) -> np.ndarray:
-        return np.array([[values(cells[depth, width]) for width in widths] for depth in depths])
+        found = np.array([[values(cells[depth, width]) for width in widths] for depth in depths])
+        # Words as wide as the longest, which is how they come back from a file.
+        return np.array(found.tolist()) if found.dtype.kind == "U" else found
 
     names = cells[depths[0], widths[0]].rows
     rows: dict[str, Any] = {one: table(lambda cell, one=one: _padded(cell.rows[one], most)) for one in names}
