@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from landscape.analyses import (
         align,
         connect,
+        efficiency,
         hessian,
         import_point,
         interpolate,
@@ -55,6 +56,7 @@ _HOMES = {
         (
             "align",
             "connect",
+            "efficiency",
             "hessian",
             "import_point",
             "interpolate",
@@ -79,6 +81,7 @@ __all__ = [
     "Run",
     "align",
     "connect",
+    "efficiency",
     "hessian",
     "import_point",
     "interpolate",

@@ -8,6 +8,7 @@ import numpy as np
 from matplotlib.patheffects import withStroke
 
 from landscape.plots_curvature import sharpness
+from landscape.plots_efficiency import efficiency
 from landscape.plots_fields import clear, draw_flat, draw_surface, field, height
 from landscape.plots_minima import minima
 from landscape.plots_parts import (
@@ -275,6 +276,7 @@ DRAWINGS: dict[str, Callable[[Page, Any], str]] = {
     "sharpness": sharpness,
     "interpolate": interpolate,
     "align": align,
+    "efficiency": efficiency,
     "connect": connect,
     "minima": minima,
     "modes": modes,

@@ -18,7 +18,7 @@ FLOORS = [
     {"objective"},
     {"repair"},
     {"checks", "rescaling", "sweep", "threads", "blocks", "precision", "stacks"},
-    {"cuts", "operators", "curvature_map", "pathloss", "curve_training", "alignment"},
+    {"cuts", "operators", "curvature_map", "pathloss", "curve_training", "alignment", "budgets"},
     {"curvature", "measures", "connections", "ends", "descents"},
     {"analyses"},
     {"store", "provenance", "plots"},

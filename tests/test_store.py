@@ -51,6 +51,7 @@ def results():
         objective.point({n: torch.from_numpy(t) for n, t in state.items()}) for state in run.states.values()
     ]
     start, end = points[0], points[-1]
+    bare = Objective(torch.nn.Linear(2, 2, dtype=torch.float64), "cross_entropy", (x, y))
     made = {
         "train": run,
         "import": landscape.import_point(objective, end, test=test),
@@ -68,6 +69,9 @@ def results():
         "align": landscape.align(objective, start, end, num_points=5),
         "minima": landscape.minima(
             lambda *_: Objective(nn.Linear(2, 2), "cross_entropy", (x, y)), widths=[2], steps=1, max_steps=1
+        ),
+        "efficiency": landscape.efficiency(
+            bare, [bare.theta, -bare.theta], sizes=(8, 24), step_sizes=(0.1, 0.01), observations_per_sample=2
         ),
     }
     for kind, result in made.items():
@@ -96,6 +100,7 @@ def results():
         "modes",
         "align",
         "minima",
+        "efficiency",
     ]
 )
 def saved(request, results, tmp_path):

@@ -2,6 +2,7 @@
 
 from landscape.analyses.align import Align, align
 from landscape.analyses.connect import Connect, connect
+from landscape.analyses.efficiency import Efficiency, efficiency
 from landscape.analyses.hessian import Hessian, hessian
 from landscape.analyses.import_ import Import, import_point
 from landscape.analyses.interpolate import Interpolate, interpolate
@@ -15,6 +16,7 @@ from landscape.analyses.train import Train, train
 __all__ = [
     "Align",
     "Connect",
+    "Efficiency",
     "Hessian",
     "Import",
     "Interpolate",
@@ -26,6 +28,7 @@ __all__ = [
     "Train",
     "align",
     "connect",
+    "efficiency",
     "hessian",
     "import_point",
     "interpolate",

@@ -32,6 +32,7 @@ COMMANDS = {
     "connect": "connect",
     "align": "align",
     "minima": "minima",
+    "efficiency": "efficiency",
     "plot": "plot",
     "show": "show",
 }

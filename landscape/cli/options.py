@@ -1,12 +1,15 @@
 """Options that commands share, each defined once."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from functools import wraps
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
+from click.core import ParameterSource
+
+from landscape.errors import BadInput
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -53,6 +56,32 @@ PAIRS = "K=V..."
 def pairs(flag: str, help: str) -> Callable[[Function], Function]:
     """An option that takes ``name=value`` any number of times."""
     return click.option(flag, multiple=True, metavar=PAIRS, help=help)
+
+
+def preset(presets: Mapping[str, Mapping[str, Any]]) -> Callable[[Function], Function]:
+    """``--preset``: values by name of option, in place of the defaults of those that were not given."""
+
+    def fill_in(function: Callable[..., Any]) -> Callable[..., Any]:
+        @wraps(function)
+        def filled(**given: Any) -> Any:
+            ctx = click.get_current_context()
+            for name, value in presets.get(ctx.params["preset"] or "", {}).items():
+                if ctx.get_parameter_source(name) is ParameterSource.DEFAULT:
+                    ctx.params[name] = given[name] = value
+            return function(**given)
+
+        help = "A published setting; other options override it."
+        return click.option("--preset", type=click.Choice(sorted(presets)), help=help)(filled)
+
+    return fill_in  # pyright: ignore[reportReturnType]
+
+
+def numbers(flag: str, text: str, kind: type) -> list[Any]:
+    """``1,2,5`` as numbers of one kind. Raises BadInput, naming the option, for anything else."""
+    try:
+        return [kind(part) for part in text.split(",")]
+    except ValueError:
+        raise BadInput(f"{flag} {text!r}", "numbers with commas between them: 1,2,5") from None
 
 
 def chosen(ctx: click.Context) -> dict[str, Any]:

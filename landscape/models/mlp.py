@@ -26,6 +26,7 @@ WITH_NUMBER: dict[str, Callable[[float], nn.Module]] = {
     "elu": nn.ELU,
     "softplus": nn.Softplus,
 }
+INITS = ("torch", "glorot")
 
 
 def mlp(
@@ -38,6 +39,7 @@ def mlp(
     dropout: float = 0.0,
     width: int | None = None,
     depth: int = 1,
+    init: str = "torch",
 ) -> nn.Sequential:
     """A multilayer perceptron: inputs (n, *input_shape) to outputs (n, num_outputs).
 
@@ -46,8 +48,13 @@ def mlp(
     and ``depth`` say instead so many layers of one width.
     Its parameters are called ``hidden1.weight``, ..., ``output.bias``.
 
-    Raises BadInput for an unknown activation, a width below 1 or a dropout outside [0, 1).
+    ``init`` is PyTorch's own, or ``glorot``: weights uniform in ±√(6/(inputs + outputs)) of each layer, zero
+    biases (Glorot and Bengio 2010).
+
+    Raises BadInput for an unknown activation or init, a width below 1 or a dropout outside [0, 1).
     """
+    if init not in INITS:
+        raise BadInput(f"init={init!r}", f"one of {', '.join(INITS)}")
     widths = positive_integers("widths", widths)
     if width is not None:
         widths = positive_integers("width", width) * positive_integers("depth", depth)[0]
@@ -67,6 +74,12 @@ def mlp(
             layers[f"dropout{i}"] = nn.Dropout(dropout)
         num_inputs = width
     layers["output"] = nn.Linear(num_inputs, num_outputs, bias=bias)
+    if init == "glorot":
+        for layer in layers.values():
+            if isinstance(layer, nn.Linear):
+                nn.init.xavier_uniform_(layer.weight)
+                if layer.bias is not None:
+                    nn.init.zeros_(layer.bias)
     return nn.Sequential(layers)
 
 
