@@ -8,6 +8,7 @@ from matplotlib.patheffects import withStroke
 
 from landscape.plots_curvature import sharpness
 from landscape.plots_fields import clear, draw_flat, draw_surface, field, height
+from landscape.plots_noise import noise
 from landscape.plots_parts import (
     BLUE,
     DASHED,
@@ -245,6 +246,7 @@ DRAWINGS: dict[str, Callable[[Page, Any], str]] = {
     "align": align,
     "connect": connect,
     "modes": modes,
+    "noise": noise,
     "slice1d": slice1d,
     "slice2d": slice2d,
     "import": imported,

@@ -6,6 +6,7 @@ from landscape.analyses.hessian import Hessian, hessian
 from landscape.analyses.import_ import Import, import_point
 from landscape.analyses.interpolate import Interpolate, interpolate
 from landscape.analyses.modes import Modes, modes
+from landscape.analyses.noise import Noise, noise
 from landscape.analyses.sharpness import Sharpness, sharpness
 from landscape.analyses.slice1d import Slice1D, slice1d
 from landscape.analyses.slice2d import Slice2D, slice2d
@@ -18,6 +19,7 @@ __all__ = [
     "Import",
     "Interpolate",
     "Modes",
+    "Noise",
     "Sharpness",
     "Slice1D",
     "Slice2D",
@@ -28,6 +30,7 @@ __all__ = [
     "import_point",
     "interpolate",
     "modes",
+    "noise",
     "sharpness",
     "slice1d",
     "slice2d",

@@ -31,6 +31,7 @@ COMMANDS = {
     "slice2d": "slice2d",
     "connect": "connect",
     "align": "align",
+    "noise": "noise",
     "plot": "plot",
     "show": "show",
 }

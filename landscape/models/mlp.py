@@ -21,6 +21,8 @@ ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
     "identity": nn.Identity,
 }
 
+INITS = ("torch", "glorot")
+
 
 def mlp(
     input_shape: Sequence[int],
@@ -30,6 +32,7 @@ def mlp(
     bias: bool = True,
     batchnorm: bool = False,
     dropout: float = 0.0,
+    init: str = "torch",
 ) -> nn.Sequential:
     """A multilayer perceptron: inputs (n, *input_shape) to outputs (n, num_outputs).
 
@@ -37,8 +40,13 @@ def mlp(
     optional ones only where asked for. ``widths`` may be one integer, or () for no hidden layer.
     Its parameters are called ``hidden1.weight``, ..., ``output.bias``.
 
-    Raises BadInput for an unknown activation, a width below 1 or a dropout outside [0, 1).
+    ``init`` is PyTorch's own, or ``glorot``: weights uniform in ±√(6/(inputs + outputs)) of each layer, zero
+    biases (Glorot and Bengio 2010).
+
+    Raises BadInput for an unknown activation or init, a width below 1 or a dropout outside [0, 1).
     """
+    if init not in INITS:
+        raise BadInput(f"init={init!r}", f"one of {', '.join(INITS)}")
     widths = positive_integers("widths", widths)
     if not 0 <= dropout < 1:
         raise BadInput(f"dropout={dropout}", "a probability in [0, 1)")
@@ -56,6 +64,12 @@ def mlp(
             layers[f"dropout{i}"] = nn.Dropout(dropout)
         num_inputs = width
     layers["output"] = nn.Linear(num_inputs, num_outputs, bias=bias)
+    if init == "glorot":
+        for layer in layers.values():
+            if isinstance(layer, nn.Linear):
+                nn.init.xavier_uniform_(layer.weight)
+                if layer.bias is not None:
+                    nn.init.zeros_(layer.bias)
     return nn.Sequential(layers)
 
 
