@@ -5,7 +5,18 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 
-from landscape.plots_parts import BLUE, DASHED, GREEN, GREY, Page, legend, log_axis, short, titled
+from landscape.plots_parts import (
+    BLUE,
+    DASHED,
+    GREEN,
+    GREY,
+    Page,
+    input_names,
+    legend,
+    log_axis,
+    short,
+    titled,
+)
 
 
 def noise(page: Page, result: Any) -> str:
@@ -19,17 +30,19 @@ def noise(page: Page, result: Any) -> str:
         page.panels(*[1.9] * len(panels), shared=False), panels, strict=True
     ):
         _panel(page, axes, result, x, which)
-        if slope is not None:
-            _fit(axes, result, x, which, sign, slope, interval)
+        used = which & ~np.asarray(result.diverged, dtype=bool).any(1) & (result.mean > 0)
+        if slope is not None and np.isfinite(slope) and used.any():
+            _fit(axes, x[used], result.mean[used], sign, slope, interval)
         other = f"B = {batch.min()}" if name == "step_size" else f"α = {short(float(step.max()))}"
         axes.set_xlabel(f"{page.labels[name]}, at {other}")
         axes.set_ylabel("mean ‖∇F‖²")
         legend(axes)
     seeds = np.shape(result.mean_squared_gradient_norm)[-1]
     page.note(f"bars: standard error over {seeds} seeds; intervals: 95 %")
-    if result.diverged.any():
-        page.note(f"{int(result.diverged.sum())} of {result.diverged.size} runs diverged")
-    return titled(f"SGD for {result.num_steps} steps from", result)
+    if (count := int(np.nansum(result.diverged))) > 0:
+        page.note(f"{count} of {result.diverged.size} runs diverged")
+    start = f"SGD for {result.num_steps} steps"
+    return titled(f"{start} from", result) if input_names(result) else start
 
 
 def _panel(page: Page, axes: Axes, result: Any, x: np.ndarray, which: np.ndarray) -> None:
@@ -49,15 +62,10 @@ def _panel(page: Page, axes: Axes, result: Any, x: np.ndarray, which: np.ndarray
     )
 
 
-def _fit(
-    axes: Axes, result: Any, x: np.ndarray, which: np.ndarray, sign: str, slope: float, interval: np.ndarray
-) -> None:
+def _fit(axes: Axes, x: np.ndarray, mean: np.ndarray, sign: str, slope: float, interval: np.ndarray) -> None:
     """The line of least squares, which goes through the mean of the logarithms."""
-    used = which & ~result.diverged.any(1) & (result.mean > 0)
-    ends = np.array([x[used].min(), x[used].max()], dtype=float)
-    middle = np.log(x[used]).mean(), np.log(result.mean[used]).mean()
+    ends = np.array([x.min(), x.max()], dtype=float)
+    line = np.exp(np.log(mean).mean() + slope * (np.log(ends) - np.log(x).mean()))
     low, high = (short(float(end), 2) for end in interval)
     label = f"{sign} to the power {short(slope, 2)} ({low} to {high})"
-    axes.plot(
-        ends, np.exp(middle[1] + slope * (np.log(ends) - middle[0])), color=GREEN, linestyle="-", label=label
-    )
+    axes.plot(ends, line, color=GREEN, linestyle="-", label=label)

@@ -19,19 +19,30 @@ from landscape.stacks import stacked_gradients
 def quadratic(num_samples: int = 50) -> tuple[Objective, float]:
     """F(θ) = (1/n) Σ (θ − yᵢ)², started at its minimum, and the variance M of one sample's gradient."""
     y = torch.randn(num_samples, 1, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
-    module = nn.Linear(1, 1, bias=False, dtype=torch.float64)
-    nn.init.constant_(module.weight, float(y.mean()))
+    module = nn.Sequential(nn.Linear(1, 1, bias=False, dtype=torch.float64))
+    nn.init.constant_(module[0].weight, float(y.mean()))
     objective = Objective(module, "mse", (torch.ones_like(y), y))
     return objective, 4 * float(y.var(unbiased=False))
 
 
-def tiny() -> Objective:
+class Wrapped(nn.Module):
+    """A module that is no plain perceptron to look at."""
+
+    def __init__(self, inner: nn.Module):
+        super().__init__()
+        self.inner = inner
+
+    def forward(self, x):
+        return self.inner(x)
+
+
+def tiny(is_wrapped: bool = False) -> Objective:
     """A small perceptron on 40 samples, in float64."""
     generator = torch.Generator().manual_seed(1)
     x = torch.randn(40, 3, dtype=torch.float64, generator=generator)
     y = (x[:, 0] * x[:, 1] > 0).long()
     module = build_model("mlp", {"widths": 4}, 0, input_shape=(3,), num_outputs=1)
-    return Objective(module, "bce", (x, y), dtype=torch.float64)
+    return Objective(Wrapped(module) if is_wrapped else module, "bce", (x, y), dtype=torch.float64)
 
 
 def runs_of(objective: Objective, settings: list[Setting], **options):
@@ -72,9 +83,10 @@ def test_the_variance_is_that_of_single_gradients():
     assert probe.curvature == pytest.approx(float(torch.linalg.eigvalsh(dense).abs().max()), rel=1e-3)
 
 
+@pytest.mark.parametrize("is_wrapped", [False, True])
 @pytest.mark.parametrize("measure_every", [1, 7])
-def test_the_stack_is_a_plain_loop_for_each_run(measure_every):
-    objective = tiny()
+def test_the_stack_is_a_plain_loop_for_each_run(measure_every, is_wrapped):
+    objective = tiny(is_wrapped)
     fixed = objective.present_point().fixed
     settings = [Setting(0.1, 1), Setting(0.3, 1), Setting(0.3, 3)]
     runs = runs_of(objective, settings, measure_every=measure_every)
