@@ -11,6 +11,7 @@ from landscape.plots_curvature import sharpness
 from landscape.plots_efficiency import efficiency
 from landscape.plots_fields import clear, draw_flat, draw_surface, field, height
 from landscape.plots_minima import minima
+from landscape.plots_noise import noise
 from landscape.plots_parts import (
     BLUE,
     DASHED,
@@ -280,6 +281,7 @@ DRAWINGS: dict[str, Callable[[Page, Any], str]] = {
     "connect": connect,
     "minima": minima,
     "modes": modes,
+    "noise": noise,
     "slice1d": slice1d,
     "slice2d": slice2d,
     "import": imported,

@@ -67,6 +67,7 @@ class Result:
     """
 
     kind: ClassVar[str] = ""
+    json_limit: ClassVar[int] = JSON_LIMIT
     outcome: str = "complete"
     notes: list[str] = field(default_factory=list)
     checks: list[Check] = field(default_factory=list)
@@ -111,12 +112,14 @@ class Result:
         }
 
     def as_json(self, output: str | None = None) -> dict[str, Any]:
-        """The machine-readable summary: scalars, and arrays of up to 200 elements.
+        """The machine-readable summary: scalars, and arrays of up to ``json_limit`` elements.
 
         JSON has no NaN, so NaN and infinities appear as the strings "NaN", "Infinity", "-Infinity".
         """
         values: dict[str, Any] = dict(self.scalars())
-        values |= {one.name: one.values.tolist() for one in self.arrays() if one.values.size <= JSON_LIMIT}
+        values |= {
+            one.name: one.values.tolist() for one in self.arrays() if one.values.size <= self.json_limit
+        }
         return {
             "kind": self.kind,
             "status": self.status,

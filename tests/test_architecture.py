@@ -19,7 +19,7 @@ FLOORS = [
     {"repair"},
     {"checks", "rescaling", "sweep", "threads", "blocks", "precision", "stacks"},
     {"cuts", "operators", "curvature_map", "pathloss", "curve_training", "alignment", "budgets"},
-    {"curvature", "measures", "connections", "ends", "descents"},
+    {"curvature", "measures", "connections", "ends", "descents", "gradient_noise", "noisy_runs"},
     {"analyses"},
     {"store", "provenance", "plots"},
     {"runs"},

@@ -43,6 +43,7 @@ def results():
         module = Net()
         x, y = torch.randn(24, 2), torch.arange(24) % 2
     objective = Objective(module, "cross_entropy", (x, y), dtype=torch.float64)
+    plain = Objective(nn.Linear(2, 2), "cross_entropy", (x, y), dtype=torch.float64)
     test = objective.on((x[:8] + 0.1, y[:8]))
     run = landscape.train(
         objective, test=test, batch_size=8, epochs=3, lr=0.1, checkpoint_every=1, measure_every=1
@@ -73,6 +74,9 @@ def results():
         "efficiency": landscape.efficiency(
             bare, [bare.theta, -bare.theta], sizes=(8, 24), step_sizes=(0.1, 0.01), observations_per_sample=2
         ),
+        "noise": landscape.noise(
+            plain, plain.theta, step_sizes=(0.01, 0.1), batch_sizes=(1, 2, 3), num_steps=5, num_seeds=2
+        ),
     }
     for kind, result in made.items():
         result.config = {"kind": kind, "options": {"span": 1.5, "ignore": ("bias",)}, "naïve": "✓"}
@@ -101,6 +105,7 @@ def results():
         "align",
         "minima",
         "efficiency",
+        "noise",
     ]
 )
 def saved(request, results, tmp_path):

@@ -8,6 +8,7 @@ from landscape.analyses.import_ import Import, import_point
 from landscape.analyses.interpolate import Interpolate, interpolate
 from landscape.analyses.minima import Minima, minima
 from landscape.analyses.modes import Modes, modes
+from landscape.analyses.noise import Noise, noise
 from landscape.analyses.sharpness import Sharpness, sharpness
 from landscape.analyses.slice1d import Slice1D, slice1d
 from landscape.analyses.slice2d import Slice2D, slice2d
@@ -22,6 +23,7 @@ __all__ = [
     "Interpolate",
     "Minima",
     "Modes",
+    "Noise",
     "Sharpness",
     "Slice1D",
     "Slice2D",
@@ -34,6 +36,7 @@ __all__ = [
     "interpolate",
     "minima",
     "modes",
+    "noise",
     "sharpness",
     "slice1d",
     "slice2d",

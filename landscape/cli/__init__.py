@@ -33,6 +33,7 @@ COMMANDS = {
     "align": "align",
     "minima": "minima",
     "efficiency": "efficiency",
+    "noise": "noise",
     "plot": "plot",
     "show": "show",
 }

@@ -52,15 +52,13 @@ class Sampler:
         return [self.next() for _ in range(count)]
 
     def state(self) -> dict[str, Tensor]:
-        return {
-            "generator": self._generator.get_state(),
-            "order": self._order,
-            "position": torch.tensor(self._position),
-        }
+        found = {"generator": self._generator.get_state(), "position": torch.tensor(self._position)}
+        # Drawing with replacement knows no order, which would be most of what hundreds of replicas save.
+        return found if self.rule == "uniform" else found | {"order": self._order}
 
     def restore(self, state: dict[str, Tensor]) -> None:
         self._generator.set_state(state["generator"])
-        self._order, self._position = state["order"], int(state["position"])
+        self._order, self._position = state.get("order", self._order), int(state["position"])
 
 
 @contextmanager

@@ -1,0 +1,291 @@
+"""How small does SGD make the gradient, against its step size and its batch size?"""
+
+import copy
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from landscape import checks, distributed
+from landscape.errors import BadInput, NotFinite
+from landscape.gradient_noise import Probe, mean_square, probed
+from landscape.noisy_runs import NoisyRuns, Setting, descended, noisy_runs
+from landscape.numerics.powerlaw import PowerLaw, fit_power_law
+from landscape.numerics.replicas import Gradients
+from landscape.numerics.stationarity import gradient_bound
+from landscape.objective import Objective
+from landscape.parameters import Point
+from landscape.precision import in_float64, widened
+from landscape.progress import Pieces, Progress, silent
+from landscape.result import Check, Result, array, scalar
+from landscape.stacks import stacked_gradients
+
+
+@dataclass(kw_only=True, eq=False)
+class Noise(Result):
+    """Mean squared gradient norms of SGD runs by setting and seed, their power laws, and the bound of theory.
+
+    A setting is a step size with a batch size: first the step sizes at the smallest batch, then the
+    batch sizes at the largest step. ``probe`` counts points: θ₁, then ends of runs.
+    """
+
+    kind: ClassVar[str] = "noise"
+    json_limit: ClassVar[int] = 10_000
+    step_size: np.ndarray = array("setting", long_name="step size α")
+    batch_size: np.ndarray = array("setting", long_name="batch size B")
+    mean_squared_gradient_norm: np.ndarray = array(
+        "setting", "seed", long_name="mean of ‖∇F(θ_k)‖² over the steps of a run"
+    )
+    mean: np.ndarray = array("setting", long_name="its mean over seeds")
+    standard_error: np.ndarray = array("setting", long_name="standard error of that mean")
+    bound: np.ndarray = array("setting", long_name="bound αLM/B + 2(F(θ₁) − F_inf)/(Kα)")
+    diverged: np.ndarray = array("setting", "seed", long_name="whether the run diverged")
+    slope_step: float | None = scalar("exponent of α at the smallest batch", optional=True)
+    slope_step_interval: np.ndarray | None = array(
+        "end", long_name="95 % confidence interval of the exponent of α", optional=True
+    )
+    slope_batch: float | None = scalar("exponent of B at the largest step", optional=True)
+    slope_batch_interval: np.ndarray | None = array(
+        "end", long_name="95 % confidence interval of the exponent of B", optional=True
+    )
+    probe_loss: np.ndarray = array("probe", long_name="loss at a visited point")
+    probe_squared_gradient_norm: np.ndarray = array("probe", long_name="‖∇F‖² at a visited point")
+    probe_variance: np.ndarray = array("probe", long_name="variance E‖g‖² − ‖∇F‖² of single samples there")
+    probe_curvature: np.ndarray = array("probe", long_name="largest |λ| of the Hessian there")
+    start_loss: float = scalar("loss F(θ₁) at the start")
+    infimum: float = scalar("F_inf, a lower bound of the loss")
+    lipschitz: float = scalar("L, the largest curvature found at the probes")
+    variance: float = scalar("M, the largest variance found at the probes, for B = 1 (and M_G = 1)")
+    num_steps: int = scalar("steps K of each run")
+    measure_every: int = scalar("steps between measurements; 0: at random, about one in a hundred")
+    descent_steps: int = scalar("steps of gradient descent before")
+
+
+def noise(
+    objective: Objective,
+    theta: Tensor | Point,
+    *,
+    step_sizes: Sequence[float],
+    batch_sizes: Sequence[int] = (1,),
+    num_steps: int = 3000,
+    num_seeds: int = 10,
+    measure_every: int | None = None,
+    num_probes: int = 5,
+    infimum: float = 0.0,
+    descent_steps: int = 0,
+    descent_step_size: float = 0.1,
+    seed: int = 0,
+    pieces: Pieces | None = None,
+    progress: Progress = silent,
+) -> Noise:
+    """The mean of ‖∇F(θ_k)‖² over ``num_steps`` of SGD from θ, for each setting and ``num_seeds`` seeds.
+
+    The settings are all ``step_sizes`` at the smallest of ``batch_sizes``, and all batch sizes at the largest
+    step; samples are drawn uniformly with replacement, every run by its own generator, and all runs are one
+    stack. The full gradient is measured at θ_k before each ``measure_every``-th step, or, by default,
+    before about one step in a hundred: one at random in each of equal spans, which is unbiased.
+
+    The exponents are those of :func:`~landscape.numerics.powerlaw.fit_power_law` through the means over
+    seeds, unweighted; settings with a run that diverged are left out. ``bound`` is that of Bottou et al. (2018),
+    theorem 4.8, with L the largest |λ| and M the largest variance at θ₁ and at the ends of ``num_probes`` runs
+    (evenly over the settings): estimates from below, since the theorem asks for them everywhere. ``infimum`` is
+    F_inf; 0 suits losses that are not negative.
+
+    ``descent_steps`` of gradient descent may go before: their end is θ₁. With ``pieces`` all of it resumes.
+    Raises BadInput for options out of range, NotFinite where every run diverges.
+    """
+    settings = _settings(objective, step_sizes, batch_sizes)
+    _require(num_steps, num_seeds, measure_every, num_probes, descent_steps)
+    pieces = {} if pieces is None else pieces
+    proofs: list[Check] = []
+    with checks.untouched(objective, proofs):
+        here = _standing_at(objective, objective.as_point(theta))
+        gradients = stacked_gradients(here)
+        start = here.theta
+        if descent_steps:
+            start = descended(
+                gradients,
+                start,
+                num_steps=descent_steps,
+                step_size=descent_step_size,
+                pieces=pieces,
+                progress=progress,
+            )
+        first = _kept_probe(here, start, gradients, seed, pieces, "probe start")
+        if not first.loss >= infimum:
+            raise BadInput(f"F(θ₁) = {first.loss:.6g} below F_inf = {infimum:g}", "a lower bound of the loss")
+        runs = noisy_runs(
+            here,
+            gradients,
+            start,
+            settings,
+            num_seeds=num_seeds,
+            num_steps=num_steps,
+            measure_every=measure_every,
+            seed=seed,
+            pieces=pieces,
+            progress=progress,
+        )
+        probes = [first, *_probes_of_ends(here, runs, gradients, num_probes, seed, pieces, progress)]
+        proofs += _proofs(here, start, gradients, first)
+    lost = runs.diverged | ~np.isfinite(runs.means)
+    if lost.all():
+        largest = max(setting.step_size for setting in settings)
+        raise NotFinite(f"every run diverged, up to the step size {largest:g}", "", "take smaller steps")
+    lipschitz, variance = max(p.curvature for p in probes), max(p.variance for p in probes)
+    bound = np.array(
+        [
+            gradient_bound(
+                alpha, num_steps, lipschitz=lipschitz, variance=variance / size, above=first.loss - infimum
+            )
+            for alpha, size in settings
+        ]
+    )
+    mean = runs.means.mean(1)
+    error = runs.means.std(1, ddof=1) / math.sqrt(num_seeds) if num_seeds > 1 else np.full(len(mean), np.nan)
+    step_size, batch_size = (np.array(column) for column in zip(*settings, strict=True))
+    usable = ~lost.any(1) & (mean > 0)
+    by_step = _law(step_size, mean, usable & (batch_size == batch_size.min()))
+    by_batch = _law(batch_size, mean, usable & (step_size == step_size.max()))
+    ratios = (mean / bound)[usable & (bound > 0)]
+    if len(ratios):
+        meaning = "largest mean over its bound, with L and M as found at the probes"
+        proofs.append(Check("below the bound", float(ratios.max()), 1.0, meaning))
+    return Noise(
+        step_size=step_size,
+        batch_size=batch_size,
+        mean_squared_gradient_norm=runs.means,
+        mean=mean,
+        standard_error=error,
+        bound=bound,
+        diverged=lost,
+        slope_step=by_step and by_step.exponent,
+        slope_step_interval=by_step and by_step.interval,
+        slope_batch=by_batch and by_batch.exponent,
+        slope_batch_interval=by_batch and by_batch.interval,
+        probe_loss=np.array([p.loss for p in probes]),
+        probe_squared_gradient_norm=np.array([p.squared_norm for p in probes]),
+        probe_variance=np.array([p.variance for p in probes]),
+        probe_curvature=np.array([p.curvature for p in probes]),
+        start_loss=first.loss,
+        infimum=infimum,
+        lipschitz=lipschitz,
+        variance=variance,
+        num_steps=num_steps,
+        measure_every=measure_every or 0,
+        descent_steps=descent_steps,
+        outcome="diverged" if lost.any() else "complete",
+        notes=_notes(settings, lost, bound, lipschitz),
+        checks=proofs,
+    )
+
+
+def _settings(objective: Objective, step_sizes: Sequence[float], batch_sizes: Sequence[int]) -> list[Setting]:
+    steps, sizes = sorted(set(step_sizes)), sorted(set(batch_sizes))
+    if not steps or not all(0 < alpha < math.inf for alpha in steps):
+        raise BadInput(f"step sizes {', '.join(f'{a:g}' for a in steps) or '(none)'}", "positive numbers")
+    if not sizes or not 1 <= sizes[0] <= sizes[-1] <= objective.num_samples:
+        seen = ", ".join(map(str, sizes)) or "(none)"
+        raise BadInput(f"batch sizes {seen}", f"numbers from 1 to the {objective.num_samples} samples")
+    by_step = [Setting(alpha, sizes[0]) for alpha in steps]
+    return by_step + [Setting(steps[-1], size) for size in sizes[1:]]
+
+
+def _require(
+    num_steps: int, num_seeds: int, measure_every: int | None, num_probes: int, descent_steps: int
+) -> None:
+    for name, count, least in (
+        ("steps", num_steps, 1),
+        ("seeds", num_seeds, 1),
+        ("steps between measurements", 1 if measure_every is None else measure_every, 1),
+        ("probes", num_probes, 0),
+        ("steps of gradient descent", descent_steps, 0),
+    ):
+        if count < least:
+            raise BadInput(f"{count} {name}", f"at least {least}")
+    if distributed.num_processes() > 1:
+        raise BadInput("many runs as one stack on several processes", "one process", "leave torchrun away")
+
+
+def _standing_at(objective: Objective, point: Point) -> Objective:
+    """The objective of a copy of the module that stands at the point: its frozen parameters and buffers too."""
+    module = copy.deepcopy(objective.module)
+    tensors = {piece.name: point.theta[piece.span].reshape(piece.shape) for piece in objective.pieces}
+    module.load_state_dict({**tensors, **point.fixed}, strict=False)
+    return Objective(
+        module,
+        objective.loss,
+        objective.samples,
+        dtype=objective.dtype,
+        device=objective.device,
+        l2=objective.l2,
+    )
+
+
+def _kept_probe(
+    objective: Objective, theta: Tensor, gradients: Gradients, seed: int, pieces: Pieces, key: str
+) -> Probe:
+    if key not in pieces:
+        pieces[key] = probed(objective, theta, gradients, seed)._asdict()
+    return Probe(**pieces[key])
+
+
+def _probes_of_ends(
+    objective: Objective,
+    runs: NoisyRuns,
+    gradients: Gradients,
+    count: int,
+    seed: int,
+    pieces: Pieces,
+    progress: Progress,
+) -> list[Probe]:
+    """Probes at the ends of ``count`` runs, evenly over the settings; those that diverged are passed over."""
+    chosen = np.unique(np.linspace(len(runs.means) - 1, 0, count).round().astype(int))
+    found = []
+    for number, which in enumerate(chosen):
+        if not runs.diverged[which, 0]:
+            end = runs.ends[which, 0]
+            found.append(_kept_probe(objective, end, gradients, seed, pieces, f"probe {which}"))
+        progress(number + 1, len(chosen), "points for L and M")
+    return found
+
+
+def _proofs(objective: Objective, start: Tensor, gradients: Gradients, first: Probe) -> list[Check]:
+    point = Point(start, objective.present_point().fixed)
+    stacked = gradients(start[None], None)[1][0]
+    # In float64, since σ(h) − y, which autograd takes, has no digits left in float32 where the loss is small.
+    wide = in_float64(objective)
+    exact = wide.gradient(*widened(point, wide.device))
+    gap = torch.linalg.vector_norm(stacked.to(exact) - exact)
+    scale = math.sqrt(max(mean_square(objective, start, gradients), 1e-300))
+    return [
+        checks.agreement(
+            "start loss", objective, first.loss, point, "loss against a plain loop over model.eval()"
+        ),
+        Check(
+            "stacked gradient",
+            float(gap) / scale,
+            checks.rounding(objective),
+            "∇F(θ₁) of the stack against the objective's in float64, over the root mean square of ∇F of one sample",
+        ),
+    ]
+
+
+def _law(x: np.ndarray, mean: np.ndarray, which: np.ndarray) -> PowerLaw | None:
+    return fit_power_law(x[which], mean[which]) if which.sum() > 1 else None
+
+
+def _notes(settings: Sequence[Setting], lost: np.ndarray, bound: np.ndarray, lipschitz: float) -> list[str]:
+    notes = []
+    for setting, count in zip(settings, lost.sum(1), strict=True):
+        if count:
+            what = f"α = {setting.step_size:g}, B = {setting.batch_size}"
+            notes.append(f"{count} of {lost.shape[1]} runs diverged at {what}: left out of the fits")
+    if np.isnan(bound).any():
+        largest = 1 / lipschitz
+        notes.append(f"no bound beyond the step size 1/L = {largest:.3g}: theorem 4.8 asks for α ≤ 1/(L M_G)")
+    return notes

@@ -1,0 +1,110 @@
+"""``landscape noise``: the gradient norm of SGD against step size and batch size."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import click
+
+from landscape.cli.options import Command, Settings, shared
+
+DEFAULTS: dict[str, Any] = {
+    "step_sizes": "0.001,0.002,0.005,0.01",
+    "batch_sizes": "1,2,5,10",
+    "steps": 3000,
+    "seeds": 10,
+    "descent_steps": 0,
+}
+# Fleischmann (2021), section 5.3; its model and data are made here, and trained first.
+PRESETS: dict[str, dict[str, Any]] = {
+    "thesis-5.3": {
+        "step_sizes": ",".join(f"{k}e-4" for k in range(1, 11)),
+        "batch_sizes": ",".join(map(str, range(1, 11))),
+        "steps": 30000,
+        "seeds": 20,
+        "descent_steps": 25000,
+        "model": "mlp",
+        "model_arg": ("widths=10,10,10", "init=glorot"),
+        "data": "mnist",
+        "data_arg": ("classes=3,6", "size=14"),
+        "loss": "bce",
+    }
+}
+
+
+@click.command("noise", cls=Command)
+@click.argument("point", required=False)
+@click.option("--preset", type=click.Choice(list(PRESETS)), help="A published experiment, instead of POINT.")
+@click.option("--step-sizes", help="At the smallest batch size [default: 0.001,0.002,0.005,0.01].")
+@click.option("--batch-sizes", help="At the largest step size [default: 1,2,5,10].")
+@click.option("--steps", type=int, help="Steps K of each run [default: 3000].")
+@click.option("--seeds", type=int, help="Runs of each setting [default: 10].")
+@click.option(
+    "--measure-every", type=int, help="Measure every N steps [default: at random, about one in a hundred]."
+)
+@click.option("--probes", default=5, show_default=True, help="Visited points at which L and M are taken.")
+@click.option("--infimum", default=0.0, show_default=True, help="F_inf, a lower bound of the loss.")
+@click.option("--descent-steps", type=int, help="Steps of gradient descent before [default: 0].")
+@click.option("--descent-step-size", default=0.1, show_default=True, help="Their step size.")
+@shared
+def command(
+    settings: Settings,
+    point: str | None,
+    preset: str | None,
+    measure_every: int | None,
+    probes: int,
+    infimum: float,
+    descent_step_size: float,
+    **given: Any,
+) -> None:
+    """The mean of ‖∇F‖² along SGD from POINT, by step size and by batch size.
+
+    All runs are one stack. Beside them the exponents with their intervals, and the bound of theory
+    (Bottou et al. 2018, theorem 4.8).
+
+    \b
+    landscape noise a.h5 --step-sizes 0.001,0.002,0.004 --batch-sizes 1,2,4 --steps 5000 --seeds 10
+    landscape noise --preset thesis-5.3 -o noise.h5
+    """
+    from landscape.analyses import noise
+    from landscape.cli.session import Work, create, measure
+    from landscape.errors import BadInput
+
+    if (point is None) == (preset is None):
+        seen = "neither a point nor a preset" if point is None else "both a point and a preset"
+        raise BadInput(f"{seen} given", "one of them")
+    asked = {**DEFAULTS, **PRESETS.get(preset or "", {}), **{k: v for k, v in given.items() if v is not None}}
+    # What was not given takes its value here, so that the file says what it was made with.
+    click.get_current_context().params.update(asked)
+
+    def analyse(work: Work) -> Any:
+        return noise(
+            work.objective,
+            work.points[0],
+            step_sizes=_numbers("--step-sizes", asked["step_sizes"], float),
+            batch_sizes=_numbers("--batch-sizes", asked["batch_sizes"], int),
+            num_steps=asked["steps"],
+            num_seeds=asked["seeds"],
+            measure_every=measure_every,
+            num_probes=probes,
+            infimum=infimum,
+            descent_steps=asked["descent_steps"],
+            descent_step_size=descent_step_size,
+            seed=settings.seed,
+            pieces=work.pieces,
+            progress=work.progress,
+        )
+
+    if point is not None:
+        measure("noise", (point,), settings, analyse)
+    else:
+        create("noise", replace(settings, output=settings.output or Path(f"{preset}.noise.h5")), analyse)
+
+
+def _numbers(flag: str, text: str, kind: Any) -> list[Any]:
+    from landscape.errors import BadInput
+
+    try:
+        return [kind(part) for part in text.split(",")]
+    except ValueError:
+        raise BadInput(f"{flag} {text!r}", "numbers with commas between", "as in 1,2,5") from None

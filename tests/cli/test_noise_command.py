@@ -1,0 +1,58 @@
+"""``landscape noise`` from a run file and by its preset."""
+
+import pytest
+
+from landscape import store
+
+
+def test_names_in_json(command, folder):
+    values = command("noise", "a.h5", "--steps", 20, "--seeds", 3, "--json").json["values"]
+    assert len(values["mean_squared_gradient_norm"]) == len(values["bound"]) == 7
+    assert len(values["mean_squared_gradient_norm"][0]) == 3
+    low, high = values["slope_step_interval"]
+    assert low < values["slope_step"] < high
+    assert values["slope_batch_interval"][0] < values["slope_batch"]
+
+
+def test_measuring_at_every_step(command, folder):
+    done = command("noise", "a.h5", "--steps", 5, "--seeds", 2, "--measure-every", 1, "--json")
+    assert done.json["values"]["measure_every"] == 1
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ([], "neither a point nor a preset"),
+        (["a.h5", "--preset", "thesis-5.3"], "both a point and a preset"),
+        (["a.h5", "--step-sizes", "0.1,b"], "numbers with commas"),
+        (["a.h5", "--batch-sizes", "1.5"], "numbers with commas"),
+        (["a.h5", "--seeds", 0], "0 seeds"),
+        (["a.h5", "--batch-sizes", 100], "48 samples"),
+    ],
+)
+def test_bad_lines_are_refused_in_a_sentence(command, folder, line, words):
+    done = command("noise", *line)
+    assert done.code == 2
+    assert words in done.err
+
+
+def test_the_preset_says_in_the_file_what_it_is(command, folder):
+    line = [
+        "noise",
+        "--preset",
+        "thesis-5.3",
+        "--steps",
+        2,
+        "--seeds",
+        1,
+        "--descent-steps",
+        2,
+        "--probes",
+        0,
+    ]
+    done = command(*line, "-o", "n.h5", "--json")
+    if "mnist" in done.err:
+        pytest.skip(f"MNIST is not here: {done.err}")
+    assert done.code == 0, done.err
+    assert len(done.json["values"]["step_size"]) == 19
+    assert store.load(folder / "n.h5").config["recipe"]["model_arguments"]["init"] == "glorot"
