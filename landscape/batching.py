@@ -34,8 +34,7 @@ def keep_freed_memory() -> None:
     """Makes glibc keep what layers free, instead of faulting the same pages in for every call.
 
     Freeing one large piece raises the size above which it gives memory back to twice that of the piece
-    (mallopt(3), "dynamic mmap threshold"); a sweep of a tiny net takes half the time, a stack of a
-    wide net takes three quarters. The piece is never
-    written to, so it costs nothing; other allocators do not care.
+    (mallopt(3), "dynamic mmap threshold"); a sweep of a tiny net takes half the time, a stack of wide ones
+    three quarters. The piece is never written to, so it costs nothing; other allocators do not care.
     """
     torch.empty(KEPT_BYTES, dtype=torch.uint8)
