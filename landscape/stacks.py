@@ -14,6 +14,7 @@ from torch.func import grad_and_value, vmap
 from torch.fx.experimental.proxy_tensor import make_fx
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from landscape.batching import keep_freed_memory
 from landscape.errors import BadInput
 from landscape.losses import LOSSES
 from landscape.numerics import perceptron
@@ -45,6 +46,7 @@ def stacked_gradients(objective: Objective) -> Gradients:
             "a module without running statistics",
             "take another norm, or landscape train for one run at a time",
         )
+    keep_freed_memory()
     layers = perceptron_layers(objective)
     return by_vmap(objective) if layers is None else by_hand(objective, layers)
 

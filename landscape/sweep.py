@@ -10,6 +10,7 @@ from torch import Tensor
 
 from landscape import batchnorm as policies
 from landscape import distributed
+from landscape.batching import keep_freed_memory
 from landscape.errors import BadInput
 from landscape.objective import Objective
 from landscape.parameters import Point
@@ -20,7 +21,6 @@ from landscape.repair import Repair
 BLOCK_ACTIVATIONS = 2**24
 BLOCK_PARAMETERS = 2**24
 BLOCK_POINTS = 4096
-KEPT_BYTES = 2**24
 
 
 class Sweep:
@@ -49,7 +49,7 @@ class Sweep:
         self.repairs = batchnorm == "repair"
         self.pieces = {} if pieces is None else pieces
         self.progress = progress
-        _keep_freed_memory()
+        keep_freed_memory()
 
     @property
     def block_size(self) -> int:
@@ -191,16 +191,6 @@ def bare(objective: Objective) -> Objective:
     twin = copy.copy(objective)
     twin.l2 = 0.0
     return twin
-
-
-def _keep_freed_memory() -> None:
-    """Makes glibc keep what layers free, instead of faulting the same pages in for every block of points.
-
-    Freeing one large piece raises the size above which it gives memory back to twice that of the piece
-    (mallopt(3), "dynamic mmap threshold"); a sweep of a tiny net takes half the time. The piece is never
-    written to, so it costs nothing; other allocators do not care.
-    """
-    torch.empty(KEPT_BYTES, dtype=torch.uint8)
 
 
 def known(column: np.ndarray) -> np.ndarray | None:
