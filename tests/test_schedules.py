@@ -79,6 +79,10 @@ def test_less_than_the_threshold_is_no_progress():
     assert walk(plateau(threshold=0.5), [5.0, 4.6, 4.0]) == [1, 0.5, 0.5]
 
 
+def test_small_gains_add_up():
+    assert walk(plateau(threshold=0.5, patience=3), [5.0, 4.7, 4.4, 4.1, 3.8, 3.5]) == [1] * 6
+
+
 def test_cooldown_leaves_periods_unjudged():
     assert walk(plateau(cooldown=2), [5, 5, 5, 5, 5]) == [1, 0.5, 0.5, 0.5, 0.25]
 

@@ -198,9 +198,10 @@ def test_plateau_halves_when_a_period_does_not_improve(regression):
     for step in range(30):
         if step and step % 2 == 0:
             loss = result.loss[step]
-            if not loss < best - 1e-2:
+            if loss < best - 1e-2:
+                best = loss
+            else:
                 lr /= 2
-            best = min(best, loss)
         wanted.append(lr)
     np.testing.assert_array_equal(result.step_size, wanted)
     assert wanted[-1] < 0.5
