@@ -14,9 +14,9 @@ def for_values(activations_per_sample: int, device: str) -> int:
 def for_derivatives(activations_per_sample: int, device: str, memory_limit: float, number_bytes: int) -> int:
     """Samples at a time in a derivative: what a processor's cache can hold, and ``memory_limit`` bytes.
 
-    Hessian-vector products of the nets measured on one core are 1.1 to 1.6 times faster so than with all
-    samples at once, and within a twentieth of the best size: MLPs and CNNs on digits, MNIST and 32 × 32
-    images, a ResNet-20.
+    Hessian-vector products of the nets measured on one core are up to 1.5 times faster so than with all
+    samples at once, and within a tenth of the best size: MLPs and CNNs on digits, MNIST and 32 × 32 images, a
+    ResNet-20.
     """
     size = for_values(activations_per_sample, device)
     if device == "cpu":

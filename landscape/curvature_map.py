@@ -76,7 +76,7 @@ def curvature_map(
     """λ_max and λ_min at ``theta_at(i)`` for each cell i of a square grid with a finite loss.
 
     Lanczos until ‖Hv − λv‖ is at most TOLERANCE times the largest |λ|, from the eigenvectors of the
-    neighbour (a third to a half of the products from a random start, on the digits MLP 64-100-100-10).
+    neighbour (on the digits MLP 64-100-100-10 half of the products from a random start).
     They are remembered with the cells done, so that a resumed map ends bit for bit like an undisturbed one.
     Buffers are those of the sweep's policy, at rest in the derivative.
     """

@@ -162,16 +162,29 @@ class Objective:
         return self._inputs, self._targets
 
     def on(self, data: tuple[Any, Tensor]) -> "Objective":
-        """The same module and loss on other data, for example the test set."""
-        return Objective(
-            self.module,
+        """The same function of θ on other data, for example the test set."""
+        return self.varied(data=data)
+
+    def varied(
+        self,
+        *,
+        module: nn.Module | None = None,
+        data: tuple[Any, Tensor] | None = None,
+        dtype: torch.dtype | None = None,
+        device: str | torch.device | None = None,
+    ) -> "Objective":
+        """The same but for what is given; a function of some parameters alone stays one of these."""
+        twin = Objective(
+            module or self.module,
             self.loss,
-            data,
-            dtype=self.dtype,
-            device=self.device,
+            data or self.samples,
+            dtype=dtype or self.dtype,
+            device=device or self.device,
             chunk_size=self._chunk_size,
             l2=self.l2,
         )
+        twin.pieces = self.pieces
+        return twin
 
     # --- what it is worth -------------------------------------------------------------------
 
@@ -291,28 +304,7 @@ class Objective:
                 slope = derivative(chunk, leaf, create_graph=True)
             return Part((slope,), lambda v, keep: second_derivative(slope, leaf, v, keep))
 
-        return self.product(leaf, part, num_products=num_products, memory_limit=memory_limit)
-
-    def product(
-        self,
-        leaf: Tensor,
-        part: Callable[[Any, Tensor], Part],
-        *,
-        num_products: int,
-        memory_limit: float,
-    ) -> Product:
-        """v ↦ (1/n) Σᵢ Aᵢ v + l2·v over the chunks i of the data, given what makes the graph of each."""
-        size = self.derivative_chunk(memory_limit)
-        return Product(
-            leaf,
-            self.pieces,
-            lambda: self.chunks(size),
-            part,
-            num_samples=self.num_samples,
-            l2=self.l2,
-            num_products=num_products,
-            memory_limit=memory_limit,
-        )
+        return Product(self, leaf, part, num_products=num_products, memory_limit=memory_limit)
 
     # --- batch norm -------------------------------------------------------------------------
 

@@ -206,7 +206,7 @@ def _sandwich(
 
         return Part((flat, pulled), image)
 
-    return objective.product(leaf, part, num_products=num_products, memory_limit=memory_limit)
+    return Product(objective, leaf, part, num_products=num_products, memory_limit=memory_limit)
 
 
 def _packed(outputs: Any) -> tuple[Tensor, Callable[[Tensor], Any]]:

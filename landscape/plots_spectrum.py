@@ -28,10 +28,10 @@ def hessian(page: Page, result: Any) -> str:
     if result.point is not None:
         return _along(page, result)
     has_density = result.density_nodes is not None or result.spectrum is not None
-    above, *rest = page.panels(2.1, *([1.5] if has_density else []), shared=False)
+    above, *rest = page.panels(2.1, *([1.4, 1.5] if has_density else []), shared=False)
     _ritz_values(page, above, result)
-    for axes in rest:
-        _density(page, axes, result)
+    if rest:
+        _density(page, rest[0], rest[1], result)
     if result.verdict is not None:
         page.note(f"{result.verdict}; index {int(result.index)}, nullity {int(result.nullity)}")
     return titled("Hessian eigenvalues at", result)
@@ -77,8 +77,8 @@ def _ritz_values(page: Page, axes: Axes, result: Any) -> None:
     axes.set(xlabel=page.labels["rank"], ylabel="eigenvalue λ")
 
 
-def _density(page: Page, axes: Axes, result: Any) -> None:
-    """The share of eigenvalues in bins of equal width on a symmetric logarithmic axis."""
+def _density(page: Page, linear: Axes, axes: Axes, result: Any) -> None:
+    """The share of eigenvalues in bins of equal width, on a linear and on a symmetric logarithmic axis."""
     if result.spectrum is not None:
         nodes, masses = result.spectrum, np.full(len(result.spectrum), 1 / len(result.spectrum))
         band = float(result.zero_threshold)
@@ -93,7 +93,8 @@ def _density(page: Page, axes: Axes, result: Any) -> None:
             f"spectrum: Lanczos quadrature from {len(result.density_weights)} random vectors; below zero "
             f"{short(below, 2)}\u00a0±\u00a0{short(error, 2)} of all eigenvalues"
         )
-    axes.set(xlabel="eigenvalue λ", ylabel="share of eigenvalues")
+    for panel in (linear, axes):
+        panel.set(xlabel="eigenvalue λ", ylabel="share")
     known = np.isfinite(nodes) & np.isfinite(masses)
     largest = float(np.abs(nodes[known]).max(initial=0.0))
     if not 0 < largest < np.inf:
@@ -103,17 +104,21 @@ def _density(page: Page, axes: Axes, result: Any) -> None:
     # A dense matrix knows zero to many digits, but a picture has room for few.
     band = max(band, 1e-8 * largest)
     outer = np.geomspace(band, 1.001 * largest, BINS + 1)
-    edges = np.concatenate([-outer[::-1], outer])
-    heights, _ = np.histogram(nodes[known], edges, weights=masses[known])
-    axes.stairs(heights, edges, fill=True, color=BLUE, alpha=0.6)
-    axes.vlines(
-        result.eigenvalues, 0, 1, transform=axes.get_xaxis_transform(), color=VERMILLION, linewidth=0.6,
-        label="Ritz values",
-    )  # fmt: skip
+    low, high = nodes[known].min(), nodes[known].max()
+    for panel, edges in (
+        (linear, np.linspace(low, high, 3 * BINS + 1) if low < high else np.array([low - band, high + band])),
+        (axes, np.concatenate([-outer[::-1], outer])),
+    ):
+        heights, _ = np.histogram(nodes[known], edges, weights=masses[known])
+        panel.stairs(heights, edges, fill=True, color=BLUE, alpha=0.6)
+        panel.vlines(
+            result.eigenvalues, 0, 1, transform=panel.get_xaxis_transform(), color=VERMILLION, linewidth=0.6,
+            label="Ritz values",
+        )  # fmt: skip
+        panel.set_yscale("log", nonpositive="clip")
     axes.set_xscale("symlog", linthresh=band, linscale=0.5)
     _few_ticks(axes, band, largest)
-    axes.set_yscale("log", nonpositive="clip")
-    legend(axes)
+    legend(linear)
 
 
 def _few_ticks(axes: Axes, band: float, largest: float) -> None:

@@ -8,22 +8,12 @@ from landscape.parameters import Point
 
 
 def in_float64(objective: Objective, few: slice | None = None) -> Objective:
-    """``objective`` in float64, of all its samples or ``few``; on the CPU where the device has no float64.
-
-    A function of some parameters alone stays one.
-    """
+    """``objective`` in float64, of all its samples or ``few``; on the CPU where the device has no float64."""
     inputs, targets = objective.samples
     part = slice(None) if few is None else few
-    wide = Objective(
-        objective.module,
-        objective.loss,
-        (tuple(one[part] for one in inputs), targets[part]),
-        dtype=torch.float64,
-        device="cpu" if objective.device.type == "mps" else objective.device,
-        l2=objective.l2,
-    )
-    wide.pieces = objective.pieces
-    return wide
+    data = tuple(one[part] for one in inputs), targets[part]
+    device = "cpu" if objective.device.type == "mps" else None
+    return objective.varied(data=data, dtype=torch.float64, device=device)
 
 
 def widened(point: Point, device: torch.device) -> tuple[Tensor, dict[str, Tensor]]:

@@ -1,7 +1,7 @@
 """v ↦ A v as a sum over chunks of the data, whose graphs are kept from one product to the next."""
 
 from collections.abc import Callable, Collection, Iterable, Iterator
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -9,7 +9,9 @@ from torch import Tensor
 from landscape import distributed
 from landscape.derivatives import nodes_of
 from landscape.errors import BadInput, NotFinite
-from landscape.parameters import Piece
+
+if TYPE_CHECKING:
+    from landscape.objective import Objective
 
 # What a process holds for a graph over what its nodes have saved, on a CPU: 1.25 measured, and some room.
 SLACK = 1.4
@@ -23,7 +25,7 @@ class Part(NamedTuple):
 
 
 class Product:
-    """v ↦ (1/n) Σᵢ Aᵢ v + l2·v for vectors (d,), over the chunks i of all processes; added in float64.
+    """v ↦ (1/n) Σᵢ Aᵢ v + l2·v for vectors (d,), over the chunks i of an objective's data, added in float64.
 
     ``part`` makes the graph of a chunk, which is the dear half of a product. Graphs are kept for the
     next one as long as they, and the work on one of them, fit into ``memory_limit`` bytes (measured on
@@ -35,18 +37,15 @@ class Product:
 
     def __init__(
         self,
+        objective: "Objective",
         leaf: Tensor,
-        pieces: tuple[Piece, ...],
-        chunks: Callable[[], Iterable[tuple[Any, Tensor]]],
         part: Callable[[Any, Tensor], Part],
         *,
-        num_samples: int,
-        l2: float,
         num_products: int,
         memory_limit: float,
     ):
-        self._leaf, self._pieces, self._chunks, self._part = leaf, pieces, chunks, part
-        self._num_samples, self._l2 = num_samples, l2
+        self._objective, self._leaf, self._part = objective, leaf, part
+        self._chunk_size = objective.derivative_chunk(memory_limit)
         self._room = memory_limit if num_products > 1 else 0.0
         self._part_bytes: int | None = None
         self._kept: list[Part] = []
@@ -70,15 +69,15 @@ class Product:
         result = torch.zeros(len(leaf), dtype=torch.float64, device=leaf.device)
         for image in self._images(v):
             result += image
-        result = distributed.total(result) / self._num_samples
-        if self._l2:
-            result += self._l2 * v
+        result = distributed.total(result) / self._objective.num_samples
+        if self._objective.l2:
+            result += self._objective.l2 * v
         if not bool(torch.isfinite(result).all()):
             raise self._not_finite(result, v)
         return result.to(leaf.dtype)
 
     def _images(self, v: Tensor) -> Iterator[Tensor]:
-        for number, (inputs, targets) in enumerate(self._chunks()):
+        for number, (inputs, targets) in enumerate(self._objective.chunks(self._chunk_size)):
             if number < len(self._kept):
                 yield self._kept[number].image(v, True)
                 continue
@@ -98,7 +97,7 @@ class Product:
 
     def _not_finite(self, result: Tensor, v: Tensor) -> NotFinite:
         row = int((~torch.isfinite(result)).nonzero()[0])
-        name = next(piece.name for piece in self._pieces if row < piece.span.stop)
+        name = next(piece.name for piece in self._objective.pieces if row < piece.span.stop)
         where = [n for n, image in enumerate(self._images(v), 1) if not bool(torch.isfinite(image).all())]
         return NotFinite(
             f"the product is not finite in {name}"

@@ -39,15 +39,20 @@ class Variable(NamedTuple):
     values: np.ndarray
     long_name: str
     units: str
+    printed: bool = False
 
 
-def array(*dims: str, long_name: str, units: str = "", optional: bool = False, name: str = "") -> Any:
+def array(
+    *dims: str, long_name: str, units: str = "", optional: bool = False, name: str = "", printed: bool = False
+) -> Any:
     """A dataclass field that holds an array over ``dims``; one named like its only dimension is its coordinate.
 
     A value with fewer axes lacks the leading dimensions; one without any counts as a scalar. ``name`` is what
-    files and JSON call it, where the field itself cannot be called so.
+    files and JSON call it, where the field itself cannot be called so. ``printed`` tables are part of what a
+    person is told, where they are small enough.
     """
-    about = {"dims": dims, "long_name": long_name, "units": units, **({"name": name} if name else {})}
+    about: dict[str, Any] = {"dims": dims, "long_name": long_name, "units": units, "printed": printed}
+    about |= {"name": name} if name else {}
     return field(default=None, metadata=about) if optional else field(metadata=about)
 
 
@@ -98,7 +103,14 @@ class Result:
             # One point, one draw: the leading dimension is left out.
             dims = about["dims"][-values.ndim :]
             found.append(
-                Variable(about.get("name", one.name), dims, values, about["long_name"], about["units"])
+                Variable(
+                    about.get("name", one.name),
+                    dims,
+                    values,
+                    about["long_name"],
+                    about["units"],
+                    about["printed"],
+                )
             )
         yield from sorted(found, key=lambda variable: variable.dims != (variable.name,))
 

@@ -539,10 +539,11 @@ class TestLines:
         result.rank, result.converged = np.arange(1, 3), np.array([True, True])
         result.eigenvalues = result.residuals = np.array([2.0, 1.0])
         result.spectrum, result.zero_threshold = np.array([-0.5, -1e-9, 0.0, 1e-9, 1.0, 2.0]), np.array(1e-3)
-        _, below = plot(result).axes
-        stairs = next(one for one in below.patches if type(one).__name__ == "StepPatch")
-        heights, edges, _ = stairs.get_data()
-        assert heights.sum() == pytest.approx(1)
+        _, linear, below = plot(result).axes
+        for axes in (linear, below):
+            stairs = next(one for one in axes.patches if type(one).__name__ == "StepPatch")
+            heights, edges, _ = stairs.get_data()
+            assert heights.sum() == pytest.approx(1)
         assert heights[(edges[:-1] == -1e-3)][0] == pytest.approx(3 / 6)
 
     def test_slice1d_with_draws(self):

@@ -33,7 +33,7 @@ class Hessian(Result):
     kind: ClassVar[str] = "hessian"
     rank: np.ndarray = array("rank", long_name="rank of the eigenvalue")
     point: np.ndarray | None = array("point", long_name="where", optional=True)
-    eigenvalues: np.ndarray = array("point", "rank", long_name="Ritz value λ")
+    eigenvalues: np.ndarray = array("point", "rank", long_name="Ritz value λ", printed=True)
     residuals: np.ndarray = array("point", "rank", long_name=PROVES)
     estimated_residuals: np.ndarray = array("point", "rank", long_name="residual by the recurrence")
     errors: np.ndarray = array("point", "rank", long_name=ASSUMES)

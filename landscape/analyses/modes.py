@@ -34,8 +34,12 @@ class Modes(Result):
     mode: np.ndarray = array("mode", long_name="point")
     other: np.ndarray = array("other", long_name="other point")
     mode_loss: np.ndarray = array("mode", long_name="training loss at the point")
-    barrier_straight: np.ndarray = array("mode", "other", long_name="barrier over the chord, straight line")
-    barrier_curved: np.ndarray = array("mode", "other", long_name="barrier over the chord, trained curve")
+    barrier_straight: np.ndarray = array(
+        "mode", "other", printed=True, long_name="barrier over the chord, straight line"
+    )
+    barrier_curved: np.ndarray = array(
+        "mode", "other", printed=True, long_name="barrier over the chord, trained curve"
+    )
     barrier_straight_error: np.ndarray = array(
         "mode", "other", long_name="standard error of barrier_straight from the data"
     )
@@ -43,7 +47,11 @@ class Modes(Result):
         "mode", "other", long_name="standard error of barrier_curved from the data"
     )
     barrier_aligned: np.ndarray | None = array(
-        "mode", "other", long_name="barrier over the chord, straight line to the aligned point", optional=True
+        "mode",
+        "other",
+        printed=True,
+        long_name="barrier over the chord, straight line to the aligned point",
+        optional=True,
     )
     barrier_aligned_error: np.ndarray | None = array(
         "mode", "other", long_name="standard error of barrier_aligned from the data", optional=True

@@ -216,14 +216,7 @@ def _standing_at(objective: Objective, point: Point) -> Objective:
     module = copy.deepcopy(objective.module)
     tensors = {piece.name: point.theta[piece.span].reshape(piece.shape) for piece in objective.pieces}
     module.load_state_dict({**tensors, **point.fixed}, strict=False)
-    return Objective(
-        module,
-        objective.loss,
-        objective.samples,
-        dtype=objective.dtype,
-        device=objective.device,
-        l2=objective.l2,
-    )
+    return objective.varied(module=module)
 
 
 def _kept_probe(

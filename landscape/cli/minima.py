@@ -5,7 +5,7 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
-from landscape.cli.options import Command, Settings, pairs, shared
+from landscape.cli.options import Command, Settings, numbers, pairs, shared
 
 # Fleischmann 2021, section 5.1: 100 of 10000 points, 56 and 44 a class.
 PRESETS: dict[str, dict[str, Any]] = {
@@ -96,7 +96,9 @@ def command(ctx: click.Context, settings: Settings, **_: Any) -> None:
 
     _fill_in(ctx)
     given = ctx.params
-    widths, depths, restarts = (_numbers(name, given[name], int) for name in ("widths", "depths", "restarts"))
+    widths, depths, restarts = (
+        numbers(f"--{name}", given[name], int) for name in ("widths", "depths", "restarts")
+    )
     plateau = PLATEAU | parse_arguments(given["plateau"])
     schedule_parameters("plateau", plateau)
 
@@ -109,7 +111,7 @@ def command(ctx: click.Context, settings: Settings, **_: Any) -> None:
             depths=depths,
             restarts=restarts,
             init=given["init"],
-            lr=_numbers("lr", given["lr"], float),
+            lr=numbers("--lr", given["lr"], float),
             steps=given["steps"],
             max_steps=given["max_steps"],
             plateau=plateau,
@@ -139,12 +141,3 @@ def _fill_in(ctx: click.Context) -> None:
             values = preset[name].split(",") if isinstance(preset[name], str) else preset[name]
             kept = [values[place] for place in places]
             ctx.params[name] = ",".join(kept) if isinstance(preset[name], str) else tuple(kept)
-
-
-def _numbers(name: str, text: str, kind: type) -> list[Any]:
-    from landscape.errors import BadInput
-
-    try:
-        return [kind(part) for part in text.split(",")]
-    except ValueError:
-        raise BadInput(f"--{name} {text!r}", "numbers with commas between them: 1,2,5") from None

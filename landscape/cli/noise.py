@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from landscape.cli.options import Command, Settings, shared
+from landscape.cli.options import Command, Settings, numbers, shared
 
 DEFAULTS: dict[str, Any] = {
     "step_sizes": "0.001,0.002,0.005,0.01",
@@ -81,8 +81,8 @@ def command(
         return noise(
             work.objective,
             work.points[0],
-            step_sizes=_numbers("--step-sizes", asked["step_sizes"], float),
-            batch_sizes=_numbers("--batch-sizes", asked["batch_sizes"], int),
+            step_sizes=numbers("--step-sizes", asked["step_sizes"], float),
+            batch_sizes=numbers("--batch-sizes", asked["batch_sizes"], int),
             num_steps=asked["steps"],
             num_seeds=asked["seeds"],
             measure_every=measure_every,
@@ -99,12 +99,3 @@ def command(
         measure("noise", (point,), settings, analyse)
     else:
         create("noise", replace(settings, output=settings.output or Path(f"{preset}.noise.h5")), analyse)
-
-
-def _numbers(flag: str, text: str, kind: Any) -> list[Any]:
-    from landscape.errors import BadInput
-
-    try:
-        return [kind(part) for part in text.split(",")]
-    except ValueError:
-        raise BadInput(f"{flag} {text!r}", "numbers with commas between", "as in 1,2,5") from None

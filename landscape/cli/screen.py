@@ -106,22 +106,20 @@ class Screen:
         self._matrices(result)
 
     def _matrices(self, result: Result) -> None:
-        """The first quantity that depends on the point and one thing more; of many modes all barriers."""
-        tables = [one for one in result.arrays() if len(one.dims) == 2 and one.dims[0] in ("point", "mode")]
-        barriers = [
-            one for one in tables if one.name.startswith("barrier") and not one.name.endswith("error")
-        ]
-        for one in barriers or tables[:1]:
-            labels = getattr(result, one.dims[0])
-            if labels is None or max(one.values.shape) > MOST_ROWS:
+        """The tables a result asks to be printed, rows and columns named by its coordinates."""
+        coordinates = {one.name: one.values.tolist() for one in result.arrays() if one.dims == (one.name,)}
+        for one in result.arrays():
+            if not one.printed or len(one.dims) != 2 or max(one.values.shape) > MOST_ROWS:
                 continue
+            names, heads = (
+                coordinates.get(d, range(n)) for d, n in zip(one.dims, one.values.shape, strict=True)
+            )
             rows = Table(box=None, pad_edge=False, title=escape(one.name), title_justify="left")
-            rows.add_column(one.dims[0], justify="right", no_wrap=True)
-            start = 1 if one.dims[0] == "point" else 0
-            for number in range(one.values.shape[1]):
-                rows.add_column(str(number + start), justify="right")
-            for label, values in zip(labels.tolist(), one.values.tolist(), strict=True):
-                rows.add_row(escape(str(label)), *(text_of(value, digits=4) for value in values))
+            rows.add_column(escape(one.dims[0]), justify="right", no_wrap=True)
+            for head in heads:
+                rows.add_column(text_of(head), justify="right")
+            for name, values in zip(names, one.values.tolist(), strict=True):
+                rows.add_row(text_of(name), *(text_of(value, digits=4) for value in values))
             self.out.print(rows)
 
     def checks(self, result: Result) -> None:
