@@ -115,6 +115,7 @@ def spectrum(objective: Objective, point: Point, question: Question, progress: R
         memory_limit=question.memory_limit - product.kept_bytes,
         search=question.search,
         certificate=_brought(exact, basis) if exact else None,
+        partial=True,
         generator=generator,
         dtype=objective.dtype,
         device=basis,

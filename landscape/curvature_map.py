@@ -183,7 +183,5 @@ def _extremes(
         )
     except NotFinite:
         return [np.nan] * 4, 0, near
-    if pairs.is_interrupted:
-        raise KeyboardInterrupt
     ends = [*pairs.values[[0, -1]], *pairs.residuals[[0, -1]]]
     return [float(one) for one in ends], int(pairs.num_products), pairs.vectors.sum(0)

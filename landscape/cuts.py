@@ -116,8 +116,6 @@ def eigen_directions(
         device=objective.device,
         progress=lambda done, total: progress(done, total, "products for the directions at most"),
     )
-    if pairs.is_interrupted:
-        raise KeyboardInterrupt
     vectors = pairs.vectors.double() if objective.device.type != "mps" else pairs.vectors
     largest = vectors.gather(1, vectors.abs().argmax(dim=1, keepdim=True))
     notes = []

@@ -117,8 +117,6 @@ def _curvature(objective: Objective, point: Point, asked: Asked, progress: Progr
         device=objective.device,
         progress=lambda done, total: progress(done, total, "products for λ_max at most"),
     )
-    if pairs.is_interrupted:
-        raise KeyboardInterrupt
     trace = trace_estimate(
         operator,
         d,

@@ -197,16 +197,30 @@ def test_the_certificate_takes_the_rounding_of_the_products_away():
         assert np.abs(SPECTRA["outliers over a bulk"] - value).min() <= residual
 
 
-def test_an_interruption_gives_the_values_so_far():
-    matrix, calls = symmetric(SPECTRA["indefinite"]), []
+def interrupted_at(matrix, call):
+    """The operator of a matrix that is interrupted at one of its products."""
+    calls = []
 
     def operator(v):
         calls.append(1)
-        if len(calls) == 12:
+        if len(calls) == call:
             raise KeyboardInterrupt
         return matrix @ v
 
-    found = top_eigenpairs(operator, len(matrix), 5, generator=torch.Generator().manual_seed(0))
+    return operator
+
+
+@pytest.mark.parametrize(("call", "partial"), [(1, False), (12, False), (1, True)])
+def test_an_interruption_stays_one_without_partial_or_before_the_first_product(call, partial):
+    matrix, generator = symmetric(SPECTRA["indefinite"]), torch.Generator().manual_seed(0)
+    with pytest.raises(KeyboardInterrupt):
+        top_eigenpairs(interrupted_at(matrix, call), len(matrix), 5, partial=partial, generator=generator)
+
+
+def test_an_interruption_gives_the_values_so_far():
+    matrix = symmetric(SPECTRA["indefinite"])
+    operator = interrupted_at(matrix, 12)
+    found = top_eigenpairs(operator, len(matrix), 5, partial=True, generator=torch.Generator().manual_seed(0))
     assert found.is_interrupted
     assert len(found.values) == 5
     for value, residual in zip(found.values, found.residuals, strict=True):

@@ -98,6 +98,7 @@ def top_eigenpairs(
     search: bool = True,
     certificate: Operator | None = None,
     start: Tensor | None = None,
+    partial: bool = False,
     generator: torch.Generator,
     dtype: torch.dtype = torch.float64,
     device: torch.device | str = "cpu",
@@ -119,8 +120,9 @@ def top_eigenpairs(
     operator in float64, if given: an error of ε in the vectors leaves one of ε² in the values, so the
     search then goes on until r itself is below ``tol`` times the largest |Ritz value|. At most
     ``max_products`` products go into the search (default: max(20 (k + bottom), 300)), which begins near ``start`` (d,),
-    for example at the sum of the eigenvectors of an operator nearby. An interruption
-    ends the search, and what there is is returned. Raises BadInput for a memory limit that is too small.
+    for example at the sum of the eigenvectors of an operator nearby. With
+    ``partial`` an interruption (KeyboardInterrupt) ends the search, and what there is, if any, is returned.
+    Raises BadInput for a memory limit that is too small.
     """
     aim = wanted(which, k, bottom, dimension)
     limit = max(20 * aim.total, 300) if max_products is None else max(1, max_products)
@@ -153,6 +155,8 @@ def top_eigenpairs(
         restarts += state.num_restarts
         spent += space.num_products
         is_interrupted = state.is_interrupted
+        if is_interrupted and not (partial and (space.size or len(found))):
+            raise KeyboardInterrupt
         if space.size == 0:
             break
         ritz, weights, residuals = space.ritz()
@@ -287,8 +291,8 @@ def _rayleigh_ritz(
     """Ritz values, vectors and residual norms in the span of ``vectors`` (k, d), with a product each."""
     if in_float64:
         vectors = torch.linalg.qr(vectors.double().T).Q.T.contiguous()
-    images = torch.stack([operator(vector) for vector in vectors]).double() if len(vectors) else vectors
     wide = vectors.double()
+    images = torch.stack([operator(vector) for vector in vectors]).double() if len(vectors) else wide
     projected = (wide @ images.T).cpu().numpy()
     values, rotation = np.linalg.eigh((projected + projected.T) / 2)
     turn = torch.from_numpy(rotation.T.copy()).to(wide)

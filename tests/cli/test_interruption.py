@@ -37,11 +37,35 @@ CONNECT = [
 ]
 CONNECT += ["--plane-points", "5", "--restarts", "8"]
 SLICE = ["slice2d", "a.h5", "--num-points", "11", "--dtype", "float64", "--chunk-size", "40"]
+MINIMA = ["minima", "--data", "circles", "--data-arg", "num_samples=60", "--widths", "3,6", "--restarts", "6"]
+MINIMA += ["--lr", "0.5", "--steps", "8000", "--max-steps", "16000", "--polish"]
+EFFICIENCY = ["efficiency", "--model", "mlp", "--model-arg", "widths=16", "--data", "digits", "--seeds", "3"]
+EFFICIENCY += ["--sizes", "100,300", "--step-sizes", "0.5,0.1", "--observations-per-sample", "200"]
+NOISE = [
+    "noise",
+    "a.h5",
+    "--step-sizes",
+    "0.001,0.002",
+    "--batch-sizes",
+    "1,2",
+    "--steps",
+    "600",
+    "--seeds",
+    "3",
+]
+# Runs the command with the replicas' state saved five times a second.
+SAVING_OFTEN = """
+import sys
+from landscape import budgets, descents, noisy_runs
+from landscape.cli import main
+budgets.SAVE_SECONDS = descents.SAVE_SECONDS = noisy_runs.SAVE_SECONDS = 0.2
+sys.exit(main(sys.argv[1:]))
+"""
 
 
-def start(line: list[str], folder: Path) -> subprocess.Popen:
+def start(line: list[str], folder: Path, *how: str) -> subprocess.Popen:
     return subprocess.Popen(
-        [sys.executable, "-m", "landscape", *line],
+        [sys.executable, *(how or ("-m", "landscape")), *line],
         cwd=folder,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -95,10 +119,48 @@ def test_resumed_work_ends_like_undisturbed_work(tmp_path, what, how):
     else:
         finish(start([*RUN[:-1], "1", "-o", "a.h5"], whole))
         (broken / "a.h5").write_bytes((whole / "a.h5").read_bytes())
+    _killed_and_resumed(line, name, whole, broken, how)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
+@pytest.mark.parametrize("what", ["minima", "efficiency", "noise"])
+def test_stopped_replicas_end_like_undisturbed_ones(tmp_path, what, how):
+    whole, broken = tmp_path / "whole", tmp_path / "broken"
+    for folder in (whole, broken):
+        folder.mkdir()
+    line = {"minima": MINIMA, "efficiency": EFFICIENCY, "noise": NOISE}[what]
+    if what == "noise":
+        finish(
+            start(
+                [
+                    "train",
+                    "--model",
+                    "mlp",
+                    "--model-arg",
+                    "widths=8",
+                    "--data",
+                    "digits",
+                    "--epochs",
+                    "1",
+                    "-o",
+                    "a.h5",
+                ],
+                whole,
+            )
+        )
+        (broken / "a.h5").write_bytes((whole / "a.h5").read_bytes())
+    _killed_and_resumed([*line, "-o", "r.h5"], "r.h5", whole, broken, how, "-c", SAVING_OFTEN)
+
+
+def _killed_and_resumed(
+    line: list[str], name: str, whole: Path, broken: Path, how: signal.Signals, *saving: str
+) -> None:
+    """Run ``line`` in ``whole``; stop it twice in ``broken`` and go on: the files must hold the same."""
     finish(start(line, whole))
     part = broken / f"{name}.part"
     for pieces in (3, 6):
-        process = start(line, broken)
+        process = start(line, broken, *saving)
         wait_for_pieces(process, part, pieces)
         process.send_signal(how)
         _, errors = process.communicate()
