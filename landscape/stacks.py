@@ -55,10 +55,11 @@ def by_hand(objective: Objective, layers: list[Layer]) -> Gradients:
     """The gradients of a perceptron by batched products."""
     (inputs,), targets = objective.samples
     inputs, targets = inputs.flatten(1), _target_rows(objective)
+    features_first = inputs.T.contiguous().T
     head = perceptron.HEADS[objective.loss.name]
 
     def gradients(thetas: Tensor, indices: Tensor | None) -> tuple[Tensor, Tensor]:
-        x, y = (inputs, targets) if indices is None else (inputs[indices], targets[indices])
+        x, y = (features_first, targets) if indices is None else (inputs[indices], targets[indices])
         losses, slopes = perceptron.losses_and_gradients(layers, head, thetas, x, y)
         if objective.l2:
             losses += 0.5 * objective.l2 * thetas.double().square().sum(1)

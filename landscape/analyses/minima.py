@@ -355,8 +355,9 @@ def _conclude(result: Minima, polish: bool) -> None:
     if len(wide):
         result.notes.append(
             f"n = {n} ≤ d₀d₁ from width {int(wide.min())} on (d₀ = {d0}): there Theorem 3.6 (Soudry and Carmon 2016) "
-            "says of one hidden layer of leaky ReLUs with square loss that, for almost all data, every "
-            "differentiable local minimum has cost 0"
+            "says of one hidden layer of leaky ReLUs and one output that, for almost all data, ∂ℓ/∂h is 0 at every "
+            "sample of a differentiable local minimum: with square loss its cost is 0; with log loss, where ∂ℓ/∂h "
+            "never vanishes, there is none, and the cost can only fall towards 0"
         )
     else:
         result.notes.append(
