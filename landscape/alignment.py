@@ -96,10 +96,7 @@ def aligned(
     for name, value, least in (("restarts", restarts, 1), ("refining steps", refine, 0)):
         if value < least:
             raise BadInput(f"{value} {name}", f"at least {least}")
-    if distributed.num_processes() > 1:
-        raise BadInput(
-            f"alignment in {distributed.num_processes()} processes", "one process, which sees all data"
-        )
+    distributed.require_one_process("alignment")
     module = _module_at(objective, b)
     few = min(objective.num_samples, FEW if match == "weights" else MANY)
     traced = symmetry_of(module, tuple(part[:few] for part in objective.samples[0]), seed=seed)

@@ -1,8 +1,10 @@
-"""torch.distributed in four functions: rank, size, my share of the data, one sum. Nothing else knows it exists."""
+"""torch.distributed: rank, size, my share of the data, one sum. Nothing else knows it exists."""
 
 import os
 
 from torch import Tensor
+
+from landscape.errors import BadInput
 
 
 def is_launched() -> bool:
@@ -47,6 +49,12 @@ def share(num_samples: int) -> slice:
     """The contiguous samples of this process."""
     size, mine = num_processes(), rank()
     return slice(num_samples * mine // size, num_samples * (mine + 1) // size)
+
+
+def require_one_process(what: str) -> None:
+    """Raises BadInput where there are several: ``what`` needs all samples in one place."""
+    if num_processes() > 1:
+        raise BadInput(f"{what} in {num_processes()} processes", "one process", "leave torchrun away")
 
 
 def total(tensor: Tensor) -> Tensor:

@@ -14,6 +14,7 @@ from torch.func import grad_and_value, vmap
 from torch.fx.experimental.proxy_tensor import make_fx
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from landscape import distributed
 from landscape.batching import keep_freed_memory
 from landscape.errors import BadInput
 from landscape.losses import LOSSES
@@ -38,8 +39,10 @@ def stacked_gradients(objective: Objective) -> Gradients:
     """(thetas (R, d), indices (R, B) or None) ↦ mean losses (R,) float64 and gradients (R, d).
 
     Row r is the loss of θ_r over its samples ``indices[r]``, or over all of them, in training mode as in plain
-    training. Raises BadInput for a module whose running statistics each replica would have to own.
+    training. Raises BadInput for several processes, and for a module whose running statistics each replica would
+    have to own.
     """
+    distributed.require_one_process("replicas")
     if objective.has_batchnorm:
         raise BadInput(
             "batch norm in replicas that are trained as one",

@@ -66,6 +66,13 @@ WORK = """
     except landscape.BadInput as error:
         assert distributed.num_processes() == 2
         assert "BatchNorm1d, which sees a batch as a whole" in str(error)
+    plan = {"widths": [2], "restarts": [2], "steps": 2, "max_steps": 2}
+    try:
+        landscape.minima(lambda width, depth, seed: objective, **plan)
+        assert distributed.num_processes() == 1
+    except landscape.BadInput as error:
+        assert distributed.num_processes() == 2
+        assert "replicas in 2 processes; expected one process" in str(error)
     run = landscape.train(objective, batch_size=7, epochs=3, lr=0.2, momentum=0.9, seed=1)
     assert run.status == "complete", run.checks
     out["run"] = run.loss

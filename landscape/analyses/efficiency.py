@@ -237,8 +237,7 @@ def _check(
     sampling: str,
     discarded: int,
 ) -> None:
-    if distributed.num_processes() > 1:
-        raise BadInput(f"replicas on {distributed.num_processes()} processes", "one process")
+    distributed.require_one_process("replicas")
     if not points:
         raise BadInput("no initial point", "one for each seed", "take at least one seed")
     for n in sizes:

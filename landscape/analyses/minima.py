@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from landscape import checks
+from landscape import checks, distributed
 from landscape.descents import OWN_INIT, Family, bounds_of, descended, starts
 from landscape.ends import examined, perfected
 from landscape.errors import BadInput
@@ -105,6 +105,7 @@ def minima(
     bytes. Question and setting are those of Soudry and Carmon 2016. Raises BadInput for options out of range,
     and what ``family`` raises.
     """
+    distributed.require_one_process("replicas")
     _check(widths, depths, restarts, steps, max_steps, stop_after)
     settings = list(
         zip(

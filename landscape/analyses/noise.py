@@ -207,8 +207,7 @@ def _require(
     ):
         if count < least:
             raise BadInput(f"{count} {name}", f"at least {least}")
-    if distributed.num_processes() > 1:
-        raise BadInput("many runs as one stack on several processes", "one process", "leave torchrun away")
+    distributed.require_one_process("replicas")
 
 
 def _standing_at(objective: Objective, point: Point) -> Objective:

@@ -277,7 +277,8 @@ def _check_folder(output: Path) -> None:
         # Tried, not asked: root may write where a file system may not be written.
         with open(trial, "ab"):
             pass
-        trial.unlink()
+        # Of several processes another may have been faster.
+        trial.unlink(missing_ok=True)
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise
