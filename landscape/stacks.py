@@ -60,6 +60,8 @@ def by_hand(objective: Objective, layers: list[Layer]) -> Gradients:
     inputs, targets = inputs.flatten(1), _target_rows(objective)
     features_first = inputs.T.contiguous().T
     head = perceptron.HEADS[objective.loss.name]
+    if head is perceptron.bce and targets.shape[1] == 1 and bool(((targets == 0) | (targets == 1)).all()):
+        targets, head = 2 * targets - 1, perceptron.logistic
 
     def gradients(thetas: Tensor, indices: Tensor | None) -> tuple[Tensor, Tensor]:
         x, y = (features_first, targets) if indices is None else (inputs[indices], targets[indices])
@@ -155,19 +157,23 @@ def perceptron_layers(objective: Objective) -> list[Layer] | None:
         return None
     spans = {piece.name: piece.span for piece in objective.pieces}
     layers: list[Layer] = []
+    names: list[str] = []
     for name, child in module._modules.items():  # named_children leaves out what occurs twice
         if child is None or child._forward_hooks or child._forward_pre_hooks:
             return None
-        if type(child) is nn.Linear and {n for n, _ in child.named_parameters(name)} <= spans.keys():
-            bias = None if child.bias is None else spans[f"{name}.bias"]
-            layers.append(Layer(child.in_features, child.out_features, spans[f"{name}.weight"], bias, None))
+        if type(child) is nn.Linear:
+            weight, bias = spans.get(f"{name}.weight"), spans.get(f"{name}.bias")
+            if weight is None:
+                return None
+            names += [f"{name}.weight"] + ([] if child.bias is None else [f"{name}.bias"])
+            layers.append(Layer(child.in_features, child.out_features, weight, bias, None))
         elif type(child) in ACTIVATIONS and layers and layers[-1].activation is None:
             layers[-1] = layers[-1]._replace(activation=ACTIVATIONS[type(child)](child))
         elif type(child) is nn.Flatten and not layers and (child.start_dim, child.end_dim) == (1, -1):
             continue
         elif type(child) is not nn.Identity:
             return None
-    is_whole = layers and sum(1 + (layer.bias is not None) for layer in layers) == len(spans)
+    is_whole = layers and names == list(spans)
     fits = inputs[0].dim() == 2 or type(next(module.children())) is nn.Flatten
     has_all_classes = targets.is_floating_point() or int(targets.min()) >= 0
     return layers if is_whole and fits and has_all_classes and targets.dim() <= 2 else None

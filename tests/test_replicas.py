@@ -52,7 +52,7 @@ def perceptrons(draw: st.DrawFn) -> Objective:
     n = draw(st.integers(1, 6))
     x = torch.randn(n, 2, 2) if isinstance(layers[0], nn.Flatten) else torch.randn(n, 3)
     y = {
-        "bce": (torch.randn(n, num_outputs) > 0).double(),
+        "bce": torch.rand(n, num_outputs, dtype=torch.float64).round(decimals=draw(st.sampled_from([0, 1]))),
         "cross_entropy": torch.randint(num_outputs, (n,)),
         "mse": torch.randn(n, num_outputs, dtype=torch.float64),
     }[loss]
@@ -197,6 +197,20 @@ def test_the_gradient_of_a_loss_that_is_almost_zero_is_not_zero():
     assert float(slopes[0, 0]) == pytest.approx(-math.exp(-40), rel=1e-5)
 
 
+def biased_first(layer):
+    """A layer whose bias stands before its weight in θ."""
+    weight = layer.weight
+    del layer.weight
+    layer.register_parameter("weight", weight)
+    return layer
+
+
+def with_scale(layer):
+    """A layer with a parameter more."""
+    layer.register_parameter("scale", nn.Parameter(torch.ones(3)))
+    return layer
+
+
 @pytest.mark.parametrize(
     "change",
     [
@@ -206,6 +220,8 @@ def test_the_gradient_of_a_loss_that_is_almost_zero_is_not_zero():
         lambda: nn.Sequential(nn.Tanh(), nn.Linear(3, 2)),
         lambda: nn.Sequential(shared := nn.Linear(3, 3), shared, nn.Linear(3, 2)),
         lambda: nn.Sequential(nn.Linear(3, 3), nn.Linear(3, 2).requires_grad_(False)),
+        lambda: nn.Sequential(biased_first(nn.Linear(3, 3)), nn.Linear(3, 2)),
+        lambda: nn.Sequential(with_scale(nn.Linear(3, 3)), nn.Linear(3, 2)),
     ],
 )
 def test_what_is_no_plain_perceptron_goes_the_general_way(change):
