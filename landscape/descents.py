@@ -3,6 +3,8 @@
 import math
 import time
 from collections.abc import Callable
+from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,6 +15,7 @@ from landscape.numerics.replicas import Plan, Replicas, stacks
 from landscape.objective import Objective
 from landscape.progress import Pieces, Progress
 from landscape.stacks import stacked_gradients
+from landscape.threads import for_stack, using
 
 # (width, depth, seed) ↦ the objective of a module that the seed initialises.
 Family = Callable[[int, int, int], Objective]
@@ -62,11 +65,12 @@ def descended(
     count: int,
     cell: str,
     memory_limit: float,
+    max_threads: int,
     pieces: Pieces,
     progress: Progress,
     notes: list[str],
 ) -> dict[str, np.ndarray]:
-    """Where the restarts of one cell ended: ``thetas`` (count, d), ``steps`` and ``diverged`` (count,)."""
+    """Where the restarts of one cell ended: ``thetas`` (count, d), ``steps``, ``diverged`` and ``threads`` (count,)."""
     bytes_each = objective.dtype.itemsize * 6 * (objective.num_parameters + objective.activations)
     parts = stacks(count, bytes_each, memory_limit)
     if len(parts) > 1 and not notes:
@@ -80,21 +84,40 @@ def descended(
         key = f"ends of {cell}, stack {number}"
         if key not in pieces:
             gradients = gradients or stacked_gradients(objective)
-            replicas = Replicas(gradients, first()[part], [plan] * (part.stop - part.start))
-            state = pieces.get("state")
-            if state is not None and state["stack"] == key:
-                replicas.restore(state)
-            last_save = time.monotonic()
-            while replicas.num_active:
-                replicas.advance(BLOCK_STEPS)
-                progress(min(replicas.step, plan.num_steps), plan.num_steps, f"steps at most of {cell}")
-                if time.monotonic() - last_save > SAVE_SECONDS:
-                    pieces["state"] = {"stack": key, **replicas.state()}
-                    last_save = time.monotonic()
+            thetas, size = first()[part], part.stop - part.start
+            state: dict[str, Any] = pieces.get("state") or {}
+            if state.get("stack") == key:
+                threads = state["threads"]
+            else:
+                state, threads = {}, for_stack(objective, size, partial(gradients, thetas, None), max_threads)
+            replicas = Replicas(gradients, thetas, [plan] * size)
+            with using(threads):
+                report = lambda done, total: progress(done, total, f"steps at most of {cell}")  # noqa: E731
+                _run(replicas, {"stack": key, "threads": threads}, state, pieces, report)
             pieces[key] = {
                 "thetas": replicas.thetas.cpu().numpy().copy(),
                 "steps": replicas.steps.copy(),
                 "diverged": replicas.diverged.copy(),
+                "threads": np.full(size, threads),
             }
         found.append(pieces[key])
     return {name: np.concatenate([one[name] for one in found]) for name in found[0]}
+
+
+def _run(
+    replicas: Replicas,
+    about: dict[str, Any],
+    state: dict[str, Any],
+    pieces: Pieces,
+    progress: Callable[[int, int], None],
+) -> None:
+    """Every step, from ``state`` on; what is under way is kept in ``pieces``."""
+    if state:
+        replicas.restore(state)
+    last_save, most = time.monotonic(), replicas.plans[0].num_steps
+    while replicas.num_active:
+        replicas.advance(BLOCK_STEPS)
+        progress(min(replicas.step, most), most)
+        if time.monotonic() - last_save > SAVE_SECONDS:
+            pieces["state"] = {**about, **replicas.state()}
+            last_save = time.monotonic()

@@ -1,6 +1,8 @@
 """How many threads: one for small nets, else as many as a measurement finds faster."""
 
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from statistics import median
 
 import torch
@@ -10,6 +12,8 @@ from landscape.objective import Objective
 # Numbers that pass from layer to layer in one evaluation. Below this the work of a thread is smaller
 # than waking it, and on busy cores a second thread has been seen ten times slower.
 SMALL_ACTIVATIONS = 2**20
+# Parameters times samples, over all replicas of a stack.
+SMALL_STACK = 2**20
 ROUNDS = 3
 # A second thread must earn its core.
 GAIN = 1.2
@@ -25,14 +29,35 @@ def best_number(objective: Objective) -> int:
     if objective.device.type != "cpu" or most == 1 or objective.activations < SMALL_ACTIVATIONS:
         return 1
     theta, fixed = objective.theta, objective.present_point().fixed
+    return faster(lambda: objective.value_and_gradient(theta, fixed), most)
+
+
+def for_stack(objective: Objective, num_replicas: int, step: Callable[[], object], most: int) -> int:
+    """1, or ``most`` where ``step``, a gradient of all replicas, runs at least 1.2 times faster with it."""
+    size = num_replicas * objective.num_parameters * objective.num_samples
+    if objective.device.type != "cpu" or most == 1 or size < SMALL_STACK:
+        return 1
+    return faster(step, most)
+
+
+def faster(work: Callable[[], object], most: int) -> int:
+    """1, or ``most`` where ``work`` runs at least 1.2 times faster with it."""
     seconds: dict[int, list[float]] = {1: [], most: []}
-    try:
-        for _ in range(ROUNDS):
-            for number, found in seconds.items():
-                torch.set_num_threads(number)
+    for _ in range(ROUNDS):
+        for number, found in seconds.items():
+            with using(number):
                 start = time.perf_counter()
-                objective.value_and_gradient(theta, fixed)
+                work()
                 found.append(time.perf_counter() - start)
-    finally:
-        torch.set_num_threads(most)
     return most if median(seconds[1]) > GAIN * median(seconds[most]) else 1
+
+
+@contextmanager
+def using(number: int) -> Iterator[None]:
+    """torch at work with so many threads; afterwards as before."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(number)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

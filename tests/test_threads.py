@@ -32,3 +32,25 @@ def test_more_threads_must_earn_their_cores(objective, monkeypatch, cost, best):
     )
     assert threads.best_number(objective) == best
     assert number == [4]
+
+
+@pytest.mark.parametrize(("size", "cost", "best"), [(8, 0.1, 1), (2**20, 0.9, 1), (2**20, 0.5, 4)])
+def test_a_stack_is_measured_by_its_own_steps(objective, monkeypatch, size, cost, best):
+    clock, number = [0.0], [1]
+    monkeypatch.setattr(threads.torch, "get_num_threads", lambda: number[0])
+    monkeypatch.setattr(threads.torch, "set_num_threads", lambda n: number.__setitem__(0, n))
+    monkeypatch.setattr(threads.time, "perf_counter", lambda: clock[0])
+
+    def step():
+        clock[0] += cost if number[0] == 4 else 1.0
+
+    assert threads.for_stack(objective, size // 8, step, 4) == best
+    assert number == [1]
+    assert (clock == [0.0]) == (size < threads.SMALL_STACK)
+
+
+def test_the_number_is_restored_after_an_error():
+    before = torch.get_num_threads()
+    with pytest.raises(ZeroDivisionError), threads.using(before + 1):
+        1 / 0  # noqa: B018
+    assert torch.get_num_threads() == before

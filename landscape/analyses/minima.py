@@ -47,6 +47,7 @@ class Minima(Result):
     cost: np.ndarray = array(*END, long_name="cost at the end of the descent")
     gradient_norm: np.ndarray = array(*END, long_name="‖∇F‖ at the end of the descent")
     num_steps: np.ndarray = array(*END, long_name="steps taken")
+    num_threads: np.ndarray = array(*END, long_name="threads of its stack")
     end_status: np.ndarray = array(*END, long_name="kind of end", name="status")
     index: np.ndarray = array(*END, long_name="negative eigenvalues of the Hessian")
     is_exact: np.ndarray = array(*END, long_name="no negative eigenvalue can have been missed")
@@ -86,6 +87,7 @@ def minima(
     polish: bool = False,
     seed: int = 0,
     memory_limit: float = MEMORY_LIMIT,
+    max_threads: int | None = None,
     pieces: Pieces | None = None,
     progress: Progress = silent,
 ) -> Minima:
@@ -102,8 +104,9 @@ def minima(
     no further and its gradient jumps without ever vanishing.
 
     The restarts of a cell train as one computation, in several where they would take more than ``memory_limit``
-    bytes. Question and setting are those of Soudry and Carmon 2016. Raises BadInput for options out of range,
-    and what ``family`` raises.
+    bytes, on one thread, or on ``max_threads`` (default: torch's number) where these are measured to be faster.
+    Question and setting are those of Soudry and Carmon 2016. Raises BadInput for options out of range, for
+    several processes, and what ``family`` raises.
     """
     distributed.require_one_process("replicas")
     _check(widths, depths, restarts, steps, max_steps, stop_after)
@@ -118,6 +121,7 @@ def minima(
     )
     bounds = [bounds_of(one) for _, one, _ in settings]
     pieces = {} if pieces is None else pieces
+    most_threads = max_threads or torch.get_num_threads()
     proofs: list[checks.Check] = []
     notes: list[str] = []
     cells: dict[tuple[int, int], _Cell] = {}
@@ -138,7 +142,9 @@ def minima(
             )
             name, objective = f"depth {depth}, width {width}", family(width, depth, seed)
             begin = partial(starts, family, objective, width, depth, count, ends, seed)
-            descent = descended(objective, begin, plan, count, name, memory_limit, pieces, progress, notes)
+            descent = descended(
+                objective, begin, plan, count, name, memory_limit, most_threads, pieces, progress, notes
+            )
             cells[depth, width] = _cell(in_float64(objective), descent, polish, name, axes, pieces, progress)
             proofs += cells[depth, width].checks
         proofs.append(_replayed(in_float64(first)))
@@ -200,7 +206,8 @@ def _cell(
     numbers += ["polished_cost", "polished_gradient_norm"] if polish else []
     rows = {one: np.full(count, math.nan) for one in numbers}
     rows |= {"done": np.ones(count, dtype=bool), "is_exact": np.zeros(count, dtype=bool)}
-    rows |= {"num_steps": descent["steps"], "end_status": np.full(count, "diverged", dtype="U32")}
+    rows |= {"num_steps": descent["steps"], "num_threads": descent["threads"]}
+    rows |= {"end_status": np.full(count, "diverged", dtype="U32")}
     rows |= {"polish_reason": np.full(count, "", dtype="U64")} if polish else {}
     kept = np.flatnonzero(~descent["diverged"])
     thetas = torch.from_numpy(descent["thetas"]).to(wide.device, torch.float64)

@@ -119,6 +119,7 @@ def command(ctx: click.Context, settings: Settings, **_: Any) -> None:
             stop_below=given["stop_below"],
             polish=given["polish"],
             seed=settings.seed,
+            max_threads=work.max_threads,
             pieces=work.pieces,
             progress=work.progress,
         )

@@ -26,7 +26,7 @@ from landscape.progress import Pieces, Progress, silent
 from landscape.result import Result
 from landscape.runs import DTYPES, Recipe, Run
 from landscape.sources import parse_address, parse_arguments
-from landscape.threads import best_number
+from landscape.threads import best_number, using
 
 STRICT = 3
 
@@ -44,6 +44,8 @@ class Work:
     others: list[Objective] = field(default_factory=list)
     pieces: Pieces = field(default_factory=dict)
     progress: Progress = silent
+    # What an analysis that measures for itself may take.
+    max_threads: int = 1
     # The same data with the model of other arguments, initialised by another seed.
     variant: Callable[[int, dict[str, Any]], Objective] | None = None
 
@@ -207,11 +209,12 @@ def publish(
     part = output.with_name(output.name + ".part")
     with _processes(settings):
         work = prepare()
+        work.max_threads = settings.threads or torch.get_num_threads()
         threads = settings.threads or best_number(work.objective)
         alone = distributed.num_processes() == 1
         if part.exists() and settings.overwrite and not _is_of(part, config):
             shutil.rmtree(part)
-        with _threads(threads), _journal(part, config, threads, settings, resumable and alone) as journal:
+        with using(threads), _journal(part, config, threads, settings, resumable and alone) as journal:
             if journal is not None:
                 work.pieces = journal
                 if settings.threads is None:
@@ -331,16 +334,6 @@ def _is_of(part: Path, config: dict[str, Any]) -> bool:
     except BadInput:
         return False
     return True
-
-
-@contextmanager
-def _threads(number: int) -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(number)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 @contextmanager
