@@ -9,6 +9,7 @@ from matplotlib.ticker import FixedLocator, MaxNLocator
 from landscape.plots_parts import (
     BLUE,
     GREEN,
+    GREY,
     ORANGE,
     PURPLE,
     SKY,
@@ -41,6 +42,8 @@ def minima(page: Page, result: Any) -> str:
         panels[2].plot(cost[i].ravel(), np.ravel(result.index[i]), ".", color=COLOURS[i % 6], label=label)
     panels[2].set(xlabel=name, ylabel="index")
     panels[2].yaxis.set_major_locator(MaxNLocator(4, integer=True))
+    most = float(np.nanmax(result.index, initial=1.0))
+    panels[2].set_ylim(-0.1 * most, 1.1 * most)
     legend(panels[2])
     if result.prediction is not None:
         _zero_levels(page, panels[3], result)
@@ -84,7 +87,8 @@ def _quartiles(page: Page, axes: Axes, result: Any, cost: np.ndarray) -> None:
                 rows[:, j] = np.percentile(seen, [25, 50, 75])
         colour = COLOURS[i % 6]
         axes.fill_between(x, rows[0], rows[2], color=colour, alpha=0.25, linewidth=0)
-        axes.plot(x, rows[1], marker=".", linestyle="-", color=colour, label=f"depth {short(float(depth))}")
+        label = f"depth {short(float(depth))}" if len(result.depth) > 1 else ""
+        axes.plot(x, rows[1], marker=".", linestyle="-", color=colour, label=label)
         drawn.append(rows)
     log_axis(page, axes, *[rows.ravel() for rows in drawn])
     page.note("logarithmic panel: medians and quartiles")
@@ -92,7 +96,17 @@ def _quartiles(page: Page, axes: Axes, result: Any, cost: np.ndarray) -> None:
 
 
 def _zero_levels(page: Page, axes: Axes, result: Any) -> None:
-    """Where the best end of each width changes its mind, for the first depth."""
+    """The samples, and where the best end of each width changes its mind, for the first depth."""
+    if result.sample is not None:
+        seen = np.unique(result.sample_target)
+        middle = float(seen[0] + seen[-1]) / 2
+        is_high = result.sample_target > middle
+        names = [f"target ≤ {short(middle)}", f"target > {short(middle)}"]
+        if len(seen) == 2:
+            names = [f"target {short(float(one))}" for one in seen]
+        for mask, marker, name in ((~is_high, "x", names[0]), (is_high, "o", names[1])):
+            spot = {"color": GREY, "markersize": 2.5, "markeredgewidth": 0.6, "label": name}
+            axes.plot(result.sample_x[mask], result.sample_y[mask], marker, **spot)
     for j, width in enumerate(result.width[:6]):
         values = result.prediction[0, j]
         if np.isfinite(values).all() and values.min() < 0 < values.max():
@@ -102,5 +116,9 @@ def _zero_levels(page: Page, axes: Axes, result: Any) -> None:
             axes.plot([], [], color=COLOURS[j], linestyle="-", label=f"width {short(float(width))}")
     axes.set(xlabel=page.labels["x"], ylabel=page.labels["y"])
     axes.set_aspect("equal", adjustable="datalim")
+    axes.use_sticky_edges = False
+    axes.margins(0.05)
     legend(axes)
-    page.note(f"curves: output 0 of the best end, depth {short(float(result.depth[0]))}, first widths")
+    page.note(
+        f"curves: where the output of the best end is 0, depth {short(float(result.depth[0]))}, first widths"
+    )

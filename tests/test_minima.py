@@ -15,6 +15,7 @@ from landscape.data import load_data
 from landscape.ends import examined
 from landscape.errors import BadInput
 from landscape.models.mlp import mlp
+from landscape.plots import plot
 from landscape.sources import parse_arguments
 
 QUICK = {"steps": 60, "max_steps": 100, "restarts": (4,), "lr": (0.3,)}
@@ -162,6 +163,23 @@ def test_the_theorem_is_stated_where_it_holds():
     assert found.is_wide.tolist() == [False, True]
     assert any("12 ≤ d₀d₁ from width 6 on" in note for note in found.notes)
     assert any("says nothing here" in note for note in minima(family, widths=[5], **QUICK).notes)
+
+
+def test_samples_of_the_plane_are_kept_and_drawn_in_two_kinds():
+    found = minima(family, widths=[2], **QUICK)
+    (x,), y = family(2, 1, 0).samples
+    np.testing.assert_array_equal(np.stack([found.sample_x, found.sample_y], 1), x.numpy())
+    np.testing.assert_array_equal(found.sample_target, y.flatten().numpy())
+    *_, plane = plot(found).axes
+    drawn = {line.get_label(): np.stack(line.get_data(), 1) for line in plane.lines if len(line.get_xdata())}
+    for label, kind in (("target 0", 0), ("target 1", 1)):
+        np.testing.assert_array_equal(drawn[label], x[y.flatten() == kind].numpy())
+
+
+def test_no_plane_no_samples():
+    found = minima(wells, widths=[1], restarts=[2], lr=[0.05], steps=5, max_steps=5)
+    assert found.sample is None
+    assert found.prediction is None
 
 
 def test_it_is_saved_under_its_published_names(tmp_path):

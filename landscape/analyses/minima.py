@@ -29,6 +29,7 @@ STATIONARY = 1e-4
 POLISHED = 1e-9
 MEMORY_LIMIT = 2.0**31
 GRID = 41
+DRAWN = 1000
 SAME_COST = 1e-6
 SAME_OUTPUT = 1e-3
 PLATEAU = {"factor": 0.5, "threshold": 1e-4, "patience": 40, "cooldown": 10, "floor": 1e-7}
@@ -67,6 +68,10 @@ class Minima(Result):
     prediction: np.ndarray | None = array(
         "depth", "width", "y", "x", long_name="output of the best end", optional=True
     )
+    sample: np.ndarray | None = array("sample", long_name="sample", optional=True)
+    sample_x: np.ndarray | None = array("sample", long_name="first input of a sample", optional=True)
+    sample_y: np.ndarray | None = array("sample", long_name="second input of a sample", optional=True)
+    sample_target: np.ndarray | None = array("sample", long_name="target of a sample", optional=True)
     num_samples: int = scalar("samples n")
     num_inputs: int = scalar("inputs d₀")
 
@@ -170,6 +175,7 @@ def minima(
         x=axes[0] if axes else None,
         y=axes[1] if axes else None,
         prediction=table(lambda cell: cell.prediction) if axes else None,
+        **(_drawn_samples(first) if axes else {}),
         num_samples=num_samples,
         num_inputs=num_inputs,
         checks=proofs,
@@ -311,6 +317,14 @@ def _plane(objective: Objective) -> tuple[np.ndarray, np.ndarray] | None:
         return None
     low, high = (end.cpu().numpy() for end in torch.aminmax(inputs[0], dim=0))
     return np.linspace(low[0], high[0], GRID), np.linspace(low[1], high[1], GRID)
+
+
+def _drawn_samples(objective: Objective) -> dict[str, Any]:
+    """As many samples of the plane as a picture has room for."""
+    (inputs,), targets = objective.samples
+    x, y = inputs[:DRAWN].cpu().numpy().T
+    target = targets[:DRAWN].reshape(len(x), -1)[:, 0].cpu().numpy()
+    return {"sample": np.arange(len(x)), "sample_x": x, "sample_y": y, "sample_target": target}
 
 
 def _prediction(objective: Objective, theta: Tensor, axes: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
