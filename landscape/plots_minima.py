@@ -39,12 +39,18 @@ def minima(page: Page, result: Any) -> str:
         axes.set_xticks(range(len(result.width)), [short(float(width)) for width in result.width])
     for i, depth in enumerate(result.depth):
         label = f"depth {short(float(depth))}" if len(result.depth) > 1 else ""
-        panels[2].plot(cost[i].ravel(), np.ravel(result.index[i]), ".", color=COLOURS[i % 6], label=label)
+        is_short = np.ravel(result.end_status[i]) == "cut short"
+        x, y, spot = cost[i].ravel(), np.ravel(result.index[i]), {"color": COLOURS[i % 6], "markersize": 3}
+        panels[2].plot(x[~is_short], y[~is_short], "o", label=label, **spot)
+        # Where ‖∇F‖ is not small the index means little.
+        panels[2].plot(x[is_short], y[is_short], "o", markerfacecolor="none", markeredgewidth=0.5, **spot)
     panels[2].set(xlabel=name, ylabel="index")
     panels[2].yaxis.set_major_locator(MaxNLocator(4, integer=True))
     most = float(np.nanmax(result.index, initial=1.0))
     panels[2].set_ylim(-0.1 * most, 1.1 * most)
     legend(panels[2])
+    if bool((np.asarray(result.end_status) == "cut short").any()):
+        page.note("index: hollow where the descent was cut short")
     if result.prediction is not None:
         _zero_levels(page, panels[3], result)
     num_lost = int((np.asarray(result.done, dtype=bool) & ~np.isfinite(cost)).sum())

@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from landscape.plots_parts import (
     BLUE,
@@ -17,6 +18,8 @@ from landscape.plots_parts import (
     short,
     titled,
 )
+
+MOST_TICKS = 7
 
 
 def noise(page: Page, result: Any) -> str:
@@ -38,7 +41,8 @@ def noise(page: Page, result: Any) -> str:
         axes.set_ylabel("mean ‖∇F‖²")
         legend(axes)
     seeds = np.shape(result.mean_squared_gradient_norm)[-1]
-    page.note(f"bars: standard error over {seeds} seeds; intervals: 95 %")
+    if seeds > 1:
+        page.note(f"bars: standard error over {seeds} seeds; intervals: 95 %")
     if (count := int(np.nansum(result.diverged))) > 0:
         page.note(f"{count} of {result.diverged.size} runs diverged")
     start = f"SGD for {result.num_steps} steps"
@@ -48,18 +52,29 @@ def noise(page: Page, result: Any) -> str:
 def _panel(page: Page, axes: Axes, result: Any, x: np.ndarray, which: np.ndarray) -> None:
     order = np.flatnonzero(which)[np.argsort(x[which])]
     dots = np.repeat(x[order], result.mean_squared_gradient_norm.shape[1])
-    axes.plot(
-        dots, result.mean_squared_gradient_norm[order].ravel(), ".", color=GREY, alpha=0.4, markersize=2.5
-    )
+    values = result.mean_squared_gradient_norm[order].ravel()
+    axes.plot(dots, values, ".", color=GREY, alpha=0.4, markersize=2.5, label="one run")
     bars = np.nan_to_num(result.standard_error[order])
     axes.errorbar(
         x[order], result.mean[order], bars, fmt="o", color=BLUE, capsize=2, elinewidth=0.8, label="mean"
     )
     axes.plot(x[order], result.bound[order], label="bound", **DASHED)
     axes.set_xscale("log")
+    axes.xaxis.set_major_locator(FixedLocator(_apart(x[order])))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: short(float(value))))
+    axes.xaxis.set_minor_locator(NullLocator())
     log_axis(
         page, axes, result.mean_squared_gradient_norm[order].ravel(), result.bound[order], nonpositive="clip"
     )
+
+
+def _apart(x: np.ndarray) -> list[float]:
+    """Those of the ascending settings whose labels do not meet on a logarithmic axis."""
+    kept = [float(x[0])]
+    for value in x[1:].tolist():
+        if np.log(value / kept[-1]) >= np.log(x[-1] / x[0]) / MOST_TICKS:
+            kept.append(value)
+    return kept
 
 
 def _fit(axes: Axes, x: np.ndarray, mean: np.ndarray, sign: str, slope: float, interval: np.ndarray) -> None:

@@ -124,7 +124,7 @@ class Run:
         self.config: dict[str, Any] = json.loads(self.header["config"])
         if not self.labels or "recipe" not in self.config:
             raise BadInput(
-                f"{self.path} is a {self.header['kind']} result and holds no points of a model",
+                f"{self.path} is the result of {self.header['kind']} and holds no points of a model",
                 "a run file, as landscape train and landscape import write",
             )
         recipe: dict[str, Any] = dict(self.config["recipe"])

@@ -55,7 +55,9 @@ def call(factory: Callable[..., Any], arguments: Mapping[str, Any], what: str) -
         inspect.signature(factory).bind(**arguments)
     except TypeError as error:
         raise BadInput(
-            f"{what} does not take these arguments ({error})", f"its signature {_signature(factory)}"
+            f"{what} does not take these arguments ({error})",
+            f"what its signature has, {_signature(factory)}",
+            "give others, or let it take them",
         ) from None
     except ValueError:
         pass  # no signature to be had (a builtin); the call itself will tell

@@ -137,7 +137,8 @@ def _opened(path: Path) -> Iterator[h5py.File]:
         with open(path, "rb") as raw:
             is_hdf5 = raw.read(8) == b"\x89HDF\r\n\x1a\n"
         seen = "is a truncated or damaged HDF5 file" if is_hdf5 else "is not an HDF5 file"
-        raise BadInput(f"{path} {seen}", "a file written by landscape", "make it again") from error
+        remedy = "make it again, or give another one"
+        raise BadInput(f"{path} {seen}", "a file written by landscape", remedy) from error
     with file:
         try:
             _check_format(file, path)

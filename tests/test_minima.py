@@ -119,9 +119,42 @@ def test_a_replica_that_diverges_is_kept_and_marked():
 
     found = minima(steep, widths=[1], restarts=[4], lr=[0.01], steps=50, max_steps=50)
     assert found.end_status[0, 0].tolist().count("diverged") == 1
-    assert found.outcome == "complete"
+    assert found.status == "diverged"
     assert np.isfinite(found.cost[0, 0]).sum() == 3
     assert "1 of 4 replicas diverged" in found.notes[0]
+    assert "1 diverged" in found.notes[1]
+    np.testing.assert_allclose(
+        found.cost_quantiles[0, 0],
+        np.quantile(found.cost[0, 0][np.isfinite(found.cost[0, 0])], found.quantile),
+    )
+
+
+def test_a_cell_of_which_nothing_is_left_does_not_take_the_others_along():
+    def family_or_none(width: int, depth: int, seed: int) -> Objective:
+        objective = family(width, depth, seed)
+        if width == 3:
+            objective.module[0].weight.data.fill_(math.nan)
+        return (
+            family(width, depth, seed) if width < 3 else Objective(objective.module, "bce", objective.samples)
+        )
+
+    found = minima(family_or_none, widths=[2, 3], **QUICK)
+    assert found.status == "diverged"
+    assert np.isfinite(found.cost[0, 0]).all()
+    assert set(found.end_status[0, 1]) == {"diverged"}
+    assert np.isnan(found.cost_quantiles[0, 1]).all()
+    assert found.num_distinct.tolist() == [[found.num_distinct[0, 0], 0]]
+
+
+def test_a_module_that_draws_is_not_replayed():
+    def dropping(width: int, depth: int, seed: int) -> Objective:
+        torch.manual_seed(seed)
+        module = nn.Sequential(nn.Linear(2, 8), nn.Dropout(0.5), nn.Linear(8, 1)).double()
+        return Objective(module, "bce", family(1, 1, 0).samples)
+
+    found = minima(dropping, widths=[2], **QUICK)
+    assert not [check for check in found.checks if check.name.startswith("stack")]
+    assert "draws random numbers in training" in found.notes[-1]
 
 
 def test_too_large_for_memory_is_split_and_said_once():

@@ -13,19 +13,18 @@ from torch import Tensor
 from landscape import checks, distributed
 from landscape.budgets import Budget, recorded
 from landscape.errors import BadInput, NotFinite
-from landscape.numerics.replicas import Plan, Replicas
+from landscape.numerics.replicas import Plan
 from landscape.numerics.sampling import SAMPLINGS, Sampler, isolated_rng
 from landscape.objective import Objective
 from landscape.parameters import Point
 from landscape.precision import in_float64
 from landscape.progress import Pieces, Progress, silent
+from landscape.replay import replayed
 from landscape.result import Result, array
-from landscape.stacks import stacked_gradients
 
 METHODS = ("gd", "minibatch", "sgd")
 STEP_SIZES = (1.0, 0.5, 0.1, 0.05, 0.01, 0.005, 0.001, 5e-4, 1e-4, 5e-5)
 MEMORY_LIMIT = 2.0**31
-REPLAYED_STEPS = 10
 CELL = ("size", "method", "step")
 CURVE = ("size", "method", "record")
 
@@ -146,8 +145,11 @@ def efficiency(
                 lowest = float(np.nanmin(found.costs[:, -1]))
                 proofs.append(checks.agreement(f"cost at n = {n}", part, lowest, found.best, meaning))
             if n == sizes[0]:
-                wide = in_float64(part)
-                proofs += _replayed(wide, thetas[0].double(), own, methods, min(step_sizes), seed)
+                few = thetas[:1].double().expand(len(methods), -1)
+                check = replayed(
+                    in_float64(part), few, lambda m, own=own: _plan(own[m], methods[m], min(step_sizes), seed)
+                )
+                proofs += [check] if check else []
     short = max(
         (budget.total - budget.observations[-1]) / budget.batch_size for own in budgets for budget in own
     )
@@ -278,34 +280,6 @@ def _mean_and_spread(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Over the last axis; the spread of a single value is 0."""
     spread = values.std(-1, ddof=1) if values.shape[-1] > 1 else np.zeros(values.shape[:-1])
     return values.mean(-1), spread
-
-
-def _replayed(
-    objective: Objective,
-    theta: Tensor,
-    budgets: Sequence[Budget],
-    methods: Sequence[str],
-    alpha: float,
-    seed: int,
-) -> list[checks.Check]:
-    """The first steps of a stack with one replica a method against plain steps, where gradients draw nothing."""
-    fixed = objective.present_point().fixed
-    once, twice = (objective.batch_gradient(theta, None, fixed, training=True)[1] for _ in range(2))
-    if not torch.equal(once, twice):
-        return []
-    plans = [_plan(budget, method, alpha, seed) for budget, method in zip(budgets, methods, strict=True)]
-    twins = Replicas(stacked_gradients(objective), theta.expand(len(plans), -1), plans)
-    twins.advance(REPLAYED_STEPS)
-    gap = 0.0
-    for end, budget, method in zip(twins.thetas, budgets, methods, strict=True):
-        plan, own = _plan(budget, method, alpha, seed), theta
-        for _ in range(min(REPLAYED_STEPS, plan.num_steps)):
-            batch = plan.sampler.next() if plan.sampler else None
-            own = own - alpha * objective.batch_gradient(own, batch, fixed, training=True)[1]
-        moved = torch.linalg.vector_norm(own - theta).clamp_min(1e-12)
-        gap = max(gap, float(torch.linalg.vector_norm(end - own) / moved))
-    meaning = f"{REPLAYED_STEPS} steps in a stack against plain ones in float64, over the way they went"
-    return [checks.Check("stack", gap, 1e-6, meaning)]
 
 
 def _conclude(result: Efficiency) -> None:

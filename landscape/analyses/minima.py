@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import product
 from typing import Any, ClassVar
@@ -11,25 +11,24 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from landscape import checks, distributed
+from landscape import checks, distributed, plane
 from landscape.descents import OWN_INIT, Family, bounds_of, descended, starts
 from landscape.ends import examined, perfected
 from landscape.errors import BadInput
 from landscape.numerics.distinct import num_distinct_rows, num_distinct_values
 from landscape.numerics.polish import KINK
-from landscape.numerics.replicas import Plan, Replicas
+from landscape.numerics.replicas import Plan
 from landscape.numerics.sampling import isolated_rng
 from landscape.objective import Objective
 from landscape.precision import in_float64
 from landscape.progress import Pieces, Progress, silent
+from landscape.replay import STEPS, replayed
 from landscape.result import Result, array, scalar
-from landscape.stacks import stacked_gradients
 
 STATIONARY = 1e-4
 POLISHED = 1e-9
 MEMORY_LIMIT = 2.0**31
-GRID = 41
-DRAWN = 1000
+QUANTILES = (0.0, 0.25, 0.5, 0.75, 1.0)
 SAME_COST = 1e-6
 SAME_OUTPUT = 1e-3
 PLATEAU = {"factor": 0.5, "threshold": 1e-4, "patience": 40, "cooldown": 10, "floor": 1e-7}
@@ -45,21 +44,34 @@ class Minima(Result):
     width: np.ndarray = array("width", long_name="width")
     restart: np.ndarray = array("restart", long_name="restart")
     done: np.ndarray = array(*END, long_name="asked for, and computed")
+    quantile: np.ndarray = array("quantile", long_name="quantile over the restarts")
+    cost_quantiles: np.ndarray = array(
+        "depth", "width", "quantile", long_name="quantiles of the cost", printed=True
+    )
     cost: np.ndarray = array(*END, long_name="cost at the end of the descent")
     gradient_norm: np.ndarray = array(*END, long_name="‖∇F‖ at the end of the descent")
     num_steps: np.ndarray = array(*END, long_name="steps taken")
     num_threads: np.ndarray = array(*END, long_name="threads of its stack")
-    end_status: np.ndarray = array(*END, long_name="kind of end", name="status")
-    index: np.ndarray = array(*END, long_name="negative eigenvalues of the Hessian")
+    end_status: np.ndarray = array(
+        *END, long_name="kind of end, where there is one of the polished end", name="status"
+    )
+    index: np.ndarray = array(
+        *END, long_name="negative eigenvalues of the Hessian, where there is one at the polished end"
+    )
     is_exact: np.ndarray = array(*END, long_name="no negative eigenvalue can have been missed")
-    smallest_eigenvalue: np.ndarray = array(*END, long_name="smallest eigenvalue of the Hessian")
-    largest_eigenvalue: np.ndarray = array(*END, long_name="largest eigenvalue of the Hessian")
+    smallest_eigenvalue: np.ndarray = array(*END, long_name="smallest eigenvalue of that Hessian")
+    largest_eigenvalue: np.ndarray = array(*END, long_name="largest eigenvalue of that Hessian")
+    polished_cost_quantiles: np.ndarray | None = array(
+        "depth", "width", "quantile", long_name="quantiles of the polished cost", printed=True, optional=True
+    )
     polished_cost: np.ndarray | None = array(*END, long_name="cost after polishing", optional=True)
     polished_gradient_norm: np.ndarray | None = array(*END, long_name="‖∇F‖ after polishing", optional=True)
     polish_reason: np.ndarray | None = array(
         *END, long_name="why polishing ended above its tolerance", optional=True
     )
-    num_distinct: np.ndarray = array("depth", "width", long_name="ends that differ as functions on the data")
+    num_distinct: np.ndarray = array(
+        "depth", "width", long_name="ends that differ as functions on the data", printed=True
+    )
     num_distinct_costs: np.ndarray = array("depth", "width", long_name="ends that differ in their cost")
     num_parameters: np.ndarray = array("depth", "width", long_name="parameters d")
     is_wide: np.ndarray = array("width", long_name="n ≤ d₀d₁")
@@ -130,8 +142,9 @@ def minima(
     proofs: list[checks.Check] = []
     notes: list[str] = []
     cells: dict[tuple[int, int], _Cell] = {}
+    draws = False
     first = family(widths[0], depths[0], seed)
-    axes = _plane(first)
+    axes = plane.axes(first)
     with isolated_rng(seed, first.device), checks.untouched(first, proofs):
         for (depth, (count, _, rate), ends), width in product(
             zip(depths, settings, bounds, strict=True), widths
@@ -150,9 +163,14 @@ def minima(
             descent = descended(
                 objective, begin, plan, count, name, memory_limit, most_threads, pieces, progress, notes
             )
-            cells[depth, width] = _cell(in_float64(objective), descent, polish, name, axes, pieces, progress)
+            wide = in_float64(objective)
+            cells[depth, width] = _cell(wide, descent, polish, name, axes, pieces, progress)
             proofs += cells[depth, width].checks
-        proofs.append(_replayed(in_float64(first)))
+            check = replayed(
+                wide, begin()[:2].double(), lambda _, rate=rate: Plan(step_size=rate, num_steps=STEPS)
+            )
+            proofs += [replace(check, name=f"stack at {name}")] if check else []
+            draws = draws or check is None
     num_samples, num_inputs = first.num_samples, math.prod(first.samples[0][0].shape[1:])
     most = max(count for count, _, _ in settings)
 
@@ -163,7 +181,12 @@ def minima(
 
     names = cells[depths[0], widths[0]].rows
     rows: dict[str, Any] = {one: table(lambda cell, one=one: _padded(cell.rows[one], most)) for one in names}
+    quantiles = {
+        f"{one}_quantiles": _quantiles(rows[one]) for one in ("cost", "polished_cost") if one in rows
+    }
     result = Minima(
+        quantile=np.array(QUANTILES),
+        **quantiles,
         depth=np.array(depths),
         width=np.array(widths),
         restart=np.arange(most),
@@ -175,13 +198,17 @@ def minima(
         x=axes[0] if axes else None,
         y=axes[1] if axes else None,
         prediction=table(lambda cell: cell.prediction) if axes else None,
-        **(_drawn_samples(first) if axes else {}),
+        **(plane.samples(first) if axes else {}),
         num_samples=num_samples,
         num_inputs=num_inputs,
         checks=proofs,
         notes=notes,
     )
     _conclude(result, polish)
+    if draws:
+        result.notes.append(
+            "the module draws random numbers in training, so its descent is not that of F, nor replayed"
+        )
     return result
 
 
@@ -228,7 +255,7 @@ def _cell(
                 rows[one][k] = value
         progress(int(k) + 1, count, f"ends of {name}")
     costs = rows["polished_cost" if polish else "cost"][kept]
-    prediction = np.full((GRID, GRID), math.nan) if axes else None
+    prediction = np.full((plane.GRID, plane.GRID), math.nan) if axes else None
     proofs = []
     if len(kept):
         best = thetas[kept[np.argmin(costs)]]
@@ -236,7 +263,7 @@ def _cell(
         proofs.append(
             checks.agreement(f"cost at {name}", wide, float(costs.min()), wide.as_point(best), meaning)
         )
-        prediction = _prediction(wide, best, axes) if axes else None
+        prediction = plane.outputs(wide, best, axes) if axes else None
     return _Cell(
         rows=rows,
         num_distinct=num_distinct_rows(_outputs(wide, thetas[kept]), SAME_OUTPUT),
@@ -268,6 +295,16 @@ def _padded(values: np.ndarray, count: int) -> np.ndarray:
     """``values`` (k,) with what was not asked for: NaN, no, or no word."""
     empty = {"f": math.nan, "i": 0, "b": False, "U": ""}[values.dtype.kind]
     return np.concatenate([values, np.full(count - len(values), empty, dtype=values.dtype)])
+
+
+def _quantiles(cost: np.ndarray) -> np.ndarray:
+    """Over the restarts that did not diverge, in front of (depth, width, restart); NaN where all did."""
+    found = np.full((*cost.shape[:2], len(QUANTILES)), math.nan)
+    for cell in np.ndindex(*cost.shape[:2]):
+        seen = cost[cell][np.isfinite(cost[cell])]
+        if len(seen):
+            found[cell] = np.quantile(seen, QUANTILES)
+    return found
 
 
 def _check(
@@ -304,50 +341,7 @@ def _outputs(objective: Objective, thetas: Tensor) -> np.ndarray:
     fixed, inputs = objective.present_point().fixed, objective.samples[0]
     with torch.no_grad():
         rows = [objective.outputs(theta, fixed, inputs).flatten().cpu().numpy() for theta in thetas]
-    return np.array(rows).reshape(len(thetas), -1)
-
-
-def _plane(objective: Objective) -> tuple[np.ndarray, np.ndarray] | None:
-    """Axes of a grid over the data, where these are points of the plane and the output is one number."""
-    inputs, fixed = objective.samples[0], objective.present_point().fixed
-    if len(inputs) != 1 or inputs[0].shape[1:] != (2,) or not inputs[0].is_floating_point():
-        return None
-    outputs = objective.outputs(objective.theta, fixed, (inputs[0][:1],))
-    if not isinstance(outputs, Tensor) or outputs.numel() != 1:
-        return None
-    low, high = (end.cpu().numpy() for end in torch.aminmax(inputs[0], dim=0))
-    return np.linspace(low[0], high[0], GRID), np.linspace(low[1], high[1], GRID)
-
-
-def _drawn_samples(objective: Objective) -> dict[str, Any]:
-    """As many samples of the plane as a picture has room for."""
-    (inputs,), targets = objective.samples
-    x, y = inputs[:DRAWN].cpu().numpy().T
-    target = targets[:DRAWN].reshape(len(x), -1)[:, 0].cpu().numpy()
-    return {"sample": np.arange(len(x)), "sample_x": x, "sample_y": y, "sample_target": target}
-
-
-def _prediction(objective: Objective, theta: Tensor, axes: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
-    x, y = (torch.from_numpy(axis).to(objective.device, objective.dtype) for axis in axes)
-    points = torch.stack([x.repeat(GRID), y.repeat_interleave(GRID)], 1)
-    with torch.no_grad():
-        outputs = objective.outputs(theta, objective.present_point().fixed, (points,))
-    return outputs.reshape(GRID, GRID).cpu().numpy()
-
-
-def _replayed(objective: Objective) -> checks.Check:
-    """Ten steps of a stack of two against ten plain steps, for an objective in float64."""
-    theta, lr = objective.theta, 1e-2
-    twins = Replicas(
-        stacked_gradients(objective), torch.stack([theta, -theta]), [Plan(step_size=lr, num_steps=10)] * 2
-    )
-    twins.advance(10)
-    fixed = objective.present_point().fixed
-    for _ in range(10):
-        theta = theta - lr * objective.batch_gradient(theta, None, fixed, training=True)[1]
-    gap = float((twins.thetas[0] - theta).abs().max() / theta.abs().max().clamp_min(1e-3))
-    meaning = "ten steps in a stack against ten plain ones in float64, largest difference of a parameter"
-    return checks.Check("stack", gap, 100 * checks.rounding(objective), meaning)
+    return np.array(rows).reshape(len(thetas), -1) if rows else np.empty((0, 0))
 
 
 def _conclude(result: Minima, polish: bool) -> None:
@@ -356,11 +350,10 @@ def _conclude(result: Minima, polish: bool) -> None:
     num_diverged = int((status == "diverged").sum())
     if num_diverged:
         result.notes.append(f"{num_diverged} of {int(done.sum())} replicas diverged: a smaller --lr may help")
-    if num_diverged == done.sum():
         result.outcome = "diverged"
     tally = [
         f"{int((status == name).sum())} {name}"
-        for name in ("minimum", "degenerate", "saddle", "kink", "cut short")
+        for name in ("minimum", "degenerate", "saddle", "kink", "cut short", "diverged")
     ]
     result.notes.append(f"ends by kind (cut short: ‖∇F‖ above {STATIONARY:g}): {', '.join(tally)}")
     num_unsure = int((done & ~result.is_exact & (status != "diverged")).sum())

@@ -134,8 +134,14 @@ def noise(
         proofs += _proofs(here, start, gradients, first)
     lost = runs.diverged | ~np.isfinite(runs.means)
     if lost.all():
-        largest = max(setting.step_size for setting in settings)
-        raise NotFinite(f"every run diverged, up to the step size {largest:g}", "", "take smaller steps")
+        smallest = min(setting.step_size for setting in settings)
+        # Nothing is worth going on from: other steps may take the place of these.
+        pieces.clear()
+        raise NotFinite(
+            f"every run diverged, down to the step size {smallest:g}",
+            "a step size at which the loss stays finite",
+            "take smaller --step-sizes",
+        )
     lipschitz, variance = max(p.curvature for p in probes), max(p.variance for p in probes)
     bound = np.array(
         [

@@ -1,5 +1,6 @@
 """Options that commands share, each defined once."""
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from functools import wraps
@@ -77,11 +78,15 @@ def preset(presets: Mapping[str, Mapping[str, Any]]) -> Callable[[Function], Fun
 
 
 def numbers(flag: str, text: str, kind: type) -> list[Any]:
-    """``1,2,5`` as numbers of one kind. Raises BadInput, naming the option, for anything else."""
+    """``1,2,5`` as positive numbers of one kind. Raises BadInput, naming the option, for anything else."""
+    what = "positive whole" if kind is int else "positive"
     try:
-        return [kind(part) for part in text.split(",")]
+        found = [kind(part) for part in text.split(",")]
     except ValueError:
-        raise BadInput(f"{flag} {text!r}", "numbers with commas between them: 1,2,5") from None
+        found = []
+    if not found or not all(0 < one < math.inf for one in found):
+        raise BadInput(f"{flag} {text!r}", f"{what} numbers with commas between", f"as in {flag} 1,2,5")
+    return found
 
 
 def chosen(ctx: click.Context) -> dict[str, Any]:

@@ -109,17 +109,20 @@ class Screen:
         """The tables a result asks to be printed, rows and columns named by its coordinates."""
         coordinates = {one.name: one.values.tolist() for one in result.arrays() if one.dims == (one.name,)}
         for one in result.arrays():
-            if not one.printed or len(one.dims) != 2 or max(one.values.shape) > MOST_ROWS:
+            if not one.printed or len(one.dims) < 2 or max(one.values.shape) > MOST_ROWS:
                 continue
-            names, heads = (
+            *names, heads = (
                 coordinates.get(d, range(n)) for d, n in zip(one.dims, one.values.shape, strict=True)
             )
-            rows = Table(box=None, pad_edge=False, title=escape(one.name), title_justify="left")
-            rows.add_column(escape(one.dims[0]), justify="right", no_wrap=True)
+            title = escape(one.name.replace("_", " "))
+            rows = Table(box=None, pad_edge=False, title=title, title_justify="left")
+            for dim in one.dims[:-1]:
+                rows.add_column(escape(dim), justify="right", no_wrap=True)
             for head in heads:
                 rows.add_column(text_of(head), justify="right")
-            for name, values in zip(names, one.values.tolist(), strict=True):
-                rows.add_row(text_of(name), *(text_of(value, digits=4) for value in values))
+            for own in np.ndindex(*one.values.shape[:-1]):
+                labels = (text_of(name[place]) for name, place in zip(names, own, strict=True))
+                rows.add_row(*labels, *(text_of(value.item(), digits=4) for value in one.values[own]))
             self.out.print(rows)
 
     def checks(self, result: Result) -> None:

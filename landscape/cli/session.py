@@ -138,6 +138,13 @@ def create(
     ``arguments`` join those of the model: the first ones where the analysis asks for variants.
     """
     given = dict(chosen(click.get_current_context()))
+    twice = sorted(set(arguments or {}) & set(parse_arguments(given["model_arg"])))
+    if twice:
+        raise BadInput(
+            f"--model-arg {twice[0]}, which --{twice[0]}s sets",
+            "each argument once",
+            "leave --model-arg's away",
+        )
     if settings.output is None:
         raise BadInput("no output", "the name of the run file", "give -o a.h5")
     recipe = Recipe(
@@ -313,7 +320,7 @@ def _check_same(output: Path, config: dict[str, Any]) -> None:
         return
     theirs = json.loads(header.get("config", "{}"))
     if header["kind"] != config["kind"]:
-        seen = f"holds a {header['kind']} result"
+        seen = f"holds the result of {header['kind']}"
     else:
         flat = [{**one, **one.get("options", {})} for one in (config, theirs)]
         moved = "made from other points" if flat[0].pop("inputs") != flat[1].pop("inputs", None) else ""

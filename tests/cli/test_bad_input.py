@@ -64,7 +64,9 @@ def test_a_newer_format_version(command, folder):
 
 def test_a_result_that_holds_no_points(command, folder):
     command("slice1d", "a.h5", "--num-points", 3)
-    refused(command("hessian", "a.slice1d.h5"), "is a slice1d result and holds no points", "landscape train")
+    refused(
+        command("hessian", "a.slice1d.h5"), "is the result of slice1d and holds no points", "landscape train"
+    )
 
 
 def test_an_output_of_another_configuration(command, folder):

@@ -16,7 +16,7 @@ def test_it_is_written_with_its_checks_and_drawn(command, folder):
     assert summary["kind"] == "minima"
     assert summary["status"] == "complete"
     assert all(check["passed"] for check in summary["checks"])
-    assert {"stack", "module untouched"} <= {check["name"] for check in summary["checks"]}
+    assert {"stack at depth 1, width 3", "module untouched"} <= {check["name"] for check in summary["checks"]}
     values = summary["values"]
     assert len(values["status"][0][1]) == 3
     assert not list(folder.glob("*.part"))
@@ -50,8 +50,15 @@ def test_a_factory_of_ones_own(command, folder):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--restarts", 0], "restarts 0; expected at least 1 each"),
-        (["--widths", "two"], "--widths 'two'; expected numbers"),
+        (["--restarts", 0], "--restarts '0'; expected positive whole numbers"),
+        (["--widths", "two"], "--widths 'two'; expected positive whole numbers"),
+        (
+            ["--widths", "1,0"],
+            "--widths '1,0'; expected positive whole numbers with commas between; as in --widths 1",
+        ),
+        (["--depths", "0.5"], "--depths '0.5'; expected positive whole numbers"),
+        (["--lr", "-1"], "--lr '-1'; expected positive numbers"),
+        (["--model-arg", "width=3"], "--model-arg width, which --widths sets"),
         (["--plateau", "speed=2"], "has no 'speed'"),
         (["--init", "own"], "2 values of init for 1 depths"),
     ],
