@@ -70,9 +70,9 @@ def _panel(page: Page, axes: Axes, result: Any, x: np.ndarray, which: np.ndarray
 
 def _apart(x: np.ndarray) -> list[float]:
     """Those of the ascending settings whose labels do not meet on a logarithmic axis."""
-    kept = [float(x[0])]
-    for value in x[1:].tolist():
-        if np.log(value / kept[-1]) >= np.log(x[-1] / x[0]) / MOST_TICKS:
+    kept: list[float] = []
+    for value in x.tolist():
+        if not kept or np.log(value / kept[-1]) >= np.log(x[-1] / x[0]) / MOST_TICKS:
             kept.append(value)
     return kept
 
