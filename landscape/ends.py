@@ -1,5 +1,6 @@
 """What kind of point a descent ended at: a minimum, a saddle, or a descent cut short."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,6 +17,14 @@ from landscape.stacks import stacked_gradients
 DENSE_PARAMETERS = 2000
 LANCZOS_PAIRS = 16
 MEMORY = 2**34
+# Parameters times samples beyond which an examination takes seconds.
+LONG = 2**23
+# (products done, at most)
+Report = Callable[[int, int], None]
+
+
+def silently(done: int, total: int) -> None:
+    """Reports nothing."""
 
 
 @dataclass(frozen=True)
@@ -37,16 +46,18 @@ class End:
     status: str
 
 
-def examined(objective: Objective, theta: Tensor, *, tolerance: float, seed: int = 0) -> End:
+def examined(
+    objective: Objective, theta: Tensor, *, tolerance: float, seed: int = 0, progress: Report = silently
+) -> End:
     """The kind of point ``theta`` (d,) is for an objective in float64.
 
     All eigenvalues where d ≤ 2000; beyond, the ends of the spectrum by Lanczos, which give the index where
-    not all of the smallest eigenvalues found are negative.
+    not all of the smallest eigenvalues found are negative. ``progress`` is told of the products of a long one.
     """
     value, slope = objective.value_and_gradient(theta)
     size = float(torch.linalg.vector_norm(slope))
     if objective.num_parameters <= DENSE_PARAMETERS:
-        dense = _dense(objective, theta)
+        dense = _dense(objective, theta, progress if _is_long(objective) else silently)
         values = exact_spectrum(dense.matrix).values
         signs = inertia(values, stated_error(dense, values, product_error=size))
         index, num_zero, is_exact = signs.num_negative, signs.num_zero, True
@@ -58,6 +69,7 @@ def examined(objective: Objective, theta: Tensor, *, tolerance: float, seed: int
             bottom=LANCZOS_PAIRS,
             generator=torch.Generator().manual_seed(seed),
             device=objective.device,
+            progress=progress if _is_long(objective) else silently,
         )
         values = np.sort(pairs.values)
         error = float(pairs.residuals.max()) + 1e-12 * pairs.scale + size
@@ -89,10 +101,15 @@ def perfected(objective: Objective, theta: Tensor, *, tolerance: float) -> Polis
     return polished(value_and_gradient, hessian, theta, tolerance=tolerance)
 
 
-def _dense(objective: Objective, theta: Tensor) -> Dense:
+def _is_long(objective: Objective) -> bool:
+    return objective.num_parameters * objective.num_samples > LONG
+
+
+def _dense(objective: Objective, theta: Tensor, progress: Report = silently) -> Dense:
     return dense_matrix(
         objective.hessian_operator(theta),
         objective.num_parameters,
         device=objective.device,
         memory_limit=MEMORY,
+        progress=progress,
     )

@@ -198,6 +198,18 @@ def test_the_theorem_is_stated_where_it_holds():
     assert any("says nothing here" in note for note in minima(family, widths=[5], **QUICK).notes)
 
 
+@pytest.mark.parametrize("dense", [True, False])
+def test_a_long_examination_says_how_far_it_is(monkeypatch, dense):
+    monkeypatch.setattr("landscape.ends.LONG", 0)
+    if not dense:
+        monkeypatch.setattr("landscape.ends.DENSE_PARAMETERS", 1)
+    told = []
+    minima(family, widths=[3], **QUICK, progress=lambda done, total, what: told.append((done, total, what)))
+    products = [one for one in told if one[2] == "products at the end of depth 1, width 3, restart 2"]
+    assert products
+    assert all(0 < done <= total for done, total, _ in products)
+
+
 def test_samples_of_the_plane_are_kept_and_drawn_in_two_kinds():
     found = minima(family, widths=[2], **QUICK)
     (x,), y = family(2, 1, 0).samples

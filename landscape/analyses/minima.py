@@ -247,7 +247,8 @@ def _cell(
     for k in kept:
         key = f"end of {name}, restart {k}"
         if key not in pieces:
-            pieces[key] = _end(wide, thetas[k], polish)
+            report = lambda done, total, key=key: progress(done, total, f"products at the {key}")  # noqa: E731
+            pieces[key] = _end(wide, thetas[k], polish, report)
         for one, value in pieces[key].items():
             if one == "theta":
                 thetas[k] = torch.from_numpy(value).to(wide.device)
@@ -274,13 +275,16 @@ def _cell(
     )
 
 
-def _end(wide: Objective, theta: Tensor, polish: bool) -> dict[str, Any]:
+def _end(
+    wide: Objective, theta: Tensor, polish: bool, progress: Callable[[int, int], None]
+) -> dict[str, Any]:
     """What there is to say of one end, by field, and ``theta``: the point its Hessian was taken at."""
-    end = examined(wide, theta, tolerance=STATIONARY)
+    end = examined(wide, theta, tolerance=STATIONARY, progress=progress)
     found: dict[str, Any] = {"cost": end.cost, "gradient_norm": end.gradient_norm}
     if polish:
         better = perfected(wide, theta, tolerance=POLISHED)
-        theta, end = better.theta, examined(wide, better.theta, tolerance=STATIONARY)
+        theta = better.theta
+        end = examined(wide, theta, tolerance=STATIONARY, progress=progress)
         found |= {"polished_cost": end.cost, "polished_gradient_norm": end.gradient_norm}
         found |= {"polish_reason": better.reason}
     about = {
