@@ -30,8 +30,10 @@ def config_hash(config: dict[str, Any]) -> str:
 
 
 def config_difference(mine: dict[str, Any], theirs: dict[str, Any]) -> str:
-    """What differs, in words: ``num_points is 51 there, 25 here``."""
+    """What differs, in words, also within the options: ``num_points is 51 there, 25 here``."""
     mine, theirs = (json.loads(json.dumps(one, default=str)) for one in (mine, theirs))
+    if isinstance(mine.get("options"), dict) and isinstance(theirs.get("options"), dict):
+        mine, theirs = ({**one, **one["options"], "options": None} for one in (mine, theirs))
     names = [name for name in sorted({*mine, *theirs}) if mine.get(name) != theirs.get(name)]
     return ", ".join(f"{name} is {theirs.get(name)!r} there, {mine.get(name)!r} here" for name in names)
 

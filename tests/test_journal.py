@@ -267,6 +267,8 @@ def test_hashes_do_not_depend_on_the_order_of_keys():
     assert config_hash({"a": 1, "b": 2}) == config_hash({"b": 2, "a": 1})
     assert config_hash({"a": 1}) != config_hash({"a": 2})
     assert config_difference({"a": 1, "b": (1, 2)}, {"a": 1, "b": [1, 2]}) == ""
+    mine, theirs = ({"kind": "minima", "options": {"lr": lr, "steps": 5}} for lr in (1, 2))
+    assert config_difference(mine, theirs) == "lr is 2 there, 1 here"
     assert config_difference({"a": 1}, {"b": 2}) == "a is None there, 1 here, b is 2 there, None here"
 
 

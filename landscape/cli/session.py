@@ -322,11 +322,9 @@ def _check_same(output: Path, config: dict[str, Any]) -> None:
     if header["kind"] != config["kind"]:
         seen = f"holds the result of {header['kind']}"
     else:
-        flat = [{**one, **one.get("options", {})} for one in (config, theirs)]
-        moved = "made from other points" if flat[0].pop("inputs") != flat[1].pop("inputs", None) else ""
-        for one in flat:
-            one.pop("options", None)
-        difference = ", ".join(part for part in (moved, config_difference(*flat)) if part)
+        mine = dict(config)
+        moved = "made from other points" if mine.pop("inputs") != theirs.pop("inputs", None) else ""
+        difference = ", ".join(part for part in (moved, config_difference(mine, theirs)) if part)
         seen = f"was made by another configuration ({difference})"
     raise BadInput(
         f"{output} exists and {seen}",
