@@ -11,6 +11,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 from torch.func import grad_and_value, vmap
+from torch.fx import Graph
 from torch.fx.experimental.proxy_tensor import make_fx
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
@@ -22,6 +23,9 @@ from landscape.numerics import perceptron
 from landscape.numerics.perceptron import Activation, Layer
 from landscape.numerics.replicas import Gradients
 from landscape.objective import Objective
+
+# Columns of a product below which the libraries for matrices are slow.
+NARROW = 8
 
 ACTIVATIONS: dict[type, Callable[[Any], Activation]] = {
     nn.ReLU: lambda one: perceptron.RELU,
@@ -128,6 +132,7 @@ def _recorded(
         flat = lambda thetas, y, *x: function(thetas, x, y)  # noqa: E731
         try:
             graph = make_fx(flat)(thetas, y, *x)
+            _reshaped_products(graph.graph)
             graph.graph.eliminate_dead_code()
             graph.recompile()
             traced = torch.jit.trace(graph.eval(), (thetas, y, *x), check_trace=False)
@@ -138,6 +143,34 @@ def _recorded(
         except (RuntimeError, NotImplementedError, TypeError, ValueError, AssertionError):
             return function
     return lambda thetas, x, y: script(thetas, y, *x)
+
+
+def _reshaped_products(graph: Graph) -> None:
+    """Batched products in the shape that is fastest: outer ones elementwise, narrow right factors on the left.
+
+    A product over all samples takes two to six times as long where its right factor is narrow.
+    """
+    aten = torch.ops.aten
+    for node in list(graph.nodes):
+        if node.target is not aten.bmm.default:
+            continue
+        left, right = node.args
+        (_, rows, inner), (*_, columns) = left.meta["tensor_meta"].shape, right.meta["tensor_meta"].shape
+        with graph.inserting_before(node):
+            if inner == 1:
+                new = graph.call_function(aten.mul.Tensor, (left, right))
+            elif columns < NARROW <= rows and inner > columns:
+                turned = [graph.call_function(aten.transpose.int, (one, 1, 2)) for one in (right, left)]
+                product = graph.call_function(aten.bmm.default, tuple(turned))
+                back = graph.call_function(aten.transpose.int, (product, 1, 2))
+                # What follows may look at it as a matrix of another shape.
+                new = graph.call_function(
+                    aten.clone.default, (back,), {"memory_format": torch.contiguous_format}
+                )
+            else:
+                continue
+        node.replace_all_uses_with(new)
+        graph.erase_node(node)
 
 
 def perceptron_layers(objective: Objective) -> list[Layer] | None:

@@ -190,6 +190,23 @@ def test_the_gradient_by_hand_is_the_general_one(objective, in_batches, penalise
             torch.testing.assert_close(slope, objective.gradient(theta), rtol=1e-9, atol=1e-12)
 
 
+@pytest.mark.parametrize("in_batches", [False, True])
+def test_narrow_and_outer_products_are_the_same_numbers(in_batches):
+    """Ten units on two inputs: the products that the recorded graph turns round."""
+    torch.manual_seed(0)
+    module = nn.Sequential(nn.Linear(2, 10), nn.Tanh(), nn.Linear(10, 9), nn.Tanh(), nn.Linear(9, 1)).double()
+    x = torch.randn(20, 2, dtype=torch.float64)
+    objective = Objective(module, "mse", (x, x.sum(1, keepdim=True)))
+    layers = perceptron_layers(objective)
+    assert layers is not None
+    thetas = starts(objective, 4)
+    indices = torch.randint(20, (4, 12)) if in_batches else None
+    ours, general = by_hand(objective, layers)(thetas, indices), by_vmap(objective)(thetas, indices)
+    torch.testing.assert_close(ours, (general[0], general[1]), rtol=1e-12, atol=1e-14)
+    if indices is None:
+        torch.testing.assert_close(ours[1][2], objective.gradient(thetas[2]), rtol=1e-11, atol=1e-13)
+
+
 def test_the_gradient_of_a_loss_that_is_almost_zero_is_not_zero():
     x = torch.tensor([[1.0], [-1.0]])
     objective = Objective(nn.Sequential(nn.Linear(1, 1)), "bce", (x, torch.tensor([1.0, 0.0])))
