@@ -12,7 +12,7 @@ from torch import Tensor
 
 from landscape.errors import BadInput
 from landscape.numerics.replicas import Plan, Replicas, stacks
-from landscape.numerics.sampling import restore_rng, rng_state
+from landscape.numerics.sampling import isolated_rng, kept_rng, restore_kept_rng
 from landscape.objective import Objective
 from landscape.parameters import Point
 from landscape.progress import Pieces, Progress
@@ -95,6 +95,7 @@ def recorded(
     due: np.ndarray,
     *,
     name: str,
+    seed: int,
     memory_limit: float,
     pieces: Pieces,
     progress: Progress,
@@ -121,7 +122,9 @@ def recorded(
         key = f"{name}, stack {number}"
         if key not in pieces:
             replicas = Replicas(stacked_gradients(objective), thetas[part], plans[part])
-            found = _run(objective, replicas, due[part], key, pieces, progress)
+            # Dropout draws from the global generators: for each stack from the seed, whatever went before.
+            with isolated_rng(seed + number, objective.device):
+                found = _run(objective, replicas, due[part], key, pieces, progress)
             final = np.where(np.isfinite(found[:, -1]), found[:, -1], np.inf)
             end = replicas.thetas[int(final.argmin())].cpu().numpy().copy()
             pieces[key] = {"costs": found, "end": end}
@@ -141,20 +144,17 @@ def _run(
     if state is not None and state["stack"] == key:
         replicas.restore(state)
         costs = np.array(state["costs"])
-        random = {name: torch.from_numpy(np.array(state[f"global {name}"])) for name in state["random"]}
-        restore_rng(random, objective.device)
+        restore_kept_rng(state, objective.device)
     last, last_save = int(due.max()), time.monotonic()
     for event in np.unique(due[due >= replicas.step]):
         while replicas.step < event and replicas.num_active:
             replicas.advance(min(BLOCK_STEPS, int(event) - replicas.step))
             progress(replicas.step, last, f"steps of {key}")
             if time.monotonic() - last_save > SAVE_SECONDS:
-                random = {name: one.cpu().numpy().copy() for name, one in rng_state(objective.device).items()}
                 pieces["state"] = {
                     "stack": key,
                     "costs": costs.copy(),
-                    "random": list(random),
-                    **{f"global {name}": one for name, one in random.items()},
+                    **kept_rng(objective.device),
                     **replicas.state(),
                 }
                 last_save = time.monotonic()

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from landscape.errors import BadInput
 from landscape.numerics.replicas import Plan, Replicas, stacks
+from landscape.numerics.sampling import isolated_rng, kept_rng, restore_kept_rng
 from landscape.objective import Objective
 from landscape.progress import Pieces, Progress
 from landscape.stacks import stacked_gradients
@@ -66,6 +67,7 @@ def descended(
     cell: str,
     memory_limit: float,
     max_threads: int,
+    seed: int,
     pieces: Pieces,
     progress: Progress,
     notes: list[str],
@@ -91,9 +93,11 @@ def descended(
             else:
                 state, threads = {}, for_stack(objective, size, partial(gradients, thetas, None), max_threads)
             replicas = Replicas(gradients, thetas, [plan] * size)
-            with using(threads):
+            # Dropout draws from the global generators: for each stack from the seed, whatever went before.
+            with using(threads), isolated_rng(seed + number, objective.device):
                 report = lambda done, total: progress(done, total, f"steps at most of {cell}")  # noqa: E731
-                _run(replicas, {"stack": key, "threads": threads}, state, pieces, report)
+                about = {"stack": key, "threads": threads}
+                _run(replicas, about, state, objective.device, pieces, report)
             pieces[key] = {
                 "thetas": replicas.thetas.cpu().numpy().copy(),
                 "steps": replicas.steps.copy(),
@@ -108,16 +112,18 @@ def _run(
     replicas: Replicas,
     about: dict[str, Any],
     state: dict[str, Any],
+    device: torch.device,
     pieces: Pieces,
     progress: Callable[[int, int], None],
 ) -> None:
     """Every step, from ``state`` on; what is under way is kept in ``pieces``."""
     if state:
         replicas.restore(state)
+        restore_kept_rng(state, device)
     last_save, most = time.monotonic(), replicas.plans[0].num_steps
     while replicas.num_active:
         replicas.advance(BLOCK_STEPS)
         progress(min(replicas.step, most), most)
         if time.monotonic() - last_save > SAVE_SECONDS:
-            pieces["state"] = {**about, **replicas.state()}
+            pieces["state"] = {**about, **kept_rng(device), **replicas.state()}
             last_save = time.monotonic()

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from landscape.errors import NotFinite
 from landscape.numerics.replicas import Gradients, Plan, Replicas, stacks
-from landscape.numerics.sampling import Sampler
+from landscape.numerics.sampling import Sampler, isolated_rng, kept_rng, restore_kept_rng
 from landscape.numerics.stationarity import random_steps
 from landscape.objective import Objective
 from landscape.progress import Pieces, Progress
@@ -75,9 +75,11 @@ def noisy_runs(
             measured.append(_measured_steps(num_steps, measure_every, int(own[which, 1])))
         stack = _MeasuredStack(objective, Replicas(gradients, ends[part], plans), gradients, measured)
         name = f"stack {number}"
-        stack.run(
-            pieces, name, lambda k, total, n=number: progress(n * total + k, len(parts) * total, "steps")
-        )
+        # Dropout draws from the global generators: for each stack from the seed, whatever went before.
+        with isolated_rng(seed + number, objective.device):
+            stack.run(
+                pieces, name, lambda k, total, n=number: progress(n * total + k, len(parts) * total, "steps")
+            )
         means[part], diverged[part] = stack.means, stack.replicas.diverged
         ends[part] = stack.replicas.thetas
     shape = (len(settings), num_seeds)
@@ -90,23 +92,26 @@ def descended(
     *,
     num_steps: int,
     step_size: float,
+    seed: int,
     pieces: Pieces,
     progress: Progress,
 ) -> Tensor:
     """Where ``num_steps`` of gradient descent lead from ``start`` (d,). Raises NotFinite."""
     replica = Replicas(gradients, start[None], [Plan(step_size=step_size, num_steps=num_steps)])
-    if "descent" in pieces:
-        replica.restore(pieces["descent"])
-    last_save = time.monotonic()
-    while replica.num_active:
-        replica.advance(DESCENT_STEPS)
-        progress(replica.step, num_steps, "steps of gradient descent")
-        if time.monotonic() - last_save > SAVE_SECONDS:
-            pieces["descent"] = replica.state()
-            last_save = time.monotonic()
+    with isolated_rng(seed, start.device):
+        if "descent" in pieces:
+            replica.restore(pieces["descent"])
+            restore_kept_rng(pieces["descent"], start.device)
+        last_save = time.monotonic()
+        while replica.num_active:
+            replica.advance(DESCENT_STEPS)
+            progress(replica.step, num_steps, "steps of gradient descent")
+            if time.monotonic() - last_save > SAVE_SECONDS:
+                pieces["descent"] = {**replica.state(), **kept_rng(start.device)}
+                last_save = time.monotonic()
     if replica.diverged[0]:
         raise NotFinite(f"gradient descent diverges at step size {step_size:g}", "", "take a smaller one")
-    pieces["descent"] = replica.state()
+    pieces["descent"] = {**replica.state(), **kept_rng(start.device)}
     return replica.thetas[0]
 
 
@@ -182,6 +187,7 @@ class _MeasuredStack:
         waiting = [theta.cpu().numpy() for _, theta in self._waiting]
         return {
             **self.replicas.state(),
+            **kept_rng(self._objective.device),
             "sums": self._sums.copy(),
             "waiting owners": np.array([owner for owner, _ in self._waiting], dtype=np.int64),
             "waiting thetas": np.array(waiting).reshape(len(waiting), self._objective.num_parameters),
@@ -189,6 +195,7 @@ class _MeasuredStack:
 
     def _restore(self, state: dict[str, Any]) -> None:
         self.replicas.restore(state)
+        restore_kept_rng(state, self._objective.device)
         self._sums = np.array(state["sums"])
         thetas = torch.from_numpy(np.array(state["waiting thetas"])).to(self.replicas.thetas)
         self._waiting = list(zip(state["waiting owners"].tolist(), thetas, strict=True))

@@ -14,16 +14,22 @@ STEPS = 10
 BOUND = 1e-6
 
 
+def draws(objective: Objective, theta: Tensor) -> bool:
+    """Whether the gradient at θ (d,) in training draws random numbers, as dropout does."""
+    fixed = objective.present_point().fixed
+    once, twice = (objective.batch_gradient(theta, None, fixed, training=True)[1] for _ in range(2))
+    return not torch.equal(once.nan_to_num(), twice.nan_to_num())
+
+
 def replayed(objective: Objective, thetas: Tensor, plan_of: Callable[[int], Plan]) -> Check | None:
     """STEPS steps of a stack from ``thetas`` (k, d) against plain ones, for an objective in float64.
 
     ``plan_of(i)`` makes the plan of replica i anew, its step size constant at first. The value is the largest
-    distance, over the way that the replica went. None where gradients draw random numbers, as dropout does.
+    distance, over the way that the replica went. None where gradients draw random numbers.
     """
-    fixed = objective.present_point().fixed
-    once, twice = (objective.batch_gradient(thetas[0], None, fixed, training=True)[1] for _ in range(2))
-    if not torch.equal(once.nan_to_num(), twice.nan_to_num()):
+    if draws(objective, thetas[0]):
         return None
+    fixed = objective.present_point().fixed
     stack = Replicas(stacked_gradients(objective), thetas, [plan_of(i) for i in range(len(thetas))])
     stack.advance(STEPS)
     gaps = []

@@ -22,6 +22,7 @@ from landscape.losses import LOSSES
 from landscape.numerics import perceptron
 from landscape.numerics.perceptron import Activation, Layer
 from landscape.numerics.replicas import Gradients
+from landscape.numerics.sampling import isolated_rng
 from landscape.objective import Objective
 
 # Columns of a product below which the libraries for matrices are slow.
@@ -105,7 +106,9 @@ def by_vmap(objective: Objective) -> Gradients:
         if key not in recorded:
             axis = None if indices is None else 0
             function = vmap(grad_and_value(loss), in_dims=(0, axis, axis), randomness="different")
-            recorded[key] = _recorded(function, thetas, x, y) or (lambda *_: None)
+            # Recording runs the module, whose draws must not depend on what was recorded before.
+            with isolated_rng(0, thetas.device):
+                recorded[key] = _recorded(function, thetas, x, y) or (lambda *_: None)
         found = recorded[key](thetas, x, y)
         if found is None:
             return one_by_one(thetas, indices)

@@ -20,13 +20,15 @@ STEPS = (0.5, 0.1)
 LINE = {"step_sizes": STEPS, "batch_size": 4, "observations_per_sample": 3, "num_records": 3}
 
 
-def problem(dtype: torch.dtype = torch.float64, noise: float = 0.1) -> Objective:
+def problem(dtype: torch.dtype = torch.float64, noise: float = 0.1, dropout: bool = False) -> Objective:
     generator = torch.Generator().manual_seed(0)
     x = torch.randn(20, 3, generator=generator, dtype=dtype)
     y = x[:, :1] - x[:, 1:2] + 2 + noise * torch.randn(20, 1, generator=generator, dtype=dtype)
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(1)
         module = nn.Sequential(nn.Linear(3, 4), nn.Tanh(), nn.Linear(4, 1)).to(dtype)
+    if dropout:
+        module.insert(2, nn.Dropout(0.5))
     return Objective(module, "mse", (x, y))
 
 
@@ -82,11 +84,12 @@ def test_a_split_stack_is_the_same_and_said_once_a_size():
     assert not any("stacks" in note for note in whole.notes)
 
 
-def test_resumed_from_any_state_it_ends_in_the_same_bits(monkeypatch):
+@pytest.mark.parametrize("dropout", [False, True])
+def test_resumed_from_any_state_it_ends_in_the_same_bits(monkeypatch, dropout):
     """Saved after every block of steps, and stopped right there."""
     monkeypatch.setattr("landscape.budgets.SAVE_SECONDS", -1.0)
     monkeypatch.setattr("landscape.budgets.BLOCK_STEPS", 7)
-    objective = problem()
+    objective = problem(dropout=dropout)
     whole = efficiency(objective, starts(objective), **LINE)
 
     class Stopped(Exception):

@@ -29,6 +29,12 @@ def family(width: int, depth: int, seed: int) -> Objective:
     return Objective(module, "bce", (x.double(), (x[:, 0] > 0).long()))
 
 
+def dropping(width: int, depth: int, seed: int) -> Objective:
+    torch.manual_seed(seed)
+    module = nn.Sequential(nn.Linear(2, width), nn.Tanh(), nn.Dropout(0.5), nn.Linear(width, 1)).double()
+    return Objective(module, "bce", family(1, 1, 0).samples)
+
+
 class Well(nn.Module):
     """(u² − 1)² + v²: minima at (±1, 0), a saddle at (0, 0), 0 the least cost."""
 
@@ -147,11 +153,6 @@ def test_a_cell_of_which_nothing_is_left_does_not_take_the_others_along():
 
 
 def test_a_module_that_draws_is_not_replayed():
-    def dropping(width: int, depth: int, seed: int) -> Objective:
-        torch.manual_seed(seed)
-        module = nn.Sequential(nn.Linear(2, 8), nn.Dropout(0.5), nn.Linear(8, 1)).double()
-        return Objective(module, "bce", family(1, 1, 0).samples)
-
     found = minima(dropping, widths=[2], **QUICK)
     assert not [check for check in found.checks if check.name.startswith("stack")]
     assert "draws random numbers in training" in found.notes[-1]
@@ -178,15 +179,16 @@ class Killed(dict):
         super().__setitem__(key, value)
 
 
+@pytest.mark.parametrize("build", [family, dropping])
 @pytest.mark.parametrize("after", [0, 1, 3, 6])
-def test_killed_and_gone_on_it_ends_bit_for_bit_the_same(after, monkeypatch):
+def test_killed_and_gone_on_it_ends_bit_for_bit_the_same(after, build, monkeypatch):
     monkeypatch.setattr("landscape.descents.SAVE_SECONDS", -1.0)
     monkeypatch.setattr("landscape.descents.BLOCK_STEPS", 7)
-    whole = minima(family, widths=[2, 3], **QUICK)
+    whole = minima(build, widths=[2, 3], **QUICK)
     pieces = Killed(after)
     with pytest.raises(KeyboardInterrupt):
-        minima(family, widths=[2, 3], **QUICK, pieces=pieces)
-    resumed = minima(family, widths=[2, 3], **QUICK, pieces=dict(pieces))
+        minima(build, widths=[2, 3], **QUICK, pieces=pieces)
+    resumed = minima(build, widths=[2, 3], **QUICK, pieces=dict(pieces))
     for one, other in zip(whole.arrays(), resumed.arrays(), strict=True):
         np.testing.assert_array_equal(one.values, other.values)
 

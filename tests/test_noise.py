@@ -39,12 +39,12 @@ class Wrapped(nn.Module):
         return self.inner(x)
 
 
-def tiny(is_wrapped: bool = False) -> Objective:
+def tiny(is_wrapped: bool = False, dropout: float = 0.0) -> Objective:
     """A small perceptron on 40 samples, in float64."""
     generator = torch.Generator().manual_seed(1)
     x = torch.randn(40, 3, dtype=torch.float64, generator=generator)
     y = (x[:, 0] * x[:, 1] > 0).long()
-    module = build_model("mlp", {"widths": 4}, 0, input_shape=(3,), num_outputs=1)
+    module = build_model("mlp", {"widths": 4, "dropout": dropout}, 0, input_shape=(3,), num_outputs=1)
     return Objective(Wrapped(module) if is_wrapped else module, "bce", (x, y), dtype=torch.float64)
 
 
@@ -117,7 +117,8 @@ def test_random_measuring_agrees_with_every_step_within_its_errors():
     assert (abs(gap.mean(1)) < 3.5 * gap.std(1, ddof=1) / np.sqrt(40)).all()
 
 
-def test_a_stopped_run_goes_on_bit_for_bit(monkeypatch):
+@pytest.mark.parametrize("dropout", [0.0, 0.5])
+def test_a_stopped_run_goes_on_bit_for_bit(monkeypatch, dropout):
     monkeypatch.setattr("landscape.noisy_runs.SAVE_SECONDS", 0.0)
     asked = {
         "step_sizes": (0.1, 0.2),
@@ -136,7 +137,7 @@ def test_a_stopped_run_goes_on_bit_for_bit(monkeypatch):
 
         return progress
 
-    objective = tiny()
+    objective = tiny(dropout=dropout)
     whole = landscape.noise(objective, objective.theta, **asked)
     pieces: dict = {}
     for limit in (1, 5, 20, 60, 10**9):
@@ -147,6 +148,7 @@ def test_a_stopped_run_goes_on_bit_for_bit(monkeypatch):
         except KeyboardInterrupt:
             continue
     assert len(pieces) > 3
+    assert all(check.passed for check in whole.checks)
     np.testing.assert_array_equal(again.mean_squared_gradient_norm, whole.mean_squared_gradient_norm)
     np.testing.assert_array_equal(again.bound, whole.bound)
 

@@ -133,6 +133,7 @@ def efficiency(
                 [_plan(own[m], methods[m], alpha, seed + s) for alpha, s, m in grid],
                 np.array([own[m].steps for _, _, m in grid]),
                 name=f"n = {n}",
+                seed=seed,
                 memory_limit=memory_limit,
                 pieces=pieces,
                 progress=progress,

@@ -161,7 +161,7 @@ def minima(
             name, objective = f"depth {depth}, width {width}", family(width, depth, seed)
             begin = partial(starts, family, objective, width, depth, count, ends, seed)
             descent = descended(
-                objective, begin, plan, count, name, memory_limit, most_threads, pieces, progress, notes
+                objective, begin, plan, count, name, memory_limit, most_threads, seed, pieces, progress, notes
             )
             wide = in_float64(objective)
             cells[depth, width] = _cell(wide, descent, polish, name, axes, pieces, progress)

@@ -16,11 +16,13 @@ from landscape.gradient_noise import Probe, mean_square, probed
 from landscape.noisy_runs import NoisyRuns, Setting, descended, noisy_runs
 from landscape.numerics.powerlaw import PowerLaw, fit_power_law
 from landscape.numerics.replicas import Gradients
+from landscape.numerics.sampling import isolated_rng
 from landscape.numerics.stationarity import gradient_bound
 from landscape.objective import Objective
 from landscape.parameters import Point
 from landscape.precision import in_float64, widened
 from landscape.progress import Pieces, Progress, silent
+from landscape.replay import draws
 from landscape.result import Check, Result, array, scalar
 from landscape.stacks import stacked_gradients
 
@@ -112,6 +114,7 @@ def noise(
                 start,
                 num_steps=descent_steps,
                 step_size=descent_step_size,
+                seed=seed,
                 pieces=pieces,
                 progress=progress,
             )
@@ -228,7 +231,9 @@ def _kept_probe(
     objective: Objective, theta: Tensor, gradients: Gradients, seed: int, pieces: Pieces, key: str
 ) -> Probe:
     if key not in pieces:
-        pieces[key] = probed(objective, theta, gradients, seed)._asdict()
+        # Dropout draws from the global generators, and what was kept draws no more.
+        with isolated_rng(seed, objective.device):
+            pieces[key] = probed(objective, theta, gradients, seed)._asdict()
     return Probe(**pieces[key])
 
 
@@ -254,6 +259,11 @@ def _probes_of_ends(
 
 def _proofs(objective: Objective, start: Tensor, gradients: Gradients, first: Probe) -> list[Check]:
     point = Point(start, objective.present_point().fixed)
+    loss = checks.agreement(
+        "start loss", objective, first.loss, point, "loss against a plain loop over model.eval()"
+    )
+    if draws(objective, start):
+        return [loss]
     stacked = gradients(start[None], None)[1][0]
     # In float64, since σ(h) − y, which autograd takes, has no digits left in float32 where the loss is small.
     wide = in_float64(objective)
@@ -261,9 +271,7 @@ def _proofs(objective: Objective, start: Tensor, gradients: Gradients, first: Pr
     gap = torch.linalg.vector_norm(stacked.to(exact) - exact)
     scale = math.sqrt(max(mean_square(objective, start, gradients), 1e-300))
     return [
-        checks.agreement(
-            "start loss", objective, first.loss, point, "loss against a plain loop over model.eval()"
-        ),
+        loss,
         Check(
             "stacked gradient",
             float(gap) / scale,

@@ -1,13 +1,16 @@
 """The order in which stochastic gradient methods see the samples."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from landscape.errors import BadInput
 
+KEPT = "global "
 SAMPLINGS = ("uniform", "cycle", "reshuffle")
 
 
@@ -86,3 +89,13 @@ def restore_rng(state: dict[str, Tensor], device: torch.device) -> None:
     torch.set_rng_state(state["rng"])
     if device.type == "cuda":
         torch.cuda.set_rng_state(state["rng_cuda"], device)
+
+
+def kept_rng(device: torch.device) -> dict[str, np.ndarray]:
+    """:func:`rng_state` as arrays for a journal, among whose other keys :func:`restore_kept_rng` finds them."""
+    return {f"{KEPT}{name}": one.cpu().numpy().copy() for name, one in rng_state(device).items()}
+
+
+def restore_kept_rng(piece: Mapping[str, Any], device: torch.device) -> None:
+    kept = {name: np.array(value) for name, value in piece.items() if name.startswith(KEPT)}
+    restore_rng({name.removeprefix(KEPT): torch.from_numpy(value) for name, value in kept.items()}, device)
