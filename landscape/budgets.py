@@ -17,6 +17,7 @@ from landscape.objective import Objective
 from landscape.parameters import Point
 from landscape.progress import Pieces, Progress
 from landscape.stacks import stacked_gradients
+from landscape.threads import for_batches, using
 
 BLOCK_STEPS = 64
 # Of each parameter and activation: values, derivatives and what the arithmetic needs on the way.
@@ -121,9 +122,12 @@ def recorded(
     for number, part in enumerate(parts):
         key = f"{name}, stack {number}"
         if key not in pieces:
-            replicas = Replicas(stacked_gradients(objective), thetas[part], plans[part])
+            gradients, chosen = stacked_gradients(objective), f"threads of {key}"
+            if chosen not in pieces:
+                pieces[chosen] = {"number": for_batches(gradients, thetas[part])}
+            replicas = Replicas(gradients, thetas[part], plans[part])
             # Dropout draws from the global generators: for each stack from the seed, whatever went before.
-            with isolated_rng(seed + number, objective.device):
+            with using(pieces[chosen]["number"]), isolated_rng(seed + number, objective.device):
                 found = _run(objective, replicas, due[part], key, pieces, progress)
             final = np.where(np.isfinite(found[:, -1]), found[:, -1], np.inf)
             end = replicas.thetas[int(final.argmin())].cpu().numpy().copy()

@@ -16,6 +16,7 @@ from landscape.numerics.stationarity import random_steps
 from landscape.objective import Objective
 from landscape.progress import Pieces, Progress
 from landscape.stacks import perceptron_layers
+from landscape.threads import for_batches, using
 
 # Activations of the full gradients that are taken together, and bytes of the replicas in one stack.
 MEASURED_ACTIVATIONS = 2**20
@@ -74,9 +75,11 @@ def noisy_runs(
             plans.append(Plan(step_size=alpha, num_steps=num_steps, sampler=sampler))
             measured.append(_measured_steps(num_steps, measure_every, int(own[which, 1])))
         stack = _MeasuredStack(objective, Replicas(gradients, ends[part], plans), gradients, measured)
-        name = f"stack {number}"
+        name, key = f"stack {number}", f"threads of stack {number}"
+        if key not in pieces:
+            pieces[key] = {"number": for_batches(gradients, ends[part])}
         # Dropout draws from the global generators: for each stack from the seed, whatever went before.
-        with isolated_rng(seed + number, objective.device):
+        with using(pieces[key]["number"]), isolated_rng(seed + number, objective.device):
             stack.run(
                 pieces, name, lambda k, total, n=number: progress(n * total + k, len(parts) * total, "steps")
             )

@@ -54,3 +54,19 @@ def test_the_number_is_restored_after_an_error():
     with pytest.raises(ZeroDivisionError), threads.using(before + 1):
         1 / 0  # noqa: B018
     assert torch.get_num_threads() == before
+
+
+@pytest.mark.parametrize(("rows", "cost", "best"), [(8, 0.1, 1), (2**20, 0.9, 1), (2**20, 0.5, 4)])
+def test_batches_are_measured_by_a_sample_each(monkeypatch, rows, cost, best):
+    clock, number, seen = [0.0], [4], []
+    monkeypatch.setattr(threads.torch, "get_num_threads", lambda: number[0])
+    monkeypatch.setattr(threads.torch, "set_num_threads", lambda n: number.__setitem__(0, n))
+    monkeypatch.setattr(threads.time, "perf_counter", lambda: clock[0])
+
+    def gradients(thetas, indices):
+        seen.append(tuple(indices.shape))
+        clock[0] += cost if number[0] == 4 else 1.0
+
+    assert threads.for_batches(gradients, torch.zeros(rows, 1)) == best
+    assert number == [4]
+    assert set(seen) == ({(rows, 1)} if rows > 8 else set())
