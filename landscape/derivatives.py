@@ -25,7 +25,7 @@ def derivative(scalar: Tensor, leaf: Tensor, create_graph: bool = False) -> Tens
         )
     try:
         (slope,) = torch.autograd.grad(scalar, leaf, create_graph=create_graph)
-    except (RuntimeError, NotImplementedError) as error:
+    except RuntimeError as error:
         raise _undifferentiable(error) from error
     if create_graph and _is_cut(slope):
         raise NotDifferentiable(
@@ -41,7 +41,7 @@ def second_derivative(slope: Tensor, leaf: Tensor, v: Tensor, keep: bool) -> Ten
         return torch.zeros_like(leaf)
     try:
         (product,) = torch.autograd.grad(slope, leaf, v, retain_graph=keep, allow_unused=True)
-    except (RuntimeError, NotImplementedError) as error:
+    except RuntimeError as error:
         raise _undifferentiable(error) from error
     return torch.zeros_like(leaf) if product is None else product
 

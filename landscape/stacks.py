@@ -16,7 +16,7 @@ from torch.fx.experimental.proxy_tensor import make_fx
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from landscape import distributed
-from landscape.batching import keep_freed_memory
+from landscape.batching import REFUSALS, keep_freed_memory
 from landscape.errors import BadInput
 from landscape.losses import LOSSES
 from landscape.numerics import perceptron
@@ -129,7 +129,7 @@ def _recorded(
         warnings.filterwarnings("error", message=".*batching rule")
         try:
             function(thetas, x, y)
-        except (RuntimeError, NotImplementedError, TypeError, ValueError, UserWarning):
+        except REFUSALS:
             return None
         warnings.filterwarnings("ignore", category=DeprecationWarning)
         flat = lambda thetas, y, *x: function(thetas, x, y)  # noqa: E731
@@ -143,7 +143,7 @@ def _recorded(
             # The first runs record shapes; what they may refuse, the function itself still does.
             for _ in range(3):
                 script(thetas, y, *x)
-        except (RuntimeError, NotImplementedError, TypeError, ValueError, AssertionError):
+        except (*REFUSALS, AssertionError):
             return function
     return lambda thetas, x, y: script(thetas, y, *x)
 

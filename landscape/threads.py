@@ -45,7 +45,7 @@ def for_batches(gradients: Callable[[Tensor, Tensor], object], thetas: Tensor) -
     """1, or torch's own number where gradients of one sample at each of ``thetas`` (R, d) run faster with it.
 
     Steps of stochastic methods are small even where a full gradient is large: for 380 nets of 2200 parameters a
-    second thread made them two to four times slower.
+    second thread made them two to four times slower on busy cores.
     """
     most = torch.get_num_threads()
     if thetas.device.type != "cpu" or most == 1 or thetas.numel() < SMALL_STACK:

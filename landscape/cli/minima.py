@@ -3,9 +3,8 @@
 from typing import Any
 
 import click
-from click.core import ParameterSource
 
-from landscape.cli.options import Command, Settings, numbers, pairs, shared
+from landscape.cli.options import Command, Settings, numbers, pairs, preset, shared
 
 # Fleischmann 2021, section 5.1: 100 of 10000 points, 56 and 44 a class.
 PRESETS: dict[str, dict[str, Any]] = {
@@ -40,9 +39,7 @@ PER_DEPTH = ("restarts", "init", "lr")
 
 
 @click.command("minima", cls=Command)
-@click.option(
-    "--preset", type=click.Choice(sorted(PRESETS)), help="A published setting; other options override it."
-)
+@preset(PRESETS)
 @click.option(
     "--model", default="mlp", show_default=True, help="mlp, or any factory that takes width and depth."
 )
@@ -94,7 +91,7 @@ def command(ctx: click.Context, settings: Settings, **_: Any) -> None:
     from landscape.numerics.schedules import schedule_parameters
     from landscape.sources import parse_arguments
 
-    _fill_in(ctx)
+    _keep_depths(ctx)
     given = ctx.params
     widths, depths, restarts = (
         numbers(f"--{name}", given[name], int) for name in ("widths", "depths", "restarts")
@@ -127,18 +124,16 @@ def command(ctx: click.Context, settings: Settings, **_: Any) -> None:
     create("minima", settings, analyse, arguments={"width": widths[0], "depth": depths[0]})
 
 
-def _fill_in(ctx: click.Context) -> None:
-    """The preset's values in place of the defaults, for the depths that are asked for."""
-    preset = PRESETS.get(ctx.params["preset"] or "", {})
-    for name, value in preset.items():
-        if ctx.get_parameter_source(name) is ParameterSource.DEFAULT:
-            ctx.params[name] = value
-    if not preset:
+def _keep_depths(ctx: click.Context) -> None:
+    """Of the preset's values for each depth those of the depths that are asked for."""
+    values = PRESETS.get(ctx.params["preset"] or "")
+    if values is None:
         return
-    known = preset["depths"].split(",")
+    known = values["depths"].split(",")
     places = [known.index(depth) for depth in ctx.params["depths"].split(",") if depth in known]
     for name in PER_DEPTH:
-        if ctx.params[name] is preset[name]:
-            values = preset[name].split(",") if isinstance(preset[name], str) else preset[name]
-            kept = [values[place] for place in places]
-            ctx.params[name] = ",".join(kept) if isinstance(preset[name], str) else tuple(kept)
+        one = values[name]
+        if ctx.params[name] is one and isinstance(one, str):
+            ctx.params[name] = ",".join(one.split(",")[place] for place in places)
+        elif ctx.params[name] is one:
+            ctx.params[name] = tuple(one[place] for place in places)

@@ -6,15 +6,8 @@ from typing import Any
 
 import click
 
-from landscape.cli.options import Command, Settings, numbers, shared
+from landscape.cli.options import Command, Settings, numbers, preset, shared
 
-DEFAULTS: dict[str, Any] = {
-    "step_sizes": "0.001,0.002,0.005,0.01",
-    "batch_sizes": "1,2,5,10",
-    "steps": 3000,
-    "seeds": 10,
-    "descent_steps": 0,
-}
 # Fleischmann (2021), section 5.3; its model and data are made here, and trained first.
 PRESETS: dict[str, dict[str, Any]] = {
     "thesis-5.3": {
@@ -23,6 +16,10 @@ PRESETS: dict[str, dict[str, Any]] = {
         "steps": 30000,
         "seeds": 20,
         "descent_steps": 25000,
+    }
+}
+RECIPES: dict[str, dict[str, Any]] = {
+    "thesis-5.3": {
         "model": "mlp",
         "model_arg": ("widths=10,10,10", "init=glorot"),
         "data": "mnist",
@@ -34,28 +31,34 @@ PRESETS: dict[str, dict[str, Any]] = {
 
 @click.command("noise", cls=Command)
 @click.argument("point", required=False)
-@click.option("--preset", type=click.Choice(list(PRESETS)), help="A published experiment, instead of POINT.")
-@click.option("--step-sizes", help="At the smallest batch size [default: 0.001,0.002,0.005,0.01].")
-@click.option("--batch-sizes", help="At the largest step size [default: 1,2,5,10].")
-@click.option("--steps", type=int, help="Steps K of each run [default: 3000].")
-@click.option("--seeds", type=int, help="Runs of each setting [default: 10].")
+@preset(PRESETS)
+@click.option(
+    "--step-sizes", default="0.001,0.002,0.005,0.01", show_default=True, help="At the smallest batch size."
+)
+@click.option("--batch-sizes", default="1,2,5,10", show_default=True, help="At the largest step size.")
+@click.option("--steps", default=3000, show_default=True, help="Steps K of each run.")
+@click.option("--seeds", default=10, show_default=True, help="Runs of each setting.")
 @click.option(
     "--measure-every", type=int, help="Measure every N steps [default: at random, about one in a hundred]."
 )
 @click.option("--probes", default=5, show_default=True, help="Visited points at which L and M are taken.")
 @click.option("--infimum", default=0.0, show_default=True, help="F_inf, a lower bound of the loss.")
-@click.option("--descent-steps", type=int, help="Steps of gradient descent before [default: 0].")
+@click.option("--descent-steps", default=0, show_default=True, help="Steps of gradient descent before.")
 @click.option("--descent-step-size", default=0.1, show_default=True, help="Their step size.")
 @shared
 def command(
     settings: Settings,
     point: str | None,
     preset: str | None,
+    step_sizes: str,
+    batch_sizes: str,
+    steps: int,
+    seeds: int,
     measure_every: int | None,
     probes: int,
     infimum: float,
+    descent_steps: int,
     descent_step_size: float,
-    **given: Any,
 ) -> None:
     """The mean of ‖∇F‖² along SGD from POINT, by step size and by batch size.
 
@@ -73,22 +76,19 @@ def command(
     if (point is None) == (preset is None):
         seen = "neither a point nor a preset" if point is None else "both a point and a preset"
         raise BadInput(f"{seen} given", "one of them")
-    asked = {**DEFAULTS, **PRESETS.get(preset or "", {}), **{k: v for k, v in given.items() if v is not None}}
-    # What was not given takes its value here, so that the file says what it was made with.
-    click.get_current_context().params.update(asked)
 
     def analyse(work: Work) -> Any:
         return noise(
             work.objective,
             work.points[0],
-            step_sizes=numbers("--step-sizes", asked["step_sizes"], float),
-            batch_sizes=numbers("--batch-sizes", asked["batch_sizes"], int),
-            num_steps=asked["steps"],
-            num_seeds=asked["seeds"],
+            step_sizes=numbers("--step-sizes", step_sizes, float),
+            batch_sizes=numbers("--batch-sizes", batch_sizes, int),
+            num_steps=steps,
+            num_seeds=seeds,
             measure_every=measure_every,
             num_probes=probes,
             infimum=infimum,
-            descent_steps=asked["descent_steps"],
+            descent_steps=descent_steps,
             descent_step_size=descent_step_size,
             seed=settings.seed,
             pieces=work.pieces,
@@ -98,4 +98,6 @@ def command(
     if point is not None:
         measure("noise", (point,), settings, analyse)
     else:
+        # Without a point the preset says what to train, in the words of landscape train.
+        click.get_current_context().params.update(RECIPES[preset or ""])
         create("noise", replace(settings, output=settings.output or Path(f"{preset}.noise.h5")), analyse)

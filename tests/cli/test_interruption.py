@@ -102,13 +102,20 @@ def contents(path: Path) -> dict[str, np.ndarray]:
     return found
 
 
+@pytest.fixture
+def folders(tmp_path) -> tuple[Path, Path]:
+    """One for work that is left alone, one for work that is stopped."""
+    found = tmp_path / "whole", tmp_path / "broken"
+    for folder in found:
+        folder.mkdir()
+    return found
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
 @pytest.mark.parametrize("what", ["train", "slice2d", "connect"])
-def test_resumed_work_ends_like_undisturbed_work(tmp_path, what, how):
-    whole, broken = tmp_path / "whole", tmp_path / "broken"
-    for folder in (whole, broken):
-        folder.mkdir()
+def test_resumed_work_ends_like_undisturbed_work(folders, what, how):
+    whole, broken = folders
     line, name = {
         "train": (RUN, "a.h5"),
         "slice2d": (SLICE, "a.slice2d.h5"),
@@ -125,10 +132,8 @@ def test_resumed_work_ends_like_undisturbed_work(tmp_path, what, how):
 @pytest.mark.slow
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
 @pytest.mark.parametrize("what", ["minima", "efficiency", "noise"])
-def test_stopped_replicas_end_like_undisturbed_ones(tmp_path, what, how):
-    whole, broken = tmp_path / "whole", tmp_path / "broken"
-    for folder in (whole, broken):
-        folder.mkdir()
+def test_stopped_replicas_end_like_undisturbed_ones(folders, what, how):
+    whole, broken = folders
     line = {"minima": MINIMA, "efficiency": EFFICIENCY, "noise": NOISE}[what]
     if what == "noise":
         finish(
