@@ -34,24 +34,24 @@ if TYPE_CHECKING:
         train,
     )
     from landscape.errors import BadInput, LandscapeError
-    from landscape.objective import Objective
-    from landscape.parameters import Point
-    from landscape.plots import plot
+    from landscape.objective.objective import Objective
+    from landscape.objective.parameters import Point
+    from landscape.plots.plot import plot
     from landscape.result import Check, Result
-    from landscape.runs import Run
-    from landscape.store import load, save
+    from landscape.runs.run import Run
+    from landscape.runs.store import load, save
 
 # Loaded when first asked for, so that `landscape --help` need not import torch.
 _HOMES = {
     "Objective": "landscape.objective",
-    "Point": "landscape.parameters",
+    "Point": "landscape.objective.parameters",
     "Result": "landscape.result",
     "Run": "landscape.runs",
     "Check": "landscape.result",
     "BadInput": "landscape.errors",
     "LandscapeError": "landscape.errors",
-    "load": "landscape.store",
-    "save": "landscape.store",
+    "load": "landscape.runs.store",
+    "save": "landscape.runs.store",
     "plot": "landscape.plots",
     **dict.fromkeys(
         (

@@ -11,7 +11,7 @@ from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
-from landscape.parameters import Piece
+from landscape.numerics.pieces import Piece
 
 JSON_LIMIT = 200
 KINDS: "dict[str, type[Result]]" = {}

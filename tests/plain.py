@@ -8,8 +8,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from landscape import Objective
-from landscape.models import toy
-from landscape.parameters import Point
+from landscape.inputs.models import toy
+from landscape.objective.parameters import Point
 
 
 def plain_loss(

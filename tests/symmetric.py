@@ -8,9 +8,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from landscape.models.cnn import cnn
-from landscape.models.mlp import mlp
-from landscape.models.resnet import resnet
+from landscape.inputs.models.cnn import cnn
+from landscape.inputs.models.mlp import mlp
+from landscape.inputs.models.resnet import resnet
 
 
 class Encoder(nn.Module):

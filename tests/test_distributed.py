@@ -26,7 +26,7 @@ WORK = """
 
     import landscape
     from landscape import Objective, distributed
-    from landscape.checks import independent_loss
+    from landscape.objective.checks import independent_loss
 
     torch.set_num_threads(1)
     if distributed.is_launched():

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from landscape import store
 from landscape.cli import main
+from landscape.runs import store
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 SCRIPTS = sorted((EXAMPLES / "thesis").glob("figure-*.sh"))

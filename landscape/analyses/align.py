@@ -7,15 +7,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from landscape import checks
-from landscape.alignment import Aligned, aligned
 from landscape.errors import BadInput
-from landscape.numerics.paths import barriers, grid
-from landscape.objective import Objective
-from landscape.parameters import Point, split
+from landscape.numerics.curves.barriers import barriers
+from landscape.numerics.curves.grids import grid
+from landscape.objective import checks
+from landscape.objective.objective import Objective
+from landscape.objective.parameters import Point, split
+from landscape.objective.sweep import Sweep
 from landscape.progress import Pieces, Progress, silent
 from landscape.result import Result, array, scalar
-from landscape.sweep import Sweep
+from landscape.symmetry.alignment import Aligned, aligned
 
 
 @dataclass(kw_only=True, eq=False)
@@ -70,7 +71,7 @@ def align(
 ) -> Align:
     """B's hidden units permuted to lie closest to A; straight-line barriers at ``num_points`` before and after.
 
-    ``match``, ``restarts``, ``rescale``, ``refine``: see :func:`landscape.alignment.aligned`, whose errors it
+    ``match``, ``restarts``, ``rescale``, ``refine``: see :func:`landscape.symmetry.alignment.aligned`, whose errors it
     raises; ``batchnorm`` as in :func:`landscape.interpolate`. Raises BadInput for fewer than 3 points.
     """
     if num_points < 3:

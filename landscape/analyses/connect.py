@@ -9,16 +9,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from landscape import checks
-from landscape.alignment import aligned
-from landscape.connections import Plane, connected, notes_on_ends, plane_of, straight_line
-from landscape.curve_training import GARIPOV, Training
-from landscape.objective import Objective
-from landscape.parameters import Point
-from landscape.pathloss import require_profile
+from landscape.objective import checks
+from landscape.objective.objective import Objective
+from landscape.objective.parameters import Point
+from landscape.objective.sweep import Sweep, bare, known
+from landscape.paths.connection import connected, notes_on_ends, straight_line
+from landscape.paths.curve_training import GARIPOV, Training
+from landscape.paths.planes import Plane, plane_of
+from landscape.paths.profile import require_profile
 from landscape.progress import Pieces, Progress, silent
 from landscape.result import Result, array, scalar
-from landscape.sweep import Sweep, bare, known
+from landscape.symmetry.alignment import aligned
 
 
 @dataclass(kw_only=True, eq=False)
@@ -139,7 +140,7 @@ def connect(
     ``chain`` lower the mean loss over t (Garipov et al. 2018, section 3), ``minmax`` a smooth maximum over
     t on a Bézier curve, ``neb`` is a minimum-energy band that begins with ``bends`` pivots and grows where it
     must; an epoch of it visits the data once for every pivot. ``epochs`` (default 60) or ``steps``, ``lr`` and
-    ``schedule`` are those of :class:`~landscape.curve_training.Training`. ``restarts`` train with seeds
+    ``schedule`` are those of :class:`~landscape.paths.curve_training.Training`. ``restarts`` train with seeds
     seed, seed + 1, …, and the lowest barrier wins.
 
     An l2 penalty of ``objective`` acts on θ(t), not on control points, and is given apart in ``penalty``.

@@ -10,16 +10,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from landscape import checks, distributed
-from landscape.budgets import Budget, recorded
+from landscape import distributed
+from landscape.descent.budgets import Budget, recorded
+from landscape.descent.replay import replayed
 from landscape.errors import BadInput, NotFinite
-from landscape.numerics.replicas import Plan
-from landscape.numerics.sampling import SAMPLINGS, Sampler, isolated_rng
-from landscape.objective import Objective
-from landscape.parameters import Point
-from landscape.precision import in_float64
+from landscape.numerics.steps.replicas import Plan
+from landscape.numerics.steps.sampling import SAMPLINGS, Sampler, isolated_rng
+from landscape.objective import checks
+from landscape.objective.objective import Objective
+from landscape.objective.parameters import Point
+from landscape.objective.precision import in_float64
 from landscape.progress import Pieces, Progress, silent
-from landscape.replay import replayed
 from landscape.result import Result, array
 
 METHODS = ("gd", "minibatch", "sgd")

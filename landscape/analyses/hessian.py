@@ -9,11 +9,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from landscape import blocks, checks, operators
-from landscape.curvature import Question, Spectrum, spectrum
+from landscape.curvature import blocks, operators
+from landscape.curvature.spectrum import Question, Spectrum, spectrum
 from landscape.errors import BadInput
-from landscape.objective import Objective
-from landscape.parameters import Point
+from landscape.objective import Objective, checks
+from landscape.objective.parameters import Point
 from landscape.progress import Progress, silent
 from landscape.result import Check, Result, array, scalar
 

@@ -5,9 +5,9 @@ from typing import ClassVar
 
 import numpy as np
 
-from landscape import checks
-from landscape.objective import Objective
-from landscape.parameters import Point, split
+from landscape.objective import checks
+from landscape.objective.objective import Objective
+from landscape.objective.parameters import Point, split
 from landscape.result import Result, scalar
 
 

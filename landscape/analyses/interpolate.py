@@ -7,15 +7,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from landscape import checks
-from landscape.alignment import aligned
 from landscape.errors import BadInput
-from landscape.numerics.paths import barriers, bumps, grid
-from landscape.objective import Objective
-from landscape.parameters import Point
+from landscape.numerics.curves.barriers import barriers, bumps
+from landscape.numerics.curves.grids import grid
+from landscape.objective import checks
+from landscape.objective.objective import Objective
+from landscape.objective.parameters import Point
+from landscape.objective.sweep import Sweep, known
 from landscape.progress import Pieces, Progress, silent
 from landscape.result import Result, array, scalar
-from landscape.sweep import Sweep, known
+from landscape.symmetry.alignment import aligned
 
 
 @dataclass(kw_only=True, eq=False)
@@ -56,7 +57,7 @@ def interpolate(
     ``batchnorm``: ``frozen`` mixes the two points' buffers in the same proportion (held beyond the
     ends), right only for points close to each other; ``recalibrate`` takes them anew from the training
     data at every α, also at the ends; ``repair`` rescales every layer to the spread interpolated between
-    the ends' besides (:mod:`landscape.repair`), within [0, 1]. ``align`` first permutes B's units to lie
+    the ends' besides (:mod:`landscape.objective.repair`), within [0, 1]. ``align`` first permutes B's units to lie
     closest to A, its function unchanged (:func:`landscape.align`, whose draws ``seed`` decides). Barriers:
     Frankle et al. (2020), Entezari et al. (2022).
     Raises BadInput for fewer than 3 points or a span that does not hold [0, 1].

@@ -11,18 +11,20 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from landscape import checks, distributed, plane
-from landscape.descents import OWN_INIT, Family, bounds_of, descended, starts
-from landscape.ends import examined, perfected
+from landscape import distributed
+from landscape.descent import input_plane
+from landscape.descent.critical import examined, perfected
+from landscape.descent.replay import STEPS, replayed
+from landscape.descent.starts import OWN_INIT, Family, bounds_of, descended, starts
 from landscape.errors import BadInput
 from landscape.numerics.distinct import num_distinct_rows, num_distinct_values
-from landscape.numerics.polish import KINK
-from landscape.numerics.replicas import Plan
-from landscape.numerics.sampling import isolated_rng
-from landscape.objective import Objective
-from landscape.precision import in_float64
+from landscape.numerics.steps.polish import KINK
+from landscape.numerics.steps.replicas import Plan
+from landscape.numerics.steps.sampling import isolated_rng
+from landscape.objective import checks
+from landscape.objective.objective import Objective
+from landscape.objective.precision import in_float64
 from landscape.progress import Pieces, Progress, silent
-from landscape.replay import STEPS, replayed
 from landscape.result import Result, array, scalar
 
 STATIONARY = 1e-4
@@ -144,7 +146,7 @@ def minima(
     cells: dict[tuple[int, int], _Cell] = {}
     draws = False
     first = family(widths[0], depths[0], seed)
-    axes = plane.axes(first)
+    axes = input_plane.axes(first)
     with isolated_rng(seed, first.device), checks.untouched(first, proofs):
         for (depth, (count, _, rate), ends), width in product(
             zip(depths, settings, bounds, strict=True), widths
@@ -198,7 +200,7 @@ def minima(
         x=axes[0] if axes else None,
         y=axes[1] if axes else None,
         prediction=table(lambda cell: cell.prediction) if axes else None,
-        **(plane.samples(first) if axes else {}),
+        **(input_plane.samples(first) if axes else {}),
         num_samples=num_samples,
         num_inputs=num_inputs,
         checks=proofs,
@@ -256,7 +258,7 @@ def _cell(
                 rows[one][k] = value
         progress(int(k) + 1, count, f"ends of {name}")
     costs = rows["polished_cost" if polish else "cost"][kept]
-    prediction = np.full((plane.GRID, plane.GRID), math.nan) if axes else None
+    prediction = np.full((input_plane.GRID, input_plane.GRID), math.nan) if axes else None
     proofs = []
     if len(kept):
         best = thetas[kept[np.argmin(costs)]]
@@ -264,7 +266,7 @@ def _cell(
         proofs.append(
             checks.agreement(f"cost at {name}", wide, float(costs.min()), wide.as_point(best), meaning)
         )
-        prediction = plane.outputs(wide, best, axes) if axes else None
+        prediction = input_plane.outputs(wide, best, axes) if axes else None
     return _Cell(
         rows=rows,
         num_distinct=num_distinct_rows(_outputs(wide, thetas[kept]), SAME_OUTPUT),

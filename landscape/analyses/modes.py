@@ -9,18 +9,18 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from landscape import checks
-from landscape.alignment import aligned
-from landscape.connections import connected, straight_line
-from landscape.curve_training import GARIPOV, Training
 from landscape.errors import BadInput
-from landscape.numerics.paths import spanning_tree
-from landscape.objective import Objective
-from landscape.parameters import Point
-from landscape.pathloss import require_profile
+from landscape.numerics.curves.barriers import spanning_tree
+from landscape.objective import checks
+from landscape.objective.objective import Objective
+from landscape.objective.parameters import Point
+from landscape.objective.sweep import Sweep, bare
+from landscape.paths.connection import connected, straight_line
+from landscape.paths.curve_training import GARIPOV, Training
+from landscape.paths.profile import require_profile
 from landscape.progress import Pieces, Progress, silent
 from landscape.result import Result, array, scalar
-from landscape.sweep import Sweep, bare
+from landscape.symmetry.alignment import aligned
 
 
 @dataclass(kw_only=True, eq=False)

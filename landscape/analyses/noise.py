@@ -10,21 +10,22 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from landscape import checks, distributed
+from landscape import distributed
+from landscape.descent.gradient_noise import Probe, mean_square, probed
+from landscape.descent.gradients import stacked_gradients
+from landscape.descent.noise import NoisyRuns, Setting, descended, noisy_runs
+from landscape.descent.replay import draws
 from landscape.errors import BadInput, NotFinite
-from landscape.gradient_noise import Probe, mean_square, probed
-from landscape.noisy_runs import NoisyRuns, Setting, descended, noisy_runs
 from landscape.numerics.powerlaw import PowerLaw, fit_power_law
-from landscape.numerics.replicas import Gradients
-from landscape.numerics.sampling import isolated_rng
-from landscape.numerics.stationarity import gradient_bound
-from landscape.objective import Objective
-from landscape.parameters import Point
-from landscape.precision import in_float64, widened
+from landscape.numerics.steps.replicas import Gradients
+from landscape.numerics.steps.sampling import isolated_rng
+from landscape.numerics.steps.stationarity import gradient_bound
+from landscape.objective import checks
+from landscape.objective.objective import Objective
+from landscape.objective.parameters import Point
+from landscape.objective.precision import in_float64, widened
 from landscape.progress import Pieces, Progress, silent
-from landscape.replay import draws
 from landscape.result import Check, Result, array, scalar
-from landscape.stacks import stacked_gradients
 
 
 @dataclass(kw_only=True, eq=False)

@@ -8,15 +8,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from landscape import checks, cuts
+from landscape.curvature.sharpness import Asked, Measured, measured, noise_direction
 from landscape.errors import BadInput
-from landscape.measures import Asked, Measured, measured, noise_direction
-from landscape.numerics.ascent import filter_lengths
-from landscape.objective import Objective
-from landscape.parameters import Point
+from landscape.numerics.steps.ascent import filter_lengths
+from landscape.objective import checks
+from landscape.objective.objective import Objective
+from landscape.objective.parameters import Point
+from landscape.paths.direction_checks import norm_check
 from landscape.progress import Pieces, Progress, silent
-from landscape.rescaling import rescaled
 from landscape.result import Check, Result, array, scalar
+from landscape.symmetry.rescaling import rescaled
 
 SIGMAS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2)
 RESCALINGS = ("unit", "layer", "none")
@@ -164,7 +165,7 @@ def sharpness(
     ]
     if "filter" in norms:
         drawn = noise_direction(objective, point, "filter", ignore, seed)[None]
-        proofs.append(cuts.norm_check(objective, point.theta, drawn, "filter", ignore))
+        proofs.append(norm_check(objective, point.theta, drawn, "filter", ignore))
     changes = None
     if moved and there:
         meaning = f"outputs after rescaling {moved.num_units} units against those before, ‖Δh‖/‖h‖"

@@ -8,15 +8,19 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from landscape import checks, cuts
 from landscape.errors import BadInput
-from landscape.numerics.directions import principal_components
-from landscape.numerics.paths import grid_around, symmetric_grid
-from landscape.objective import Objective
-from landscape.parameters import Point
+from landscape.numerics.curves import directions as kernels
+from landscape.numerics.curves.directions import principal_components
+from landscape.numerics.curves.grids import grid_around, symmetric_grid
+from landscape.objective import checks
+from landscape.objective.objective import Objective
+from landscape.objective.parameters import Point
+from landscape.objective.sweep import Sweep, known
+from landscape.paths.direction_checks import curvature_checks, eigen_checks, norm_check
+from landscape.paths.directions import eigen_directions, random_directions, require_grid, require_trajectory
+from landscape.paths.planes import fill, projected
 from landscape.progress import Pieces, Progress, silent
 from landscape.result import Result, array, scalar
-from landscape.sweep import Sweep, known
 
 
 @dataclass(kw_only=True, eq=False)
@@ -80,26 +84,26 @@ def slice1d(
     principal component of ``trajectory``, ``'eigen'`` the eigenvector of the largest eigenvalue. Raises
     BadInput for an even ``num_points``, a span of 0, or a direction that vanishes.
     """
-    cuts.require_grid(num_points, span, draws, directions)
+    require_grid(num_points, span, draws, directions)
     point = objective.as_point(theta)
     sweep = Sweep(objective, test, batchnorm, pieces, progress)
     proofs: list[checks.Check] = []
     eigen = None
     with checks.untouched(objective, proofs):
         if directions == "pca":
-            thetas = torch.stack([p.theta for p in cuts.require_trajectory(trajectory)])
+            thetas = torch.stack([p.theta for p in require_trajectory(trajectory)])
             axes = principal_components(thetas, point.theta).directions[:1]
-            seen = cuts.kernels.coordinates(thetas, point.theta, axes)[0][:, 0]
+            seen = kernels.coordinates(thetas, point.theta, axes)[0][:, 0]
             alpha = grid_around(seen, num_points) if span is None else symmetric_grid(span, num_points)
         elif directions in ("eigen-ends", "axes"):
             two = "two eigenvectors" if directions == "eigen-ends" else "the module's two own axes"
             raise BadInput(f"{two} for one axis", "random, pca or eigen", "take slice2d for a plane")
         elif directions == "eigen":
-            eigen = cuts.eigen_directions(objective, point, 1, seed=seed, progress=progress)
+            eigen = eigen_directions(objective, point, 1, seed=seed, progress=progress)
             axes, alpha = eigen.directions, symmetric_grid(1.0 if span is None else span, num_points)
         else:
             drawn = [
-                cuts.random_directions(
+                random_directions(
                     objective, point.theta, 1, norm=norm, ignore=ignore, orthogonal=False, seed=seed + draw
                 )
                 for draw in range(draws)
@@ -110,7 +114,7 @@ def slice1d(
             sweep.measure(
                 f"draw {draw}",
                 num_points,
-                lambda block, thetas, d=axes[draw : draw + 1]: cuts.fill(
+                lambda block, thetas, d=axes[draw : draw + 1]: fill(
                     thetas, point.theta, d, alpha[block.start : block.stop, None]
                 ),
                 [point],
@@ -118,16 +122,14 @@ def slice1d(
             for draw in range(draws)
         ]
         shown = (
-            cuts.projected(sweep, "trajectory", cuts.require_trajectory(trajectory), point.theta, axes[:1])
+            projected(sweep, "trajectory", require_trajectory(trajectory), point.theta, axes[:1])
             if show_trajectory
             else None
         )
         centre = sweep.reference(point)
-        curvature, notes = (
-            ([], []) if sweep.recalibrates else cuts.curvature_checks(objective, point, axes[:1])
-        )
+        curvature, notes = ([], []) if sweep.recalibrates else curvature_checks(objective, point, axes[:1])
         if eigen is not None:
-            curvature = curvature + cuts.eigen_checks(objective, point, eigen)
+            curvature = curvature + eigen_checks(objective, point, eigen)
             notes = notes + eigen.notes
     table = tables[0]
     losses = np.stack([one[:, 0] for one in tables])
@@ -137,7 +139,7 @@ def slice1d(
     )
     proofs.append(checks.finite(losses))
     if directions == "random":
-        proofs.append(cuts.norm_check(objective, point.theta, axes, norm, ignore))
+        proofs.append(norm_check(objective, point.theta, axes, norm, ignore))
     proofs += curvature
     return Slice1D(
         alpha=alpha,
@@ -149,7 +151,7 @@ def slice1d(
         loss_mean=losses.mean(0) if draws > 1 else None,
         loss_spread=losses.std(0, ddof=1) if draws > 1 else None,
         directions=axes.cpu().numpy(),
-        gram=cuts.kernels.gram_matrix(axes),
+        gram=kernels.gram_matrix(axes),
         direction_curvature=eigen.values if eigen else None,
         direction_residual=eigen.residuals if eigen else None,
         trajectory_alpha=shown.coordinates[:, 0] if shown else None,

@@ -8,16 +8,25 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from landscape import checks, cuts
-from landscape.curvature_map import curvature_map, range_checks
+from landscape.curvature.map import curvature_map, range_checks
 from landscape.errors import BadInput
-from landscape.numerics.directions import coordinates, gram_matrix, plane_through, principal_components
-from landscape.numerics.paths import grid_around, symmetric_grid
-from landscape.objective import Objective
-from landscape.parameters import Point
+from landscape.numerics.curves.directions import coordinates, gram_matrix, plane_through, principal_components
+from landscape.numerics.curves.grids import grid_around, symmetric_grid
+from landscape.objective import checks
+from landscape.objective.objective import Objective
+from landscape.objective.parameters import Point
+from landscape.objective.sweep import Sweep, known
+from landscape.paths.direction_checks import curvature_checks, eigen_checks, norm_check, orthogonality_check
+from landscape.paths.directions import (
+    eigen_directions,
+    own_axes,
+    random_directions,
+    require_grid,
+    require_trajectory,
+)
+from landscape.paths.planes import fill, projected
 from landscape.progress import Pieces, Progress, silent
 from landscape.result import Result, array, scalar
-from landscape.sweep import Sweep, known
 
 
 @dataclass(kw_only=True, eq=False)
@@ -120,7 +129,7 @@ def slice2d(
     Raises BadInput for an even ``num_points``, a span of 0, points on one line, a trajectory that spans
     no plane, two eigenvectors where d = 1, or ``axes`` where d is not 2.
     """
-    cuts.require_grid(num_points, span, draws, directions)
+    require_grid(num_points, span, draws, directions)
     points = [objective.as_point(one) for one in ([theta] if isinstance(theta, Tensor | Point) else theta)]
     if len(points) not in (1, 3):
         raise BadInput(f"{len(points)} points", "one point, or three for the plane through them")
@@ -136,7 +145,7 @@ def slice2d(
             planes = [plane_through(*(point.theta for point in points))]
             seen = coordinates(torch.stack([p.theta for p in points]), origin.theta, planes[0])[0]
         elif directions == "pca":
-            thetas = torch.stack([p.theta for p in cuts.require_trajectory(trajectory)])
+            thetas = torch.stack([p.theta for p in require_trajectory(trajectory)])
             components = principal_components(thetas, origin.theta)
             planes, explained, walk = (
                 [components.directions],
@@ -146,16 +155,16 @@ def slice2d(
             seen = coordinates(thetas, origin.theta, planes[0])[0]
         elif directions in ("eigen", "eigen-ends"):
             ends = (2, 0) if directions == "eigen" else (1, 1)
-            eigen = cuts.eigen_directions(objective, origin, *ends, seed=seed, progress=progress)
+            eigen = eigen_directions(objective, origin, *ends, seed=seed, progress=progress)
             planes = [eigen.directions]
         elif directions == "axes":
-            planes = [cuts.own_axes(objective, origin.theta)]
+            planes = [own_axes(objective, origin.theta)]
             if show_trajectory:
-                thetas = torch.stack([p.theta for p in cuts.require_trajectory(trajectory)])
+                thetas = torch.stack([p.theta for p in require_trajectory(trajectory)])
                 seen = coordinates(thetas, origin.theta, planes[0])[0]
         else:
             planes = [
-                cuts.random_directions(
+                random_directions(
                     objective,
                     origin.theta,
                     2,
@@ -183,14 +192,14 @@ def slice2d(
 
         def theta_at(i: int) -> Tensor:
             theta = torch.empty_like(origin.theta)
-            cuts.fill(theta[None], origin.theta, planes[0], cells[i : i + 1])
+            fill(theta[None], origin.theta, planes[0], cells[i : i + 1])
             return theta
 
         tables = [
             sweep.measure(
                 f"draw {draw}",
                 len(cells),
-                lambda block, thetas, plane=plane: cuts.fill(
+                lambda block, thetas, plane=plane: fill(
                     thetas, origin.theta, plane, cells[block.start : block.stop]
                 ),
                 points,
@@ -198,15 +207,15 @@ def slice2d(
             ).reshape(num_points, num_points, 4)
             for draw, plane in enumerate(planes)
         ]
-        given = cuts.projected(sweep, "point", points, origin.theta, planes[0]) if len(points) == 3 else None
+        given = projected(sweep, "point", points, origin.theta, planes[0]) if len(points) == 3 else None
         shown = None
         if show_trajectory:
-            path = cuts.require_trajectory(trajectory)
-            shown = cuts.projected(sweep, "trajectory", path, origin.theta, planes[0])
+            path = require_trajectory(trajectory)
+            shown = projected(sweep, "trajectory", path, origin.theta, planes[0])
         centre = sweep.reference(origin)
-        bends, notes = ([], []) if sweep.recalibrates else cuts.curvature_checks(objective, origin, planes[0])
+        bends, notes = ([], []) if sweep.recalibrates else curvature_checks(objective, origin, planes[0])
         if eigen is not None:
-            bends = bends + cuts.eigen_checks(objective, origin, eigen)
+            bends = bends + eigen_checks(objective, origin, eigen)
             notes = notes + eigen.notes
         hessians = None
         if curvature:
@@ -225,10 +234,10 @@ def slice2d(
     proofs.append(checks.finite(losses))
     if directions == "random" and len(points) == 1:
         axes = torch.cat([plane[:1] if orthogonal else plane for plane in planes])
-        proofs.append(cuts.norm_check(objective, origin.theta, axes, norm, ignore))
+        proofs.append(norm_check(objective, origin.theta, axes, norm, ignore))
     proofs += bends
     if orthogonal or len(points) == 3 or directions != "random":
-        proofs.append(cuts.orthogonality_check(objective, planes[0]))
+        proofs.append(orthogonality_check(objective, planes[0]))
     if given is not None:
         distance = float(given.residual.max() / np.abs(given.coordinates).max())
         proofs.append(

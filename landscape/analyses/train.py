@@ -9,13 +9,13 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 
-from landscape import checks
 from landscape.errors import BadInput
-from landscape.numerics.descent import OPTIMIZERS, Motion, optimiser
-from landscape.numerics.sampling import Sampler, isolated_rng
-from landscape.numerics.schedules import Plateau, schedule_parameters, step_size
-from landscape.objective import Objective
-from landscape.parameters import Point, split
+from landscape.numerics.steps.motion import OPTIMIZERS, Motion, optimiser
+from landscape.numerics.steps.sampling import Sampler, isolated_rng
+from landscape.numerics.steps.schedules import Plateau, schedule_parameters, step_size
+from landscape.objective import checks
+from landscape.objective.objective import Objective
+from landscape.objective.parameters import Point, split
 from landscape.progress import Pieces, Progress, silent
 from landscape.result import Result, array, scalar
 
@@ -73,7 +73,7 @@ def train(
     Give ``epochs`` (passes over the data) or ``steps``. ``measure_every`` and ``checkpoint_every`` are
     in the unit of the run: epochs, or steps where ``steps`` was given. Measured are F and ‖∇F‖ over the
     whole set in eval mode, beside the step size of the step just taken. Schedules are those of
-    :mod:`landscape.numerics.schedules`; their period ``every`` is in steps (default: one pass). The
+    :mod:`landscape.numerics.steps.schedules`; their period ``every`` is in steps (default: one pass). The
     optimisers are torch.optim's, on the flat θ.
 
     A NaN or infinite loss ends the run with outcome ``diverged`` and what there is. ``pieces`` makes the

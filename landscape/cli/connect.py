@@ -87,7 +87,7 @@ def command(
     from landscape.cli.session import Work, measure
     from landscape.errors import BadInput
     from landscape.result import Result
-    from landscape.sources import parse_arguments
+    from landscape.specs import parse_arguments
 
     if len(points) < 2:
         raise BadInput(f"{len(points)} point", "two or more", "name where the curve ends")

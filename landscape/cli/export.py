@@ -19,9 +19,9 @@ def command(point: str, output: Path, trust: bool) -> None:
     \b
     landscape export a.h5@final -o w.safetensors
     """
-    from landscape import checkpoints
-    from landscape.runs import Run
-    from landscape.sources import parse_address
+    from landscape.inputs import checkpoints
+    from landscape.runs.address import parse_address
+    from landscape.runs.run import Run
 
     address = parse_address(point)
     module = Run(address.path, trust=trust).module(address.name)

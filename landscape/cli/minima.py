@@ -88,8 +88,8 @@ def command(ctx: click.Context, settings: Settings, **_: Any) -> None:
     from landscape.analyses import minima
     from landscape.analyses.minima import PLATEAU
     from landscape.cli.session import Work, create
-    from landscape.numerics.schedules import schedule_parameters
-    from landscape.sources import parse_arguments
+    from landscape.numerics.steps.schedules import schedule_parameters
+    from landscape.specs import parse_arguments
 
     _keep_depths(ctx)
     given = ctx.params

@@ -31,8 +31,8 @@ def command(file: Path, output: Path | None, kind: str, log: bool, levels: str |
     landscape plot a.slice2d.h5
     landscape plot a.slice2d.h5 --kind surface --log -o a.pdf
     """
-    from landscape import store
-    from landscape.plots import plot
+    from landscape.plots.plot import plot
+    from landscape.runs import store
 
     path = output or file.with_suffix(".png")
     plot(store.load(file), path, kind=kind, log=log, levels=_levels(levels))

@@ -14,19 +14,24 @@ from typing import Any
 import click
 import torch
 
-from landscape import checkpoints, distributed, provenance, store
+from landscape import distributed
 from landscape.cli.failures import INTERRUPTED
 from landscape.cli.options import Settings, chosen
 from landscape.cli.screen import Screen
 from landscape.errors import BadInput
-from landscape.journal import Journal, config_difference, config_hash
-from landscape.objective import Objective
-from landscape.parameters import Point
+from landscape.inputs import checkpoints
+from landscape.objective.objective import Objective
+from landscape.objective.parameters import Point
+from landscape.objective.threads import best_number, using
 from landscape.progress import Pieces, Progress, silent
 from landscape.result import Result
-from landscape.runs import DTYPES, Recipe, Run
-from landscape.sources import parse_address, parse_arguments
-from landscape.threads import best_number, using
+from landscape.runs import provenance, store
+from landscape.runs.address import parse_address
+from landscape.runs.config import config_difference, config_hash
+from landscape.runs.journal import Journal
+from landscape.runs.recipe import DTYPES, Recipe
+from landscape.runs.run import Run
+from landscape.specs import parse_arguments
 
 STRICT = 3
 

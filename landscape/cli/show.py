@@ -18,8 +18,8 @@ def command(file: Path, as_json: bool) -> None:
     \b
     landscape show a.slice2d.h5
     """
-    from landscape import store
     from landscape.cli.screen import Screen
+    from landscape.runs import store
 
     result = store.load(file)
     screen = Screen(Settings(as_json=as_json, verbosity=1))

@@ -41,7 +41,7 @@ def command(
     from landscape.analyses import slice2d
     from landscape.cli.screen import Screen
     from landscape.cli.session import Work, measure
-    from landscape.curvature_map import estimate
+    from landscape.curvature.map import estimate
     from landscape.result import Result
 
     def analyse(work: Work) -> Result:

@@ -39,9 +39,9 @@ def command(output: Path) -> None:
     Trains two networks on the digits and measures their landscape in every way, in a minute or two.
     Prints each command as it could be typed; what is already in the folder is not computed again.
     """
-    from landscape import store
     from landscape.cli import perform
-    from landscape.plots import plot
+    from landscape.plots.plot import plot
+    from landscape.runs import store
 
     output.mkdir(parents=True, exist_ok=True)
     rows: list[tuple[Path, Any, float]] = []
@@ -61,7 +61,7 @@ def _output(words: list[str]) -> Path:
     if "-o" in words:
         return Path(words[words.index("-o") + 1])
     from landscape.cli.session import default_output
-    from landscape.sources import parse_address
+    from landscape.runs.address import parse_address
 
     addresses = [parse_address(word).path for word in words[1:] if ".h5" in word]
     return default_output(words[0], addresses)

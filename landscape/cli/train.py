@@ -83,7 +83,7 @@ def command(settings: Settings, **given: Any) -> None:
     epochs, steps = given["epochs"], given["steps"]
 
     def analyse(work: Work) -> Any:
-        from landscape.sources import parse_arguments
+        from landscape.specs import parse_arguments
 
         return train(
             work.objective,

@@ -13,7 +13,6 @@ from torch import Tensor, fx, nn
 from torch.fx.node import map_arg
 
 from landscape.errors import BadInput
-from landscape.numerics.permutations import Block, Group, Symmetry
 from landscape.symmetry.axes import (
     Axis,
     Factor,
@@ -27,6 +26,7 @@ from landscape.symmetry.axes import (
     size_of,
 )
 from landscape.symmetry.operations import Call, Labelled, axes_of
+from landscape.symmetry.permutations import Block, Group, Symmetry
 
 
 class Traced(NamedTuple):

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from landscape.numerics.permutations import permuted
+from landscape.symmetry.permutations import permuted
 from landscape.symmetry.tracing import Traced, traced
 
 TOLERANCE = 1e-9

@@ -12,12 +12,12 @@ import torch
 from torch import Tensor, nn
 
 from landscape import Objective
-from landscape.alignment import aligned
 from landscape.analyses import align, train
-from landscape.data import load_data
 from landscape.errors import BadInput
-from landscape.models.mlp import mlp
-from landscape.parameters import Point
+from landscape.inputs.data import load_data
+from landscape.inputs.models.mlp import mlp
+from landscape.objective.parameters import Point
+from landscape.symmetry.alignment import aligned
 
 
 class Block(nn.Module):

@@ -18,9 +18,9 @@ from torch.nn import functional
 
 from landscape import Objective
 from landscape.analyses import connect, interpolate, train
-from landscape.data import load_data
-from landscape.models import build_model
-from landscape.parameters import Point
+from landscape.inputs.data import load_data
+from landscape.inputs.models import build_model
+from landscape.objective.parameters import Point
 
 PAIRS = 5
 END_EPOCHS = 60

@@ -23,11 +23,11 @@ from torch.nn.functional import cross_entropy
 
 import landscape
 from landscape import Objective
-from landscape.data import load_data
-from landscape.models.cnn import cnn
-from landscape.models.mlp import mlp
-from landscape.models.resnet import resnet
-from landscape.numerics.lanczos import top_eigenpairs
+from landscape.inputs.data import load_data
+from landscape.inputs.models.cnn import cnn
+from landscape.inputs.models.mlp import mlp
+from landscape.inputs.models.resnet import resnet
+from landscape.numerics.spectra.lanczos import top_eigenpairs
 
 pytestmark = pytest.mark.filterwarnings("default")  # those of the peers are not ours to turn into errors
 K, ACCURACY, SEEDS = 10, 1e-3, (0, 1, 2, 3, 4)

@@ -16,12 +16,12 @@ from torch.nn import functional
 
 from landscape import Objective
 from landscape.cli.minima import PRESETS
-from landscape.data import load_data
-from landscape.models.mlp import mlp
-from landscape.numerics.replicas import Plan, Replicas
-from landscape.sources import parse_arguments
-from landscape.stacks import by_hand, by_vmap, perceptron_layers, stacked_gradients
-from landscape.threads import for_stack, using
+from landscape.descent.gradients import by_hand, by_vmap, perceptron_layers, stacked_gradients
+from landscape.inputs.data import load_data
+from landscape.inputs.models.mlp import mlp
+from landscape.numerics.steps.replicas import Plan, Replicas
+from landscape.objective.threads import for_stack, using
+from landscape.specs import parse_arguments
 
 NUM_REPLICAS, NUM_STEPS = 50, 40
 

@@ -20,9 +20,9 @@ from torch.nn import functional
 
 from landscape import Objective
 from landscape.analyses import slice2d
-from landscape.data import load_data
-from landscape.models.cnn import cnn
-from landscape.models.mlp import mlp
+from landscape.inputs.data import load_data
+from landscape.inputs.models.cnn import cnn
+from landscape.inputs.models.mlp import mlp
 
 
 @pytest.fixture(autouse=True)

@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from landscape import store
-from landscape.runs import Run
+from landscape.runs import store
+from landscape.runs.run import Run
 
 TINY = ["--model-arg", "widths=6", "--data", "moons", "--data-arg", "num_samples=60", "--epochs", 1]
 
@@ -75,7 +75,7 @@ def test_modules_that_cannot_be_aligned_get_a_sentence(command, folder):
 
 
 def test_an_alignment_that_changes_the_function_has_exit_code_3(command, folder, monkeypatch):
-    from landscape import alignment
+    from landscape.symmetry import alignment
 
     monkeypatch.setattr(alignment, "function_difference", lambda *_: 0.5)
     done = command("align", "a.h5", "b.h5")

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 import torch
 
-from landscape import store
-from landscape.journal import Journal
+from landscape.runs import store
+from landscape.runs.journal import Journal
 
 
 def refused(done, *parts: str, code: int = 2) -> None:
@@ -211,7 +211,7 @@ def test_a_full_disk_loses_nothing(command, folder, monkeypatch):
         raise OSError(errno.ENOSPC, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr("landscape.store.os.replace", full)
+        patch.setattr("landscape.runs.store.os.replace", full)
         refused(command(*line), "the disk is full", "same command again", code=1)
     assert not (folder / "a.slice2d.h5").exists()
     assert list((folder / "a.slice2d.h5.part").iterdir())
@@ -221,7 +221,7 @@ def test_a_full_disk_loses_nothing(command, folder, monkeypatch):
 
 
 def test_a_full_disk_in_the_journal(command, folder, monkeypatch):
-    monkeypatch.setattr("landscape.journal.os.write", lambda descriptor, data: len(data) - 1)
+    monkeypatch.setattr("landscape.runs.journal.os.write", lambda descriptor, data: len(data) - 1)
     refused(command("slice2d", "a.h5", "--num-points", 5), "the disk is full", code=1)
 
 

@@ -10,9 +10,9 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from landscape import store
 from landscape.cli import COMMANDS
-from landscape.runs import Run
+from landscape.runs import store
+from landscape.runs.run import Run
 
 MEASURES = {
     "hessian": ["hessian", "a.h5", "--top-k", 3],
@@ -247,8 +247,8 @@ def test_every_command_has_help_with_an_example(command, name):
 
 def test_help_names_every_model_and_data_set():
     from landscape.cli.train import command as train
-    from landscape.data import DATA_SETS
-    from landscape.models import MODELS
+    from landscape.inputs.data import DATA_SETS
+    from landscape.inputs.models import MODELS
 
     text = " ".join(getattr(option, "help", None) or "" for option in train.params)
     assert all(f"{name}" in text for name in (*MODELS, *DATA_SETS))
@@ -258,9 +258,14 @@ def test_choices_are_those_of_the_library():
     import click
 
     import landscape.analyses  # noqa: F401
-    from landscape import batchnorm, curve_training, cuts, operators
     from landscape.cli import landscape as group
-    from landscape.numerics import directions, lanczos, sampling, schedules
+    from landscape.curvature import operators
+    from landscape.numerics.curves import directions
+    from landscape.numerics.spectra import lanczos
+    from landscape.numerics.steps import sampling, schedules
+    from landscape.objective import batchnorm
+    from landscape.paths import curve_training
+    from landscape.paths.directions import DIRECTIONS
 
     context = click.Context(group)
 
@@ -275,7 +280,7 @@ def test_choices_are_those_of_the_library():
     assert choices("train", "schedule") == set(schedules.PARAMETERS)
     assert choices("hessian", "which") == set(lanczos.WHICH)
     assert choices("hessian", "operator") == set(operators.OPERATORS)
-    assert choices("slice2d", "directions") == set(cuts.DIRECTIONS)
+    assert choices("slice2d", "directions") == set(DIRECTIONS)
     assert choices("slice2d", "norm") == set(directions.NORMS)
     assert choices("slice1d", "batchnorm") == set(batchnorm.POLICIES)
     assert choices("connect", "batchnorm") == set(batchnorm.LINE_POLICIES)

@@ -4,10 +4,10 @@ import h5py
 import numpy as np
 import pytest
 
-from landscape import store
 from landscape.cli.efficiency import PRESETS
 from landscape.cli.options import numbers
 from landscape.errors import BadInput
+from landscape.runs import store
 
 TINY = ["--model", "mlp", "--model-arg", "widths=3", "--data", "moons", "--data-arg", "num_samples=50"]
 GRID = ["--sizes", "10,30", "--step-sizes", "0.5,0.1", "--batch-size", 5, "--observations-per-sample", 4]

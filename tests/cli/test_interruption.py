@@ -184,7 +184,7 @@ def _killed_and_resumed(
 
 
 def test_ctrl_c_keeps_the_part_and_prints_how_to_go_on(command, folder, monkeypatch):
-    from landscape.objective import Objective
+    from landscape.objective.objective import Objective
 
     measurements, calls = Objective.measurements, []
 
@@ -194,7 +194,7 @@ def test_ctrl_c_keeps_the_part_and_prints_how_to_go_on(command, folder, monkeypa
             raise KeyboardInterrupt
         return measurements(self, *arguments)
 
-    monkeypatch.setattr("landscape.sweep.BLOCK_POINTS", 4)
+    monkeypatch.setattr("landscape.objective.sweep.BLOCK_POINTS", 4)
     line = ["slice2d", "a.h5", "--num-points", 7]
     with monkeypatch.context() as patch:
         patch.setattr(Objective, "measurements", interrupted)

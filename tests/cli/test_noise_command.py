@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from landscape import store
+from landscape.runs import store
 
 
 def test_names_in_json(command, folder):

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 import torch
 
-from landscape import store
-from landscape.runs import Run
+from landscape.runs import store
+from landscape.runs.run import Run
 
 LINE = ["sharpness", "a.h5", "--sigmas", "0.01,0.1", "--draws", 4, "--ascent-steps", 3]
 
@@ -69,7 +69,7 @@ def test_it_has_a_picture(command, folder, extra):
 
 
 def test_ctrl_c_keeps_the_finished_pieces(command, folder, monkeypatch):
-    from landscape.objective import Objective
+    from landscape.objective.objective import Objective
 
     def interrupted(self, *arguments):
         raise KeyboardInterrupt

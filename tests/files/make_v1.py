@@ -7,7 +7,8 @@ import torch
 from torch import nn
 
 import landscape
-from landscape import Objective, provenance, store
+from landscape import Objective
+from landscape.runs import provenance, store
 
 
 class Product(nn.Module):

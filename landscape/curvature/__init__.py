@@ -1,0 +1,1 @@
+"""Curvature of F: operators, spectra, maps, sharpness."""

@@ -1,0 +1,187 @@
+"""The extreme eigenvalues of the Hessian in every cell of a plane (Li et al. 2018, section 6)."""
+
+import math
+import time
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from landscape.errors import NotFinite
+from landscape.numerics.spectra.lanczos import top_eigenpairs
+from landscape.objective import batchnorm
+from landscape.objective.objective import Objective
+from landscape.objective.parameters import Point
+from landscape.objective.sweep import Sweep
+from landscape.result import Check
+
+# ‖Hv − λv‖ that is small enough for a picture, relative to the largest |λ| of the cell, and when to give up.
+TOLERANCE = 3e-3
+MAX_PRODUCTS = 100
+SAVE_EVERY = 1.0  # seconds
+
+
+class CurvatureMap(NamedTuple):
+    """λ_max and λ_min of every cell (cells,), ‖Hv − λv‖ of each (cells,); NaN where a product is not finite."""
+
+    largest: np.ndarray
+    smallest: np.ndarray
+    largest_residual: np.ndarray
+    smallest_residual: np.ndarray
+    num_products: int
+
+    @property
+    def scale(self) -> np.ndarray:
+        """The largest |λ| of each cell."""
+        return np.maximum(np.abs(self.largest), np.abs(self.smallest))
+
+    @property
+    def ratio(self) -> np.ndarray:
+        """|λ_min/λ_max|, NaN where λ_max is zero."""
+        known = self.largest != 0
+        return np.divide(
+            np.abs(self.smallest),
+            np.abs(self.largest),
+            where=known,
+            out=np.full_like(self.largest, np.nan),
+        )
+
+    @property
+    def num_open(self) -> int:
+        """How many cells have an eigenvalue whose residual is above the tolerance."""
+        worst = np.maximum(self.largest_residual, self.smallest_residual)
+        return int((worst > TOLERANCE * self.scale).sum())
+
+    def notes(self) -> list[str]:
+        """What it took, and what is lacking."""
+        found = [f"curvature of {len(self.largest)} cells: {self.num_products} Hessian-vector products"]
+        if self.num_open:
+            found.append(
+                f"the curvature of {self.num_open} cells has a residual above {TOLERANCE:g} of the largest |λ|"
+            )
+        return found
+
+
+def curvature_map(
+    sweep: Sweep,
+    losses: np.ndarray,
+    theta_at: Callable[[int], Tensor],
+    points: Sequence[Point],
+    weights_at: Callable[[int], Sequence[float]] | None = None,
+    *,
+    seed: int,
+) -> CurvatureMap:
+    """λ_max and λ_min at ``theta_at(i)`` for each cell i of a square grid with a finite loss.
+
+    Lanczos until ‖Hv − λv‖ is at most TOLERANCE times the largest |λ|, from the eigenvectors of the
+    neighbour (on the digits MLP 64-100-100-10 half of the products from a random start).
+    They are remembered with the cells done, so that a resumed map ends bit for bit like an undisturbed one.
+    Buffers are those of the sweep's policy, at rest in the derivative.
+    """
+    objective, pieces, num_cells = sweep.objective, sweep.pieces, len(losses)
+    what = f"cells of curvature, {MAX_PRODUCTS + 2} products each at most"
+    state = pieces.get("curvature", {"table": np.full((num_cells, 4), np.nan), "done": 0, "products": 0})
+    table, done, products = state["table"].copy(), int(state["done"]), int(state["products"])
+    near = torch.from_numpy(state["near"]).to(objective.device) if "near" in state else None
+    saved = time.monotonic()
+
+    def save() -> None:
+        vectors = {} if near is None else {"near": near.cpu().numpy()}
+        pieces["curvature"] = {"table": table.copy(), "done": done, "products": products, **vectors}
+
+    sweep.progress(done, num_cells, what)
+    for cell in snake(num_cells)[done:]:
+        if np.isfinite(losses[cell]):
+            theta, fixed = theta_at(cell), points[0].fixed
+            if weights_at is not None:
+                fixed = batchnorm.blend([point.fixed for point in points], weights_at(cell))
+            if sweep.recalibrates:
+                fixed = objective.recalibrated(theta, fixed)
+            table[cell], count, near = _extremes(objective, Point(theta, fixed), seed, near)
+            products += count
+        done += 1
+        sweep.progress(done, num_cells, what)
+        if time.monotonic() - saved > SAVE_EVERY or done == num_cells:
+            save()
+            saved = time.monotonic()
+    return CurvatureMap(table[:, 0], table[:, 1], table[:, 2], table[:, 3], products)
+
+
+def snake(num_cells: int) -> np.ndarray:
+    """The cells of a square grid row by row, each other row backwards, so that neighbours follow each other.
+
+    >>> snake(9)
+    array([0, 1, 2, 5, 4, 3, 6, 7, 8])
+    """
+    rows = np.arange(num_cells).reshape(math.isqrt(num_cells), -1)
+    rows[1::2] = rows[1::2, ::-1]
+    return rows.ravel()
+
+
+def estimate(objective: Objective, point: Point, num_cells: int) -> str:
+    """What the map of so many cells costs at most, by the clock of one product: a sentence."""
+    count = MAX_PRODUCTS + 2
+    text = f"curvature: {num_cells} cells × {count} products at most"
+    product = objective.hessian_operator(point.theta, point.fixed)
+    vector = torch.ones_like(point.theta)
+    try:
+        float(product(vector)[0])  # the first one also builds the graph
+        began = time.perf_counter()
+        float(product(vector)[0])
+    except NotFinite:
+        return text
+    seconds = time.perf_counter() - began
+    return f"{text} of {1e3 * seconds:.2g} ms, {num_cells * count * seconds / 60:.2g} min at most"
+
+
+def range_checks(
+    objective: Objective, point: Point, axes: Tensor, found: CurvatureMap, cell: int
+) -> list[Check]:
+    """dᵀHd/dᵀd of each axis at ``cell``, which is ``point``, must lie between λ_min and λ_max if they are known."""
+    if np.isnan(found.scale[cell]):
+        return []
+    low, high = (
+        found.smallest[cell] - found.smallest_residual[cell],
+        found.largest[cell] + found.largest_residual[cell],
+    )
+    bends = []
+    for axis in axes:
+        image = objective.hvp(point.theta, axis, point.fixed).double()
+        bends.append(float(torch.dot(axis.double(), image) / torch.dot(axis.double(), axis.double())))
+    excess = max(0.0, max(bends) - high, low - min(bends)) / max(float(found.scale[cell]), 1e-300)
+    check = Check(
+        "curvature range",
+        excess,
+        TOLERANCE,
+        "dᵀHd/dᵀd at θ* beyond [λ_min, λ_max], relative to the largest |λ|",
+    )
+    return [check]
+
+
+def _extremes(
+    objective: Objective, point: Point, seed: int, near: Tensor | None
+) -> tuple[list[float], int, Tensor | None]:
+    """λ_max, λ_min and their residuals at a point; the products they took; the sum of their vectors (d,)."""
+    product = objective.hessian_operator(point.theta, point.fixed, num_products=MAX_PRODUCTS)
+    try:
+        pairs = top_eigenpairs(
+            product,
+            objective.num_parameters,
+            1,
+            which="both",
+            tol=TOLERANCE,
+            max_products=MAX_PRODUCTS,
+            search=False,
+            # As its own certificate the search ends by residuals, which prove, not by estimates.
+            certificate=product,
+            start=near,
+            generator=torch.Generator().manual_seed(seed),
+            dtype=objective.dtype,
+            device=objective.device,
+        )
+    except NotFinite:
+        return [np.nan] * 4, 0, near
+    ends = [*pairs.values[[0, -1]], *pairs.residuals[[0, -1]]]
+    return [float(one) for one in ends], int(pairs.num_products), pairs.vectors.sum(0)

@@ -1,0 +1,223 @@
+"""The measures of sharpness at one point: curvature, noise, and ascent within a ball; each piece remembered."""
+
+from collections.abc import Callable, Collection, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from landscape.numerics.curves.directions import random_direction
+from landscape.numerics.spectra.lanczos import top_eigenpairs
+from landscape.numerics.spectra.trace import student_factor, trace_estimate
+from landscape.numerics.steps.ascent import ball_ascent, filter_lengths
+from landscape.objective import checks
+from landscape.objective.objective import Objective
+from landscape.objective.parameters import Point
+from landscape.objective.sweep import Sweep
+from landscape.progress import Pieces, Progress
+
+# The trace is estimated on what these eigenvectors leave of it, which takes far fewer products.
+NUM_DEFLATED = 10
+
+
+class Asked(NamedTuple):
+    """What to measure, the same at every point; ``sigmas`` has shape (num_sigmas,)."""
+
+    sigmas: np.ndarray
+    num_draws: int
+    rho: float
+    ascent_steps: int
+    tol: float
+    ignore: Collection[str]
+    seed: int
+    pieces: Pieces
+
+
+class Measured(NamedTuple):
+    """Everything at one point: (value, error) by measure, (rises, errors) over σ and ascents by norm."""
+
+    table: dict[str, tuple[float, float]]
+    noise: dict[str, tuple[np.ndarray, np.ndarray]]
+    ascents: dict[str, np.ndarray]
+    loss: float
+    gradient_norm: float
+    overshoot: float
+    unconverged: list[str]
+
+
+def measured(
+    objective: Objective,
+    point: Point,
+    where: str,
+    norms: Sequence[str],
+    asked: Asked,
+    progress: Progress,
+) -> Measured:
+    """Every measure at ``point``, in absolute terms (norm ``none``) and relative to the filters (``filter``).
+
+    ``where`` names the point among the pieces that are remembered.
+    """
+    curvature = _remembered(
+        asked.pieces, f"{where} curvature", lambda: _curvature(objective, point, asked, progress)
+    )
+    value, slope = objective.value_and_gradient(point.theta, point.fixed)
+    trace, trace_error = curvature["trace"], curvature["trace_error"]
+    d = objective.num_parameters
+    table = {
+        "lambda_max": (curvature["lambda_max"], curvature["residual"]),
+        "trace": (trace, trace_error),
+        "trace_per_parameter": (trace / d, trace_error / d),
+    }
+    noise: dict[str, tuple[np.ndarray, np.ndarray]] = {}
+    ascents: dict[str, np.ndarray] = {}
+    rounding = checks.rounding(objective)
+    overshoot = 0.0
+    sweep = Sweep(objective, None, "frozen", asked.pieces, progress)
+    for norm in norms:
+        ending = "" if norm == "none" else "_filter"
+        noise[norm] = _noise(sweep, point, where, norm, value, asked)
+        middle = len(asked.sigmas) // 2
+        table[f"noise_rise{ending}"] = (float(noise[norm][0][middle]), float(noise[norm][1][middle]))
+        vector = torch.from_numpy(curvature["vector"])
+        found = _remembered(
+            asked.pieces,
+            f"{where} ball {norm}",
+            lambda norm=norm, vector=vector: _ball(objective, point, norm, slope, vector, asked, progress),
+        )
+        ascents[norm] = np.array(found["rises"])
+        overshoot = max(overshoot, found["radius"] / asked.rho - 1)
+        for name, rise in (("ball_rise_at_least", ascents[norm][-1]), ("sam_rise", found["one_step"])):
+            # The difference of two losses, each known to rounding alone.
+            table[f"{name}{ending}"] = (float(rise), rounding * (2 * abs(value) + abs(float(rise))))
+    return Measured(
+        table,
+        noise,
+        ascents,
+        value,
+        float(torch.linalg.vector_norm(slope.double())),
+        overshoot,
+        [f"{text} ({where})" if where != "here" else text for text in curvature["unconverged"]],
+    )
+
+
+def _curvature(objective: Objective, point: Point, asked: Asked, progress: Progress) -> dict[str, Any]:
+    """λ_max with its vector, and the trace, deflated by the top eigenvectors found on the way."""
+    generator = torch.Generator().manual_seed(asked.seed)
+    d = objective.num_parameters
+    operator = objective.hessian_operator(point.theta, point.fixed)
+    pairs = top_eigenpairs(
+        operator,
+        d,
+        min(NUM_DEFLATED, d),
+        tol=asked.tol,
+        search=False,
+        generator=generator,
+        dtype=objective.dtype,
+        device=objective.device,
+        progress=lambda done, total: progress(done, total, "products for λ_max at most"),
+    )
+    trace = trace_estimate(
+        operator,
+        d,
+        values=pairs.values,
+        vectors=pairs.vectors,
+        generator=generator,
+        dtype=objective.dtype,
+        device=objective.device,
+        progress=lambda done, total: progress(done, total, "products for the trace at most"),
+    )
+    faults = []
+    if not pairs.converged[0]:
+        faults.append(
+            f"λ_max did not reach the tolerance {asked.tol:g}: a larger --tol, or --dtype float64 where "
+            "rounding is the limit"
+        )
+    if not trace.converged:
+        faults.append(
+            f"the trace {trace.value:.4g} ± {trace.standard_error:.2g} did not reach a standard error of 1 %"
+        )
+    return {
+        "lambda_max": float(pairs.values[0]),
+        "residual": float(pairs.residuals[0]),
+        "vector": pairs.vectors[0].cpu().numpy(),
+        "trace": float(trace.value),
+        "trace_error": float(trace.standard_error),
+        "unconverged": faults,
+    }
+
+
+def _noise(
+    sweep: Sweep, point: Point, where: str, norm: str, value: float, asked: Asked
+) -> tuple[np.ndarray, np.ndarray]:
+    """Mean rises over the pairs ±σξ, and their standard errors: shapes (num_sigmas,).
+
+    As with the trace, 1.96 errors are Student's 95 % interval. Points run over draws, then σ, then the
+    two signs, so that each ξ is drawn when it is needed.
+    """
+    per_draw = 2 * len(asked.sigmas)
+    kept: dict[int, Tensor] = {}
+
+    def fill(block: range, thetas: Tensor) -> None:
+        for row, i in zip(thetas, block, strict=True):
+            draw, rest = divmod(i, per_draw)
+            if draw not in kept:
+                kept.clear()
+                kept[draw] = noise_direction(sweep.objective, point, norm, asked.ignore, asked.seed + draw)
+            step = float(asked.sigmas[rest // 2]) * (1 - 2 * (rest % 2))
+            torch.add(point.theta, kept[draw], alpha=step, out=row)
+
+    table = sweep.measure(f"{where} noise {norm}", asked.num_draws * per_draw, fill, [point])
+    means = table[:, 0].reshape(asked.num_draws, len(asked.sigmas), 2).mean(2) - value
+    with np.errstate(invalid="ignore"):  # infinite losses are counted by a check
+        error = means.std(0, ddof=1) / np.sqrt(asked.num_draws)
+        return means.mean(0), student_factor(asked.num_draws) * error
+
+
+def noise_direction(
+    objective: Objective, point: Point, norm: str, ignore: Collection[str], seed: int
+) -> Tensor:
+    """ξ (d,): standard normal in every parameter, or with ‖ξ_f‖ = ‖w_f‖ and the ignored roles at rest."""
+    generator = torch.Generator().manual_seed(seed)
+    ignored = ignore if norm == "filter" else ()
+    return random_direction(point.theta, objective.pieces, norm=norm, ignore=ignored, generator=generator)
+
+
+def _ball(
+    objective: Objective,
+    point: Point,
+    norm: str,
+    slope: Tensor,
+    vector: Tensor,
+    asked: Asked,
+    progress: Progress,
+) -> dict[str, Any]:
+    """The ascent from SAM's step and from both ends of the top eigenvector; SAM's step alone."""
+    scales = torch.ones_like(point.theta, dtype=torch.float64)
+    if norm == "filter":
+        scales = filter_lengths(point.theta, objective.pieces, asked.ignore)
+    uphill, top = scales * slope.double(), scales * vector.to(scales)
+    has_slope = bool(uphill.any())
+    starts = [one for one in (uphill, top, -top) if bool(one.any())] or [scales]
+    found = ball_ascent(
+        lambda theta: objective.value_and_gradient(theta, point.fixed),
+        point.theta,
+        radius=asked.rho,
+        scales=scales,
+        starts=starts,
+        num_steps=asked.ascent_steps,
+        progress=lambda done, total: progress(done, total, "steps of ascent at most"),
+    )
+    # Where the gradient vanishes SAM takes no step.
+    return {
+        "rises": found.rises.tolist(),
+        "one_step": float(found.first[0]) if has_slope else 0.0,
+        "radius": found.radius,
+    }
+
+
+def _remembered(pieces: Pieces, key: str, compute: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """A finished piece, or a new one that is one from now on."""
+    if key not in pieces:
+        pieces[key] = compute()
+    return pieces[key]

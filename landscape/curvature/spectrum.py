@@ -1,0 +1,273 @@
+"""The curvature at one point: eigenpairs, trace, density, all of it certified and checked."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from landscape import distributed
+from landscape.curvature import operators
+from landscape.errors import BadInput
+from landscape.numerics.spectra.density import Density, spectral_density
+from landscape.numerics.spectra.inertia import (
+    Inertia,
+    dense_matrix,
+    exact_spectrum,
+    inertia,
+    require_memory,
+    stated_error,
+    verdict,
+)
+from landscape.numerics.spectra.krylov import Operator
+from landscape.numerics.spectra.lanczos import WHICH, Eigenpairs, top_eigenpairs
+from landscape.numerics.spectra.trace import Trace, trace_estimate
+from landscape.objective import checks
+from landscape.objective.objective import Objective
+from landscape.objective.parameters import Point
+from landscape.objective.precision import in_float64, widened
+from landscape.objective.products import Product
+from landscape.result import Check
+
+# ‖∇F‖ above this is no critical point, and its index means little.
+STATIONARY = 1e-4
+Report = Callable[[int, int, str], None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Question:
+    """What is asked at a point; see :func:`landscape.analyses.hessian.hessian`."""
+
+    top_k: int
+    bottom_k: int
+    which: str
+    operator: str
+    tol: float
+    max_products: int | None
+    memory_limit: float
+    basis_device: str | None
+    search: bool
+    certify: bool | None
+    trace: bool
+    trace_error: float
+    density: bool
+    num_probes: int
+    num_steps: int
+    exact: bool
+    seed: int
+
+    def check(self) -> None:
+        """Raises BadInput for what cannot be asked."""
+        if self.top_k < 0 or self.bottom_k < 0 or self.top_k + self.bottom_k < 1:
+            raise BadInput(f"top_k = {self.top_k}, bottom_k = {self.bottom_k}", "at least 1 of either")
+        if self.which not in WHICH:
+            raise BadInput(f"which = {self.which!r}", f"one of {', '.join(WHICH)}")
+        if self.operator not in operators.OPERATORS:
+            raise BadInput(f"operator {self.operator!r}", f"one of {', '.join(operators.OPERATORS)}")
+        for name, value in (("tolerance", self.tol), ("trace error", self.trace_error)):
+            if not value > 0:
+                raise BadInput(f"{name} {value:g}", "a positive number")
+        if self.num_probes < 2 or self.num_steps < 2:
+            raise BadInput(f"{self.num_probes} probes of {self.num_steps} steps", "at least 2 of each")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Spectrum:
+    """What was found at a point."""
+
+    pairs: Eigenpairs
+    trace: Trace | None
+    density: Density | None
+    values: np.ndarray | None
+    inertia: Inertia | None
+    verdict: str | None
+    loss: float
+    gradient: Tensor
+    gradient_curvature: float
+    rounding: float | None
+    num_products: int
+    num_chunks: int
+    num_kept: int
+    checks: list[Check]
+    notes: list[str]
+
+
+def spectrum(objective: Objective, point: Point, question: Question, progress: Report) -> Spectrum:
+    """Answer ``question`` at ``point``. Raises BadInput, NotDifferentiable and NotFinite."""
+    generator = torch.Generator().manual_seed(question.seed)
+    wide = in_float64(objective) if _is_certified(objective, question.certify) else None
+    if question.exact:
+        require_memory(objective.num_parameters, question.memory_limit)
+    value, gradient = objective.value_and_gradient(point.theta, point.fixed)
+    product = _operator(objective, point, question)
+    exact = _operator(wide, point, question) if wide else None
+    if objective.dtype == torch.float64 and question.certify is not False:
+        exact = product
+    basis = torch.device(question.basis_device or objective.device)
+    proofs, notes, spent = _probed(objective, product, generator)
+    pairs = top_eigenpairs(
+        _brought(product, basis),
+        objective.num_parameters,
+        question.top_k,
+        bottom=question.bottom_k,
+        which=question.which,
+        tol=question.tol,
+        max_products=question.max_products,
+        memory_limit=question.memory_limit - product.kept_bytes,
+        search=question.search,
+        certificate=_brought(exact, basis) if exact else None,
+        partial=True,
+        generator=generator,
+        dtype=objective.dtype,
+        device=basis,
+        progress=lambda done, total: progress(done, total, "products at most"),
+    )
+    spent += pairs.num_products
+    rounding = None
+    if wide is not None and exact is not None and len(pairs.vectors):
+        first = pairs.vectors[0]
+        gap = product(first.to(objective.dtype)).double() - exact(first)
+        rounding = float(torch.linalg.vector_norm(gap)) / max(pairs.scale, 1e-300)
+        spent += 2
+    known = {"values": pairs.values, "vectors": pairs.vectors.to(objective.dtype), "generator": generator}
+    known |= {"dtype": objective.dtype, "device": basis}
+    trace = density = None
+    if question.trace:
+        trace = trace_estimate(
+            _brought(product, basis),
+            objective.num_parameters,
+            relative_error=question.trace_error,
+            progress=lambda done, total: progress(done, total, "products for the trace at most"),
+            **known,
+        )
+        spent += trace.num_products
+    if question.density:
+        density = spectral_density(
+            _brought(product, basis),
+            objective.num_parameters,
+            num_probes=question.num_probes,
+            num_steps=question.num_steps,
+            progress=lambda done, total: progress(done, total, "products for the density"),
+            **known,
+        )
+        spent += density.num_products
+    values = counted = words = None
+    if question.exact:
+        values, counted, words, more = _exactly(wide or objective, point, question, gradient, pairs, progress)
+        proofs += more
+        spent += objective.num_parameters
+    direction = gradient / torch.linalg.vector_norm(gradient).clamp_min(torch.finfo(gradient.dtype).tiny)
+    bend = float(torch.dot(direction.double(), product(direction).double()))
+    precision = 1e-12 if wide is not None else checks.rounding(objective)
+    proofs += [
+        checks.agreement("loss", objective, value, point, "loss against a plain loop over model.eval()"),
+        Check(
+            "orthogonality", pairs.orthogonality, 100 * precision, "Ritz vectors: largest entry of VᵀV − I"
+        ),
+        checks.finite(pairs.values),
+    ]
+    return Spectrum(
+        pairs=pairs,
+        trace=trace,
+        density=density,
+        values=values,
+        inertia=counted,
+        verdict=words,
+        loss=value,
+        gradient=gradient,
+        gradient_curvature=bend,
+        rounding=rounding,
+        num_products=spent + 1,
+        num_chunks=product.num_chunks,
+        num_kept=product.num_kept,
+        checks=proofs,
+        notes=notes,
+    )
+
+
+def _operator(objective: Objective, point: Point, question: Question) -> Product:
+    theta, fixed = point.theta, point.fixed
+    if objective.dtype == torch.float64:
+        theta, fixed = widened(point, objective.device)
+    # Half of it, as the basis, or the graphs of the certificate after it, stand beside these graphs.
+    return operators.operator(
+        question.operator, objective, theta, fixed, memory_limit=question.memory_limit / 2
+    )
+
+
+def _brought(product: Product, device: torch.device) -> Operator:
+    """``product`` with its images on the device where the basis lives."""
+    return lambda v: product(v).to(device)
+
+
+def _is_certified(objective: Objective, wanted: bool | None) -> bool:
+    """By default in lower precision than float64, on one process, where the device has float64."""
+    possible = objective.device.type != "mps" and distributed.num_processes() == 1
+    if wanted and not possible:
+        raise BadInput(
+            "a certificate in float64 on mps or on several processes", "one process on a cpu or cuda"
+        )
+    return objective.dtype != torch.float64 and possible and wanted is not False
+
+
+def _probed(
+    objective: Objective, product: Operator, generator: torch.Generator
+) -> tuple[list[Check], list[str], int]:
+    """Determinism and symmetry, before curvature means anything (dropout and batch statistics break both)."""
+    draws = torch.randn(2, objective.num_parameters, generator=generator, dtype=torch.float64)
+    first, second = (draws / torch.linalg.vector_norm(draws, dim=1, keepdim=True)).to(
+        objective.device, objective.dtype
+    )
+    image, again, other = (product(v).double() for v in (first, first, second))
+    size = max(float(torch.linalg.vector_norm(image)), float(torch.linalg.vector_norm(other)), 1e-300)
+    asymmetry = abs(float(torch.dot(second.double(), image) - torch.dot(first.double(), other)))
+    difference = float((image - again).abs().max())
+    precision = checks.rounding(objective)
+    proofs = [
+        Check("determinism", difference / size, precision, "the same product twice"),
+        Check("symmetry", asymmetry / size, precision, "uᵀHv against vᵀHu for random unit u, v"),
+    ]
+    notes = []
+    unused = [
+        piece.name
+        for piece in objective.pieces
+        if not bool(image[piece.span].any()) and not bool(other[piece.span].any())
+    ]
+    if unused:
+        notes.append(f"no curvature at all in {', '.join(unused)}: rows of zeros, unused or linear there")
+    return proofs, notes, 3
+
+
+def _exactly(
+    objective: Objective,
+    point: Point,
+    question: Question,
+    gradient: Tensor,
+    pairs: Eigenpairs,
+    progress: Report,
+) -> tuple[np.ndarray, Inertia, str, list[Check]]:
+    """All eigenvalues of the dense matrix, their signs counted, and a verdict in words."""
+    dimension = objective.num_parameters
+    dense = dense_matrix(
+        _operator(objective, point, question),
+        dimension,
+        dtype=objective.dtype,
+        device=objective.device,
+        memory_limit=question.memory_limit,
+        progress=lambda done, total: progress(done, total, "rows of the dense matrix"),
+    )
+    values = exact_spectrum(dense.matrix).values
+    scale = max(float(np.abs(values).max()), 1e-300)
+    counted = inertia(values, stated_error(dense, values))
+    size = float(torch.linalg.vector_norm(gradient.double()))
+    words = verdict(counted, size, tolerance=STATIONARY)
+    best = np.sort(values)[::-1]
+    ends = np.concatenate([best[: question.top_k], best[::-1][: question.bottom_k]])
+    proofs = []
+    if question.which == "largest" and len(ends) == len(pairs.values):
+        worst = float(np.abs(ends - pairs.values).max()) / scale
+        proofs.append(
+            Check("Lanczos", worst, question.tol, "Ritz values against the dense matrix, relative to max|λ|")
+        )
+    return values, counted, words, proofs

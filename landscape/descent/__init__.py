@@ -1,0 +1,1 @@
+"""Gradient methods at work: replicas, starts, budgets, noise, and where they end."""

@@ -1,0 +1,115 @@
+"""What kind of point a descent ended at: a minimum, a saddle, or a descent cut short."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from landscape.descent.gradients import stacked_gradients
+from landscape.numerics.spectra.inertia import Dense, dense_matrix, exact_spectrum, inertia, stated_error
+from landscape.numerics.spectra.lanczos import top_eigenpairs
+from landscape.numerics.steps.polish import Polished, polished
+from landscape.objective.objective import Objective
+
+# Above this number of parameters the whole spectrum takes too long.
+DENSE_PARAMETERS = 2000
+LANCZOS_PAIRS = 16
+MEMORY = 2**34
+# Parameters times samples beyond which an examination takes seconds.
+LONG = 2**23
+# (products done, at most)
+Report = Callable[[int, int], None]
+
+
+def silently(done: int, total: int) -> None:
+    """Reports nothing."""
+
+
+@dataclass(frozen=True)
+class End:
+    """F, ‖∇F‖ and the Hessian's signs at one point.
+
+    ``index`` counts the eigenvalues below zero by more than their error and ‖∇F‖ (a curvature smaller than that
+    may be the bend of a symmetry's orbit, along which F is constant); ``is_exact`` says that none can have
+    been missed. ``status`` is ``minimum``, ``degenerate`` (no negative eigenvalue, but some that are zero
+    to their error), ``saddle`` or, where ‖∇F‖ is above the tolerance, ``cut short``.
+    """
+
+    cost: float
+    gradient_norm: float
+    smallest_eigenvalue: float
+    largest_eigenvalue: float
+    index: int
+    is_exact: bool
+    status: str
+
+
+def examined(
+    objective: Objective, theta: Tensor, *, tolerance: float, seed: int = 0, progress: Report = silently
+) -> End:
+    """The kind of point ``theta`` (d,) is for an objective in float64.
+
+    All eigenvalues where d ≤ 2000; beyond, the ends of the spectrum by Lanczos, which give the index where
+    not all of the smallest eigenvalues found are negative. ``progress`` is told of the products of a long one.
+    """
+    value, slope = objective.value_and_gradient(theta)
+    size = float(torch.linalg.vector_norm(slope))
+    if objective.num_parameters <= DENSE_PARAMETERS:
+        dense = _dense(objective, theta, progress if _is_long(objective) else silently)
+        values = exact_spectrum(dense.matrix).values
+        signs = inertia(values, stated_error(dense, values, product_error=size))
+        index, num_zero, is_exact = signs.num_negative, signs.num_zero, True
+    else:
+        pairs = top_eigenpairs(
+            objective.hessian_operator(theta),
+            objective.num_parameters,
+            1,
+            bottom=LANCZOS_PAIRS,
+            generator=torch.Generator().manual_seed(seed),
+            device=objective.device,
+            progress=progress if _is_long(objective) else silently,
+        )
+        values = np.sort(pairs.values)
+        error = float(pairs.residuals.max()) + 1e-12 * pairs.scale + size
+        index = int((values < -error).sum())
+        num_zero = int((np.abs(values) <= error).sum())
+        is_exact = bool(pairs.converged.all()) and index < LANCZOS_PAIRS
+    kind = "saddle" if index else "degenerate" if num_zero else "minimum"
+    return End(
+        cost=value,
+        gradient_norm=size,
+        smallest_eigenvalue=float(values[0]),
+        largest_eigenvalue=float(values[-1]),
+        index=index,
+        is_exact=is_exact,
+        status=kind if size <= tolerance else "cut short",
+    )
+
+
+def perfected(objective: Objective, theta: Tensor, *, tolerance: float) -> Polished:
+    """``theta`` (d,) brought to ‖∇F‖ ≤ ``tolerance`` for an objective in float64, or as near as it goes."""
+    gradients = stacked_gradients(objective)
+
+    def value_and_gradient(theta: Tensor) -> tuple[float, Tensor]:
+        values, slopes = gradients(theta[None], None)
+        return float(values[0]), slopes[0]
+
+    is_small = objective.num_parameters <= DENSE_PARAMETERS
+    hessian = (lambda theta: _dense(objective, theta).matrix) if is_small else None
+    return polished(value_and_gradient, hessian, theta, tolerance=tolerance)
+
+
+def _is_long(objective: Objective) -> bool:
+    return objective.num_parameters * objective.num_samples > LONG
+
+
+def _dense(objective: Objective, theta: Tensor, progress: Report = silently) -> Dense:
+    return dense_matrix(
+        objective.hessian_operator(theta),
+        objective.num_parameters,
+        device=objective.device,
+        memory_limit=MEMORY,
+        progress=progress,
+    )

@@ -1,0 +1,164 @@
+"""Losses and gradients of one objective at many points at once: what makes replicas one computation.
+
+A plain perceptron goes through hand-written batched products; any other module through ``torch.func.vmap``,
+whose graph is recorded once and replayed, as calling it takes longer than its arithmetic.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.func import grad_and_value, vmap
+
+from landscape import distributed
+from landscape.descent.recorded import recorded_function
+from landscape.errors import BadInput
+from landscape.numerics.steps import perceptron
+from landscape.numerics.steps.perceptron import Activation, Layer
+from landscape.numerics.steps.replicas import Gradients
+from landscape.numerics.steps.sampling import isolated_rng
+from landscape.objective.batching import keep_freed_memory
+from landscape.objective.losses import LOSSES
+from landscape.objective.objective import Objective
+
+ACTIVATIONS: dict[type, Callable[[Any], Activation]] = {
+    nn.ReLU: lambda one: perceptron.RELU,
+    nn.Tanh: lambda one: perceptron.TANH,
+    nn.Sigmoid: lambda one: perceptron.SIGMOID,
+    nn.SiLU: lambda one: perceptron.SILU,
+    nn.LeakyReLU: lambda one: perceptron.leaky_relu(one.negative_slope),
+    nn.ELU: lambda one: perceptron.elu(one.alpha),
+    nn.GELU: lambda one: perceptron.gelu(one.approximate),
+    nn.Softplus: lambda one: perceptron.softplus(one.beta, one.threshold),
+}
+
+
+def stacked_gradients(objective: Objective) -> Gradients:
+    """(thetas (R, d), indices (R, B) or None) ↦ mean losses (R,) float64 and gradients (R, d).
+
+    Row r is the loss of θ_r over its samples ``indices[r]``, or over all of them, in training mode as in plain
+    training. Raises BadInput for several processes, and for a module whose running statistics each replica would
+    have to own.
+    """
+    distributed.require_one_process("replicas")
+    if objective.has_batchnorm:
+        raise BadInput(
+            "batch norm in replicas that are trained as one",
+            "a module without running statistics",
+            "take another norm, or landscape train for one run at a time",
+        )
+    keep_freed_memory()
+    layers = perceptron_layers(objective)
+    return by_vmap(objective) if layers is None else by_hand(objective, layers)
+
+
+def by_hand(objective: Objective, layers: list[Layer]) -> Gradients:
+    """The gradients of a perceptron by batched products."""
+    (inputs,), targets = objective.samples
+    inputs, targets = inputs.flatten(1), _target_rows(objective)
+    features_first = inputs.T.contiguous().T
+    head = perceptron.HEADS[objective.loss.name]
+    if head is perceptron.bce and targets.shape[1] == 1 and bool(((targets == 0) | (targets == 1)).all()):
+        targets, head = 2 * targets - 1, perceptron.logistic
+
+    def gradients(thetas: Tensor, indices: Tensor | None) -> tuple[Tensor, Tensor]:
+        x, y = (features_first, targets) if indices is None else (inputs[indices], targets[indices])
+        losses, slopes = perceptron.losses_and_gradients(layers, head, thetas, x, y)
+        if objective.l2:
+            losses += 0.5 * objective.l2 * thetas.double().square().sum(1)
+            slopes.add_(thetas, alpha=objective.l2)
+        return losses, slopes
+
+    return gradients
+
+
+def by_vmap(objective: Objective) -> Gradients:
+    """The gradients of any module by ``torch.func``; one after another where vmap cannot."""
+    inputs, targets = objective.samples
+    fixed = objective.present_point().fixed
+    recorded: dict[tuple[int, ...], Callable[..., Any]] = {}
+
+    def loss(theta: Tensor, x: tuple[Tensor, ...], y: Tensor) -> Tensor:
+        mean = objective.loss.total(objective.outputs(theta, fixed, x, True), y).double() / len(y)
+        return mean + 0.5 * objective.l2 * theta.double().square().sum() if objective.l2 else mean
+
+    def one_by_one(thetas: Tensor, indices: Tensor | None) -> tuple[Tensor, Tensor]:
+        rows = [None] * len(thetas) if indices is None else list(indices)
+        found = [
+            objective.batch_gradient(theta, row, fixed, training=True)
+            for theta, row in zip(thetas, rows, strict=True)
+        ]
+        values, slopes = zip(*found, strict=True)
+        return torch.stack(values) + _penalties(objective, thetas), torch.stack(slopes)
+
+    def gradients(thetas: Tensor, indices: Tensor | None) -> tuple[Tensor, Tensor]:
+        key = (len(thetas), *(() if indices is None else indices.shape))
+        x, y = inputs, targets
+        if indices is not None:
+            x, y = tuple(part[indices] for part in inputs), targets[indices]
+        if key not in recorded:
+            axis = None if indices is None else 0
+            function = vmap(grad_and_value(loss), in_dims=(0, axis, axis), randomness="different")
+            # Recording runs the module, whose draws must not depend on what was recorded before.
+            with isolated_rng(0, thetas.device):
+                recorded[key] = recorded_function(function, thetas, x, y) or (lambda *_: None)
+        found = recorded[key](thetas, x, y)
+        if found is None:
+            return one_by_one(thetas, indices)
+        slopes, losses = found
+        return losses, slopes
+
+    return gradients
+
+
+def perceptron_layers(objective: Objective) -> list[Layer] | None:
+    """The layers of a plain perceptron with a built-in loss, or None for everything else."""
+    loss, module = objective.loss, objective.module
+    inputs, targets = objective.samples
+    is_plain = (
+        isinstance(module, nn.Sequential)
+        and type(module).forward is nn.Sequential.forward
+        and loss.name in perceptron.HEADS
+        and LOSSES[loss.name] is loss
+        and len(inputs) == 1
+        and inputs[0].is_floating_point()
+        and not (module._forward_hooks or module._forward_pre_hooks)
+    )
+    if not is_plain:
+        return None
+    spans = {piece.name: piece.span for piece in objective.pieces}
+    layers: list[Layer] = []
+    names: list[str] = []
+    for name, child in module._modules.items():  # named_children leaves out what occurs twice
+        if child is None or child._forward_hooks or child._forward_pre_hooks:
+            return None
+        if type(child) is nn.Linear:
+            weight, bias = spans.get(f"{name}.weight"), spans.get(f"{name}.bias")
+            if weight is None:
+                return None
+            names += [f"{name}.weight"] + ([] if child.bias is None else [f"{name}.bias"])
+            layers.append(Layer(child.in_features, child.out_features, weight, bias, None))
+        elif type(child) in ACTIVATIONS and layers and layers[-1].activation is None:
+            layers[-1] = layers[-1]._replace(activation=ACTIVATIONS[type(child)](child))
+        elif type(child) is nn.Flatten and not layers and (child.start_dim, child.end_dim) == (1, -1):
+            continue
+        elif type(child) is not nn.Identity:
+            return None
+    is_whole = layers and names == list(spans)
+    fits = inputs[0].dim() == 2 or type(next(module.children())) is nn.Flatten
+    has_all_classes = targets.is_floating_point() or int(targets.min()) >= 0
+    return layers if is_whole and fits and has_all_classes and targets.dim() <= 2 else None
+
+
+def _target_rows(objective: Objective) -> Tensor:
+    """Targets as the rows (n, m) that the outputs are compared with; classes as probabilities 0 and 1."""
+    (inputs,), targets = objective.samples
+    width = objective.outputs(objective.theta, objective.present_point().fixed, (inputs[:1],)).shape[1]
+    if not targets.is_floating_point() and objective.loss.of_classes and width > 1:
+        return nn.functional.one_hot(targets, width).to(objective.dtype)
+    return targets.to(objective.dtype).reshape(len(targets), width)
+
+
+def _penalties(objective: Objective, thetas: Tensor) -> Tensor:
+    return 0.5 * objective.l2 * thetas.double().square().sum(1)

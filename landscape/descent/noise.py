@@ -1,0 +1,204 @@
+"""Many runs of SGD as one stack, with the full gradient measured on the way."""
+
+import math
+import time
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from landscape.descent.gradients import perceptron_layers
+from landscape.errors import NotFinite
+from landscape.numerics.steps.replicas import Gradients, Plan, Replicas, stacks
+from landscape.numerics.steps.sampling import Sampler, isolated_rng, kept_rng, restore_kept_rng
+from landscape.numerics.steps.stationarity import random_steps
+from landscape.objective.objective import Objective
+from landscape.objective.threads import for_batches, using
+from landscape.progress import Pieces, Progress
+
+# Activations of the full gradients that are taken together, and bytes of the replicas in one stack.
+MEASURED_ACTIVATIONS = 2**20
+STACK_BYTES = 2.0**31
+SAVE_SECONDS = 30.0
+# By default one step in so many is measured, and in short runs no fewer than these.
+ONE_IN, AT_LEAST = 100, 30
+# Steps of gradient descent between two reports.
+DESCENT_STEPS = 100
+
+
+class Setting(NamedTuple):
+    """One step size α and one batch size B."""
+
+    step_size: float
+    batch_size: int
+
+
+class NoisyRuns(NamedTuple):
+    """Means of ‖∇F(θ_k)‖² over each run (setting, seed), which runs diverged, and where they ended, (…, d)."""
+
+    means: np.ndarray
+    diverged: np.ndarray
+    ends: Tensor
+
+
+def noisy_runs(
+    objective: Objective,
+    gradients: Gradients,
+    start: Tensor,
+    settings: Sequence[Setting],
+    *,
+    num_seeds: int,
+    num_steps: int,
+    measure_every: int | None,
+    seed: int,
+    pieces: Pieces,
+    progress: Progress,
+) -> NoisyRuns:
+    """``num_steps`` of SGD with replacement from ``start`` (d,), ``num_seeds`` runs for each setting.
+
+    ‖∇F‖² is taken at θ before each ``measure_every``-th step, or at random steps of each run. A run that
+    diverges has the mean NaN and stays where it was. Every run has generators of its own, for its
+    samples and its measurements.
+    """
+    count = len(settings) * num_seeds
+    own = np.random.SeedSequence(seed).generate_state(2 * count, np.uint64).reshape(count, 2) >> 1
+    bytes_each = 16 * objective.num_parameters * torch.finfo(objective.dtype).bits / 8
+    means, diverged, ends = np.empty(count), np.empty(count, dtype=bool), start.repeat(count, 1)
+    parts = stacks(count, bytes_each, STACK_BYTES)
+    for number, part in enumerate(parts):
+        plans, measured = [], []
+        for which in range(part.start, part.stop):
+            alpha, size = settings[which // num_seeds]
+            sampler = Sampler("uniform", objective.num_samples, size, int(own[which, 0]))
+            plans.append(Plan(step_size=alpha, num_steps=num_steps, sampler=sampler))
+            measured.append(_measured_steps(num_steps, measure_every, int(own[which, 1])))
+        stack = _MeasuredStack(objective, Replicas(gradients, ends[part], plans), gradients, measured)
+        name, key = f"stack {number}", f"threads of stack {number}"
+        if key not in pieces:
+            pieces[key] = {"number": for_batches(gradients, ends[part])}
+        # Dropout draws from the global generators: for each stack from the seed, whatever went before.
+        with using(pieces[key]["number"]), isolated_rng(seed + number, objective.device):
+            stack.run(
+                pieces, name, lambda k, total, n=number: progress(n * total + k, len(parts) * total, "steps")
+            )
+        means[part], diverged[part] = stack.means, stack.replicas.diverged
+        ends[part] = stack.replicas.thetas
+    shape = (len(settings), num_seeds)
+    return NoisyRuns(means.reshape(shape), diverged.reshape(shape), ends.reshape(*shape, -1))
+
+
+def descended(
+    gradients: Gradients,
+    start: Tensor,
+    *,
+    num_steps: int,
+    step_size: float,
+    seed: int,
+    pieces: Pieces,
+    progress: Progress,
+) -> Tensor:
+    """Where ``num_steps`` of gradient descent lead from ``start`` (d,). Raises NotFinite."""
+    replica = Replicas(gradients, start[None], [Plan(step_size=step_size, num_steps=num_steps)])
+    with isolated_rng(seed, start.device):
+        if "descent" in pieces:
+            replica.restore(pieces["descent"])
+            restore_kept_rng(pieces["descent"], start.device)
+        last_save = time.monotonic()
+        while replica.num_active:
+            replica.advance(DESCENT_STEPS)
+            progress(replica.step, num_steps, "steps of gradient descent")
+            if time.monotonic() - last_save > SAVE_SECONDS:
+                pieces["descent"] = {**replica.state(), **kept_rng(start.device)}
+                last_save = time.monotonic()
+    if replica.diverged[0]:
+        raise NotFinite(f"gradient descent diverges at step size {step_size:g}", "", "take a smaller one")
+    pieces["descent"] = {**replica.state(), **kept_rng(start.device)}
+    return replica.thetas[0]
+
+
+def _measured_steps(num_steps: int, measure_every: int | None, seed: int) -> np.ndarray:
+    if measure_every is not None:
+        return np.arange(0, num_steps, measure_every)
+    count = max(math.ceil(num_steps / ONE_IN), min(num_steps, AT_LEAST))
+    return random_steps(num_steps, count, np.random.default_rng(seed))
+
+
+class _MeasuredStack:
+    """Replicas and the sums of ‖∇F‖² that each has gathered; points wait until a block of them is full."""
+
+    def __init__(
+        self, objective: Objective, replicas: Replicas, gradients: Gradients, measured: Sequence[np.ndarray]
+    ):
+        self.replicas, self._objective, self._gradients = replicas, objective, gradients
+        self._is_plain = perceptron_layers(objective) is not None
+        self._fixed = objective.present_point().fixed
+        self._block = max(1, min(64, MEASURED_ACTIVATIONS // max(1, objective.activations)))
+        owners = np.concatenate([np.full(len(steps), i) for i, steps in enumerate(measured)])
+        steps = np.concatenate(measured)
+        order = np.lexsort((owners, steps))
+        self._due_steps, self._due_owners = steps[order], owners[order]
+        self._counts = np.bincount(owners, minlength=len(measured))
+        self._sums = np.zeros(len(measured))
+        self._waiting: list[tuple[int, Tensor]] = []
+
+    @property
+    def means(self) -> np.ndarray:
+        """Of ‖∇F‖² over the steps measured; NaN for what diverged."""
+        return np.where(self.replicas.diverged, np.nan, self._sums / self._counts)
+
+    def run(self, pieces: Pieces, name: str, progress: Any) -> None:
+        """Every step, from where the saved state stands."""
+        if name in pieces:
+            self._restore(pieces[name])
+        total = max(plan.num_steps for plan in self.replicas.plans)
+        last_save = time.monotonic()
+        while self.replicas.num_active:
+            step = self.replicas.step
+            first, last = np.searchsorted(self._due_steps, [step, step + 1])
+            if last > first:
+                thetas = self.replicas.thetas
+                owners = [int(i) for i in self._due_owners[first:last] if not self.replicas.diverged[i]]
+                self._waiting += [(owner, thetas[owner].clone()) for owner in owners]
+                self._measure(self._block)
+            following = self._due_steps[last] if last < len(self._due_steps) else total
+            self.replicas.advance(int(following) - step)
+            progress(self.replicas.step, total)
+            if time.monotonic() - last_save > SAVE_SECONDS:
+                pieces[name] = self._state()
+                last_save = time.monotonic()
+        self._measure(1)
+        pieces[name] = self._state()
+
+    def _measure(self, at_least: int) -> None:
+        """Take the full gradients of the points that wait, while there are so many."""
+        while len(self._waiting) >= at_least:
+            block, self._waiting = self._waiting[: self._block], self._waiting[self._block :]
+            slopes = self._slopes([theta for _, theta in block])
+            np.add.at(
+                self._sums, [owner for owner, _ in block], slopes.double().square().sum(1).cpu().numpy()
+            )
+
+    def _slopes(self, thetas: list[Tensor]) -> Tensor:
+        """∇F at each point: of a perceptron together, of others one by one, in eval mode and in chunks."""
+        if self._is_plain:
+            return self._gradients(torch.stack(thetas), None)[1]
+        return torch.stack([self._objective.gradient(theta, self._fixed) for theta in thetas])
+
+    def _state(self) -> dict[str, Any]:
+        waiting = [theta.cpu().numpy() for _, theta in self._waiting]
+        return {
+            **self.replicas.state(),
+            **kept_rng(self._objective.device),
+            "sums": self._sums.copy(),
+            "waiting owners": np.array([owner for owner, _ in self._waiting], dtype=np.int64),
+            "waiting thetas": np.array(waiting).reshape(len(waiting), self._objective.num_parameters),
+        }
+
+    def _restore(self, state: dict[str, Any]) -> None:
+        self.replicas.restore(state)
+        restore_kept_rng(state, self._objective.device)
+        self._sums = np.array(state["sums"])
+        thetas = torch.from_numpy(np.array(state["waiting thetas"])).to(self.replicas.thetas)
+        self._waiting = list(zip(state["waiting owners"].tolist(), thetas, strict=True))

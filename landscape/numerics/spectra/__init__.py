@@ -1,0 +1,1 @@
+"""Spectra of symmetric operators: Krylov spaces, Lanczos, traces, densities, inertia."""

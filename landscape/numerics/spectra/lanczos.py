@@ -1,0 +1,301 @@
+"""Lanczos with full reorthogonalisation: extreme eigenpairs of a symmetric operator, each with its bounds."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from landscape.numerics.spectra.krylov import Krylov, Operator, capacity, has_room
+
+WHICH = ("largest", "smallest", "both", "magnitude")
+# The eigenproblem of the projected matrix is solved at sizes that grow like this, lest it cost more than the products.
+TEST_GROWTH = 1.08
+
+
+class Eigenpairs(NamedTuple):
+    """Ritz pairs, best first (for ``both``: the largest, descending, then the smallest, ascending).
+
+    ``residuals`` are ‖Hv − λv‖ of a fresh product and prove that some eigenvalue lies within them;
+    ``estimated`` are the recurrence's own. ``errors`` = min(r, r²/gap) hold if no eigenvalue was missed.
+    ``is_searched``: the complement of the pairs was searched to the end for others as good.
+    """
+
+    values: np.ndarray
+    vectors: Tensor
+    residuals: np.ndarray
+    estimated: np.ndarray
+    errors: np.ndarray
+    converged: np.ndarray
+    scale: float
+    num_products: int
+    num_restarts: int
+    orthogonality: float
+    is_searched: bool
+    is_interrupted: bool
+
+
+class Wanted(NamedTuple):
+    """Which eigenvalues are looked for: so many at the top and at the bottom, or of largest magnitude."""
+
+    top: int
+    bottom: int
+    by_magnitude: bool = False
+
+    @property
+    def total(self) -> int:
+        return self.top + self.bottom
+
+    def widened(self, count: int) -> "Wanted":
+        """The same ends, with ``count`` values in all."""
+        bottom = round(count * self.bottom / self.total)
+        return Wanted(count - bottom, bottom, self.by_magnitude)
+
+    def among(self, values: np.ndarray) -> np.ndarray:
+        """Positions of the wanted values, best first, each once."""
+        if self.by_magnitude:
+            return np.argsort(-np.abs(values), kind="stable")[: self.top]
+        order = np.argsort(-values, kind="stable")
+        top = order[: self.top]
+        bottom = order[::-1][: min(self.bottom, len(values) - len(top))]
+        return np.concatenate([top, bottom]).astype(int)
+
+    def excess(self, values: np.ndarray, known: np.ndarray) -> np.ndarray:
+        """By how much each value beats the worst of the known ones at its end; infinite while one is lacking."""
+        if self.by_magnitude:
+            merit = np.abs(known)
+            return np.abs(values) - (np.sort(merit)[-self.top] if len(known) >= self.top else -np.inf)
+        if len(known) < self.total:
+            return np.full(len(values), np.inf)
+        over = values - np.sort(known)[-self.top] if self.top else np.full(len(values), -np.inf)
+        under = np.sort(known)[self.bottom - 1] - values if self.bottom else np.full(len(values), -np.inf)
+        return np.maximum(over, under)
+
+
+def wanted(which: str, k: int, bottom: int, dimension: int) -> Wanted:
+    """``which`` and the counts as what to look for; never more than there are dimensions."""
+    top, low = {
+        "largest": (k, bottom),
+        "magnitude": (k, 0),
+        "smallest": (0, max(k, bottom)),
+        "both": (k, bottom or k),
+    }[which]
+    top = min(top, dimension)
+    return Wanted(top, min(low, dimension - top), which == "magnitude")
+
+
+def top_eigenpairs(
+    operator: Operator,
+    dimension: int,
+    k: int,
+    *,
+    bottom: int = 0,
+    which: str = "largest",
+    tol: float = 1e-6,
+    max_products: int | None = None,
+    memory_limit: float = 2**31,
+    search: bool = True,
+    certificate: Operator | None = None,
+    start: Tensor | None = None,
+    partial: bool = False,
+    generator: torch.Generator,
+    dtype: torch.dtype = torch.float64,
+    device: torch.device | str = "cpu",
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> Eigenpairs:
+    """The k largest eigenpairs of ``operator`` (d,) -> (d,), and the ``bottom`` smallest, from one basis.
+
+    ``which``: ``largest``, ``smallest``, ``both`` or ``magnitude``. The basis grows until the wanted
+    values have an error below ``tol`` times the largest |Ritz value|, the error being estimated as
+    min(r, r²/gap) from the residuals of the recurrence (Parlett 1998, theorem 11.7.1); when it would not fit
+    ``memory_limit`` bytes it is restarted from its best Ritz vectors (Wu and Simon 2000).
+
+    One Krylov space holds one vector of each eigenspace, so it cannot see that an eigenvalue is
+    multiple. With ``search``, another one therefore starts at random in the complement of what was
+    found, until its best pair is known to be no better; what is better is added, and the complement
+    searched again.
+
+    One Rayleigh–Ritz step with a product per pair ends it. It is made with ``certificate``, the same
+    operator in float64, if given: an error of ε in the vectors leaves one of ε² in the values, so the
+    search then goes on until r itself is below ``tol`` times the largest |Ritz value|. At most
+    ``max_products`` products go into the search (default: max(20 (k + bottom), 300)), which begins near ``start`` (d,),
+    for example at the sum of the eigenvectors of an operator nearby. With
+    ``partial`` an interruption (KeyboardInterrupt) ends the search, and what there is, if any, is returned.
+    Raises BadInput for a memory limit that is too small.
+    """
+    aim = wanted(which, k, bottom, dimension)
+    limit = max(20 * aim.total, 300) if max_products is None else max(1, max_products)
+    values, estimated, gaps = np.empty(0), np.empty(0), np.empty(0)
+    found = torch.empty((0, dimension), dtype=dtype, device=device)
+    scale, spent, restarts, is_searched, is_interrupted = 0.0, 0, 0, False, False
+    while spent < limit and len(found) < dimension and not (is_searched or is_interrupted):
+        least = aim.total + 3
+        if len(found) and not has_room(dimension, dtype, memory_limit, least, len(found)):
+            # What is worse than the wanted ones is never taken for new, so it need not stay deflated.
+            best = aim.among(values)
+            found = found[torch.from_numpy(best).to(found.device)]
+            values, estimated, gaps = values[best], estimated[best], gaps[best]
+            if not has_room(dimension, dtype, memory_limit, least, len(found)):
+                break
+        room = capacity(dimension, dtype, memory_limit, least, len(found))
+        space = Krylov(
+            operator, found, min(room, limit - spent), generator, scale, None if len(found) else start
+        )
+        state = _grown(
+            space,
+            aim,
+            values,
+            scale,
+            tol,
+            limit - spent,
+            certificate is not None,
+            lambda n, s=spent: progress(s + n, limit),
+        )
+        restarts += state.num_restarts
+        spent += space.num_products
+        is_interrupted = state.is_interrupted
+        if is_interrupted and not (partial and (space.size or len(found))):
+            raise KeyboardInterrupt
+        if space.size == 0:
+            break
+        ritz, weights, residuals = space.ritz()
+        scale = max(scale, float(np.abs(ritz).max()))
+        best = aim.among(ritz)
+        new = best[aim.excess(ritz[best], values) > 0.5 * tol * scale]
+        if len(values) < aim.total and space.is_invariant:
+            # All pairs of an invariant space are exact, and some may be wanted beside later ones.
+            new = np.arange(len(ritz))
+        found = torch.cat([found, space.vectors(weights[:, new])])
+        values, estimated = np.concatenate([values, ritz[new]]), np.concatenate([estimated, residuals[new]])
+        is_alone = len(new) == len(ritz) and not space.is_invariant
+        gaps = np.concatenate([gaps, np.zeros(len(new)) if is_alone else outer_gaps(ritz, residuals, new)])
+        is_searched = state.is_settled and (len(new) == 0 or len(found) == dimension)
+        if not search and len(values) >= aim.total:
+            break
+    chosen = aim.among(values)
+    gaps = np.minimum(gaps[chosen], outer_gaps(values, estimated, chosen))
+    quotients, vectors, residuals = _rayleigh_ritz(
+        certificate or operator, found[torch.from_numpy(chosen).to(found.device)], certificate is not None
+    )
+    order = aim.among(quotients)
+    # Ritz values come out in ascending order, whose gaps are those of the values before, in that order.
+    errors = error_estimates(quotients, residuals, gaps[np.argsort(values[chosen], kind="stable")])[order]
+    wide = vectors.double()
+    identity = torch.eye(len(wide), dtype=wide.dtype, device=wide.device)
+    return Eigenpairs(
+        values=quotients[order],
+        vectors=vectors[torch.from_numpy(order).to(vectors.device)],
+        residuals=residuals[order],
+        estimated=estimated[chosen],
+        errors=errors,
+        converged=errors <= tol * scale,
+        scale=scale,
+        num_products=spent + len(vectors),
+        num_restarts=restarts,
+        orthogonality=float((wide @ wide.T - identity).abs().max()),
+        is_searched=is_searched,
+        is_interrupted=is_interrupted,
+    )
+
+
+def error_estimates(values: np.ndarray, residuals: np.ndarray, gaps: np.ndarray) -> np.ndarray:
+    """min(r, r²/gap) for Ritz values (k,): the distance to an eigenvalue if none was missed.
+
+    ``gaps`` (k,) are the distances to values outside the set. Those inside count where the residuals tell
+    them apart; a cluster that they do not is one block, whose error its outer gap decides
+    (Parlett 1998, theorems 11.7.1 and 11.7.2).
+    """
+    distances = np.abs(values[:, None] - values)
+    is_apart = distances > residuals[:, None] + residuals
+    inner = np.where(is_apart, distances - residuals, np.inf).min(axis=1, initial=np.inf)
+    gap = np.minimum(gaps, inner)
+    with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
+        return np.where(gap > residuals, residuals * (residuals / gap), residuals)
+
+
+def outer_gaps(values: np.ndarray, residuals: np.ndarray, inside: np.ndarray) -> np.ndarray:
+    """The distance of each value at the positions ``inside`` to the others, less the residual of each; or infinity."""
+    outside = np.setdiff1d(np.arange(len(values)), inside)
+    distances = np.abs(values[inside][:, None] - values[outside]) - residuals[outside]
+    return distances.min(axis=1, initial=np.inf)
+
+
+class _State(NamedTuple):
+    is_settled: bool
+    is_interrupted: bool
+    num_restarts: int
+
+
+def _grown(
+    space: Krylov,
+    aim: Wanted,
+    known: np.ndarray,
+    scale: float,
+    tol: float,
+    budget: int,
+    by_residual: bool,
+    progress: Callable[[int], None],
+) -> _State:
+    """Grow ``space`` until what is wanted in it has settled, or nothing in it can beat what is known."""
+    restarts, test_at = 0, aim.total
+    try:
+        while True:
+            if space.is_full:
+                values = space.ritz()[0]
+                kept = max(aim.total + 1, min(space.capacity // 2, space.capacity - 2))
+                space.restart(aim.widened(kept).among(values))
+                restarts, test_at = restarts + 1, 0
+            space.extend()
+            progress(space.num_products)
+            if space.is_invariant:
+                return _State(True, False, restarts)
+            is_spent = space.num_products == budget
+            if space.size >= max(test_at, aim.total) or is_spent:
+                test_at = max(space.size + 1, int(TEST_GROWTH * space.size))
+                if _is_settled(space, aim, known, scale, tol, by_residual):
+                    return _State(True, False, restarts)
+            if is_spent:
+                return _State(False, False, restarts)
+    except KeyboardInterrupt:
+        return _State(False, True, restarts)
+
+
+def _is_settled(
+    space: Krylov, aim: Wanted, known: np.ndarray, scale: float, tol: float, by_residual: bool
+) -> bool:
+    values, _, residuals = space.ritz()
+    if len(values) < aim.total:
+        return False
+    scale = max(scale, float(np.abs(values).max()))
+    best = aim.among(values)
+    errors = residuals[best]
+    # Without other values there is no gap to go by.
+    if not by_residual and len(values) > len(best):
+        errors = error_estimates(values[best], errors, outer_gaps(values, residuals, best))
+    is_open = aim.excess(values[best], known) + residuals[best] > 0.5 * tol * scale
+    accuracy = np.full(len(best), 0.5 * tol * scale)
+    if len(known):
+        # A pair hidden from the first steps shows before the best of the others settles.
+        ends = [0] if aim.by_magnitude or not (aim.top and aim.bottom) else [0, aim.top]
+        for end in ends:
+            if not is_open[end]:
+                is_open[end], accuracy[end] = True, 0.5 * tol**0.5 * scale
+                errors[end] = residuals[best][end]
+    return bool(np.all(errors[is_open] <= accuracy[is_open]))
+
+
+def _rayleigh_ritz(
+    operator: Operator, vectors: Tensor, in_float64: bool
+) -> tuple[np.ndarray, Tensor, np.ndarray]:
+    """Ritz values, vectors and residual norms in the span of ``vectors`` (k, d), with a product each."""
+    if in_float64:
+        vectors = torch.linalg.qr(vectors.double().T).Q.T.contiguous()
+    wide = vectors.double()
+    images = torch.stack([operator(vector) for vector in vectors]).double() if len(vectors) else wide
+    projected = (wide @ images.T).cpu().numpy()
+    values, rotation = np.linalg.eigh((projected + projected.T) / 2)
+    turn = torch.from_numpy(rotation.T.copy()).to(wide)
+    wide, images = turn @ wide, turn @ images
+    residuals = torch.linalg.vector_norm(images - torch.from_numpy(values).to(wide)[:, None] * wide, dim=1)
+    return values, wide.to(vectors.dtype), residuals.cpu().numpy()

@@ -1,0 +1,1 @@
+"""What moves a vector: replicas, schedules, sampling, motion, ascent, polishing."""

@@ -1,0 +1,88 @@
+"""What moves in a stochastic gradient method, saved and restored bit for bit."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from landscape.numerics.steps.sampling import Sampler, restore_rng, rng_state
+
+OPTIMIZERS = ("sgd", "adam", "adamw")
+
+
+class Motion:
+    """Everything that decides the next step: tensors, optimiser, sampler and random generators.
+
+    ``tensors`` by name are written in place; ``optimiser`` is one of torch.optim's for one parameter;
+    ``generators`` are random generators by name. The global generators of ``device``, which dropout
+    draws from, are part of it.
+    """
+
+    def __init__(
+        self,
+        tensors: Mapping[str, Tensor],
+        sampler: Sampler,
+        device: torch.device,
+        *,
+        optimiser: torch.optim.Optimizer | None = None,
+        generators: Mapping[str, torch.Generator] | None = None,
+    ):
+        self.tensors, self.sampler, self.device = tensors, sampler, device
+        self.optimiser, self.generators = optimiser, generators or {}
+
+    def state(self) -> dict[str, Any]:
+        """Copies of everything, as arrays by name."""
+        groups: dict[str, Mapping[str, Tensor]] = {
+            "tensor": self.tensors,
+            "sampler": self.sampler.state(),
+            "global": rng_state(self.device),
+            "generator": {name: one.get_state() for name, one in self.generators.items()},
+        }
+        if self.optimiser:
+            own = self.optimiser.state[_parameter(self.optimiser)]
+            groups["optimiser"] = {name: value for name, value in own.items() if value is not None}
+        return {
+            f"{group} {name}": tensor.detach().cpu().numpy().copy()
+            for group, tensors in groups.items()
+            for name, tensor in tensors.items()
+        }
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Go back to what :meth:`state` gave."""
+
+        def group(name: str) -> dict[str, Tensor]:
+            start = f"{name} "
+            found = {k.removeprefix(start): v for k, v in state.items() if k.startswith(start)}
+            return {k: torch.from_numpy(v.copy()) for k, v in found.items()}
+
+        with torch.no_grad():
+            for name, tensor in group("tensor").items():
+                self.tensors[name].copy_(tensor)
+        self.sampler.restore(group("sampler"))
+        restore_rng(group("global"), self.device)
+        for name, tensor in group("generator").items():
+            self.generators[name].set_state(tensor)
+        if self.optimiser:
+            self.optimiser.state[_parameter(self.optimiser)] = {
+                # torch.optim keeps the count of steps on the CPU.
+                name: tensor if name == "step" else tensor.to(self.device)
+                for name, tensor in group("optimiser").items()
+            }
+
+
+def optimiser(
+    name: str, parameter: nn.Parameter, lr: float, momentum: float, nesterov: bool, weight_decay: float
+) -> torch.optim.Optimizer:
+    """One of torch.optim's, by name, for one parameter."""
+    if name == "adam":
+        return torch.optim.Adam([parameter], lr=lr, weight_decay=weight_decay)
+    if name == "adamw":
+        return torch.optim.AdamW([parameter], lr=lr, weight_decay=weight_decay)
+    return torch.optim.SGD(
+        [parameter], lr=lr, momentum=momentum, nesterov=nesterov, weight_decay=weight_decay
+    )
+
+
+def _parameter(optimiser: torch.optim.Optimizer) -> Tensor:
+    return optimiser.param_groups[0]["params"][0]

@@ -1,0 +1,101 @@
+"""Module ↔ flat vector: what each piece of θ is called, its shape, its role and its filters."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from landscape.errors import BadInput
+from landscape.numerics.pieces import Piece
+
+ROLES = ("weight", "bias", "norm", "vector")
+
+
+@dataclass(frozen=True)
+class Point:
+    """A parameter vector with everything else its module needs to be itself.
+
+    ``theta`` has shape (d,); ``fixed`` holds buffers and frozen parameters by name; ``label`` says
+    where the point came from.
+    """
+
+    theta: Tensor
+    fixed: Mapping[str, Tensor]
+    label: str = ""
+
+
+def layout(module: nn.Module) -> tuple[Piece, ...]:
+    """The pieces of θ: trainable parameters in ``named_parameters()`` order, tied ones once.
+
+    Raises BadInput for a module without trainable parameters, and for parameters that are complex
+    or not initialised yet.
+    """
+    pieces: list[Piece] = []
+    offset = 0
+    for name, parameter in module.named_parameters():
+        if not parameter.requires_grad:
+            continue
+        if isinstance(parameter, nn.parameter.UninitializedParameter):
+            raise BadInput(
+                f"parameter {name} is not initialised", remedy="send one batch through the lazy module"
+            )
+        if not parameter.is_floating_point():
+            raise BadInput(f"parameter {name} is {parameter.dtype}", "real floating-point parameters")
+        owner = module.get_submodule(name.rpartition(".")[0])
+        piece = Piece(
+            name,
+            tuple(parameter.shape),
+            offset,
+            _role(name, parameter, owner),
+            *_filter_axes(parameter, owner),
+        )
+        pieces.append(piece)
+        offset += piece.size
+    if offset == 0:
+        raise BadInput(
+            f"{type(module).__name__} has no trainable parameter",
+            "at least one parameter with requires_grad",
+            "a landscape needs something to move",
+        )
+    return tuple(pieces)
+
+
+def require(
+    tensors: Mapping[str, Tensor], shapes: Mapping[str, tuple[int, ...]], label: str, module: str
+) -> None:
+    """Raises BadInput naming every one of ``shapes`` that ``tensors`` lacks or has in another shape."""
+    faults = [
+        f"{name} {tuple(tensors[name].shape)} instead of {shape}" if name in tensors else f"{name} missing"
+        for name, shape in shapes.items()
+        if name not in tensors or tuple(tensors[name].shape) != shape
+    ]
+    if faults:
+        raise BadInput(
+            f"{label} does not fit this architecture: {', '.join(faults)}", f"the parameters of {module}"
+        )
+
+
+def flatten(tensors: Mapping[str, Tensor], pieces: Sequence[Piece]) -> Tensor:
+    """θ of shape (d,) from tensors by name; always a copy."""
+    return torch.cat([tensors[piece.name].detach().reshape(-1) for piece in pieces])
+
+
+def split(theta: Tensor, pieces: Sequence[Piece]) -> dict[str, Tensor]:
+    """Views of θ under the parameters' names and in their shapes."""
+    parts = theta.split([piece.size for piece in pieces])
+    return {piece.name: part.view(piece.shape) for piece, part in zip(pieces, parts, strict=True)}
+
+
+def _role(name: str, parameter: Tensor, owner: nn.Module) -> str:
+    if "norm" in type(owner).__name__.lower():
+        return "norm"
+    if parameter.dim() >= 2:
+        return "weight"
+    return "bias" if "bias" in name.rpartition(".")[2] else "vector"
+
+
+def _filter_axes(parameter: Tensor, owner: nn.Module) -> tuple[int, int]:
+    if isinstance(owner, nn.modules.conv._ConvTransposeNd) and parameter.dim() >= 2:
+        return 1, owner.groups
+    return 0, 1

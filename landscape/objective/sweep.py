@@ -1,0 +1,205 @@
+"""Many points one after another: in blocks that a journal remembers, train and test measured alike."""
+
+import copy
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from landscape import distributed
+from landscape.errors import BadInput
+from landscape.objective import batchnorm as policies
+from landscape.objective.batching import keep_freed_memory
+from landscape.objective.objective import Objective
+from landscape.objective.parameters import Point
+from landscape.objective.repair import Repair
+from landscape.progress import Pieces, Progress, silent
+
+# A block is large enough that remembering it costs nothing beside computing it.
+BLOCK_ACTIVATIONS = 2**24
+BLOCK_PARAMETERS = 2**24
+BLOCK_POINTS = 4096
+
+
+class Sweep:
+    """Measures the losses of many points under one batch-norm policy.
+
+    ``repair`` (:mod:`landscape.objective.repair`) is for points of the straight line between two, where ``is_line``.
+    How points fall into blocks depends on sizes alone, so a resumed sweep computes the same blocks and
+    ends bit for bit like an undisturbed one.
+    """
+
+    def __init__(
+        self,
+        objective: Objective,
+        test: Objective | None = None,
+        batchnorm: str = "frozen",
+        pieces: Pieces | None = None,
+        progress: Progress = silent,
+        *,
+        is_line: bool = False,
+    ):
+        known = policies.LINE_POLICIES if is_line else policies.POLICIES
+        if batchnorm not in known:
+            raise BadInput(f"batch-norm policy {batchnorm!r}", f"one of {', '.join(known)}")
+        self.objective, self.test, self.batchnorm = objective, test, batchnorm
+        self.recalibrates = batchnorm != "frozen" and objective.has_batchnorm
+        self.repairs = batchnorm == "repair"
+        self.pieces = {} if pieces is None else pieces
+        self.progress = progress
+        keep_freed_memory()
+
+    @property
+    def block_size(self) -> int:
+        """Points per block."""
+        work = BLOCK_ACTIVATIONS // self.objective.activations
+        room = BLOCK_PARAMETERS // self.objective.num_parameters
+        return max(1, min(work, room, BLOCK_POINTS))
+
+    def measure(
+        self,
+        name: str,
+        num_points: int,
+        fill: Callable[[range, Tensor], object],
+        points: Sequence[Point],
+        weights_at: Callable[[int], Sequence[float]] | None = None,
+        *,
+        each: bool = False,
+    ) -> np.ndarray:
+        """Train loss, train accuracy, test loss and test accuracy at ``num_points`` points: (num_points, 4).
+
+        With ``each`` the losses of all n training samples follow: (num_points, 4 + n).
+
+        ``fill(block, thetas)`` writes the θ of a block of points into the rows of ``thetas``, the same
+        memory for every block (fresh pages would cost as much as a small net's forward pass). The
+        buffers of point i are those of ``points`` mixed by ``weights_at(i)`` (the first point's where
+        there are no weights). What is unknown is NaN.
+        """
+        fixed_at = self._fixed_rule(points, weights_at)
+        repair = None
+        rows: list[np.ndarray] = []
+        memory = self.objective.theta.new_empty(
+            min(num_points, self.block_size), self.objective.num_parameters
+        )
+        for start in range(0, num_points, self.block_size):
+            key = f"{name} {start}"
+            if key not in self.pieces:
+                block = range(start, min(start + self.block_size, num_points))
+                thetas = memory[: len(block)]
+                fill(block, thetas)
+                if self.repairs and repair is None:
+                    repair = Repair(self.objective, *map(self.reference, points))
+                found = self._block(block, thetas, points[0].fixed, fixed_at, weights_at, repair, each)
+                # Arrays are files of their own, which only long rows are worth.
+                self.pieces[key] = {"rows": found if each else found.tolist()}
+            rows.append(np.asarray(self.pieces[key]["rows"]))
+            self.progress(min(start + self.block_size, num_points), num_points, "points")
+        return np.concatenate(rows)
+
+    def line(self, name: str, first: Point, second: Point, alpha: np.ndarray) -> np.ndarray:
+        """The table of :meth:`measure` at (1 − α)A + αB, buffers mixed in the same proportion."""
+        positions = torch.from_numpy(alpha).to(self.objective.device, self.objective.dtype)
+
+        def fill(block: range, thetas: Tensor) -> None:
+            # lerp starts from the nearer end, so both ends are exact.
+            torch.lerp(first.theta, second.theta, positions[block.start : block.stop, None], out=thetas)
+
+        points = [first, second]
+        return self.measure(name, len(alpha), fill, points, lambda i: [1 - alpha[i], alpha[i]])
+
+    def reference(self, point: Point) -> Point:
+        """The point as its own model under this policy: what an end of a path must agree with."""
+        if not self.recalibrates:
+            return point
+        return Point(point.theta, self.objective.recalibrated(point.theta, point.fixed), point.label)
+
+    def notes(self, *points: Point) -> list[str]:
+        """A warning where the policy is known to mislead."""
+        if self.recalibrates or not self.objective.has_batchnorm or _all_equal([p.fixed for p in points]):
+            return []
+        return [
+            "batch-norm statistics are mixed from the end points (--batchnorm frozen), which is right only "
+            "for nearby points; --batchnorm recalibrate takes them from the data at every point"
+        ]
+
+    def _fixed_rule(
+        self, points: Sequence[Point], weights_at: Any
+    ) -> Callable[[int], Mapping[str, Tensor]] | None:
+        """None where every θ goes with the first point's buffers."""
+        if weights_at is None or _all_equal([point.fixed for point in points]):
+            return None
+        return lambda i: policies.blend([point.fixed for point in points], weights_at(i))
+
+    def _block(
+        self,
+        block: range,
+        thetas: Tensor,
+        first: Mapping[str, Tensor],
+        fixed_at: Any,
+        weights_at: Any,
+        repair: Repair | None,
+        each: bool,
+    ) -> np.ndarray:
+        if fixed_at is None and not self.recalibrates and not repair:
+            return self._measured(thetas, first, each)
+        rows = []
+        for i, theta in zip(block, thetas, strict=True):
+            fixed = first if fixed_at is None else fixed_at(i)
+            if repair:
+                theta, fixed = repair(theta, fixed, weights_at(i)[1])
+            elif self.recalibrates:
+                fixed = self.objective.recalibrated(theta, fixed)
+            rows.append(self._measured(theta.reshape(1, -1), fixed, each))
+        return np.concatenate(rows)
+
+    def _measured(self, thetas: Tensor, fixed: Mapping[str, Tensor], each: bool) -> np.ndarray:
+        if each:
+            train = torch.stack([measured_with_samples(self.objective, theta, fixed) for theta in thetas])
+        else:
+            train = self.objective.measurements(thetas, fixed)
+        unknown = torch.full((len(thetas), 2), torch.nan, dtype=torch.float64)
+        tested = self.test.measurements(thetas, fixed) if self.test else unknown
+        return torch.cat([train[:, :2], tested, train[:, 2:]], dim=1).numpy()
+
+
+def measured_with_samples(objective: Objective, theta: Tensor, fixed: Mapping[str, Tensor]) -> Tensor:
+    """Loss, accuracy, and the loss of all n samples in their order: (2 + n,) float64 on the CPU, from one pass.
+
+    Without the regulariser.
+    """
+    loss, share = objective.loss, distributed.share(objective.num_samples)
+    sums, rows = [], []
+    with torch.no_grad():
+        for inputs, targets in objective.chunks():
+            outputs = objective.outputs(theta, fixed, inputs)
+            rows.append(loss.each(outputs, targets))
+            total = loss.total(outputs, targets).double().reshape(())
+            right = loss.correct(outputs, targets).double().sum() if loss.correct else total * torch.nan
+            sums.append(torch.stack([total, right]))
+    found = torch.zeros(2 + objective.num_samples, dtype=torch.float64, device=objective.device)
+    found[:2] = torch.stack(sums).sum(0)
+    found[2 + share.start : 2 + share.stop] = torch.cat(rows)
+    found = distributed.total(found)
+    found[:2] /= objective.num_samples
+    return found.cpu()
+
+
+def bare(objective: Objective) -> Objective:
+    """The same objective without its regulariser, on the same data and private module."""
+    twin = copy.copy(objective)
+    twin.l2 = 0.0
+    return twin
+
+
+def known(column: np.ndarray) -> np.ndarray | None:
+    """The column, or None where nothing in it is known."""
+    return None if np.isnan(column).all() else column
+
+
+def _all_equal(parts: Sequence[Mapping[str, Tensor]]) -> bool:
+    return all(
+        part is parts[0] or all(torch.equal(tensor, parts[0][name]) for name, tensor in part.items())
+        for part in parts[1:]
+    )

@@ -1,0 +1,1 @@
+"""Directions, planes, slices, curves between points."""

@@ -1,0 +1,137 @@
+"""The proofs of directions: norms, angles, eigenvalues and curvatures by independent means."""
+
+import math
+from collections.abc import Callable, Collection
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from landscape.errors import LandscapeError
+from landscape.numerics.curves import directions as kernels
+from landscape.numerics.pieces import Piece
+from landscape.objective import checks
+from landscape.objective.objective import Objective
+from landscape.objective.parameters import Point
+from landscape.objective.precision import in_float64, widened
+from landscape.paths.directions import Eigenvectors
+from landscape.result import Check
+
+# The samples behind the curvature check hold about this many activations: a ReLU crosses its kink once in
+# about 1/τ of them within a relative step τ, so that none does at the smallest steps.
+CURVATURE_ACTIVATIONS = 2**14
+CURVATURE_STEPS = (1e-4, 1e-5, 1e-6, 1e-7)
+CURVATURE_BOUND = 1e-3
+
+
+def eigen_checks(objective: Objective, point: Point, found: Eigenvectors) -> list[Check]:
+    """The eigenvalue of each axis against dᵀHd by a product of its own, on the direction as it is stored."""
+    proofs = []
+    for name, axis, value in zip(("α", "β"), found.directions, found.values, strict=False):
+        bend = float(torch.dot(axis.double(), objective.hvp(point.theta, axis, point.fixed).double()))
+        proofs.append(
+            Check(
+                f"eigenvalue along {name}",
+                abs(bend - float(value)) / found.scale,
+                checks.rounding(objective),
+                "Ritz value against dᵀHd by a product of its own, relative to the largest |λ|",
+            )
+        )
+    return proofs
+
+
+def norm_check(
+    objective: Objective, theta: Tensor, axes: Tensor, norm: str, ignore: Collection[str]
+) -> Check:
+    """‖d_f‖ against ‖w_f‖ filter by filter (or layer by layer), by a loop that shares nothing with the kernel.
+
+    Ignored parameters must be at rest; with ``none`` that is all there is to check.
+    """
+    worst = 0.0
+    for axis in axes:
+        for piece in objective.pieces:
+            weight, part = (v[piece.span].reshape(piece.shape).double().cpu().numpy() for v in (theta, axis))
+            if piece.role in ignore:
+                worst = max(worst, float(np.abs(part).max()))
+            elif norm != "none":
+                split = _filters_of if norm == "filter" else lambda piece, values: [values]
+                for w, d in zip(split(piece, weight), split(piece, part), strict=True):
+                    wanted = float(np.sqrt((w * w).sum()))
+                    worst = max(worst, abs(float(np.sqrt((d * d).sum())) - wanted) / (wanted or 1.0))
+    meaning = {
+        "filter": "‖d_f‖ against ‖w_f‖, worst filter, relative",
+        "layer": "‖d_l‖ against ‖w_l‖, worst layer, relative",
+        "none": "largest entry among the ignored parameters",
+    }
+    return Check("direction norms", worst, checks.rounding(objective), meaning[norm])
+
+
+def _filters_of(piece: Piece, values: np.ndarray) -> list[np.ndarray]:
+    if values.ndim < 2:
+        return [values]
+    if piece.output_axis == 0:
+        return list(values)
+    inputs = piece.shape[0] // piece.groups
+    return [
+        values[group * inputs : (group + 1) * inputs, output]
+        for group in range(piece.groups)
+        for output in range(piece.shape[1])
+    ]
+
+
+def orthogonality_check(objective: Objective, plane: Tensor) -> Check:
+    """The cosine between the two directions."""
+    gram = kernels.gram_matrix(plane)
+    cosine = abs(gram[0, 1]) / np.sqrt(gram[0, 0] * gram[1, 1])
+    return Check(
+        "orthogonal", float(cosine), checks.rounding(objective), "|cos| of the angle between the directions"
+    )
+
+
+def curvature_checks(objective: Objective, point: Point, axes: Tensor) -> tuple[list[Check], list[str]]:
+    """Hd by central differences of ∇F against the Hessian-vector product along each axis; and notes.
+
+    Differences of the *gradient*, because second differences of F itself lose all digits before their
+    step is small enough for a ReLU net: each kink between θ* ± hd moves them by a finite amount, while
+    the Hessian at θ* knows nothing of it. In float64 gradients bear steps of 1e-7, and on a part of the
+    data with few enough activations no kink lies that near. Where one does lie at θ* itself (a zero
+    weight, a dead input), ∇F changes otherwise on one side than on the other, and a note says so instead
+    of a check. The bound of 1e-3 relative leaves room for rounding.
+    """
+    per_sample = max(1, objective.activations // max(1, len(objective.samples[1])))
+    few = slice(0, max(1, CURVATURE_ACTIVATIONS // per_sample))
+    found: list[Check] = []
+    notes: list[str] = []
+    try:
+        part = in_float64(objective, few)
+        wide = [one.to(part.device, torch.float64) for one in axes]
+        theta, fixed = widened(point, part.device)
+        product = part.hessian_operator(theta, fixed)
+        for name, axis in zip(("α", "β"), wide, strict=False):
+            gap, has_limit = _curvature_gap(lambda x: part.gradient(x, fixed), product(axis), theta, axis)
+            if gap <= CURVATURE_BOUND or has_limit:
+                meaning = f"differences of ∇F against Hd, relative, float64, {part.num_samples} samples"
+                found.append(Check(f"curvature along {name}", gap, CURVATURE_BOUND, meaning))
+            else:
+                notes.append(f"curvature along {name} not checked: the loss has a kink at θ*")
+    except LandscapeError as error:
+        notes.append(f"curvature not checked: {error}")
+    return found, notes
+
+
+def _curvature_gap(
+    gradient: Callable[[Tensor], Tensor], image: Tensor, theta: Tensor, axis: Tensor
+) -> tuple[float, bool]:
+    """The least relative distance of a difference quotient to Hd, and whether ∇F has a derivative along d."""
+    size, length = (float(torch.linalg.vector_norm(v)) for v in (theta, axis))
+    unit = (size or 1.0) / length
+    best, upper, lower = math.inf, image, image
+    for step in CURVATURE_STEPS:
+        upper, lower = gradient(theta + step * unit * axis), gradient(theta - step * unit * axis)
+        # Below a millionth of the gradient per relative step a quotient is rounding.
+        scale = max(float(image.norm()), 1e-6 * float(upper.norm()) / unit, 1e-300)
+        best = min(best, float(((upper - lower) / (2 * step * unit) - image).norm()) / scale)
+        if best <= CURVATURE_BOUND:
+            return best, True
+    bend = (upper + lower - 2 * gradient(theta)).norm()
+    return best, bool(bend <= CURVATURE_BOUND * (upper - lower).norm())

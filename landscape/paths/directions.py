@@ -1,0 +1,150 @@
+"""Along what to cut: the directions of a slice, by name, a run's trajectory on them, and their proofs."""
+
+from collections.abc import Collection
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from landscape import distributed
+from landscape.errors import BadInput
+from landscape.numerics.curves import directions as kernels
+from landscape.numerics.spectra.lanczos import top_eigenpairs
+from landscape.objective.objective import Objective
+from landscape.objective.parameters import Point
+from landscape.objective.precision import in_float64, widened
+from landscape.progress import Progress
+
+DIRECTIONS = ("random", "pca", "eigen", "eigen-ends", "axes")
+
+# ‖Hd − λd‖ of an eigenvector, relative to the largest |λ|.
+EIGEN_TOLERANCE = {torch.float64: 1e-8}
+
+
+class Eigenvectors(NamedTuple):
+    """Unit vectors (m, d) with their eigenvalues (m,), ‖Hd − λd‖ (m,), the largest |λ| seen, and remarks."""
+
+    directions: Tensor
+    values: np.ndarray
+    residuals: np.ndarray
+    scale: float
+    notes: list[str]
+    converged: bool
+
+
+def random_directions(
+    objective: Objective,
+    theta: Tensor,
+    count: int,
+    *,
+    norm: str,
+    ignore: Collection[str],
+    orthogonal: bool,
+    seed: int,
+) -> Tensor:
+    """``count`` independent random directions (count, d) from one seed; made orthogonal if asked."""
+    generator = torch.Generator().manual_seed(seed)
+    rows = [
+        kernels.random_direction(theta, objective.pieces, norm=norm, ignore=ignore, generator=generator)
+        for _ in range(count)
+    ]
+    if orthogonal and count == 2:
+        rows[1] = kernels.orthogonalised(rows[1], rows[0])
+    return torch.stack(rows)
+
+
+def own_axes(objective: Objective, theta: Tensor) -> Tensor:
+    """The unit vectors (2, 2) of the two trainable numbers of a module that has no more and no fewer.
+
+    Raises BadInput where d is not 2.
+    """
+    if objective.num_parameters != 2:
+        raise BadInput(
+            f"the module's own axes where d = {objective.num_parameters}",
+            "exactly 2 trainable numbers",
+            "random, pca and eigen cut a plane for any number, or freeze all but two",
+        )
+    return torch.eye(2, dtype=theta.dtype, device=theta.device)
+
+
+def eigen_directions(
+    objective: Objective, point: Point, top: int, bottom: int = 0, *, seed: int, progress: Progress
+) -> Eigenvectors:
+    """Eigenvectors of the ``top`` largest and ``bottom`` smallest eigenvalues of the Hessian at ``point``, orthonormal.
+
+    Their sign makes the entry of largest magnitude positive. Below float64 a last Rayleigh–Ritz step is
+    made in float64, where one process on a cpu or cuda can. Raises BadInput where d is too small.
+    """
+    count = top + bottom
+    if objective.num_parameters < count:
+        raise BadInput(
+            f"{count} eigenvectors where d = {objective.num_parameters}", f"at least {count} parameters"
+        )
+    product = exact = objective.hessian_operator(point.theta, point.fixed)
+    if objective.dtype != torch.float64:
+        exact = None
+        if objective.device.type != "mps" and distributed.num_processes() == 1:
+            exact = in_float64(objective).hessian_operator(*widened(point, objective.device))
+    tolerance = EIGEN_TOLERANCE.get(objective.dtype, 1e-6)
+    pairs = top_eigenpairs(
+        product,
+        objective.num_parameters,
+        top,
+        bottom=bottom,
+        tol=tolerance,
+        certificate=exact,
+        generator=torch.Generator().manual_seed(seed),
+        dtype=objective.dtype,
+        device=objective.device,
+        progress=lambda done, total: progress(done, total, "products for the directions at most"),
+    )
+    vectors = pairs.vectors.double() if objective.device.type != "mps" else pairs.vectors
+    largest = vectors.gather(1, vectors.abs().argmax(dim=1, keepdim=True))
+    notes = []
+    if not pairs.converged.all():
+        notes.append(
+            f"the directions are no eigenvectors to {tolerance:g}: their residuals are "
+            + ", ".join(f"{one:.2g}" for one in pairs.residuals)
+        )
+    if not pairs.is_searched:
+        notes.append("the search for further eigenvalues as large was not finished")
+    if objective.has_batchnorm:
+        notes.append("the directions are eigenvectors with the batch-norm statistics of the point at rest")
+    return Eigenvectors(
+        (vectors * largest.sign()).to(objective.dtype),
+        pairs.values,
+        pairs.residuals,
+        max(pairs.scale, 1e-300),
+        notes,
+        bool(pairs.converged.all()),
+    )
+
+
+def require_trajectory(trajectory: list[Point] | None) -> list[Point]:
+    """The trajectory, or a sentence saying how to get one."""
+    if not trajectory or len(trajectory) < 2:
+        raise BadInput(
+            f"a trajectory of {len(trajectory or [])} points",
+            "a run with checkpoints",
+            "train with --checkpoint-every",
+        )
+    return trajectory
+
+
+def require_grid(num_points: int, span: float | None, draws: int, directions: str) -> None:
+    """Raises BadInput unless the grid can hold θ* exactly, covers something, and directions are known."""
+    if directions not in DIRECTIONS:
+        raise BadInput(f"directions {directions!r}", f"one of {', '.join(DIRECTIONS)}")
+    if num_points < 3 or num_points % 2 == 0:
+        raise BadInput(
+            f"{num_points} points",
+            "an odd number of at least 3",
+            f"with {num_points + 1 - num_points % 2 if num_points > 2 else 3} points θ* lies on the grid",
+        )
+    if span is not None and not (0 < span < np.inf):
+        raise BadInput(f"a span of {span:g}", "a positive number")
+    if draws < 1:
+        raise BadInput(f"{draws} draws", "at least 1")
+    if draws > 1 and directions != "random":
+        raise BadInput(f"{draws} draws of the directions {directions}", "one, as nothing is drawn at random")

@@ -1,0 +1,5 @@
+"""Any Result as a picture."""
+
+from landscape.plots.plot import plot
+
+__all__ = ["plot"]

@@ -1,0 +1,249 @@
+"""Functions of two coordinates as contours, cells or surfaces."""
+
+import math
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+from matplotlib import colormaps
+from matplotlib.axes import Axes
+from matplotlib.colors import LightSource, LogNorm, Normalize
+from matplotlib.patheffects import withStroke
+from matplotlib.text import Text
+from matplotlib.ticker import MaxNLocator
+from mpl_toolkits.mplot3d.art3d import Poly3DCollection
+
+from landscape.plots.axes import MISSING, NARROW, cell_edges
+from landscape.plots.page import WIDTH, Page
+from landscape.plots.words import numbers, short, text_inches, wrapped
+
+COLOUR_MAP = "viridis"
+NUM_LEVELS = 15
+
+
+class Field(NamedTuple):
+    """A function of two coordinates made ready: masked where it cannot be shown, with its colours' scale."""
+
+    x: np.ndarray
+    y: np.ndarray
+    values: np.ma.MaskedArray
+    label: str
+    log: bool
+    low: float
+    high: float
+    offset: float = 0.0  # what was subtracted from the values, low and high
+
+
+def field(
+    page: Page, x: np.ndarray, y: np.ndarray, values: np.ndarray, label: str, done: np.ndarray | None = None
+) -> Field:
+    """Masks what has no place in the picture, says so in the small print, and settles the scale."""
+    shown = np.ma.masked_invalid(np.array(values, dtype=float))
+    absent = np.zeros(shown.shape, dtype=bool) if done is None else ~np.asarray(done, dtype=bool)
+    where = "left open" if page.kind == "surface" else "hatched"
+    invalid = int((np.ma.getmaskarray(shown) & ~absent).sum())
+    if absent.any():
+        page.note(f"{int(absent.sum())} of {shown.size} cells not computed ({where})")
+    if invalid:
+        page.note(f"{invalid} of {shown.size} cells NaN or infinite ({where})")
+    shown = np.ma.masked_where(absent, shown)
+    if not shown.count():
+        page.note("no finite value")
+        return Field(x, y, shown, label, False, 0.0, 1.0)
+    low, high = float(shown.min()), float(shown.max())
+    log = page.log
+    if low == high:
+        page.note(f"constant: {low:.12g} in every cell")
+        room = 0.05 * abs(low) or 1.0
+        return Field(x, y, shown, label, False, low - room, high + room)
+    # Levels that were typed are values of the loss itself, so then nothing is subtracted.
+    if high - low < NARROW * max(abs(low), abs(high)) and not isinstance(page.levels, list):
+        if log:
+            page.note("the range is too narrow for a logarithmic scale")
+        label = f"{label} above its minimum {low:.12g}"
+        return Field(x, y, shown - low, label, False, 0.0, high - low, low)
+    if log and high <= 0:
+        page.note("no positive value: the scale is linear")
+        log = False
+    if log and low <= 0:
+        page.note(f"{int((shown <= 0).sum())} of {shown.size} cells not positive ({where})")
+        shown = np.ma.masked_where(np.ma.filled(shown, 1.0) <= 0, shown)
+        low = float(shown.min())
+        if low == high:
+            return Field(x, y, shown, label, False, 0.0, 2 * high)
+    return Field(x, y, shown, label, log, low, high)
+
+
+def draw_flat(
+    page: Page, axes: Axes, one: Field, inches: float = 2.3, *, as_cells: bool = False
+) -> list[Text]:
+    """Contours, or cells centred on the coordinates, with a colour bar; returns the contours' labels.
+
+    ``inches`` is the height there is for the ticks of the bar.
+    """
+    as_contours = page.kind == "contour" and not as_cells and min(one.values.shape) > 1 and not _is_flat(one)
+    limits = [centres if as_contours else cell_edges(centres) for centres in (one.x, one.y)]
+    axes.set_xlim(limits[0].min(), limits[0].max())
+    axes.set_ylim(limits[1].min(), limits[1].max())
+    axes.spines[["top", "right"]].set_visible(True)
+    if np.ma.getmaskarray(one.values).any():
+        axes.patch.set(**MISSING)
+    if not one.values.count():
+        return []
+    if as_contours:
+        return _contours(page, axes, one, inches)
+    norm = LogNorm(one.low, one.high) if one.log else Normalize(one.low, one.high)
+    # A vector format would show the seams between thousands of cells.
+    mesh = axes.pcolormesh(
+        limits[0], limits[1], one.values, norm=norm, cmap=COLOUR_MAP, rasterized=True, shading="flat"
+    )
+    ticks = levels_between(one.low, one.high, int(5 * inches), one.log)
+    if _is_flat(one):
+        ticks = np.array([float(one.values.min())])
+    ticks = ticks[(ticks >= one.low) & (ticks <= one.high)]
+    _colour_bar(page, axes, mesh, one, ticks, numbers(ticks, one.log))
+    return []
+
+
+def draw_surface(page: Page, one: Field) -> Any:
+    """The field as a surface over its plane; returns axes whose third coordinate is :func:`height`."""
+    page.figure.set_size_inches(WIDTH, 3.0)
+    axes: Any = page.figure.add_subplot(projection="3d", computed_zorder=False)
+    # Some versions of matplotlib place the spines of the flat axes beneath far away, and the layout breaks.
+    axes.set_in_layout(False)
+    x, y = np.meshgrid(one.x, one.y)
+    corners = np.stack([x, y, _on_third_axis(one, np.ma.filled(one.values, np.nan))], axis=-1)
+    quads = np.stack([corners[:-1, :-1], corners[:-1, 1:], corners[1:, 1:], corners[1:, :-1]], axis=2)
+    quads = quads.reshape(-1, 4, 3)
+    # matplotlib's own surface warns of NaN and draws it; here a cell with an unknown corner stays open.
+    quads = quads[np.isfinite(quads).all(axis=(1, 2))]
+    low, high = (float(_on_third_axis(one, np.array(end))) for end in (one.low, one.high))
+    if len(quads):
+        colours = colormaps[COLOUR_MAP](Normalize(low, high)(quads[:, :, 2].mean(axis=1)))
+        # Normals are taken in the box, not in the data, whose axes differ by orders of magnitude.
+        scale = [np.ptp(one.x) or 1.0, np.ptp(one.y) or 1.0, (high - low) or 1.0]
+        sides = (quads[:, 2] - quads[:, 0]) / scale, (quads[:, 3] - quads[:, 1]) / scale
+        normals = np.cross(*sides)
+        normals /= np.linalg.norm(normals, axis=1, keepdims=True)
+        light = normals @ LightSource(azdeg=225, altdeg=50).direction
+        colours[:, :3] *= 0.75 + 0.25 * np.clip(light, 0, 1)[:, np.newaxis]
+        axes.add_collection3d(Poly3DCollection(quads, facecolors=colours, edgecolors=colours, linewidths=0.2))
+    axes.set(xlim=(one.x.min(), one.x.max()), ylim=(one.y.min(), one.y.max()), zlim=(low, high))
+    axes.view_init(elev=32, azim=-58)
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_locator(MaxNLocator(5))
+    ticks = levels_between(one.low, one.high, 6, one.log)
+    ticks = ticks[(ticks >= one.low) & (ticks <= one.high)]
+    write = numbers(ticks, one.log)
+    axes.set_zticks(_on_third_axis(one, ticks), [write(tick) for tick in ticks])
+    axes.tick_params(pad=-2, labelsize=6.5)
+    # The labels are centred beside the axis, so long ones must stand farther from it.
+    excess = max((72 * text_inches(write(tick), 6.5) for tick in ticks), default=10.0) - 10
+    axes.tick_params(axis="z", pad=-2 + excess / 2)
+    label = wrapped(one.label, 1.8)
+    axes.set_zlabel(label, labelpad=-3 + excess + 6 * label.count("\n"))
+    axes.set_box_aspect((1, 1, 0.72), zoom=0.98 - 0.006 * max(0.0, excess) - 0.12 * label.count("\n"))
+    return axes
+
+
+def height(one: Field, losses: np.ndarray) -> np.ndarray:
+    """Where losses stand on the third axis of a surface."""
+    return _on_third_axis(one, losses - one.offset)
+
+
+def _on_third_axis(one: Field, values: np.ndarray) -> np.ndarray:
+    """The third axis has no logarithmic scale of its own; what has no logarithm is NaN and is not drawn."""
+    if not one.log:
+        return values
+    return np.log10(values, where=values > 0, out=np.full(np.shape(values), np.nan))
+
+
+def levels_between(low: float, high: float, count: int, log: bool) -> np.ndarray:
+    """About ``count`` round numbers that cover [low, high], equally or logarithmically spaced."""
+    locator = MaxNLocator(count, steps=[1, 2, 2.5, 5, 10], min_n_ticks=1)
+    equal = np.asarray(locator.tick_values(low, high))
+    if not log:
+        return equal
+    found = np.zeros(0)
+    for digits in ((1, 1.5, 2, 3, 5, 7), (1, 2, 5), (1, 3), (1,)):
+        found = _cover(low, high, digits, 1)
+        if len(found) <= count + 1:
+            break
+    else:
+        found = _cover(low, high, (1,), math.ceil((len(found) - 1) / max(1, count - 1)))
+    # Within a decade equal steps show more.
+    return equal if high < 10 * low and equal[0] > 0 and len(equal) > len(found) else found
+
+
+def _cover(low: float, high: float, digits: tuple[float, ...], stride: int) -> np.ndarray:
+    first = math.floor(math.log10(low))
+    last = math.ceil(math.log10(high)) + stride
+    all_levels = np.array([digit * 10.0**power for power in range(first, last, stride) for digit in digits])
+    start = max(0, int(np.searchsorted(all_levels, low, side="right")) - 1)
+    return all_levels[start : int(np.searchsorted(all_levels, high)) + 1]
+
+
+def _contours(page: Page, axes: Axes, one: Field, inches: float) -> list[Text]:
+    if isinstance(page.levels, list):
+        levels = np.array(page.levels)
+    else:
+        levels = levels_between(one.low, one.high, page.levels or NUM_LEVELS, one.log)
+    below, above = one.low < levels[0], one.high > levels[-1]
+    extend = {(0, 0): "neither", (1, 0): "min", (0, 1): "max", (1, 1): "both"}[int(below), int(above)]
+    if below or above:
+        page.note(f"values from {short(one.low)} to {short(one.high)}: beyond the levels in the end colours")
+    norm = LogNorm(levels[0], levels[-1]) if one.log else Normalize(levels[0], levels[-1])
+    filled = axes.contourf(one.x, one.y, one.values, levels=levels, norm=norm, cmap=COLOUR_MAP, extend=extend)
+    write = numbers(levels, one.log, least=6 if isinstance(page.levels, list) else 3)
+    _colour_bar(page, axes, filled, one, levels[:: math.ceil(len(levels) / (5 * inches))], write)
+    inside = levels[(levels > one.low) & (levels < one.high)]
+    if not len(inside):
+        page.note("no level within the range")
+        return []
+    lines = axes.contour(
+        one.x, one.y, one.values, levels=inside, colors="black", linewidths=0.4, negative_linestyles="solid"
+    )
+    # Not inline, so that a label can be taken away again and its line is whole.
+    texts = list(axes.clabel(lines, fontsize=5.5, fmt=write, inline=False) or ())
+    for text in texts:
+        text.set_path_effects([withStroke(linewidth=1.5, foreground="white", alpha=0.8)])
+    (left, right), (bottom, top) = axes.get_xlim(), axes.get_ylim()
+    kept: list[Text] = []
+    for text in texts:
+        x, y = text.get_position()
+        # Cut by the frame, or on a neighbour where contours are dense.
+        room = 0.02 + text_inches(text.get_text(), 5.5) / 2 / WIDTH
+        edge = min((x - left) / (right - left), (right - x) / (right - left))
+        edge = min(edge, (y - bottom) / (top - bottom), (top - y) / (top - bottom))
+        others = np.array([one.get_position() for one in kept]).reshape(-1, 2)
+        clear(axes, [text], others[:, 0], others[:, 1], max(0.06, room))
+        if edge < room:
+            text.set_visible(False)
+        if text.get_visible():
+            kept.append(text)
+    return kept
+
+
+def clear(axes: Axes, texts: list[Text], x: np.ndarray, y: np.ndarray, room: float = 0.08) -> None:
+    """Takes away the labels nearer to any of the places than ``room``, as a share of the panel."""
+    width, height = np.ptp(axes.get_xlim()), np.ptp(axes.get_ylim())
+    for text in texts:
+        here = text.get_position()
+        if ((np.abs(x - here[0]) < room * width) & (np.abs(y - here[1]) < room * height)).any():
+            text.set_visible(False)
+
+
+def _colour_bar(
+    page: Page, axes: Axes, mappable: Any, one: Field, ticks: np.ndarray, write: Callable[[float], str]
+) -> None:
+    bar = page.figure.colorbar(mappable, ax=axes, pad=0.02)
+    bar.set_ticks(ticks.tolist())
+    bar.minorticks_off()
+    bar.ax.yaxis.set_major_formatter(lambda value, _: write(value))
+    bar.ax.tick_params(labelsize=6.5)
+    bar.outline.set_linewidth(0.6)  # type: ignore[operator]
+    bar.set_label(wrapped(one.label, 2.2))
+
+
+def _is_flat(one: Field) -> bool:
+    return not one.values.count() or one.values.min() == one.values.max()

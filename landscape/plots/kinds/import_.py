@@ -1,0 +1,13 @@
+"""Weights from elsewhere: their numbers."""
+
+from typing import Any
+
+from landscape.plots.page import Page
+from landscape.plots.table import table
+from landscape.plots.words import titled
+
+
+def imported(page: Page, result: Any) -> str:
+    """The numbers, as a table."""
+    table(page, result)
+    return titled("Imported", result)

@@ -1,0 +1,152 @@
+"""Drawings of curvature: the measures of sharpness, and what a rescaling does to them."""
+
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.ticker import FixedLocator, FuncFormatter, NullFormatter, NullLocator
+
+from landscape.plots.axes import legend, log_axis
+from landscape.plots.page import BLUE, GREY, VERMILLION, Page
+from landscape.plots.words import EQUALS, short, titled, wrapped
+
+# Measures as they are drawn; with an error where it says more than rounding.
+SYMBOLS = {
+    "lambda_max": "λₘₐₓ",
+    "trace": "tr H",
+    "trace_per_parameter": "tr H / d",
+    "noise_rise": "noise",
+    "ball_rise_at_least": "ball",
+    "sam_rise": "SAM’s step",
+}
+WITH_ERROR = ("lambda_max", "trace", "trace_per_parameter", "noise_rise")
+NOISES = (("", BLUE, "o", "plain noise"), ("_filter", VERMILLION, "s", "filter noise"))
+# Where the columns of the lower panel begin, as parts of its width; names begin under the labels of the upper.
+NAMES, VALUES, POINTS = -0.2, 0.12, 0.55
+TEXT = 7.0
+
+
+def sharpness(page: Page, result: Any) -> str:
+    """The rise under noise over σ, here and rescaled; below each measure with its error, and how it changes."""
+    above, below = page.panels(1.9, 0.2 + 0.16 * len(result.measure), shared=False)
+    _noise(page, above, result)
+    _measures(page, below, result)
+    page.note(
+        f"noise at σ{EQUALS}{short(result.table_sigma)}, ball ‖ε‖\u00a0≤\u00a0ρ{EQUALS}{short(result.rho)} "
+        "from below; filter: relative to the length of each filter; ±: residual of λ, standard errors"
+    )
+    return titled("Sharpness at", result)
+
+
+def _noise(page: Page, axes: Axes, result: Any) -> None:
+    drawn = []
+    for ending, color, marker, label in NOISES:
+        for start in ("", "rescaled_"):
+            rise = getattr(result, f"{start}noise_rise{ending}")
+            if rise is None:
+                continue
+            style: Any = {"linestyle": "-", "linewidth": 1.2, "label": label}
+            if start:
+                style = {"linestyle": (0, (4, 1.5)), "linewidth": 0.8, "markerfacecolor": "white"}
+            error = np.abs(np.nan_to_num(getattr(result, f"{start}noise_rise{ending}_error"), posinf=0.0))
+            known = np.where(np.isfinite(rise), rise, np.nan)
+            axes.plot(result.sigma, known, color=color, marker=marker, markersize=2.8, **style)
+            bars: Any = {"fmt": "none", "capsize": 1.5, "elinewidth": 0.7, "zorder": 1}
+            axes.errorbar(result.sigma, known, yerr=error, ecolor=color, **bars)
+            if np.isnan(known).any():
+                page.note(f"{int(np.isnan(known).sum())} of {len(known)} mean rises NaN or infinite")
+            drawn.append(known)
+    if result.rescaled_noise_rise is not None:
+        hollow: Any = {"linestyle": (0, (4, 1.5)), "markerfacecolor": "white", "linewidth": 0.8}
+        axes.plot([], [], color=GREY, marker="o", markersize=2.8, label="rescaled", **hollow)
+    trace = _value(result, "trace")
+    if np.isfinite(trace) and trace > 0:
+        rise = 0.5 * trace * result.sigma**2
+        axes.plot(result.sigma, rise, color="black", linestyle=":", zorder=3, label="σ² tr H / 2")
+    axes.set_xscale("log")
+    log_axis(page, axes, *drawn, nonpositive="clip")
+    axes.set_xlabel(page.labels["sigma"])
+    axes.set_ylabel(wrapped("mean rise E[F(θ\u00a0+\u00a0σξ)]\u00a0−\u00a0F(θ)", 1.3))
+    legend(axes)
+
+
+def _measures(page: Page, axes: Axes, result: Any) -> None:
+    """One row a measure: its value and error in words, its change under the rescaling as a point."""
+    rows = np.arange(len(result.measure))
+    axes.set_ylim(len(rows) - 0.4, -0.6)
+    axes.yaxis.set_major_locator(NullLocator())
+    axes.spines["left"].set_visible(False)
+    for row, one in enumerate(zip(result.measure, result.values, result.errors, strict=True)):
+        for x, text in zip((NAMES, VALUES), _texts(*one), strict=True):
+            axes.text(x, row, text, transform=axes.get_yaxis_transform(), fontsize=TEXT, va="center")
+    if result.rescaled_values is None:
+        axes.xaxis.set_major_locator(NullLocator())
+        axes.spines["bottom"].set_visible(False)
+        place: Any = {"transform": axes.transAxes, "ha": "center", "va": "center", "color": GREY}
+        axes.text((1 + POINTS) / 2, 0.5, "not\nrescaled", fontsize=TEXT, **place)
+        return
+    with np.errstate(all="ignore"):
+        ratio = np.asarray(result.rescaled_values / result.values)
+        spread = np.abs(np.nan_to_num(result.rescaled_errors / result.values, posinf=0.0))
+    shown = np.isfinite(ratio) & (ratio > 0)
+    if not shown.all():
+        page.note(f"{int((~shown).sum())} of {len(ratio)} ratios not positive: not shown")
+    if not shown.any():
+        axes.xaxis.set_major_locator(NullLocator())
+        return
+    _ratio_axis(axes, np.append(ratio[shown], 1.0))
+    axes.vlines(1, len(rows) - 0.4, -0.6, color=GREY, linewidth=0.6, linestyle=":", zorder=0)
+    axes.hlines(rows[shown], 1, ratio[shown], color="0.8", linewidth=0.8, linestyle="-", zorder=1)
+    changes = np.asarray(result.changes_under_rescaling, dtype=bool)
+    for which, label, color, marker in (
+        (changes & shown, "changes: no property of the function", VERMILLION, "D"),
+        (~changes & shown, "unchanged within errors", BLUE, "o"),
+    ):
+        if which.any():
+            axes.errorbar(
+                ratio[which],
+                rows[which],
+                xerr=spread[which],
+                linestyle="",
+                marker=marker,
+                color=color,
+                markersize=3,
+                capsize=1.5,
+                elinewidth=0.7,
+                label=label,
+            )
+    legend(axes)
+
+
+def _ratio_axis(axes: Axes, ratios: np.ndarray) -> None:
+    """A logarithmic axis of which the ratios take the right part, beside the words."""
+    low, high = np.log10(ratios.min()) - 0.06, np.log10(ratios.max()) + 0.06
+    margin = 0.08 * (high - low)
+    low, high = low - margin, high + margin
+    axes.set_xscale("log")
+    axes.set_xlim(10 ** (high - (high - low) / (1 - POINTS)), 10**high)
+    axes.spines["bottom"].set_bounds(10**low, 10**high)
+    every = np.outer(10.0 ** np.arange(np.floor(low), np.ceil(high) + 1), [1, 2, 5]).ravel()
+    ticks = every[(every >= 10**low) & (every <= 10**high)]
+    if len(ticks) > 4:
+        ticks = ticks[np.isclose(np.log10(ticks) % 1, 0)]
+        ticks = ticks[:: -(-len(ticks) // 4)]
+    axes.xaxis.set_major_locator(FixedLocator(ticks.tolist()))
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: short(value)))
+    axes.xaxis.set_minor_formatter(NullFormatter())
+    axes.set_xlabel("rescaled / here", x=(1 + POINTS) / 2)
+
+
+def _texts(name: object, value: float, error: float) -> tuple[str, str]:
+    """The measure, and its value with what is known of its error."""
+    base = str(name).removesuffix("_filter")
+    words = SYMBOLS.get(base, base) + (", filter" if base != str(name) else "")
+    if base.endswith("at_least"):
+        return words, f"≥ {short(value)}"
+    return words, short(value) + (f" ± {short(error, 1)}" if base in WITH_ERROR else "")
+
+
+def _value(result: Any, name: str) -> float:
+    found = [value for one, value in zip(result.measure, result.values, strict=True) if str(one) == name]
+    return float(found[0]) if found else float("nan")

@@ -1,0 +1,152 @@
+"""The loss on a plane, with what lies on it."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from matplotlib.patheffects import withStroke
+
+from landscape.plots.fields import clear, draw_flat, draw_surface, field, height
+from landscape.plots.page import Page
+from landscape.plots.profiles import how_cut, residual_note
+from landscape.plots.words import short, titled, titled_points, wrapped
+
+STAR = {"marker": "*", "markersize": 9, "color": "white", "markeredgecolor": "black", "markeredgewidth": 0.7}
+MAX_STRETCH = 2.0  # a plane longer than this many times its breadth would be too thin to read at one scale
+
+
+def slice2d(page: Page, result: Any) -> str:
+    """The loss on the plane, with θ* or the three given points, and the trajectory where there is one."""
+    three = result.point_alpha is not None
+    result, origin, names = _in_parameters(result)
+    values, label = result.loss, page.labels["loss"]
+    # A trajectory was projected on the plane of the first draw, so it goes with that draw alone.
+    if result.loss_mean is not None and result.trajectory_alpha is None:
+        values, label = result.loss_mean, page.labels["loss_mean"]
+        page.note(
+            f"{len(result.draw_loss)} draws, standard deviation up to "
+            f"{short(np.nanmax(result.loss_spread, initial=0.0))}"
+        )
+    if result.explained_variance is not None:
+        share, walk = np.sum(result.explained_variance), np.sum(result.random_walk_variance)
+        page.note(f"the directions hold {share:.0%} of the run's variance (of a random walk's: {walk:.0%})")
+    one = field(page, result.alpha, result.beta, values, label, result.done)
+    if page.kind == "surface":
+        axes = draw_surface(page, one)
+        first, second = names or ("step α", "step β")
+        axes.set_xlabel(first, labelpad=-4)
+        axes.set_ylabel(second, labelpad=-4)
+    else:
+        is_mapped = result.curvature_ratio is not None
+        # A page of two panels is not fitted to one of them.
+        page.stretch = 0.0 if is_mapped else _stretch(page, result)
+        inches = 2.2 * (page.stretch or 0.95)
+        axes: Any
+        axes, *below = page.panels(*[inches + 0.4] * (2 if is_mapped else 1), shared=False)
+        if page.stretch:
+            axes.set_aspect("equal")
+        texts = draw_flat(page, axes, one, inches)
+        clear(axes, texts, np.array(origin[:1]), np.array(origin[1:]))
+        if three:
+            clear(axes, texts, result.point_alpha, result.point_beta)
+        if result.trajectory_alpha is not None:
+            fine = np.linspace(0, len(result.trajectory_alpha) - 1, 400)
+            known = np.arange(len(result.trajectory_alpha))
+            alpha, beta = (
+                np.interp(fine, known, part) for part in (result.trajectory_alpha, result.trajectory_beta)
+            )
+            clear(axes, texts, alpha, beta, 0.05)
+        first, second = names or (page.labels["alpha"], page.labels["beta"])
+        for panel in (axes, *below):
+            panel.set_xlabel(wrapped(first, 2.4))
+            panel.set_ylabel(wrapped(second, inches))
+        for panel in below:
+            label = page.labels["curvature_ratio"]
+            second = field(page, result.alpha, result.beta, result.curvature_ratio, label)
+            draw_flat(page, panel, second, inches, as_cells=True)
+            panel.plot(*origin, linestyle="", zorder=8, **STAR)
+
+    def at(alpha: Any, beta: Any, loss: Any) -> Any:
+        places = (np.atleast_1d(alpha), np.atleast_1d(beta))
+        return (*places, height(one, np.atleast_1d(loss))) if page.kind == "surface" else places
+
+    if result.trajectory_alpha is not None:
+        _trajectory(page, axes, result, at)
+    outline = [withStroke(linewidth=2, foreground="white")]
+    if three:
+        for index, letter in enumerate("ABC"):
+            place = at(result.point_alpha[index], result.point_beta[index], result.point_loss[index])
+            axes.plot(*place, "o", color="white", markeredgecolor="black", markersize=4, zorder=8)
+            flat = tuple(float(part[0]) for part in place)
+            axes.text(*flat, f" {letter}", fontsize=8, weight="bold", path_effects=outline, zorder=9)
+    else:
+        place = at(*origin, result.centre_loss)
+        if np.isfinite(place).all():
+            axes.plot(*place, linestyle="", zorder=8, **STAR)
+            axes.text(*(float(part[0]) for part in place), "  θ*", path_effects=outline, zorder=9)
+    how_cut(page, result)
+    if three:
+        return titled_points("Loss on the plane through", result, "ABC", ", ")
+    return titled("Loss on a plane through", result)
+
+
+def _in_parameters(result: Any) -> tuple[Any, tuple[float, float], list[str]]:
+    """With θ* added to every step, where θ* lies, and the axes' names; where they are not the module's own, as it is.
+
+    What has two parameters is read in their own values, not in distances from a point.
+    """
+    names = [f"parameter {name}" for piece in result.parameters for name in piece.entries]
+    if result.centre is None or len(names) != 2:
+        return result, (0.0, 0.0), []
+    moved = {
+        name: values + start
+        for axis, start in zip(("alpha", "beta"), result.centre, strict=True)
+        for name in (axis, f"trajectory_{axis}")
+        if (values := getattr(result, name)) is not None
+    }
+    return replace(result, **moved), (float(result.centre[0]), float(result.centre[1])), names
+
+
+def _stretch(page: Page, result: Any) -> float:
+    """Breadth of the plane over its length, 0 where the axes have no common scale.
+
+    Only where the directions are as long as each other and at right angles is a circle on paper a circle in θ.
+    """
+    gram = np.asarray(result.gram, dtype=float)
+    size = gram[0, 0]
+    if not (size > 0 and max(abs(gram[1, 1] - size), abs(gram[0, 1])) < 1e-3 * size):
+        return 0.0
+    stretch = float(np.ptp(result.beta) / np.ptp(result.alpha))
+    if 1 / MAX_STRETCH <= stretch <= MAX_STRETCH:
+        return stretch
+    page.note("the two axes have different scales")
+    return 0.0
+
+
+def _trajectory(page: Page, axes: Any, result: Any, at: Callable[..., Any]) -> None:
+    alpha, beta = result.trajectory_alpha, result.trajectory_beta
+    within = (np.abs(alpha - np.clip(alpha, result.alpha[0], result.alpha[-1])) == 0) & (
+        np.abs(beta - np.clip(beta, result.beta[0], result.beta[-1])) == 0
+    )
+    if not within.all():
+        page.note(f"{int((~within).sum())} of {len(alpha)} checkpoints outside the picture")
+    if page.kind == "surface":  # which would draw beyond its box
+        alpha, beta = (np.where(within, part, np.nan) for part in (alpha, beta))
+    outline = [withStroke(linewidth=2.2, foreground="black")]
+    places = at(alpha, beta, result.trajectory_loss)
+    axes.plot(*places, "-", color="white", linewidth=1.0, path_effects=outline, zorder=6)
+    size = 3 if len(alpha) <= 60 else 1.5
+    axes.plot(
+        *places,
+        "o",
+        color="white",
+        markeredgecolor="black",
+        markeredgewidth=size / 6,
+        markersize=size,
+        zorder=7,
+    )
+    if result.centre is not None:  # the plane is the whole space
+        page.note("white: checkpoints")
+    else:
+        residual_note(page, result, "white: checkpoints", "plane")

@@ -1,0 +1,112 @@
+"""The parts every picture is made of: a page at column width, words, lines, tables and small print.
+
+Fields are in :mod:`landscape.plots.fields`, the drawing of each kind in :mod:`landscape.plots.kinds`.
+"""
+
+from typing import Any
+
+from cycler import cycler
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from landscape.plots.words import FONT, axis_label, short, wrapped
+from landscape.result import Result
+
+WIDTH = 3.5  # inches, one column of a paper
+SMALL = 6.0  # points, the size of the small print
+
+# Okabe and Ito's colours, told apart under the common colour blindnesses; the line styles differ as well.
+BLUE, VERMILLION, GREEN = "#0072B2", "#D55E00", "#009E73"
+PURPLE, ORANGE, SKY = "#CC79A7", "#E69F00", "#56B4E9"
+GREY = "0.4"
+DASHED = {"color": VERMILLION, "linestyle": (0, (4, 1.5))}
+
+STYLE: Any = {
+    "font.family": FONT,
+    "font.size": 8,
+    "axes.labelsize": 8,
+    "xtick.labelsize": 7,
+    "ytick.labelsize": 7,
+    "legend.fontsize": 7,
+    "legend.frameon": False,
+    "legend.borderaxespad": 0.0,
+    "legend.handlelength": 2.2,
+    "axes.linewidth": 0.6,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": False,
+    "axes.prop_cycle": cycler(color=[BLUE, VERMILLION, GREEN, PURPLE, ORANGE, SKY])
+    + cycler(linestyle=["-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (1, 3))]),
+    "lines.linewidth": 1.2,
+    "lines.markersize": 3,
+    "xtick.major.width": 0.6,
+    "ytick.major.width": 0.6,
+    "xtick.minor.width": 0.4,
+    "ytick.minor.width": 0.4,
+    "hatch.linewidth": 0.4,
+    "text.usetex": False,
+    "figure.dpi": 200,
+    "savefig.dpi": 300,
+    "pdf.fonttype": 42,
+    "svg.hashsalt": "landscape",
+}
+
+
+class Page:
+    """A figure being drawn, what was asked of it, and the small print gathered on the way."""
+
+    def __init__(self, result: Result, kind: str, log: bool, levels: int | list[float] | None):
+        self.kind, self.log, self.levels = kind, log, levels
+        self.figure = Figure(layout="constrained")
+        FigureCanvasAgg(self.figure)
+        self.stretch = 0.0
+        self.labels = {variable.name: axis_label(variable) for variable in result.arrays()}
+        self.small_print = [f"status: {result.status}"] if result.outcome != "complete" else []
+        self.small_print += [
+            f"failed check: {check.name}, {short(check.value)} above {short(check.bound)}"
+            for check in result.checks
+            if not check.passed
+        ]
+
+    @property
+    def height(self) -> float:
+        """Of the page, in inches."""
+        return float(self.figure.get_size_inches()[1])
+
+    def panels(self, *heights: float, shared: bool = True) -> list[Axes]:
+        """Axes one below the other, about ``heights`` inches, with a common horizontal axis or their own."""
+        self.figure.set_size_inches(WIDTH, sum(heights) + 0.3 + (0.0 if shared else 0.25 * len(heights)))
+        grid = self.figure.subplots(
+            len(heights), 1, squeeze=False, sharex=shared, height_ratios=list(heights)
+        )
+        for axes in grid[:, 0]:
+            axes.xaxis.set_major_locator(MaxNLocator(7, steps=[1, 2, 2.5, 5, 10]))
+        return list(grid[:, 0])
+
+    def note(self, text: str) -> None:
+        """Adds to the small print, once."""
+        if text not in self.small_print:
+            self.small_print.append(text)
+
+    def finish(self, title: str) -> Figure:
+        """Title above, small print below; nothing may be added after."""
+        self.figure.suptitle(wrapped(title, WIDTH - 0.1, 8), fontsize=8)
+        if self.small_print:
+            text = wrapped("; ".join(self.small_print), 0.95 * WIDTH, SMALL)
+            self.figure.supxlabel(text, x=0.02, ha="left", fontsize=SMALL, color=GREY)
+        self.figure.align_ylabels()
+        # Ticks take their style when first drawn, so that must happen inside the style's context.
+        self.figure.draw_without_rendering()
+        if self.stretch:
+            self._fit()
+        return self.figure
+
+    def _fit(self) -> None:
+        """The page as high as a panel of the given height over width needs, with no empty margins."""
+        for _ in range(2):  # labels move a little with the first change
+            box = self.figure.axes[0].get_position(original=True)
+            excess = box.height * self.height - self.stretch * box.width * WIDTH
+            self.figure.set_size_inches(WIDTH, self.height - excess)
+            self.figure.draw_without_rendering()

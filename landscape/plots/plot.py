@@ -1,0 +1,170 @@
+"""Any Result as a picture: special by kind, else generic by dimensions.
+
+Nothing here touches pyplot or a screen, and importing it changes no setting of matplotlib's.
+"""
+
+import errno
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+from matplotlib.figure import Figure
+
+from landscape.errors import BadInput
+from landscape.plots.axes import line, log_axis
+from landscape.plots.fields import draw_flat, draw_surface, field
+from landscape.plots.kinds import DRAWINGS
+from landscape.plots.page import STYLE, Page
+from landscape.plots.table import table
+from landscape.plots.words import axis_label, input_names, wrapped
+from landscape.result import Result, Variable
+
+FIELD_KINDS = ("contour", "surface", "heatmap")
+FORMATS = ("png", "pdf", "svg")
+MAX_PANELS = 6
+
+
+def plot(
+    result: Result,
+    path: Path | str | None = None,
+    *,
+    kind: str = "contour",
+    log: bool = False,
+    levels: int | Sequence[float] | None = None,
+) -> Figure:
+    """Draw any Result at the width of one column; save it where ``path`` (.png, .pdf or .svg) is given.
+
+    ``kind``: how a function of two coordinates is shown, ``contour``, ``surface`` or ``heatmap``.
+    ``log``: a logarithmic axis, or colours and levels, of the loss. ``levels``: about how many contours,
+    or the very values, in increasing order. What cannot be shown (NaN, not positive on a logarithmic
+    axis, beyond the levels) is hatched or coloured as the end, and counted in the small print.
+
+    The figure belongs to the caller; the result stays as it is. Raises BadInput for another ending,
+    kind or levels, and for a folder that is not there or cannot be written.
+    """
+    target = None if path is None else _target(Path(path))
+    checked = _options(result, kind, log, levels)
+    with matplotlib.rc_context(STYLE):
+        page = Page(result, kind, log, checked)
+        figure = page.finish(DRAWINGS.get(result.kind, generic)(page, result))
+        if target:
+            _save(figure, target)
+    return figure
+
+
+def generic(page: Page, result: Result) -> str:
+    """Fields over two coordinates, else lines over one, else the scalars as a table."""
+    arrays = {variable.name: variable for variable in result.arrays()}
+    fields, lines = _fields(result), _lines(result)
+    if fields and page.kind == "surface":
+        _draw_surface(page, arrays, fields[0])
+        _mention(page, fields[1:] + lines)
+    elif fields:
+        panels = page.panels(*[2.3] * len(fields[:MAX_PANELS]), shared=False)
+        for axes, one in zip(panels, fields, strict=False):
+            y, x = (arrays[dim] for dim in one.dims)
+            draw_flat(page, axes, field(page, x.values, y.values, one.values, axis_label(one)))
+            axes.set(xlabel=wrapped(axis_label(x), 2.4), ylabel=wrapped(axis_label(y), 2.2))
+        _mention(page, fields[MAX_PANELS:] + lines)
+    elif lines:
+        panels = page.panels(*([2.2] if len(lines) == 1 else [1.5] * len(lines[:MAX_PANELS])), shared=False)
+        for axes, one in zip(panels, lines, strict=False):
+            x = arrays.get(one.dims[0])
+            line(page, axes, np.arange(len(one.values)) if x is None else x.values, one.values)
+            if page.log:
+                log_axis(page, axes, one.values)
+            axes.set_xlabel(wrapped(one.dims[0] if x is None else axis_label(x), 3.0))
+            axes.set_ylabel(wrapped(axis_label(one), 1.5))
+        _mention(page, lines[MAX_PANELS:])
+    else:
+        table(page, result)
+    return ": ".join([result.kind or type(result).__name__, *filter(None, [", ".join(input_names(result))])])
+
+
+def _draw_surface(page: Page, arrays: dict[str, Variable], one: Variable) -> None:
+    y, x = (arrays[dim] for dim in one.dims)
+    axes = draw_surface(page, field(page, x.values, y.values, one.values, axis_label(one)))
+    axes.set_xlabel(wrapped(axis_label(x), 1.6), labelpad=-4)
+    axes.set_ylabel(wrapped(axis_label(y), 1.6), labelpad=-4)
+
+
+def _fields(result: Result) -> list[Variable]:
+    arrays = list(result.arrays())
+    coordinates = {one.name for one in arrays if one.dims == (one.name,)}
+    return [
+        one
+        for one in arrays
+        if len(one.dims) == 2 and set(one.dims) <= coordinates and one.values.dtype.kind in "iuf"
+    ]
+
+
+def _lines(result: Result) -> list[Variable]:
+    return [
+        one
+        for one in result.arrays()
+        if len(one.dims) == 1 and one.dims != (one.name,) and one.values.dtype.kind in "iuf"
+    ]
+
+
+def _mention(page: Page, left_out: list[Variable]) -> None:
+    if left_out:
+        page.note("not drawn: " + ", ".join(one.name for one in left_out))
+
+
+def _options(
+    result: Result, kind: str, log: bool, levels: int | Sequence[float] | None
+) -> int | list[float] | None:
+    """The levels, ready for use. Raises BadInput for options that mean nothing for this result."""
+    if kind not in FIELD_KINDS:
+        raise BadInput(f"unknown kind of picture {kind!r}", f"one of {', '.join(FIELD_KINDS)}")
+    if not _fields(result) and (kind != "contour" or levels is not None):
+        option = f"kind {kind!r}" if kind != "contour" else "levels"
+        raise BadInput(f"{option} for a result of kind {result.kind!r}", "a result over two coordinates")
+    if levels is None:
+        return None
+    if kind != "contour":
+        raise BadInput(f"levels with kind {kind!r}", "kind 'contour'")
+    if isinstance(levels, int | np.integer):
+        if levels < 2:
+            raise BadInput(f"{levels} levels", "at least 2")
+        return int(levels)
+    values = [float(value) for value in levels]
+    if len(values) < 2 or not np.isfinite(values).all() or not (np.diff(values) > 0).all():
+        raise BadInput(f"levels {_listed(values)}", "at least two finite numbers in increasing order")
+    if log and values[0] <= 0:
+        raise BadInput(f"levels {_listed(values)} on a logarithmic scale", "positive levels")
+    return values
+
+
+def _listed(values: list[float]) -> str:
+    return ", ".join(f"{value:g}" for value in values) or "(none)"
+
+
+def _target(path: Path) -> Path:
+    if path.suffix.lower().removeprefix(".") not in FORMATS:
+        raise BadInput(f"{path} ends in {path.suffix or 'nothing'}", wanted="png, pdf or svg")
+    if not path.parent.is_dir():
+        raise BadInput(f"there is no folder {path.parent}", "an existing folder", "make it first")
+    if path.is_dir():
+        raise BadInput(f"{path} is a folder", "the name of a picture")
+    return path
+
+
+def _save(figure: Figure, path: Path) -> None:
+    """The whole picture or none: written beside its place, then renamed. No date, so the bytes repeat."""
+    ending = path.suffix.lower().removeprefix(".")
+    undated = {"pdf": {"CreationDate": None}, "svg": {"Date": None}, "png": {}}[ending]
+    temporary = path.with_name(path.name + ".tmp")
+    try:
+        figure.savefig(temporary, format=ending, metadata=undated)
+        os.replace(temporary, path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+            raise BadInput(f"{path.parent} cannot be written", "a folder you may write to") from None
+        raise
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise

@@ -1,0 +1,74 @@
+"""Paths between points: the straight line, the trained curve with its plane, and the matrix of many modes."""
+
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+
+from landscape.numerics.curves.barriers import barriers
+from landscape.plots.axes import whose_statistics
+from landscape.plots.page import GREY, Page
+from landscape.plots.words import EQUALS, short
+
+
+def chord(axes: Axes, t: np.ndarray, loss: np.ndarray) -> None:
+    """(1 − t)F(A) + tF(B), point by point, since on a logarithmic axis it is no straight line."""
+    inside = (t >= 0) & (t <= 1)
+    first, last = loss[inside][0], loss[inside][-1]
+    if not (np.isfinite(first) and np.isfinite(last)):
+        return
+    chord = (1 - t[inside]) * first + t[inside] * last
+    axes.plot(t[inside], chord, color=GREY, linestyle=":", linewidth=1.0, label="chord A to B")
+    axes.plot([0, 1], [first, last], linestyle="", marker="o", color="black", markersize=3.5, zorder=5)
+
+
+def barrier(axes: Axes, t: np.ndarray, loss: np.ndarray, value: float, colour: str) -> None:
+    if not (np.isfinite(value) and value > 0):
+        return
+    at = barriers(t, loss).at_chord
+    top = float(loss[t == at][0])
+    arrow = {"arrowstyle": "<->", "shrinkA": 0, "shrinkB": 0, "linewidth": 0.8, "mutation_scale": 6}
+    drawn = axes.annotate(
+        "", (at, top), xytext=(at, top - value), arrowprops={**arrow, "color": colour}, zorder=4
+    )
+    drawn.set_in_layout(False)  # it lies between lines that are
+    # The value stands in the legend: beside the arrow it would lie on one of the lines.
+    axes.plot(
+        [],
+        [],
+        linestyle="",
+        marker=r"$\updownarrow$",
+        markersize=7,
+        markeredgewidth=0,
+        color=colour,
+        label=f"barrier {short(value)}",
+    )
+
+
+def ends_marked(panels: list[Axes]) -> None:
+    for axes in panels:
+        for position in (0, 1):
+            axes.axvline(position, color=GREY, linewidth=0.5, zorder=0)
+    top = panels[0].secondary_xaxis("top")
+    top.set_xticks([0, 1], ["A", "B"], weight="bold")
+    top.tick_params(length=0, pad=1)
+    top.spines["top"].set_visible(False)
+
+
+def how_cut(page: Page, result: Any) -> None:
+    """What the directions are and whose batch-norm statistics were used, where the configuration tells."""
+    options = result.config.get("options", {})
+    if options.get("directions") == "random" and getattr(result, "point_alpha", None) is None:
+        norm = {"none": "not normalised"}.get(options["norm"], f"{options['norm']}-normalised")
+        page.note(f"random directions, {norm}, seed {result.config['seed']}")
+    elif options.get("directions") == "pca":
+        page.note("principal directions of the run")
+    elif getattr(result, "direction_curvature", None) is not None:
+        values = ", ".join(short(value) for value in result.direction_curvature)
+        page.note(f"along eigenvectors of the Hessian at θ*, λ{EQUALS}{values}")
+    whose_statistics(page, result)
+
+
+def residual_note(page: Page, result: Any, start: str, where: str) -> None:
+    farthest = np.nanmax(result.trajectory_residual, initial=0.0)
+    page.note(f"{start}, up to {short(farthest)} off the {where}")

@@ -1,0 +1,1 @@
+"""Files, and how an answer is computed, resumed and published."""

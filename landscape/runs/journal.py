@@ -1,0 +1,233 @@
+"""The journal of long work: every finished piece survives a kill, the rest is computed again.
+
+``<output>.part/`` holds one ``rank-K.jsonl`` per process: a first line with the configuration and its
+hash, then a line per finished piece, each written by a single ``os.write`` and ended by its CRC.
+Arrays are files of their own (``.npz``, no pickles), published whole before the line that names them.
+"""
+
+import errno
+import json
+import os
+import shutil
+import time
+import zipfile
+import zlib
+from collections.abc import Iterator, Mapping, MutableMapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from landscape.errors import BadInput
+from landscape.runs.config import config_difference, config_hash
+
+Piece = dict[str, Any]
+
+
+class Journal(MutableMapping[str, Piece]):
+    """Finished pieces by key, on disk. A piece is a dictionary of JSON values and numpy arrays.
+
+    ``about`` joins the header of a new journal; on resume ``header`` is what was written then. Opening
+    cuts the file back to its last good line. Raises BadInput where the folder belongs to
+    another configuration.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        config: dict[str, Any],
+        *,
+        about: Mapping[str, Any] | None = None,
+        rank: int = 0,
+        sync_seconds: float = 1.0,
+    ):
+        self.folder = folder
+        self.header: dict[str, Any] = {"sha256": config_hash(config), "config": config, **(about or {})}
+        self._sync_seconds = sync_seconds
+        self._last_sync = time.monotonic()
+        self._pieces: dict[str, Piece] = {}
+        self._files: dict[str, str] = {}
+        self._rank = rank
+        self._end = 0
+        self._number = 0
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            self._descriptor = os.open(folder / f"rank-{rank}.jsonl", os.O_RDWR | os.O_CREAT, 0o644)
+        except (PermissionError, FileExistsError, NotADirectoryError) as error:
+            raise BadInput(
+                f"the journal {folder} cannot be written ({error.strerror})", "a folder you may write to"
+            ) from None
+        try:
+            _lock(self._descriptor, folder)
+            self.resumed = self._read_back()
+            self._drop_orphans()
+            if not self.resumed:
+                self._append(self.header)
+                self._sync()
+        except BaseException:
+            os.close(self._descriptor)
+            raise
+
+    def __getitem__(self, key: str) -> Piece:
+        return self._pieces[key]
+
+    def __setitem__(self, key: str, piece: Piece) -> None:
+        arrays = {name: value for name, value in piece.items() if isinstance(value, np.ndarray)}
+        line: dict[str, Any] = {"key": key, "values": {k: v for k, v in piece.items() if k not in arrays}}
+        if arrays:
+            line["arrays"] = self._publish(arrays)
+        text = self._append(line)
+        if arrays or time.monotonic() - self._last_sync > self._sync_seconds:
+            self._sync()
+        # What is read back now is what a resumed run will read.
+        self._pieces[key] = {**json.loads(text)["values"], **arrays}
+        self._drop_file(key)
+        if arrays:
+            self._files[key] = line["arrays"]
+
+    def __delitem__(self, key: str) -> None:
+        if key not in self._pieces:
+            raise KeyError(key)
+        self._append({"key": key, "gone": True})
+        self._sync()
+        del self._pieces[key]
+        self._drop_file(key)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._pieces)
+
+    def __len__(self) -> int:
+        return len(self._pieces)
+
+    def close(self) -> None:
+        """Make everything durable and keep the folder for a later resume."""
+        if self._descriptor >= 0:
+            self._sync()
+            os.close(self._descriptor)
+            self._descriptor = -1
+
+    def remove(self) -> None:
+        """The result is published: the journal goes."""
+        self.close()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _drop_file(self, key: str) -> None:
+        if key in self._files:
+            (self.folder / self._files.pop(key)).unlink(missing_ok=True)
+
+    def _append(self, line: dict[str, Any]) -> str:
+        """Write one line, whole or not at all, and return its text."""
+        text = json.dumps(line, default=_as_json)
+        data = f"{text}\t{zlib.crc32(text.encode()):08x}\n".encode()
+        try:
+            if os.write(self._descriptor, data) != len(data):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self.folder))
+        except OSError:
+            self._cut(self._end)
+            raise
+        self._end += len(data)
+        return text
+
+    def _cut(self, end: int) -> None:
+        """Make ``end`` the end of the file, where the next line goes."""
+        os.ftruncate(self._descriptor, end)
+        os.lseek(self._descriptor, end, os.SEEK_SET)
+        self._end = end
+
+    def _sync(self) -> None:
+        os.fsync(self._descriptor)
+        self._last_sync = time.monotonic()
+
+    def _publish(self, arrays: dict[str, np.ndarray]) -> str:
+        # A name is never used twice: a line that outlives its file must not find another's arrays.
+        name = f"rank-{self._rank}-{self._number}.npz"
+        self._number += 1
+        temporary = self.folder / f"{name}.tmp"
+        # An array per number, as the names of parameters may not be names of files.
+        columns: dict[str, Any] = {str(i): value for i, value in enumerate(arrays.values())}
+        try:
+            with open(temporary, "wb") as file:
+                np.savez(file, names=np.array(list(arrays)), **columns)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(temporary, self.folder / name)
+        except OSError:
+            temporary.unlink(missing_ok=True)
+            raise
+        return name
+
+    def _drop_orphans(self) -> None:
+        """Arrays of this process that no line names: a kill came between the two."""
+        named = set(self._files.values())
+        for path in self.folder.glob(f"rank-{self._rank}-*.npz*"):
+            if path.name not in named:
+                path.unlink(missing_ok=True)
+
+    def _load(self, name: str) -> dict[str, np.ndarray]:
+        # Opened here, as numpy leaves a damaged file open.
+        with open(self.folder / name, "rb") as file, np.load(file, allow_pickle=False) as stored:
+            return {str(key): stored[str(i)] for i, key in enumerate(stored["names"])}
+
+    def _read_back(self) -> bool:
+        """Read the good lines, cut off the rest; False where there was no journal yet."""
+        with os.fdopen(os.dup(self._descriptor), "rb") as file:
+            data = file.read()
+        good = 0
+        lines: list[dict[str, Any]] = []
+        for raw in data.splitlines(keepends=True):
+            text, tab, crc = raw.rstrip(b"\n").rpartition(b"\t")
+            if not raw.endswith(b"\n") or not tab or f"{zlib.crc32(text):08x}".encode() != crc:
+                break
+            lines.append(json.loads(text))
+            good += len(raw)
+        if not lines:
+            self._cut(0)
+            return False
+        if lines[0].get("sha256") != self.header["sha256"]:
+            difference = config_difference(self.header["config"], lines[0].get("config", {}))
+            raise BadInput(
+                f"{self.folder} holds unfinished work of another configuration ({difference})",
+                "the same command as before",
+                "give the same options to resume, another -o, or --overwrite to start afresh",
+            )
+        # Only now: the journal of another configuration is not ours to cut.
+        self._cut(good)
+        self.header = lines[0]
+        for line in lines[1:]:
+            self._files.pop(line["key"], None)
+            if line.get("gone"):
+                self._pieces.pop(line["key"], None)
+                continue
+            self._pieces[line["key"]] = dict(line["values"])
+            if "arrays" in line:
+                self._number = max(
+                    self._number, int(line["arrays"].rpartition("-")[2].removesuffix(".npz")) + 1
+                )
+                self._files[line["key"]] = line["arrays"]
+        for key, name in list(self._files.items()):
+            try:
+                self._pieces[key].update(self._load(name))
+            except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile, zlib.error):
+                del self._pieces[key], self._files[key]
+        return True
+
+
+def _as_json(value: Any) -> Any:
+    """numpy's numbers as Python's; anything else that JSON does not know as its text."""
+    return value.item() if isinstance(value, np.generic) else str(value)
+
+
+def _lock(descriptor: int, folder: Path) -> None:
+    """One process at a time writes a journal. Raises BadInput where another one is at work."""
+    try:
+        import fcntl
+    except ImportError:  # Windows
+        return
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise BadInput(
+            f"another process is working on {folder}", "one at a time", "wait for it, or give another -o"
+        ) from None
+    except OSError:
+        pass  # a file system without locks

@@ -1,0 +1,121 @@
+"""The specs from which a module, its data and its loss are built, as run files keep them."""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from torch import nn
+
+from landscape import specs
+from landscape.inputs.data import DataSet, load_data
+from landscape.inputs.models import build_model
+from landscape.objective.objective import Objective
+
+DTYPES = {"float32": torch.float32, "float64": torch.float64}
+
+
+class Objectives(NamedTuple):
+    """F on the training data and, where the data have any, on the test data; notes on what differs."""
+
+    train: Objective
+    test: Objective | None
+    notes: list[str]
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """The specs from which a module, its data and its loss are built: plain values, kept in run files.
+
+    ``loss`` may be empty: the one that suits the data. ``input_shape``, ``num_outputs`` and
+    ``data_sha256`` are found when the recipe is first followed (:meth:`completed`).
+    """
+
+    model: str = "mlp"
+    model_arguments: Mapping[str, Any] = field(default_factory=dict)
+    data: str = "digits"
+    data_arguments: Mapping[str, Any] = field(default_factory=dict)
+    loss: str = ""
+    seed: int = 0
+    subset: int | None = None
+    input_shape: tuple[int, ...] = ()
+    num_outputs: int = 0
+    data_sha256: str = ""
+
+    def data_set(self, data_dir: Path | None = None) -> DataSet:
+        """The data, cut to the seeded subset where one is asked for."""
+        whole = load_data(self.data, self.data_arguments, data_dir)
+        if self.subset is None:
+            return whole
+        return whole.subset(self.subset, torch.Generator().manual_seed(self.seed))
+
+    def completed(self, data: DataSet) -> "Recipe":
+        """The recipe with what only the data can tell."""
+        loss = self.loss or data.default_loss
+        found: dict[str, Any] = {
+            "loss": loss,
+            "input_shape": data.input_shape,
+            "num_outputs": data.num_outputs(loss),
+            "data_sha256": fingerprint(data),
+        }
+        return Recipe(**(asdict(self) | found))
+
+    def module(self) -> nn.Module:
+        """The module as the seed initialises it. Needs a completed recipe, but no data."""
+        return build_model(
+            self.model,
+            self.model_arguments,
+            self.seed,
+            input_shape=self.input_shape,
+            num_outputs=self.num_outputs,
+        )
+
+    def objectives(
+        self,
+        module: nn.Module,
+        data: DataSet,
+        *,
+        dtype: torch.dtype = torch.float32,
+        device: str = "cpu",
+        chunk_size: int | None = None,
+        l2: float = 0.0,
+    ) -> Objectives:
+        """F of ``module`` on ``data``, in training and test."""
+        train = Objective(
+            module,
+            self.loss,
+            (data.inputs, data.targets),
+            dtype=dtype,
+            device=device,
+            chunk_size=chunk_size,
+            l2=l2,
+        )
+        if data.test_inputs is None or data.test_targets is None:
+            return Objectives(train, None, [])
+        return Objectives(train, train.on((data.test_inputs, data.test_targets)), [])
+
+    def described(self) -> str:
+        """The model as it was asked for: ``mlp widths=(128, 128)``."""
+        return " ".join([self.model, *(f"{name}={value}" for name, value in self.model_arguments.items())])
+
+    def foreign_specs(self) -> list[str]:
+        """Its specs of code that lies outside the current folder: not to be run on a file's word."""
+        named = [self.model, self.data, self.loss]
+        return [spec for spec in named if specs.is_factory_spec(spec) and not _is_at_home(spec)]
+
+
+def fingerprint(data: DataSet) -> str:
+    """A sha256 over every number of a data set."""
+    digest = hashlib.sha256()
+    for part in (data.inputs, data.targets, data.test_inputs, data.test_targets):
+        if part is not None:
+            digest.update(f"{part.dtype} {tuple(part.shape)}".encode())
+            digest.update(part.contiguous().numpy().data)
+    return digest.hexdigest()
+
+
+def _is_at_home(spec: str) -> bool:
+    origin = specs.origin(spec)
+    return origin is not None and origin.resolve().is_relative_to(Path.cwd())

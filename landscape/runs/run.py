@@ -1,0 +1,127 @@
+"""A run file opened again: its module, its data and its points, rebuilt from the specs it holds."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from landscape.errors import BadInput
+from landscape.objective.objective import Objective
+from landscape.objective.parameters import Point
+from landscape.runs import store
+from landscape.runs.recipe import DTYPES, Objectives, Recipe, fingerprint
+
+
+class Run:
+    """A run file (``landscape train``, ``landscape import``) and what can be rebuilt from it.
+
+    Raises BadInput for a file that is none, and, unless ``trust``, for one whose specs name code
+    outside the current folder.
+    """
+
+    def __init__(self, path: Path | str, *, trust: bool = False):
+        self.path = Path(path)
+        self.header = store.header(self.path)
+        self.labels = store.point_labels(self.path)
+        self.config: dict[str, Any] = json.loads(self.header["config"])
+        if not self.labels or "recipe" not in self.config:
+            raise BadInput(
+                f"{self.path} is the result of {self.header['kind']} and holds no points of a model",
+                "a run file, as landscape train and landscape import write",
+            )
+        recipe: dict[str, Any] = dict(self.config["recipe"])
+        recipe["input_shape"] = tuple(recipe["input_shape"])
+        self.recipe = Recipe(**recipe)
+        foreign = [] if trust else self.recipe.foreign_specs()
+        if foreign:
+            raise BadInput(
+                f"{self.path} asks to run {', '.join(foreign)}, which lies outside this folder",
+                "code of your own",
+                "add --trust if you know this file",
+            )
+
+    @property
+    def dtype(self) -> str:
+        """The dtype the run was made in, by name."""
+        return str(self.header["dtype"])
+
+    def objectives(
+        self,
+        *,
+        dtype: str | None = None,
+        device: str = "cpu",
+        chunk_size: int | None = None,
+        subset: int | None = None,
+        seed: int = 0,
+        data_dir: Path | None = None,
+        l2: float = 0.0,
+    ) -> Objectives:
+        """F of the run's module on its data; ``subset`` takes that many samples, drawn by ``seed``."""
+        data = self.recipe.data_set(data_dir)
+        notes = []
+        if fingerprint(data) != self.recipe.data_sha256:
+            notes.append(
+                f"the data {self.recipe.data} are not those {self.path.name} was made with: "
+                "their fingerprints differ"
+            )
+        if subset is not None:
+            data = data.subset(subset, torch.Generator().manual_seed(seed))
+        made = self.recipe.objectives(
+            self.recipe.module(),
+            data,
+            dtype=DTYPES[dtype or self.dtype],
+            device=device,
+            chunk_size=chunk_size,
+            l2=l2,
+        )
+        return made._replace(notes=notes)
+
+    def label(self, name: str) -> str:
+        """The label that an address names: ``final`` for ''. Raises BadInput, listing those there are."""
+        label = name or "final"
+        if label not in self.labels:
+            raise BadInput(f"{self.path} has no point {label!r}", f"one of {', '.join(self.labels)}")
+        return label
+
+    def point(self, objective: Objective, name: str = "") -> Point:
+        """A point of the run for an objective of the same architecture."""
+        label = self.label(name)
+        state = store.read_state(self.path, label)
+        tensors = {key: torch.from_numpy(values) for key, values in state.items()}
+        return objective.point(tensors, f"{self.path.name}@{label}")
+
+    def trajectory(self, objective: Objective) -> list[Point]:
+        """Every stored point, in the order of training."""
+        return [self.point(objective, label) for label in self.labels]
+
+    def stability_limits(self, labels: list[str]) -> list[float] | None:
+        """The largest λ at which gradient descent is stable at each point, for the step size α there.
+
+        2/α, with momentum β 2(1 + β)/α, with Nesterov's 2(1 + β)/((1 + 2β) α) (Cohen et al. 2021, section 2
+        and appendix B); None for other optimisers and for runs that were imported.
+        """
+        options = self.config.get("options", {})
+        if options.get("optimizer") != "sgd":
+            return None
+        beta = float(options["momentum"])
+        factor = 2 * (1 + beta) / (1 + 2 * beta if options["nesterov"] else 1)
+        logs = store.load(self.path)
+        step, size, epoch = (np.asarray(getattr(logs, name)) for name in ("step", "step_size", "epoch"))
+        last = len(step) - 1
+        found = []
+        for label in labels:
+            unit, _, number = label.partition("=")
+            column = epoch if unit == "epoch" else step
+            nearest = int(np.argmin(np.abs(column - float(number)))) if number else last
+            found.append(factor / float(size[0 if label == "init" else nearest]))
+        return found
+
+    def module(self, name: str = "") -> nn.Module:
+        """The module at a point, in the dtype of the run, without any data."""
+        module = self.recipe.module().to(DTYPES[self.dtype])
+        state = store.read_state(self.path, self.label(name))
+        module.load_state_dict({k: torch.from_numpy(v) for k, v in state.items()}, strict=False)
+        return module

@@ -1,0 +1,298 @@
+"""The file format, version 1; the only room that knows HDF5.
+
+::
+
+    /                 attrs: format="landscape" format-version=1 kind status outcome notes
+                             config (JSON) config-sha256, and the provenance: created generated-by
+                             command seed dtype device threads processes inputs torch numpy python platform;
+                             every scalar of the result is an attribute ``value:<name>``
+    /<name>           one dataset per array; dimension scales attached to every axis;
+                      attrs long_name, units
+    /<dimension>      its coordinate, or, where there is none, a bare netCDF-4 dimension
+    /parameters/      columns name shape offset role output_axis groups over the dimension ``piece``
+    /checks/          columns name value bound passed meaning over the dimension ``check``
+    /points/<label>/  one dataset per parameter and buffer, under its own name (run files);
+                      attribute ``order`` of /points keeps the labels' order
+
+A file is written whole beside its place, flushed, fsynced and renamed, and never opened for writing
+again. It opens with plain h5py and, at the root and in every group, with xarray's h5netcdf engine.
+"""
+
+import json
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import MISSING, asdict, fields
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+
+from landscape.errors import BadInput
+from landscape.numerics.pieces import Piece
+from landscape.result import KINDS, Check, Result, field_metadata
+from landscape.runs.config import config_hash
+
+FORMAT, VERSION = "landscape", 1
+_BARE_DIMENSION = "This is a netCDF dimension but not a netCDF variable."
+
+
+def save(result: Result, path: Path) -> None:
+    """Publish ``result`` at ``path``: all of it or nothing.
+
+    Raises BadInput where the folder cannot be written, OSError where the disk is full; what was
+    there before then stands untouched.
+    """
+    path = Path(path)
+    temporary = path.with_name(path.name + ".tmp")
+    if not path.parent.is_dir():
+        raise BadInput(f"there is no folder {path.parent}", "an existing folder", "make it first")
+    if path.is_dir():
+        raise BadInput(f"{path} is a folder", "the name of a file")
+    try:
+        with h5py.File(temporary, "w", libver=("v108", "v110")) as file:
+            _write(file, result)
+        with open(temporary, "rb+") as written:
+            os.fsync(written.fileno())
+        os.replace(temporary, path)
+        _sync_folder(path.parent)
+    except BaseException as error:
+        with suppress(OSError):
+            temporary.unlink()
+        if isinstance(error, PermissionError):
+            raise BadInput(f"{path.parent} cannot be written", "a folder you may write to") from None
+        raise
+
+
+def load(path: Path | str) -> Result:
+    """The Result in a file. Raises BadInput for anything that is not one of ours."""
+    import landscape.analyses  # noqa: F401  (registers every kind)
+
+    with _opened(Path(path)) as file:
+        kind = str(file.attrs["kind"])
+        if kind not in KINDS:
+            raise BadInput(
+                f"{path} holds a {kind!r}", f"one of {', '.join(sorted(KINDS))}", "update landscape"
+            )
+        values: dict[str, Any] = {}
+        for name, metadata in field_metadata(KINDS[kind]).items():
+            stored = metadata.get("name", name)
+            if "dims" in metadata and stored in file:
+                values[name] = _read(file[stored])
+            elif f"value:{name}" in file.attrs:
+                values[name] = _plain(file.attrs[f"value:{name}"])
+        required = [one.name for one in fields(KINDS[kind]) if one.metadata and one.default is MISSING]
+        missing = [name for name in required if name not in values]
+        if missing:
+            raise BadInput(f"{path} lacks {', '.join(missing)}", f"a whole {kind}", "make it again")
+        return KINDS[kind](
+            **values,
+            outcome=str(file.attrs["outcome"]),
+            notes=json.loads(str(file.attrs["notes"])),
+            config=json.loads(str(file.attrs["config"])),
+            checks=_read_checks(file),
+            parameters=_read_pieces(file),
+            states={label: _read_state(file, label) for label in _point_labels(file)},
+            provenance={
+                k: _plain(v) for k, v in file.attrs.items() if k not in _OWN and not k.startswith("value:")
+            },
+        )
+
+
+def header(path: Path | str) -> dict[str, Any]:
+    """The attributes of a file's root, without its arrays."""
+    with _opened(Path(path)) as file:
+        return {name: _plain(value) for name, value in file.attrs.items()}
+
+
+def point_labels(path: Path | str) -> list[str]:
+    """The points a run file holds, in the order of training."""
+    with _opened(Path(path)) as file:
+        return _point_labels(file)
+
+
+def read_state(path: Path | str, label: str) -> dict[str, np.ndarray]:
+    """Parameters and buffers of one point, by name."""
+    with _opened(Path(path)) as file:
+        if label not in _point_labels(file):
+            raise BadInput(f"{path} has no point {label!r}", f"one of {', '.join(_point_labels(file))}")
+        return _read_state(file, label)
+
+
+_OWN = {"format", "format-version", "kind", "status", "outcome", "notes", "config", "config-sha256"}
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[h5py.File]:
+    if not path.exists():
+        raise BadInput(f"{path} does not exist", "a result or run file")
+    if path.is_dir():
+        raise BadInput(f"{path} is a folder", "a result or run file")
+    try:
+        file = h5py.File(path, "r")
+    except OSError as error:
+        if not os.access(path, os.R_OK):
+            raise BadInput(f"{path} cannot be read", "a file you may read") from None
+        with open(path, "rb") as raw:
+            is_hdf5 = raw.read(8) == b"\x89HDF\r\n\x1a\n"
+        seen = "is a truncated or damaged HDF5 file" if is_hdf5 else "is not an HDF5 file"
+        remedy = "make it again, or give another one"
+        raise BadInput(f"{path} {seen}", "a file written by landscape", remedy) from error
+    with file:
+        try:
+            _check_format(file, path)
+            yield file
+        except (KeyError, OSError, RuntimeError, TypeError, ValueError) as error:
+            if isinstance(error, BadInput):
+                raise
+            raise BadInput(f"{path} is damaged ({error})", "a whole file", "make it again") from error
+
+
+def _check_format(file: h5py.File, path: Path) -> None:
+    if file.attrs.get("format") != FORMAT:
+        raise BadInput(f"{path} is an HDF5 file of something else", "a file written by landscape")
+    version = int(file.attrs.get("format-version", 0))
+    if version > VERSION:
+        raise BadInput(
+            f"{path} has format version {version}",
+            f"version {VERSION} or older",
+            "update landscape to read it",
+        )
+
+
+def _write(file: h5py.File, result: Result) -> None:
+    attributes = {
+        "format": FORMAT,
+        "format-version": VERSION,
+        "kind": result.kind,
+        "status": result.status,
+        "outcome": result.outcome,
+        "notes": json.dumps(result.notes),
+        "config": json.dumps(result.config, default=str),
+        "config-sha256": config_hash(result.config),
+        **result.provenance,
+        **{f"value:{name}": value for name, value in result.scalars().items()},
+    }
+    for name, value in attributes.items():
+        file.attrs[name] = value
+    for variable in result.arrays():
+        _write_array(file, variable.name, variable.dims, variable.values, variable.long_name, variable.units)
+    if result.parameters:
+        columns = [asdict(piece) for piece in result.parameters]
+        for row in columns:
+            row["shape"] = "x".join(map(str, row["shape"]))
+        _write_table(file, "parameters", "piece", columns)
+    rows = [{**asdict(check), "passed": check.passed} for check in result.checks]
+    _write_table(file, "checks", "check", rows)
+    if result.states:
+        _write_points(file, result.states)
+
+
+def _write_array(
+    group: h5py.Group,
+    name: str,
+    dims: tuple[str, ...],
+    values: np.ndarray,
+    long_name: str = "",
+    units: str = "",
+) -> None:
+    if values.dtype.kind in "US":
+        values = values.astype(h5py.string_dtype())
+    dataset = group.create_dataset(name, data=values)
+    dataset.attrs["long_name"], dataset.attrs["units"] = long_name, units
+    if dims == (name,):
+        dataset.make_scale(name)
+        return
+    if len(dims) != values.ndim:
+        raise ValueError(f"{name} has {values.ndim} axes for the dimensions {dims}")
+    for axis, dim in enumerate(dims):
+        if dim not in group:
+            _write_bare_dimension(group, dim, values.shape[axis])
+        dataset.dims[axis].attach_scale(group[dim])
+
+
+def _write_bare_dimension(group: h5py.Group, dim: str, size: int) -> None:
+    # Never filled, so it takes no room in the file whatever its length.
+    scale = group.create_dataset(dim, shape=(size,), dtype=">f4")
+    scale.make_scale(f"{_BARE_DIMENSION}{size:>10d}")
+
+
+def _write_table(file: h5py.File, name: str, dim: str, rows: list[dict[str, Any]]) -> None:
+    group = file.create_group(name)
+    if not rows:
+        return
+    for column in rows[0]:
+        _write_array(group, column, (dim,), np.array([row[column] for row in rows]))
+
+
+def _write_points(file: h5py.File, states: Mapping[str, Mapping[str, np.ndarray]]) -> None:
+    points = file.create_group("points")
+    points.attrs["order"] = json.dumps(list(states))
+    for label, state in states.items():
+        group = points.create_group(label)
+        group.attrs["names"] = json.dumps(list(state))
+        for name, values in state.items():
+            dims = tuple(f"{name}.axis{axis}" for axis in range(values.ndim))
+            dataset = group.create_dataset(name, data=values)
+            for axis, dim in enumerate(dims):
+                if dim not in points:
+                    _write_bare_dimension(points, dim, values.shape[axis])
+                dataset.dims[axis].attach_scale(points[dim])
+
+
+def _point_labels(file: h5py.File) -> list[str]:
+    return json.loads(str(file["points"].attrs["order"])) if "points" in file else []
+
+
+def _read_state(file: h5py.File, label: str) -> dict[str, np.ndarray]:
+    group = _group(file, f"points/{label}")
+    return {name: _read(group[name]) for name in json.loads(str(group.attrs["names"]))}
+
+
+def _group(file: h5py.File, name: str) -> h5py.Group:
+    found = file[name]
+    if not isinstance(found, h5py.Group):
+        raise KeyError(f"{name} is no group")
+    return found
+
+
+def _read(dataset: Any) -> np.ndarray:
+    # A dataset without axes would otherwise come as a number.
+    # Strings come back as they went in, with a width of their own, not as objects.
+    is_text = h5py.check_string_dtype(dataset.dtype) is not None
+    return np.asarray(dataset.asstr()[()]).astype(str) if is_text else np.asarray(dataset[()])
+
+
+def _read_table(file: h5py.File, name: str) -> list[dict[str, Any]]:
+    if name not in file:
+        return []
+    group = _group(file, name)
+    columns = {str(key): _read(group[key]) for key in group if "NAME" not in group[key].attrs}
+    length = len(next(iter(columns.values()), []))
+    return [{key: _plain(values[row]) for key, values in columns.items()} for row in range(length)]
+
+
+def _read_checks(file: h5py.File) -> list[Check]:
+    return [
+        Check(row["name"], row["value"], row["bound"], row["meaning"]) for row in _read_table(file, "checks")
+    ]
+
+
+def _read_pieces(file: h5py.File) -> tuple[Piece, ...]:
+    rows = _read_table(file, "parameters")
+    for row in rows:
+        row["shape"] = tuple(int(size) for size in row["shape"].split("x") if size)
+    return tuple(Piece(**row) for row in rows)
+
+
+def _plain(value: Any) -> Any:
+    return value.item() if isinstance(value, np.generic) else value
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,269 @@
+"""B with its hidden units permuted so that it lies closest to A, its function unchanged.
+
+The symmetry of the module is found by :mod:`landscape.symmetry`, the permutations by
+:mod:`landscape.symmetry.matching`, rescalings and signs by :mod:`landscape.symmetry.rescaling`.
+"""
+
+import copy
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from landscape import distributed
+from landscape.errors import BadInput, ChangedFunction
+from landscape.objective.batchnorm import blend
+from landscape.objective.objective import Objective
+from landscape.objective.parameters import Point, flatten, split
+from landscape.progress import Progress, silent
+from landscape.result import Check
+from landscape.symmetry import function_difference, symmetry_of
+from landscape.symmetry.correlations import correlations
+from landscape.symmetry.matching import assigned, descended, matched
+from landscape.symmetry.permutations import Permutations, Symmetry, composed, flipped, permuted
+from landscape.symmetry.rescaling import Junction, balanced, junctions, nearest
+
+MATCHES = ("weights", "activations")
+PRESERVED = 1e-9
+# Samples that the graph is traced and tried on; the graph of activations has this many at a time.
+FEW, MANY = 4, 64
+# Of the straight-through estimator: a step is this share of ‖∇F‖, and momentum carries on this share of it.
+STEP, MOMENTUM = 3.0, 0.9
+
+
+class Aligned(NamedTuple):
+    """What was done to B.
+
+    ``point``: B aligned; ``function_difference``: of its outputs on the data, max |Δh| / max |h| in float64;
+    ``stored_difference``: the same of the point, whose rescaled numbers are rounded to its dtype;
+    ``planted_recovered``: whether A, permuted at random, was brought back to A exactly; ``signs``: ±1 for
+    every unit of B in groups with odd activations; ``num_rescaled``: units whose scale may have changed.
+    """
+
+    point: Point
+    symmetry: Symmetry
+    permutations: Permutations
+    signs: Mapping[int, Tensor]
+    num_rescaled: int
+    function_difference: float
+    stored_difference: float
+    planted_recovered: bool
+    notes: list[str]
+
+    @property
+    def coverage(self) -> str:
+        """How many parameters can be moved, and what blocks the others."""
+        names, blocked = self.symmetry.names, self.symmetry.blocked
+        said = f"{len(self.symmetry.movable)} of {len(names)} parameters movable"
+        reasons = [f"{name} {reason}" for name, reason in list(blocked.items())[:FEW]]
+        more = f" and {len(blocked) - FEW} more" if len(blocked) > FEW else ""
+        return said + (f"; these blocked: {', '.join(reasons)}{more}" if blocked else "")
+
+    @property
+    def check(self) -> Check:
+        """That B is the same function as before."""
+        meaning = "outputs of B on the data before and after, in float64: max |Δh| / max |h|"
+        return Check("function preserved", self.function_difference, PRESERVED, meaning)
+
+
+def aligned(
+    objective: Objective,
+    a: Point,
+    b: Point,
+    *,
+    match: str = "weights",
+    restarts: int = 2,
+    rescale: bool = False,
+    refine: int = 0,
+    seed: int = 0,
+    progress: Progress = silent,
+) -> Aligned:
+    """B aligned with A.
+
+    ``match``: ``weights`` minimises ‖A − P(B)‖ by coordinate descent from ``restarts`` starts,
+    ``activations`` maximises the correlation of units on the data (Ainsworth et al. 2023, sections 3.2
+    and 3.1). ``rescale``: matches with incoming and outgoing norms as they are and balanced, rescales
+    B's ReLU-like units to lie closest to A, and keeps the closer of the two. ``refine``: so many steps
+    of a straight-through estimator, which looks for the permutations of lowest loss half way between
+    A and B (section 3.3). Units of odd activations change sign where that brings them closer.
+
+    Raises BadInput for options out of range, for several processes, and for a module that cannot be traced
+    or has no unit to permute, and ChangedFunction where the outputs of B on the data would move.
+    """
+    if match not in MATCHES:
+        raise BadInput(f"match {match!r}", f"one of {', '.join(MATCHES)}")
+    for name, value, least in (("restarts", restarts, 1), ("refining steps", refine, 0)):
+        if value < least:
+            raise BadInput(f"{value} {name}", f"at least {least}")
+    distributed.require_one_process("alignment")
+    module = _module_at(objective, b)
+    few = min(objective.num_samples, FEW if match == "weights" else MANY)
+    traced = symmetry_of(module, tuple(part[:few] for part in objective.samples[0]), seed=seed)
+    symmetry = traced.symmetry
+    if not symmetry.free:
+        name, reason = next(iter(symmetry.blocked.items()))
+        raise BadInput(
+            f"no unit of {type(objective.module).__name__} can be permuted ({name}: {reason})",
+            "a layer of hidden units",
+        )
+    scaled = junctions(objective.module, objective.pieces) if rescale else []
+    generator = torch.Generator().manual_seed(seed)
+    odd = _odd_groups(objective, symmetry)
+
+    def find(
+        target: Point, source: Point, restarts: int, balancing: list[Junction]
+    ) -> tuple[Permutations, Mapping[int, Tensor]]:
+        if match == "activations":
+            batches = _batches(objective, few, whole=True)
+            one, other = (_double(_tensors(objective, point)) for point in (target, source))
+            return assigned(symmetry, correlations(traced, one, other, batches), odd)
+        thetas = [point.theta.cpu() for point in (target, source)]
+        if balancing:
+            thetas = [balanced(balancing, theta).to(theta.dtype) for theta in thetas]
+        one, other = (split(theta, objective.pieces) for theta in thetas)
+        best = matched(symmetry, one, other, generator=generator, restarts=restarts, odd=odd)
+        return best.permutations, best.signs
+
+    # In float64, so that what follows is exact until the point is stored.
+    start = _double(_tensors(objective, b))
+    goal = a.theta.cpu().double()
+    candidates = []
+    for balancing in [[], scaled] if scaled and match == "weights" else [[]]:
+        permutations, signs = find(a, b, restarts, balancing)
+        now = permuted(flipped(start, symmetry, signs), symmetry, permutations)
+        if scaled:
+            now |= split(nearest(scaled, flatten(now, objective.pieces), goal), objective.pieces)
+        distance = float((flatten(now, objective.pieces) - goal).norm())
+        candidates.append((distance, now, permutations, signs))
+    _, now, permutations, signs = min(candidates, key=lambda one: one[0])
+    if refine:
+        more = _refined(objective, symmetry, a, objective.point(now), refine, generator, progress)
+        now, permutations = permuted(now, symmetry, more), composed(symmetry, permutations, more)
+    gap = function_difference(module, start, now, _batches(objective, objective.chunk_size))
+    if not gap <= PRESERVED:
+        raise _changed(objective, module, start, symmetry, permutations, gap)
+    point = objective.point(now, f"{b.label} aligned")
+    stored = gap
+    if scaled:
+        rounded = _double(_tensors(objective, point))
+        stored = function_difference(module, start, rounded, _batches(objective, objective.chunk_size))
+    planted = permuted(_tensors(objective, a), symmetry, symmetry.random(generator))
+    back = permuted(planted, symmetry, find(a, objective.point(planted), 1, [])[0])
+    return Aligned(
+        point,
+        symmetry,
+        permutations,
+        signs,
+        sum(one.num_units for one in scaled),
+        gap,
+        stored,
+        bool(torch.equal(flatten(back, objective.pieces).to(a.theta), a.theta)),
+        _notes(rescale, scaled, signs),
+    )
+
+
+def _refined(
+    objective: Objective,
+    symmetry: Symmetry,
+    a: Point,
+    b: Point,
+    steps: int,
+    generator: torch.Generator,
+    progress: Progress,
+) -> Permutations:
+    """Permutations of B for a low loss at (A + P(B))/2: the best seen, matched to a target that follows −∇F.
+
+    The gradient at the middle moves the target as if matching were the identity (Bengio et al. 2013).
+    """
+    state = _tensors(objective, b)
+    source = {piece.name: state[piece.name] for piece in objective.pieces}
+    target = a.theta.cpu()
+    velocity = torch.zeros_like(target)
+    permutations = best = symmetry.identity()
+    lowest = torch.inf
+    for number in range(steps):
+        if number:
+            parts = split(target, objective.pieces)
+            permutations = descended(symmetry, parts, source, permutations, generator)
+        now = objective.point(permuted(state, symmetry, permutations))
+        middle = (a.theta + now.theta) / 2
+        loss, slope = objective.value_and_gradient(middle, blend([a.fixed, now.fixed], [1, 1]))
+        if loss < lowest:
+            lowest, best = loss, permutations
+        velocity = MOMENTUM * velocity + slope.cpu() / 2
+        target = target - STEP * (1 - number / steps) * velocity
+        progress(number + 1, steps, "refining steps")
+    return best
+
+
+def _module_at(objective: Objective, point: Point) -> nn.Module:
+    """A copy of the module at a point, on the CPU in float64 and eval mode."""
+    module = copy.deepcopy(objective.module).cpu().double().eval()
+    module.load_state_dict(_tensors(objective, point), strict=False)
+    return module
+
+
+def _tensors(objective: Objective, point: Point) -> dict[str, Tensor]:
+    """The parameters and buffers of a point by name, on the CPU."""
+    tensors = {**split(point.theta, objective.pieces), **point.fixed}
+    return {name: tensor.detach().cpu() for name, tensor in tensors.items()}
+
+
+def _double(tensors: Mapping[str, Any]) -> dict[str, Tensor]:
+    return {name: t.double() if t.is_floating_point() else t for name, t in tensors.items()}
+
+
+def _batches(objective: Objective, size: int, *, whole: bool = False) -> Iterator[tuple[Tensor, ...]]:
+    """All inputs in float64 on the CPU, ``size`` samples at a time; the last ones only if not ``whole``."""
+    inputs = objective.samples[0]
+    count = len(inputs[0])
+    for start in range(0, count - size + 1 if whole else count, size):
+        parts = {str(i): part[start : start + size].cpu() for i, part in enumerate(inputs)}
+        yield tuple(_double(parts).values())
+
+
+def _odd_groups(objective: Objective, symmetry: Symmetry) -> list[int]:
+    """The groups whose every block a junction of odd layers turns."""
+    found = []
+    for one in junctions(objective.module, objective.pieces, odd=True):
+        wanted = sorted([*(piece.name for piece in one.incoming), one.outgoing.name])
+        for group in symmetry.free:
+            blocks = symmetry.of(group)
+            is_plain = all(block.groups.count(group) == 1 for block in blocks)
+            if is_plain and sorted(block.tensor for block in blocks) == wanted:
+                found.append(group)
+    return found
+
+
+def _changed(
+    objective: Objective,
+    module: nn.Module,
+    tensors: Mapping[str, Tensor],
+    symmetry: Symmetry,
+    permutations: Permutations,
+    gap: float,
+) -> ChangedFunction:
+    """The refusal, with the group that alone changes the function most."""
+    gaps = {}
+    for group in symmetry.free:
+        alone = symmetry.identity()
+        alone[group] = permutations[group]
+        batches = _batches(objective, objective.chunk_size)
+        gaps[group] = function_difference(module, tensors, permuted(tensors, symmetry, alone), batches)
+    worst = max(gaps, key=lambda group: gaps[group])
+    return ChangedFunction(
+        f"aligning would change the outputs of {type(objective.module).__name__} by {gap:.2g} of their size, "
+        f"most at {symmetry.groups[worst].name}",
+        f"at most {PRESERVED:g}",
+    )
+
+
+def _notes(rescale: bool, scaled: list[Junction], signs: Mapping[int, Tensor]) -> list[str]:
+    notes = []
+    if rescale and not scaled:
+        notes.append("nothing rescaled: no ReLU-like layer between two others in an nn.Sequential")
+    turned = sum(int((sign < 0).sum()) for sign in signs.values())
+    if turned:
+        notes.append(f"the signs of {turned} units with odd activations were turned")
+    return notes

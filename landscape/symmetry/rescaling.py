@@ -1,0 +1,263 @@
+"""Positive rescalings of units that leave the function of a module as it is (Dinh et al. 2017).
+
+Between two Linear or convolutional layers with only positively homogeneous layers between (ReLU, leaky
+ReLU, pooling), a unit's incoming weights and bias times c and its outgoing weights over c cancel.
+"""
+
+import copy
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from landscape import distributed
+from landscape.numerics.pieces import Piece
+from landscape.objective.objective import Objective
+from landscape.objective.parameters import Point
+
+CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
+NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
+# f(c x) = c f(x) for c > 0, unit by unit (dropout is the identity in eval mode).
+HOMOGENEOUS = (nn.ReLU, nn.LeakyReLU, nn.PReLU, nn.Identity)
+HOMOGENEOUS += (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d)
+# The same, channel by channel, after a convolution.
+POOLINGS = (nn.AvgPool1d, nn.AvgPool2d, nn.AvgPool3d, nn.MaxPool1d, nn.MaxPool2d, nn.MaxPool3d)
+POOLINGS += (nn.AdaptiveAvgPool1d, nn.AdaptiveAvgPool2d, nn.AdaptiveAvgPool3d)
+POOLINGS += (nn.AdaptiveMaxPool1d, nn.AdaptiveMaxPool2d, nn.AdaptiveMaxPool3d)
+# f(−x) = −f(x), unit by unit.
+ODD = (nn.Tanh, nn.Identity, nn.Hardtanh, nn.Softsign, nn.Tanhshrink, nn.Hardshrink, nn.Softshrink)
+ODD += (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d)
+ODD_POOLINGS = (nn.AvgPool1d, nn.AvgPool2d, nn.AvgPool3d)
+ODD_POOLINGS += (nn.AdaptiveAvgPool1d, nn.AdaptiveAvgPool2d, nn.AdaptiveAvgPool3d)
+# Powers of two multiply and divide without rounding, so the function stays itself bit for bit.
+LARGEST_POWER = 2
+MOST_SWEEPS = 50
+STILL = 1e-9
+
+
+@dataclass(frozen=True)
+class Junction:
+    """Units that can be rescaled: rows of ``incoming`` times c, columns of ``outgoing`` over c.
+
+    ``block``: columns of ``outgoing`` per unit (more than one after a flattened image).
+    """
+
+    num_units: int
+    incoming: tuple[Piece, ...]
+    outgoing: Piece
+    block: int = 1
+
+
+class Rescaled(NamedTuple):
+    """A point of the same function, ‖Δh‖/‖h‖ of its outputs h on the data; or None, and why."""
+
+    point: Point | None
+    num_units: int = 0
+    gap: float = 0.0
+    reason: str = ""
+
+
+def rescaled(objective: Objective, point: Point, *, per: str, seed: int, tolerance: float) -> Rescaled:
+    """``point`` with its hidden units rescaled at random, if the outputs on the data stay within ``tolerance``.
+
+    ``per``: ``unit`` or ``layer``, see :func:`factors`.
+    """
+    found = junctions(objective.module, objective.pieces)
+    if not found:
+        return Rescaled(
+            None,
+            reason="not rescaled: no two Linear or convolutional layers follow each other in an nn.Sequential "
+            "with only ReLU-like layers between",
+        )
+    generator = torch.Generator().manual_seed(seed)
+    by = factors(found, objective.num_parameters, per=per, generator=generator).to(point.theta.device)
+    moved = Point((point.theta.double() * by).to(point.theta.dtype), point.fixed, "rescaled")
+    gap = _function_gap(objective, point, moved)
+    if not gap <= tolerance:
+        return Rescaled(None, gap=gap, reason=f"not rescaled: the outputs would change by {gap:.2g} relative")
+    return Rescaled(moved, sum(one.num_units for one in found), gap)
+
+
+def junctions(module: nn.Module, pieces: Sequence[Piece], *, odd: bool = False) -> list[Junction]:
+    """Every junction that the structure shows: in ``nn.Sequential`` alone, whose order is that of the function.
+
+    Those of ReLU-like layers, c > 0, or of ``odd`` ones like tanh, where c = −1 cancels as well.
+    Batch norm with trainable scale and shift takes the place of the layer before it, as its statistics
+    do not follow a rescaling. Layers with frozen or tied parameters are left out, subclasses too, as
+    their ``forward`` may be another. What was found must still be tried on the data.
+    """
+    times_used = Counter(id(p) for _, p in module.named_parameters(remove_duplicate=False))
+    by_name = {piece.name: piece for piece in pieces}
+    free = {
+        id(p): by_name[name]
+        for name, p in module.named_parameters()
+        if name in by_name and times_used[id(p)] == 1
+    }
+    between, poolings = (ODD, ODD_POOLINGS) if odd else (HOMOGENEOUS, POOLINGS)
+    return [found for chain in _chains(module) for found in _along(chain, free, between, poolings)]
+
+
+def factors(
+    found: Sequence[Junction], num_parameters: int, *, per: str, generator: torch.Generator
+) -> Tensor:
+    """What to multiply θ by, (d,) float64: random c ∈ {¼, ½, 2, 4} for each unit, or, ``per='layer'``, junction.
+
+    The draw is on the CPU, so one seed gives one rescaling on every device.
+    """
+    result = torch.ones(num_parameters, dtype=torch.float64)
+    for one in found:
+        count = one.num_units if per == "unit" else 1
+        powers = torch.randint(1, LARGEST_POWER + 1, (count,), generator=generator)
+        signs = 2 * torch.randint(2, (count,), generator=generator) - 1
+        _multiply(result, one, (2.0 ** (powers * signs).double()).expand(one.num_units))
+    return result
+
+
+def balanced(found: Sequence[Junction], theta: Tensor) -> Tensor:
+    """θ (d,) in float64 with every unit's incoming and outgoing weights of one norm, as far as they are not 0.
+
+    Of all rescalings that is the one of smallest ‖θ‖ (Neyshabur et al. 2015, section 3).
+    """
+    return _swept(found, theta, lambda incoming, outgoing, _: _ratio(incoming, outgoing))
+
+
+def nearest(found: Sequence[Junction], theta: Tensor, target: Tensor) -> Tensor:
+    """θ (d,) in float64 rescaled so that no c for one unit brings it closer to ``target``."""
+    aim = target.double()
+
+    def closest(incoming: Tensor, outgoing: Tensor, one: Junction) -> Tensor:
+        # d/dc ‖a − c b‖² + ‖a′ − b′/c‖² = 0 is p c⁴ − q c³ + s c − r = 0.
+        wanted = _sides(aim, one)
+        p, r = incoming.square().sum(1), outgoing.square().sum(1)
+        q, s = (incoming * wanted[0]).sum(1), (outgoing * wanted[1]).sum(1)
+        best = []
+        for coefficients in torch.stack([p, -q, 0 * p, s, -r], 1).tolist():
+            roots = np.roots(coefficients) if coefficients[0] and coefficients[-1] else np.array([])
+            real = [c.real for c in roots if abs(c.imag) < 1e-9 * abs(c) and c.real > 0] + [1.0]
+            p_, q_, _, s_, r_ = coefficients
+            best.append(min(real, key=lambda c: p_ * c**2 + 2 * q_ * c - r_ / c**2 - 2 * s_ / c))
+        return torch.tensor(best, dtype=torch.float64)
+
+    return _swept(found, theta, closest)
+
+
+def _swept(found: Sequence[Junction], theta: Tensor, rule: Callable[..., Tensor]) -> Tensor:
+    """Junctions rescaled in turn by ``rule(incoming, outgoing, junction)`` until nothing moves."""
+    result = theta.detach().double().cpu().clone()
+    for _ in range(MOST_SWEEPS):
+        farthest = 0.0
+        for one in found:
+            c = rule(*_sides(result, one), one)
+            _multiply(result, one, c)
+            farthest = max(farthest, float(c.log().abs().max()))
+        if farthest < STILL:
+            break
+    return result
+
+
+def _sides(theta: Tensor, one: Junction) -> tuple[Tensor, Tensor]:
+    """The incoming and the outgoing weights of a junction's units, (num_units, …) each."""
+    incoming = torch.cat([theta[piece.span].view(one.num_units, -1) for piece in one.incoming], 1)
+    columns = theta[one.outgoing.span].view(one.outgoing.shape[0], one.num_units, -1)
+    return incoming, columns.transpose(0, 1).flatten(1)
+
+
+def _ratio(incoming: Tensor, outgoing: Tensor) -> Tensor:
+    norms = incoming.norm(dim=1), outgoing.norm(dim=1)
+    is_dead = (norms[0] == 0) | (norms[1] == 0)
+    return torch.where(is_dead, 1.0, norms[1] / norms[0].masked_fill(is_dead, 1)).sqrt()
+
+
+def _multiply(theta: Tensor, one: Junction, c: Tensor) -> None:
+    """The units' incoming weights times c, their outgoing ones over c, in place."""
+    for piece in one.incoming:
+        rows = theta[piece.span].view(one.num_units, -1)
+        rows *= c[:, None]
+    columns = theta[one.outgoing.span].view(one.outgoing.shape[0], one.num_units * one.block, -1)
+    columns /= c.repeat_interleave(one.block)[:, None]
+
+
+def _chains(module: nn.Module) -> Iterator[list[nn.Module]]:
+    """The layers of every outermost ``nn.Sequential``, those of nested ones in their place."""
+    if type(module) is nn.Sequential:
+        layers = list(_flat(module))
+        yield layers
+        inside = [layer for layer in layers if next(layer.children(), None) is not None]
+    else:
+        inside = list(module.children())
+    for child in inside:
+        yield from _chains(child)
+
+
+def _flat(chain: nn.Sequential) -> Iterator[nn.Module]:
+    for layer in chain:
+        if type(layer) is nn.Sequential:
+            yield from _flat(layer)
+        else:
+            yield layer
+
+
+def _along(
+    chain: Sequence[Any], free: dict[int, Piece], between: Sequence[type], poolings: Sequence[type]
+) -> Iterator[Junction]:
+    incoming: tuple[Piece, ...] = ()
+    num_units, is_image, is_flat = 0, False, False
+    for layer in chain:
+        kind = type(layer)
+        if kind is nn.Linear or kind in CONVOLUTIONS:
+            weight = _pieces(layer, free, "weight")
+            if incoming and weight:
+                columns = weight[0].shape[1]
+                fits = columns == num_units and is_image == (kind in CONVOLUTIONS)
+                unrolled = kind is nn.Linear and is_image and is_flat and columns % num_units == 0
+                if unrolled or (fits and not is_flat) or (fits and not is_image):
+                    yield Junction(num_units, incoming, weight[0], columns // num_units)
+            incoming = _pieces(layer, free, "weight", "bias")
+            num_units = layer.weight.shape[0]
+            is_image, is_flat = kind in CONVOLUTIONS, False
+        elif kind in NORMS and incoming and layer.num_features == num_units and not is_flat:
+            incoming = _pieces(layer, free, "weight", "bias") if layer.affine else ()
+        elif kind is nn.Flatten and layer.start_dim == 1 and layer.end_dim == -1:
+            is_flat = True
+        elif kind not in between and not (kind in poolings and is_image and not is_flat):
+            incoming = ()
+
+
+def _pieces(layer: nn.Module, free: dict[int, Piece], *names: str) -> tuple[Piece, ...]:
+    """The layer's pieces of θ, or none where one of them cannot be moved alone."""
+    parameters = [p for name in names if (p := getattr(layer, name)) is not None]
+    can_move = all(id(p) in free for p in parameters)
+    return tuple(free[id(p)] for p in parameters) if can_move else ()
+
+
+def _function_gap(objective: Objective, point: Point, other: Point) -> float:
+    """‖h(·; θ′) − h(·; θ)‖ / ‖h(·; θ)‖ over the data, by plain copies of the module."""
+    modules = []
+    for one in (point, other):
+        module = copy.deepcopy(objective.module).to(objective.device, objective.dtype).eval()
+        tensors = {piece.name: one.theta[piece.span].reshape(piece.shape) for piece in objective.pieces}
+        module.load_state_dict({**tensors, **one.fixed}, strict=False)
+        modules.append(module)
+    inputs, targets = objective.samples
+    sums = torch.zeros(2, dtype=torch.float64, device=objective.device)
+    with torch.no_grad():
+        for start in range(0, len(targets), objective.chunk_size):
+            batch = slice(start, start + objective.chunk_size)
+            before, after = (list(_tensors(m(*(part[batch].clone() for part in inputs)))) for m in modules)
+            for a, b in zip(before, after, strict=True):
+                sums[0] += (b.double() - a.double()).square().sum()
+                sums[1] += a.double().square().sum()
+    difference, size = distributed.total(sums).sqrt().tolist()
+    return difference / size if size else difference
+
+
+def _tensors(outputs: Any) -> Iterator[Tensor]:
+    if isinstance(outputs, Tensor):
+        yield outputs
+    elif isinstance(outputs, dict | list | tuple):
+        for part in outputs.values() if isinstance(outputs, dict) else outputs:
+            yield from _tensors(part)

@@ -1,0 +1,263 @@
+"""Alignment: the function of B stays, planted permutations come back, and what is said is so."""
+
+import numpy as np
+import pytest
+import torch
+from plain import named, plain_loss
+from symmetric import SPOILT, Encoder, Spoilt, built
+from torch import nn
+
+from landscape import Objective
+from landscape.analyses import align, interpolate, train
+from landscape.errors import BadInput, ChangedFunction
+from landscape.inputs.models.mlp import mlp
+from landscape.inputs.models.resnet import resnet
+from landscape.runs import store
+from landscape.symmetry import alignment as alignments
+from landscape.symmetry import symmetry_of
+from landscape.symmetry.permutations import permuted
+from landscape.symmetry.rescaling import factors, junctions
+
+
+def problem(module: nn.Module, *shape: int, classes: int = 3, samples: int = 40) -> Objective:
+    generator = torch.Generator().manual_seed(1)
+    x = torch.randn(samples, *shape, generator=generator, dtype=torch.float64)
+    return Objective(module, "cross_entropy", (x, torch.arange(samples) % classes))
+
+
+def trained_ends():
+    """An MLP's objective and two solutions from two initialisations."""
+    ends = []
+    for seed in (1, 2):
+        objective = problem(built(lambda: mlp((4,), 3, (16, 16)), seed), 4)
+        result = train(objective, epochs=30, lr=0.1, batch_size=20, seed=seed)
+        ends.append(objective.point({n: torch.from_numpy(v) for n, v in result.states["final"].items()}))
+    return objective, *ends
+
+
+def planted(objective: Objective, seed: int = 0):
+    """The present point with its units permuted at random."""
+    module = objective.module
+    symmetry = symmetry_of(module, tuple(part[:2] for part in objective.samples[0])).symmetry
+    tensors = {**dict(module.named_parameters()), **dict(module.named_buffers())}
+    detached = {name: tensor.detach() for name, tensor in tensors.items()}
+    order = symmetry.random(torch.Generator().manual_seed(seed))
+    return objective.point(permuted(detached, symmetry, order))
+
+
+MODULES = {
+    "mlp": (lambda: mlp((4,), 3, (12, 8), activation="gelu"), (4,)),
+    "batch norm": (lambda: mlp((4,), 3, (12,), batchnorm=True, activation="gelu"), (4,)),
+    "resnet": (lambda: resnet((2, 8, 8), 3, depth=8), (2, 8, 8)),
+    "encoder": (lambda: Encoder(), (5, 8)),
+}
+
+
+@pytest.mark.parametrize("match", ["weights", "activations"])
+@pytest.mark.parametrize("name", MODULES)
+def test_a_permuted_copy_comes_back_to_where_it_was(name, match):
+    factory, shape = MODULES[name]
+    objective = problem(built(factory), *shape)
+    a, b = objective.present_point(), planted(objective)
+    result = align(objective, a, b, match=match, num_points=5)
+    final = objective.point({n: torch.from_numpy(v) for n, v in result.states["final"].items()})
+    if match == "weights" or name in ("mlp", "batch norm"):
+        assert torch.equal(final.theta, a.theta)
+        assert all(torch.equal(final.fixed[name], a.fixed[name]) for name in a.fixed)
+        assert result.planted_recovered
+        assert (result.distance_after, result.barrier_after) == (0, pytest.approx(0, abs=1e-12))
+    assert result.distance_before > 0
+    assert result.function_difference <= 1e-9
+    assert objective.value(final.theta, final.fixed) == pytest.approx(
+        objective.value(b.theta, b.fixed), rel=1e-12
+    )
+
+
+def test_two_solutions_come_closer_and_the_result_says_what_was_done():
+    objective, a, b = trained_ends()
+    result = align(objective, a, b)
+    assert result.status == "complete"
+    assert set(named(result)) >= {"aligned end", "function preserved", "no farther", "module untouched"}
+    final = objective.point({n: torch.from_numpy(v) for n, v in result.states["final"].items()})
+    assert result.distance_after == pytest.approx(float((final.theta - a.theta).norm()), rel=1e-12)
+    assert result.distance_before == pytest.approx(float((b.theta - a.theta).norm()), rel=1e-12)
+    assert result.distance_after < result.distance_before
+    for i, t in enumerate(result.alpha):
+        for loss, end in ((result.loss_before, b), (result.loss_after, final)):
+            assert loss[i] == pytest.approx(
+                plain_loss(objective, (1 - t) * a.theta + t * end.theta), rel=1e-12
+            )
+    assert (result.num_movable, result.num_parameters) == (5, 6)
+    assert result.blocked.tolist() == ["output.bias"]
+    assert "output" in result.blocked_reason[0]
+    # The permutations as stored make B into the stored point.
+    first, second = (result.permutation[result.unit_group == number] for number in (0, 1))
+    tensors = dict(
+        zip(
+            (p.name for p in objective.pieces), b.theta.split([p.size for p in objective.pieces]), strict=True
+        )
+    )
+    for name, order in (("hidden1.bias", first), ("hidden2.bias", second)):
+        np.testing.assert_array_equal(tensors[name].numpy()[order], result.states["final"][name])
+    assert result.group.tolist() == ["hidden1.weight[0]", "hidden2.weight[0]"]
+    assert result.group_size.tolist() == [16, 16]
+
+
+def test_the_function_stays_for_every_way_of_matching():
+    objective, a, b = trained_ends()
+    found = {}
+    for options in (
+        {},
+        {"match": "activations"},
+        {"rescale": True},
+        {"refine": 20},
+        {"refine": 20, "rescale": True},
+    ):
+        result = align(objective, a, b, **options)
+        found[str(options)] = result
+        assert result.function_difference <= 1e-9
+        assert result.status == "complete", options
+        if options.get("match") != "activations":
+            assert result.distance_after < result.distance_before
+    assert found["{'rescale': True}"].distance_after < found["{}"].distance_after
+    middle = result.alpha == 0.5
+    assert found["{'refine': 20}"].loss_after[middle] <= found["{}"].loss_after[middle]
+
+
+def test_rescaled_and_permuted_copies_come_back_too():
+    objective = problem(built(lambda: mlp((4,), 3, (12, 8))), 4)
+    a, b = objective.present_point(), planted(objective)
+    found = junctions(objective.module, objective.pieces)
+    generator = torch.Generator().manual_seed(4)
+    by = factors(found, objective.num_parameters, per="unit", generator=generator)
+    result = align(objective, a, objective.as_point(b.theta * by), rescale=True, num_points=5)
+    assert result.distance_after < 1e-6 * result.distance_before
+    assert result.function_difference <= 1e-9
+    assert result.num_rescaled == 20
+    assert align(objective, a, objective.as_point(b.theta * by), num_points=5).distance_after > 1
+
+
+@pytest.mark.parametrize("match", ["weights", "activations"])
+def test_units_of_odd_activations_turn_their_signs(match):
+    objective = problem(built(lambda: mlp((4,), 3, (12, 8), activation="tanh")), 4)
+    a, b = objective.present_point(), planted(objective)
+    turned = dict(
+        zip(
+            (p.name for p in objective.pieces), b.theta.split([p.size for p in objective.pieces]), strict=True
+        )
+    )
+    signs = torch.where(torch.arange(8) % 3 == 0, -1.0, 1.0).double()
+    turned = {p.name: turned[p.name].view(p.shape).clone() for p in objective.pieces}
+    turned["hidden2.weight"] *= signs[:, None]
+    turned["hidden2.bias"] *= signs
+    turned["output.weight"] *= signs
+    result = align(objective, a, objective.point(turned), match=match, num_points=5)
+    assert result.distance_after == 0
+    assert result.sign is not None
+    np.testing.assert_array_equal(result.sign[result.unit_group == 1], signs)
+    assert "3 units" in " ".join(result.notes)
+
+
+def test_rescaling_needs_layers_that_allow_it():
+    objective = problem(built(lambda: mlp((4,), 3, (12,), activation="gelu")), 4)
+    result = align(objective, objective.present_point(), planted(objective), rescale=True, num_points=3)
+    assert any("nothing rescaled" in note for note in result.notes)
+    assert result.num_rescaled == 0
+
+
+def test_in_float32_the_function_is_still_kept_to_the_last_bit_but_summation():
+    module = built(lambda: mlp((4,), 3, (12, 8))).float()
+    x = torch.randn(20, 4, generator=torch.Generator().manual_seed(0))
+    objective = Objective(module, "cross_entropy", (x, torch.arange(20) % 3))
+    result = align(objective, objective.present_point(), planted(objective), num_points=5)
+    assert result.status == "complete"
+    assert result.distance_after == 0
+    # Rescaled weights are rounded when stored, which is measured beside the exact change.
+    rescaled = align(objective, objective.present_point(), planted(objective), rescale=True, num_points=5)
+    assert rescaled.status == "complete"
+    assert rescaled.function_difference <= 1e-9
+    assert named(rescaled)["as stored"].value <= named(rescaled)["as stored"].bound == 2e-5
+
+
+def test_interpolate_can_align_first():
+    objective, a, b = trained_ends()
+    result, aligned = interpolate(objective, a, b, align=True, num_points=61), align(objective, a, b)
+    np.testing.assert_array_equal(result.loss, aligned.loss_after)
+    assert result.distance == aligned.distance_after
+    assert named(result)["function preserved"].passed
+    assert result.notes[0].startswith("B was aligned first: 5 of 6 parameters movable")
+
+
+def test_the_same_seed_gives_the_same_alignment():
+    objective, a, b = trained_ends()
+    one, other = (align(objective, a, b, seed=3, refine=5) for _ in range(2))
+    np.testing.assert_array_equal(one.permutation, other.permutation)
+    np.testing.assert_array_equal(one.loss_after, other.loss_after)
+
+
+def test_it_is_saved_and_read_back(tmp_path):
+    objective = problem(built(MODULES["encoder"][0]), 5, 8)
+    result = align(objective, objective.present_point(), planted(objective), num_points=3)
+    store.save(result, tmp_path / "x.h5")
+    again = store.load(tmp_path / "x.h5")
+    assert again.group.tolist() == result.group.tolist()  # pyright: ignore[reportAttributeAccessIssue]
+    assert again.blocked_reason.tolist() == result.blocked_reason.tolist()  # pyright: ignore
+    assert "" in result.group_outer.tolist()
+    assert set(result.group_outer.tolist()) - {""} < set(result.group.tolist())
+
+
+def test_what_is_blocked_is_said():
+    objective = problem(built(lambda: Spoilt(SPOILT["sorted"])), 4)
+    result = align(objective, objective.present_point(), planted(objective), num_points=3)
+    assert result.distance_after == 0
+    reasons = dict(zip(result.blocked.tolist(), result.blocked_reason.tolist(), strict=True))
+    assert "sort" in reasons["b.bias"]
+    assert result.notes[0].startswith(
+        "3 of 6 parameters movable; these blocked: b.bias [0] sort does not commute"
+    )
+
+
+def test_a_module_without_hidden_units_has_nothing_to_align():
+    objective = problem(nn.Linear(4, 3).double(), 4)
+    with pytest.raises(
+        BadInput, match=r"no unit of Linear can be permuted \(weight: \[0\] an output of the module"
+    ):
+        align(objective, objective.theta, objective.theta)
+
+
+def test_a_module_that_branches_on_its_data_gets_a_sentence():
+    objective = problem(built(lambda: Spoilt(lambda x: x if x.sum() > 0 else -x)), 4)
+    with pytest.raises(BadInput, match="Spoilt cannot be traced"):
+        align(objective, objective.theta, objective.theta)
+
+
+def test_an_alignment_that_would_change_the_function_is_refused_with_the_layer(monkeypatch):
+    objective = problem(built(lambda: mlp((4,), 3, (12, 8), activation="gelu")), 4)
+
+    def wrong(*arguments, **options):
+        traced = symmetry_of(*arguments, **options)
+        symmetry = traced.symmetry
+        blocks = tuple(block for block in symmetry.blocks if block.tensor != "output.weight")
+        kept = type(symmetry)(symmetry.groups, blocks, symmetry.names, symmetry.reasons)
+        return traced._replace(symmetry=kept)
+
+    monkeypatch.setattr(alignments, "symmetry_of", wrong)
+    with pytest.raises(ChangedFunction, match=r"most at hidden2\.weight\[0\]") as caught:
+        align(objective, objective.present_point(), planted(objective))
+    assert caught.value.exit_code == 3
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"match": "both"}, "match 'both'; expected one of weights, activations"),
+        ({"restarts": 0}, "0 restarts; expected at least 1"),
+        ({"refine": -1}, "-1 refining steps; expected at least 0"),
+        ({"num_points": 2}, "2 points"),
+        ({"batchnorm": "thaw"}, "policy 'thaw'"),
+    ],
+)
+def test_bad_options_are_named(options, message):
+    objective = problem(built(lambda: mlp((4,), 3, (5,))), 4)
+    with pytest.raises(BadInput, match=message):
+        align(objective, objective.theta, objective.theta, **options)

@@ -1,0 +1,171 @@
+"""The straight line between two points against plain loops and closed forms."""
+
+import importlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from plain import another, killed_at, named, plain_loss, plain_module, toy_product
+from torch import nn
+
+from landscape import Objective
+from landscape.analyses import interpolate
+from landscape.errors import BadInput
+from landscape.objective.parameters import Point
+from landscape.runs.journal import Journal
+
+SWEEP = importlib.import_module("landscape.objective.sweep")
+
+
+def mixed(a: Point, b: Point, t: float) -> dict[str, torch.Tensor]:
+    """Buffers in proportion; held beyond the ends; counters of the nearer point."""
+    t = min(max(t, 0.0), 1.0)
+    return {
+        name: (1 - t) * one + t * b.fixed[name]
+        if one.is_floating_point()
+        else (a if t < 0.5 else b).fixed[name]
+        for name, one in a.fixed.items()
+    }
+
+
+def test_losses_are_a_plain_loop_with_the_buffers_blended(classifier):
+    a, b = another(classifier, 1), another(classifier, 2)
+    (x,), y = classifier.samples
+    test = classifier.on((x + 0.5, y))
+    result = interpolate(classifier, a, b, test=test, num_points=13, span=(-0.25, 1.25))
+    assert result.test_loss is not None
+    assert result.accuracy is not None
+    for i, t in enumerate(result.alpha):
+        theta, fixed = (1 - t) * a.theta + t * b.theta, mixed(a, b, t)
+        assert result.loss[i] == pytest.approx(plain_loss(classifier, theta, fixed), rel=1e-12)
+        assert result.test_loss[i] == pytest.approx(plain_loss(test, theta, fixed), rel=1e-12)
+        right = plain_module(classifier, theta, fixed)(x).argmax(1) == y
+        assert result.accuracy[i] == pytest.approx(float(right.double().mean()))
+    assert result.alpha.tolist() == pytest.approx(np.linspace(-0.25, 1.25, 13))
+    assert result.status == "complete"
+    assert "frozen" in result.notes[0]
+
+
+def test_the_ends_are_the_points_themselves_bit_for_bit(classifier):
+    a, b = another(classifier, 1), another(classifier, 2)
+    result = interpolate(classifier, a, b, num_points=7)
+    assert result.loss[result.alpha == 0][0] == classifier.value(a.theta, a.fixed)
+    assert result.loss[result.alpha == 1][0] == classifier.value(b.theta, b.fixed)
+    assert result.distance == pytest.approx(float((a.theta - b.theta).norm()), rel=1e-14)
+
+
+def test_recalibrated_statistics_are_those_of_one_pass_over_all_data_in_training_mode(classifier):
+    a, b = another(classifier, 1), another(classifier, 2)
+    result = interpolate(classifier, a, b, num_points=7, batchnorm="recalibrate")
+    (x,), _ = classifier.samples
+    for i, t in enumerate(result.alpha):
+        module = plain_module(classifier, (1 - t) * a.theta + t * b.theta)
+        for layer in module.modules():
+            if isinstance(layer, nn.BatchNorm1d):
+                layer.train()
+                layer.momentum = 1.0
+        module(x)
+        loss = plain_loss(classifier, (1 - t) * a.theta + t * b.theta, dict(module.named_buffers()))
+        assert result.loss[i] == pytest.approx(loss, rel=1e-11)
+    assert result.status == "complete"
+    assert not result.notes
+
+
+def test_the_barrier_of_the_toy_product_is_one():
+    objective = toy_product()
+    a, b = torch.tensor([1.0, 1.0]).double(), torch.tensor([-1.0, -1.0]).double()
+    result = interpolate(objective, a, b, num_points=31)
+    t = result.alpha
+    np.testing.assert_allclose(result.loss, (1 - (1 - 2 * t) ** 2) ** 2, rtol=1e-12, atol=1e-15)
+    assert (result.barrier_chord, result.barrier_ends) == pytest.approx((1, 1), rel=1e-12)
+    assert not result.is_monotone
+    assert (result.bump_alpha.tolist(), result.bump_height.tolist()) == ([0.5], [1.0])
+
+
+def test_barriers_over_a_sloping_chord():
+    # (1 − vw)² from (0, 0) to (2, 2): 1 at the first end, 9 at the second, 0 between.
+    objective = toy_product()
+    result = interpolate(objective, torch.zeros(2).double(), torch.full((2,), 2.0).double(), num_points=31)
+    assert result.barrier_chord == pytest.approx(0, abs=1e-12)
+    assert result.barrier_ends == pytest.approx(0, abs=1e-12)
+    # From the worse end down to 0 at t = 1/2, then up again to 1.
+    assert result.bump_alpha.tolist() == [0.0]
+    assert result.bump_height[0] == pytest.approx(1, rel=1e-12)
+
+
+def test_a_convex_loss_falls_monotonically_to_its_minimum(regression):
+    (x,), y = regression.samples
+    best = torch.linalg.lstsq(x, y).solution.T.reshape(-1)
+    result = interpolate(regression, regression.theta, best)
+    assert result.is_monotone
+    assert len(result.bump_height) == 0
+    start, end = result.loss[result.alpha == 0][0], result.loss[result.alpha == 1][0]
+    np.testing.assert_allclose(result.loss, end + (start - end) * (1 - result.alpha) ** 2, rtol=1e-12)
+
+
+def test_a_barrier_of_the_test_loss_is_measured_on_the_test_set():
+    objective = toy_product()
+    one = torch.ones(1, 1, dtype=torch.float64)
+    test = objective.on((one, 0 * one))  # (vw)²
+    ends = torch.tensor([[1.0, 1.0], [-1.0, -1.0]]).double()
+    assert interpolate(objective, *ends, test=test).test_barrier_chord == pytest.approx(0, abs=1e-12)
+    assert interpolate(test, *ends, test=objective).test_barrier_chord == pytest.approx(1, rel=1e-12)
+    assert interpolate(objective, *ends).test_loss is None
+
+
+def test_losses_that_are_not_finite_stay_and_are_counted():
+    one = torch.ones(1, 1, dtype=torch.float64)
+
+    def reciprocal(outputs, targets):
+        return torch.where(outputs < 0, torch.nan, 1 / outputs).squeeze(1)
+
+    module = nn.Linear(1, 1, bias=False, dtype=torch.float64)
+    nn.init.ones_(module.weight)
+    objective = Objective(module, reciprocal, (one, one))
+    ends = torch.tensor([[1.0], [3.0]], dtype=torch.float64)
+    result = interpolate(objective, *ends, num_points=7, span=(-1.0, 2.0))  # θ = −1, 0, 1 … 5
+    np.testing.assert_array_equal(result.loss[:3], [np.nan, np.inf, 1])
+    assert named(result)["not finite"].value == 2
+    assert result.status == "failed-checks"
+    assert result.is_monotone  # within [0, 1] all is well
+
+
+def test_resumed_after_any_block_it_ends_bit_for_bit(classifier, tmp_path: Path, monkeypatch):
+    monkeypatch.setattr(SWEEP, "BLOCK_POINTS", 4)
+    a, b = another(classifier, 1), another(classifier, 2)
+    whole = interpolate(classifier, a, b, num_points=21)
+    for kill in (4, 12):
+        journal = Journal(tmp_path / "x.part", {})
+        assert len(journal) == (kill > 4)
+        with pytest.raises(KeyboardInterrupt):
+            interpolate(classifier, a, b, num_points=21, pieces=journal, progress=killed_at(kill))
+        journal.close()
+    journal = Journal(tmp_path / "x.part", {})
+    assert len(journal) == 3
+    again = interpolate(classifier, a, b, num_points=21, pieces=journal)
+    np.testing.assert_array_equal(again.loss, whole.loss)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"num_points": 2}, "2 points"),
+        ({"span": (0.1, 1.0)}, "range 0.1 to 1"),
+        ({"span": (0.0, 0.9)}, "range 0 to 0.9"),
+        ({"batchnorm": "thaw"}, "policy 'thaw'"),
+    ],
+)
+def test_bad_options_are_named(regression, options, message):
+    with pytest.raises(BadInput, match=message):
+        interpolate(regression, regression.theta, regression.theta, **options)
+
+
+def test_a_point_of_another_architecture_is_refused(regression):
+    with pytest.raises(BadInput, match=r"shape \(16,\); expected \(15,\)"):
+        interpolate(regression, regression.theta, torch.zeros(16))
+
+
+def test_every_point_passes_its_checks(classifier):
+    result = interpolate(classifier, another(classifier, 1), another(classifier, 2), num_points=5)
+    assert set(named(result)) >= {"first end", "second end", "not finite", "module untouched"}

@@ -1,0 +1,221 @@
+"""What ``hessian`` says beyond eigenvalues, against dense matrices and closed forms."""
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+import landscape
+from landscape import Objective
+from landscape.errors import BadInput
+
+
+def net() -> nn.Module:
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Linear(4, 6), nn.Tanh(), nn.Linear(6, 3)).double()
+
+
+@pytest.fixture(scope="module")
+def objective() -> Objective:
+    generator = torch.Generator().manual_seed(1)
+    x = torch.randn(30, 4, generator=generator, dtype=torch.float64)
+    return Objective(net(), "cross_entropy", (x, torch.arange(30) % 3))
+
+
+@pytest.fixture(scope="module")
+def dense(objective: Objective) -> np.ndarray:
+    """The Hessian by double backward through plain PyTorch calls, not through the objective."""
+    (x,), y = objective.samples
+
+    def loss(theta: torch.Tensor) -> torch.Tensor:
+        w1, b1, w2, b2 = theta.split([24, 6, 18, 3])
+        hidden = torch.tanh(x @ w1.view(6, 4).T + b1)
+        return nn.functional.cross_entropy(hidden @ w2.view(3, 6).T + b2, y)
+
+    found = torch.autograd.functional.hessian(loss, objective.theta)
+    assert isinstance(found, torch.Tensor)
+    return found.numpy()
+
+
+def test_both_ends_trace_and_spectrum_are_those_of_the_dense_matrix(objective, dense):
+    exact = np.linalg.eigvalsh(dense)
+    result = landscape.hessian(objective, objective.theta, top_k=4, bottom_k=3, trace=True, exact=True)
+    np.testing.assert_allclose(result.eigenvalues, [*exact[::-1][:4], *exact[:3]], atol=1e-6 * exact[-1])
+    np.testing.assert_allclose(result.spectrum, exact, atol=1e-13)
+    assert abs(result.trace - np.trace(dense)) <= 4 * result.trace_error + 1e-12
+    # A shift of all output biases alone moves no softmax: one zero, and one per hidden unit's outgoing weights.
+    assert result.nullity == 7
+    assert result.index == (exact < -1e-10).sum()
+    assert result.status == "complete"
+
+
+def test_density_has_the_moments_of_the_dense_matrix(objective, dense):
+    """Nodes, weights and Ritz values: the first moment is tr H / d, exact in expectation (Golub and Meurant)."""
+    d = len(dense)
+    means = []
+    for seed in range(40):
+        r = landscape.hessian(
+            objective, objective.theta, top_k=3, density=True, num_probes=2, num_steps=8, seed=seed
+        )
+        first = (r.density_weights * r.density_nodes).sum(1).mean() + r.eigenvalues.sum() / d
+        means.append(first)
+        np.testing.assert_allclose(r.density_weights.sum(1) + 3 / d, 1, rtol=1e-10)
+    error = np.std(means, ddof=1) / np.sqrt(len(means))
+    assert abs(np.mean(means) - np.trace(dense) / d) <= 4 * error + 1e-12
+
+
+def test_the_index_estimated_from_the_density_holds_the_true_one(objective, dense):
+    """With as many steps as there are dimensions the quadrature is exact but for the random probes."""
+    truth = (np.linalg.eigvalsh(dense) < -1e-10).sum()
+    offs = []
+    for seed in range(20):
+        r = landscape.hessian(
+            objective, objective.theta, top_k=1, density=True, num_probes=8, num_steps=51, seed=seed
+        )
+        assert r.index_estimate == pytest.approx(51 * r.mass_below_zero, rel=1e-14)
+        offs.append((r.index_estimate - truth) / r.index_estimate_error)
+    assert np.mean(np.abs(offs) <= 3) >= 0.9
+
+
+def test_the_gradient_against_the_dense_matrix(objective, dense):
+    g = objective.gradient(objective.theta).numpy()
+    result = landscape.hessian(objective, objective.theta, top_k=5, save_vectors=True)
+    assert result.gradient_curvature == pytest.approx(g @ dense @ g / (g @ g), rel=1e-10)
+    vectors = np.linalg.eigh(dense)[1][:, ::-1][:, :5]
+    assert result.gradient_in_span == pytest.approx(((vectors.T @ g) ** 2).sum() / (g @ g), rel=1e-4)
+
+
+def test_gauss_newton_and_the_rest_add_up(objective, dense):
+    result = landscape.hessian(objective, objective.theta, top_k=4, split=True)
+    np.testing.assert_allclose(
+        result.gauss_newton_part + result.remainder_part, result.eigenvalues, atol=1e-9
+    )
+    assert (result.gauss_newton_part >= -1e-12).all()
+    outer = landscape.hessian(objective, objective.theta, top_k=1, operator="gauss-newton")
+    fisher = landscape.hessian(objective, objective.theta, top_k=1, operator="fisher")
+    np.testing.assert_allclose(outer.eigenvalues, fisher.eigenvalues, rtol=1e-9)
+    assert outer.eigenvalues[0] >= result.gauss_newton_part.max()
+
+
+def test_a_block_is_a_diagonal_block(objective, dense):
+    exact = np.linalg.eigvalsh(dense[30:, 30:])
+    result = landscape.hessian(objective, objective.theta, top_k=4, block="2.*")
+    np.testing.assert_allclose(result.eigenvalues, exact[::-1][:4], atol=1e-6 * exact[-1])
+    assert result.num_parameters == 21
+    with pytest.raises(BadInput, match=r"no parameter matches 'conv\*'"):
+        landscape.hessian(objective, objective.theta, block="conv*")
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+def test_every_layer_is_a_diagonal_block(objective, dense, dtype):
+    """In float32 too, at a point that float32 holds, as the certificate is made of the same block."""
+    (x,), y = objective.samples
+    if dtype == torch.float32:
+        objective = Objective(objective.module, "cross_entropy", (x, y), dtype=dtype)
+        wide = Objective(objective.module, "cross_entropy", (x.float().double(), y))
+        theta = objective.theta.double()
+        dense = np.stack([wide.hvp(theta, v).numpy() for v in torch.eye(51, dtype=torch.float64)])
+    result = landscape.hessian(objective, objective.theta, top_k=25, per_layer=True, tol=1e-9)
+    assert list(result.point) == ["0", "2"]
+    np.testing.assert_array_equal(result.num_parameters, [30, 21])
+    for row, span in zip(result.eigenvalues, (slice(0, 30), slice(30, 51)), strict=True):
+        exact = np.linalg.eigvalsh(dense[span, span])[::-1][:25]
+        np.testing.assert_allclose(row[: len(exact)], exact, atol=1e-8)
+        assert np.isnan(row[len(exact) :]).all()
+    assert result.status == "complete"
+
+
+def test_a_penalty_shifts_every_eigenvalue(objective):
+    (x,), y = objective.samples
+    with_penalty = Objective(objective.module, "cross_entropy", (x, y), l2=0.25)
+    plain, shifted = (landscape.hessian(o, objective.theta, top_k=3) for o in (objective, with_penalty))
+    np.testing.assert_allclose(shifted.eigenvalues, plain.eigenvalues + 0.25, atol=1e-6)
+
+
+def test_several_points_are_the_single_ones_together(objective):
+    theta = objective.theta
+    points = [landscape.Point(theta * s, {}, f"at {s}") for s in (0.5, 1.0)]
+    both = landscape.hessian(objective, points, top_k=3, trace=True, stability_limits=[20.0, 10.0])
+    for number, point in enumerate(points):
+        alone = landscape.hessian(objective, point, top_k=3, trace=True)
+        np.testing.assert_array_equal(both.eigenvalues[number], alone.eigenvalues)
+        assert both.trace[number] == alone.trace
+        assert both.loss[number] == alone.loss
+    assert list(both.point) == ["at 0.5", "at 1.0"]
+    assert np.isnan(both.overlap[0])
+    assert 0 < both.overlap[1] <= 1
+    np.testing.assert_array_equal(both.stability_limit, [20, 10])
+
+
+def test_verdicts_of_closed_forms():
+    """v² − w² has a saddle at 0; a parabola a minimum; (1 − vw)² a flat minimum."""
+
+    class Form(nn.Module):
+        def __init__(self, form):
+            super().__init__()
+            self.at, self.form = nn.Parameter(torch.zeros(2, dtype=torch.float64)), form
+
+        def forward(self, inputs):
+            return self.form(*self.at).expand(len(inputs))
+
+    def verdict(form, *at):
+        data = torch.ones(1, 1, dtype=torch.float64), torch.ones(1, dtype=torch.float64)
+        surface = Objective(Form(form), "output", data)
+        theta = torch.tensor(at, dtype=torch.float64)
+        return landscape.hessian(surface, theta, top_k=1, exact=True).verdict
+
+    assert verdict(lambda v, w: v**2 - w**2, 0.0, 0.0) == "saddle of index 1"
+    assert verdict(lambda v, w: v**2 + 3 * w**2, 0.0, 0.0) == "local minimum"
+    assert verdict(lambda v, w: -(v**2) - w**2, 0.0, 0.0) == "local maximum"
+    assert verdict(lambda v, w: (1 - v * w) ** 2, 1.0, 1.0).startswith("degenerate: 1 flat direction")
+    assert verdict(lambda v, w: v**2 + w**2, 1.0, 0.0) == "not stationary: ‖∇F‖ = 2"
+
+
+def test_a_parameter_that_the_loss_does_not_use_is_named():
+    class Partly(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.used, self.idle = nn.Linear(3, 1), nn.Linear(3, 1)
+
+        def forward(self, x):
+            return self.used(x)
+
+    objective = Objective(Partly().double(), "mse", (torch.randn(9, 3).double(), torch.zeros(9, 1).double()))
+    result = landscape.hessian(objective, objective.theta, top_k=2)
+    assert any("idle.weight, idle.bias" in note for note in result.notes)
+    assert result.status == "complete"
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"top_k": 0, "bottom_k": 0}, "at least 1 of either"),
+        ({"bottom_k": -1}, "bottom_k = -1"),
+        ({"operator": "jacobian"}, "one of hessian"),
+        ({"trace_error": 0.0}, "trace error 0"),
+        ({"num_probes": 1}, "1 probes"),
+        ({"memory_limit": 10.0}, "memory limit of 10 bytes"),
+        ({"exact": True, "memory_limit": 3e4}, "the exact spectrum of d = 51"),
+    ],
+)
+def test_options_out_of_range(objective, options, message):
+    with pytest.raises(BadInput, match=message):
+        landscape.hessian(objective, objective.theta, **options)
+
+
+def test_an_interruption_is_an_outcome(objective, monkeypatch):
+    from landscape.numerics.spectra.krylov import Krylov
+
+    extend, calls = Krylov.extend, []
+
+    def interrupted(self):
+        calls.append(1)
+        if len(calls) == 12:
+            raise KeyboardInterrupt
+        extend(self)
+
+    monkeypatch.setattr(Krylov, "extend", interrupted)
+    result = landscape.hessian(objective, objective.theta, top_k=5)
+    assert result.status == "interrupted"
+    assert len(result.eigenvalues) == 5
+    assert "Ritz values so far" in result.notes[0]

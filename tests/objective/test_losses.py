@@ -1,0 +1,177 @@
+"""Losses against torch.nn.functional; sums told from means, and refused where they are neither."""
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional
+
+from landscape.errors import BadInput
+from landscape.objective.losses import LOSSES, named_loss, settle_reduction
+
+N = 7
+
+
+def draw(*shape, seed=0):
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+CLASSES = torch.tensor([0, 2, 1, 1, 0, 2, 2])
+BINARY = torch.tensor([0, 1, 1, 0, 1, 0, 0])
+
+
+def close(seen, wanted):
+    assert float(seen) == pytest.approx(float(wanted), rel=1e-14)
+
+
+def test_cross_entropy_sums_over_samples():
+    outputs = draw(N, 3)
+    close(named_loss("cross_entropy").total(outputs, CLASSES), N * functional.cross_entropy(outputs, CLASSES))
+
+
+def test_cross_entropy_averages_over_pixels():
+    outputs, targets = draw(2, 3, 4, 5), torch.arange(40).reshape(2, 4, 5) % 3
+    close(named_loss("cross_entropy").total(outputs, targets), 2 * functional.cross_entropy(outputs, targets))
+
+
+def test_cross_entropy_takes_probabilities():
+    outputs, targets = draw(N, 3), draw(N, 3, seed=1).softmax(1)
+    close(named_loss("cross_entropy").total(outputs, targets), N * functional.cross_entropy(outputs, targets))
+
+
+@pytest.mark.parametrize("shape", [(N,), (N, 1)])
+def test_bce_takes_targets_of_either_shape(shape):
+    outputs = draw(*shape)
+    wanted = functional.binary_cross_entropy_with_logits(outputs, BINARY.double().reshape(shape))
+    close(named_loss("bce").total(outputs, BINARY), N * wanted)
+
+
+def test_mse_averages_over_outputs():
+    outputs, targets = draw(N, 3), draw(N, 3, seed=1)
+    close(named_loss("mse").total(outputs, targets), N * functional.mse_loss(outputs, targets))
+
+
+def test_mse_makes_classes_one_hot():
+    outputs = draw(N, 3)
+    wanted = functional.mse_loss(outputs, functional.one_hot(CLASSES).double())
+    close(named_loss("mse").total(outputs, CLASSES), N * wanted)
+
+
+def test_mse_takes_integers_as_numbers_where_there_is_one_output():
+    outputs = draw(N, 1)
+    wanted = functional.mse_loss(outputs, CLASSES.double()[:, None])
+    close(named_loss("mse").total(outputs, CLASSES), N * wanted)
+
+
+def test_mse_never_broadcasts_or_scrambles():
+    with pytest.raises(BadInput, match=r"\(7, 1\) for outputs of shape \(7, 3\)"):
+        named_loss("mse").total(draw(N, 3), draw(N, 1))
+    with pytest.raises(BadInput, match="same shape"):
+        named_loss("mse").total(draw(N, 2, 3), draw(N, 3, 2))
+
+
+def test_output_is_the_loss():
+    close(named_loss("output").total(draw(N, 1), BINARY), draw(N, 1).sum())
+    close(named_loss("output").total(torch.tensor(3.0), BINARY), 3.0 * N)
+
+
+def test_sums_are_float64_whatever_the_outputs():
+    for name, outputs, targets in (
+        ("cross_entropy", draw(N, 3), CLASSES),
+        ("bce", draw(N), BINARY),
+        ("mse", draw(N, 3), CLASSES),
+    ):
+        assert LOSSES[name].total(outputs.float(), targets).dtype == torch.float64
+
+
+def test_right_samples_are_counted():
+    correct = LOSSES["cross_entropy"].correct
+    outputs = torch.tensor([[2.0, 1.0], [0.0, 1.0], [3.0, 4.0]])
+    assert correct(outputs, torch.tensor([0, 0, 1])).tolist() == [True, False, True]
+    as_probabilities = torch.tensor([[0.9, 0.1], [0.8, 0.2], [0.0, 1.0]])
+    assert correct(outputs, as_probabilities).tolist() == [True, False, True]
+    assert LOSSES["mse"].correct is None
+
+
+def test_a_sample_of_many_labels_is_right_in_part():
+    logits = torch.tensor([[1.0, -1.0, 1.0, 1.0], [-1.0, -1.0, -1.0, -1.0]])
+    labels = torch.tensor([[1.0, 0.0, 0.0, 0.0], [0.0, 0.0, 0.0, 0.0]])
+    assert LOSSES["bce"].correct(logits, labels).tolist() == [0.5, 1.0]
+    pixels = torch.zeros(1, 2, 2, 2)
+    pixels[0, 1, 0] = 1
+    assert LOSSES["cross_entropy"].correct(pixels, torch.ones(1, 2, 2, dtype=torch.long)).tolist() == [0.5]
+
+
+# Losses of the user's own: name -> (loss, outputs, targets). Each is the mean or sum of one per sample.
+OWN = {
+    "module mean": (nn.CrossEntropyLoss(), draw(N, 3), CLASSES),
+    "module sum": (nn.CrossEntropyLoss(reduction="sum"), draw(N, 3), CLASSES),
+    "module none": (nn.CrossEntropyLoss(reduction="none"), draw(N, 3), CLASSES),
+    "label smoothing": (nn.CrossEntropyLoss(label_smoothing=0.1), draw(N, 3), CLASSES),
+    "function mean": (functional.l1_loss, draw(N, 3), draw(N, 3, seed=1)),
+    "function sum": (lambda o, t: (o - t).abs().sum(), draw(N, 3), draw(N, 3, seed=1)),
+    "function none": (lambda o, t: (o - t).abs(), draw(N, 3), draw(N, 3, seed=1)),
+    "batchmean": (nn.KLDivLoss(reduction="batchmean"), draw(N, 3), draw(N, 3, seed=1).softmax(1)),
+    "huber": (nn.SmoothL1Loss(), draw(N, 3), draw(N, 3, seed=1)),
+}
+
+
+@pytest.mark.parametrize("name", OWN)
+def test_reductions_are_settled(name):
+    """The settled total is additive, and of one sample it is the loss itself (per sample, mean of the rest)."""
+    loss, outputs, targets = OWN[name]
+    settled = settle_reduction(named_loss(loss), outputs[:4], targets[:4])
+    parts = [settled.total(outputs[i : i + 1], targets[i : i + 1]) for i in range(N)]
+    close(settled.total(outputs, targets), sum(parts))
+    one = loss(outputs[:1], targets[:1])
+    close(parts[0], one.mean())
+
+
+def test_a_sum_that_is_zero_on_the_first_samples_is_still_a_sum():
+    """A hinge is zero where all is well; judged there it could as well be a mean."""
+
+    def hinge(outputs, targets):
+        return torch.relu(outputs[:, 0]).sum()
+
+    settled = settle_reduction(named_loss(hinge), -torch.ones(4, 1), torch.zeros(4))
+    assert float(settled.total(torch.ones(8, 1), torch.zeros(8))) == 8.0
+
+
+def test_a_loss_that_compares_samples_is_refused():
+    with pytest.raises(BadInput, match="neither a mean nor a sum"):
+        settle_reduction(named_loss(lambda o, t: o.var()), draw(4, 3), CLASSES[:4])
+
+
+def test_weighted_means_are_refused_and_weighted_sums_taken():
+    weight = torch.tensor([1.0, 2.0, 3.0], dtype=torch.float64)
+    with pytest.raises(BadInput, match="weighted"):
+        named_loss(nn.CrossEntropyLoss(weight=weight))
+    settled = settle_reduction(
+        named_loss(nn.CrossEntropyLoss(weight=weight, reduction="sum")), draw(4, 3), CLASSES[:4]
+    )
+    close(
+        settled.total(draw(N, 3), CLASSES),
+        functional.cross_entropy(draw(N, 3), CLASSES, weight, reduction="sum"),
+    )
+
+
+def test_a_loss_of_the_wrong_shape_is_refused():
+    with pytest.raises(BadInput, match=r"shape \(3,\)"):
+        settle_reduction(named_loss(lambda o, t: o.sum(0)), draw(4, 3), CLASSES[:4])
+    with pytest.raises(BadInput, match="returned a float"):
+        settle_reduction(named_loss(lambda o, t: 1.0), draw(4, 3), CLASSES[:4])
+
+
+def test_losses_by_spec():
+    assert named_loss("torch.nn.functional:l1_loss").total is functional.l1_loss
+    assert isinstance(named_loss("torch.nn:MSELoss").total, nn.MSELoss)
+    for name, loss in LOSSES.items():
+        assert named_loss(name) is loss
+
+
+@pytest.mark.parametrize(
+    ("loss", "message"),
+    [("cross_entrpy", "one of cross_entropy"), ("torch.nn:NoLoss", "has no 'NoLoss'"), (3, "a callable")],
+)
+def test_no_such_loss(loss, message):
+    with pytest.raises(BadInput, match=message):
+        named_loss(loss)

@@ -1,0 +1,63 @@
+"""One pass for the loss and its samples, against torch's own losses per sample."""
+
+import pytest
+import torch
+from plain import plain_module
+from torch import nn
+from torch.nn import functional
+
+from landscape import Objective
+from landscape.objective.losses import Loss
+from landscape.objective.sweep import bare, measured_with_samples
+
+X = torch.randn(11, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+CLASSES = torch.arange(11) % 3
+VALUES = torch.randn(11, 3, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+
+
+def scalar_mean(outputs, targets):
+    return functional.cross_entropy(outputs, targets)
+
+
+def cubes(outputs, targets):
+    return (outputs - targets).abs() ** 3
+
+
+CASES = [
+    ("cross_entropy", CLASSES, lambda o, y: functional.cross_entropy(o, y, reduction="none")),
+    ("mse", VALUES, lambda o, y: (o - y).square().mean(1)),
+    (
+        "bce",
+        (VALUES > 0).double(),
+        lambda o, y: functional.binary_cross_entropy_with_logits(o, y, reduction="none").mean(1),
+    ),
+    (scalar_mean, CLASSES, lambda o, y: functional.cross_entropy(o, y, reduction="none")),
+    (
+        nn.CrossEntropyLoss(reduction="sum"),
+        CLASSES,
+        lambda o, y: functional.cross_entropy(o, y, reduction="none"),
+    ),
+    (cubes, VALUES, lambda o, y: (o - y).abs().pow(3).mean(1)),
+    (
+        Loss("own", lambda o, y: (o - y).square().sum()),
+        VALUES,
+        lambda o, y: (o - y).square().sum(1),
+    ),
+]
+
+
+@pytest.mark.parametrize("chunk_size", [None, 4])
+@pytest.mark.parametrize(("loss", "targets", "rows"), CASES)
+def test_the_samples_behind_a_loss(loss, targets, rows, chunk_size):
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(2)
+        module = nn.Linear(4, 3).double()
+    objective = Objective(module, loss, (X, targets), chunk_size=chunk_size, l2=0.5)
+    theta = objective.theta + 0.3
+    found = measured_with_samples(objective, theta, {})
+    expected = rows(plain_module(objective, theta)(X).detach(), targets)
+    torch.testing.assert_close(found[2:], expected, rtol=1e-12, atol=1e-14)
+    measured = bare(objective).measure(theta, {})
+    assert float(found[0]) == pytest.approx(measured.loss, rel=1e-14)
+    assert float(found[1]) == pytest.approx(measured.accuracy, nan_ok=True)
+    assert objective.measure(theta, {}).loss > measured.loss

@@ -1,0 +1,99 @@
+"""A run file opened again gives back the module, the data and the points it was made with."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import landscape
+from landscape.cli import main
+from landscape.errors import BadInput
+from landscape.runs.recipe import Recipe, fingerprint
+from landscape.runs.run import Run
+
+TRAIN = [
+    "train",
+    "--model",
+    "resnet",
+    "--model-arg",
+    "depth=8",
+    "--data",
+    "digits",
+    "--data-arg",
+    "image=true",
+]
+TRAIN += [
+    "--subset",
+    "40",
+    "--batch-size",
+    "20",
+    "--epochs",
+    "2",
+    "--checkpoint-every",
+    "1",
+    "--seed",
+    "3",
+    "-q",
+]
+
+
+@pytest.fixture(scope="module")
+def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    file = tmp_path_factory.mktemp("run") / "a.h5"
+    assert main([*TRAIN, "-o", str(file)]) == 0
+    return file
+
+
+def test_the_objective_and_its_points_are_those_of_training(path):
+    run = Run(path)
+    objective = run.objectives().train
+    logs = landscape.load(path)
+    assert objective.num_samples == 40
+    for label, loss in zip(("init", "epoch=1", "final"), logs.loss, strict=True):  # pyright: ignore
+        point = run.point(objective, label)
+        # Batch norm's buffers belong to the point, so this is right only if they came along.
+        np.testing.assert_allclose(objective.value(point.theta, point.fixed), loss, rtol=1e-6)
+    assert [point.label for point in run.trajectory(objective)] == [f"a.h5@{label}" for label in run.labels]
+
+
+def test_the_module_at_a_point_needs_no_data(path, monkeypatch):
+    run = Run(path)
+    objective = run.objectives().train
+    point = run.point(objective)
+    monkeypatch.setattr("landscape.runs.recipe.load_data", lambda *_: pytest.fail("the data were read"))
+    module = run.module()
+    assert torch.equal(torch.cat([p.detach().flatten() for p in module.parameters()]), point.theta)
+    names = dict(module.named_buffers())
+    assert all(torch.equal(names[name], tensor) for name, tensor in point.fixed.items())
+
+
+def test_a_subset_is_the_same_again_and_fingerprints_tell_data_apart():
+    recipe = Recipe(subset=50, seed=1)
+    first, again, other = recipe.data_set(), recipe.data_set(), Recipe(subset=50, seed=2).data_set()
+    assert fingerprint(first) == fingerprint(again) != fingerprint(other)
+
+
+def test_a_file_without_points_is_refused(path, tmp_path):
+    run = Run(path)
+    objective = run.objectives().train
+    landscape.save(landscape.slice1d(objective, run.point(objective), num_points=3), tmp_path / "s.h5")
+    with pytest.raises(BadInput, match="holds no points"):
+        Run(tmp_path / "s.h5")
+
+
+def test_unknown_points_are_listed(path):
+    with pytest.raises(BadInput, match="one of init, epoch=1, final"):
+        Run(path).label("epoch=2")
+
+
+@pytest.mark.parametrize("spec", ["os:system", "subprocess:run", f"{os.path.__file__}:join"])
+def test_code_outside_the_folder_is_foreign(spec):
+    assert Recipe(model=spec).foreign_specs() == [spec]
+
+
+def test_code_in_the_folder_is_not(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "own_net.py").touch()
+    assert Recipe(model="own_net.py:net", data="own_net:data", loss="own_net.py:loss").foreign_specs() == []
