@@ -15,89 +15,39 @@
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from landscape.analyses import FUNCTIONS
+
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from landscape.analyses import (
-        align,
-        connect,
-        efficiency,
-        hessian,
-        import_point,
-        interpolate,
-        minima,
-        modes,
-        noise,
-        sharpness,
-        slice1d,
-        slice2d,
-        train,
-    )
-    from landscape.errors import BadInput, LandscapeError
-    from landscape.objective.objective import Objective
-    from landscape.objective.parameters import Point
-    from landscape.plots.plot import plot
-    from landscape.result import Check, Result
-    from landscape.runs.run import Run
-    from landscape.runs.store import load, save
+    from landscape.analyses import *  # noqa: F403
+    from landscape.errors import BadInput as BadInput
+    from landscape.errors import LandscapeError as LandscapeError
+    from landscape.objective.objective import Objective as Objective
+    from landscape.objective.parameters import Point as Point
+    from landscape.plots.plot import plot as plot
+    from landscape.result import Check as Check
+    from landscape.result import Result as Result
+    from landscape.runs.run import Run as Run
+    from landscape.runs.store import load as load
+    from landscape.runs.store import save as save
 
 # Loaded when first asked for, so that `landscape --help` need not import torch.
 _HOMES = {
     "Objective": "landscape.objective",
     "Point": "landscape.objective.parameters",
     "Result": "landscape.result",
-    "Run": "landscape.runs",
+    "Run": "landscape.runs.run",
     "Check": "landscape.result",
     "BadInput": "landscape.errors",
     "LandscapeError": "landscape.errors",
     "load": "landscape.runs.store",
     "save": "landscape.runs.store",
     "plot": "landscape.plots",
-    **dict.fromkeys(
-        (
-            "align",
-            "connect",
-            "efficiency",
-            "hessian",
-            "import_point",
-            "interpolate",
-            "minima",
-            "modes",
-            "noise",
-            "sharpness",
-            "slice1d",
-            "slice2d",
-            "train",
-        ),
-        "landscape.analyses",
-    ),
+    **dict.fromkeys(FUNCTIONS.values(), "landscape.analyses"),
 }
 
-__all__ = [
-    "BadInput",
-    "Check",
-    "LandscapeError",
-    "Objective",
-    "Point",
-    "Result",
-    "Run",
-    "align",
-    "connect",
-    "efficiency",
-    "hessian",
-    "import_point",
-    "interpolate",
-    "load",
-    "minima",
-    "modes",
-    "noise",
-    "plot",
-    "save",
-    "sharpness",
-    "slice1d",
-    "slice2d",
-    "train",
-]
+__all__ = sorted(_HOMES)  # pyright: ignore[reportUnsupportedDunderAll]
 
 
 def __getattr__(name: str) -> Any:
@@ -107,4 +57,5 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted([*globals(), *_HOMES])
+    """The public names alone, with what Python itself asks a module for."""
+    return sorted([*__all__, *(name for name in globals() if name.startswith("__"))])

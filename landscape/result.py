@@ -1,19 +1,35 @@
 """Result: named arrays with named dimensions, scalars and checks; everything generic reads these.
 
 A kind of result is a dataclass whose fields are made with :func:`array` and :func:`scalar`. Saving,
-JSON, printing and default plots follow from that, so a new analysis writes none of them.
+JSON, printing and default plots follow from that, so a new analysis writes none of them. Nothing here
+imports torch: a result is opened, read and drawn without it.
 """
 
+import base64
+import html
+import io
+import keyword
 import math
-from collections.abc import Iterator, Mapping
+import textwrap
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
-from typing import Any, ClassVar, NamedTuple
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import numpy as np
 
+import landscape
+from landscape.errors import BadInput
 from landscape.numerics.pieces import Piece
 
+if TYPE_CHECKING:
+    from xarray import Dataset
+
 JSON_LIMIT = 200
+# A picture within a page: dots per inch to try, the first that stays below so many bytes.
+INLINE_DPI, INLINE_BYTES = (200, 120, 80), 220_000
+# The classes declared in this process, by kind; a kind of ours is here once its file is imported.
 KINDS: "dict[str, type[Result]]" = {}
 
 
@@ -82,6 +98,8 @@ class Result:
     provenance: dict[str, Any] = field(default_factory=dict)
 
     def __init_subclass__(cls) -> None:
+        # Made its own, or @dataclass would write one that lists every number of every array.
+        cls.__repr__ = cls.__repr__
         if cls.kind:
             KINDS[cls.kind] = cls
 
@@ -144,10 +162,150 @@ class Result:
             "notes": self.notes,
         }
 
+    def table(self, dimension: str = "") -> list[dict[str, Any]]:
+        """The one-dimensional arrays over ``dimension`` as rows, {name of the array: value}, in plain numbers.
+
+        Without a name it is the dimension with the most such arrays, the first of equals; no rows where
+        there is none. Takes what ``pandas.DataFrame`` does. Raises BadInput for another dimension.
+        """
+        columns = [one for one in self.arrays() if len(one.dims) == 1]
+        count = Counter(one.dims[0] for one in columns)
+        if dimension and dimension not in count:
+            raise BadInput(
+                f"no one-dimensional array over {dimension!r}", f"one of {', '.join(count) or '(none)'}"
+            )
+        wanted = dimension or max(count, key=count.__getitem__, default="")
+        columns = [one for one in columns if one.dims == (wanted,)]
+        names = [one.name for one in columns]
+        rows = zip(*(one.values.tolist() for one in columns), strict=True)
+        return [dict(zip(names, row, strict=True)) for row in rows]
+
+    def to_xarray(self) -> "Dataset":
+        """The dataset that xarray makes of the saved file: its variables, dimensions and coordinates.
+
+        Scalars are attributes ``value:<name>``, as there. Raises BadInput where xarray is not installed.
+        """
+        try:
+            import xarray
+        except ImportError:
+            remedy = "pip install torch-landscape[xarray]"
+            raise BadInput("a dataset needs xarray, which is not installed", remedy=remedy) from None
+        variables: dict[str, Any] = {}
+        for one in self.arrays():
+            # Texts as objects, which is how they come out of a file.
+            values = one.values.astype(object) if one.values.dtype.kind in "US" else one.values
+            variables[one.name] = (one.dims, values, {"long_name": one.long_name, "units": one.units})
+        coordinates = {one.name: variables.pop(one.name) for one in self.arrays() if one.dims == (one.name,)}
+        about = {"kind": self.kind, "status": self.status, "outcome": self.outcome, **self.provenance}
+        about |= {f"value:{name}": value for name, value in self.scalars().items()}
+        return xarray.Dataset(variables, coordinates, about)
+
+    # The rooms above draw and write; a result reaches them through the public face, by name and when
+    # asked, as its user would, so that no import points upwards and none is paid for before.
+
+    def plot(
+        self,
+        path: Path | str | None = None,
+        *,
+        kind: str = "contour",
+        log: bool = False,
+        levels: int | Sequence[float] | None = None,
+    ) -> Any:
+        """The picture, a matplotlib Figure; see :func:`landscape.plot`."""
+        return landscape.plot(self, path, kind=kind, log=log, levels=levels)
+
+    def save(self, path: Path | str) -> None:
+        """Written to ``path``, all or nothing; see :func:`landscape.save`."""
+        landscape.save(self, Path(path))
+
+    def __repr__(self) -> str:
+        """At most ten lines: kind and status, scalars, shapes, points, checks; never an array's numbers."""
+        name = type(self).__name__
+        lines = [f"{name}: {self.status}"]
+        for title, parts in self._summary().items():
+            lines += folded(f"  {title}: ", parts, lines=3 if title in ("scalars", "arrays") else 1)
+        return "\n".join(lines)
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: the same as a table, and the picture where it can be drawn."""
+        rows = {type(self).__name__: [self.status], **self._summary()}
+        cells = "".join(
+            f"<tr><th>{html.escape(title)}</th><td>{html.escape(', '.join(parts))}</td></tr>"
+            for title, parts in rows.items()
+        )
+        picture = self._inline_picture()
+        image = (
+            f'<img alt="{html.escape(self.kind)}" src="data:image/png;base64,{picture}">' if picture else ""
+        )
+        return f"<table>{cells}</table>{image}"
+
+    def _summary(self) -> dict[str, list[str]]:
+        """What is there, by title, in words."""
+        passed = sum(check.passed for check in self.checks)
+        checks = [f"{passed} passed"] if passed else []
+        checks += [f"{check.name} failed" for check in self.checks if not check.passed]
+        shapes = (
+            f"{one.name} ({' × '.join(f'{d} {n}' for d, n in zip(one.dims, one.values.shape, strict=True))})"
+            for one in self.arrays()
+        )
+        found = {
+            "scalars": [f"{name} {_brief(value)}" for name, value in self.scalars().items()],
+            "arrays": list(shapes),
+            "points": list(self.states),
+            "checks": checks,
+            "notes": [f"{len(self.notes)}"] if self.notes else [],
+        }
+        return {title: parts for title, parts in found.items() if parts}
+
+    def _inline_picture(self) -> str:
+        """A png in base64, '' where it is too large or cannot be drawn."""
+        try:
+            figure = self.plot()
+            for dpi in INLINE_DPI:
+                written = io.BytesIO()
+                figure.savefig(written, format="png", dpi=dpi)
+                if written.tell() <= INLINE_BYTES:
+                    return base64.b64encode(written.getvalue()).decode()
+        except Exception:
+            # Whatever is wrong with the picture, the numbers must still be shown; plot() says what it is.
+            return ""
+        return ""
+
+
+def file_name(kind: str) -> str:
+    """What the files of a kind are called: as the kind, with an underscore where Python has taken the word.
+
+    >>> file_name("hessian"), file_name("import")
+    ('hessian', 'import_')
+    """
+    return f"{kind}_" if keyword.iskeyword(kind) else kind
+
+
+def folded(title: str, parts: Iterable[str], *, lines: int, width: int = 100) -> list[str]:
+    """``title`` and its parts with commas between, in at most so many lines of that width; what is left out is counted.
+
+    >>> folded("points: ", [f"epoch={i}" for i in range(9)], lines=1, width=40)
+    ['points: epoch=0, epoch=1 and 7 more']
+    """
+    # No line ends within a part; the shortest part takes three letters with its comma.
+    everything = [part.replace(" ", "\xa0") for part in parts]
+    found: list[str] = []
+    for count in range(min(len(everything), lines * width // 3), -1, -1):
+        more = f" and {len(everything) - count} more" if count < len(everything) else ""
+        text = title + ", ".join(everything[:count]) + more
+        found = textwrap.wrap(text, width, subsequent_indent=" " * len(title), break_on_hyphens=False)
+        if len(found) <= lines:
+            break
+    return [line.replace("\xa0", " ") for line in found[:lines]]
+
 
 def field_metadata(kind: type[Result]) -> dict[str, Mapping[str, Any]]:
     """What :func:`array` and :func:`scalar` said about each field of a kind."""
     return {one.name: one.metadata for one in fields(kind) if one.metadata}
+
+
+def _brief(value: Any) -> str:
+    return f"{value:.6g}" if isinstance(value, float) else textwrap.shorten(str(value), 40, placeholder="…")
 
 
 def _plain(value: Any) -> Any:

@@ -3,8 +3,10 @@
 from dataclasses import dataclass
 from itertools import product
 from math import prod
+from typing import TYPE_CHECKING
 
-from torch import Tensor
+if TYPE_CHECKING:  # so that a result, which names the pieces of θ, is opened without torch
+    from torch import Tensor
 
 
 @dataclass(frozen=True)
@@ -39,7 +41,7 @@ class Piece:
         return [f"{self.name}{list(index)}" for index in product(*map(range, self.shape))]
 
 
-def filters(piece: Piece, values: Tensor) -> Tensor:
+def filters(piece: Piece, values: "Tensor") -> "Tensor":
     """The piece's values, shape (size,), as rows of filters (num_filters, filter_size).
 
     Output axis 0 of Linear, Conv and Embedding weights; axis 1, per group, of ConvTranspose; a
@@ -55,7 +57,7 @@ def filters(piece: Piece, values: Tensor) -> Tensor:
     return grouped.transpose(1, 2).reshape(piece.groups * outputs, inputs // piece.groups * rest)
 
 
-def from_filters(piece: Piece, rows: Tensor) -> Tensor:
+def from_filters(piece: Piece, rows: "Tensor") -> "Tensor":
     """The inverse of :func:`filters`: rows (num_filters, filter_size) back to values (size,)."""
     if len(piece.shape) < 2 or piece.output_axis == 0:
         return rows.reshape(-1)

@@ -1,7 +1,4 @@
-"""The parts every picture is made of: a page at column width, words, lines, tables and small print.
-
-Fields are in :mod:`landscape.plots.fields`, the drawing of each kind in :mod:`landscape.plots.kinds`.
-"""
+"""The page every picture is drawn on: the width of a column, its style and colours, panels and small print."""
 
 from typing import Any
 
@@ -22,6 +19,8 @@ BLUE, VERMILLION, GREEN = "#0072B2", "#D55E00", "#009E73"
 PURPLE, ORANGE, SKY = "#CC79A7", "#E69F00", "#56B4E9"
 GREY = "0.4"
 DASHED = {"color": VERMILLION, "linestyle": (0, (4, 1.5))}
+# Where θ* lies.
+STAR = {"marker": "*", "markersize": 9, "color": "white", "markeredgecolor": "black", "markeredgewidth": 0.7}
 
 STYLE: Any = {
     "font.family": FONT,

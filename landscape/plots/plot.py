@@ -1,4 +1,4 @@
-"""Any Result as a picture: special by kind, else generic by dimensions.
+"""Any Result as a picture: by the drawing of its kind, else by its dimensions.
 
 Nothing here touches pyplot or a screen, and importing it changes no setting of matplotlib's.
 """
@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from landscape.errors import BadInput
 from landscape.plots.axes import line, log_axis
 from landscape.plots.fields import draw_flat, draw_surface, field
-from landscape.plots.kinds import DRAWINGS
+from landscape.plots.kinds import drawing
 from landscape.plots.page import STYLE, Page
 from landscape.plots.table import table
 from landscape.plots.words import axis_label, input_names, wrapped
@@ -48,7 +48,8 @@ def plot(
     checked = _options(result, kind, log, levels)
     with matplotlib.rc_context(STYLE):
         page = Page(result, kind, log, checked)
-        figure = page.finish(DRAWINGS.get(result.kind, generic)(page, result))
+        draw = drawing(result.kind) or generic
+        figure = page.finish(draw(page, result))
         if target:
             _save(figure, target)
     return figure

@@ -1,4 +1,4 @@
-"""Paths between points: the straight line, the trained curve with its plane, and the matrix of many modes."""
+"""What pictures of paths and cuts share: chord, barrier, the names of the ends, and how a cut was made."""
 
 from typing import Any
 

@@ -11,6 +11,7 @@ from torch import nn
 from landscape.errors import BadInput
 from landscape.objective.objective import Objective
 from landscape.objective.parameters import Point
+from landscape.result import folded
 from landscape.runs import store
 from landscape.runs.recipe import DTYPES, Objectives, Recipe, fingerprint
 
@@ -42,6 +43,11 @@ class Run:
                 "code of your own",
                 "add --trust if you know this file",
             )
+
+    def __repr__(self) -> str:
+        """At most ten lines: the file, what was trained on what, its points."""
+        about = f"{self.header['kind']}, {self.recipe.model} on {self.recipe.data}, {self.dtype}"
+        return "\n".join([f"Run {self.path}: {about}", *folded("  points: ", self.labels, lines=9)])
 
     @property
     def dtype(self) -> str:

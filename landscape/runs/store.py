@@ -29,9 +29,10 @@ from typing import Any
 import h5py
 import numpy as np
 
+from landscape.analyses import known_kinds, result_of
 from landscape.errors import BadInput
 from landscape.numerics.pieces import Piece
-from landscape.result import KINDS, Check, Result, field_metadata
+from landscape.result import Check, Result, field_metadata
 from landscape.runs.config import config_hash
 
 FORMAT, VERSION = "landscape", 1
@@ -67,26 +68,24 @@ def save(result: Result, path: Path) -> None:
 
 def load(path: Path | str) -> Result:
     """The Result in a file. Raises BadInput for anything that is not one of ours."""
-    import landscape.analyses  # noqa: F401  (registers every kind)
-
     with _opened(Path(path)) as file:
         kind = str(file.attrs["kind"])
-        if kind not in KINDS:
-            raise BadInput(
-                f"{path} holds a {kind!r}", f"one of {', '.join(sorted(KINDS))}", "update landscape"
-            )
+        declared = result_of(kind)
+        if declared is None:
+            known = ", ".join(known_kinds())
+            raise BadInput(f"{path} holds a {kind!r}", f"one of {known}", "update landscape")
         values: dict[str, Any] = {}
-        for name, metadata in field_metadata(KINDS[kind]).items():
+        for name, metadata in field_metadata(declared).items():
             stored = metadata.get("name", name)
             if "dims" in metadata and stored in file:
                 values[name] = _read(file[stored])
             elif f"value:{name}" in file.attrs:
                 values[name] = _plain(file.attrs[f"value:{name}"])
-        required = [one.name for one in fields(KINDS[kind]) if one.metadata and one.default is MISSING]
+        required = [one.name for one in fields(declared) if one.metadata and one.default is MISSING]
         missing = [name for name in required if name not in values]
         if missing:
             raise BadInput(f"{path} lacks {', '.join(missing)}", f"a whole {kind}", "make it again")
-        return KINDS[kind](
+        return declared(
             **values,
             outcome=str(file.attrs["outcome"]),
             notes=json.loads(str(file.attrs["notes"])),

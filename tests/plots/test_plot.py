@@ -11,7 +11,18 @@ import numpy as np
 import pytest
 
 import landscape.analyses
-from landscape.analyses import Connect, Hessian, Import, Interpolate, Modes, Slice1D, Slice2D, Train
+from landscape.analyses import (
+    FUNCTIONS,
+    Connect,
+    Hessian,
+    Import,
+    Interpolate,
+    Modes,
+    Slice1D,
+    Slice2D,
+    Train,
+    result_of,
+)
 from landscape.errors import BadInput
 from landscape.numerics.pieces import Piece
 from landscape.plots import plot as drawn
@@ -22,7 +33,7 @@ from landscape.result import KINDS, Check, Result, array, field_metadata, scalar
 from landscape.runs import store
 
 plot: Any = drawn  # so that matplotlib's many artists need no casts
-OURS = sorted(name for name, kind in KINDS.items() if kind.__module__.startswith("landscape."))
+OURS = sorted(FUNCTIONS)
 INPUTS = json.dumps(
     [{"path": f"runs/{name}.h5", "point": "final", "sha256": "0"} for name in ("one", "two", "three")]
 )
@@ -126,7 +137,7 @@ def contours(figure):
 @pytest.mark.parametrize("log", [True, False])
 @pytest.mark.parametrize("name", OURS)
 def test_every_kind_can_be_drawn_and_stays_as_it_is(name, log, optional):
-    result = made_up(KINDS[name], optional=optional)
+    result = made_up(result_of(name), optional=optional)
     before = {one.name: one.values.copy() for one in result.arrays()}
     figure = plot(result, log=log)
     assert "one.h5" in title(figure)
@@ -139,7 +150,7 @@ def test_every_kind_can_be_drawn_and_stays_as_it_is(name, log, optional):
 
 @pytest.mark.parametrize("name", OURS)
 def test_a_picture_survives_arrays_of_nothing_but_nan(name):
-    result = made_up(KINDS[name])
+    result = made_up(result_of(name))
     for about, values in ((one.metadata, getattr(result, one.name)) for one in fields(result)):
         if "dims" in about and values.dtype.kind == "f" and not np.array_equal(values, np.sort(values, None)):
             values[...] = np.nan

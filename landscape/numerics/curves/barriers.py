@@ -4,7 +4,6 @@ import math
 from typing import NamedTuple
 
 import numpy as np
-from scipy.sparse.csgraph import minimum_spanning_tree
 
 # The relative error of a standard error from R resamples is about 1/√(2R): 3.5 %.
 RESAMPLES = 400
@@ -144,6 +143,9 @@ def spanning_tree(barriers: np.ndarray) -> np.ndarray:
     >>> spanning_tree(np.array([[0, 1, 5], [1, 0, 0.], [5, 0, 0]])).tolist()
     [[1, 2], [0, 1]]
     """
+    # Slow to import, and of no use to the barriers that every picture of a path asks for.
+    from scipy.sparse.csgraph import minimum_spanning_tree
+
     above = np.triu_indices(len(barriers), 1)
     # A tree depends on the order alone, and csgraph takes a weight of zero for no edge.
     ranks = np.zeros(barriers.shape)

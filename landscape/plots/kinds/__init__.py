@@ -1,35 +1,21 @@
-"""One drawing per kind: what the kind's question wants to see first. Each returns the title."""
+"""One drawing per kind: what the kind's question wants to see first.
 
+A drawing is a function of a page and a result that returns the title. It is found by its name alone, that of
+the kind, in the file of that name, so a new one is listed nowhere.
+"""
+
+import importlib
 from collections.abc import Callable
+from importlib.util import find_spec
 from typing import Any
 
-from landscape.plots.kinds.align import align
-from landscape.plots.kinds.connect import connect
-from landscape.plots.kinds.efficiency import efficiency
-from landscape.plots.kinds.hessian import hessian
-from landscape.plots.kinds.import_ import imported
-from landscape.plots.kinds.interpolate import interpolate
-from landscape.plots.kinds.minima import minima
-from landscape.plots.kinds.modes import modes
-from landscape.plots.kinds.noise import noise
-from landscape.plots.kinds.sharpness import sharpness
-from landscape.plots.kinds.slice1d import slice1d
-from landscape.plots.kinds.slice2d import slice2d
-from landscape.plots.kinds.train import train
 from landscape.plots.page import Page
+from landscape.result import file_name
 
-DRAWINGS: dict[str, Callable[[Page, Any], str]] = {
-    "train": train,
-    "hessian": hessian,
-    "sharpness": sharpness,
-    "interpolate": interpolate,
-    "align": align,
-    "efficiency": efficiency,
-    "connect": connect,
-    "minima": minima,
-    "modes": modes,
-    "noise": noise,
-    "slice1d": slice1d,
-    "slice2d": slice2d,
-    "import": imported,
-}
+
+def drawing(kind: str) -> Callable[[Page, Any], str] | None:
+    """The drawing of a kind, imported when asked for; None where no file has the kind's name."""
+    name = file_name(kind)
+    if not name.isidentifier() or find_spec(f"{__name__}.{name}") is None:
+        return None
+    return getattr(importlib.import_module(f"{__name__}.{name}"), name)

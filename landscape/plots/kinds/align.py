@@ -1,4 +1,4 @@
-"""The straight line before and after aligning."""
+"""The straight line between two points, before and after one is aligned to the other."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""The trained curve with its plane."""
+"""The trained curve between two points: loss along it, its barrier, its plane."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Drawings of the Hessian's spectrum: at one point, and along a run."""
+"""The spectrum of the Hessian: at one point, and along a run."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Weights from elsewhere: their numbers."""
+"""A point from elsewhere: its loss and accuracy in numbers."""
 
 from typing import Any
 
@@ -7,7 +7,7 @@ from landscape.plots.table import table
 from landscape.plots.words import titled
 
 
-def imported(page: Page, result: Any) -> str:
+def import_(page: Page, result: Any) -> str:
     """The numbers, as a table."""
     table(page, result)
     return titled("Imported", result)

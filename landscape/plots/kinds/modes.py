@@ -1,4 +1,4 @@
-"""The matrix of many modes."""
+"""Many modes: the barrier between every two of them as a matrix."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Drawings of curvature: the measures of sharpness, and what a rescaling does to them."""
+"""The measures of sharpness, and what a rescaling does to them."""
 
 from typing import Any
 

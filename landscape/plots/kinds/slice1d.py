@@ -5,8 +5,7 @@ from typing import Any
 import numpy as np
 
 from landscape.plots.axes import accuracies_of, accuracy_panel, legend, line, log_axis
-from landscape.plots.kinds.slice2d import STAR
-from landscape.plots.page import BLUE, DASHED, GREY, ORANGE, Page
+from landscape.plots.page import BLUE, DASHED, GREY, ORANGE, STAR, Page
 from landscape.plots.profiles import how_cut, residual_note
 from landscape.plots.words import titled
 

@@ -8,11 +8,10 @@ import numpy as np
 from matplotlib.patheffects import withStroke
 
 from landscape.plots.fields import clear, draw_flat, draw_surface, field, height
-from landscape.plots.page import Page
+from landscape.plots.page import STAR, Page
 from landscape.plots.profiles import how_cut, residual_note
 from landscape.plots.words import short, titled, titled_points, wrapped
 
-STAR = {"marker": "*", "markersize": 9, "color": "white", "markeredgecolor": "black", "markeredgewidth": 0.7}
 MAX_STRETCH = 2.0  # a plane longer than this many times its breadth would be too thin to read at one scale
 
 
