@@ -291,8 +291,8 @@ def folded(title: str, parts: Iterable[str], *, lines: int, width: int = 100) ->
     everything = [part.replace(" ", "\xa0") for part in parts]
     found: list[str] = []
     for count in range(min(len(everything), lines * width // 3), -1, -1):
-        more = f" and {len(everything) - count} more" if count < len(everything) else ""
-        text = title + ", ".join(everything[:count]) + more
+        rest = f"and {len(everything) - count} more" if count < len(everything) else ""
+        text = title + " ".join(filter(None, [", ".join(everything[:count]), rest]))
         found = textwrap.wrap(text, width, subsequent_indent=" " * len(title), break_on_hyphens=False)
         if len(found) <= lines:
             break
@@ -305,7 +305,10 @@ def field_metadata(kind: type[Result]) -> dict[str, Mapping[str, Any]]:
 
 
 def _brief(value: Any) -> str:
-    return f"{value:.6g}" if isinstance(value, float) else textwrap.shorten(str(value), 40, placeholder="…")
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    text = " ".join(str(value).split())
+    return text if len(text) <= 40 else f"{text[:39]}…"
 
 
 def _plain(value: Any) -> Any:

@@ -97,3 +97,14 @@ def test_code_in_the_folder_is_not(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "own_net.py").touch()
     assert Recipe(model="own_net.py:net", data="own_net:data", loss="own_net.py:loss").foreign_specs() == []
+
+
+def test_a_run_says_in_ten_lines_what_it_holds(path):
+    run = Run(path)
+    assert repr(run) == f"Run {path}: train, resnet on digits, float32\n  points: init, epoch=1, final"
+    run.labels = [f"epoch={i}" for i in range(5000)]
+    lines = repr(run).splitlines()
+    assert len(lines) <= 10
+    shown = repr(run).count("epoch=")
+    assert shown > 50
+    assert lines[-1].endswith(f"and {5000 - shown} more")
