@@ -10,51 +10,53 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    # For type checkers alone, which cannot read the table; each name again, or they would call it private.
+    # For type checkers alone, which cannot read the table; what is not in it once more by name, or it were private.
     from landscape.analyses.align import Align as Align
-    from landscape.analyses.align import align as align
+    from landscape.analyses.align import align
     from landscape.analyses.connect import Connect as Connect
-    from landscape.analyses.connect import connect as connect
+    from landscape.analyses.connect import connect
     from landscape.analyses.efficiency import Efficiency as Efficiency
-    from landscape.analyses.efficiency import efficiency as efficiency
+    from landscape.analyses.efficiency import efficiency
     from landscape.analyses.hessian import Hessian as Hessian
-    from landscape.analyses.hessian import hessian as hessian
+    from landscape.analyses.hessian import hessian
     from landscape.analyses.import_ import Import as Import
-    from landscape.analyses.import_ import import_point as import_point
+    from landscape.analyses.import_ import import_point
     from landscape.analyses.interpolate import Interpolate as Interpolate
-    from landscape.analyses.interpolate import interpolate as interpolate
+    from landscape.analyses.interpolate import interpolate
     from landscape.analyses.minima import Minima as Minima
-    from landscape.analyses.minima import minima as minima
+    from landscape.analyses.minima import minima
     from landscape.analyses.modes import Modes as Modes
-    from landscape.analyses.modes import modes as modes
+    from landscape.analyses.modes import modes
     from landscape.analyses.noise import Noise as Noise
-    from landscape.analyses.noise import noise as noise
+    from landscape.analyses.noise import noise
     from landscape.analyses.sharpness import Sharpness as Sharpness
-    from landscape.analyses.sharpness import sharpness as sharpness
+    from landscape.analyses.sharpness import sharpness
     from landscape.analyses.slice1d import Slice1D as Slice1D
-    from landscape.analyses.slice1d import slice1d as slice1d
+    from landscape.analyses.slice1d import slice1d
     from landscape.analyses.slice2d import Slice2D as Slice2D
-    from landscape.analyses.slice2d import slice2d as slice2d
+    from landscape.analyses.slice2d import slice2d
     from landscape.analyses.train import Train as Train
-    from landscape.analyses.train import train as train
+    from landscape.analyses.train import train
     from landscape.result import Result
 
-# Every kind with the function that answers it; both stand in the file of the kind's name.
-FUNCTIONS = {
-    "train": "train",
-    "import": "import_point",
-    "hessian": "hessian",
-    "sharpness": "sharpness",
-    "interpolate": "interpolate",
-    "slice1d": "slice1d",
-    "slice2d": "slice2d",
-    "connect": "connect",
-    "modes": "modes",
-    "align": "align",
-    "minima": "minima",
-    "efficiency": "efficiency",
-    "noise": "noise",
-}
+# The table: the function of every kind, which stands with its Result in the file of the kind's name.
+__all__ = [  # noqa: RUF022  (in the order in which a reader meets them)
+    "train",
+    "import_point",
+    "hessian",
+    "sharpness",
+    "interpolate",
+    "slice1d",
+    "slice2d",
+    "connect",
+    "modes",
+    "align",
+    "minima",
+    "efficiency",
+    "noise",
+]
+# By kind; where Python has taken the word for itself, the function says what it does to a point.
+FUNCTIONS = {name.removesuffix("_point"): name for name in __all__}
 
 
 def module_of(kind: str) -> ModuleType:
