@@ -6,7 +6,7 @@ from typing import Any
 # progress(done, total, what)
 Progress = Callable[[int, int, str], None]
 # Finished pieces by key; a Journal makes them survive a kill, a plain dict only this call.
-Pieces = MutableMapping[str, dict[str, Any]]
+Journal = MutableMapping[str, dict[str, Any]]
 
 
 def silent(done: int, total: int, what: str) -> None:

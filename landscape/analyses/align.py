@@ -14,7 +14,7 @@ from landscape.objective import checks
 from landscape.objective.objective import Objective
 from landscape.objective.parameters import Point, split
 from landscape.objective.sweep import Sweep
-from landscape.progress import Pieces, Progress, silent
+from landscape.progress import Journal, Progress, silent
 from landscape.result import Result, array, scalar
 from landscape.symmetry.alignment import Aligned, aligned
 
@@ -66,7 +66,7 @@ def align(
     num_points: int = 61,
     batchnorm: str = "frozen",
     seed: int = 0,
-    pieces: Pieces | None = None,
+    journal: Journal | None = None,
     progress: Progress = silent,
 ) -> Align:
     """B's hidden units permuted to lie closest to A; straight-line barriers at ``num_points`` before and after.
@@ -91,7 +91,7 @@ def align(
             seed=seed,
             progress=progress,
         )
-        sweep = Sweep(objective, None, batchnorm, pieces, progress)
+        sweep = Sweep(objective, None, batchnorm, journal, progress)
         before, after = (
             sweep.line(name, first, end, alpha)[:, 0]
             for name, end in (("before", second), ("after", found.point))

@@ -17,7 +17,7 @@ from landscape.paths.connection import connected, notes_on_ends, straight_line
 from landscape.paths.curve_training import GARIPOV, Training
 from landscape.paths.planes import Plane, plane_of
 from landscape.paths.profile import require_profile
-from landscape.progress import Pieces, Progress, silent
+from landscape.progress import Journal, Progress, silent
 from landscape.result import Result, array, scalar
 from landscape.symmetry.alignment import aligned
 
@@ -131,7 +131,7 @@ def connect(
     plane: bool = False,
     plane_points: int = 31,
     seed: int = 0,
-    pieces: Pieces | None = None,
+    journal: Journal | None = None,
     progress: Progress = silent,
 ) -> Connect:
     """Train a curve with fixed ends and measure the loss along it and along the straight line.
@@ -151,7 +151,7 @@ def connect(
     (:func:`landscape.align`, by ``seed``); the straight line is then that to B aligned. ``plane`` adds the
     plane through A, B and the middle control point.
 
-    Resumable through ``pieces``. A NaN or infinite loss in training ends it with outcome ``diverged`` and the
+    Resumable through ``journal``. A NaN or infinite loss in training ends it with outcome ``diverged`` and the
     best curve so far. Raises BadInput for options out of range.
     """
     epochs = 60 if epochs is None and steps is None else epochs
@@ -168,7 +168,7 @@ def connect(
     )
     require_profile(num_points, tolerance, restarts)
     ends = objective.as_point(a), objective.as_point(b)
-    pieces = {} if pieces is None else pieces
+    journal = {} if journal is None else journal
     proofs: list[checks.Check] = []
     remarks: list[str] = []
     unaligned = None
@@ -177,7 +177,7 @@ def connect(
             moved_end = aligned(objective, *ends, seed=seed, progress=progress)
             proofs.append(moved_end.check)
             remarks.append(f"B was aligned first: {moved_end.coverage}")
-            plain_sweep = Sweep(bare(objective), test, batchnorm, pieces, progress, is_line=True)
+            plain_sweep = Sweep(bare(objective), test, batchnorm, journal, progress, is_line=True)
             unaligned = straight_line(plain_sweep, "unaligned", ends, num_points, tolerance).height.chord
             ends = ends[0], moved_end.point
         found = connected(
@@ -190,7 +190,7 @@ def connect(
             tolerance=tolerance,
             restarts=restarts,
             seed=seed,
-            pieces=pieces,
+            journal=journal,
             progress=progress,
         )
         sweep = found.path.sweep

@@ -20,7 +20,7 @@ from landscape.objective import checks
 from landscape.objective.objective import Objective
 from landscape.objective.parameters import Point
 from landscape.objective.precision import in_float64
-from landscape.progress import Pieces, Progress, silent
+from landscape.progress import Journal, Progress, silent
 from landscape.result import Result, array
 
 METHODS = ("gd", "minibatch", "sgd")
@@ -83,7 +83,7 @@ def efficiency(
     discarded: int = 0,
     seed: int = 0,
     memory_limit: float = MEMORY_LIMIT,
-    pieces: Pieces | None = None,
+    journal: Journal | None = None,
     progress: Progress = silent,
 ) -> Efficiency:
     """Train from each of ``points`` by every method and step size, on subsets of the data, within one budget.
@@ -96,7 +96,7 @@ def efficiency(
     ``num_records`` times, evenly over the observations, and at the start.
 
     All replicas of one size are one stack, or several where that would take more than ``memory_limit`` bytes; it is
-    resumable through ``pieces``. The question and the default step sizes are those of Fleischmann 2021, section
+    resumable through ``journal``. The question and the default step sizes are those of Fleischmann 2021, section
     5.2. Raises BadInput for options out of range, and NotFinite where everything diverges.
     """
     sizes = [objective.num_samples] if sizes is None else list(sizes)
@@ -114,7 +114,7 @@ def efficiency(
         ]
         for n in sizes
     ]
-    pieces = {} if pieces is None else pieces
+    journal = {} if journal is None else journal
     thetas = torch.stack([objective.as_point(point).theta for point in points])
     # Methods alternate, so that every stack, where there are several, holds its share of each.
     grid = list(product(step_sizes, range(len(points)), range(len(methods))))
@@ -136,7 +136,7 @@ def efficiency(
                 name=f"n = {n}",
                 seed=seed,
                 memory_limit=memory_limit,
-                pieces=pieces,
+                journal=journal,
                 progress=progress,
                 notes=notes,
             )
@@ -173,7 +173,7 @@ def efficiency(
     )
     if np.isnan(result.best_step).all():
         # Nothing is worth going on from: another grid may take this one's place.
-        pieces.clear()
+        journal.clear()
         raise NotFinite(
             f"training diverges at every step size, down to {min(step_sizes):g}, for every method and size",
             "a step size at which the cost stays finite for every seed",

@@ -210,7 +210,7 @@ def hessian(
             found.append(spectrum(place, here, question, report))
             if split:
                 vectors = found[-1].pairs.vectors.to(place.dtype)
-                parts.append(operators.split(place, here.theta, here.fixed, vectors))
+                parts.append(operators.gauss_newton_split(place, here.theta, here.fixed, vectors))
             if found[-1].pairs.is_interrupted:
                 break
         for number, other in enumerate(others, 1):

@@ -14,7 +14,7 @@ from landscape.objective import checks
 from landscape.objective.objective import Objective
 from landscape.objective.parameters import Point
 from landscape.objective.sweep import Sweep, known
-from landscape.progress import Pieces, Progress, silent
+from landscape.progress import Journal, Progress, silent
 from landscape.result import Result, array, scalar
 from landscape.symmetry.alignment import aligned
 
@@ -49,7 +49,7 @@ def interpolate(
     batchnorm: str = "frozen",
     align: bool = False,
     seed: int = 0,
-    pieces: Pieces | None = None,
+    journal: Journal | None = None,
     progress: Progress = silent,
 ) -> Interpolate:
     """F((1 − α)A + αB) for α over ``span``, with α = 0 and α = 1 exactly on the grid.
@@ -81,7 +81,7 @@ def interpolate(
             second = moved.point
             proofs.append(moved.check)
             notes.append(f"B was aligned first: {moved.coverage}")
-        sweep = Sweep(objective, test, batchnorm, pieces, progress, is_line=True)
+        sweep = Sweep(objective, test, batchnorm, journal, progress, is_line=True)
         table = sweep.line("line", first, second, alpha)
         loss = table[:, 0]
         ends = [sweep.reference(point) for point in (first, second)]

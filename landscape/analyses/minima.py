@@ -18,16 +18,16 @@ from landscape.descent.replay import STEPS, replayed
 from landscape.descent.starts import OWN_INIT, Family, bounds_of, descended, starts
 from landscape.errors import BadInput
 from landscape.numerics.distinct import num_distinct_rows, num_distinct_values
+from landscape.numerics.spectra.inertia import STATIONARY
 from landscape.numerics.steps.polish import KINK
 from landscape.numerics.steps.replicas import Plan
 from landscape.numerics.steps.sampling import isolated_rng
 from landscape.objective import checks
 from landscape.objective.objective import Objective
 from landscape.objective.precision import in_float64
-from landscape.progress import Pieces, Progress, silent
+from landscape.progress import Journal, Progress, silent
 from landscape.result import Result, array, scalar
 
-STATIONARY = 1e-4
 POLISHED = 1e-9
 MEMORY_LIMIT = 2.0**31
 QUANTILES = (0.0, 0.25, 0.5, 0.75, 1.0)
@@ -107,7 +107,7 @@ def minima(
     seed: int = 0,
     memory_limit: float = MEMORY_LIMIT,
     max_threads: int | None = None,
-    pieces: Pieces | None = None,
+    journal: Journal | None = None,
     progress: Progress = silent,
 ) -> Minima:
     """Gradient descent from many starts for every width and depth, and what kind of point each ended at.
@@ -139,7 +139,7 @@ def minima(
         )
     )
     bounds = [bounds_of(one) for _, one, _ in settings]
-    pieces = {} if pieces is None else pieces
+    journal = {} if journal is None else journal
     most_threads = max_threads or torch.get_num_threads()
     proofs: list[checks.Check] = []
     notes: list[str] = []
@@ -163,10 +163,20 @@ def minima(
             name, objective = f"depth {depth}, width {width}", family(width, depth, seed)
             begin = partial(starts, family, objective, width, depth, count, ends, seed)
             descent = descended(
-                objective, begin, plan, count, name, memory_limit, most_threads, seed, pieces, progress, notes
+                objective,
+                begin,
+                plan,
+                count,
+                name,
+                memory_limit,
+                most_threads,
+                seed,
+                journal,
+                progress,
+                notes,
             )
             wide = in_float64(objective)
-            cells[depth, width] = _cell(wide, descent, polish, name, axes, pieces, progress)
+            cells[depth, width] = _cell(wide, descent, polish, name, axes, journal, progress)
             proofs += cells[depth, width].checks
             check = replayed(
                 wide, begin()[:2].double(), lambda _, rate=rate: Plan(step_size=rate, num_steps=STEPS)
@@ -232,7 +242,7 @@ def _cell(
     polish: bool,
     name: str,
     axes: tuple[np.ndarray, np.ndarray] | None,
-    pieces: Pieces,
+    journal: Journal,
     progress: Progress,
 ) -> _Cell:
     """Every end of a cell examined, for an objective in float64."""
@@ -248,10 +258,9 @@ def _cell(
     thetas = torch.from_numpy(descent["thetas"]).to(wide.device, torch.float64)
     for k in kept:
         key = f"end of {name}, restart {k}"
-        if key not in pieces:
-            report = lambda done, total, key=key: progress(done, total, f"products at the {key}")  # noqa: E731
-            pieces[key] = _end(wide, thetas[k], polish, report)
-        for one, value in pieces[key].items():
+        if key not in journal:
+            journal[key] = _end(wide, thetas[k], polish, progress, f"products at the {key}")
+        for one, value in journal[key].items():
             if one == "theta":
                 thetas[k] = torch.from_numpy(value).to(wide.device)
             else:
@@ -277,16 +286,14 @@ def _cell(
     )
 
 
-def _end(
-    wide: Objective, theta: Tensor, polish: bool, progress: Callable[[int, int], None]
-) -> dict[str, Any]:
+def _end(wide: Objective, theta: Tensor, polish: bool, progress: Progress, what: str) -> dict[str, Any]:
     """What there is to say of one end, by field, and ``theta``: the point its Hessian was taken at."""
-    end = examined(wide, theta, tolerance=STATIONARY, progress=progress)
+    end = examined(wide, theta, progress=progress, what=what)
     found: dict[str, Any] = {"cost": end.cost, "gradient_norm": end.gradient_norm}
     if polish:
         better = perfected(wide, theta, tolerance=POLISHED)
         theta = better.theta
-        end = examined(wide, theta, tolerance=STATIONARY, progress=progress)
+        end = examined(wide, theta, progress=progress, what=what)
         found |= {"polished_cost": end.cost, "polished_gradient_norm": end.gradient_norm}
         found |= {"polish_reason": better.reason}
     about = {

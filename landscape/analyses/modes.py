@@ -18,7 +18,7 @@ from landscape.objective.sweep import Sweep, bare
 from landscape.paths.connection import connected, straight_line
 from landscape.paths.curve_training import GARIPOV, Training
 from landscape.paths.profile import require_profile
-from landscape.progress import Pieces, Progress, silent
+from landscape.progress import Journal, Progress, silent
 from landscape.result import Result, array, scalar
 from landscape.symmetry.alignment import aligned
 
@@ -84,14 +84,14 @@ def modes(
     batchnorm: str = "recalibrate",
     align: bool = False,
     seed: int = 0,
-    pieces: Pieces | None = None,
+    journal: Journal | None = None,
     progress: Progress = silent,
 ) -> Modes:
     """Connect every two of three or more ``points``; options as in :func:`~landscape.analyses.connect.connect`.
 
     The minimum spanning tree of the curved barriers (Kruskal 1956) joins all points over the lowest passes:
     between any two of them no path along other edges has a lower highest barrier. With ``align`` the second
-    of every pair is first aligned with the first, and the curve joins these. Resumable through ``pieces``,
+    of every pair is first aligned with the first, and the curve joins these. Resumable through ``journal``,
     pair by pair and within one. Raises BadInput for fewer than three points.
     """
     training = Training(
@@ -110,13 +110,13 @@ def modes(
         raise BadInput(f"{len(points)} points", "at least three", "connect joins two")
     ends = [objective.as_point(point) for point in points]
     count = len(ends)
-    pieces = {} if pieces is None else pieces
+    journal = {} if journal is None else journal
     tables = {
         f"{name}{error}": np.zeros((count, count))
         for name in ("straight", "aligned", "curved")
         for error in ("", " error")
     }
-    sweep = Sweep(bare(objective), None, batchnorm, pieces, progress, is_line=True)
+    sweep = Sweep(bare(objective), None, batchnorm, journal, progress, is_line=True)
     losses = np.zeros(count)
     proofs: list[checks.Check] = []
     changes: list[checks.Check] = []
@@ -139,7 +139,7 @@ def modes(
                 tolerance=tolerance,
                 restarts=restarts,
                 seed=seed,
-                pieces=pieces,
+                journal=journal,
                 name=f"{i} {j} ",
                 progress=progress,
             )

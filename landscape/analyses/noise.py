@@ -13,7 +13,7 @@ from torch import Tensor
 from landscape import distributed
 from landscape.descent.gradient_noise import Probe, mean_square, probed
 from landscape.descent.gradients import stacked_gradients
-from landscape.descent.noise import NoisyRuns, Setting, descended, noisy_runs
+from landscape.descent.noise import NoisyRuns, Setting, gradient_descent, noisy_runs
 from landscape.descent.replay import draws
 from landscape.errors import BadInput, NotFinite
 from landscape.numerics.powerlaw import PowerLaw, fit_power_law
@@ -24,7 +24,7 @@ from landscape.objective import checks
 from landscape.objective.objective import Objective
 from landscape.objective.parameters import Point
 from landscape.objective.precision import in_float64, widened
-from landscape.progress import Pieces, Progress, silent
+from landscape.progress import Journal, Progress, silent
 from landscape.result import Check, Result, array, scalar
 
 
@@ -82,7 +82,7 @@ def noise(
     descent_steps: int = 0,
     descent_step_size: float = 0.1,
     seed: int = 0,
-    pieces: Pieces | None = None,
+    journal: Journal | None = None,
     progress: Progress = silent,
 ) -> Noise:
     """The mean of ‖∇F(θ_k)‖² over ``num_steps`` of SGD from θ, for each setting and ``num_seeds`` seeds.
@@ -98,28 +98,28 @@ def noise(
     (evenly over the settings): estimates from below, since the theorem asks for them everywhere. ``infimum`` is
     F_inf; 0 suits losses that are not negative.
 
-    ``descent_steps`` of gradient descent may go before: their end is θ₁. With ``pieces`` all of it resumes.
+    ``descent_steps`` of gradient descent may go before: their end is θ₁. With ``journal`` all of it resumes.
     Raises BadInput for options out of range, NotFinite where every run diverges.
     """
     settings = _settings(objective, step_sizes, batch_sizes)
     _require(num_steps, num_seeds, measure_every, num_probes, descent_steps)
-    pieces = {} if pieces is None else pieces
+    journal = {} if journal is None else journal
     proofs: list[Check] = []
     with checks.untouched(objective, proofs):
         here = _standing_at(objective, objective.as_point(theta))
         gradients = stacked_gradients(here)
         start = here.theta
         if descent_steps:
-            start = descended(
+            start = gradient_descent(
                 gradients,
                 start,
                 num_steps=descent_steps,
                 step_size=descent_step_size,
                 seed=seed,
-                pieces=pieces,
+                journal=journal,
                 progress=progress,
             )
-        first = _kept_probe(here, start, gradients, seed, pieces, "probe start")
+        first = _kept_probe(here, start, gradients, seed, journal, "probe start")
         if not first.loss >= infimum:
             raise BadInput(f"F(θ₁) = {first.loss:.6g} below F_inf = {infimum:g}", "a lower bound of the loss")
         runs = noisy_runs(
@@ -131,16 +131,16 @@ def noise(
             num_steps=num_steps,
             measure_every=measure_every,
             seed=seed,
-            pieces=pieces,
+            journal=journal,
             progress=progress,
         )
-        probes = [first, *_probes_of_ends(here, runs, gradients, num_probes, seed, pieces, progress)]
+        probes = [first, *_probes_of_ends(here, runs, gradients, num_probes, seed, journal, progress)]
         proofs += _proofs(here, start, gradients, first)
     lost = runs.diverged | ~np.isfinite(runs.means)
     if lost.all():
         smallest = min(setting.step_size for setting in settings)
         # Nothing is worth going on from: other steps may take the place of these.
-        pieces.clear()
+        journal.clear()
         raise NotFinite(
             f"every run diverged, down to the step size {smallest:g}",
             "a step size at which the loss stays finite",
@@ -229,13 +229,13 @@ def _standing_at(objective: Objective, point: Point) -> Objective:
 
 
 def _kept_probe(
-    objective: Objective, theta: Tensor, gradients: Gradients, seed: int, pieces: Pieces, key: str
+    objective: Objective, theta: Tensor, gradients: Gradients, seed: int, journal: Journal, key: str
 ) -> Probe:
-    if key not in pieces:
+    if key not in journal:
         # Dropout draws from the global generators, and what was kept draws no more.
         with isolated_rng(seed, objective.device):
-            pieces[key] = probed(objective, theta, gradients, seed)._asdict()
-    return Probe(**pieces[key])
+            journal[key] = probed(objective, theta, gradients, seed)._asdict()
+    return Probe(**journal[key])
 
 
 def _probes_of_ends(
@@ -244,7 +244,7 @@ def _probes_of_ends(
     gradients: Gradients,
     count: int,
     seed: int,
-    pieces: Pieces,
+    journal: Journal,
     progress: Progress,
 ) -> list[Probe]:
     """Probes at the ends of ``count`` runs, evenly over the settings; those that diverged are passed over."""
@@ -253,7 +253,7 @@ def _probes_of_ends(
     for number, which in enumerate(chosen):
         if not runs.diverged[which, 0]:
             end = runs.ends[which, 0]
-            found.append(_kept_probe(objective, end, gradients, seed, pieces, f"probe {which}"))
+            found.append(_kept_probe(objective, end, gradients, seed, journal, f"probe {which}"))
         progress(number + 1, len(chosen), "points for L and M")
     return found
 

@@ -15,7 +15,7 @@ from landscape.objective import checks
 from landscape.objective.objective import Objective
 from landscape.objective.parameters import Point
 from landscape.paths.direction_checks import norm_check
-from landscape.progress import Pieces, Progress, silent
+from landscape.progress import Journal, Progress, silent
 from landscape.result import Check, Result, array, scalar
 from landscape.symmetry.rescaling import rescaled
 
@@ -103,7 +103,7 @@ def sharpness(
     ignore: Collection[str] = ("bias", "norm"),
     rescaling: str = "unit",
     seed: int = 0,
-    pieces: Pieces | None = None,
+    journal: Journal | None = None,
     progress: Progress = silent,
 ) -> Sharpness:
     """The scalars that are called the sharpness of F at θ, each with an error.
@@ -130,7 +130,7 @@ def sharpness(
     if not tol > 0:
         raise BadInput(f"tolerance {tol:g}", "a positive number")
     point = objective.as_point(theta)
-    asked = Asked(steps, num_draws, rho, ascent_steps, tol, ignore, seed, {} if pieces is None else pieces)
+    asked = Asked(steps, num_draws, rho, ascent_steps, tol, ignore, seed, {} if journal is None else journal)
     proofs: list[Check] = []
     with checks.untouched(objective, proofs):
         norms, notes = NORMS, []

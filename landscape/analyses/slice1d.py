@@ -19,7 +19,7 @@ from landscape.objective.sweep import Sweep, known
 from landscape.paths.direction_checks import curvature_checks, eigen_checks, norm_check
 from landscape.paths.directions import eigen_directions, random_directions, require_grid, require_trajectory
 from landscape.paths.planes import fill, projected
-from landscape.progress import Pieces, Progress, silent
+from landscape.progress import Journal, Progress, silent
 from landscape.result import Result, array, scalar
 
 
@@ -75,7 +75,7 @@ def slice1d(
     show_trajectory: bool = False,
     batchnorm: str = "frozen",
     seed: int = 0,
-    pieces: Pieces | None = None,
+    journal: Journal | None = None,
     progress: Progress = silent,
 ) -> Slice1D:
     """F(θ* + αd) on an odd grid with θ* in its middle (or, for ``pca``, on it).
@@ -86,7 +86,7 @@ def slice1d(
     """
     require_grid(num_points, span, draws, directions)
     point = objective.as_point(theta)
-    sweep = Sweep(objective, test, batchnorm, pieces, progress)
+    sweep = Sweep(objective, test, batchnorm, journal, progress)
     proofs: list[checks.Check] = []
     eigen = None
     with checks.untouched(objective, proofs):

@@ -25,7 +25,7 @@ from landscape.paths.directions import (
     require_trajectory,
 )
 from landscape.paths.planes import fill, projected
-from landscape.progress import Pieces, Progress, silent
+from landscape.progress import Journal, Progress, silent
 from landscape.result import Result, array, scalar
 
 
@@ -108,7 +108,7 @@ def slice2d(
     show_trajectory: bool = False,
     batchnorm: str = "frozen",
     seed: int = 0,
-    pieces: Pieces | None = None,
+    journal: Journal | None = None,
     progress: Progress = silent,
 ) -> Slice2D:
     """F on ``num_points`` × ``num_points`` points of a plane, θ* exactly on the grid.
@@ -136,7 +136,7 @@ def slice2d(
     if len(points) == 3 and draws > 1:
         raise BadInput(f"{draws} draws of the plane through three points", "one draw")
     origin = points[0]
-    sweep = Sweep(objective, test, batchnorm, pieces, progress)
+    sweep = Sweep(objective, test, batchnorm, journal, progress)
     proofs: list[checks.Check] = []
     explained = walk = eigen = None
     seen = np.zeros((0, 2))

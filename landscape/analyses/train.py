@@ -16,7 +16,7 @@ from landscape.numerics.steps.schedules import Plateau, schedule_parameters, ste
 from landscape.objective import checks
 from landscape.objective.objective import Objective
 from landscape.objective.parameters import Point, split
-from landscape.progress import Pieces, Progress, silent
+from landscape.progress import Journal, Progress, silent
 from landscape.result import Result, array, scalar
 
 METHODS = ("gd", "minibatch", "sgd")
@@ -64,7 +64,7 @@ def train(
     measure_every: int | None = None,
     checkpoint_every: int | None = None,
     seed: int = 0,
-    pieces: Pieces | None = None,
+    journal: Journal | None = None,
     progress: Progress = silent,
 ) -> Train:
     """Train from the module's present parameters; the module passed in stays as it is.
@@ -76,7 +76,7 @@ def train(
     :mod:`landscape.numerics.steps.schedules`; their period ``every`` is in steps (default: one pass). The
     optimisers are torch.optim's, on the flat θ.
 
-    A NaN or infinite loss ends the run with outcome ``diverged`` and what there is. ``pieces`` makes the
+    A NaN or infinite loss ends the run with outcome ``diverged`` and what there is. ``journal`` makes the
     run resumable: from the last saved state it goes on bit for bit. Raises BadInput for options out of
     range.
     """
@@ -93,7 +93,7 @@ def train(
         measure_every=measure_every,
         checkpoint_every=checkpoint_every,
     )
-    pieces = {} if pieces is None else pieces
+    journal = {} if journal is None else journal
     size = {"gd": objective.num_samples, "minibatch": batch_size, "sgd": 1}[method]
     sampler = Sampler(sampling, objective.num_samples, size, seed)
     per_pass = sampler.batches_per_pass
@@ -123,7 +123,7 @@ def train(
         value, slope = objective.value_and_gradient(theta, fixed)
         seen = objective.measure(theta, fixed) if objective.loss.correct else None
         tested = test.measure(theta, fixed) if test else None
-        pieces[f"log {step}"] = {
+        journal[f"log {step}"] = {
             "step": step,
             "loss": value,
             "gradient_norm": float(torch.linalg.vector_norm(slope.double())),
@@ -135,16 +135,16 @@ def train(
         }
 
     def measured_not_finite() -> bool:
-        return f"log {step}" in pieces and not math.isfinite(pieces[f"log {step}"]["loss"])
+        return f"log {step}" in journal and not math.isfinite(journal[f"log {step}"]["loss"])
 
     def keep(label: str) -> None:
         tensors = {**split(theta.detach(), objective.pieces), **fixed}
         arrays = {f"tensor {name}": tensor.cpu().numpy().copy() for name, tensor in tensors.items()}
-        pieces[f"point {label}"] = {"step": step, **arrays}
+        journal[f"point {label}"] = {"step": step, **arrays}
 
     with checks.untouched(objective, proofs), isolated_rng(seed, objective.device):
-        if "state" in pieces:
-            state = pieces["state"]
+        if "state" in journal:
+            state = journal["state"]
             step = state["step"]
             motion.restore(state)
             group["lr"] = state["step size"]
@@ -178,14 +178,14 @@ def train(
                 keep(f"step={step}" if epochs is None else f"epoch={step // per_pass}")
             if time.monotonic() - last_save > SAVE_SECONDS:
                 about = {"step": step, "step size": group["lr"], "plateau": _memory(plateau)}
-                pieces["state"] = about | motion.state()
+                journal["state"] = about | motion.state()
                 last_save = time.monotonic()
             progress(step, total, "steps")
-        if f"log {step}" not in pieces:
+        if f"log {step}" not in journal:
             measure()
         keep("final")
     final = Point(theta.detach(), fixed, "final")
-    logs = sorted((pieces[key] for key in pieces if key.startswith("log ")), key=lambda log: log["step"])
+    logs = sorted((journal[key] for key in journal if key.startswith("log ")), key=lambda log: log["step"])
     last = logs[-1]
     proofs.append(
         checks.agreement(
@@ -204,7 +204,7 @@ def train(
         outcome="diverged" if diverged else "complete",
         checks=proofs,
         parameters=objective.pieces,
-        states=_points(pieces),
+        states=_points(journal),
     )
     if diverged:
         result.notes.append(
@@ -267,12 +267,14 @@ def _num_observations(sampler: Sampler, step: int) -> int:
     return passes * sampler.num_samples + rest * sampler.batch_size
 
 
-def _points(pieces: Pieces) -> dict[str, dict[str, np.ndarray]]:
-    found = [(pieces[key]["step"], key.removeprefix("point ")) for key in pieces if key.startswith("point ")]
+def _points(journal: Journal) -> dict[str, dict[str, np.ndarray]]:
+    found = [
+        (journal[key]["step"], key.removeprefix("point ")) for key in journal if key.startswith("point ")
+    ]
     order = {"init": -1, "final": 1}
     labels = [label for _, label in sorted(found, key=lambda one: (one[0], order.get(one[1], 0)))]
     return {
-        label: {k.removeprefix("tensor "): v for k, v in pieces[f"point {label}"].items() if k != "step"}
+        label: {k.removeprefix("tensor "): v for k, v in journal[f"point {label}"].items() if k != "step"}
         for label in labels
     }
 

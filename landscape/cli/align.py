@@ -69,7 +69,7 @@ def command(
             num_points=num_points,
             batchnorm=batchnorm,
             seed=settings.seed,
-            pieces=work.pieces,
+            journal=work.journal,
             progress=work.progress,
         ),
         aligns=True,

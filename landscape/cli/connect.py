@@ -101,7 +101,7 @@ def command(
             **given,
             "schedule_arguments": arguments,
             "seed": settings.seed,
-            "pieces": work.pieces,
+            "journal": work.journal,
             "progress": work.progress,
         }
         if len(points) == 2:

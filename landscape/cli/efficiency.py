@@ -89,7 +89,7 @@ def command(settings: Settings, **given: Any) -> None:
             draw_seed=given["draw_seed"],
             discarded=given["discard"],
             seed=settings.seed,
-            pieces=work.pieces,
+            journal=work.journal,
             progress=work.progress,
         )
 

@@ -54,7 +54,7 @@ def command(
             batchnorm=batchnorm,
             align=align,
             seed=settings.seed,
-            pieces=work.pieces,
+            journal=work.journal,
             progress=work.progress,
         ),
     )

@@ -117,7 +117,7 @@ def command(ctx: click.Context, settings: Settings, **_: Any) -> None:
             polish=given["polish"],
             seed=settings.seed,
             max_threads=work.max_threads,
-            pieces=work.pieces,
+            journal=work.journal,
             progress=work.progress,
         )
 

@@ -91,7 +91,7 @@ def command(
             descent_steps=descent_steps,
             descent_step_size=descent_step_size,
             seed=settings.seed,
-            pieces=work.pieces,
+            journal=work.journal,
             progress=work.progress,
         )
 

@@ -23,7 +23,8 @@ from landscape.inputs import checkpoints
 from landscape.objective.objective import Objective
 from landscape.objective.parameters import Point
 from landscape.objective.threads import best_number, using
-from landscape.progress import Pieces, Progress, silent
+from landscape.progress import Journal as AnyJournal
+from landscape.progress import Progress, silent
 from landscape.result import Result
 from landscape.runs import provenance, store
 from landscape.runs.address import parse_address
@@ -47,7 +48,7 @@ class Work:
     stability_limits: list[float] | None = None
     notes: list[str] = field(default_factory=list)
     others: list[Objective] = field(default_factory=list)
-    pieces: Pieces = field(default_factory=dict)
+    journal: AnyJournal = field(default_factory=dict)
     progress: Progress = silent
     # What an analysis that measures for itself may take.
     max_threads: int = 1
@@ -228,7 +229,7 @@ def publish(
             shutil.rmtree(part)
         with using(threads), _journal(part, config, threads, settings, resumable and alone) as journal:
             if journal is not None:
-                work.pieces = journal
+                work.journal = journal
                 if settings.threads is None:
                     torch.set_num_threads(journal.header.get("threads", threads))
                 if len(journal):

@@ -73,7 +73,7 @@ def command(
             ignore=roles(ignore),
             rescaling=rescaling,
             seed=settings.seed,
-            pieces=work.pieces,
+            journal=work.journal,
             progress=work.progress,
         ),
     )

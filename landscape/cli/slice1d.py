@@ -49,7 +49,7 @@ def command(
             show_trajectory=trajectory,
             batchnorm=batchnorm,
             seed=settings.seed,
-            pieces=work.pieces,
+            journal=work.journal,
             progress=work.progress,
         ),
     )

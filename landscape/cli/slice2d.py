@@ -65,7 +65,7 @@ def command(
             show_trajectory=trajectory,
             batchnorm=batchnorm,
             seed=settings.seed,
-            pieces=work.pieces,
+            journal=work.journal,
             progress=work.progress,
         )
 

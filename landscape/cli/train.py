@@ -103,7 +103,7 @@ def command(settings: Settings, **given: Any) -> None:
             measure_every=given["measure_every"],
             checkpoint_every=given["checkpoint_every"],
             seed=settings.seed,
-            pieces=work.pieces,
+            journal=work.journal,
             progress=work.progress,
         )
 

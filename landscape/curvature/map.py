@@ -80,16 +80,16 @@ def curvature_map(
     They are remembered with the cells done, so that a resumed map ends bit for bit like an undisturbed one.
     Buffers are those of the sweep's policy, at rest in the derivative.
     """
-    objective, pieces, num_cells = sweep.objective, sweep.pieces, len(losses)
+    objective, journal, num_cells = sweep.objective, sweep.journal, len(losses)
     what = f"cells of curvature, {MAX_PRODUCTS + 2} products each at most"
-    state = pieces.get("curvature", {"table": np.full((num_cells, 4), np.nan), "done": 0, "products": 0})
+    state = journal.get("curvature", {"table": np.full((num_cells, 4), np.nan), "done": 0, "products": 0})
     table, done, products = state["table"].copy(), int(state["done"]), int(state["products"])
     near = torch.from_numpy(state["near"]).to(objective.device) if "near" in state else None
     saved = time.monotonic()
 
     def save() -> None:
         vectors = {} if near is None else {"near": near.cpu().numpy()}
-        pieces["curvature"] = {"table": table.copy(), "done": done, "products": products, **vectors}
+        journal["curvature"] = {"table": table.copy(), "done": done, "products": products, **vectors}
 
     sweep.progress(done, num_cells, what)
     for cell in snake(num_cells)[done:]:

@@ -41,10 +41,10 @@ __all__ = [
     "empirical_fisher_operator",
     "fisher_operator",
     "gauss_newton_operator",
+    "gauss_newton_split",
     "matching",
     "operator",
     "restricted",
-    "split",
     "unused_parameters",
 ]
 
@@ -152,7 +152,7 @@ def operator(
     return OPERATORS[name](objective, theta, fixed, num_products=num_products, memory_limit=memory_limit)
 
 
-def split(
+def gauss_newton_split(
     objective: Objective,
     theta: Tensor,
     fixed: Fixed | None,

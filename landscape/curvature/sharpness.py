@@ -15,7 +15,7 @@ from landscape.objective import checks
 from landscape.objective.objective import Objective
 from landscape.objective.parameters import Point
 from landscape.objective.sweep import Sweep
-from landscape.progress import Pieces, Progress
+from landscape.progress import Journal, Progress
 
 # The trace is estimated on what these eigenvectors leave of it, which takes far fewer products.
 NUM_DEFLATED = 10
@@ -31,7 +31,7 @@ class Asked(NamedTuple):
     tol: float
     ignore: Collection[str]
     seed: int
-    pieces: Pieces
+    journal: Journal
 
 
 class Measured(NamedTuple):
@@ -59,7 +59,7 @@ def measured(
     ``where`` names the point among the pieces that are remembered.
     """
     curvature = _remembered(
-        asked.pieces, f"{where} curvature", lambda: _curvature(objective, point, asked, progress)
+        asked.journal, f"{where} curvature", lambda: _curvature(objective, point, asked, progress)
     )
     value, slope = objective.value_and_gradient(point.theta, point.fixed)
     trace, trace_error = curvature["trace"], curvature["trace_error"]
@@ -73,7 +73,7 @@ def measured(
     ascents: dict[str, np.ndarray] = {}
     rounding = checks.rounding(objective)
     overshoot = 0.0
-    sweep = Sweep(objective, None, "frozen", asked.pieces, progress)
+    sweep = Sweep(objective, None, "frozen", asked.journal, progress)
     for norm in norms:
         ending = "" if norm == "none" else "_filter"
         noise[norm] = _noise(sweep, point, where, norm, value, asked)
@@ -81,7 +81,7 @@ def measured(
         table[f"noise_rise{ending}"] = (float(noise[norm][0][middle]), float(noise[norm][1][middle]))
         vector = torch.from_numpy(curvature["vector"])
         found = _remembered(
-            asked.pieces,
+            asked.journal,
             f"{where} ball {norm}",
             lambda norm=norm, vector=vector: _ball(objective, point, norm, slope, vector, asked, progress),
         )
@@ -216,8 +216,8 @@ def _ball(
     }
 
 
-def _remembered(pieces: Pieces, key: str, compute: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+def _remembered(journal: Journal, key: str, compute: Callable[[], dict[str, Any]]) -> dict[str, Any]:
     """A finished piece, or a new one that is one from now on."""
-    if key not in pieces:
-        pieces[key] = compute()
-    return pieces[key]
+    if key not in journal:
+        journal[key] = compute()
+    return journal[key]

@@ -1,6 +1,5 @@
 """The curvature at one point: eigenpairs, trace, density, all of it certified and checked."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,6 +11,7 @@ from landscape.curvature import operators
 from landscape.errors import BadInput
 from landscape.numerics.spectra.density import Density, spectral_density
 from landscape.numerics.spectra.inertia import (
+    STATIONARY,
     Inertia,
     dense_matrix,
     exact_spectrum,
@@ -28,11 +28,8 @@ from landscape.objective.objective import Objective
 from landscape.objective.parameters import Point
 from landscape.objective.precision import in_float64, widened
 from landscape.objective.products import Product
+from landscape.progress import Progress
 from landscape.result import Check
-
-# ‖∇F‖ above this is no critical point, and its index means little.
-STATIONARY = 1e-4
-Report = Callable[[int, int, str], None]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,7 +90,7 @@ class Spectrum:
     notes: list[str]
 
 
-def spectrum(objective: Objective, point: Point, question: Question, progress: Report) -> Spectrum:
+def spectrum(objective: Objective, point: Point, question: Question, progress: Progress) -> Spectrum:
     """Answer ``question`` at ``point``. Raises BadInput, NotDifferentiable and NotFinite."""
     generator = torch.Generator().manual_seed(question.seed)
     wide = in_float64(objective) if _is_certified(objective, question.certify) else None
@@ -245,7 +242,7 @@ def _exactly(
     question: Question,
     gradient: Tensor,
     pairs: Eigenpairs,
-    progress: Report,
+    progress: Progress,
 ) -> tuple[np.ndarray, Inertia, str, list[Check]]:
     """All eigenvalues of the dense matrix, their signs counted, and a verdict in words."""
     dimension = objective.num_parameters

@@ -17,7 +17,7 @@ from landscape.numerics.steps.sampling import isolated_rng, kept_rng, restore_ke
 from landscape.objective.objective import Objective
 from landscape.objective.parameters import Point
 from landscape.objective.threads import for_batches, using
-from landscape.progress import Pieces, Progress
+from landscape.progress import Journal, Progress
 
 BLOCK_STEPS = 64
 # Of each parameter and activation: values, derivatives and what the arithmetic needs on the way.
@@ -98,14 +98,14 @@ def recorded(
     name: str,
     seed: int,
     memory_limit: float,
-    pieces: Pieces,
+    journal: Journal,
     progress: Progress,
     notes: list[str],
 ) -> Recorded:
     """Replicas from ``thetas`` (R, d) by ``plans``, each with F at the steps in its row of ``due`` (R, records).
 
     One stack, or as many as ``memory_limit`` bytes ask for, which ``notes`` then says. Stacks already in
-    ``pieces`` are taken from there, one under way goes on from its last state.
+    ``journal`` are taken from there, one under way goes on from its last state.
     """
     n = objective.num_samples
     batches = [plan.sampler.batch_size if plan.sampler else n for plan in plans]
@@ -121,19 +121,19 @@ def recorded(
     ends: list[np.ndarray] = []
     for number, part in enumerate(parts):
         key = f"{name}, stack {number}"
-        if key not in pieces:
+        if key not in journal:
             gradients, chosen = stacked_gradients(objective), f"threads of {key}"
-            if chosen not in pieces:
-                pieces[chosen] = {"number": for_batches(gradients, thetas[part])}
+            if chosen not in journal:
+                journal[chosen] = {"number": for_batches(gradients, thetas[part])}
             replicas = Replicas(gradients, thetas[part], plans[part])
             # Dropout draws from the global generators: for each stack from the seed, whatever went before.
-            with using(pieces[chosen]["number"]), isolated_rng(seed + number, objective.device):
-                found = _run(objective, replicas, due[part], key, pieces, progress)
+            with using(journal[chosen]["number"]), isolated_rng(seed + number, objective.device):
+                found = _run(objective, replicas, due[part], key, journal, progress)
             final = np.where(np.isfinite(found[:, -1]), found[:, -1], np.inf)
             end = replicas.thetas[int(final.argmin())].cpu().numpy().copy()
-            pieces[key] = {"costs": found, "end": end}
-        costs.append(pieces[key]["costs"])
-        ends.append(pieces[key]["end"])
+            journal[key] = {"costs": found, "end": end}
+        costs.append(journal[key]["costs"])
+        ends.append(journal[key]["end"])
     lowest = [float(np.nanmin([*one[:, -1], np.inf])) for one in costs]
     best = int(np.argmin(lowest))
     end = objective.as_point(torch.from_numpy(ends[best])) if lowest[best] < np.inf else None
@@ -141,10 +141,10 @@ def recorded(
 
 
 def _run(
-    objective: Objective, replicas: Replicas, due: np.ndarray, key: str, pieces: Pieces, progress: Progress
+    objective: Objective, replicas: Replicas, due: np.ndarray, key: str, journal: Journal, progress: Progress
 ) -> np.ndarray:
     costs = np.full(due.shape, np.nan)
-    state: dict[str, Any] | None = pieces.get("state")
+    state: dict[str, Any] | None = journal.get("state")
     if state is not None and state["stack"] == key:
         replicas.restore(state)
         costs = np.array(state["costs"])
@@ -155,7 +155,7 @@ def _run(
             replicas.advance(min(BLOCK_STEPS, int(event) - replicas.step))
             progress(replicas.step, last, f"steps of {key}")
             if time.monotonic() - last_save > SAVE_SECONDS:
-                pieces["state"] = {
+                journal["state"] = {
                     "stack": key,
                     "costs": costs.copy(),
                     **kept_rng(objective.device),

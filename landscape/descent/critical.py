@@ -2,16 +2,25 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from landscape.descent.gradients import stacked_gradients
-from landscape.numerics.spectra.inertia import Dense, dense_matrix, exact_spectrum, inertia, stated_error
+from landscape.numerics.spectra.inertia import (
+    STATIONARY,
+    Dense,
+    dense_matrix,
+    exact_spectrum,
+    inertia,
+    stated_error,
+)
 from landscape.numerics.spectra.lanczos import top_eigenpairs
 from landscape.numerics.steps.polish import Polished, polished
 from landscape.objective.objective import Objective
+from landscape.progress import Progress, silent
 
 # Above this number of parameters the whole spectrum takes too long.
 DENSE_PARAMETERS = 2000
@@ -19,12 +28,6 @@ LANCZOS_PAIRS = 16
 MEMORY = 2**34
 # Parameters times samples beyond which an examination takes seconds.
 LONG = 2**23
-# (products done, at most)
-Report = Callable[[int, int], None]
-
-
-def silently(done: int, total: int) -> None:
-    """Reports nothing."""
 
 
 @dataclass(frozen=True)
@@ -47,17 +50,25 @@ class End:
 
 
 def examined(
-    objective: Objective, theta: Tensor, *, tolerance: float, seed: int = 0, progress: Report = silently
+    objective: Objective,
+    theta: Tensor,
+    *,
+    tolerance: float = STATIONARY,
+    seed: int = 0,
+    progress: Progress = silent,
+    what: str = "products",
 ) -> End:
     """The kind of point ``theta`` (d,) is for an objective in float64.
 
     All eigenvalues where d ≤ 2000; beyond, the ends of the spectrum by Lanczos, which give the index where
-    not all of the smallest eigenvalues found are negative. ``progress`` is told of the products of a long one.
+    not all of the smallest eigenvalues found are negative. Of a long one ``progress`` is told the products,
+    called ``what``.
     """
     value, slope = objective.value_and_gradient(theta)
+    report = partial(_named, progress if _is_long(objective) else silent, what)
     size = float(torch.linalg.vector_norm(slope))
     if objective.num_parameters <= DENSE_PARAMETERS:
-        dense = _dense(objective, theta, progress if _is_long(objective) else silently)
+        dense = _dense(objective, theta, report)
         values = exact_spectrum(dense.matrix).values
         signs = inertia(values, stated_error(dense, values, product_error=size))
         index, num_zero, is_exact = signs.num_negative, signs.num_zero, True
@@ -69,7 +80,7 @@ def examined(
             bottom=LANCZOS_PAIRS,
             generator=torch.Generator().manual_seed(seed),
             device=objective.device,
-            progress=progress if _is_long(objective) else silently,
+            progress=report,
         )
         values = np.sort(pairs.values)
         error = float(pairs.residuals.max()) + 1e-12 * pairs.scale + size
@@ -97,15 +108,21 @@ def perfected(objective: Objective, theta: Tensor, *, tolerance: float) -> Polis
         return float(values[0]), slopes[0]
 
     is_small = objective.num_parameters <= DENSE_PARAMETERS
-    hessian = (lambda theta: _dense(objective, theta).matrix) if is_small else None
+    hessian = (
+        (lambda theta: _dense(objective, theta, partial(_named, silent, "")).matrix) if is_small else None
+    )
     return polished(value_and_gradient, hessian, theta, tolerance=tolerance)
+
+
+def _named(progress: Progress, what: str, done: int, total: int) -> None:
+    progress(done, total, what)
 
 
 def _is_long(objective: Objective) -> bool:
     return objective.num_parameters * objective.num_samples > LONG
 
 
-def _dense(objective: Objective, theta: Tensor, progress: Report = silently) -> Dense:
+def _dense(objective: Objective, theta: Tensor, progress: Callable[[int, int], None]) -> Dense:
     return dense_matrix(
         objective.hessian_operator(theta),
         objective.num_parameters,

@@ -16,7 +16,7 @@ from landscape.numerics.steps.sampling import Sampler, isolated_rng, kept_rng, r
 from landscape.numerics.steps.stationarity import random_steps
 from landscape.objective.objective import Objective
 from landscape.objective.threads import for_batches, using
-from landscape.progress import Pieces, Progress
+from landscape.progress import Journal, Progress
 
 # Activations of the full gradients that are taken together, and bytes of the replicas in one stack.
 MEASURED_ACTIVATIONS = 2**20
@@ -53,7 +53,7 @@ def noisy_runs(
     num_steps: int,
     measure_every: int | None,
     seed: int,
-    pieces: Pieces,
+    journal: Journal,
     progress: Progress,
 ) -> NoisyRuns:
     """``num_steps`` of SGD with replacement from ``start`` (d,), ``num_seeds`` runs for each setting.
@@ -76,12 +76,12 @@ def noisy_runs(
             measured.append(_measured_steps(num_steps, measure_every, int(own[which, 1])))
         stack = _MeasuredStack(objective, Replicas(gradients, ends[part], plans), gradients, measured)
         name, key = f"stack {number}", f"threads of stack {number}"
-        if key not in pieces:
-            pieces[key] = {"number": for_batches(gradients, ends[part])}
+        if key not in journal:
+            journal[key] = {"number": for_batches(gradients, ends[part])}
         # Dropout draws from the global generators: for each stack from the seed, whatever went before.
-        with using(pieces[key]["number"]), isolated_rng(seed + number, objective.device):
+        with using(journal[key]["number"]), isolated_rng(seed + number, objective.device):
             stack.run(
-                pieces, name, lambda k, total, n=number: progress(n * total + k, len(parts) * total, "steps")
+                journal, name, lambda k, total, n=number: progress(n * total + k, len(parts) * total, "steps")
             )
         means[part], diverged[part] = stack.means, stack.replicas.diverged
         ends[part] = stack.replicas.thetas
@@ -89,32 +89,32 @@ def noisy_runs(
     return NoisyRuns(means.reshape(shape), diverged.reshape(shape), ends.reshape(*shape, -1))
 
 
-def descended(
+def gradient_descent(
     gradients: Gradients,
     start: Tensor,
     *,
     num_steps: int,
     step_size: float,
     seed: int,
-    pieces: Pieces,
+    journal: Journal,
     progress: Progress,
 ) -> Tensor:
     """Where ``num_steps`` of gradient descent lead from ``start`` (d,). Raises NotFinite."""
     replica = Replicas(gradients, start[None], [Plan(step_size=step_size, num_steps=num_steps)])
     with isolated_rng(seed, start.device):
-        if "descent" in pieces:
-            replica.restore(pieces["descent"])
-            restore_kept_rng(pieces["descent"], start.device)
+        if "descent" in journal:
+            replica.restore(journal["descent"])
+            restore_kept_rng(journal["descent"], start.device)
         last_save = time.monotonic()
         while replica.num_active:
             replica.advance(DESCENT_STEPS)
             progress(replica.step, num_steps, "steps of gradient descent")
             if time.monotonic() - last_save > SAVE_SECONDS:
-                pieces["descent"] = {**replica.state(), **kept_rng(start.device)}
+                journal["descent"] = {**replica.state(), **kept_rng(start.device)}
                 last_save = time.monotonic()
     if replica.diverged[0]:
         raise NotFinite(f"gradient descent diverges at step size {step_size:g}", "", "take a smaller one")
-    pieces["descent"] = {**replica.state(), **kept_rng(start.device)}
+    journal["descent"] = {**replica.state(), **kept_rng(start.device)}
     return replica.thetas[0]
 
 
@@ -148,10 +148,10 @@ class _MeasuredStack:
         """Of ‖∇F‖² over the steps measured; NaN for what diverged."""
         return np.where(self.replicas.diverged, np.nan, self._sums / self._counts)
 
-    def run(self, pieces: Pieces, name: str, progress: Any) -> None:
+    def run(self, journal: Journal, name: str, progress: Any) -> None:
         """Every step, from where the saved state stands."""
-        if name in pieces:
-            self._restore(pieces[name])
+        if name in journal:
+            self._restore(journal[name])
         total = max(plan.num_steps for plan in self.replicas.plans)
         last_save = time.monotonic()
         while self.replicas.num_active:
@@ -166,10 +166,10 @@ class _MeasuredStack:
             self.replicas.advance(int(following) - step)
             progress(self.replicas.step, total)
             if time.monotonic() - last_save > SAVE_SECONDS:
-                pieces[name] = self._state()
+                journal[name] = self._state()
                 last_save = time.monotonic()
         self._measure(1)
-        pieces[name] = self._state()
+        journal[name] = self._state()
 
     def _measure(self, at_least: int) -> None:
         """Take the full gradients of the points that wait, while there are so many."""

@@ -16,7 +16,7 @@ from landscape.numerics.steps.replicas import Plan, Replicas, stacks
 from landscape.numerics.steps.sampling import isolated_rng, kept_rng, restore_kept_rng
 from landscape.objective.objective import Objective
 from landscape.objective.threads import for_stack, using
-from landscape.progress import Pieces, Progress
+from landscape.progress import Journal, Progress
 
 # (width, depth, seed) ↦ the objective of a module that the seed initialises.
 Family = Callable[[int, int, int], Objective]
@@ -68,7 +68,7 @@ def descended(
     memory_limit: float,
     max_threads: int,
     seed: int,
-    pieces: Pieces,
+    journal: Journal,
     progress: Progress,
     notes: list[str],
 ) -> dict[str, np.ndarray]:
@@ -84,10 +84,10 @@ def descended(
     found = []
     for number, part in enumerate(parts):
         key = f"ends of {cell}, stack {number}"
-        if key not in pieces:
+        if key not in journal:
             gradients = gradients or stacked_gradients(objective)
             thetas, size = first()[part], part.stop - part.start
-            state: dict[str, Any] = pieces.get("state") or {}
+            state: dict[str, Any] = journal.get("state") or {}
             if state.get("stack") == key:
                 threads = state["threads"]
             else:
@@ -97,14 +97,14 @@ def descended(
             with using(threads), isolated_rng(seed + number, objective.device):
                 report = lambda done, total: progress(done, total, f"steps at most of {cell}")  # noqa: E731
                 about = {"stack": key, "threads": threads}
-                _run(replicas, about, state, objective.device, pieces, report)
-            pieces[key] = {
+                _run(replicas, about, state, objective.device, journal, report)
+            journal[key] = {
                 "thetas": replicas.thetas.cpu().numpy().copy(),
                 "steps": replicas.steps.copy(),
                 "diverged": replicas.diverged.copy(),
                 "threads": np.full(size, threads),
             }
-        found.append(pieces[key])
+        found.append(journal[key])
     return {name: np.concatenate([one[name] for one in found]) for name in found[0]}
 
 
@@ -113,10 +113,10 @@ def _run(
     about: dict[str, Any],
     state: dict[str, Any],
     device: torch.device,
-    pieces: Pieces,
+    journal: Journal,
     progress: Callable[[int, int], None],
 ) -> None:
-    """Every step, from ``state`` on; what is under way is kept in ``pieces``."""
+    """Every step, from ``state`` on; what is under way is kept in ``journal``."""
     if state:
         replicas.restore(state)
         restore_kept_rng(state, device)
@@ -125,5 +125,5 @@ def _run(
         replicas.advance(BLOCK_STEPS)
         progress(min(replicas.step, most), most)
         if time.monotonic() - last_save > SAVE_SECONDS:
-            pieces["state"] = {**about, **kept_rng(device), **replicas.state()}
+            journal["state"] = {**about, **kept_rng(device), **replicas.state()}
             last_save = time.monotonic()

@@ -15,7 +15,7 @@ from landscape.objective.batching import keep_freed_memory
 from landscape.objective.objective import Objective
 from landscape.objective.parameters import Point
 from landscape.objective.repair import Repair
-from landscape.progress import Pieces, Progress, silent
+from landscape.progress import Journal, Progress, silent
 
 # A block is large enough that remembering it costs nothing beside computing it.
 BLOCK_ACTIVATIONS = 2**24
@@ -36,7 +36,7 @@ class Sweep:
         objective: Objective,
         test: Objective | None = None,
         batchnorm: str = "frozen",
-        pieces: Pieces | None = None,
+        journal: Journal | None = None,
         progress: Progress = silent,
         *,
         is_line: bool = False,
@@ -47,7 +47,7 @@ class Sweep:
         self.objective, self.test, self.batchnorm = objective, test, batchnorm
         self.recalibrates = batchnorm != "frozen" and objective.has_batchnorm
         self.repairs = batchnorm == "repair"
-        self.pieces = {} if pieces is None else pieces
+        self.journal = {} if journal is None else journal
         self.progress = progress
         keep_freed_memory()
 
@@ -85,7 +85,7 @@ class Sweep:
         )
         for start in range(0, num_points, self.block_size):
             key = f"{name} {start}"
-            if key not in self.pieces:
+            if key not in self.journal:
                 block = range(start, min(start + self.block_size, num_points))
                 thetas = memory[: len(block)]
                 fill(block, thetas)
@@ -93,8 +93,8 @@ class Sweep:
                     repair = Repair(self.objective, *map(self.reference, points))
                 found = self._block(block, thetas, points[0].fixed, fixed_at, weights_at, repair, each)
                 # Arrays are files of their own, which only long rows are worth.
-                self.pieces[key] = {"rows": found if each else found.tolist()}
-            rows.append(np.asarray(self.pieces[key]["rows"]))
+                self.journal[key] = {"rows": found if each else found.tolist()}
+            rows.append(np.asarray(self.journal[key]["rows"]))
             self.progress(min(start + self.block_size, num_points), num_points, "points")
         return np.concatenate(rows)
 

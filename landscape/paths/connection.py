@@ -13,7 +13,7 @@ from landscape.objective.parameters import Point
 from landscape.objective.sweep import Sweep, bare
 from landscape.paths.curve_training import Trained, Training, trained_curve
 from landscape.paths.profile import PathLoss
-from landscape.progress import Pieces, Progress, silent
+from landscape.progress import Journal, Progress, silent
 
 # The few t at which the barrier is watched during training, the ends beside them.
 WATCHED_T = np.array([0.25, 0.5, 0.75])
@@ -43,18 +43,18 @@ def connected(
     tolerance: float = 1e-4,
     restarts: int = 1,
     seed: int = 0,
-    pieces: Pieces,
+    journal: Journal,
     name: str = "",
     progress: Progress = silent,
 ) -> Connection:
     """Train ``restarts`` curves, keep the one with the lowest barrier over the chord, measure it and the chord.
 
     The regulariser acts in training alone. ``repair`` is for the chord: the curve is recalibrated. Where the
-    ends are one point there is nothing to train. Everything is remembered in ``pieces`` under ``name``.
+    ends are one point there is nothing to train. Everything is remembered in ``journal`` under ``name``.
     """
     plain = bare(objective)
-    line_sweep = Sweep(plain, test, batchnorm, pieces, progress, is_line=True)
-    sweep = Sweep(plain, test, "recalibrate" if batchnorm == "repair" else batchnorm, pieces, progress)
+    line_sweep = Sweep(plain, test, batchnorm, journal, progress, is_line=True)
+    sweep = Sweep(plain, test, "recalibrate" if batchnorm == "repair" else batchnorm, journal, progress)
     t = np.linspace(0, 1, num_points)
     same = torch.equal(ends[0].theta, ends[1].theta)
 
@@ -83,7 +83,7 @@ def connected(
                 seed=seed + restart,
                 profile=profile,
                 watch=watch,
-                pieces=pieces,
+                journal=journal,
                 name=f"{name}training {restart}",
                 progress=progress,
             )

@@ -23,7 +23,7 @@ from landscape.numerics.steps.schedules import Plateau, schedule_parameters, ste
 from landscape.objective.objective import Objective
 from landscape.objective.parameters import Point
 from landscape.objective.sweep import bare
-from landscape.progress import Pieces, Progress
+from landscape.progress import Journal, Progress
 
 METHODS = ("bezier", "chain", "neb", "minmax")
 GARIPOV = "garipov"
@@ -116,11 +116,11 @@ def trained_curve(
     seed: int,
     profile: Callable[[Curve, Tensor, np.ndarray], np.ndarray],
     watch: Callable[[Curve, Tensor], float],
-    pieces: Pieces,
+    journal: Journal,
     name: str,
     progress: Progress,
 ) -> Trained:
-    """Train from the straight line; resumable after any pass through ``pieces[name]``.
+    """Train from the straight line; resumable after any pass through ``journal[name]``.
 
     ``profile(curve, control, t)`` is the loss at t, for a band to see where it should grow; ``watch`` the
     barrier that is logged. The regulariser of ``objective`` acts on θ(t). A NaN or infinite loss ends the
@@ -140,8 +140,8 @@ def trained_curve(
     growths = {math.ceil(num_passes * k / CYCLES) for k in range(1, CYCLES)} - {num_passes}
     # Each training draws from generators of its own, so that a resumed call may skip the ones before it.
     with isolated_rng(seed, objective.device):
-        if name in pieces:
-            state = pieces[name]
+        if name in journal:
+            state = journal[name]
             losses, watched = list(state["losses"]), [list(pair) for pair in state["watched"]]
             mover.resize(state["tensor control"].shape[0])
             motion.restore(state)
@@ -161,7 +161,7 @@ def trained_curve(
             if done % interval == 0 or done == num_passes or not is_finite:
                 watched.append([done, watch(mover.curve, mover.control)])
             if time.monotonic() - last_save > SAVE_SECONDS or done == num_passes or not is_finite:
-                pieces[name] = {"losses": list(losses), "watched": list(watched), **motion.state()}
+                journal[name] = {"losses": list(losses), "watched": list(watched), **motion.state()}
                 last_save = time.monotonic()
             progress(done, num_passes, "passes over the data")
     return Trained(mover.curve, mover.control, losses, watched, not is_finite)

@@ -54,8 +54,8 @@ def norm_check(
             if piece.role in ignore:
                 worst = max(worst, float(np.abs(part).max()))
             elif norm != "none":
-                split = _filters_of if norm == "filter" else lambda piece, values: [values]
-                for w, d in zip(split(piece, weight), split(piece, part), strict=True):
+                parts_of = _filters_of if norm == "filter" else lambda piece, values: [values]
+                for w, d in zip(parts_of(piece, weight), parts_of(piece, part), strict=True):
                     wanted = float(np.sqrt((w * w).sum()))
                     worst = max(worst, abs(float(np.sqrt((d * d).sum())) - wanted) / (wanted or 1.0))
     meaning = {

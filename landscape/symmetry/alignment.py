@@ -20,7 +20,7 @@ from landscape.progress import Progress, silent
 from landscape.result import Check
 from landscape.symmetry import function_difference, symmetry_of
 from landscape.symmetry.correlations import correlations
-from landscape.symmetry.matching import assigned, descended, matched
+from landscape.symmetry.matching import assigned, coordinate_descent, matched
 from landscape.symmetry.permutations import Permutations, Symmetry, composed, flipped, permuted
 from landscape.symmetry.rescaling import Junction, balanced, junctions, nearest
 
@@ -185,7 +185,7 @@ def _refined(
     for number in range(steps):
         if number:
             parts = split(target, objective.pieces)
-            permutations = descended(symmetry, parts, source, permutations, generator)
+            permutations = coordinate_descent(symmetry, parts, source, permutations, generator)
         now = objective.point(permuted(state, symmetry, permutations))
         middle = (a.theta + now.theta) / 2
         loss, slope = objective.value_and_gradient(middle, blend([a.fixed, now.fixed], [1, 1]))

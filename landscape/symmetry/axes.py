@@ -101,7 +101,7 @@ def nest(axis: Axis, outer: Factor, reason: str) -> None:
             _pin(factor, reason)
 
 
-def split(factor: Factor, size: int) -> Product:
+def outer_and_inner(factor: Factor, size: int) -> Product:
     """The factor as an outer one of ``size`` and an inner one, nested in it."""
     outer = Factor(size, factor.outer, factor.reason)
     is_nested = not factor.reason or factor.inner
@@ -168,7 +168,7 @@ def regrouped(axes: Sequence[Axis], shape: Sequence[int], reason: str) -> list[A
                 joint = item if collected == ((),) else tuple((*p, *item[0]) for p in collected)
                 collected, remaining = joint, remaining // whole
             elif is_single and whole % remaining == 0:
-                outer, inner = split(item[0][0], remaining)
+                outer, inner = outer_and_inner(item[0][0], remaining)
                 collected, remaining = tuple((*p, outer) for p in collected), 1
                 waiting.insert(0, ((inner,),))
             else:
@@ -311,10 +311,10 @@ def _join_products(p: Product, q: Product, reason: str) -> None:
             _join_factors(f, g, reason)
             p, q = p[1:], q[1:]
         elif f.size % g.size == 0:
-            outer, inner = split(f, g.size)
+            outer, inner = outer_and_inner(f, g.size)
             p = (outer, inner, *p[1:])
         elif g.size % f.size == 0:
-            outer, inner = split(g, f.size)
+            outer, inner = outer_and_inner(g, f.size)
             q = (outer, inner, *q[1:])
         else:
             pin((p, q), reason)

@@ -65,7 +65,7 @@ def matched(
     return best
 
 
-def descended(
+def coordinate_descent(
     symmetry: Symmetry,
     a: Mapping[str, Tensor],
     b: Mapping[str, Tensor],

@@ -401,12 +401,12 @@ def test_a_diverging_curve_ends_with_the_best_so_far(regression, tmp_path: Path,
     best = int(np.argmin(result.epoch_loss[:-1])) + 1
     before = {}
     with pytest.raises(KeyboardInterrupt):
-        connect(regression, a, b, **options, pieces=before, progress=killed_at(best))
+        connect(regression, a, b, **options, journal=before, progress=killed_at(best))
     np.testing.assert_array_equal(result.control_points, before["training 0"]["tensor control"][1:-1])
     journal = Journal(tmp_path / "x.part", {})
     with pytest.raises(KeyboardInterrupt):
-        connect(regression, a, b, **options, pieces=journal, progress=killed_at(len(result.epoch)))
-    again = connect(regression, a, b, **options, pieces=journal)
+        connect(regression, a, b, **options, journal=journal, progress=killed_at(len(result.epoch)))
+    again = connect(regression, a, b, **options, journal=journal)
     np.testing.assert_array_equal(again.epoch_loss, result.epoch_loss)
     np.testing.assert_array_equal(again.control_points, result.control_points)
 
@@ -429,10 +429,10 @@ def test_resumed_after_any_pass_it_ends_bit_for_bit(classifier, tmp_path: Path, 
     for kill in (1, 3, 5, 9):  # 9: all points of the profile
         journal = Journal(tmp_path / "x.part", {})
         with pytest.raises(KeyboardInterrupt):
-            connect(classifier, a, b, **options, pieces=journal, progress=killed_at(kill))
+            connect(classifier, a, b, **options, journal=journal, progress=killed_at(kill))
         journal.close()
         torch.rand(3)  # another process has another global generator
-    again = connect(classifier, a, b, **options, pieces=Journal(tmp_path / "x.part", {}))
+    again = connect(classifier, a, b, **options, journal=Journal(tmp_path / "x.part", {}))
     for one, other in zip(again.arrays(), whole.arrays(), strict=True):
         np.testing.assert_array_equal(one.values, other.values, err_msg=one.name)
     assert again.scalars() == whole.scalars()

@@ -100,13 +100,13 @@ def test_resumed_from_any_state_it_ends_in_the_same_bits(monkeypatch, dropout):
             super().__setitem__(key, copy.deepcopy(value))
             raise Stopped
 
-    pieces: dict = {}
+    journal: dict = {}
     for _ in range(200):
         try:
-            again = efficiency(objective, starts(objective), pieces=(trap := Stopping(pieces)), **LINE)
+            again = efficiency(objective, starts(objective), journal=(trap := Stopping(journal)), **LINE)
             break
         except Stopped:
-            pieces = dict(trap)
+            journal = dict(trap)
     np.testing.assert_array_equal(again.replica_cost, whole.replica_cost)
 
 

@@ -139,11 +139,11 @@ def test_resumed_after_any_block_it_ends_bit_for_bit(classifier, tmp_path: Path,
         journal = Journal(tmp_path / "x.part", {})
         assert len(journal) == (kill > 4)
         with pytest.raises(KeyboardInterrupt):
-            interpolate(classifier, a, b, num_points=21, pieces=journal, progress=killed_at(kill))
+            interpolate(classifier, a, b, num_points=21, journal=journal, progress=killed_at(kill))
         journal.close()
     journal = Journal(tmp_path / "x.part", {})
     assert len(journal) == 3
-    again = interpolate(classifier, a, b, num_points=21, pieces=journal)
+    again = interpolate(classifier, a, b, num_points=21, journal=journal)
     np.testing.assert_array_equal(again.loss, whole.loss)
 
 

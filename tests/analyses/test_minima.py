@@ -168,7 +168,7 @@ def test_too_large_for_memory_is_split_and_said_once():
 
 
 class Killed(dict):
-    """Pieces of a run that is killed when it would remember one so many."""
+    """Journal of a run that is killed when it would remember one so many."""
 
     def __init__(self, after: int):
         super().__init__()
@@ -186,10 +186,10 @@ def test_killed_and_gone_on_it_ends_bit_for_bit_the_same(after, build, monkeypat
     monkeypatch.setattr("landscape.descent.starts.SAVE_SECONDS", -1.0)
     monkeypatch.setattr("landscape.descent.starts.BLOCK_STEPS", 7)
     whole = minima(build, widths=[2, 3], **QUICK)
-    pieces = Killed(after)
+    journal = Killed(after)
     with pytest.raises(KeyboardInterrupt):
-        minima(build, widths=[2, 3], **QUICK, pieces=pieces)
-    resumed = minima(build, widths=[2, 3], **QUICK, pieces=dict(pieces))
+        minima(build, widths=[2, 3], **QUICK, journal=journal)
+    resumed = minima(build, widths=[2, 3], **QUICK, journal=dict(journal))
     for one, other in zip(whole.arrays(), resumed.arrays(), strict=True):
         np.testing.assert_array_equal(one.values, other.values)
 

@@ -74,7 +74,7 @@ def test_resumed_in_any_pair_it_ends_bit_for_bit(classifier, tmp_path: Path):
 
         journal = Journal(tmp_path / "x.part", {})
         try:
-            again = modes(classifier, points, pieces=journal, progress=progress, **SHORT)
+            again = modes(classifier, points, journal=journal, progress=progress, **SHORT)
         except KeyboardInterrupt:
             kills += 1
             journal.close()

@@ -49,7 +49,7 @@ def tiny(is_wrapped: bool = False, dropout: float = 0.0) -> Objective:
 
 
 def runs_of(objective: Objective, settings: list[Setting], **options):
-    asked = {"num_seeds": 2, "num_steps": 50, "measure_every": 1, "seed": 0, "pieces": {}} | options
+    asked = {"num_seeds": 2, "num_steps": 50, "measure_every": 1, "seed": 0, "journal": {}} | options
     gradients = stacked_gradients(objective)
     return noisy_runs(objective, gradients, objective.theta, settings, progress=lambda *_: None, **asked)
 
@@ -139,15 +139,15 @@ def test_a_stopped_run_goes_on_bit_for_bit(monkeypatch, dropout):
 
     objective = tiny(dropout=dropout)
     whole = landscape.noise(objective, objective.theta, **asked)
-    pieces: dict = {}
+    journal: dict = {}
     for limit in (1, 5, 20, 60, 10**9):
         try:
             again = landscape.noise(
-                objective, objective.theta, **asked, pieces=pieces, progress=stopping_at(limit)
+                objective, objective.theta, **asked, journal=journal, progress=stopping_at(limit)
             )
         except KeyboardInterrupt:
             continue
-    assert len(pieces) > 3
+    assert len(journal) > 3
     assert all(check.passed for check in whole.checks)
     np.testing.assert_array_equal(again.mean_squared_gradient_norm, whole.mean_squared_gradient_norm)
     np.testing.assert_array_equal(again.bound, whole.bound)

@@ -349,14 +349,14 @@ def test_resumed_anywhere_it_ends_bit_for_bit(tmp_path: Path, monkeypatch):
         journal = Journal(tmp_path / "x.part", {})
         with pytest.raises(KeyboardInterrupt):
             landscape.sharpness(
-                objective, objective.theta, pieces=journal, progress=only("points" if kill > 3 else "steps", kill),
+                objective, objective.theta, journal=journal, progress=only("points" if kill > 3 else "steps", kill),
                 **SMALL,
             )  # fmt: skip
         num_pieces.append(len(journal))
         journal.close()
     assert 0 < num_pieces[0] < num_pieces[1]
     journal = Journal(tmp_path / "x.part", {})
-    again = landscape.sharpness(objective, objective.theta, pieces=journal, **SMALL)
+    again = landscape.sharpness(objective, objective.theta, journal=journal, **SMALL)
     assert len(journal) > num_pieces[1]
     for one, other in zip(whole.arrays(), again.arrays(), strict=True):
         np.testing.assert_array_equal(one.values, other.values, err_msg=one.name)

@@ -146,12 +146,17 @@ def test_resumed_after_any_block_it_ends_bit_for_bit(classifier, tmp_path: Path,
         journal = Journal(tmp_path / "x.part", {})
         with pytest.raises(KeyboardInterrupt):
             slice1d(
-                classifier, classifier.theta, num_points=21, draws=2, pieces=journal, progress=killed_at(kill)
+                classifier,
+                classifier.theta,
+                num_points=21,
+                draws=2,
+                journal=journal,
+                progress=killed_at(kill),
             )
         journal.close()
     journal = Journal(tmp_path / "x.part", {})
     assert len(journal) == 4
-    again = slice1d(classifier, classifier.theta, num_points=21, draws=2, pieces=journal)
+    again = slice1d(classifier, classifier.theta, num_points=21, draws=2, journal=journal)
     np.testing.assert_array_equal(again.draw_loss, whole.draw_loss)
 
 

@@ -147,11 +147,11 @@ def test_resumed_mid_grid_it_ends_bit_for_bit(classifier, tmp_path: Path, monkey
     for kill in (20, 40):
         journal = Journal(tmp_path / "x.part", {})
         with pytest.raises(KeyboardInterrupt):
-            slice2d(classifier, classifier.theta, **options, pieces=journal, progress=killed_at(kill))
+            slice2d(classifier, classifier.theta, **options, journal=journal, progress=killed_at(kill))
         journal.close()
     journal = Journal(tmp_path / "x.part", {})
     assert len(journal) == 4
-    again = slice2d(classifier, classifier.theta, **options, pieces=journal)
+    again = slice2d(classifier, classifier.theta, **options, journal=journal)
     for one, other in zip(again.arrays(), whole.arrays(), strict=True):
         np.testing.assert_array_equal(one.values, other.values, err_msg=one.name)
 
@@ -420,11 +420,11 @@ def test_a_map_of_curvature_goes_on_after_any_cell(classifier, tmp_path: Path, m
     monkeypatch.setattr(map, "SAVE_EVERY", 0.0)
     journal = Journal(tmp_path / "x.part", {})
     with pytest.raises(KeyboardInterrupt):
-        slice2d(classifier, classifier.theta, **options, pieces=journal, progress=killed)
+        slice2d(classifier, classifier.theta, **options, journal=journal, progress=killed)
     journal.close()
     journal = Journal(tmp_path / "x.part", {})
     assert journal["curvature"]["done"] == 3
-    again = slice2d(classifier, classifier.theta, **options, pieces=journal)
+    again = slice2d(classifier, classifier.theta, **options, journal=journal)
     for one, other in zip(again.arrays(), whole.arrays(), strict=True):
         np.testing.assert_array_equal(one.values, other.values, err_msg=one.name)
 

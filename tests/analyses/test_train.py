@@ -321,9 +321,9 @@ def test_a_resumed_run_knows_that_it_had_diverged(tmp_path: Path, monkeypatch):
     assert (whole.outcome, whole.num_steps) == ("diverged", 2)
     journal = Journal(tmp_path / "x.part", {})
     with pytest.raises(KeyboardInterrupt):
-        train(objective, seed=seed, **options, pieces=journal, progress=killed_at(2))
+        train(objective, seed=seed, **options, journal=journal, progress=killed_at(2))
     journal.close()
-    again = train(objective, seed=seed, **options, pieces=Journal(tmp_path / "x.part", {}))
+    again = train(objective, seed=seed, **options, journal=Journal(tmp_path / "x.part", {}))
     np.testing.assert_array_equal(again.loss, whole.loss)
     assert (again.outcome, again.num_steps) == ("diverged", 2)
 
@@ -356,13 +356,13 @@ def test_a_killed_run_ends_bit_for_bit_like_an_undisturbed_one(
     for kill in (1, 7, 13, 16):
         journal = Journal(tmp_path / "x.part", {"seed": 7})
         with pytest.raises(KeyboardInterrupt):
-            train(classifier, **options, pieces=journal, progress=killed_at(kill))
+            train(classifier, **options, journal=journal, progress=killed_at(kill))
         journal.close()
     torch.rand(3)  # another process has another global generator
     journal = Journal(tmp_path / "x.part", {"seed": 7})
     assert ("state" in journal) == (save_every < 1000)
-    assert_bit_for_bit(train(classifier, **options, pieces=journal), whole)
-    assert_bit_for_bit(train(classifier, **options, pieces=journal), whole)  # and nothing left to do
+    assert_bit_for_bit(train(classifier, **options, journal=journal), whole)
+    assert_bit_for_bit(train(classifier, **options, journal=journal), whole)  # and nothing left to do
 
 
 # Bad input

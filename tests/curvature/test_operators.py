@@ -115,7 +115,7 @@ def test_the_empirical_fisher_is_made_of_gradients_of_single_samples(name):
 def test_the_hessian_is_gauss_newton_and_remainder(name):
     case, objective, theta, fixed = at(name)
     vectors = draw(3, len(theta), seed=1)
-    first, rest = operators.split(objective, theta, fixed, vectors)
+    first, rest = operators.gauss_newton_split(objective, theta, fixed, vectors)
     gauss_newton, whole = case.gauss_newton(objective, theta), case.hessian(objective, theta)
     assert first.dtype == rest.dtype == torch.float64
     scale = float(whole.norm() + gauss_newton.norm()) * float(vectors.norm()) ** 2
@@ -128,7 +128,7 @@ def test_the_hessian_is_gauss_newton_and_remainder(name):
 
 def test_no_vectors_have_no_parts():
     _, objective, theta, fixed = at("mlp")
-    first, rest = operators.split(objective, theta, fixed, torch.empty(0, len(theta)))
+    first, rest = operators.gauss_newton_split(objective, theta, fixed, torch.empty(0, len(theta)))
     assert first.shape == rest.shape == (0,)
 
 
@@ -151,7 +151,7 @@ def test_a_linear_model_has_no_remainder(regression):
     expected = torch.kron(torch.eye(m, dtype=x.dtype), 2 / (n * m) * x.T @ x)
     for kind, scale in (("hessian", 1.0), ("gauss-newton", 1.0), ("fisher", 0.5)):
         assert_same(dense(operators.operator(kind, regression, theta), 15), scale * expected, 1e-13)
-    _, rest = operators.split(regression, theta, None, draw(4, 15))
+    _, rest = operators.gauss_newton_split(regression, theta, None, draw(4, 15))
     assert float(rest.abs().max()) < 1e-13
 
 
@@ -343,7 +343,7 @@ def test_a_loss_linear_in_the_outputs_has_only_a_remainder():
     linear = Objective(nn.Sequential(nn.Linear(4, 1), nn.Tanh()).double(), "output", (X, X))
     v = draw(5)
     assert not operators.gauss_newton_operator(linear, linear.theta)(v).any()
-    first, rest = operators.split(linear, linear.theta, None, v[None])
+    first, rest = operators.gauss_newton_split(linear, linear.theta, None, v[None])
     assert float(first) == 0
     assert float(rest) == pytest.approx(float(v @ linear.hvp(linear.theta, v)), rel=1e-13)
 
@@ -424,7 +424,7 @@ WORK = """
         v = draw(len(theta))
         for kind in operators.OPERATORS:
             found[name, kind] = operators.operator(kind, objective, theta, fixed)(v)
-        found[name, "parts"] = torch.stack(operators.split(objective, theta, fixed, v[None]))
+        found[name, "parts"] = torch.stack(operators.gauss_newton_split(objective, theta, fixed, v[None]))
         part, point = blocks.restricted(objective, objective.present_point(), objective.pieces[-2:])
         w = draw(part.num_parameters)
         found[name, "block"] = operators.gauss_newton_operator(part, point.theta, point.fixed)(w)

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from landscape.inputs.models.mlp import mlp
 from landscape.symmetry import symmetry_of
-from landscape.symmetry.matching import Costs, assigned, descended, matched
+from landscape.symmetry.matching import Costs, assigned, coordinate_descent, matched
 from landscape.symmetry.permutations import Symmetry, flipped, permuted
 
 
@@ -88,7 +88,7 @@ def test_thirty_of_thirty_planted_in_random_residual_nets_sooner_than_ten_restar
         b = permuted(a, symmetry, symmetry.random(generator))
         start = time.process_time()
         for _ in range(10):
-            descended(symmetry, a, b, symmetry.random(generator), generator)
+            coordinate_descent(symmetry, a, b, symmetry.random(generator), generator)
         theirs += time.process_time() - start
     print(f"{found} of 30 in {ours:.2f} s; ten restarts take {theirs:.2f} s")
     assert found >= 27

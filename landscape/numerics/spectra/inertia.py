@@ -11,6 +11,8 @@ from landscape.errors import BadInput
 from landscape.numerics.spectra.krylov import Operator
 
 BLOCK = 256
+# ‖∇F‖ above this is no critical point, and its index means little.
+STATIONARY = 1e-4
 
 
 class Dense(NamedTuple):
