@@ -1,13 +1,42 @@
 """What an analysis may be given to report to and to remember with; both default to nothing."""
 
+import time
 from collections.abc import Callable, MutableMapping
 from typing import Any
 
 # progress(done, total, what)
 Progress = Callable[[int, int, str], None]
-# Finished pieces by key; a Journal makes them survive a kill, a plain dict only this call.
+# Finished pieces by key; that of runs/journal.py makes them survive a kill, a plain dict only this call.
 Journal = MutableMapping[str, dict[str, Any]]
+# Between two savings of work under way.
+SAVE_SECONDS = 5.0
 
 
 def silent(done: int, total: int, what: str) -> None:
     """Reports nothing."""
+
+
+class Saver:
+    """The state of work under way, kept in ``journal[key]`` every so often, so that a later call goes on from it.
+
+    A state is a dictionary of JSON values and numpy arrays, its own: what moves on must be copied into it.
+    Those that are large are worth saving less often: ``weight`` times SAVE_SECONDS apart.
+    """
+
+    def __init__(self, journal: Journal, key: str, *, weight: float = 1.0):
+        self._journal, self._key, self._weight = journal, key, weight
+        self._last = time.monotonic()
+
+    def restore(self) -> dict[str, Any] | None:
+        """The state kept last, None where there is none."""
+        return self._journal.get(self._key)
+
+    def offer(self, state: Callable[[], dict[str, Any]]) -> None:
+        """Keep ``state()`` if the last one was kept long enough ago."""
+        if time.monotonic() - self._last > self._weight * SAVE_SECONDS:
+            self.save(state())
+
+    def save(self, state: dict[str, Any]) -> None:
+        """Keep ``state`` now."""
+        self._journal[self._key] = state
+        self._last = time.monotonic()

@@ -13,6 +13,7 @@ from torch import Tensor
 from landscape import distributed
 from landscape.descent.budgets import Budget, recorded
 from landscape.descent.replay import replayed
+from landscape.descent.training import METHODS
 from landscape.errors import BadInput, NotFinite
 from landscape.numerics.steps.replicas import Plan
 from landscape.numerics.steps.sampling import SAMPLINGS, Sampler, isolated_rng
@@ -23,7 +24,6 @@ from landscape.objective.precision import in_float64
 from landscape.progress import Journal, Progress, silent
 from landscape.result import Result, array
 
-METHODS = ("gd", "minibatch", "sgd")
 STEP_SIZES = (1.0, 0.5, 0.1, 0.05, 0.01, 0.005, 0.001, 5e-4, 1e-4, 5e-5)
 MEMORY_LIMIT = 2.0**31
 CELL = ("size", "method", "step")

@@ -109,7 +109,7 @@ class Hessian(Result):
     verdict: np.ndarray | str | None = array("point", long_name="what the point is", optional=True)
     num_products: int = scalar("products in all, those for residuals and checks included")
     num_chunks: int = scalar("chunks of samples in a product")
-    num_kept: int = scalar("chunks whose graph is kept between products; the others are made anew")
+    num_kept: int = scalar("chunks whose graph is kept between products; the others are recomputed")
     num_parameters: np.ndarray = array("point", long_name="d, the number of eigenvalues")
     tolerance: float = scalar("error that counts as converged, relative to the largest |λ|")
     operator: str = scalar("which matrix")
@@ -368,11 +368,11 @@ def _conclude(result: Hessian, found: list[Spectrum], elsewhere: list[Spectrum],
         result.outcome = "not-converged"
         result.notes.append(
             f"{num_left} eigenvalues did not reach the tolerance {question.tol:g}: allow more "
-            "--max-products, a larger --tol, or --dtype float64 where rounding is the limit"
+            "`max_products`, a larger `tol`, or float64 where rounding is the limit"
         )
     elif question.search and not all(one.pairs.is_searched for one in found):
         result.notes.append(
-            "--max-products or --memory-limit ended the search for further eigenvalues as good: copies of "
+            "`max_products` or `memory_limit` ended the search for further eigenvalues as good: copies of "
             "multiple ones may be missing"
         )
     if any(one.inertia is not None and not one.inertia.is_robust for one in found):
@@ -387,8 +387,8 @@ def _conclude(result: Hessian, found: list[Spectrum], elsewhere: list[Spectrum],
         )
     if result.num_kept < result.num_chunks:
         result.notes.append(
-            f"--memory-limit has room for the graphs of {result.num_kept} of {result.num_chunks} chunks; the "
-            "others are made anew in each product, which takes about twice as long"
+            f"`memory_limit` has room for the graphs of {result.num_kept} of {result.num_chunks} chunks; the "
+            "others are recomputed in each product, which takes about twice as long"
         )
     if result.subset_spread is not None:
         result.notes.append(
@@ -396,5 +396,5 @@ def _conclude(result: Hessian, found: list[Spectrum], elsewhere: list[Spectrum],
         )
     if any(one.pairs.num_restarts for one in found):
         result.notes.append(
-            "the basis was restarted to stay within --memory-limit, which costs further products"
+            "the basis was restarted to stay within `memory_limit`, which costs further products"
         )

@@ -362,7 +362,7 @@ def _conclude(result: Minima, polish: bool) -> None:
     status, done = result.end_status, result.done
     num_diverged = int((status == "diverged").sum())
     if num_diverged:
-        result.notes.append(f"{num_diverged} of {int(done.sum())} replicas diverged: a smaller --lr may help")
+        result.notes.append(f"{num_diverged} of {int(done.sum())} replicas diverged: a smaller `lr` may help")
         result.outcome = "diverged"
     tally = [
         f"{int((status == name).sum())} {name}"

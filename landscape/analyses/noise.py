@@ -111,6 +111,7 @@ def noise(
         start = here.theta
         if descent_steps:
             start = gradient_descent(
+                here,
                 gradients,
                 start,
                 num_steps=descent_steps,
@@ -144,7 +145,7 @@ def noise(
         raise NotFinite(
             f"every run diverged, down to the step size {smallest:g}",
             "a step size at which the loss stays finite",
-            "take smaller --step-sizes",
+            "take smaller `step_sizes`",
         )
     lipschitz, variance = max(p.curvature for p in probes), max(p.variance for p in probes)
     bound = np.array(

@@ -3,7 +3,7 @@
 import math
 import time
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -15,12 +15,12 @@ from landscape.objective import batchnorm
 from landscape.objective.objective import Objective
 from landscape.objective.parameters import Point
 from landscape.objective.sweep import Sweep
+from landscape.progress import Saver
 from landscape.result import Check
 
 # ‖Hv − λv‖ that is small enough for a picture, relative to the largest |λ| of the cell, and when to give up.
 TOLERANCE = 3e-3
 MAX_PRODUCTS = 100
-SAVE_EVERY = 1.0  # seconds
 
 
 class CurvatureMap(NamedTuple):
@@ -80,16 +80,15 @@ def curvature_map(
     They are remembered with the cells done, so that a resumed map ends bit for bit like an undisturbed one.
     Buffers are those of the sweep's policy, at rest in the derivative.
     """
-    objective, journal, num_cells = sweep.objective, sweep.journal, len(losses)
+    objective, num_cells, saver = sweep.objective, len(losses), Saver(sweep.journal, "curvature")
     what = f"cells of curvature, {MAX_PRODUCTS + 2} products each at most"
-    state = journal.get("curvature", {"table": np.full((num_cells, 4), np.nan), "done": 0, "products": 0})
+    state = saver.restore() or {"table": np.full((num_cells, 4), np.nan), "done": 0, "products": 0}
     table, done, products = state["table"].copy(), int(state["done"]), int(state["products"])
     near = torch.from_numpy(state["near"]).to(objective.device) if "near" in state else None
-    saved = time.monotonic()
 
-    def save() -> None:
+    def reached() -> dict[str, Any]:
         vectors = {} if near is None else {"near": near.cpu().numpy()}
-        journal["curvature"] = {"table": table.copy(), "done": done, "products": products, **vectors}
+        return {"table": table.copy(), "done": done, "products": products, **vectors}
 
     sweep.progress(done, num_cells, what)
     for cell in snake(num_cells)[done:]:
@@ -103,9 +102,10 @@ def curvature_map(
             products += count
         done += 1
         sweep.progress(done, num_cells, what)
-        if time.monotonic() - saved > SAVE_EVERY or done == num_cells:
-            save()
-            saved = time.monotonic()
+        if done < num_cells:
+            saver.offer(reached)
+        else:
+            saver.save(reached())
     return CurvatureMap(table[:, 0], table[:, 1], table[:, 2], table[:, 3], products)
 
 

@@ -130,7 +130,7 @@ def _curvature(objective: Objective, point: Point, asked: Asked, progress: Progr
     faults = []
     if not pairs.converged[0]:
         faults.append(
-            f"λ_max did not reach the tolerance {asked.tol:g}: a larger --tol, or --dtype float64 where "
+            f"λ_max did not reach the tolerance {asked.tol:g}: a larger `tol`, or float64 where "
             "rounding is the limit"
         )
     if not trace.converged:

@@ -1,6 +1,5 @@
 """Many replicas trained on one data set, each within a budget of observations, their costs recorded on the way."""
 
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -10,20 +9,19 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from landscape.descent.gradients import stacked_gradients
+from landscape.descent.stacked import Stack, in_stacks
 from landscape.errors import BadInput
-from landscape.numerics.steps.replicas import Plan, Replicas, stacks
-from landscape.numerics.steps.sampling import isolated_rng, kept_rng, restore_kept_rng
+from landscape.numerics.steps.replicas import Plan
 from landscape.objective.objective import Objective
 from landscape.objective.parameters import Point
-from landscape.objective.threads import for_batches, using
+from landscape.objective.threads import for_batches
 from landscape.progress import Journal, Progress
 
 BLOCK_STEPS = 64
 # Of each parameter and activation: values, derivatives and what the arithmetic needs on the way.
 NUMBERS_KEPT = 6
 # What is kept holds the order of the samples of every replica.
-SAVE_SECONDS = 15.0
+SAVE_WEIGHT = 3.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,57 +109,49 @@ def recorded(
     batches = [plan.sampler.batch_size if plan.sampler else n for plan in plans]
     numbers = objective.num_parameters + objective.activations * float(np.mean(batches)) / n
     bytes_each = objective.dtype.itemsize * NUMBERS_KEPT * numbers
-    parts = stacks(len(plans), bytes_each, memory_limit)
-    if len(parts) > 1:
+
+    def run(stack: Stack) -> dict[str, Any]:
+        found = _run(objective, stack, due[stack.rows], progress)
+        final = np.where(np.isfinite(found[:, -1]), found[:, -1], np.inf)
+        end = stack.replicas.thetas[int(final.argmin())].cpu().numpy().copy()
+        return {"costs": found, "end": end}
+
+    found = in_stacks(
+        objective,
+        len(plans),
+        lambda rows: (thetas[rows], plans[rows]),
+        run,
+        name=name,
+        bytes_each=bytes_each,
+        memory_limit=memory_limit,
+        seed=seed,
+        journal=journal,
+        threads=for_batches,
+        weight=SAVE_WEIGHT,
+    )
+    if len(found) > 1:
         notes.append(
             f"{name}: {len(plans)} replicas would take {len(plans) * bytes_each / 2**30:.2g} GiB and were trained in "
-            f"{len(parts)} stacks"
+            f"{len(found)} stacks"
         )
-    costs: list[np.ndarray] = []
-    ends: list[np.ndarray] = []
-    for number, part in enumerate(parts):
-        key = f"{name}, stack {number}"
-        if key not in journal:
-            gradients, chosen = stacked_gradients(objective), f"threads of {key}"
-            if chosen not in journal:
-                journal[chosen] = {"number": for_batches(gradients, thetas[part])}
-            replicas = Replicas(gradients, thetas[part], plans[part])
-            # Dropout draws from the global generators: for each stack from the seed, whatever went before.
-            with using(journal[chosen]["number"]), isolated_rng(seed + number, objective.device):
-                found = _run(objective, replicas, due[part], key, journal, progress)
-            final = np.where(np.isfinite(found[:, -1]), found[:, -1], np.inf)
-            end = replicas.thetas[int(final.argmin())].cpu().numpy().copy()
-            journal[key] = {"costs": found, "end": end}
-        costs.append(journal[key]["costs"])
-        ends.append(journal[key]["end"])
+    costs = [one["costs"] for one in found]
     lowest = [float(np.nanmin([*one[:, -1], np.inf])) for one in costs]
     best = int(np.argmin(lowest))
-    end = objective.as_point(torch.from_numpy(ends[best])) if lowest[best] < np.inf else None
+    end = objective.as_point(torch.from_numpy(found[best]["end"])) if lowest[best] < np.inf else None
     return Recorded(np.concatenate(costs), end)
 
 
-def _run(
-    objective: Objective, replicas: Replicas, due: np.ndarray, key: str, journal: Journal, progress: Progress
-) -> np.ndarray:
-    costs = np.full(due.shape, np.nan)
-    state: dict[str, Any] | None = journal.get("state")
-    if state is not None and state["stack"] == key:
-        replicas.restore(state)
+def _run(objective: Objective, stack: Stack, due: np.ndarray, progress: Progress) -> np.ndarray:
+    costs, replicas = np.full(due.shape, np.nan), stack.replicas
+    state = stack.restored()
+    if state is not None:
         costs = np.array(state["costs"])
-        restore_kept_rng(state, objective.device)
-    last, last_save = int(due.max()), time.monotonic()
+    last = int(due.max())
     for event in np.unique(due[due >= replicas.step]):
         while replicas.step < event and replicas.num_active:
             replicas.advance(min(BLOCK_STEPS, int(event) - replicas.step))
-            progress(replicas.step, last, f"steps of {key}")
-            if time.monotonic() - last_save > SAVE_SECONDS:
-                journal["state"] = {
-                    "stack": key,
-                    "costs": costs.copy(),
-                    **kept_rng(objective.device),
-                    **replicas.state(),
-                }
-                last_save = time.monotonic()
+            progress(replicas.step, last, f"steps of {stack.name}")
+            stack.offer(lambda: {"costs": costs.copy()})
         is_due = due == event
         rows = np.flatnonzero(is_due.any(1) & ~replicas.diverged)
         values = objective.values(replicas.thetas[torch.from_numpy(rows).to(objective.device)]).numpy()

@@ -1,8 +1,7 @@
 """Many runs of SGD as one stack, with the full gradient measured on the way."""
 
 import math
-import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -10,18 +9,19 @@ import torch
 from torch import Tensor
 
 from landscape.descent.gradients import perceptron_layers
+from landscape.descent.stacked import Stack, in_stacks
 from landscape.errors import NotFinite
-from landscape.numerics.steps.replicas import Gradients, Plan, Replicas, stacks
-from landscape.numerics.steps.sampling import Sampler, isolated_rng, kept_rng, restore_kept_rng
+from landscape.numerics.steps.replicas import Gradients, Plan
+from landscape.numerics.steps.sampling import Sampler
 from landscape.numerics.steps.stationarity import random_steps
 from landscape.objective.objective import Objective
-from landscape.objective.threads import for_batches, using
+from landscape.objective.threads import for_batches
 from landscape.progress import Journal, Progress
 
 # Activations of the full gradients that are taken together, and bytes of the replicas in one stack.
 MEASURED_ACTIVATIONS = 2**20
 STACK_BYTES = 2.0**31
-SAVE_SECONDS = 30.0
+SAVE_WEIGHT = 6.0
 # By default one step in so many is measured, and in short runs no fewer than these.
 ONE_IN, AT_LEAST = 100, 30
 # Steps of gradient descent between two reports.
@@ -64,32 +64,44 @@ def noisy_runs(
     """
     count = len(settings) * num_seeds
     own = np.random.SeedSequence(seed).generate_state(2 * count, np.uint64).reshape(count, 2) >> 1
-    bytes_each = 16 * objective.num_parameters * torch.finfo(objective.dtype).bits / 8
-    means, diverged, ends = np.empty(count), np.empty(count, dtype=bool), start.repeat(count, 1)
-    parts = stacks(count, bytes_each, STACK_BYTES)
-    for number, part in enumerate(parts):
-        plans, measured = [], []
-        for which in range(part.start, part.stop):
+
+    def begin(rows: slice) -> tuple[Tensor, list[Plan]]:
+        plans = []
+        for which in range(rows.start, rows.stop):
             alpha, size = settings[which // num_seeds]
             sampler = Sampler("uniform", objective.num_samples, size, int(own[which, 0]))
             plans.append(Plan(step_size=alpha, num_steps=num_steps, sampler=sampler))
-            measured.append(_measured_steps(num_steps, measure_every, int(own[which, 1])))
-        stack = _MeasuredStack(objective, Replicas(gradients, ends[part], plans), gradients, measured)
-        name, key = f"stack {number}", f"threads of stack {number}"
-        if key not in journal:
-            journal[key] = {"number": for_batches(gradients, ends[part])}
-        # Dropout draws from the global generators: for each stack from the seed, whatever went before.
-        with using(journal[key]["number"]), isolated_rng(seed + number, objective.device):
-            stack.run(
-                journal, name, lambda k, total, n=number: progress(n * total + k, len(parts) * total, "steps")
-            )
-        means[part], diverged[part] = stack.means, stack.replicas.diverged
-        ends[part] = stack.replicas.thetas
+        return start.repeat(len(plans), 1), plans
+
+    def run(stack: Stack) -> dict[str, Any]:
+        seeds = own[stack.rows, 1]
+        measured = [_measured_steps(num_steps, measure_every, int(one)) for one in seeds]
+        return _MeasuredStack(objective, stack, gradients, measured).run(progress)
+
+    found = in_stacks(
+        objective,
+        count,
+        begin,
+        run,
+        name="runs",
+        bytes_each=16 * objective.num_parameters * torch.finfo(objective.dtype).bits / 8,
+        memory_limit=STACK_BYTES,
+        seed=seed,
+        journal=journal,
+        gradients=gradients,
+        threads=for_batches,
+        weight=SAVE_WEIGHT,
+    )
+    means, diverged, ends = (
+        np.concatenate([one[key] for one in found]) for key in ("means", "diverged", "ends")
+    )
     shape = (len(settings), num_seeds)
-    return NoisyRuns(means.reshape(shape), diverged.reshape(shape), ends.reshape(*shape, -1))
+    thetas = torch.from_numpy(ends).to(start).reshape(*shape, -1)
+    return NoisyRuns(means.reshape(shape), diverged.reshape(shape), thetas)
 
 
 def gradient_descent(
+    objective: Objective,
     gradients: Gradients,
     start: Tensor,
     *,
@@ -100,22 +112,31 @@ def gradient_descent(
     progress: Progress,
 ) -> Tensor:
     """Where ``num_steps`` of gradient descent lead from ``start`` (d,). Raises NotFinite."""
-    replica = Replicas(gradients, start[None], [Plan(step_size=step_size, num_steps=num_steps)])
-    with isolated_rng(seed, start.device):
-        if "descent" in journal:
-            replica.restore(journal["descent"])
-            restore_kept_rng(journal["descent"], start.device)
-        last_save = time.monotonic()
+
+    def run(stack: Stack) -> dict[str, Any]:
+        replica = stack.replicas
+        stack.restored()
         while replica.num_active:
             replica.advance(DESCENT_STEPS)
             progress(replica.step, num_steps, "steps of gradient descent")
-            if time.monotonic() - last_save > SAVE_SECONDS:
-                journal["descent"] = {**replica.state(), **kept_rng(start.device)}
-                last_save = time.monotonic()
-    if replica.diverged[0]:
-        raise NotFinite(f"gradient descent diverges at step size {step_size:g}", "", "take a smaller one")
-    journal["descent"] = {**replica.state(), **kept_rng(start.device)}
-    return replica.thetas[0]
+            stack.offer()
+        if replica.diverged[0]:
+            raise NotFinite(f"gradient descent diverges at step size {step_size:g}", "", "take a smaller one")
+        return {"theta": replica.thetas[0].cpu().numpy().copy()}
+
+    (found,) = in_stacks(
+        objective,
+        1,
+        lambda _: (start[None], [Plan(step_size=step_size, num_steps=num_steps)]),
+        run,
+        name="descent",
+        bytes_each=1.0,
+        memory_limit=STACK_BYTES,
+        seed=seed,
+        journal=journal,
+        gradients=gradients,
+    )
+    return torch.from_numpy(found["theta"]).to(start)
 
 
 def _measured_steps(num_steps: int, measure_every: int | None, seed: int) -> np.ndarray:
@@ -129,9 +150,10 @@ class _MeasuredStack:
     """Replicas and the sums of ‖∇F‖² that each has gathered; points wait until a block of them is full."""
 
     def __init__(
-        self, objective: Objective, replicas: Replicas, gradients: Gradients, measured: Sequence[np.ndarray]
+        self, objective: Objective, stack: Stack, gradients: Gradients, measured: Sequence[np.ndarray]
     ):
-        self.replicas, self._objective, self._gradients = replicas, objective, gradients
+        self._stack, self.replicas = stack, stack.replicas
+        self._objective, self._gradients = objective, gradients
         self._is_plain = perceptron_layers(objective) is not None
         self._fixed = objective.present_point().fixed
         self._block = max(1, min(64, MEASURED_ACTIVATIONS // max(1, objective.activations)))
@@ -143,17 +165,13 @@ class _MeasuredStack:
         self._sums = np.zeros(len(measured))
         self._waiting: list[tuple[int, Tensor]] = []
 
-    @property
-    def means(self) -> np.ndarray:
-        """Of ‖∇F‖² over the steps measured; NaN for what diverged."""
-        return np.where(self.replicas.diverged, np.nan, self._sums / self._counts)
-
-    def run(self, journal: Journal, name: str, progress: Any) -> None:
-        """Every step, from where the saved state stands."""
-        if name in journal:
-            self._restore(journal[name])
+    def run(self, progress: Progress) -> dict[str, Any]:
+        """Every step, from where the kept state stands: means, who diverged, and the ends (R, d)."""
+        state = self._stack.restored()
+        if state is not None:
+            self._restore(state)
         total = max(plan.num_steps for plan in self.replicas.plans)
-        last_save = time.monotonic()
+        number, count = self._stack.number, self._stack.count
         while self.replicas.num_active:
             step = self.replicas.step
             first, last = np.searchsorted(self._due_steps, [step, step + 1])
@@ -164,12 +182,14 @@ class _MeasuredStack:
                 self._measure(self._block)
             following = self._due_steps[last] if last < len(self._due_steps) else total
             self.replicas.advance(int(following) - step)
-            progress(self.replicas.step, total)
-            if time.monotonic() - last_save > SAVE_SECONDS:
-                journal[name] = self._state()
-                last_save = time.monotonic()
+            progress(number * total + self.replicas.step, count * total, "steps")
+            self._stack.offer(self._state)
         self._measure(1)
-        journal[name] = self._state()
+        return {
+            "means": np.where(self.replicas.diverged, np.nan, self._sums / self._counts),
+            "diverged": self.replicas.diverged.copy(),
+            "ends": self.replicas.thetas.cpu().numpy().copy(),
+        }
 
     def _measure(self, at_least: int) -> None:
         """Take the full gradients of the points that wait, while there are so many."""
@@ -189,16 +209,12 @@ class _MeasuredStack:
     def _state(self) -> dict[str, Any]:
         waiting = [theta.cpu().numpy() for _, theta in self._waiting]
         return {
-            **self.replicas.state(),
-            **kept_rng(self._objective.device),
             "sums": self._sums.copy(),
             "waiting owners": np.array([owner for owner, _ in self._waiting], dtype=np.int64),
             "waiting thetas": np.array(waiting).reshape(len(waiting), self._objective.num_parameters),
         }
 
-    def _restore(self, state: dict[str, Any]) -> None:
-        self.replicas.restore(state)
-        restore_kept_rng(state, self._objective.device)
+    def _restore(self, state: Mapping[str, Any]) -> None:
         self._sums = np.array(state["sums"])
         thetas = torch.from_numpy(np.array(state["waiting thetas"])).to(self.replicas.thetas)
         self._waiting = list(zip(state["waiting owners"].tolist(), thetas, strict=True))

@@ -75,7 +75,7 @@ def loaded(module: nn.Module, tensors: Mapping[str, Tensor], source: str) -> nn.
         raise BadInput(
             f"{source} does not fit {type(module).__name__}; {'; '.join(faults)}",
             "the names and shapes of the module",
-            "check --model and --model-arg",
+            "check `model` and `model_arg`",
         )
     for first, *others in _tied_names(wanted):
         for other in others:

@@ -79,7 +79,7 @@ def single_samples_explained() -> Iterator[None]:
         raise BadInput(
             "batch norm has no variance in a batch of one sample",
             "at least two samples in every batch, the last one of a pass too",
-            "take another --batch-size",
+            "take another `batch_size`",
         ) from error
 
 

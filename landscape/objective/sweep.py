@@ -120,8 +120,8 @@ class Sweep:
         if self.recalibrates or not self.objective.has_batchnorm or _all_equal([p.fixed for p in points]):
             return []
         return [
-            "batch-norm statistics are mixed from the end points (--batchnorm frozen), which is right only "
-            "for nearby points; --batchnorm recalibrate takes them from the data at every point"
+            "batch-norm statistics are mixed from the end points (`batchnorm` frozen), which is right only "
+            "for nearby points; `batchnorm` recalibrate takes them from the data at every point"
         ]
 
     def _fixed_rule(

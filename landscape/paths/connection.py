@@ -104,13 +104,13 @@ def connected(
     if same:
         notes.append("the two points are the same: the barrier is 0 by definition, and nothing was trained")
     if not all(is_met):
-        notes.append(f"the barrier still moves by more than --tolerance {tolerance:g} on the finest grid")
+        notes.append(f"the barrier still moves by more than `tolerance` {tolerance:g} on the finest grid")
     if path.height.chord > line.height.chord and not same:
-        notes.append("the trained curve lies higher than the straight line; a smaller --lr may help")
+        notes.append("the trained curve lies higher than the straight line; a smaller `lr` may help")
     if trained.diverged:
         notes.append(
             f"the loss was NaN or infinite in pass {len(trained.losses)}: the best curve before that is given; "
-            "a smaller --lr may help"
+            "a smaller `lr` may help"
         )
     return Connection(path, line, trained, found, notes)
 

@@ -5,7 +5,6 @@ maximum over t, ``neb`` lets the pivots of a chain slide down across the path (D
 """
 
 import math
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -23,7 +22,7 @@ from landscape.numerics.steps.schedules import Plateau, schedule_parameters, ste
 from landscape.objective.objective import Objective
 from landscape.objective.parameters import Point
 from landscape.objective.sweep import bare
-from landscape.progress import Journal, Progress
+from landscape.progress import Journal, Progress, Saver
 
 METHODS = ("bezier", "chain", "neb", "minmax")
 GARIPOV = "garipov"
@@ -33,7 +32,6 @@ TEMPERATURE, BINS = 0.25, 20
 CYCLES, THRESHOLD, POINTS_BETWEEN = 4, 0.2, 8
 # Three evaluations cost about an epoch, so watching adds a twentieth; a short training is watched five times.
 WATCH_EVERY, LEAST_WATCHED = 20, 5
-SAVE_SECONDS = 5.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -135,13 +133,13 @@ def trained_curve(
     motion = Motion(mover.tensors, sampler, objective.device)
     losses: list[float] = []
     watched: list[list[float]] = []
-    is_finite, last_save = True, time.monotonic()
+    is_finite, saver = True, Saver(journal, name)
     interval = max(1, min(WATCH_EVERY, num_passes // LEAST_WATCHED))
     growths = {math.ceil(num_passes * k / CYCLES) for k in range(1, CYCLES)} - {num_passes}
     # Each training draws from generators of its own, so that a resumed call may skip the ones before it.
     with isolated_rng(seed, objective.device):
-        if name in journal:
-            state = journal[name]
+        state = saver.restore()
+        if state is not None:
             losses, watched = list(state["losses"]), [list(pair) for pair in state["watched"]]
             mover.resize(state["tensor control"].shape[0])
             motion.restore(state)
@@ -160,9 +158,10 @@ def trained_curve(
                 mover.grow(profile)
             if done % interval == 0 or done == num_passes or not is_finite:
                 watched.append([done, watch(mover.curve, mover.control)])
-            if time.monotonic() - last_save > SAVE_SECONDS or done == num_passes or not is_finite:
-                journal[name] = {"losses": list(losses), "watched": list(watched), **motion.state()}
-                last_save = time.monotonic()
+            if done < num_passes and is_finite:
+                saver.offer(lambda: {"losses": list(losses), "watched": list(watched), **motion.state()})
+            else:
+                saver.save({"losses": list(losses), "watched": list(watched), **motion.state()})
             progress(done, num_passes, "passes over the data")
     return Trained(mover.curve, mover.control, losses, watched, not is_finite)
 

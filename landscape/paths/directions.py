@@ -127,7 +127,7 @@ def require_trajectory(trajectory: list[Point] | None) -> list[Point]:
         raise BadInput(
             f"a trajectory of {len(trajectory or [])} points",
             "a run with checkpoints",
-            "train with --checkpoint-every",
+            "train with `checkpoint_every`",
         )
     return trajectory
 

@@ -188,7 +188,7 @@ class Journal(MutableMapping[str, Piece]):
             raise BadInput(
                 f"{self.folder} holds unfinished work of another configuration ({difference})",
                 "the same command as before",
-                "give the same options to resume, another -o, or --overwrite to start afresh",
+                "give the same options to resume, another `output`, or `overwrite` to start afresh",
             )
         # Only now: the journal of another configuration is not ours to cut.
         self._cut(good)
@@ -227,7 +227,9 @@ def _lock(descriptor: int, folder: Path) -> None:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         raise BadInput(
-            f"another process is working on {folder}", "one at a time", "wait for it, or give another -o"
+            f"another process is working on {folder}",
+            "one at a time",
+            "wait for it, or give another `output`",
         ) from None
     except OSError:
         pass  # a file system without locks

@@ -41,7 +41,7 @@ class Run:
             raise BadInput(
                 f"{self.path} asks to run {', '.join(foreign)}, which lies outside this folder",
                 "code of your own",
-                "add --trust if you know this file",
+                "give `trust` if you know this file",
             )
 
     def __repr__(self) -> str:

@@ -387,7 +387,7 @@ def test_the_module_and_the_global_generator_stay_as_they_were(classifier):
 
 
 def test_a_diverging_curve_ends_with_the_best_so_far(regression, tmp_path: Path, monkeypatch):
-    monkeypatch.setattr(TRAINING, "SAVE_SECONDS", -1.0)
+    monkeypatch.setattr("landscape.progress.SAVE_SECONDS", -1.0)
     a, b = regression.theta, regression.theta + 1
     options = {"epochs": 300, "lr": 1e4, "batch_size": 40, "num_points": 3}
     result = connect(regression, a, b, **options)
@@ -396,7 +396,7 @@ def test_a_diverging_curve_ends_with_the_best_so_far(regression, tmp_path: Path,
     assert not np.isfinite(result.epoch_loss[-1])
     assert np.isfinite(result.epoch_loss[:-1]).all()
     assert np.isfinite(result.control_points).all()
-    assert any("smaller --lr" in note for note in result.notes)
+    assert any("smaller `lr`" in note for note in result.notes)
     # The best so far is the curve after the pass of the lowest mean loss, here one of the first.
     best = int(np.argmin(result.epoch_loss[:-1])) + 1
     before = {}
@@ -422,7 +422,7 @@ def test_a_diverging_curve_ends_with_the_best_so_far(regression, tmp_path: Path,
     ],
 )
 def test_resumed_after_any_pass_it_ends_bit_for_bit(classifier, tmp_path: Path, monkeypatch, extra):
-    monkeypatch.setattr(TRAINING, "SAVE_SECONDS", -1.0)
+    monkeypatch.setattr("landscape.progress.SAVE_SECONDS", -1.0)
     a, b = ends(classifier)
     options = {**SHORT, "epochs": 5, "bends": 2, "seed": 3, **extra}
     whole = connect(classifier, a, b, **options)

@@ -87,7 +87,7 @@ def test_a_split_stack_is_the_same_and_said_once_a_size():
 @pytest.mark.parametrize("dropout", [False, True])
 def test_resumed_from_any_state_it_ends_in_the_same_bits(monkeypatch, dropout):
     """Saved after every block of steps, and stopped right there."""
-    monkeypatch.setattr("landscape.descent.budgets.SAVE_SECONDS", -1.0)
+    monkeypatch.setattr("landscape.progress.SAVE_SECONDS", -1.0)
     monkeypatch.setattr("landscape.descent.budgets.BLOCK_STEPS", 7)
     objective = problem(dropout=dropout)
     whole = efficiency(objective, starts(objective), **LINE)

@@ -183,7 +183,7 @@ class Killed(dict):
 @pytest.mark.parametrize("build", [family, dropping])
 @pytest.mark.parametrize("after", [0, 1, 3, 6])
 def test_killed_and_gone_on_it_ends_bit_for_bit_the_same(after, build, monkeypatch):
-    monkeypatch.setattr("landscape.descent.starts.SAVE_SECONDS", -1.0)
+    monkeypatch.setattr("landscape.progress.SAVE_SECONDS", -1.0)
     monkeypatch.setattr("landscape.descent.starts.BLOCK_STEPS", 7)
     whole = minima(build, widths=[2, 3], **QUICK)
     journal = Killed(after)

@@ -119,7 +119,7 @@ def test_random_measuring_agrees_with_every_step_within_its_errors():
 
 @pytest.mark.parametrize("dropout", [0.0, 0.5])
 def test_a_stopped_run_goes_on_bit_for_bit(monkeypatch, dropout):
-    monkeypatch.setattr("landscape.descent.noise.SAVE_SECONDS", 0.0)
+    monkeypatch.setattr("landscape.progress.SAVE_SECONDS", 0.0)
     asked = {
         "step_sizes": (0.1, 0.2),
         "batch_sizes": (1, 2),

@@ -417,7 +417,7 @@ def test_a_map_of_curvature_goes_on_after_any_cell(classifier, tmp_path: Path, m
         if "curvature" in what and done == 4:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(map, "SAVE_EVERY", 0.0)
+    monkeypatch.setattr("landscape.progress.SAVE_SECONDS", 0.0)
     journal = Journal(tmp_path / "x.part", {})
     with pytest.raises(KeyboardInterrupt):
         slice2d(classifier, classifier.theta, **options, journal=journal, progress=killed)

@@ -1,7 +1,6 @@
 """Training against plain torch.optim loops, closed-form schedules, and itself after a kill."""
 
 import copy
-import importlib
 import itertools
 import math
 from pathlib import Path
@@ -21,7 +20,6 @@ from landscape.numerics.steps.sampling import Sampler
 from landscape.runs.journal import Journal
 
 # The package's attribute of this name is the function.
-MODULE = importlib.import_module("landscape.analyses.train")
 LOSSES = {"cross_entropy": functional.cross_entropy, "mse": functional.mse_loss}
 
 
@@ -279,7 +277,7 @@ def test_a_diverging_run_stops_and_keeps_what_it_has(regression):
     assert not np.isfinite(result.loss[-1])
     assert list(result.states)[:2] == ["init", "step=10"]
     assert list(result.states)[-1] == "final"
-    assert "smaller --lr" in result.notes[0]
+    assert "smaller `lr`" in result.notes[0]
 
 
 def nan_above(limit: float):
@@ -314,7 +312,7 @@ def lopsided() -> tuple[Objective, int]:
 
 
 def test_a_resumed_run_knows_that_it_had_diverged(tmp_path: Path, monkeypatch):
-    monkeypatch.setattr(MODULE, "SAVE_SECONDS", -1.0)
+    monkeypatch.setattr("landscape.progress.SAVE_SECONDS", -1.0)
     objective, seed = lopsided()
     options = {"method": "sgd", "sampling": "cycle", "steps": 20, "lr": 0.002, "measure_every": 1}
     whole = train(objective, seed=seed, **options)
@@ -349,8 +347,8 @@ RESUMED = [
 def test_a_killed_run_ends_bit_for_bit_like_an_undisturbed_one(
     classifier, tmp_path: Path, monkeypatch, options, save_every
 ):
-    monkeypatch.setattr(MODULE, "SAVE_SECONDS", save_every - 0.5)
-    monkeypatch.setattr(MODULE, "time", SimpleNamespace(monotonic=itertools.count().__next__))
+    monkeypatch.setattr("landscape.progress.SAVE_SECONDS", save_every - 0.5)
+    monkeypatch.setattr("landscape.progress.time", SimpleNamespace(monotonic=itertools.count().__next__))
     options = {"batch_size": 8, "epochs": 4, "measure_every": 1, "checkpoint_every": 1, "seed": 7, **options}
     whole = train(classifier, **options)
     for kill in (1, 7, 13, 16):

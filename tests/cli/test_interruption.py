@@ -53,12 +53,12 @@ NOISE = [
     "--seeds",
     "3",
 ]
-# Runs the command with the replicas' state saved five times a second.
+# Runs the command with the state of work under way saved many times a second.
 SAVING_OFTEN = """
 import sys
-from landscape import budgets, descents, noisy_runs
+from landscape import progress
 from landscape.cli import main
-budgets.SAVE_SECONDS = descents.SAVE_SECONDS = noisy_runs.SAVE_SECONDS = 0.2
+progress.SAVE_SECONDS = 0.05
 sys.exit(main(sys.argv[1:]))
 """
 

@@ -121,7 +121,7 @@ def test_toy_parameters_are_scalars_by_name_drawn_where_not_given():
 
 
 def test_toy_surfaces_refuse_wide_data():
-    with pytest.raises(BadInput, match="--data point"):
+    with pytest.raises(BadInput, match="`data` point"):
         build("toy-product")
 
 

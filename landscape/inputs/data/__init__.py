@@ -1,4 +1,4 @@
-"""Ready data sets by name, and the user's own by spec: everything ``--data`` accepts."""
+"""Ready data sets by name, and the user's own by spec: everything a run may be told to train on."""
 
 import difflib
 import inspect

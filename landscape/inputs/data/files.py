@@ -86,5 +86,5 @@ def not_found(name: str, wanted: str, folders: Sequence[Path], destination: Path
     return BadInput(
         f"the files of {name} are not here (looked in {places}{f'; download failed: {why}' if why else ''})",
         wanted,
-        f"put them into {destination}, or name their folder with --data-dir or LANDSCAPE_DATA",
+        f"put them into {destination}, or name their folder with `data_dir` or LANDSCAPE_DATA",
     )

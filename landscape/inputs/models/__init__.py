@@ -1,4 +1,4 @@
-"""Ready modules by name, and the user's own by spec: everything ``--model`` accepts."""
+"""Ready modules by name, and the user's own by spec: everything a run may be told to train."""
 
 import difflib
 import inspect

@@ -64,7 +64,7 @@ def image_shape(input_shape: Sequence[int]) -> tuple[int, int, int]:
         raise BadInput(
             f"samples of shape {tuple(input_shape)} are not images",
             "(C, H, W) or (H, W)",
-            "for digits add --data-arg image=true, or take --model mlp",
+            "for digits give `data_arg` image=true, or take `model` mlp",
         )
     num_channels = input_shape[0] if len(input_shape) == 3 else 1
     return num_channels, input_shape[-2], input_shape[-1]

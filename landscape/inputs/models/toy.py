@@ -1,6 +1,6 @@
 """Toy surfaces: modules of two or three scalar parameters whose loss is known in closed form.
 
-Take them with ``--data point``, one sample x = y = 1: the mean squared error is then the surface.
+Take them with the data ``point``, one sample x = y = 1: the mean squared error is then the surface.
 An initial value that is None is drawn from the standard normal distribution.
 """
 
@@ -30,7 +30,7 @@ class ToySurface(nn.Module):
             raise BadInput(
                 f"data with samples of shape {tuple(input_shape)} and {num_outputs} outputs",
                 "one number in and one out, as a toy surface has",
-                "take --data point",
+                "take `data` point",
             )
         self.formula, self.scalar_names = formula, tuple(initial)
         for name, value in initial.items():
@@ -81,7 +81,7 @@ def toy_relu_neuron(
 def toy_saddle(
     v: float | None = None, w: float | None = None, input_shape: Sequence[int] = (1,), num_outputs: int = 1
 ) -> ToySurface:
-    """h = v² − w² whatever the input: the saddle itself, to be taken with ``--loss output``."""
+    """h = v² − w² whatever the input: the saddle itself, to be taken with the loss ``output``."""
 
     def saddle(inputs: Tensor, v: Tensor, w: Tensor) -> Tensor:
         return (v**2 - w**2).expand_as(inputs)

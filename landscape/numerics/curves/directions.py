@@ -110,7 +110,7 @@ def principal_components(trajectory: Tensor, centre: Tensor) -> Components:
         raise BadInput(
             f"a trajectory of {len(trajectory)} points spans no plane",
             "at least two checkpoints in different directions from the final point",
-            "train with --checkpoint-every",
+            "train with `checkpoint_every`",
         )
     first, second = (vectors[:, :2] / eigenvalues[:2].sqrt()).T @ differences
     # The Gram matrix squares the condition of the differences; what rounding left is taken off.

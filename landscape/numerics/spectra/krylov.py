@@ -138,7 +138,7 @@ def capacity(dimension: int, dtype: torch.dtype, memory_limit: float, least: int
         raise BadInput(
             f"a memory limit of {memory_limit:.3g} bytes, where a vector of d = {dimension} takes {per_vector}",
             f"room for {num_known + least} vectors, {needed:.3g} bytes",
-            "raise --memory-limit or ask for fewer eigenvalues",
+            "raise `memory_limit` or ask for fewer eigenvalues",
         )
     return room
 

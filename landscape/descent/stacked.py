@@ -1,0 +1,88 @@
+"""Replicas cut into stacks that fit memory, each with threads and random numbers of its own, and remembered."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from landscape.descent.gradients import stacked_gradients
+from landscape.numerics.steps.replicas import Gradients, Plan, Replicas, stacks
+from landscape.numerics.steps.sampling import isolated_rng, kept_rng, restore_kept_rng
+from landscape.objective.objective import Objective
+from landscape.objective.threads import using
+from landscape.progress import Journal, Saver
+
+
+@dataclass(frozen=True)
+class Stack:
+    """Some of the replicas as one computation; ``rows`` says which, ``number`` of ``count`` where it stands."""
+
+    replicas: Replicas
+    rows: slice
+    name: str
+    number: int
+    count: int
+    device: torch.device
+    saver: Saver
+
+    def restored(self) -> Mapping[str, Any] | None:
+        """The state kept of this stack, None if there is none: replicas and global generators are set back to it."""
+        state = self.saver.restore()
+        if state is None or state["stack"] != self.name:
+            return None
+        self.replicas.restore(state)
+        restore_kept_rng(state, self.device)
+        return state
+
+    def offer(self, more: Callable[[], dict[str, Any]] = dict) -> None:
+        """A state to go on from, ``more()`` beside the replicas', kept when the time has come."""
+        self.saver.offer(
+            lambda: {"stack": self.name, **more(), **kept_rng(self.device), **self.replicas.state()}
+        )
+
+
+def in_stacks(
+    objective: Objective,
+    count: int,
+    begin: Callable[[slice], tuple[Tensor, Sequence[Plan]]],
+    run: Callable[[Stack], dict[str, Any]],
+    *,
+    name: str,
+    bytes_each: float,
+    memory_limit: float,
+    seed: int,
+    journal: Journal,
+    gradients: Gradients | None = None,
+    threads: Callable[[Gradients, Tensor], int] | None = None,
+    weight: float = 1.0,
+) -> list[dict[str, Any]]:
+    """What ``run`` says of each stack of ``count`` replicas, in order: arrays and numbers that are remembered.
+
+    ``begin(rows)`` gives the starts (R, d) of some replicas and their plans. There are as many stacks as
+    ``memory_limit`` bytes ask for. ``threads(gradients, starts)`` chooses their number once for a stack, by
+    measurement, and is remembered too (default: torch's). A stack in ``journal`` is taken from there, one under
+    way goes on from its last state, for which ``run`` calls :meth:`Stack.restored`; ``weight`` is that of
+    :class:`~landscape.progress.Saver`.
+    """
+    found = []
+    parts = stacks(count, bytes_each, memory_limit)
+    for number, rows in enumerate(parts):
+        key = f"{name}, stack {number}"
+        if key not in journal:
+            gradients = gradients or stacked_gradients(objective)
+            thetas, plans = begin(rows)
+            chosen = f"threads of {key}"
+            if chosen not in journal:
+                # What is measured draws as it will, and none of that reaches the replicas.
+                with isolated_rng(seed, objective.device):
+                    most = torch.get_num_threads()
+                    journal[chosen] = {"number": threads(gradients, thetas) if threads else most}
+            replicas, saver = Replicas(gradients, thetas, plans), Saver(journal, "state", weight=weight)
+            stack = Stack(replicas, rows, key, number, len(parts), objective.device, saver)
+            # Dropout draws from the global generators: for each stack from the seed, whatever went before.
+            with using(journal[chosen]["number"]), isolated_rng(seed + number, objective.device):
+                journal[key] = run(stack)
+        found.append(journal[key])
+    return found

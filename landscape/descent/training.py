@@ -1,0 +1,245 @@
+"""One run of a gradient method: its steps, what is measured and kept on the way, resumable after any of them."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+
+from landscape.errors import BadInput
+from landscape.numerics.steps.motion import OPTIMIZERS, Motion, optimiser
+from landscape.numerics.steps.sampling import Sampler, isolated_rng
+from landscape.numerics.steps.schedules import Plateau, schedule_parameters, step_size
+from landscape.objective.objective import Objective
+from landscape.objective.parameters import Point, split
+from landscape.progress import Journal, Progress, Saver
+
+METHODS = ("gd", "minibatch", "sgd")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Regime:
+    """How to train; see :func:`landscape.analyses.train.train`. Raises BadInput for what is out of range."""
+
+    method: str
+    batch_size: int
+    sampling: str
+    epochs: float | None
+    steps: int | None
+    lr: float
+    optimizer: str
+    momentum: float
+    nesterov: bool
+    weight_decay: float
+    schedule: str
+    schedule_arguments: Mapping[str, Any] = field(default_factory=dict)
+    measure_every: int | None
+    checkpoint_every: int | None
+    seed: int
+
+    def __post_init__(self) -> None:
+        if self.method not in METHODS:
+            raise BadInput(f"unknown method {self.method!r}", f"one of {', '.join(METHODS)}")
+        if self.optimizer not in OPTIMIZERS:
+            raise BadInput(f"unknown optimizer {self.optimizer!r}", f"one of {', '.join(OPTIMIZERS)}")
+        if (self.epochs is None) == (self.steps is None):
+            seen = "neither epochs nor steps" if self.epochs is None else "both epochs and steps"
+            raise BadInput(f"{seen} given", "one of them")
+        if self.epochs is not None and not 0 < self.epochs < math.inf:
+            raise BadInput(f"{self.epochs:g} epochs", "a positive number")
+        for name, count in (
+            ("steps", self.steps),
+            ("samples a batch", self.batch_size),
+            ("as measure_every", self.measure_every),
+            ("as checkpoint_every", self.checkpoint_every),
+        ):
+            if count is not None and count < 1:
+                raise BadInput(f"{count} {name}", "at least 1")
+        if not 0 < self.lr < math.inf:
+            raise BadInput(f"step size {self.lr:g}", "a positive number")
+        if not 0 <= self.momentum < 1:
+            raise BadInput(f"momentum {self.momentum:g}", "a number in [0, 1)")
+        if not 0 <= self.weight_decay < math.inf:
+            raise BadInput(f"weight decay {self.weight_decay:g}", "a number of at least 0")
+        if self.nesterov and self.momentum == 0:
+            raise BadInput("Nesterov's method without momentum", "a momentum above 0")
+        if self.optimizer != "sgd" and self.momentum:
+            raise BadInput(f"momentum with {self.optimizer}", "momentum only where `optimizer` is sgd")
+
+    def sampler(self, num_samples: int) -> Sampler:
+        """The batches of a training set of so many samples."""
+        size = {"gd": num_samples, "minibatch": self.batch_size, "sgd": 1}[self.method]
+        return Sampler(self.sampling, num_samples, size, self.seed)
+
+
+class Trainer:
+    """θ on its way from the module's present parameters, by a :class:`Regime`.
+
+    ``journal`` holds a ``log …`` for every measurement, a ``point …`` for every point kept, and the ``state``
+    under way, from which :meth:`run` goes on bit for bit. ``step`` steps of ``total`` are done; ``diverged``
+    says that a loss was NaN or infinite.
+    """
+
+    def __init__(self, objective: Objective, test: Objective | None, regime: Regime, journal: Journal):
+        self.objective, self.test, self.regime, self.journal = objective, test, regime, journal
+        self.sampler = regime.sampler(objective.num_samples)
+        self.per_pass = self.sampler.batches_per_pass
+        by_epochs = regime.steps is None
+        self._unit = self.per_pass if by_epochs else 1
+        self.total = (
+            regime.steps if regime.steps is not None else math.ceil((regime.epochs or 0) * self.per_pass)
+        )
+        self._measure_steps = (
+            regime.measure_every * self._unit
+            if regime.measure_every
+            else max(self.per_pass, math.ceil(self.total / 200))
+        )
+        arguments = dict(regime.schedule_arguments)
+        self._parameters = schedule_parameters(regime.schedule, arguments)
+        self._every = int(arguments.get("every", self.per_pass))
+        if self._every < 1:
+            raise BadInput(f"the schedule's period every={self._every}", "at least one step")
+        self._plateau = Plateau(regime.lr, self._parameters) if regime.schedule == "plateau" else None
+        start = objective.present_point("init")
+        self.theta = torch.nn.Parameter(start.theta.clone())
+        self.fixed = {name: tensor.clone() for name, tensor in start.fixed.items()}
+        names = [name for name, _ in objective.module.named_buffers()]
+        self._buffers = [self.fixed[name] for name in names if name in self.fixed]
+        self._stepper = optimiser(
+            regime.optimizer, self.theta, regime.lr, regime.momentum, regime.nesterov, regime.weight_decay
+        )
+        self._group = self._stepper.param_groups[0]
+        tensors = {"theta": self.theta, **{f"fixed {name}": tensor for name, tensor in self.fixed.items()}}
+        self._motion = Motion(tensors, self.sampler, objective.device, optimiser=self._stepper)
+        self.step, self.diverged = 0, False
+
+    def run(self, progress: Progress) -> None:
+        """Every step from where the kept state stands; afterwards the point ``final`` is measured and kept."""
+        saver = Saver(self.journal, "state")
+        with isolated_rng(self.regime.seed, self.objective.device):
+            state = saver.restore()
+            if state is None:
+                self._keep("init")
+                self._measure()
+            else:
+                self._restore(state)
+            while self.step < self.total and not self.diverged:
+                self._reschedule()
+                if not self._advance():
+                    self.diverged = True
+                    break
+                if self.step % self._measure_steps == 0 or self.step == self.total:
+                    self._measure()
+                    self.diverged = self._measured_not_finite()
+                every = self.regime.checkpoint_every
+                if every and self.step % (every * self._unit) == 0 and self.step < self.total:
+                    self._keep(self._label())
+                saver.offer(self._state)
+                progress(self.step, self.total, "steps")
+            if f"log {self.step}" not in self.journal:
+                self._measure()
+            self._keep("final")
+
+    @property
+    def final(self) -> Point:
+        """Where it stands."""
+        return Point(self.theta.detach(), self.fixed, "final")
+
+    @property
+    def logs(self) -> list[dict[str, float]]:
+        """Every measurement, in the order of steps."""
+        found = (self.journal[key] for key in self.journal if key.startswith("log "))
+        return sorted(found, key=lambda log: log["step"])
+
+    @property
+    def states(self) -> dict[str, dict[str, np.ndarray]]:
+        """Every point kept by label, in the order of training, as arrays by the names of the module."""
+        keys = [key for key in self.journal if key.startswith("point ")]
+        order = {"point init": -1, "point final": 1}
+        keys.sort(key=lambda key: (self.journal[key]["step"], order.get(key, 0)))
+        return {
+            key.removeprefix("point "): {
+                name.removeprefix("tensor "): value
+                for name, value in self.journal[key].items()
+                if name != "step"
+            }
+            for key in keys
+        }
+
+    @property
+    def num_observations(self) -> int:
+        """Samples whose gradient was taken."""
+        sampler = self.sampler
+        if sampler.rule == "uniform":
+            return self.step * sampler.batch_size
+        passes, rest = divmod(self.step, sampler.batches_per_pass)
+        return passes * sampler.num_samples + rest * sampler.batch_size
+
+    def _reschedule(self) -> None:
+        """The step size of the coming step, where a period of the schedule is over."""
+        if self.step % self._every:
+            return
+        if self._plateau is None:
+            period = self.step // self._every
+            self._group["lr"] = step_size(self.regime.schedule, self._parameters, self.regime.lr, period)
+        elif self.step:
+            self._group["lr"] = self._plateau.observe(self.objective.value(self.theta, self.fixed))
+
+    def _advance(self) -> bool:
+        """One step; False, and everything as before it, where the loss of its batch is NaN or infinite."""
+        indices = None if self.regime.method == "gd" else self.sampler.next()
+        before = [buffer.clone() for buffer in self._buffers]
+        loss, slope = self.objective.batch_gradient(self.theta, indices, self.fixed, training=True)
+        if not math.isfinite(float(loss)):
+            for buffer, value in zip(self._buffers, before, strict=True):
+                buffer.copy_(value)
+            return False
+        self.theta.grad = slope
+        self._stepper.step()
+        self.step += 1
+        return True
+
+    def _measure(self) -> None:
+        theta, fixed = self.theta, self.fixed
+        value, slope = self.objective.value_and_gradient(theta, fixed)
+        seen = self.objective.measure(theta, fixed) if self.objective.loss.correct else None
+        tested = self.test.measure(theta, fixed) if self.test else None
+        self.journal[f"log {self.step}"] = {
+            "step": self.step,
+            "loss": value,
+            "gradient_norm": float(torch.linalg.vector_norm(slope.double())),
+            "step_size": self._group["lr"],
+            "epoch": self.step / self.per_pass,
+            "accuracy": seen.accuracy if seen else math.nan,
+            "test_loss": tested.loss if tested else math.nan,
+            "test_accuracy": tested.accuracy if tested else math.nan,
+        }
+
+    def _measured_not_finite(self) -> bool:
+        log = self.journal.get(f"log {self.step}")
+        return log is not None and not math.isfinite(log["loss"])
+
+    def _label(self) -> str:
+        return f"step={self.step}" if self.regime.epochs is None else f"epoch={self.step // self.per_pass}"
+
+    def _keep(self, label: str) -> None:
+        tensors = {**split(self.theta.detach(), self.objective.pieces), **self.fixed}
+        arrays = {f"tensor {name}": tensor.cpu().numpy().copy() for name, tensor in tensors.items()}
+        self.journal[f"point {label}"] = {"step": self.step, **arrays}
+
+    def _state(self) -> dict[str, Any]:
+        seen = self._plateau
+        memory = [seen.step, seen.best, seen.waited, seen.cooling] if seen else None
+        about = {"step": self.step, "step size": self._group["lr"], "plateau": memory}
+        return about | self._motion.state()
+
+    def _restore(self, state: Mapping[str, Any]) -> None:
+        self.step = state["step"]
+        self._motion.restore(state)
+        self._group["lr"] = state["step size"]
+        seen = self._plateau
+        if seen:
+            seen.step, seen.best, seen.waited, seen.cooling = state["plateau"]
+        self.diverged = self._measured_not_finite()
