@@ -6,17 +6,16 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from landscape.objective import checks
 from landscape.objective.objective import Objective
 from landscape.objective.parameters import Point
-from landscape.objective.sweep import Sweep, bare, known
-from landscape.paths.connection import connected, notes_on_ends, straight_line
+from landscape.objective.sweep import known
+from landscape.paths.connection import Connection, Connector, notes_on_ends
 from landscape.paths.curve_training import GARIPOV, Training
+from landscape.paths.path import Path
 from landscape.paths.planes import Plane, plane_of
-from landscape.paths.profile import require_profile
 from landscape.progress import Journal, Progress, silent
 from landscape.result import Result, array, scalar
 from landscape.symmetry.alignment import aligned
@@ -154,11 +153,10 @@ def connect(
     Resumable through ``journal``. A NaN or infinite loss in training ends it with outcome ``diverged`` and the
     best curve so far. Raises BadInput for options out of range.
     """
-    epochs = 60 if epochs is None and steps is None else epochs
     training = Training(
         method=method,
         bends=bends,
-        epochs=epochs,
+        epochs=60 if epochs is None and steps is None else epochs,
         steps=steps,
         lr=lr,
         momentum=momentum,
@@ -166,74 +164,62 @@ def connect(
         schedule=schedule,
         schedule_arguments=schedule_arguments or {},
     )
-    require_profile(num_points, tolerance, restarts)
-    ends = objective.as_point(a), objective.as_point(b)
-    journal = {} if journal is None else journal
+    connector = Connector(
+        objective,
+        training,
+        test=test,
+        batchnorm=batchnorm,
+        num_points=num_points,
+        tolerance=tolerance,
+        restarts=restarts,
+        seed=seed,
+        journal=journal,
+        progress=progress,
+    )
+    chord = Path.chord(objective.as_point(a), objective.as_point(b))
+    about: dict[str, Any] = {}
     proofs: list[checks.Check] = []
     remarks: list[str] = []
-    unaligned = None
     with checks.untouched(objective, proofs):
         if align:
-            moved_end = aligned(objective, *ends, seed=seed, progress=progress)
-            proofs.append(moved_end.check)
-            remarks.append(f"B was aligned first: {moved_end.coverage}")
-            plain_sweep = Sweep(bare(objective), test, batchnorm, journal, progress, is_line=True)
-            unaligned = straight_line(plain_sweep, "unaligned", ends, num_points, tolerance).height.chord
-            ends = ends[0], moved_end.point
-        found = connected(
-            objective,
-            ends,
-            training,
-            test=test,
-            batchnorm=batchnorm,
-            num_points=num_points,
-            tolerance=tolerance,
-            restarts=restarts,
-            seed=seed,
-            journal=journal,
-            progress=progress,
-        )
-        sweep = found.path.sweep
-        plain, references = sweep.objective, [sweep.reference(point) for point in ends]
-        slopes = [float(plain.gradient(p.theta, p.fixed).double().norm()) for p in references]
-        seen = plane_of(found, plane_points) if plane else None
-    path, line, trained = found.path, found.line, found.trained
-    for name, value, point in (
-        ("first end", path.loss[0], references[0]),
-        ("second end", path.loss[-1], references[1]),
-    ):
-        proofs.append(
-            checks.agreement(name, plain, value, point, "end of the curve against the model itself")
-        )
-    moved = not (
-        torch.equal(trained.control[0], ends[0].theta) and torch.equal(trained.control[-1], ends[1].theta)
-    )
-    proofs.append(
-        checks.Check(
-            "ends fixed", float(moved), 0.0, "end points of the trained curve, bit for bit (0 = same)"
-        )
-    )
-    proofs.append(checks.finite(np.concatenate([path.loss, line.loss])))
-    shown, straight = path.summary(seed), line.summary(seed)
-    notes = remarks + found.notes + notes_on_ends(ends, slopes, (path.loss[0], path.loss[-1]))
-    if plane and seen is None:
-        notes.append("no plane: the middle control point lies on the line from A to B")
+            moved = aligned(objective, *chord.ends, seed=seed, progress=progress)
+            proofs.append(moved.check)
+            remarks.append(f"B was aligned first: {moved.coverage}")
+            about["barrier_chord_unaligned"] = connector.straight_line("unaligned", chord).height.chord
+            chord = chord.to(moved.point)
+        found = connector.connected(chord)
+        remarks += found.notes + notes_on_ends(found)
+        if plane:
+            about |= _seen_from(plane_of(found, plane_points), float(found.line.lengths.sum()), remarks)
+    return _result(found, connector, about, remarks, proofs + found.checks())
+
+
+def _result(
+    found: Connection,
+    connector: Connector,
+    about: dict[str, Any],
+    notes: list[str],
+    proofs: list[checks.Check],
+) -> Connect:
+    path, line, trained, objective = found.path, found.line, found.trained, connector.objective
+    shown, straight = path.summary(connector.seed), line.summary(connector.seed)
+    has_test = path.sweep.test is not None
     return Connect(
         t=path.t,
         loss=path.loss,
         loss_straight=line.loss,
         loss_error=path.loss_error,
         accuracy=known(path.accuracy),
-        test_loss=path.test_loss if test else None,
-        test_loss_straight=line.test_loss if test else None,
+        test_loss=path.test_loss if has_test else None,
+        test_loss_straight=line.test_loss if has_test else None,
         test_accuracy=known(path.test_accuracy),
         penalty=path.penalty(objective.l2) if objective.l2 else None,
         epoch=np.arange(1, len(trained.losses) + 1),
         epoch_loss=np.array(trained.losses),
         training_epoch=np.array([passes for passes, _ in trained.watched], dtype=int),
         training_barrier=np.array([barrier for _, barrier in trained.watched], dtype=float),
-        control_points=trained.control[1:-1].cpu().numpy(),
-        control_t=trained.curve.start[1:-1].numpy(),
+        control_points=trained.path.control[1:-1].cpu().numpy(),
+        control_t=trained.path.curve.start[1:-1].numpy(),
         barrier_chord=shown.height.chord,
         barrier_ends=shown.height.ends,
         barrier_mean=shown.height.mean,
@@ -251,11 +237,10 @@ def connect(
         barrier_mean_straight=straight.height.mean,
         barrier_chord_straight_error=_number(straight.height_error.chord),
         length=float(path.lengths.sum() / line.lengths.sum()) if line.lengths.any() else math.nan,
-        barrier_chord_unaligned=unaligned,
-        first_gradient_norm=slopes[0],
-        second_gradient_norm=slopes[1],
-        restart_barrier=np.array(found.restart_barriers) if restarts > 1 else None,
-        **_seen_from(seen, float(line.lengths.sum())),
+        first_gradient_norm=found.slopes[0],
+        second_gradient_norm=found.slopes[1],
+        restart_barrier=np.array(found.restart_barriers) if connector.restarts > 1 else None,
+        **about,
         notes=notes,
         checks=proofs,
         parameters=objective.pieces,
@@ -263,9 +248,10 @@ def connect(
     )
 
 
-def _seen_from(plane: Plane | None, distance: float) -> dict[str, Any]:
-    """The fields of a result that a plane fills."""
+def _seen_from(plane: Plane | None, distance: float, notes: list[str]) -> dict[str, Any]:
+    """The fields of a result that a plane fills, none where there is none, which ``notes`` then says."""
     if plane is None:
+        notes.append("no plane: the middle control point lies on the line from A to B")
         return {}
     return {
         "plane_alpha": plane.alpha,

@@ -14,10 +14,10 @@ from landscape.numerics.curves.barriers import spanning_tree
 from landscape.objective import checks
 from landscape.objective.objective import Objective
 from landscape.objective.parameters import Point
-from landscape.objective.sweep import Sweep, bare
-from landscape.paths.connection import connected, straight_line
+from landscape.paths.connection import Connection, Connector
 from landscape.paths.curve_training import GARIPOV, Training
-from landscape.paths.profile import require_profile
+from landscape.paths.path import Path
+from landscape.paths.profile import PathLoss
 from landscape.progress import Journal, Progress, silent
 from landscape.result import Result, array, scalar
 from landscape.symmetry.alignment import aligned
@@ -105,79 +105,92 @@ def modes(
         schedule=schedule,
         schedule_arguments=schedule_arguments or {},
     )
-    require_profile(num_points, tolerance, restarts)
     if len(points) < 3:
         raise BadInput(f"{len(points)} points", "at least three", "connect joins two")
+    connector = Connector(
+        objective,
+        training,
+        batchnorm=batchnorm,
+        num_points=num_points,
+        tolerance=tolerance,
+        restarts=restarts,
+        seed=seed,
+        journal=journal,
+        progress=progress,
+    )
     ends = [objective.as_point(point) for point in points]
-    count = len(ends)
-    journal = {} if journal is None else journal
-    tables = {
-        f"{name}{error}": np.zeros((count, count))
-        for name in ("straight", "aligned", "curved")
-        for error in ("", " error")
-    }
-    sweep = Sweep(bare(objective), None, batchnorm, journal, progress, is_line=True)
-    losses = np.zeros(count)
+    tables = _Tables(len(ends), seed)
     proofs: list[checks.Check] = []
-    changes: list[checks.Check] = []
-    remarks: dict[str, list[str]] = {}
-    diverged = False
     with checks.untouched(objective, proofs):
-        for i, j in combinations(range(count), 2):
-            pair, paths = (ends[i], ends[j]), {}
+        for i, j in combinations(range(len(ends)), 2):
+            chord, straight = Path.chord(ends[i], ends[j]), None
             if align:
-                moved = aligned(objective, *pair, seed=seed, progress=progress)
-                changes.append(moved.check)
-                paths["straight"] = straight_line(sweep, f"{i} {j} straight", pair, num_points, tolerance)
-                pair = ends[i], moved.point
-            found = connected(
-                objective,
-                pair,
-                training,
-                batchnorm=batchnorm,
-                num_points=num_points,
-                tolerance=tolerance,
-                restarts=restarts,
-                seed=seed,
-                journal=journal,
-                name=f"{i} {j} ",
-                progress=progress,
-            )
-            paths |= {"aligned" if align else "straight": found.line, "curved": found.path}
-            for name, path in paths.items():
-                summary = path.summary(seed)
-                tables[name][i, j] = tables[name][j, i] = summary.height.chord
-                tables[f"{name} error"][i, j] = tables[f"{name} error"][j, i] = summary.height_error.chord
-            losses[i], losses[j] = found.line.loss[0], found.line.loss[-1]
-            diverged = diverged or found.trained.diverged
-            for note in found.notes:
-                remarks.setdefault(note, []).append(f"{i}–{j}")
-    if changes:
-        proofs.append(max(changes, key=lambda one: one.value))
+                moved = aligned(objective, *chord.ends, seed=seed, progress=progress)
+                straight = connector.straight_line(f"{i} {j} straight", chord)
+                tables.changes.append(moved.check)
+                chord = chord.to(moved.point)
+            tables.add(i, j, connector.connected(chord, f"{i} {j} "), straight)
+    return _result(ends, tables, connector, proofs)
+
+
+class _Tables:
+    """What every pair was found to be: barriers and their errors (count, count) by kind of path, and remarks."""
+
+    def __init__(self, count: int, seed: int):
+        self.seed, self.diverged = seed, False
+        self.height = {name: np.zeros((count, count)) for name in ("straight", "aligned", "curved")}
+        self.error = {name: np.zeros((count, count)) for name in self.height}
+        self.losses = np.zeros(count)
+        self.changes: list[checks.Check] = []
+        self._remarks: dict[str, list[str]] = {}
+
+    def add(self, i: int, j: int, found: Connection, straight: PathLoss | None) -> None:
+        """``straight`` is the line to the point as it was, where ``found`` goes to it aligned."""
+        paths = {"aligned" if straight else "straight": found.line, "curved": found.path}
+        for name, path in (paths | ({"straight": straight} if straight else {})).items():
+            summary = path.summary(self.seed)
+            self.height[name][i, j] = self.height[name][j, i] = summary.height.chord
+            self.error[name][i, j] = self.error[name][j, i] = summary.height_error.chord
+        self.losses[i], self.losses[j] = found.line.loss[0], found.line.loss[-1]
+        self.diverged = self.diverged or found.trained.diverged
+        for note in found.notes:
+            self._remarks.setdefault(note, []).append(f"{i}–{j}")
+
+    @property
+    def notes(self) -> list[str]:
+        return [f"{note} ({', '.join(pairs)})" for note, pairs in self._remarks.items()]
+
+
+def _result(
+    ends: Sequence[Point], tables: _Tables, connector: Connector, proofs: list[checks.Check]
+) -> Modes:
+    height, error, sweep = tables.height, tables.error, connector.line_sweep
+    if tables.changes:
+        proofs.append(max(tables.changes, key=lambda one: one.value))
     for i, point in enumerate(ends):
         own, meaning = sweep.reference(point), "loss against the model itself"
-        proofs.append(checks.agreement(f"point {i}", sweep.objective, losses[i], own, meaning))
-    proofs.append(checks.finite(np.stack([tables["straight"], tables["curved"]])))
+        proofs.append(checks.agreement(f"point {i}", sweep.objective, tables.losses[i], own, meaning))
+    proofs.append(checks.finite(np.stack([height["straight"], height["curved"]])))
     thetas = torch.stack([point.theta for point in ends]).double()
-    edges = spanning_tree(tables["curved"])
+    edges = spanning_tree(height["curved"])
     labels = np.array([point.label or f"point {i}" for i, point in enumerate(ends)])
-    over = np.array([tables["curved"][i, j] for i, j in edges])
+    over = np.array([height["curved"][i, j] for i, j in edges])
     return Modes(
         mode=labels,
         other=labels,
-        mode_loss=losses,
-        barrier_straight=tables["straight"],
-        barrier_curved=tables["curved"],
-        barrier_aligned=tables["aligned"] if align else None,
-        barrier_aligned_error=tables["aligned error"] if align else None,
-        barrier_straight_error=tables["straight error"],
-        barrier_curved_error=tables["curved error"],
+        mode_loss=tables.losses,
+        barrier_straight=height["straight"],
+        barrier_curved=height["curved"],
+        barrier_aligned=height["aligned"] if tables.changes else None,
+        barrier_aligned_error=error["aligned"] if tables.changes else None,
+        barrier_straight_error=error["straight"],
+        barrier_curved_error=error["curved"],
         distance=torch.cdist(thetas, thetas, compute_mode="donot_use_mm_for_euclid_dist").cpu().numpy(),
         tree_from=edges[:, 0],
         tree_to=edges[:, 1],
         tree_barrier=over,
         largest_barrier=float(over.max()),
-        notes=[f"{note} ({', '.join(pairs)})" for note, pairs in remarks.items()],
+        notes=tables.notes,
         checks=proofs,
-        outcome="diverged" if diverged else "complete",
+        outcome="diverged" if tables.diverged else "complete",
     )

@@ -8,19 +8,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from landscape.errors import BadInput
-from landscape.numerics.curves import directions as kernels
-from landscape.numerics.curves.directions import principal_components
-from landscape.numerics.curves.grids import grid_around, symmetric_grid
+from landscape.numerics.curves.directions import gram_matrix
 from landscape.objective import checks
 from landscape.objective.objective import Objective
 from landscape.objective.parameters import Point
 from landscape.objective.sweep import Sweep, known
-from landscape.paths.direction_checks import curvature_checks, eigen_checks, norm_check
-from landscape.paths.directions import eigen_directions, random_directions, require_grid, require_trajectory
-from landscape.paths.planes import fill, projected
+from landscape.paths.slices import Cut, Slice, sliced
 from landscape.progress import Journal, Progress, silent
-from landscape.result import Result, array, scalar
+from landscape.result import Check, Result, array, scalar
 
 
 @dataclass(kw_only=True, eq=False)
@@ -84,82 +79,46 @@ def slice1d(
     principal component of ``trajectory``, ``'eigen'`` the eigenvector of the largest eigenvalue. Raises
     BadInput for an even ``num_points``, a span of 0, or a direction that vanishes.
     """
-    require_grid(num_points, span, draws, directions)
-    point = objective.as_point(theta)
-    sweep = Sweep(objective, test, batchnorm, journal, progress)
-    proofs: list[checks.Check] = []
-    eigen = None
-    with checks.untouched(objective, proofs):
-        if directions == "pca":
-            thetas = torch.stack([p.theta for p in require_trajectory(trajectory)])
-            axes = principal_components(thetas, point.theta).directions[:1]
-            seen = kernels.coordinates(thetas, point.theta, axes)[0][:, 0]
-            alpha = grid_around(seen, num_points) if span is None else symmetric_grid(span, num_points)
-        elif directions in ("eigen-ends", "axes"):
-            two = "two eigenvectors" if directions == "eigen-ends" else "the module's two own axes"
-            raise BadInput(f"{two} for one axis", "random, pca or eigen", "take slice2d for a plane")
-        elif directions == "eigen":
-            eigen = eigen_directions(objective, point, 1, seed=seed, progress=progress)
-            axes, alpha = eigen.directions, symmetric_grid(1.0 if span is None else span, num_points)
-        else:
-            drawn = [
-                random_directions(
-                    objective, point.theta, 1, norm=norm, ignore=ignore, orthogonal=False, seed=seed + draw
-                )
-                for draw in range(draws)
-            ]
-            axes = torch.cat(drawn)
-            alpha = symmetric_grid(1.0 if span is None else span, num_points)
-        tables = [
-            sweep.measure(
-                f"draw {draw}",
-                num_points,
-                lambda block, thetas, d=axes[draw : draw + 1]: fill(
-                    thetas, point.theta, d, alpha[block.start : block.stop, None]
-                ),
-                [point],
-            )
-            for draw in range(draws)
-        ]
-        shown = (
-            projected(sweep, "trajectory", require_trajectory(trajectory), point.theta, axes[:1])
-            if show_trajectory
-            else None
-        )
-        centre = sweep.reference(point)
-        curvature, notes = ([], []) if sweep.recalibrates else curvature_checks(objective, point, axes[:1])
-        if eigen is not None:
-            curvature = curvature + eigen_checks(objective, point, eigen)
-            notes = notes + eigen.notes
-    table = tables[0]
-    losses = np.stack([one[:, 0] for one in tables])
-    value = float(table[alpha == 0, 0][0])
-    proofs.append(
-        checks.agreement("centre loss", objective, value, centre, "grid's centre against the model itself")
+    cut = Cut(
+        directions=directions,
+        norm=norm,
+        ignore=ignore,
+        span=span,
+        num_points=num_points,
+        draws=draws,
+        trajectory=trajectory,
+        show_trajectory=show_trajectory,
+        seed=seed,
     )
-    proofs.append(checks.finite(losses))
-    if directions == "random":
-        proofs.append(norm_check(objective, point.theta, axes, norm, ignore))
-    proofs += curvature
+    proofs: list[Check] = []
+    with checks.untouched(objective, proofs):
+        sweep = Sweep(objective, test, batchnorm, journal, progress)
+        found = sliced(sweep, [objective.as_point(theta)], cut, 1)
+    return _result(found, proofs)
+
+
+def _result(found: Slice, proofs: list[Check]) -> Slice1D:
+    objective, eigen, shown = found.sweep.objective, found.axes.eigen, found.shown
+    axes, table, losses = torch.cat(found.axes.draws), found.table, found.losses
     return Slice1D(
-        alpha=alpha,
+        alpha=found.grid[0],
         loss=table[:, 0],
-        done=np.ones(num_points, dtype=bool),
+        done=np.ones(len(table), dtype=bool),
         accuracy=known(table[:, 1]),
-        test_loss=table[:, 2] if test else None,
-        draw_loss=losses if draws > 1 else None,
-        loss_mean=losses.mean(0) if draws > 1 else None,
-        loss_spread=losses.std(0, ddof=1) if draws > 1 else None,
+        test_loss=table[:, 2] if found.sweep.test else None,
+        draw_loss=losses if len(losses) > 1 else None,
+        loss_mean=losses.mean(0) if len(losses) > 1 else None,
+        loss_spread=losses.std(0, ddof=1) if len(losses) > 1 else None,
         directions=axes.cpu().numpy(),
-        gram=kernels.gram_matrix(axes),
+        gram=gram_matrix(axes),
         direction_curvature=eigen.values if eigen else None,
         direction_residual=eigen.residuals if eigen else None,
         trajectory_alpha=shown.coordinates[:, 0] if shown else None,
         trajectory_residual=shown.residual if shown else None,
         trajectory_loss=shown.loss if shown else None,
-        centre_loss=value,
-        notes=sweep.notes(point, *(trajectory if show_trajectory and trajectory else [])) + notes,
-        checks=proofs,
+        centre_loss=found.centre_loss,
+        notes=found.notes,
+        checks=proofs + found.checks,
         outcome="complete" if eigen is None or eigen.converged else "not-converged",
         parameters=objective.pieces,
     )

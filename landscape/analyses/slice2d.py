@@ -5,28 +5,18 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
-import torch
 from torch import Tensor
 
-from landscape.curvature.map import curvature_map, range_checks
+from landscape.curvature.map import CurvatureMap, curvature_map, range_checks
 from landscape.errors import BadInput
-from landscape.numerics.curves.directions import coordinates, gram_matrix, plane_through, principal_components
-from landscape.numerics.curves.grids import grid_around, symmetric_grid
+from landscape.numerics.curves.directions import gram_matrix
 from landscape.objective import checks
 from landscape.objective.objective import Objective
 from landscape.objective.parameters import Point
 from landscape.objective.sweep import Sweep, known
-from landscape.paths.direction_checks import curvature_checks, eigen_checks, norm_check, orthogonality_check
-from landscape.paths.directions import (
-    eigen_directions,
-    own_axes,
-    random_directions,
-    require_grid,
-    require_trajectory,
-)
-from landscape.paths.planes import fill, projected
+from landscape.paths.slices import Cut, Slice, plane_checks, sliced
 from landscape.progress import Journal, Progress, silent
-from landscape.result import Result, array, scalar
+from landscape.result import Check, Result, array, scalar
 
 
 @dataclass(kw_only=True, eq=False)
@@ -129,142 +119,62 @@ def slice2d(
     Raises BadInput for an even ``num_points``, a span of 0, points on one line, a trajectory that spans
     no plane, two eigenvectors where d = 1, or ``axes`` where d is not 2.
     """
-    require_grid(num_points, span, draws, directions)
+    cut = Cut(
+        directions=directions,
+        norm=norm,
+        ignore=ignore,
+        orthogonal=orthogonal,
+        span=span,
+        num_points=num_points,
+        draws=draws,
+        trajectory=trajectory,
+        show_trajectory=show_trajectory,
+        seed=seed,
+    )
     points = [objective.as_point(one) for one in ([theta] if isinstance(theta, Tensor | Point) else theta)]
     if len(points) not in (1, 3):
         raise BadInput(f"{len(points)} points", "one point, or three for the plane through them")
     if len(points) == 3 and draws > 1:
         raise BadInput(f"{draws} draws of the plane through three points", "one draw")
-    origin = points[0]
-    sweep = Sweep(objective, test, batchnorm, journal, progress)
-    proofs: list[checks.Check] = []
-    explained = walk = eigen = None
-    seen = np.zeros((0, 2))
+    proofs: list[Check] = []
+    hessians = None
     with checks.untouched(objective, proofs):
-        if len(points) == 3:
-            planes = [plane_through(*(point.theta for point in points))]
-            seen = coordinates(torch.stack([p.theta for p in points]), origin.theta, planes[0])[0]
-        elif directions == "pca":
-            thetas = torch.stack([p.theta for p in require_trajectory(trajectory)])
-            components = principal_components(thetas, origin.theta)
-            planes, explained, walk = (
-                [components.directions],
-                components.explained,
-                components.explained_by_random_walk,
-            )
-            seen = coordinates(thetas, origin.theta, planes[0])[0]
-        elif directions in ("eigen", "eigen-ends"):
-            ends = (2, 0) if directions == "eigen" else (1, 1)
-            eigen = eigen_directions(objective, origin, *ends, seed=seed, progress=progress)
-            planes = [eigen.directions]
-        elif directions == "axes":
-            planes = [own_axes(objective, origin.theta)]
-            if show_trajectory:
-                thetas = torch.stack([p.theta for p in require_trajectory(trajectory)])
-                seen = coordinates(thetas, origin.theta, planes[0])[0]
-        else:
-            planes = [
-                random_directions(
-                    objective,
-                    origin.theta,
-                    2,
-                    norm=norm,
-                    ignore=ignore,
-                    orthogonal=orthogonal,
-                    seed=seed + draw,
-                )
-                for draw in range(draws)
-            ]
-        if span is not None or not len(seen):
-            alpha = beta = symmetric_grid(1.0 if span is None else span, num_points)
-        else:
-            alpha, beta = (grid_around(seen[:, axis], num_points) for axis in (0, 1))
-        # Cell by cell (α, β), α running fastest.
-        cells = np.stack(np.meshgrid(alpha, beta), axis=-1).reshape(-1, 2)
-        inverse = np.linalg.inv(seen[1:].T) if len(points) == 3 else None
-
-        def barycentric(i: int) -> list[float]:
-            """Coordinates of cell i in the triangle of the three points."""
-            second, third = inverse @ cells[i]
-            return [1 - second - third, second, third]
-
-        weights_at = None if inverse is None else barycentric
-
-        def theta_at(i: int) -> Tensor:
-            theta = torch.empty_like(origin.theta)
-            fill(theta[None], origin.theta, planes[0], cells[i : i + 1])
-            return theta
-
-        tables = [
-            sweep.measure(
-                f"draw {draw}",
-                len(cells),
-                lambda block, thetas, plane=plane: fill(
-                    thetas, origin.theta, plane, cells[block.start : block.stop]
-                ),
-                points,
-                weights_at,
-            ).reshape(num_points, num_points, 4)
-            for draw, plane in enumerate(planes)
-        ]
-        given = projected(sweep, "point", points, origin.theta, planes[0]) if len(points) == 3 else None
-        shown = None
-        if show_trajectory:
-            path = require_trajectory(trajectory)
-            shown = projected(sweep, "trajectory", path, origin.theta, planes[0])
-        centre = sweep.reference(origin)
-        bends, notes = ([], []) if sweep.recalibrates else curvature_checks(objective, origin, planes[0])
-        if eigen is not None:
-            bends = bends + eigen_checks(objective, origin, eigen)
-            notes = notes + eigen.notes
-        hessians = None
+        sweep = Sweep(objective, test, batchnorm, journal, progress)
+        found = sliced(sweep, points, cut, 2)
         if curvature:
-            hessians = curvature_map(
-                sweep, tables[0][..., 0].ravel(), theta_at, points, weights_at, seed=seed
+            losses = found.tables[0][:, 0]
+            hessians = curvature_map(sweep, losses, found.theta_at, points, found.weights_at, seed=seed)
+            found.notes.extend(hessians.notes())
+            found.checks.extend(
+                range_checks(objective, found.centre, found.axes.draws[0], hessians, found.middle)
             )
-            notes = notes + hessians.notes()
-            middle = int(np.flatnonzero(~cells.any(axis=1))[0])
-            bends = [*bends, *range_checks(objective, centre, planes[0], hessians, middle)]
-    table = tables[0]
-    losses, square = np.stack([one[..., 0] for one in tables]), (num_points, num_points)
-    value = float(table[np.ix_(beta == 0, alpha == 0)][0, 0, 0])
-    proofs.append(
-        checks.agreement("centre loss", objective, value, centre, "grid's centre against the model itself")
-    )
-    proofs.append(checks.finite(losses))
-    if directions == "random" and len(points) == 1:
-        axes = torch.cat([plane[:1] if orthogonal else plane for plane in planes])
-        proofs.append(norm_check(objective, origin.theta, axes, norm, ignore))
-    proofs += bends
-    if orthogonal or len(points) == 3 or directions != "random":
-        proofs.append(orthogonality_check(objective, planes[0]))
-    if given is not None:
-        distance = float(given.residual.max() / np.abs(given.coordinates).max())
-        proofs.append(
-            checks.Check(
-                "points on plane", distance, checks.rounding(objective), "distance of the points, relative"
-            )
-        )
+    return _result(found, hessians, directions == "axes", proofs + found.checks + plane_checks(found, cut))
+
+
+def _result(found: Slice, hessians: CurvatureMap | None, on_own_axes: bool, proofs: list[Check]) -> Slice2D:
+    axes, given, shown, eigen = found.axes, found.given, found.shown, found.axes.eigen
+    table, losses, plane = found.table, found.losses, found.axes.draws[0]
+    square = table.shape[:2]
     converged = (eigen is None or eigen.converged) and (hessians is None or hessians.num_open == 0)
     return Slice2D(
-        alpha=alpha,
-        beta=beta,
+        alpha=found.grid[0],
+        beta=found.grid[1],
         loss=table[..., 0],
         done=np.ones(square, dtype=bool),
         accuracy=known(table[..., 1]),
-        test_loss=table[..., 2] if test else None,
+        test_loss=table[..., 2] if found.sweep.test else None,
         lambda_max=hessians.largest.reshape(square) if hessians else None,
         lambda_min=hessians.smallest.reshape(square) if hessians else None,
         curvature_ratio=hessians.ratio.reshape(square) if hessians else None,
         lambda_max_residual=hessians.largest_residual.reshape(square) if hessians else None,
         lambda_min_residual=hessians.smallest_residual.reshape(square) if hessians else None,
-        draw_loss=losses if len(planes) > 1 else None,
-        loss_mean=losses.mean(0) if len(planes) > 1 else None,
-        loss_spread=losses.std(0, ddof=1) if len(planes) > 1 else None,
-        directions=planes[0].cpu().numpy(),
-        gram=gram_matrix(planes[0]),
-        explained_variance=explained,
-        random_walk_variance=walk,
+        draw_loss=losses if len(losses) > 1 else None,
+        loss_mean=losses.mean(0) if len(losses) > 1 else None,
+        loss_spread=losses.std(0, ddof=1) if len(losses) > 1 else None,
+        directions=plane.cpu().numpy(),
+        gram=gram_matrix(plane),
+        explained_variance=axes.explained,
+        random_walk_variance=axes.random_walk,
         direction_curvature=eigen.values if eigen else None,
         direction_residual=eigen.residuals if eigen else None,
         point_alpha=given.coordinates[:, 0] if given else None,
@@ -274,10 +184,10 @@ def slice2d(
         trajectory_beta=shown.coordinates[:, 1] if shown else None,
         trajectory_residual=shown.residual if shown else None,
         trajectory_loss=shown.loss if shown else None,
-        centre=origin.theta.cpu().numpy() if directions == "axes" and len(points) == 1 else None,
-        centre_loss=value,
-        notes=sweep.notes(*points, *(trajectory if show_trajectory and trajectory else [])) + notes,
+        centre=found.points[0].theta.cpu().numpy() if on_own_axes and given is None else None,
+        centre_loss=found.centre_loss,
+        notes=found.notes,
         checks=proofs,
         outcome="complete" if converged else "not-converged",
-        parameters=objective.pieces,
+        parameters=found.sweep.objective.pieces,
     )

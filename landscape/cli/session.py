@@ -15,6 +15,7 @@ import click
 import torch
 
 from landscape import distributed
+from landscape.analyses.hessian import stability_limits
 from landscape.cli.failures import INTERRUPTED
 from landscape.cli.options import Settings, chosen
 from landscape.cli.screen import Screen
@@ -113,7 +114,9 @@ def measure(
         )
         points = [_point(runs[0], run, opened.train, label) for run, label in zip(runs, labels, strict=True)]
         trajectory = runs[0].trajectory(opened.train)
-        limits = runs[0].stability_limits(labels) if len(set(runs)) == 1 and len(runs) > 1 else None
+        limits = None
+        if len(set(runs)) == 1 and len(runs) > 1:
+            limits = stability_limits(runs[0].options, map(runs[0].step_size_at, labels))
         elsewhere = [one.train for one in others]
         return Work(opened.train, opened.test, points, trajectory, limits, opened.notes, elsewhere)
 

@@ -1,19 +1,22 @@
 """Two points connected: the trained curve and the straight line, measured on one grid, and the plane they span."""
 
-from typing import NamedTuple
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from landscape.numerics.curves.barriers import barriers
-from landscape.numerics.curves.curves import Curve, bezier
+from landscape.numerics.curves.curves import bezier
+from landscape.objective import checks
 from landscape.objective.objective import Objective
 from landscape.objective.parameters import Point
 from landscape.objective.sweep import Sweep, bare
 from landscape.paths.curve_training import Trained, Training, trained_curve
-from landscape.paths.profile import PathLoss
+from landscape.paths.path import Path
+from landscape.paths.profile import PathLoss, require_profile
 from landscape.progress import Journal, Progress, silent
+from landscape.result import Check
 
 # The few t at which the barrier is watched during training, the ends beside them.
 WATCHED_T = np.array([0.25, 0.5, 0.75])
@@ -22,7 +25,8 @@ WATCHED_T = np.array([0.25, 0.5, 0.75])
 TRIAL_STEP = 0.1
 
 
-class Connection(NamedTuple):
+@dataclass(frozen=True)
+class Connection:
     """A trained curve (of the restart with the lowest barrier) and the straight line, on the same t."""
 
     path: PathLoss
@@ -31,104 +35,149 @@ class Connection(NamedTuple):
     restart_barriers: list[float]
     notes: list[str]
 
+    @cached_property
+    def ends(self) -> tuple[Point, Point]:
+        """Both ends as their own models, under the policy of the curve."""
+        first, second = self.path.path.ends
+        return self.path.sweep.reference(first), self.path.sweep.reference(second)
 
-def connected(
-    objective: Objective,
-    ends: tuple[Point, Point],
-    training: Training,
-    *,
-    test: Objective | None = None,
-    batchnorm: str = "recalibrate",
-    num_points: int = 61,
-    tolerance: float = 1e-4,
-    restarts: int = 1,
-    seed: int = 0,
-    journal: Journal,
-    name: str = "",
-    progress: Progress = silent,
-) -> Connection:
-    """Train ``restarts`` curves, keep the one with the lowest barrier over the chord, measure it and the chord.
+    @cached_property
+    def slopes(self) -> list[float]:
+        """‖∇F‖ at both ends, without the regulariser."""
+        plain = self.path.sweep.objective
+        return [float(plain.gradient(one.theta, one.fixed).double().norm()) for one in self.ends]
 
-    The regulariser acts in training alone. ``repair`` is for the chord: the curve is recalibrated. Where the
-    ends are one point there is nothing to train. Everything is remembered in ``journal`` under ``name``.
+    def checks(self) -> list[Check]:
+        """Losses at the ends against the models themselves; that the ends stayed where they were."""
+        objective, meaning = self.path.sweep.objective, "end of the curve against the model itself"
+        moved = 0.0 if self.trained.path.keeps_its_ends else 1.0
+        return [
+            checks.agreement("first end", objective, self.path.loss[0], self.ends[0], meaning),
+            checks.agreement("second end", objective, self.path.loss[-1], self.ends[1], meaning),
+            Check("ends fixed", moved, 0.0, "end points of the trained curve, bit for bit (0 = same)"),
+            checks.finite(np.concatenate([self.path.loss, self.line.loss])),
+        ]
+
+
+class Connector:
+    """Connects points of one objective, all pairs in one way.
+
+    The regulariser acts in training alone. ``repair`` is for the chord: the curve is recalibrated. The paths
+    are measured at ``num_points`` and refined to ``tolerance``; everything is remembered in ``journal``.
+    Raises BadInput for what is out of range.
     """
-    plain = bare(objective)
-    line_sweep = Sweep(plain, test, batchnorm, journal, progress, is_line=True)
-    sweep = Sweep(plain, test, "recalibrate" if batchnorm == "repair" else batchnorm, journal, progress)
-    t = np.linspace(0, 1, num_points)
-    same = torch.equal(ends[0].theta, ends[1].theta)
 
-    def profile(curve: Curve, control: Tensor, at: np.ndarray) -> np.ndarray:
-        seen = PathLoss(Sweep(plain, None, sweep.batchnorm), "", curve, control, ends)
-        seen.measure(at)
+    def __init__(
+        self,
+        objective: Objective,
+        training: Training,
+        *,
+        test: Objective | None = None,
+        batchnorm: str = "recalibrate",
+        num_points: int = 61,
+        tolerance: float = 1e-4,
+        restarts: int = 1,
+        seed: int = 0,
+        journal: Journal | None = None,
+        progress: Progress = silent,
+    ):
+        require_profile(num_points, tolerance, restarts)
+        self.objective, self.training, self.batchnorm = objective, training, batchnorm
+        self.plain = bare(objective)
+        self.journal, self.progress = {} if journal is None else journal, progress
+        self.line_sweep = Sweep(self.plain, test, batchnorm, self.journal, progress, is_line=True)
+        on_curves = "recalibrate" if batchnorm == "repair" else batchnorm
+        self.sweep = Sweep(self.plain, test, on_curves, self.journal, progress)
+        self.t, self.tolerance = np.linspace(0, 1, num_points), tolerance
+        self.restarts, self.seed = restarts, seed
+
+    def straight_line(self, name: str, chord: Path) -> PathLoss:
+        """The chord alone, measured and refined around its top, remembered under ``name``."""
+        line = PathLoss(self.line_sweep, name, chord)
+        line.measure(self.t)
+        line.refine(self.tolerance)
+        return line
+
+    def connected(self, chord: Path, name: str = "") -> Connection:
+        """Train ``restarts`` curves, keep the one with the lowest barrier over the chord, measure it and the chord.
+
+        Where the ends are one point there is nothing to train. ``name`` is that of the pair in the journal.
+        """
+        tries: list[tuple[Trained, PathLoss]] = []
+        watch = self._watched(chord)
+        for restart in range(1 if chord.is_one_point else self.restarts):
+            trained = self._trained(chord, f"{name}training {restart}", self.seed + restart, watch)
+            path = PathLoss(self.sweep, f"{name}curve {restart}", trained.path)
+            path.measure(np.union1d(self.t, trained.path.curve.vertices))
+            tries.append((trained, path))
+        found = [path.height.chord for _, path in tries]
+        trained, path = tries[int(np.nanargmin(found)) if not np.isnan(found).all() else 0]
+        line = PathLoss(self.line_sweep, f"{name}line", chord)
+        line.measure(self.t)
+        is_met = [one.refine(self.tolerance) for one in (path, line)]
+        path.measure(line.t)
+        line.measure(path.t)
+        return Connection(path, line, trained, found, self._notes(path, line, trained, all(is_met)))
+
+    def _trained(self, chord: Path, name: str, seed: int, watch: Callable[[Path], float]) -> Trained:
+        if chord.is_one_point:
+            return Trained(chord.along(bezier(1)), [], [], False)
+        return trained_curve(
+            self.objective,
+            chord,
+            self.training,
+            seed=seed,
+            profile=self._profile,
+            watch=watch,
+            journal=self.journal,
+            name=name,
+            progress=self.progress,
+        )
+
+    def _profile(self, path: Path, t: np.ndarray) -> np.ndarray:
+        """The training loss at t, remembered nowhere."""
+        seen = PathLoss(Sweep(self.plain, None, self.sweep.batchnorm), "", path)
+        seen.measure(t)
         return seen.loss
 
-    heights: list[float] = []
+    def _watched(self, chord: Path) -> Callable[[Path], float]:
+        """Path ↦ its barrier on a few t; the ends, which stay, are measured once."""
+        heights: list[float] = []
 
-    def watch(curve: Curve, control: Tensor) -> float:
-        if not heights:
-            heights.extend(profile(curve, control, np.array([0.0, 1.0])))
-        inside = profile(curve, control, WATCHED_T)
-        return barriers(np.array([0, *WATCHED_T, 1]), np.array([heights[0], *inside, heights[1]])).chord
+        def watch(path: Path) -> float:
+            if not heights:
+                heights.extend(self._profile(chord, np.array([0.0, 1.0])))
+            inside = self._profile(path, WATCHED_T)
+            return barriers(np.array([0, *WATCHED_T, 1]), np.array([heights[0], *inside, heights[1]])).chord
 
-    tries: list[tuple[Trained, PathLoss]] = []
-    for restart in range(1 if same else restarts):
-        if same:
-            trained = Trained(bezier(1), torch.stack([ends[0].theta] * 3), [], [], False)
-        else:
-            trained = trained_curve(
-                objective,
-                ends,
-                training,
-                seed=seed + restart,
-                profile=profile,
-                watch=watch,
-                journal=journal,
-                name=f"{name}training {restart}",
-                progress=progress,
+        return watch
+
+    def _notes(self, path: PathLoss, line: PathLoss, trained: Trained, is_met: bool) -> list[str]:
+        chord, notes = line.path, self.line_sweep.notes(*line.path.ends)
+        if self.batchnorm == "repair":
+            notes.append("the straight line is repaired (REPAIR); on the curve batch norm is recalibrated")
+        if chord.is_one_point:
+            notes.append(
+                "the two points are the same: the barrier is 0 by definition, and nothing was trained"
             )
-        path = PathLoss(sweep, f"{name}curve {restart}", trained.curve, trained.control, ends)
-        path.measure(np.union1d(t, trained.curve.vertices))
-        tries.append((trained, path))
-    found = [path.height.chord for _, path in tries]
-    trained, path = tries[int(np.nanargmin(found)) if not np.isnan(found).all() else 0]
-    chord = torch.stack([ends[0].theta, ends[1].theta])
-    line = PathLoss(line_sweep, f"{name}line", bezier(0), chord, ends)
-    line.measure(t)
-    is_met = [one.refine(tolerance) for one in (path, line)]
-    path.measure(line.t)
-    line.measure(path.t)
-    notes = line_sweep.notes(*ends)
-    if batchnorm == "repair":
-        notes.append("the straight line is repaired (REPAIR); on the curve batch norm is recalibrated")
-    if same:
-        notes.append("the two points are the same: the barrier is 0 by definition, and nothing was trained")
-    if not all(is_met):
-        notes.append(f"the barrier still moves by more than `tolerance` {tolerance:g} on the finest grid")
-    if path.height.chord > line.height.chord and not same:
-        notes.append("the trained curve lies higher than the straight line; a smaller `lr` may help")
-    if trained.diverged:
-        notes.append(
-            f"the loss was NaN or infinite in pass {len(trained.losses)}: the best curve before that is given; "
-            "a smaller `lr` may help"
-        )
-    return Connection(path, line, trained, found, notes)
+        if not is_met:
+            notes.append(
+                f"the barrier still moves by more than `tolerance` {self.tolerance:g} on the finest grid"
+            )
+        if path.height.chord > line.height.chord and not chord.is_one_point:
+            notes.append("the trained curve lies higher than the straight line; a smaller `lr` may help")
+        if trained.diverged:
+            notes.append(
+                f"the loss was NaN or infinite in pass {len(trained.losses)}: the best curve before that is given; "
+                "a smaller `lr` may help"
+            )
+        return notes
 
 
-def straight_line(
-    sweep: Sweep, name: str, ends: tuple[Point, Point], num_points: int, tolerance: float
-) -> PathLoss:
-    """The chord alone, measured and refined around its top."""
-    line = PathLoss(sweep, name, bezier(0), torch.stack([ends[0].theta, ends[1].theta]), ends)
-    line.measure(np.linspace(0, 1, num_points))
-    line.refine(tolerance)
-    return line
-
-
-def notes_on_ends(ends: tuple[Point, Point], slopes: list[float], losses: tuple[float, float]) -> list[str]:
+def notes_on_ends(found: Connection) -> list[str]:
     """A warning for an end that is no minimum: one where a gradient step would lower the loss by over 0.1 %."""
-    notes = []
-    for letter, point, slope, loss in zip("AB", ends, slopes, losses, strict=True):
+    notes, losses = [], (found.path.loss[0], found.path.loss[-1])
+    for letter, point, slope, loss in zip("AB", found.ends, found.slopes, losses, strict=True):
         gain = TRIAL_STEP * slope**2
         if gain > 0.001 * abs(loss):
             share = f", {100 * gain / abs(loss):.2g} %" if loss else ""

@@ -15,15 +15,17 @@ from torch import Tensor
 
 from landscape.errors import BadInput
 from landscape.numerics.curves import band, tilt
-from landscape.numerics.curves.curves import Curve, bezier, chain
+from landscape.numerics.curves.curves import bezier, chain
 from landscape.numerics.steps.motion import Motion
 from landscape.numerics.steps.sampling import Sampler, isolated_rng
 from landscape.numerics.steps.schedules import Plateau, schedule_parameters, step_size
 from landscape.objective.objective import Objective
-from landscape.objective.parameters import Point
 from landscape.objective.sweep import bare
+from landscape.paths.path import Path
 from landscape.progress import Journal, Progress, Saver
 
+# (path, t (T,)) ↦ the loss at each t.
+Profile = Callable[[Path, np.ndarray], np.ndarray]
 METHODS = ("bezier", "chain", "neb", "minmax")
 GARIPOV = "garipov"
 # A temperature of 1/4 looks e⁴ = 55 times as often at the top of the profile as at its bottom.
@@ -94,13 +96,12 @@ class Training:
 
 
 class Trained(NamedTuple):
-    """A curve with its control points (m, d), ends included, and how it came to them.
+    """A path and how it came to its control points.
 
     ``losses``: mean batch loss of every pass; ``watched``: pairs of passes done and the barrier then.
     """
 
-    curve: Curve
-    control: Tensor
+    path: Path
     losses: list[float]
     watched: list[list[float]]
     diverged: bool
@@ -108,19 +109,19 @@ class Trained(NamedTuple):
 
 def trained_curve(
     objective: Objective,
-    ends: tuple[Point, Point],
+    chord: Path,
     training: Training,
     *,
     seed: int,
-    profile: Callable[[Curve, Tensor, np.ndarray], np.ndarray],
-    watch: Callable[[Curve, Tensor], float],
+    profile: Profile,
+    watch: Callable[[Path], float],
     journal: Journal,
     name: str,
     progress: Progress,
 ) -> Trained:
-    """Train from the straight line; resumable after any pass through ``journal[name]``.
+    """Train from the straight line ``chord``; resumable after any pass through ``journal[name]``.
 
-    ``profile(curve, control, t)`` is the loss at t, for a band to see where it should grow; ``watch`` the
+    ``profile(path, t)`` is the loss at t, for a band to see where it should grow; ``watch`` the
     barrier that is logged. The regulariser of ``objective`` acts on θ(t). A NaN or infinite loss ends the
     training with the best curve so far: the one after the pass of the lowest mean loss.
     """
@@ -129,7 +130,7 @@ def trained_curve(
     total = training.steps if training.epochs is None else training.epochs * per_pass
     assert total is not None
     num_passes = math.ceil(total / per_pass)
-    mover = (_Band if training.method == "neb" else _Bend)(objective, ends, training, seed)
+    mover = (_Band if training.method == "neb" else _Bend)(objective, chord, training, seed)
     motion = Motion(mover.tensors, sampler, objective.device)
     losses: list[float] = []
     watched: list[list[float]] = []
@@ -157,26 +158,26 @@ def trained_curve(
             if is_finite and done in growths:
                 mover.grow(profile)
             if done % interval == 0 or done == num_passes or not is_finite:
-                watched.append([done, watch(mover.curve, mover.control)])
+                watched.append([done, watch(mover.path)])
             if done < num_passes and is_finite:
                 saver.offer(lambda: {"losses": list(losses), "watched": list(watched), **motion.state()})
             else:
                 saver.save({"losses": list(losses), "watched": list(watched), **motion.state()})
             progress(done, num_passes, "passes over the data")
-    return Trained(mover.curve, mover.control, losses, watched, not is_finite)
+    return Trained(mover.path, losses, watched, not is_finite)
 
 
 class _Bend:
     """The free control points of a Bézier curve or a chain; t goes through [0, 1] as the batches go by."""
 
-    def __init__(self, objective: Objective, ends: tuple[Point, Point], training: Training, seed: int):
+    def __init__(self, objective: Objective, chord: Path, training: Training, seed: int):
         self.objective, self.momentum = objective, training.momentum
         self.is_tilted = training.method == "minmax"
         knots = np.linspace(0, 1, training.bends + 2)
-        self.curve = chain(knots) if training.method == "chain" else bezier(training.bends)
-        self.control = self.curve.chord(ends[0].theta, ends[1].theta)
+        self.path = chord.along(chain(knots) if training.method == "chain" else bezier(training.bends))
+        self.curve, self.control = self.path.curve, self.path.control
         self.best = self.control.clone()
-        self.fixed = {key: tensor.clone() for key, tensor in ends[0].fixed.items()}
+        self.fixed = {key: tensor.clone() for key, tensor in chord.ends[0].fixed.items()}
         self.offset = float(torch.rand((), generator=torch.Generator().manual_seed(seed + 1)))
         self.mobility = self.curve.mobility
         self.tensors = {
@@ -221,18 +222,18 @@ class _Bend:
 class _Band:
     """Pivots of a chain, each moved across the path by every batch and put back to its share of the length."""
 
-    def __init__(self, objective: Objective, ends: tuple[Point, Point], training: Training, seed: int):
-        self.objective, self.momentum = objective, training.momentum
+    def __init__(self, objective: Objective, chord: Path, training: Training, seed: int):
+        self.objective, self.momentum, self._chord = objective, training.momentum, chord
         plain = bare(objective)
-        self.heights = [plain.value(point.theta, point.fixed) for point in ends]
-        self.fixed = {key: tensor.clone() for key, tensor in ends[0].fixed.items()}
+        self.heights = [plain.value(point.theta, point.fixed) for point in chord.ends]
+        self.fixed = {key: tensor.clone() for key, tensor in chord.ends[0].fixed.items()}
         self.tensors: dict[str, Tensor] = {}
         knots = np.linspace(0, 1, training.bends + 2)
-        self._hold(chain(knots).chord(ends[0].theta, ends[1].theta), knots)
+        self._hold(chord.along(chain(knots)).control, knots)
 
     @property
-    def curve(self) -> Curve:
-        return chain(self.tensors["knots"].numpy())
+    def path(self) -> Path:
+        return self._chord.along(chain(self.tensors["knots"].numpy()), self.control)
 
     @property
     def control(self) -> Tensor:
@@ -246,15 +247,16 @@ class _Band:
         """Room for so many pivots, ends included."""
         self._hold(self.control.new_zeros(num_control, self.control.shape[1]), np.zeros(num_control))
 
-    def grow(self, profile: Callable[[Curve, Tensor, np.ndarray], np.ndarray]) -> None:
+    def grow(self, profile: Profile) -> None:
         """A pivot more wherever the path rises between two of them."""
-        knots, steps = self.curve.vertices, np.linspace(0, 1, POINTS_BETWEEN + 2)[:-1]
+        path = self.path
+        knots, steps = path.curve.vertices, np.linspace(0, 1, POINTS_BETWEEN + 2)[:-1]
         between = knots[:-1, None] + np.diff(knots)[:, None] * steps
         t = np.append(between.ravel(), knots[-1])
-        risen = band.risen(knots, t, profile(self.curve, self.control, t), THRESHOLD)
+        risen = band.risen(knots, t, profile(path, t), THRESHOLD)
         if len(risen):
             wanted = np.sort(np.concatenate([knots, risen]))
-            self._hold(self.curve.points(torch.from_numpy(wanted), self.control), wanted)
+            self._hold(path.points(wanted), wanted)
 
     def advance(self, batches: list[Tensor], size: float) -> Tensor:
         """One step of every pivot a batch: the mean losses met, on the CPU."""

@@ -36,13 +36,13 @@ def plane_of(found: Connection, num_points: int) -> Plane | None:
 
     Buffers on the plane are mixed by the share of the way from A to B, or what the sweep's policy says.
     """
-    path, control = found.path, found.trained.control
+    path, control = found.path, found.trained.path.control
     first, last = control[0], control[-1]
     try:
         directions = plane_through(first, last, control[len(control) // 2])
     except BadInput:
         return None
-    curve = path.curve.points(torch.from_numpy(path.t), control)
+    curve = path.path.points(path.t)
     seen, residual = coordinates(curve, first, directions)
     bends, bend_residual = coordinates(control[1:-1], first, directions)
     everything = np.concatenate([seen, bends])
@@ -58,7 +58,7 @@ def plane_of(found: Connection, num_points: int) -> Plane | None:
         f"{path.name} plane",
         len(cells),
         lambda block, thetas: fill(thetas, first, directions, cells[block.start : block.stop]),
-        path.ends,
+        path.path.ends,
         weights_at,
     )
     loss = rows[:, 0].reshape(num_points, num_points)

@@ -3,7 +3,6 @@
 from typing import NamedTuple
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from landscape.errors import BadInput
@@ -15,9 +14,8 @@ from landscape.numerics.curves.barriers import (
     mean_error,
     mean_weights,
 )
-from landscape.numerics.curves.curves import Curve, segment_lengths, squared_norms
-from landscape.objective.parameters import Point
 from landscape.objective.sweep import Sweep
+from landscape.paths.path import Path
 
 # Each round halves the gaps beside the top, so this many leave nothing of a gap in float64.
 MAX_ROUNDS = 30
@@ -42,8 +40,8 @@ class PathLoss:
     whatever else the sweep's policy says.
     """
 
-    def __init__(self, sweep: Sweep, name: str, curve: Curve, control: Tensor, ends: tuple[Point, Point]):
-        self.sweep, self.name, self.curve, self.control, self.ends = sweep, name, curve, control, ends
+    def __init__(self, sweep: Sweep, name: str, path: Path):
+        self.sweep, self.name, self.path = sweep, name, path
         self.t = np.zeros(0)
         self._table = np.zeros((0, 4))
         self._rounds = 0
@@ -55,14 +53,13 @@ class PathLoss:
             return
 
         def fill(block: range, thetas: Tensor) -> None:
-            positions = torch.from_numpy(fresh[block.start : block.stop])
-            thetas.copy_(self.curve.points(positions, self.control))
+            thetas.copy_(self.path.points(fresh[block.start : block.stop]))
 
         table = self.sweep.measure(
             f"{self.name} {self._rounds}:",
             len(fresh),
             fill,
-            self.ends,
+            self.path.ends,
             lambda i: [1 - fresh[i], fresh[i]],
             each=True,
         )
@@ -118,11 +115,11 @@ class PathLoss:
     @property
     def lengths(self) -> np.ndarray:
         """Of the pieces between neighbouring points."""
-        return segment_lengths(self.curve, self.t, self.control)
+        return self.path.lengths(self.t)
 
     def penalty(self, l2: float) -> np.ndarray:
         """(l2/2)‖θ(t)‖²."""
-        return 0.5 * l2 * squared_norms(self.curve, self.t, self.control)
+        return 0.5 * l2 * self.path.squared_norms(self.t)
 
     def summary(self, seed: int) -> Summary:
         """Barriers and means with their standard errors; the resamples are drawn by ``seed``."""

@@ -1,6 +1,7 @@
 """A run file opened again: its module, its data and its points, rebuilt from the specs it holds."""
 
 import json
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -103,27 +104,25 @@ class Run:
         """Every stored point, in the order of training."""
         return [self.point(objective, label) for label in self.labels]
 
-    def stability_limits(self, labels: list[str]) -> list[float] | None:
-        """The largest λ at which gradient descent is stable at each point, for the step size α there.
+    @property
+    def options(self) -> dict[str, Any]:
+        """The options the run was trained with; none for one that was imported."""
+        return self.config.get("options", {})
 
-        2/α, with momentum β 2(1 + β)/α, with Nesterov's 2(1 + β)/((1 + 2β) α) (Cohen et al. 2021, section 2
-        and appendix B); None for other optimisers and for runs that were imported.
-        """
-        options = self.config.get("options", {})
-        if options.get("optimizer") != "sgd":
-            return None
-        beta = float(options["momentum"])
-        factor = 2 * (1 + beta) / (1 + 2 * beta if options["nesterov"] else 1)
+    def step_size_at(self, label: str) -> float:
+        """The step size of training at a point: that of the logged step nearest to it."""
+        step, size, epoch = self._logs
+        unit, _, number = label.partition("=")
+        column = epoch if unit == "epoch" else step
+        nearest = int(np.argmin(np.abs(column - float(number)))) if number else len(step) - 1
+        return float(size[0 if label == "init" else nearest])
+
+    @cached_property
+    def _logs(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Steps, step sizes and passes over the data, as logged."""
         logs = store.load(self.path)
         step, size, epoch = (np.asarray(getattr(logs, name)) for name in ("step", "step_size", "epoch"))
-        last = len(step) - 1
-        found = []
-        for label in labels:
-            unit, _, number = label.partition("=")
-            column = epoch if unit == "epoch" else step
-            nearest = int(np.argmin(np.abs(column - float(number)))) if number else last
-            found.append(factor / float(size[0 if label == "init" else nearest]))
-        return found
+        return step, size, epoch
 
     def module(self, name: str = "") -> nn.Module:
         """The module at a point, in the dtype of the run, without any data."""

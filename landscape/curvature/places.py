@@ -1,0 +1,235 @@
+"""Spectra at several places: points, a block of them, or every layer at one, and on other samples beside."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from landscape.curvature import blocks, operators
+from landscape.curvature.spectrum import Question, Spectrum, spectrum
+from landscape.errors import BadInput
+from landscape.objective.objective import Objective
+from landscape.objective.parameters import Point
+from landscape.progress import Progress
+from landscape.result import Check
+
+# On other samples only the eigenvalues are asked for, as far as their spread needs them.
+PLAIN = {"search": False, "certify": False, "trace": False, "density": False, "exact": False}
+
+
+class Place(NamedTuple):
+    """A point with F as a function of the parameters looked at."""
+
+    label: str
+    objective: Objective
+    point: Point
+
+
+@dataclass(frozen=True)
+class Survey:
+    """The spectra ``found`` at ``places``, fewer where it was interrupted, and ``elsewhere``, on other samples.
+
+    ``parts`` are the Gauss–Newton part and the rest of the eigenvalues (k,) of each, where asked for.
+    """
+
+    places: list[Place]
+    found: list[Spectrum]
+    elsewhere: list[Spectrum]
+    parts: list[tuple[Tensor, Tensor]]
+    is_single: bool
+    per_layer: bool
+
+    @property
+    def all(self) -> list[Spectrum]:
+        return [*self.found, *self.elsewhere]
+
+    @property
+    def checks(self) -> list[Check]:
+        """Those of every place, by its label."""
+        return [
+            check if self.is_single else replace(check, name=f"{check.name} at {place.label}")
+            for one, place in zip(self.found, self.places, strict=False)
+            for check in one.checks
+        ]
+
+    def columns(self, limits: Sequence[float] | None, save_vectors: bool) -> dict[str, Any]:
+        """Every quantity that belongs to a place, by the fields of the result; ``limits`` are those of stability."""
+        found, pairs = self.found, [one.pairs for one in self.found]
+        norms = [float(torch.linalg.vector_norm(one.gradient.double())) for one in found]
+        rows: dict[str, list[Any]] = {
+            "point": [place.label for place in self.places[: len(found)]],
+            "eigenvalues": [one.values for one in pairs],
+            "residuals": [one.residuals for one in pairs],
+            "estimated_residuals": [one.estimated for one in pairs],
+            "errors": [one.errors for one in pairs],
+            "converged": [one.converged for one in pairs],
+            "loss": [one.loss for one in found],
+            "gradient_norm": norms,
+            "gradient_curvature": [one.gradient_curvature for one in found],
+            "gradient_in_span": [_share(one.gradient, one.pairs.vectors) for one in found],
+            "num_parameters": [one.vectors.shape[1] for one in pairs],
+        }
+        if save_vectors:
+            rows["eigenvectors"] = [one.vectors.cpu().numpy() for one in pairs]
+        if self.parts:
+            rows["gauss_newton_part"] = [part.cpu().numpy() for part, _ in self.parts]
+            rows["remainder_part"] = [rest.cpu().numpy() for _, rest in self.parts]
+        if limits is not None:
+            rows["stability_limit"] = list(limits[: len(found)])
+        rows |= _estimates(found)
+        columns: dict[str, Any] = {name: _stacked(values) for name, values in rows.items()}
+        if self.is_single:
+            # Format 1 stores a single point without the dimension ``point``: dropped here and nowhere else.
+            del columns["point"]
+            return {name: _alone(values) for name, values in columns.items()}
+        if not self.per_layer:
+            columns["overlap"] = _overlaps([one.vectors for one in pairs])
+        return columns
+
+    @property
+    def subset_eigenvalues(self) -> np.ndarray | None:
+        """Those of each part of the samples, (subsets, k); None where there is one part."""
+        return _stacked([one.pairs.values for one in self.all]) if self.elsewhere else None
+
+
+def surveyed(
+    objective: Objective,
+    theta: Tensor | Point | Sequence[Tensor | Point],
+    question: Question,
+    block: str | None,
+    per_layer: bool,
+    others: Sequence[Objective],
+    split: bool,
+    progress: Progress,
+) -> Survey:
+    """Answer ``question`` at every place; see :func:`landscape.analyses.hessian.hessian`. Raises BadInput."""
+    question.check()
+    is_one = isinstance(theta, Tensor | Point)
+    points = [objective.as_point(one) for one in ([theta] if isinstance(theta, Tensor | Point) else theta)]
+    places = _places(objective, points, block, per_layer)
+    if others and len(places) > 1:
+        raise BadInput(f"the spread over subsets at {len(places)} points", "at one")
+    survey = Survey(places, [], [], [], is_one and not per_layer, per_layer)
+    for number, (_, own, here) in enumerate(places):
+        report = partial(_at, progress, number, len(places))
+        survey.found.append(spectrum(own, here, question, report))
+        if split:
+            vectors = survey.found[-1].pairs.vectors.to(own.dtype)
+            survey.parts.append(operators.gauss_newton_split(own, here.theta, here.fixed, vectors))
+        if survey.found[-1].pairs.is_interrupted:
+            break
+    for number, other in enumerate(others, 1):
+        if survey.all[-1].pairs.is_interrupted:
+            break
+        ((_, own, here),) = _places(other, points, block, False)
+        report = partial(_at, progress, number, len(others) + 1)
+        survey.elsewhere.append(spectrum(own, here, replace(question, **PLAIN), report))
+    return survey
+
+
+def stability_limit(step_size: float, *, momentum: float = 0.0, nesterov: bool = False) -> float:
+    """The largest λ at which gradient descent with step size α is stable.
+
+    2/α, with momentum β 2(1 + β)/α, with Nesterov's 2(1 + β)/((1 + 2β) α) (Cohen et al. 2021, section 2
+    and appendix B).
+
+    >>> stability_limit(0.1), stability_limit(0.1, momentum=0.5), stability_limit(0.1, momentum=0.5, nesterov=True)
+    (20.0, 30.0, 15.0)
+    """
+    return 2 * (1 + momentum) / (1 + 2 * momentum if nesterov else 1) / step_size
+
+
+def _places(objective: Objective, points: list[Point], block: str | None, per_layer: bool) -> list[Place]:
+    """Where to look, by label: the points as they are, a block of them, or every layer at one point."""
+    if not points or (per_layer and (len(points) > 1 or block is not None)):
+        raise BadInput(
+            f"{len(points)} points{' by layers' if per_layer else ''}",
+            "at least one, by layers one whole one",
+        )
+    if per_layer:
+        chosen = [(name, points[0], pieces) for name, pieces in blocks.blocks(objective).items()]
+    elif block is not None:
+        pieces = blocks.matching(objective.pieces, block)
+        chosen = [(point.label, point, pieces) for point in points]
+    else:
+        return [Place(point.label, objective, point) for point in points]
+    return [Place(label, *blocks.restricted(objective, point, pieces)) for label, point, pieces in chosen]
+
+
+def _at(progress: Progress, number: int, count: int, done: int, total: int, what: str) -> None:
+    progress(done, total, what if count == 1 else f"{what}, point {number + 1} of {count}")
+
+
+def _stacked(values: Sequence[Any]) -> np.ndarray:
+    """Rows of one shape stacked; shorter ones of one axis filled up with NaN, or True."""
+    rows = [np.asarray(value) for value in values]
+    if len(rows) == 1:
+        return rows[0][None]
+    length = max(row.shape[0] if row.ndim == 1 else 0 for row in rows)
+    if any(row.ndim == 1 and row.shape[0] != length for row in rows):
+        filling = True if rows[0].dtype == bool else np.nan
+        rows = [np.concatenate([row, np.full(length - len(row), filling)]) for row in rows]
+    return np.stack(rows)
+
+
+def _alone(values: np.ndarray) -> Any:
+    """The only row, a number or a word where it has no axis."""
+    return values[0].item() if values.ndim == 1 else values[0]
+
+
+def _share(vector: Tensor, basis: Tensor) -> float:
+    """‖Vg‖²/‖g‖² for orthonormal rows V."""
+    wide = vector.double()
+    size = float(torch.dot(wide, wide))
+    return float((basis.double() @ wide).square().sum()) / size if size else 0.0
+
+
+def _overlaps(bases: list[Tensor]) -> np.ndarray:
+    """‖VᵀV′‖²/k of neighbouring bases (k, d); NaN at the first, which has none before it."""
+    found = [
+        float((one.double() @ other.double().T).square().sum()) / max(len(one), 1)
+        for one, other in zip(bases[1:], bases, strict=False)
+    ]
+    return np.array([np.nan, *found])
+
+
+def _estimates(found: list[Spectrum]) -> dict[str, list[Any]]:
+    """What was asked for beyond the eigenvalues, by the names of the result."""
+    first, columns = found[0], {}
+    if first.trace is not None:
+        traces = [one.trace for one in found if one.trace is not None]
+        columns |= {"trace": [t.value for t in traces], "trace_error": [t.standard_error for t in traces]}
+    if first.density is not None:
+        densities = [one.density for one in found if one.density is not None]
+        sized = list(zip((one.pairs.vectors.shape[1] for one in found), densities, strict=True))
+        columns |= {
+            "density_nodes": _padded([d.nodes for d in densities]),
+            "density_weights": _padded([d.weights for d in densities]),
+            "mass_below_zero": [d.mass_below_zero for d in densities],
+            "mass_below_zero_error": [d.mass_below_zero_error for d in densities],
+            "index_estimate": [n * d.mass_below_zero for n, d in sized],
+            "index_estimate_error": [n * d.mass_below_zero_error for n, d in sized],
+            "mass_near_zero": [d.mass_near_zero for d in densities],
+            "zero_band": [d.band for d in densities],
+        }
+    if first.inertia is not None:
+        counts = [one.inertia for one in found if one.inertia is not None]
+        columns |= {
+            "spectrum": [one.values for one in found],
+            "index": [c.num_negative for c in counts],
+            "nullity": [c.num_zero for c in counts],
+            "zero_threshold": [c.threshold for c in counts],
+            "counts_nearby": [np.array([c.just_below, c.just_above]) for c in counts],
+            "verdict": [one.verdict for one in found],
+        }
+    return columns
+
+
+def _padded(arrays: list[np.ndarray]) -> list[np.ndarray]:
+    """Arrays (probe, node) with as many nodes each; what is added has the weight 0."""
+    most = max(one.shape[1] for one in arrays)
+    return [np.pad(one, ((0, 0), (0, most - one.shape[1]))) for one in arrays]

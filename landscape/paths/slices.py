@@ -1,0 +1,267 @@
+"""F along directions through a point: which directions, the grid on them, the losses, and what proves them."""
+
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from landscape.errors import BadInput
+from landscape.numerics.curves.directions import coordinates, plane_through, principal_components
+from landscape.numerics.curves.grids import grid_around, symmetric_grid
+from landscape.objective import checks
+from landscape.objective.objective import Objective
+from landscape.objective.parameters import Point
+from landscape.objective.sweep import Sweep
+from landscape.paths.direction_checks import curvature_checks, eigen_checks, norm_check, orthogonality_check
+from landscape.paths.directions import (
+    Eigenvectors,
+    eigen_directions,
+    own_axes,
+    random_directions,
+    require_grid,
+    require_trajectory,
+)
+from landscape.paths.planes import Projection, fill, projected
+from landscape.progress import Progress
+from landscape.result import Check
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cut:
+    """Along what to cut and how far; see :func:`landscape.analyses.slice2d.slice2d`. Raises BadInput."""
+
+    directions: str
+    norm: str
+    ignore: Collection[str]
+    span: float | None
+    num_points: int
+    draws: int
+    trajectory: list[Point] | None
+    show_trajectory: bool
+    seed: int
+    orthogonal: bool = False
+
+    def __post_init__(self) -> None:
+        require_grid(self.num_points, self.span, self.draws, self.directions)
+
+    def grid(self, seen: np.ndarray, num_axes: int) -> tuple[np.ndarray, ...]:
+        """The steps along each axis: within ``span``, or around ``seen`` (T, m) where that is not given."""
+        if self.span is None and len(seen):
+            return tuple(grid_around(seen[:, axis], self.num_points) for axis in range(num_axes))
+        return (symmetric_grid(1.0 if self.span is None else self.span, self.num_points),) * num_axes
+
+
+class Axes(NamedTuple):
+    """Directions (m, d) of every draw; ``seen`` (T, m), the coordinates of what the grid should cover.
+
+    ``explained`` and ``random_walk`` are shares of variance by principal component.
+    """
+
+    draws: list[Tensor]
+    seen: np.ndarray = np.zeros((0, 2))
+    explained: np.ndarray | None = None
+    random_walk: np.ndarray | None = None
+    eigen: Eigenvectors | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Slice:
+    """F at θ* + Σⱼ stepsᵢⱼ dⱼ for every cell i of a grid, the first direction running fastest.
+
+    ``tables``: train loss, train accuracy, test loss and test accuracy (cells, 4) of every draw; ``given`` and
+    ``shown`` are the points that span the plane and the trajectory, seen from the first draw's directions.
+    """
+
+    sweep: Sweep
+    points: Sequence[Point]
+    axes: Axes
+    grid: tuple[np.ndarray, ...]
+    steps: np.ndarray
+    tables: list[np.ndarray]
+    weights_at: Callable[[int], Sequence[float]] | None
+    given: Projection | None
+    shown: Projection | None
+    centre: Point
+    checks: list[Check]
+    notes: list[str]
+
+    @property
+    def table(self) -> np.ndarray:
+        """That of the first draw in the shape of the grid, (…, 4)."""
+        return self.tables[0].reshape(*(len(axis) for axis in reversed(self.grid)), 4)
+
+    @property
+    def losses(self) -> np.ndarray:
+        """The training loss of every draw, in front of the grid's shape."""
+        return np.stack([one[:, 0].reshape(self.table.shape[:-1]) for one in self.tables])
+
+    @property
+    def middle(self) -> int:
+        """The cell of θ*."""
+        return int(np.flatnonzero(~self.steps.any(axis=1))[0])
+
+    @property
+    def centre_loss(self) -> float:
+        return float(self.tables[0][self.middle, 0])
+
+    def theta_at(self, cell: int) -> Tensor:
+        """θ (d,) of a cell of the first draw."""
+        theta = torch.empty_like(self.points[0].theta)
+        fill(theta[None], self.points[0].theta, self.axes.draws[0], self.steps[cell : cell + 1])
+        return theta
+
+
+def sliced(sweep: Sweep, points: Sequence[Point], cut: Cut, num_axes: int) -> Slice:
+    """F along ``num_axes`` directions through ``points[0]``, or on the plane through three points."""
+    origin, objective = points[0], sweep.objective
+    if len(points) == 3:
+        axes = _through(points)
+    else:
+        axes = DIRECTIONS[cut.directions](objective, origin, cut, num_axes, sweep.progress)
+    grid = cut.grid(axes.seen, num_axes)
+    steps = np.stack(np.meshgrid(*grid), axis=-1).reshape(-1, num_axes)
+    weights_at = _barycentric(axes.seen, steps) if len(points) == 3 else None
+    tables = [
+        sweep.measure(
+            f"draw {draw}",
+            len(steps),
+            lambda block, thetas, plane=plane: fill(
+                thetas, origin.theta, plane, steps[block.start : block.stop]
+            ),
+            points,
+            weights_at,
+        )
+        for draw, plane in enumerate(axes.draws)
+    ]
+    first = axes.draws[0][:num_axes]
+    given = projected(sweep, "point", list(points), origin.theta, first) if len(points) == 3 else None
+    shown = None
+    if cut.show_trajectory:
+        shown = projected(sweep, "trajectory", require_trajectory(cut.trajectory), origin.theta, first)
+    along, remarks = ([], []) if sweep.recalibrates else curvature_checks(objective, origin, first)
+    if axes.eigen is not None:
+        along = along + eigen_checks(objective, origin, axes.eigen)
+        remarks = remarks + axes.eigen.notes
+    drawn = cut.trajectory if cut.show_trajectory and cut.trajectory else []
+    found = Slice(
+        sweep=sweep,
+        points=points,
+        axes=axes,
+        grid=grid,
+        steps=steps,
+        tables=tables,
+        weights_at=weights_at,
+        given=given,
+        shown=shown,
+        centre=sweep.reference(origin),
+        checks=[],
+        notes=sweep.notes(*points, *drawn) + remarks,
+    )
+    found.checks.extend(_checks(found, cut) + along)
+    return found
+
+
+def plane_checks(found: Slice, cut: Cut) -> list[Check]:
+    """The angle between the directions where it should be right, and that given points lie on their plane."""
+    objective, proofs = found.sweep.objective, []
+    if cut.orthogonal or len(found.points) == 3 or cut.directions != "random":
+        proofs.append(orthogonality_check(objective, found.axes.draws[0]))
+    if found.given is not None:
+        distance = float(found.given.residual.max() / np.abs(found.given.coordinates).max())
+        meaning = "distance of the points, relative"
+        proofs.append(Check("points on plane", distance, checks.rounding(objective), meaning))
+    return proofs
+
+
+def _checks(found: Slice, cut: Cut) -> list[Check]:
+    objective, centre = found.sweep.objective, found.centre
+    meaning = "grid's centre against the model itself"
+    proofs = [
+        checks.agreement("centre loss", objective, found.centre_loss, centre, meaning),
+        checks.finite(found.losses),
+    ]
+    if cut.directions == "random" and len(found.points) == 1:
+        axes = torch.cat([plane[:1] if cut.orthogonal else plane for plane in found.axes.draws])
+        proofs.append(norm_check(objective, found.points[0].theta, axes, cut.norm, cut.ignore))
+    return proofs
+
+
+def _random(objective: Objective, origin: Point, cut: Cut, num_axes: int, progress: Progress) -> Axes:
+    draws = [
+        random_directions(
+            objective,
+            origin.theta,
+            num_axes,
+            norm=cut.norm,
+            ignore=cut.ignore,
+            orthogonal=cut.orthogonal,
+            seed=cut.seed + draw,
+        )
+        for draw in range(cut.draws)
+    ]
+    return Axes(draws)
+
+
+def _pca(objective: Objective, origin: Point, cut: Cut, num_axes: int, progress: Progress) -> Axes:
+    thetas = torch.stack([point.theta for point in require_trajectory(cut.trajectory)])
+    found = principal_components(thetas, origin.theta)
+    plane = found.directions[:num_axes]
+    seen = coordinates(thetas, origin.theta, plane)[0]
+    return Axes([plane], seen, found.explained, found.explained_by_random_walk)
+
+
+def _eigen(objective: Objective, origin: Point, cut: Cut, num_axes: int, progress: Progress) -> Axes:
+    found = eigen_directions(objective, origin, num_axes, seed=cut.seed, progress=progress)
+    return Axes([found.directions], eigen=found)
+
+
+def _eigen_ends(objective: Objective, origin: Point, cut: Cut, num_axes: int, progress: Progress) -> Axes:
+    if num_axes != 2:
+        raise _for_a_plane("two eigenvectors")
+    found = eigen_directions(objective, origin, 1, 1, seed=cut.seed, progress=progress)
+    return Axes([found.directions], eigen=found)
+
+
+def _own_axes(objective: Objective, origin: Point, cut: Cut, num_axes: int, progress: Progress) -> Axes:
+    if num_axes != 2:
+        raise _for_a_plane("the module's two own axes")
+    plane = own_axes(objective, origin.theta)
+    if not cut.show_trajectory:
+        return Axes([plane])
+    thetas = torch.stack([point.theta for point in require_trajectory(cut.trajectory)])
+    return Axes([plane], coordinates(thetas, origin.theta, plane)[0])
+
+
+def _for_a_plane(two: str) -> BadInput:
+    return BadInput(f"{two} for one axis", "random, pca or eigen", "take slice2d for a plane")
+
+
+def _through(points: Sequence[Point]) -> Axes:
+    """An orthonormal basis, from the first, of the plane through three points (Garipov et al. 2018)."""
+    thetas = torch.stack([point.theta for point in points])
+    plane = plane_through(*thetas)
+    return Axes([plane], coordinates(thetas, points[0].theta, plane)[0])
+
+
+def _barycentric(seen: np.ndarray, steps: np.ndarray) -> Callable[[int], list[float]]:
+    """Cell i ↦ its coordinates in the triangle of three points, which are at ``seen`` (3, 2)."""
+    inverse = np.linalg.inv(seen[1:].T)
+
+    def weights_at(i: int) -> list[float]:
+        second, third = inverse @ steps[i]
+        return [1 - second - third, second, third]
+
+    return weights_at
+
+
+# By the names of landscape.paths.directions: (objective, θ*, cut, number of axes, progress) ↦ the axes.
+DIRECTIONS: dict[str, Callable[[Objective, Point, Cut, int, Progress], Axes]] = {
+    "random": _random,
+    "pca": _pca,
+    "eigen": _eigen,
+    "eigen-ends": _eigen_ends,
+    "axes": _own_axes,
+}
