@@ -136,26 +136,6 @@ def moment(density: Density, power: int) -> tuple[float, float]:
     return float(each.mean()), float(_error_over_probes(each)) if density.weights.any() else 0.0
 
 
-def smoothed(density: Density, grid: np.ndarray, width: float) -> tuple[np.ndarray, np.ndarray]:
-    """The density on ``grid`` (points,), by a Gaussian kernel of standard deviation ``width``, and its error.
-
-    Shapes (points,), (points,), in units of 1/λ. The density is at least 1e-300, so it has a logarithm
-    everywhere; the error is that over the probes, infinite for one. Raises BadInput for a width that is
-    not positive.
-    """
-    if not width > 0:
-        raise BadInput(f"a width of {width}", "a positive number")
-
-    def kernel(centres: np.ndarray) -> np.ndarray:
-        distances = np.minimum(np.abs(grid[:, None] - centres) / width, 35.0)
-        return np.exp(-0.5 * distances**2) / (width * np.sqrt(2 * np.pi))
-
-    known = kernel(density.deflated).sum(axis=1) * density.deflated_weight
-    pairs = zip(density.nodes, density.weights, strict=True)
-    each = np.stack([kernel(nodes) @ weights for nodes, weights in pairs])
-    return np.maximum(known + each.mean(axis=0), 1e-300), _error_over_probes(each)
-
-
 def _error_over_probes(each: np.ndarray) -> np.ndarray:
     count = len(each)
     if count < 2:
