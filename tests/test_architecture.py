@@ -114,6 +114,40 @@ def test_imports_point_downwards(path):
             assert below in {room, *GROUND, *MAY_IMPORT[room]}, f"{room} must not import {other}"
 
 
+def test_no_module_leads_back_to_itself():
+    """What is imported when a module is, followed to the end."""
+    at_once = {name_of(path): ours(imported_at_once(path)) - {"__version__"} for path in INSIDE}
+    done: set[str] = set()
+
+    def follow(module: str, way: tuple[str, ...]) -> None:
+        assert module not in way, f"{' → '.join((*way, module))} is a circle"
+        if module not in done:
+            for other in at_once.get(module, ()):
+                # A package's own names may be brought together by its __init__.
+                if not module.startswith(f"{other}."):
+                    follow(other, (*way, module))
+            done.add(module)
+
+    for module in at_once:
+        follow(module, ())
+
+
+def imported_at_once(path: Path) -> set[str]:
+    """The imports that are not put off until a function is called."""
+    tree = ast.parse(path.read_text())
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            node.body = []
+    found: set[str] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            names = {f"{node.module}.{alias.name}" for alias in node.names}
+            found |= {name if is_module(name) else str(node.module) for name in names}
+    return found
+
+
 @pytest.mark.parametrize("path", sorted((HOUSE / "analyses").glob("[!_]*.py")), ids=ids)
 def test_analyses_do_not_import_each_other(path):
     others = {name for name in ours(imports_of(path)) if name.startswith("analyses.")}

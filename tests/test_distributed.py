@@ -27,6 +27,7 @@ WORK = """
     import landscape
     from landscape import Objective, distributed
     from landscape.objective.checks import independent_loss
+    from landscape.objective.precision import in_float64
 
     torch.set_num_threads(1)
     if distributed.is_launched():
@@ -58,6 +59,9 @@ WORK = """
     out["independent"] = independent_loss(objective, objective.present_point())
     indices = torch.tensor([0, 3, 5, 2])  # all of them in the first process's share
     objective = Objective(plain, "cross_entropy", (x, y))
+    # A share stays a share, and is not shared out again.
+    out["wide"] = in_float64(objective).value(objective.theta)
+    out["penalised"] = objective.varied(l2=0.1).varied(module=objective.module).value(objective.theta)
     loss, slope = objective.batch_gradient(objective.theta, indices, {})
     out["batch loss"], out["batch gradient"] = loss.numpy(), slope.numpy()
     try:

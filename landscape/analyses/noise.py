@@ -1,6 +1,5 @@
 """How small does SGD make the gradient, against its step size and its batch size?"""
 
-import copy
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -106,7 +105,7 @@ def noise(
     journal = {} if journal is None else journal
     proofs: list[Check] = []
     with checks.untouched(objective, proofs):
-        here = _standing_at(objective, objective.as_point(theta))
+        here = objective.varied(module=objective.module_at(theta))
         gradients = stacked_gradients(here)
         start = here.theta
         if descent_steps:
@@ -219,14 +218,6 @@ def _require(
         if count < least:
             raise BadInput(f"{count} {name}", f"at least {least}")
     distributed.require_one_process("replicas")
-
-
-def _standing_at(objective: Objective, point: Point) -> Objective:
-    """The objective of a copy of the module that stands at the point: its frozen parameters and buffers too."""
-    module = copy.deepcopy(objective.module)
-    tensors = {piece.name: point.theta[piece.span].reshape(piece.shape) for piece in objective.pieces}
-    module.load_state_dict({**tensors, **point.fixed}, strict=False)
-    return objective.varied(module=module)
 
 
 def _kept_probe(

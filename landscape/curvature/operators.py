@@ -6,7 +6,7 @@ over the whole data set, chunk by chunk in float64, and over all processes.
 
 J v comes from two backward passes, as the derivative of u ↦ Jᵀu, whose graph does not depend on v and is
 kept: a product then costs less than one of the Hessian (measured on the digits MLP 64-100-100-10: 1.2
-gradients against 1.5; forward-mode AD, which evaluates the module anew for each v, 1.7).
+gradients against 1.5; forward-mode AD, which evaluates the module again for each v, 1.7).
 """
 
 from collections.abc import Callable
@@ -18,35 +18,13 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils._pytree import tree_flatten, tree_unflatten
 
 from landscape import distributed
-from landscape.curvature.blocks import (
-    Operator,
-    block_operator,
-    blocks,
-    matching,
-    restricted,
-    unused_parameters,
-)
 from landscape.errors import BadInput
+from landscape.numerics.spectra.krylov import Operator
 from landscape.objective.derivatives import derivative, second_derivative
 from landscape.objective.losses import LOSSES
 from landscape.objective.objective import Fixed, Objective
 from landscape.objective.parameters import Point
 from landscape.objective.products import Part, Product
-
-__all__ = [
-    "OPERATORS",
-    "Operator",
-    "block_operator",
-    "blocks",
-    "empirical_fisher_operator",
-    "fisher_operator",
-    "gauss_newton_operator",
-    "gauss_newton_split",
-    "matching",
-    "operator",
-    "restricted",
-    "unused_parameters",
-]
 
 # Fisher information of one observation over the second derivative of the loss of one.
 FISHER_SCALES = {"cross_entropy": 1.0, "bce": 1.0, "mse": 0.5}
@@ -96,7 +74,7 @@ def fisher_operator(
             f"one of {', '.join(FISHER_SCALES)}",
             "ask for gauss-newton, which needs none, or for empirical-fisher",
         )
-    targets = objective.samples[1]
+    targets = objective.samples.targets
     if name == "cross_entropy" and targets.is_floating_point():
         num_wrong = int(distributed.total(((targets.double().sum(1) - 1).abs() > 1e-3).double().sum()))
         if num_wrong:
@@ -213,7 +191,7 @@ def _sandwich(
 
         return Part((flat, pulled), image)
 
-    return Product(objective, leaf, part, num_products=num_products, memory_limit=memory_limit)
+    return objective.product(leaf, part, num_products=num_products, memory_limit=memory_limit)
 
 
 def _packed(outputs: Any) -> tuple[Tensor, Callable[[Tensor], Any]]:

@@ -1,4 +1,4 @@
-"""A function at many points at once, where the overhead of a call is dearer than its arithmetic."""
+"""A function at many points at once, where the overhead of a call costs more than its arithmetic."""
 
 import warnings
 from collections.abc import Callable

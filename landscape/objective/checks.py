@@ -19,7 +19,7 @@ INDEPENDENT_BATCH = 256
 
 
 def independent_loss(objective: Objective, point: Point) -> float:
-    """F at a point by another road: a fresh copy of the module, ``load_state_dict``, a plain loop.
+    """F at a point, computed independently: a fresh copy of the module, ``load_state_dict``, a plain loop.
 
     Built-in losses are the ones of ``torch.nn.functional``; nothing of the objective's flat vector,
     functional calls or chunks is used.

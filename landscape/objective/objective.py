@@ -1,11 +1,11 @@
 """The objective F(θ): a module, a loss and a data set folded into one function of a vector.
 
-Everything is computed on a private copy of the module, so the module passed in is never touched,
-not even when the loss raises half way. Sums over samples run in float64 whatever the compute dtype.
+Sums over samples run in float64 whatever the compute dtype.
 """
 
+import copy
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -19,15 +19,14 @@ from landscape.numerics.pieces import Piece
 from landscape.objective import batchnorm, chunking
 from landscape.objective.batching import batched
 from landscape.objective.derivatives import derivative, second_derivative
-from landscape.objective.fit import FEW, fit, private_copy
+from landscape.objective.fit import FEW, fit
 from landscape.objective.losses import Loss, named_loss
-from landscape.objective.parameters import Point, flatten, layout, require, split
+from landscape.objective.parameters import chosen, split
+from landscape.objective.parametrised import Fixed, Parametrised
 from landscape.objective.products import Part, Product
-from landscape.objective.samples import check_cuts, checked_data
+from landscape.objective.samples import Chunk, Samples, check_cuts, checked_data
 
-Fixed = Mapping[str, Tensor]
-
-# Below this many activations per evaluation the overhead of a forward pass is dearer than its arithmetic.
+# Below this many activations per evaluation the overhead of a forward pass costs more than its arithmetic.
 BATCHED_ACTIVATIONS = 2**15
 BATCH_ACTIVATIONS = 2**20
 
@@ -39,13 +38,14 @@ class Measurement(NamedTuple):
     accuracy: float
 
 
-class Objective:
+class Objective(Parametrised):
     """F(θ) = (1/n) Σᵢ ℓ(yᵢ, h(xᵢ; θ)) + (l2/2)‖θ‖² over the whole data set, in eval mode, fixed order.
 
     ``module`` maps inputs to outputs; ``loss`` is a name, a callable of (outputs, targets) or a
     :class:`~landscape.objective.losses.Loss`; ``data`` is (inputs, targets) with n samples along axis 0 (inputs
-    may be a tuple of tensors). ``chunk_size`` is the number of samples at a time: it bounds memory and
-    never moves the value beyond rounding. θ has shape (d,), see :func:`~landscape.objective.parameters.layout`.
+    may be a tuple of tensors), or :class:`~landscape.objective.samples.Samples`. ``chunk_size`` is the number of
+    samples at a time: it bounds memory and never moves the value beyond rounding. θ has shape (d,), see
+    :func:`~landscape.objective.parameters.layout`; ``pieces`` are some of these, the other parameters fixed.
 
     Raises BadInput for empty data, NaN in the data, targets out of range, or a module that does not
     take the data.
@@ -55,52 +55,30 @@ class Objective:
         self,
         module: nn.Module,
         loss: str | nn.Module | Callable[..., Tensor] | Loss,
-        data: tuple[Any, Tensor],
+        data: tuple[Any, Tensor] | Samples,
         *,
         dtype: torch.dtype | None = None,
         device: str | torch.device | None = None,
         chunk_size: int | None = None,
         l2: float = 0.0,
+        pieces: Sequence[Piece] | None = None,
     ):
-        if not isinstance(module, nn.Module):
-            raise BadInput(f"the module is a {type(module).__name__}", "a torch.nn.Module")
         if chunk_size is not None and chunk_size < 1:
             raise BadInput(f"chunk size {chunk_size}", "at least one sample")
-        self.module = module
-        self.pieces: tuple[Piece, ...] = layout(module)
-        reference = next(p for p in module.parameters() if p.requires_grad)
-        self.dtype = dtype or reference.dtype
-        self.device = torch.device(device) if device is not None else reference.device
-        self.l2 = l2
-        self._module = private_copy(module).to(device=self.device, dtype=self.dtype).eval()
-        # Looking for ties in each call would cost a small net a twentieth of its forward pass.
-        self._has_ties = any(
-            len(list(named(remove_duplicate=False))) > len(list(named()))
-            for named in (self._module.named_parameters, self._module.named_buffers)
-        )
-        self._chunk_size = chunk_size
-        inputs, targets = checked_data(data)
-        self.num_samples = len(targets)
+        super().__init__(module, dtype=dtype, device=device, pieces=pieces)
+        self.l2, self._chunk_size = l2, chunk_size
+        inputs, targets = data if isinstance(data, Samples) else checked_data(data)
         *few, few_targets = (self._converted(part[:FEW]) for part in (*inputs, targets))
         self._fit = fit(self._module, named_loss(loss), tuple(few), few_targets, targets)
         self.loss = self._fit.loss
-        check_cuts(self._fit, self.num_samples, chunk_size, distributed.num_processes())
-        share = distributed.share(self.num_samples)
-        self._inputs = tuple(self._converted(part[share]) for part in inputs)
-        self._targets = self._converted(targets[share])
+        samples = data if isinstance(data, Samples) else Samples.shared(inputs, targets)
+        self.num_samples = samples.count
+        mixes_samples = self._fit.mixes_samples
+        check_cuts(self.num_samples, chunk_size, distributed.num_processes(), mixes_samples=mixes_samples)
+        self.samples = samples.to(self.device, self.dtype)
         self._may_batch = distributed.num_processes() == 1
 
     # --- what it is -------------------------------------------------------------------------
-
-    @property
-    def num_parameters(self) -> int:
-        """d, the length of θ."""
-        return self.pieces[-1].span.stop
-
-    @property
-    def theta(self) -> Tensor:
-        """The module's present parameters, shape (d,)."""
-        return self.present_point().theta
 
     @property
     def chunk_size(self) -> int:
@@ -119,53 +97,12 @@ class Objective:
         size = chunking.for_derivatives(per_sample, self.device.type, memory_limit, number_bytes)
         return min(size, self.num_samples)
 
-    def present_point(self, label: str = "present") -> Point:
-        """The module as it stands now: θ, and the buffers and frozen parameters beside it."""
-        return self.point(
-            {**dict(self.module.named_parameters()), **dict(self.module.named_buffers())}, label
-        )
-
-    def point(self, tensors: Mapping[str, Tensor], label: str = "") -> Point:
-        """A Point from tensors by name; buffers that no state_dict holds may be absent and are the module's.
-
-        Raises BadInput naming every missing or misshapen tensor.
-        """
-        fixed = dict(self._fixed_tensors())
-        kept_elsewhere = self._module.state_dict().keys()
-        tensors = {**{name: fixed[name] for name in fixed.keys() - kept_elsewhere}, **tensors}
-        shapes = {piece.name: piece.shape for piece in self.pieces}
-        shapes |= {name: tuple(tensor.shape) for name, tensor in fixed.items()}
-        require(tensors, shapes, label or "the point", type(self.module).__name__)
-        theta = flatten(tensors, self.pieces).to(self.device, self.dtype)
-        kept = {name: self._converted(tensors[name].detach().clone()) for name in fixed}
-        return Point(theta, kept, label)
-
-    def as_point(self, point: Point | Tensor) -> Point:
-        """``point`` itself, or a vector of shape (d,) with the module's present buffers."""
-        if isinstance(point, Point):
-            theta, fixed, label = point.theta, point.fixed, point.label
-        else:
-            theta, fixed, label = point, self._fixed_or_present(None), ""
-        if theta.shape != (self.num_parameters,):
-            raise BadInput(f"a point of shape {tuple(theta.shape)}", f"({self.num_parameters},)")
-        return Point(theta.detach().to(self.device, self.dtype), fixed, label)
-
     @property
     def activations(self) -> int:
         """Numbers that one evaluation over this process's data passes from layer to layer."""
-        return self._fit.activations_per_sample * max(1, len(self._targets))
+        return self._fit.activations_per_sample * max(1, self.samples.count_here)
 
-    @property
-    def layers(self) -> dict[str, nn.Module]:
-        """The modules that are run, by name: a private copy, to hook and not to change."""
-        return dict(self._module.named_modules())
-
-    @property
-    def samples(self) -> tuple[tuple[Tensor, ...], Tensor]:
-        """This process's inputs and targets, on the device."""
-        return self._inputs, self._targets
-
-    def on(self, data: tuple[Any, Tensor]) -> "Objective":
+    def on(self, data: tuple[Any, Tensor] | Samples) -> "Objective":
         """The same function of θ on other data, for example the test set."""
         return self.varied(data=data)
 
@@ -173,22 +110,33 @@ class Objective:
         self,
         *,
         module: nn.Module | None = None,
-        data: tuple[Any, Tensor] | None = None,
+        data: tuple[Any, Tensor] | Samples | None = None,
         dtype: torch.dtype | None = None,
         device: str | torch.device | None = None,
+        l2: float | None = None,
+        pieces: Sequence[Piece] | None = None,
     ) -> "Objective":
-        """The same but for what is given; a function of some parameters alone stays one of these."""
-        twin = Objective(
-            module or self.module,
+        """The same but for what is given; where that is ``l2`` or ``pieces`` alone, with the same copy of everything.
+
+        ``module``: one with the same parameters. ``pieces``: some of this objective's, of which alone F becomes
+        a function, and its penalty as well.
+        """
+        l2 = self.l2 if l2 is None else l2
+        pieces = self.pieces if pieces is None else chosen(pieces)
+        if module is None and data is None and dtype is None and device is None:
+            twin = copy.copy(self)
+            twin.l2, twin.pieces = l2, pieces
+            return twin
+        return Objective(
+            self.module if module is None else module,
             self.loss,
-            data or self.samples,
+            self.samples if data is None else data,
             dtype=dtype or self.dtype,
             device=device or self.device,
             chunk_size=self._chunk_size,
-            l2=self.l2,
+            l2=l2,
+            pieces=pieces,
         )
-        twin.pieces = self.pieces
-        return twin
 
     # --- what it is worth -------------------------------------------------------------------
 
@@ -260,13 +208,9 @@ class Objective:
         With ``training`` the module is in training mode and ``fixed`` collects the moved buffers in
         place: dropout is active and batch norm uses the batch, as in plain training.
         """
-        inputs, targets = self._inputs, self._targets
+        samples = self.samples
         count = self.num_samples if indices is None else len(indices)
-        if indices is not None:
-            if distributed.num_processes() > 1:
-                share = distributed.share(self.num_samples)
-                indices = indices[(indices >= share.start) & (indices < share.stop)] - share.start
-            inputs, targets = tuple(part[indices] for part in inputs), targets[indices]
+        inputs, targets = samples if indices is None else samples.select(indices)
         leaf = self._leaf(theta)
         if training and distributed.num_processes() > 1:
             batchnorm.require_splittable(self._module)
@@ -308,14 +252,29 @@ class Objective:
                 slope = derivative(chunk, leaf, create_graph=True)
             return Part((slope,), lambda v, keep: second_derivative(slope, leaf, v, keep))
 
-        return Product(self, leaf, part, num_products=num_products, memory_limit=memory_limit)
+        return self.product(leaf, part, num_products=num_products, memory_limit=memory_limit)
+
+    def product(
+        self,
+        leaf: Tensor,
+        part: Callable[[Any, Tensor], Part],
+        *,
+        num_products: int,
+        memory_limit: float,
+    ) -> Product:
+        """v ↦ (1/n) Σᵢ Aᵢ v + l2·v, ``part`` giving Aᵢ of a chunk, in chunks that suit a derivative."""
+        return Product(
+            self.samples,
+            self.derivative_chunk(memory_limit),
+            leaf,
+            part,
+            l2=self.l2,
+            pieces=self.pieces,
+            num_products=num_products,
+            memory_limit=memory_limit,
+        )
 
     # --- batch norm -------------------------------------------------------------------------
-
-    @property
-    def has_batchnorm(self) -> bool:
-        """Whether the module keeps running statistics that belong to one θ."""
-        return bool(batchnorm.normalisation_layers(self._module))
 
     def recalibrated(self, theta: Tensor, fixed: Fixed | None = None) -> Fixed:
         """``fixed`` with batch-norm statistics of the whole data set at θ."""
@@ -329,26 +288,7 @@ class Objective:
                 lambda: [inputs for inputs, _ in self.chunks()],
             )
 
-    # --- inside -----------------------------------------------------------------------------
-
-    def _fixed_tensors(self) -> Iterator[tuple[str, Tensor]]:
-        trainable = {piece.name for piece in self.pieces}
-        yield from ((name, p) for name, p in self._module.named_parameters() if name not in trainable)
-        yield from self._module.named_buffers()
-
-    def _fixed_or_present(self, fixed: Fixed | None) -> Fixed:
-        if fixed is not None:
-            return fixed
-        present = {**dict(self.module.named_parameters()), **dict(self.module.named_buffers())}
-        return {name: self._converted(present[name].detach().clone()) for name, _ in self._fixed_tensors()}
-
-    def _converted(self, tensor: Tensor) -> Tensor:
-        return tensor.to(self.device, self.dtype if tensor.is_floating_point() else tensor.dtype)
-
-    def _leaf(self, theta: Tensor) -> Tensor:
-        if theta.shape != (self.num_parameters,):
-            raise BadInput(f"a point of shape {tuple(theta.shape)}", f"({self.num_parameters},)")
-        return theta.detach().to(self.device, self.dtype).requires_grad_()
+    # --- a pass over the data -----------------------------------------------------------------------------
 
     def outputs(self, theta: Tensor, fixed: Fixed, inputs: Any, training: bool = False) -> Any:
         """h(x; θ) of a chunk's inputs, differentiable in θ, and in whatever of ``fixed`` requires a gradient."""
@@ -366,15 +306,9 @@ class Objective:
                     tensor.copy_(tensors[name].detach())
         return outputs
 
-    def chunks(self, size: int | None = None) -> Iterator[tuple[Any, Tensor]]:
+    def chunks(self, size: int | None = None) -> Iterator[Chunk]:
         """(inputs, targets) of this process's samples, ``size`` (default ``chunk_size``) at a time."""
-        size, count = size or self.chunk_size, len(self._targets)
-        if size >= count:
-            yield self._inputs, self._targets
-            return
-        for start in range(0, count, size):
-            part = slice(start, start + size)
-            yield tuple(one[part] for one in self._inputs), self._targets[part]
+        return self.samples.chunks(size or self.chunk_size)
 
     def _sums(self, theta: Tensor, fixed: Fixed) -> Tensor:
         """Sum of the losses and number of samples right on this process: shape (2,), float64."""

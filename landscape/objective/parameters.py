@@ -1,15 +1,13 @@
 """Module ↔ flat vector: what each piece of θ is called, its shape, its role and its filters."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
 
 from landscape.errors import BadInput
 from landscape.numerics.pieces import Piece
-
-ROLES = ("weight", "bias", "norm", "vector")
 
 
 @dataclass(frozen=True)
@@ -59,6 +57,14 @@ def layout(module: nn.Module) -> tuple[Piece, ...]:
             "a landscape needs something to move",
         )
     return tuple(pieces)
+
+
+def chosen(pieces: Sequence[Piece]) -> tuple[Piece, ...]:
+    """Some of the pieces of θ as all of a shorter one, in the order of their offsets."""
+    found: list[Piece] = []
+    for piece in sorted(pieces, key=lambda piece: piece.offset):
+        found.append(replace(piece, offset=found[-1].span.stop if found else 0))
+    return tuple(found)
 
 
 def require(

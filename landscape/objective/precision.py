@@ -7,11 +7,9 @@ from landscape.objective.objective import Objective
 from landscape.objective.parameters import Point
 
 
-def in_float64(objective: Objective, few: slice | None = None) -> Objective:
-    """``objective`` in float64, of all its samples or ``few``; on the CPU where the device has no float64."""
-    inputs, targets = objective.samples
-    part = slice(None) if few is None else few
-    data = tuple(one[part] for one in inputs), targets[part]
+def in_float64(objective: Objective, few: int | None = None) -> Objective:
+    """``objective`` in float64, of all its samples or the first ``few``; on the CPU where the device has no float64."""
+    data = objective.samples if few is None else objective.samples.few(few)
     device = "cpu" if objective.device.type == "mps" else None
     return objective.varied(data=data, dtype=torch.float64, device=device)
 

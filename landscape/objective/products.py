@@ -1,17 +1,16 @@
 """v ↦ A v as a sum over chunks of the data, whose graphs are kept from one product to the next."""
 
-from collections.abc import Callable, Collection, Iterable, Iterator
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from landscape import distributed
 from landscape.errors import BadInput, NotFinite
+from landscape.numerics.pieces import Piece
 from landscape.objective.derivatives import nodes_of
-
-if TYPE_CHECKING:
-    from landscape.objective.objective import Objective
+from landscape.objective.samples import Samples
 
 # What a process holds for a graph over what its nodes have saved, on a CPU: 1.25 measured, and some room.
 SLACK = 1.4
@@ -25,27 +24,30 @@ class Part(NamedTuple):
 
 
 class Product:
-    """v ↦ (1/n) Σᵢ Aᵢ v + l2·v for vectors (d,), over the chunks i of an objective's data, added in float64.
+    """v ↦ (1/n) Σᵢ Aᵢ v + l2·v for vectors (d,), over chunks i of the samples, added in float64.
 
-    ``part`` makes the graph of a chunk, which is the dear half of a product. Graphs are kept for the
+    ``part`` makes the graph of a chunk, which is the costly half of a product. Graphs are kept for the
     next one as long as they, and the work on one of them, fit into ``memory_limit`` bytes (measured on
-    the first: what its nodes have saved, and as much again to work); chunks beyond are made anew each time.
-    The values are the same either way.
+    the first: what its nodes have saved, and as much again to work); those of further chunks are recomputed each time.
+    The values are the same either way. ``pieces`` are what θ is made of.
 
     A call raises BadInput for another shape, NotDifferentiable, and NotFinite naming parameter and chunk.
     """
 
     def __init__(
         self,
-        objective: "Objective",
+        samples: Samples,
+        chunk_size: int,
         leaf: Tensor,
         part: Callable[[Any, Tensor], Part],
         *,
+        l2: float,
+        pieces: Sequence[Piece],
         num_products: int,
         memory_limit: float,
     ):
-        self._objective, self._leaf, self._part = objective, leaf, part
-        self._chunk_size = objective.derivative_chunk(memory_limit)
+        self._samples, self._chunk_size, self._leaf, self._part = samples, chunk_size, leaf, part
+        self._l2, self._pieces = l2, pieces
         self._room = memory_limit if num_products > 1 else 0.0
         self._part_bytes: int | None = None
         self._kept: list[Part] = []
@@ -69,15 +71,15 @@ class Product:
         result = torch.zeros(len(leaf), dtype=torch.float64, device=leaf.device)
         for image in self._images(v):
             result += image
-        result = distributed.total(result) / self._objective.num_samples
-        if self._objective.l2:
-            result += self._objective.l2 * v
+        result = distributed.total(result) / self._samples.count
+        if self._l2:
+            result += self._l2 * v
         if not bool(torch.isfinite(result).all()):
             raise self._not_finite(result, v)
         return result.to(leaf.dtype)
 
     def _images(self, v: Tensor) -> Iterator[Tensor]:
-        for number, (inputs, targets) in enumerate(self._objective.chunks(self._chunk_size)):
+        for number, (inputs, targets) in enumerate(self._samples.chunks(self._chunk_size)):
             if number < len(self._kept):
                 yield self._kept[number].image(v, True)
                 continue
@@ -97,7 +99,7 @@ class Product:
 
     def _not_finite(self, result: Tensor, v: Tensor) -> NotFinite:
         row = int((~torch.isfinite(result)).nonzero()[0])
-        name = next(piece.name for piece in self._objective.pieces if row < piece.span.stop)
+        name = next(piece.name for piece in self._pieces if row < piece.span.stop)
         where = [n for n, image in enumerate(self._images(v), 1) if not bool(torch.isfinite(image).all())]
         return NotFinite(
             f"the product is not finite in {name}"

@@ -3,7 +3,7 @@
 Halfway between two nets the pre-activations have collapsed: their variance is far below that of
 either. REPAIR rescales every channel to the mean and standard deviation interpolated between the ends'
 (equation 3 there). Here the rescaling is folded into weight and bias of the layer itself, so that a
-repaired net is a function of θ and no module is rewritten; batch norm has its statistics taken anew,
+repaired net is a function of θ and no module is rewritten; batch norm has its statistics recomputed,
 which does the same for its outputs.
 """
 

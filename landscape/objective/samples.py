@@ -1,12 +1,105 @@
-"""The samples that a loss is taken over: checked once, before anything is measured."""
+"""The samples that a loss is taken over: checked once, shared between the processes, taken by chunks."""
 
+import hashlib
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from landscape import distributed
 from landscape.errors import BadInput
-from landscape.objective.fit import Fit
+
+Chunk = tuple[tuple[Tensor, ...], Tensor]
+
+
+@dataclass(frozen=True, eq=False)
+class Samples:
+    """This process's share of n samples: a tuple of input tensors and a target tensor, samples along axis 0.
+
+    ``count`` is n, over all processes; ``share`` says which of them are here. Reads as a pair as well:
+    ``inputs, targets = samples``.
+    """
+
+    inputs: tuple[Tensor, ...]
+    targets: Tensor
+    count: int
+    share: slice
+
+    @classmethod
+    def of(cls, data: Any) -> "Samples":
+        """The share of a pair (inputs, targets) of all samples. Raises BadInput, see :func:`checked_data`."""
+        return cls.shared(*checked_data(data))
+
+    @classmethod
+    def shared(cls, inputs: tuple[Tensor, ...], targets: Tensor) -> "Samples":
+        """The share of all samples, which have been checked."""
+        share = distributed.share(len(targets))
+        return cls(*_each(inputs, targets, lambda part: part[share]), len(targets), share)
+
+    @property
+    def count_here(self) -> int:
+        """How many of the samples are in this process."""
+        return self.share.stop - self.share.start
+
+    def to(self, device: torch.device, dtype: torch.dtype) -> "Samples":
+        """The same on a device, and floating-point numbers in a dtype; nothing is copied that is so already."""
+        inputs, targets = self._each(lambda part: converted(part, device, dtype))
+        return replace(self, inputs=inputs, targets=targets)
+
+    def few(self, size: int) -> "Samples":
+        """The first ``size`` samples of every process, or all where there are no more."""
+        count = min(self.count, size * distributed.num_processes())
+        return Samples(*self._each(lambda part: part[:size]), count, distributed.share(count))
+
+    def select(self, rows: Tensor) -> Chunk:
+        """(inputs, targets) of those ``rows``, numbered from 0 to n − 1, that are in this process."""
+        if self.count_here < self.count:
+            rows = rows[(rows >= self.share.start) & (rows < self.share.stop)] - self.share.start
+        return self._each(lambda part: part[rows])
+
+    def chunks(self, size: int) -> Iterator[Chunk]:
+        """(inputs, targets) of this process's samples in their order, ``size`` at a time, the last ones fewer."""
+        if size >= self.count_here:
+            yield self.inputs, self.targets
+            return
+        for start in range(0, self.count_here, size):
+            rows = slice(start, start + size)
+            yield self._each(lambda part, rows=rows: part[rows])
+
+    @property
+    def sha256(self) -> str:
+        """Of every number in this process, with dtypes and shapes."""
+        return sha256((*self.inputs, self.targets))
+
+    def _each(self, change: Callable[[Tensor], Tensor]) -> Chunk:
+        return _each(self.inputs, self.targets, change)
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter((self.inputs, self.targets))
+
+    def __getitem__(self, half: int) -> Any:
+        return (self.inputs, self.targets)[half]
+
+
+def converted(tensor: Tensor, device: torch.device, dtype: torch.dtype) -> Tensor:
+    """``tensor`` on the device, and in the dtype where its numbers are floating-point ones."""
+    return tensor.to(device, dtype if tensor.is_floating_point() else tensor.dtype)
+
+
+def _each(inputs: tuple[Tensor, ...], targets: Tensor, change: Callable[[Tensor], Tensor]) -> Chunk:
+    """Every tensor changed: the one place that knows how they are nested."""
+    return tuple(change(part) for part in inputs), change(targets)
+
+
+def sha256(tensors: Iterable[Tensor]) -> str:
+    """A sha256 over every number of some tensors, their dtypes and shapes."""
+    digest = hashlib.sha256()
+    for one in tensors:
+        digest.update(f"{one.dtype} {tuple(one.shape)}".encode())
+        digest.update(one.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
+    return digest.hexdigest()
 
 
 def checked_data(data: Any) -> tuple[tuple[Tensor, ...], Tensor]:
@@ -34,11 +127,14 @@ def checked_data(data: Any) -> tuple[tuple[Tensor, ...], Tensor]:
     return inputs, targets
 
 
-def check_cuts(fit: Fit, num_samples: int, chunk_size: int | None, num_processes: int) -> None:
-    """Raises BadInput where the data cannot be cut into the chunks and shares asked for."""
+def check_cuts(num_samples: int, chunk_size: int | None, num_processes: int, *, mixes_samples: bool) -> None:
+    """Raises BadInput where the data cannot be cut into the chunks and shares asked for.
+
+    ``mixes_samples``: a sample's output depends on the others of its chunk.
+    """
     if num_samples < num_processes:
         raise BadInput(f"{num_samples} samples for {num_processes} processes", "a sample each or more")
-    if fit.mixes_samples and (num_processes > 1 or (chunk_size or num_samples) < num_samples):
+    if mixes_samples and (num_processes > 1 or (chunk_size or num_samples) < num_samples):
         raise BadInput(
             "the module computes a sample's output from the others of its chunk",
             "a module that takes each sample by itself in eval mode",

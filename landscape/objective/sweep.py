@@ -1,6 +1,5 @@
 """Many points one after another: in blocks that a journal remembers, train and test measured alike."""
 
-import copy
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -169,7 +168,7 @@ def measured_with_samples(objective: Objective, theta: Tensor, fixed: Mapping[st
 
     Without the regulariser.
     """
-    loss, share = objective.loss, distributed.share(objective.num_samples)
+    loss, share = objective.loss, objective.samples.share
     sums, rows = [], []
     with torch.no_grad():
         for inputs, targets in objective.chunks():
@@ -184,13 +183,6 @@ def measured_with_samples(objective: Objective, theta: Tensor, fixed: Mapping[st
     found = distributed.total(found)
     found[:2] /= objective.num_samples
     return found.cpu()
-
-
-def bare(objective: Objective) -> Objective:
-    """The same objective without its regulariser, on the same data and private module."""
-    twin = copy.copy(objective)
-    twin.l2 = 0.0
-    return twin
 
 
 def known(column: np.ndarray) -> np.ndarray | None:

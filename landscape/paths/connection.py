@@ -11,7 +11,7 @@ from landscape.numerics.curves.curves import bezier
 from landscape.objective import checks
 from landscape.objective.objective import Objective
 from landscape.objective.parameters import Point
-from landscape.objective.sweep import Sweep, bare
+from landscape.objective.sweep import Sweep
 from landscape.paths.curve_training import Trained, Training, trained_curve
 from landscape.paths.path import Path
 from landscape.paths.profile import PathLoss, require_profile
@@ -83,7 +83,7 @@ class Connector:
     ):
         require_profile(num_points, tolerance, restarts)
         self.objective, self.training, self.batchnorm = objective, training, batchnorm
-        self.plain = bare(objective)
+        self.plain = objective.varied(l2=0.0)
         self.journal, self.progress = {} if journal is None else journal, progress
         self.line_sweep = Sweep(self.plain, test, batchnorm, self.journal, progress, is_line=True)
         on_curves = "recalibrate" if batchnorm == "repair" else batchnorm

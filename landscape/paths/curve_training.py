@@ -20,7 +20,6 @@ from landscape.numerics.steps.motion import Motion
 from landscape.numerics.steps.sampling import Sampler, isolated_rng
 from landscape.numerics.steps.schedules import Plateau, schedule_parameters, step_size
 from landscape.objective.objective import Objective
-from landscape.objective.sweep import bare
 from landscape.paths.path import Path
 from landscape.progress import Journal, Progress, Saver
 
@@ -224,7 +223,7 @@ class _Band:
 
     def __init__(self, objective: Objective, chord: Path, training: Training, seed: int):
         self.objective, self.momentum, self._chord = objective, training.momentum, chord
-        plain = bare(objective)
+        plain = objective.varied(l2=0.0)
         self.heights = [plain.value(point.theta, point.fixed) for point in chord.ends]
         self.fixed = {key: tensor.clone() for key, tensor in chord.ends[0].fixed.items()}
         self.tensors: dict[str, Tensor] = {}

@@ -98,8 +98,8 @@ def curvature_checks(objective: Objective, point: Point, axes: Tensor) -> tuple[
     weight, a dead input), ∇F changes otherwise on one side than on the other, and a note says so instead
     of a check. The bound of 1e-3 relative leaves room for rounding.
     """
-    per_sample = max(1, objective.activations // max(1, len(objective.samples[1])))
-    few = slice(0, max(1, CURVATURE_ACTIVATIONS // per_sample))
+    per_sample = max(1, objective.activations // max(1, objective.samples.count_here))
+    few = max(1, CURVATURE_ACTIVATIONS // per_sample)
     found: list[Check] = []
     notes: list[str] = []
     try:

@@ -1,6 +1,5 @@
 """The specs from which a module, its data and its loss are built, as run files keep them."""
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -13,6 +12,7 @@ from landscape import specs
 from landscape.inputs.data import DataSet, load_data
 from landscape.inputs.models import build_model
 from landscape.objective.objective import Objective
+from landscape.objective.samples import sha256
 
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
 
@@ -108,12 +108,8 @@ class Recipe:
 
 def fingerprint(data: DataSet) -> str:
     """A sha256 over every number of a data set."""
-    digest = hashlib.sha256()
-    for part in (data.inputs, data.targets, data.test_inputs, data.test_targets):
-        if part is not None:
-            digest.update(f"{part.dtype} {tuple(part.shape)}".encode())
-            digest.update(part.contiguous().numpy().data)
-    return digest.hexdigest()
+    parts = (data.inputs, data.targets, data.test_inputs, data.test_targets)
+    return sha256(part for part in parts if part is not None)
 
 
 def _is_at_home(spec: str) -> bool:

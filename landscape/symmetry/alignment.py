@@ -4,7 +4,6 @@ The symmetry of the module is found by :mod:`landscape.symmetry`, the permutatio
 :mod:`landscape.symmetry.matching`, rescalings and signs by :mod:`landscape.symmetry.rescaling`.
 """
 
-import copy
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
@@ -97,9 +96,9 @@ def aligned(
         if value < least:
             raise BadInput(f"{value} {name}", f"at least {least}")
     distributed.require_one_process("alignment")
-    module = _module_at(objective, b)
+    module = objective.module_at(b, device="cpu", dtype=torch.float64)
     few = min(objective.num_samples, FEW if match == "weights" else MANY)
-    traced = symmetry_of(module, tuple(part[:few] for part in objective.samples[0]), seed=seed)
+    traced = symmetry_of(module, objective.samples.few(few).inputs, seed=seed)
     symmetry = traced.symmetry
     if not symmetry.free:
         name, reason = next(iter(symmetry.blocked.items()))
@@ -197,13 +196,6 @@ def _refined(
     return best
 
 
-def _module_at(objective: Objective, point: Point) -> nn.Module:
-    """A copy of the module at a point, on the CPU in float64 and eval mode."""
-    module = copy.deepcopy(objective.module).cpu().double().eval()
-    module.load_state_dict(_tensors(objective, point), strict=False)
-    return module
-
-
 def _tensors(objective: Objective, point: Point) -> dict[str, Tensor]:
     """The parameters and buffers of a point by name, on the CPU."""
     tensors = {**split(point.theta, objective.pieces), **point.fixed}
@@ -216,7 +208,7 @@ def _double(tensors: Mapping[str, Any]) -> dict[str, Tensor]:
 
 def _batches(objective: Objective, size: int, *, whole: bool = False) -> Iterator[tuple[Tensor, ...]]:
     """All inputs in float64 on the CPU, ``size`` samples at a time; the last ones only if not ``whole``."""
-    inputs = objective.samples[0]
+    inputs = objective.samples.inputs
     count = len(inputs[0])
     for start in range(0, count - size + 1 if whole else count, size):
         parts = {str(i): part[start : start + size].cpu() for i, part in enumerate(inputs)}

@@ -4,7 +4,6 @@ Between two Linear or convolutional layers with only positively homogeneous laye
 ReLU, pooling), a unit's incoming weights and bias times c and its outgoing weights over c cancel.
 """
 
-import copy
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -236,18 +235,11 @@ def _pieces(layer: nn.Module, free: dict[int, Piece], *names: str) -> tuple[Piec
 
 def _function_gap(objective: Objective, point: Point, other: Point) -> float:
     """‖h(·; θ′) − h(·; θ)‖ / ‖h(·; θ)‖ over the data, by plain copies of the module."""
-    modules = []
-    for one in (point, other):
-        module = copy.deepcopy(objective.module).to(objective.device, objective.dtype).eval()
-        tensors = {piece.name: one.theta[piece.span].reshape(piece.shape) for piece in objective.pieces}
-        module.load_state_dict({**tensors, **one.fixed}, strict=False)
-        modules.append(module)
-    inputs, targets = objective.samples
+    modules = [objective.module_at(one) for one in (point, other)]
     sums = torch.zeros(2, dtype=torch.float64, device=objective.device)
     with torch.no_grad():
-        for start in range(0, len(targets), objective.chunk_size):
-            batch = slice(start, start + objective.chunk_size)
-            before, after = (list(_tensors(m(*(part[batch].clone() for part in inputs)))) for m in modules)
+        for inputs, _ in objective.chunks():
+            before, after = (list(_tensors(m(*(part.clone() for part in inputs)))) for m in modules)
             for a, b in zip(before, after, strict=True):
                 sums[0] += (b.double() - a.double()).square().sum()
                 sums[1] += a.double().square().sum()

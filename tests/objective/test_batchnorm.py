@@ -1,4 +1,4 @@
-"""Batch-norm statistics anew: equal to one big training pass, whatever the chunks."""
+"""Recomputed batch-norm statistics: equal to one big training pass, whatever the chunks."""
 
 import copy
 

@@ -568,6 +568,67 @@ def test_bad_input_is_a_sentence(name):
         Objective(module, loss, data)
 
 
+def test_another_penalty_shares_the_module_and_the_data(classifier):
+    theta = classifier.theta + 0.1
+    penalised = classifier.varied(l2=0.3)
+    assert penalised._module is classifier._module
+    assert penalised.module is classifier.module
+    assert penalised.samples is classifier.samples
+    assert penalised.loss is classifier.loss
+    expected = classifier.value(theta) + 0.15 * float(theta.square().sum())
+    assert penalised.value(theta) == pytest.approx(expected, rel=1e-14)
+    torch.testing.assert_close(
+        penalised.gradient(theta), classifier.gradient(theta) + 0.3 * theta, rtol=1e-12, atol=1e-15
+    )
+    bare = penalised.varied(l2=0.0)
+    assert bare.value(theta) == classifier.value(theta)
+    assert (penalised.l2, classifier.l2) == (0.3, 0.0)
+
+
+def test_some_of_the_pieces_share_the_module_and_the_data(regression):
+    """F of both biases alone, the weights as they are in the module."""
+    module = nn.Sequential(nn.Linear(5, 4), nn.Linear(4, 3)).double()
+    whole = Objective(module, "mse", regression.samples, l2=0.2)
+    last = whole.pieces[1], whole.pieces[3]
+    part = whole.varied(pieces=last[::-1])
+    assert part._module is whole._module
+    assert part.samples is whole.samples
+    assert [piece.name for piece in part.pieces] == ["0.bias", "1.bias"]
+    assert [piece.offset for piece in part.pieces] == [0, 4]
+    assert part.num_parameters == 7
+    assert whole.num_parameters == 24 + 15
+    biases = draw(7, seed=5)
+    (x,), y = whole.samples
+    with torch.no_grad():
+        hidden = x @ module[0].weight.T + biases[:4]
+        expected = (
+            hidden @ module[1].weight.T + biases[4:] - y
+        ).square().mean() + 0.1 * biases.square().sum()
+    assert part.value(biases) == pytest.approx(float(expected), rel=1e-13)
+
+
+def test_what_is_varied_keeps_the_rest(classifier):
+    """Pieces, penalty, chunk size and samples outlast another dtype, module or data set."""
+    inputs, targets = classifier.samples
+    objective = Objective(classifier.module, "cross_entropy", classifier.samples, chunk_size=7, l2=0.1)
+    part = objective.varied(pieces=objective.pieces[2:4])
+    for twin in (
+        part.varied(dtype=torch.float32),
+        part.varied(module=copy.deepcopy(part.module)),
+        part.on((inputs, targets)),
+        part.varied(l2=0.1),
+    ):
+        assert twin.pieces == part.pieces
+        assert (twin.l2, twin.chunk_size, twin.num_samples) == (0.1, 7, 30)
+    single = part.varied(dtype=torch.float32)
+    assert single.value(part.theta) == pytest.approx(part.value(part.theta), rel=1e-6)
+    assert single.samples.inputs[0].dtype == torch.float32
+    wide = part.varied(l2=0.5, dtype=torch.float64)
+    assert wide.value(part.theta) - part.value(part.theta) == pytest.approx(
+        0.2 * float(part.theta.square().sum()), rel=1e-12
+    )
+
+
 def test_chunks_of_nothing_are_refused(regression):
     with pytest.raises(BadInput, match="at least one sample"):
         Objective(regression.module, "mse", regression.samples, chunk_size=0)

@@ -8,7 +8,7 @@ from torch import nn
 
 from landscape.errors import BadInput
 from landscape.numerics.pieces import filters, from_filters
-from landscape.objective.parameters import flatten, layout, require, split
+from landscape.objective.parameters import chosen, flatten, layout, require, split
 
 
 def test_layout_follows_named_parameters_with_ties_once_and_frozen_out():
@@ -19,6 +19,14 @@ def test_layout_follows_named_parameters_with_ties_once_and_frozen_out():
     assert [piece.name for piece in pieces] == ["0.weight", "0.bias", "1.bias", "2.weight"]
     assert [piece.offset for piece in pieces] == [0, 9, 12, 15]
     assert pieces[-1].span == slice(15, 21)
+
+
+def test_chosen_pieces_follow_each_other_in_the_order_of_theta():
+    pieces = layout(nn.Sequential(nn.Linear(3, 2), nn.Linear(2, 4)))
+    found = chosen([pieces[3], pieces[1], pieces[0]])
+    assert [(piece.name, piece.offset) for piece in found] == [("0.weight", 0), ("0.bias", 6), ("1.bias", 8)]
+    assert chosen(found) == found
+    assert chosen(pieces) == pieces
 
 
 def test_roles():

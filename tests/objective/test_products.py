@@ -102,7 +102,7 @@ print(product.num_kept, product.num_chunks, peak() - before)
 
 
 @pytest.mark.parametrize(
-    ("limit", "share"), [(2**31, 1.0), (2**28, 0.5), (2**23, 0.0)], ids=["kept", "some kept", "made anew"]
+    ("limit", "share"), [(2**31, 1.0), (2**28, 0.5), (2**23, 0.0)], ids=["kept", "some kept", "recomputed"]
 )
 def test_the_memory_of_a_process_stays_below_the_limit(limit, share):
     text = subprocess.run(

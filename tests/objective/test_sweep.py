@@ -8,7 +8,7 @@ from torch.nn import functional
 
 from landscape import Objective
 from landscape.objective.losses import Loss
-from landscape.objective.sweep import bare, measured_with_samples
+from landscape.objective.sweep import measured_with_samples
 
 X = torch.randn(11, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
 CLASSES = torch.arange(11) % 3
@@ -57,7 +57,7 @@ def test_the_samples_behind_a_loss(loss, targets, rows, chunk_size):
     found = measured_with_samples(objective, theta, {})
     expected = rows(plain_module(objective, theta)(X).detach(), targets)
     torch.testing.assert_close(found[2:], expected, rtol=1e-12, atol=1e-14)
-    measured = bare(objective).measure(theta, {})
+    measured = objective.varied(l2=0.0).measure(theta, {})
     assert float(found[0]) == pytest.approx(measured.loss, rel=1e-14)
     assert float(found[1]) == pytest.approx(measured.accuracy, nan_ok=True)
     assert objective.measure(theta, {}).loss > measured.loss

@@ -1,0 +1,138 @@
+"""A module as a function of one vector: its trainable parameters as θ, the points it can stand at.
+
+Everything is computed on a private copy of the module, so the module passed in is never touched,
+not even when something raises half way.
+"""
+
+import copy
+from collections.abc import Iterator, Mapping, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from landscape.errors import BadInput
+from landscape.numerics.pieces import Piece
+from landscape.objective import batchnorm
+from landscape.objective.fit import private_copy
+from landscape.objective.parameters import Point, chosen, flatten, layout, require, split
+from landscape.objective.samples import converted
+
+Fixed = Mapping[str, Tensor]
+
+
+class Parametrised:
+    """``module`` with its trainable parameters, or ``pieces`` of them alone, as θ of shape (d,).
+
+    On ``device`` and in ``dtype``, by default those of the module.
+    """
+
+    def __init__(
+        self,
+        module: nn.Module,
+        *,
+        dtype: torch.dtype | None,
+        device: str | torch.device | None,
+        pieces: Sequence[Piece] | None,
+    ):
+        if not isinstance(module, nn.Module):
+            raise BadInput(f"the module is a {type(module).__name__}", "a torch.nn.Module")
+        whole = layout(module)
+        self.module = module
+        self.pieces: tuple[Piece, ...] = whole if pieces is None else chosen(pieces)
+        reference = next(p for p in module.parameters() if p.requires_grad)
+        self.dtype = dtype or reference.dtype
+        self.device = torch.device(device) if device is not None else reference.device
+        self._module = private_copy(module).to(device=self.device, dtype=self.dtype).eval()
+        # Looking for ties in each call would cost a small net a twentieth of its forward pass.
+        self._has_ties = any(
+            len(list(named(remove_duplicate=False))) > len(list(named()))
+            for named in (self._module.named_parameters, self._module.named_buffers)
+        )
+
+    @property
+    def num_parameters(self) -> int:
+        """d, the length of θ."""
+        return self.pieces[-1].span.stop
+
+    @property
+    def theta(self) -> Tensor:
+        """The module's present parameters, shape (d,)."""
+        return self.present_point().theta
+
+    @property
+    def layers(self) -> dict[str, nn.Module]:
+        """The modules that are run, by name: a private copy, to hook and not to change."""
+        return dict(self._module.named_modules())
+
+    @property
+    def has_batchnorm(self) -> bool:
+        """Whether the module keeps running statistics that belong to one θ."""
+        return bool(batchnorm.normalisation_layers(self._module))
+
+    def present_point(self, label: str = "present") -> Point:
+        """The module as it stands now: θ, and the buffers and frozen parameters beside it."""
+        return self.point(
+            {**dict(self.module.named_parameters()), **dict(self.module.named_buffers())}, label
+        )
+
+    def point(self, tensors: Mapping[str, Tensor], label: str = "") -> Point:
+        """A Point from tensors by name; buffers that no state_dict holds may be absent and are the module's.
+
+        Raises BadInput naming every missing or misshapen tensor.
+        """
+        fixed = dict(self._fixed_tensors())
+        kept_elsewhere = self._module.state_dict().keys()
+        tensors = {**{name: fixed[name] for name in fixed.keys() - kept_elsewhere}, **tensors}
+        shapes = {piece.name: piece.shape for piece in self.pieces}
+        shapes |= {name: tuple(tensor.shape) for name, tensor in fixed.items()}
+        require(tensors, shapes, label or "the point", type(self.module).__name__)
+        theta = flatten(tensors, self.pieces).to(self.device, self.dtype)
+        kept = {name: self._converted(tensors[name].detach().clone()) for name in fixed}
+        return Point(theta, kept, label)
+
+    def as_point(self, point: Point | Tensor) -> Point:
+        """``point`` itself, or a vector of shape (d,) with the module's present buffers."""
+        if isinstance(point, Point):
+            theta, fixed, label = point.theta, point.fixed, point.label
+        else:
+            theta, fixed, label = point, self._fixed_or_present(None), ""
+        if theta.shape != (self.num_parameters,):
+            raise BadInput(f"a point of shape {tuple(theta.shape)}", f"({self.num_parameters},)")
+        return Point(theta.detach().to(self.device, self.dtype), fixed, label)
+
+    def module_at(
+        self,
+        point: Point | Tensor,
+        *,
+        device: str | torch.device | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> nn.Module:
+        """A copy of the module that stands at the point, its frozen parameters and buffers too, in eval mode.
+
+        On the device and in the dtype of the objective, unless others are given.
+        """
+        point = self.as_point(point)
+        tensors = {**split(point.theta, self.pieces), **point.fixed}
+        # By way of the CPU, as not every device knows every dtype.
+        module = copy.deepcopy(self.module).cpu().to(dtype or self.dtype).eval()
+        module.load_state_dict({name: tensor.cpu() for name, tensor in tensors.items()}, strict=False)
+        return module.to(device or self.device)
+
+    def _fixed_tensors(self) -> Iterator[tuple[str, Tensor]]:
+        trainable = {piece.name for piece in self.pieces}
+        yield from ((name, p) for name, p in self._module.named_parameters() if name not in trainable)
+        yield from self._module.named_buffers()
+
+    def _fixed_or_present(self, fixed: Fixed | None) -> Fixed:
+        if fixed is not None:
+            return fixed
+        present = {**dict(self.module.named_parameters()), **dict(self.module.named_buffers())}
+        return {name: self._converted(present[name].detach().clone()) for name, _ in self._fixed_tensors()}
+
+    def _converted(self, tensor: Tensor) -> Tensor:
+        return converted(tensor, self.device, self.dtype)
+
+    def _leaf(self, theta: Tensor) -> Tensor:
+        if theta.shape != (self.num_parameters,):
+            raise BadInput(f"a point of shape {tuple(theta.shape)}", f"({self.num_parameters},)")
+        return theta.detach().to(self.device, self.dtype).requires_grad_()

@@ -1,0 +1,80 @@
+"""A module as a function of θ: it stands where it is told to, as ``load_state_dict`` would put it."""
+
+import copy
+
+import pytest
+import torch
+from cases import CASES
+from plain import another
+from torch import nn
+
+from landscape import BadInput, Objective
+from landscape.curvature.blocks import restricted
+from landscape.objective.checks import fingerprint
+
+
+def moved(objective: Objective):
+    """A point elsewhere, buffers and frozen parameters too."""
+    point = objective.present_point()
+    fixed = {name: t + 0.25 if t.is_floating_point() else t + 1 for name, t in point.fixed.items()}
+    return type(point)(point.theta + 0.5, fixed, "moved")
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_the_module_at_a_point_is_that_of_load_state_dict(name):
+    objective = CASES[name].objective()
+    point, before = moved(objective), fingerprint(objective.module)
+    found = objective.module_at(point)
+    by_hand = copy.deepcopy(objective.module)
+    state = by_hand.state_dict()
+    for piece in objective.pieces:
+        state[piece.name] = point.theta[piece.offset : piece.offset + piece.size].reshape(piece.shape)
+        # A tied parameter has several names in a state_dict.
+        names = [n for n, p in by_hand.named_parameters(remove_duplicate=False)]
+        owner = by_hand.get_parameter(piece.name)
+        state |= {n: state[piece.name] for n in names if by_hand.get_parameter(n) is owner}
+    by_hand.load_state_dict(state | {n: t for n, t in point.fixed.items() if n in state})
+    assert found.state_dict().keys() == by_hand.state_dict().keys()
+    for key, tensor in by_hand.state_dict().items():
+        assert torch.equal(found.state_dict()[key], tensor), key
+    assert not any(layer.training for layer in found.modules())
+    assert fingerprint(objective.module) == before
+    assert objective.varied(module=found).value(
+        objective.theta * 0 + point.theta, point.fixed
+    ) == pytest.approx(objective.value(point.theta, point.fixed), rel=1e-14)
+
+
+def test_batch_norm_stands_with_the_statistics_of_the_point(classifier):
+    point = another(classifier, 4)
+    (x,), y = classifier.samples
+    with torch.no_grad():
+        expected = float(nn.functional.cross_entropy(classifier.module_at(point)(x), y))
+    assert classifier.value(point.theta, point.fixed) == pytest.approx(expected, rel=1e-14)
+    assert not torch.equal(point.fixed["1.running_mean"], classifier.module[1].running_mean)
+
+
+def test_a_vector_stands_with_the_present_buffers(classifier):
+    module = classifier.module_at(classifier.theta)
+    for name, tensor in classifier.module.state_dict().items():
+        assert torch.equal(module.state_dict()[name], tensor)
+    with pytest.raises(BadInput, match="a point of shape"):
+        classifier.module_at(classifier.theta[1:])
+
+
+def test_a_module_keeps_every_digit_of_a_wider_point():
+    """An objective in float64 of a module in float32: its points have more digits than the module can hold."""
+    x = torch.randn(7, 4, generator=torch.Generator().manual_seed(0))
+    objective = Objective(nn.Linear(4, 3), "mse", (x, x[:, :3]), dtype=torch.float64)
+    theta = objective.theta + 1 / 3
+    assert torch.equal(objective.module_at(theta).weight.detach().flatten(), theta[:12])
+    single = objective.module_at(theta, dtype=torch.float32)
+    assert torch.equal(single.weight.detach().flatten(), theta[:12].float())
+    assert objective.module.weight.dtype == torch.float32
+
+
+def test_the_module_of_a_restricted_objective_has_the_others_where_the_point_has_them(classifier):
+    point = another(classifier, 4)
+    part, inside = restricted(classifier, point, classifier.pieces[-1:])
+    whole, found = classifier.module_at(point), part.module_at(inside)
+    for name, tensor in whole.state_dict().items():
+        assert torch.equal(found.state_dict()[name], tensor)
