@@ -102,15 +102,40 @@ def align(
         meaning = "end of the line against the model itself"
         proofs.append(checks.agreement(name, objective, float(value), point, meaning))
     proofs.append(checks.finite(np.concatenate([before, after])))
-    proofs.append(found.check)
+    distance = [_distance(first, point) for point in (second, found.point)]
+    proofs += _checks(
+        found, distance, checks.rounding(objective), is_nearest=match == "weights" and not refine
+    )
+    notes = [found.coverage, *found.notes, *sweep.notes(first, second)]
+    notes += [] if distance[0] else ["the two points are the same"]
+    return _result(objective, found, alpha, before, after, distance, notes, proofs)
+
+
+def _checks(
+    found: Aligned, distance: list[float], rounding: float, *, is_nearest: bool
+) -> list[checks.Check]:
+    """``is_nearest``: B was moved to be as near as can be, so it may not end farther."""
+    proofs = [found.check]
     if found.num_rescaled:
         meaning = "the same of the point as it is stored, its rescaled weights rounded"
-        proofs.append(checks.Check("as stored", found.stored_difference, checks.rounding(objective), meaning))
-    distance = [_distance(first, point) for point in (second, found.point)]
-    if match == "weights" and not refine:
+        proofs.append(checks.Check("as stored", found.stored_difference, rounding, meaning))
+    if is_nearest:
         meaning = "how much farther B aligned is from A than B, relative"
         growth = max(0.0, distance[1] - distance[0]) / max(distance[0], 1e-300)
-        proofs.append(checks.Check("no farther", growth, checks.rounding(objective), meaning))
+        proofs.append(checks.Check("no farther", growth, rounding, meaning))
+    return proofs
+
+
+def _result(
+    objective: Objective,
+    found: Aligned,
+    alpha: np.ndarray,
+    before: np.ndarray,
+    after: np.ndarray,
+    distance: list[float],
+    notes: list[str],
+    proofs: list[checks.Check],
+) -> Align:
     tensors = {**split(found.point.theta, objective.pieces), **found.point.fixed}
     symmetry = found.symmetry
     return Align(
@@ -130,9 +155,7 @@ def align(
         blocked=np.array(list(symmetry.blocked), dtype=str),
         blocked_reason=np.array(list(symmetry.blocked.values()), dtype=str),
         **_groups(found),
-        notes=[found.coverage, *found.notes]
-        + sweep.notes(first, second)
-        + ([] if distance[0] else ["the two points are the same"]),
+        notes=notes,
         checks=proofs,
         parameters=objective.pieces,
         states={"final": {name: tensor.cpu().numpy() for name, tensor in tensors.items()}},

@@ -114,73 +114,110 @@ def efficiency(
         ]
         for n in sizes
     ]
+    grid = _Grid(objective, points, methods, step_sizes, seed)
     journal = {} if journal is None else journal
-    thetas = torch.stack([objective.as_point(point).theta for point in points])
-    # Methods alternate, so that every stack, where there are several, holds its share of each.
-    grid = list(product(step_sizes, range(len(points)), range(len(methods))))
-    proofs: list[checks.Check] = []
-    notes: list[str] = []
-    costs, baselines = [], []
     draw = np.random.default_rng(draw_seed)
     if discarded:
         draw.choice(objective.num_samples, discarded, replace=False)
-    with checks.untouched(objective, proofs), isolated_rng(seed, objective.device):
+    with checks.untouched(objective, grid.checks), isolated_rng(seed, objective.device):
         for n, own in zip(sizes, budgets, strict=True):
             part = _part(objective, draw.choice(objective.num_samples, n, replace=False))
-            baselines.append(baseline_costs(part))
-            found = recorded(
-                part,
-                thetas[[s for _, s, _ in grid]],
-                [_plan(own[m], methods[m], alpha, seed + s) for alpha, s, m in grid],
-                np.array([own[m].steps for _, _, m in grid]),
-                name=f"n = {n}",
-                seed=seed,
-                memory_limit=memory_limit,
-                journal=journal,
-                progress=progress,
-                notes=notes,
-            )
-            curves = found.costs.reshape(len(step_sizes), len(points), len(methods), -1)
-            costs.append(np.moveaxis(curves, 2, 0))
-            if found.best is not None:
-                meaning = "lowest cost against a plain loop over model.eval()"
-                lowest = float(np.nanmin(found.costs[:, -1]))
-                proofs.append(checks.agreement(f"cost at n = {n}", part, lowest, found.best, meaning))
-            if n == sizes[0]:
-                few = thetas[:1].double().expand(len(methods), -1)
-                check = replayed(
-                    in_float64(part), few, lambda m, own=own: _plan(own[m], methods[m], min(step_sizes), seed)
-                )
-                proofs += [check] if check else []
-    short = max(
-        (budget.total - budget.observations[-1]) / budget.batch_size for own in budgets for budget in own
-    )
-    meaning = "observations that a method has less than asked for, in batches"
-    proofs.append(checks.Check("observations", float(short), 1.0, meaning))
-    zero, least = (np.array(column, dtype=float) for column in zip(*baselines, strict=True))
-    result = Efficiency(
-        size=np.array(sizes),
-        method=np.array(methods),
-        step=np.array(step_sizes, dtype=float),
-        seed=seed + np.arange(len(points)),
-        record=np.linspace(0, observations_per_sample, num_records + 1),
-        observations=np.array([[budget.observations for budget in own] for own in budgets]),
-        zero_predictor=None if np.isnan(zero).all() else zero,
-        least_squares=None if np.isnan(least).all() else least,
-        checks=proofs,
-        notes=notes,
-        **selected(np.stack(costs), step_sizes),
-    )
+            grid.train(part, own, memory_limit, journal, progress)
+    result = _result(grid, budgets, observations_per_sample, num_records)
     if np.isnan(result.best_step).all():
         # Nothing is worth going on from: another grid may take this one's place.
         journal.clear()
         raise NotFinite(
             f"training diverges at every step size, down to {min(step_sizes):g}, for every method and size",
             "a step size at which the cost stays finite for every seed",
-            "take smaller step sizes",
+            "take smaller `step_sizes`",
         )
     _conclude(result)
     return result
+
+
+class _Grid:
+    """Every method and step size from every point, trained on one subset after another; what was found so far.
+
+    ``costs`` are arrays (method, step, point, record), ``baselines`` those of :func:`baseline_costs`, by subset.
+    """
+
+    def __init__(
+        self,
+        objective: Objective,
+        points: Sequence[Tensor | Point],
+        methods: Sequence[str],
+        step_sizes: Sequence[float],
+        seed: int,
+    ):
+        self.methods, self.step_sizes, self.seed = methods, step_sizes, seed
+        self.thetas = torch.stack([objective.as_point(point).theta for point in points])
+        self.costs: list[np.ndarray] = []
+        self.baselines: list[tuple[float, float]] = []
+        self.checks: list[checks.Check] = []
+        self.notes: list[str] = []
+
+    def train(
+        self,
+        part: Objective,
+        budgets: Sequence[Budget],
+        memory_limit: float,
+        journal: Journal,
+        progress: Progress,
+    ) -> None:
+        """On the subset of ``part``, each method within its budget."""
+        # Methods alternate, so that every stack, where there are several, holds its share of each.
+        grid = list(product(self.step_sizes, range(len(self.thetas)), range(len(self.methods))))
+        self.baselines.append(baseline_costs(part))
+        n = part.num_samples
+        found = recorded(
+            part,
+            self.thetas[[s for _, s, _ in grid]],
+            [_plan(budgets[m], self.methods[m], alpha, self.seed + s) for alpha, s, m in grid],
+            np.array([budgets[m].steps for _, _, m in grid]),
+            name=f"n = {n}",
+            seed=self.seed,
+            memory_limit=memory_limit,
+            journal=journal,
+            progress=progress,
+            notes=self.notes,
+        )
+        curves = found.costs.reshape(len(self.step_sizes), len(self.thetas), len(self.methods), -1)
+        self.costs.append(np.moveaxis(curves, 2, 0))
+        if found.best is not None:
+            meaning = "lowest cost against a plain loop over model.eval()"
+            lowest = float(np.nanmin(found.costs[:, -1]))
+            self.checks.append(checks.agreement(f"cost at n = {n}", part, lowest, found.best, meaning))
+        if len(self.costs) == 1:
+            few = self.thetas[:1].double().expand(len(self.methods), -1)
+            least = min(self.step_sizes)
+            check = replayed(
+                in_float64(part), few, lambda m: _plan(budgets[m], self.methods[m], least, self.seed)
+            )
+            self.checks += [check] if check else []
+
+
+def _result(
+    grid: _Grid, budgets: Sequence[Sequence[Budget]], observations_per_sample: float, num_records: int
+) -> Efficiency:
+    short = max(
+        (budget.total - budget.observations[-1]) / budget.batch_size for own in budgets for budget in own
+    )
+    meaning = "observations that a method has less than asked for, in batches"
+    zero, least = (np.array(column, dtype=float) for column in zip(*grid.baselines, strict=True))
+    return Efficiency(
+        size=np.array([own[0].num_samples for own in budgets]),
+        method=np.array(grid.methods),
+        step=np.array(grid.step_sizes, dtype=float),
+        seed=grid.seed + np.arange(len(grid.thetas)),
+        record=np.linspace(0, observations_per_sample, num_records + 1),
+        observations=np.array([[budget.observations for budget in own] for own in budgets]),
+        zero_predictor=None if np.isnan(zero).all() else zero,
+        least_squares=None if np.isnan(least).all() else least,
+        checks=[*grid.checks, checks.Check("observations", float(short), 1.0, meaning)],
+        notes=grid.notes,
+        **selected(np.stack(grid.costs), grid.step_sizes),
+    )
 
 
 def selected(replica_cost: np.ndarray, step_sizes: Sequence[float]) -> dict[str, Any]:

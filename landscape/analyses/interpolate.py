@@ -83,19 +83,33 @@ def interpolate(
             notes.append(f"B was aligned first: {moved.coverage}")
         sweep = Sweep(objective, test, batchnorm, journal, progress, is_line=True)
         table = sweep.line("line", first, second, alpha)
-        loss = table[:, 0]
         ends = [sweep.reference(point) for point in (first, second)]
     for name, point, position in (("first end", ends[0], 0.0), ("second end", ends[1], 1.0)):
-        value = float(loss[alpha == position][0])
+        value = float(table[alpha == position, 0][0])
         proofs.append(
             checks.agreement(name, objective, value, point, "end of the path against the model itself")
         )
-    proofs.append(checks.finite(loss))
+    proofs.append(checks.finite(table[:, 0]))
+    notes += sweep.notes(first, second)
+    notes += [] if bool((first.theta != second.theta).any()) else ["the two points are the same"]
+    distance = float(torch.linalg.vector_norm((second.theta - first.theta).double()))
+    tested = table[:, 2] if test else None
+    return _result(alpha, table, tested, distance, checks.rounding(objective), notes, proofs)
+
+
+def _result(
+    alpha: np.ndarray,
+    table: np.ndarray,
+    tested: np.ndarray | None,
+    distance: float,
+    rounding: float,
+    notes: list[str],
+    proofs: list[checks.Check],
+) -> Interpolate:
+    loss = table[:, 0]
     height = barriers(alpha, loss)
     size = float(np.abs(loss[np.isfinite(loss)]).max(initial=0.0))
-    floor = 10 * checks.rounding(objective) * size
-    found = bumps(alpha, loss, floor)
-    tested = table[:, 2] if test else None
+    found = bumps(alpha, loss, 10 * rounding * size)
     return Interpolate(
         alpha=alpha,
         loss=loss,
@@ -108,9 +122,7 @@ def interpolate(
         is_monotone=len(found.heights) == 0,
         bump_alpha=found.at,
         bump_height=found.heights,
-        distance=float(torch.linalg.vector_norm((second.theta - first.theta).double())),
-        notes=notes
-        + sweep.notes(first, second)
-        + ([] if bool((first.theta != second.theta).any()) else ["the two points are the same"]),
+        distance=distance,
+        notes=notes,
         checks=proofs,
     )

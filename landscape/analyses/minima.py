@@ -2,37 +2,29 @@
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from functools import partial
+from dataclasses import dataclass
 from itertools import product
 from typing import Any, ClassVar
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from landscape import distributed
 from landscape.descent import input_plane
-from landscape.descent.critical import examined, perfected
-from landscape.descent.replay import STEPS, replayed
-from landscape.descent.starts import OWN_INIT, Family, bounds_of, descended, starts
+from landscape.descent.cells import Cell, Descents
+from landscape.descent.critical import POLISHED
+from landscape.descent.starts import OWN_INIT, Family, bounds_of
 from landscape.errors import BadInput
-from landscape.numerics.distinct import num_distinct_rows, num_distinct_values
 from landscape.numerics.spectra.inertia import STATIONARY
-from landscape.numerics.steps.polish import KINK
 from landscape.numerics.steps.replicas import Plan
 from landscape.numerics.steps.sampling import isolated_rng
 from landscape.objective import checks
 from landscape.objective.objective import Objective
-from landscape.objective.precision import in_float64
 from landscape.progress import Journal, Progress, silent
 from landscape.result import Result, array, scalar
 
-POLISHED = 1e-9
 MEMORY_LIMIT = 2.0**31
 QUANTILES = (0.0, 0.25, 0.5, 0.75, 1.0)
-SAME_COST = 1e-6
-SAME_OUTPUT = 1e-3
 PLATEAU = {"factor": 0.5, "threshold": 1e-4, "patience": 40, "cooldown": 10, "floor": 1e-7}
 END = ("depth", "width", "restart")
 
@@ -129,29 +121,15 @@ def minima(
     """
     distributed.require_one_process("replicas")
     _check(widths, depths, restarts, steps, max_steps, stop_after)
-    settings = list(
-        zip(
-            *(
-                _for_each(depths, name, one)
-                for name, one in (("restarts", restarts), ("init", init), ("lr", lr))
-            ),
-            strict=True,
-        )
+    per_depth = (
+        _for_each(depths, name, one) for name, one in (("restarts", restarts), ("init", init), ("lr", lr))
     )
-    bounds = [bounds_of(one) for _, one, _ in settings]
-    journal = {} if journal is None else journal
-    most_threads = max_threads or torch.get_num_threads()
-    proofs: list[checks.Check] = []
-    notes: list[str] = []
-    cells: dict[tuple[int, int], _Cell] = {}
-    draws = False
-    first = family(widths[0], depths[0], seed)
-    axes = input_plane.axes(first)
-    with isolated_rng(seed, first.device), checks.untouched(first, proofs):
-        for (depth, (count, _, rate), ends), width in product(
-            zip(depths, settings, bounds, strict=True), widths
-        ):
-            plan = Plan(
+    descents = [
+        Descents(
+            family=family,
+            count=count,
+            bounds=bounds_of(begin),
+            plan=Plan(
                 step_size=rate,
                 num_steps=max_steps,
                 schedule="plateau",
@@ -159,149 +137,72 @@ def minima(
                 begin=steps,
                 patience=stop_after,
                 threshold=stop_below,
-            )
-            name, objective = f"depth {depth}, width {width}", family(width, depth, seed)
-            begin = partial(starts, family, objective, width, depth, count, ends, seed)
-            descent = descended(
-                objective,
-                begin,
-                plan,
-                count,
-                name,
-                memory_limit,
-                most_threads,
-                seed,
-                journal,
-                progress,
-                notes,
-            )
-            wide = in_float64(objective)
-            cells[depth, width] = _cell(wide, descent, polish, name, axes, journal, progress)
+            ),
+            polish=polish,
+            seed=seed,
+            memory_limit=memory_limit,
+            max_threads=max_threads or torch.get_num_threads(),
+            journal={} if journal is None else journal,
+            progress=progress,
+        )
+        for count, begin, rate in zip(*per_depth, strict=True)
+    ]
+    proofs: list[checks.Check] = []
+    notes: list[str] = []
+    cells: dict[tuple[int, int], Cell] = {}
+    first = family(widths[0], depths[0], seed)
+    axes = input_plane.axes(first)
+    with isolated_rng(seed, first.device), checks.untouched(first, proofs):
+        for (depth, how), width in product(zip(depths, descents, strict=True), widths):
+            cells[depth, width] = how.cell(width, depth, axes, notes)
             proofs += cells[depth, width].checks
-            check = replayed(
-                wide, begin()[:2].double(), lambda _, rate=rate: Plan(step_size=rate, num_steps=STEPS)
-            )
-            proofs += [replace(check, name=f"stack at {name}")] if check else []
-            draws = draws or check is None
-    num_samples, num_inputs = first.num_samples, math.prod(first.samples[0][0].shape[1:])
-    most = max(count for count, _, _ in settings)
+    table = [[cells[depth, width] for width in widths] for depth in depths]
+    result = _result(first, table, np.array(widths), np.array(depths), axes, proofs, notes)
+    _conclude(result, any(one.draws for one in cells.values()))
+    return result
 
-    def table(values: Callable[[_Cell], Any]) -> np.ndarray:
-        found = np.array([[values(cells[depth, width]) for width in widths] for depth in depths])
+
+def _result(
+    first: Objective,
+    table: Sequence[Sequence[Cell]],
+    widths: np.ndarray,
+    depths: np.ndarray,
+    axes: tuple[np.ndarray, np.ndarray] | None,
+    proofs: list[checks.Check],
+    notes: list[str],
+) -> Minima:
+    num_samples, num_inputs = first.num_samples, math.prod(first.samples[0][0].shape[1:])
+    most = max(len(cell.rows["done"]) for row in table for cell in row)
+
+    def of_each(values: Callable[[Cell], Any]) -> np.ndarray:
+        found = np.array([[values(cell) for cell in row] for row in table])
         # Words as wide as the longest, which is how they come back from a file.
         return np.array(found.tolist()) if found.dtype.kind == "U" else found
 
-    names = cells[depths[0], widths[0]].rows
-    rows: dict[str, Any] = {one: table(lambda cell, one=one: _padded(cell.rows[one], most)) for one in names}
-    quantiles = {
-        f"{one}_quantiles": _quantiles(rows[one]) for one in ("cost", "polished_cost") if one in rows
+    rows: dict[str, Any] = {
+        one: of_each(lambda cell, one=one: _padded(cell.rows[one], most)) for one in table[0][0].rows
     }
-    result = Minima(
+    costs = [one for one in ("cost", "polished_cost") if one in rows]
+    return Minima(
         quantile=np.array(QUANTILES),
-        **quantiles,
-        depth=np.array(depths),
-        width=np.array(widths),
+        **{f"{one}_quantiles": _quantiles(rows[one]) for one in costs},
+        depth=depths,
+        width=widths,
         restart=np.arange(most),
         **rows,
-        num_distinct=table(lambda cell: cell.num_distinct),
-        num_distinct_costs=table(lambda cell: cell.num_distinct_costs),
-        num_parameters=table(lambda cell: cell.num_parameters),
-        is_wide=num_samples <= num_inputs * np.array(widths),
+        num_distinct=of_each(lambda cell: cell.num_distinct),
+        num_distinct_costs=of_each(lambda cell: cell.num_distinct_costs),
+        num_parameters=of_each(lambda cell: cell.num_parameters),
+        is_wide=num_samples <= num_inputs * widths,
         x=axes[0] if axes else None,
         y=axes[1] if axes else None,
-        prediction=table(lambda cell: cell.prediction) if axes else None,
+        prediction=of_each(lambda cell: cell.prediction) if axes else None,
         **(input_plane.samples(first) if axes else {}),
         num_samples=num_samples,
         num_inputs=num_inputs,
         checks=proofs,
         notes=notes,
     )
-    _conclude(result, polish)
-    if draws:
-        result.notes.append(
-            "the module draws random numbers in training, so its descent is not that of F, nor replayed"
-        )
-    return result
-
-
-@dataclass(frozen=True)
-class _Cell:
-    """One width and depth: ``rows`` by field and restart, and what is counted over them."""
-
-    rows: dict[str, np.ndarray]
-    num_distinct: int
-    num_distinct_costs: int
-    num_parameters: int
-    prediction: np.ndarray | None
-    checks: list[checks.Check]
-
-
-def _cell(
-    wide: Objective,
-    descent: dict[str, np.ndarray],
-    polish: bool,
-    name: str,
-    axes: tuple[np.ndarray, np.ndarray] | None,
-    journal: Journal,
-    progress: Progress,
-) -> _Cell:
-    """Every end of a cell examined, for an objective in float64."""
-    count = len(descent["steps"])
-    numbers = ["cost", "gradient_norm", "index", "smallest_eigenvalue", "largest_eigenvalue"]
-    numbers += ["polished_cost", "polished_gradient_norm"] if polish else []
-    rows = {one: np.full(count, math.nan) for one in numbers}
-    rows |= {"done": np.ones(count, dtype=bool), "is_exact": np.zeros(count, dtype=bool)}
-    rows |= {"num_steps": descent["steps"], "num_threads": descent["threads"]}
-    rows |= {"end_status": np.full(count, "diverged", dtype="U32")}
-    rows |= {"polish_reason": np.full(count, "", dtype="U64")} if polish else {}
-    kept = np.flatnonzero(~descent["diverged"])
-    thetas = torch.from_numpy(descent["thetas"]).to(wide.device, torch.float64)
-    for k in kept:
-        key = f"end of {name}, restart {k}"
-        if key not in journal:
-            journal[key] = _end(wide, thetas[k], polish, progress, f"products at the {key}")
-        for one, value in journal[key].items():
-            if one == "theta":
-                thetas[k] = torch.from_numpy(value).to(wide.device)
-            else:
-                rows[one][k] = value
-        progress(int(k) + 1, count, f"ends of {name}")
-    costs = rows["polished_cost" if polish else "cost"][kept]
-    prediction = np.full((input_plane.GRID, input_plane.GRID), math.nan) if axes else None
-    proofs = []
-    if len(kept):
-        best = thetas[kept[np.argmin(costs)]]
-        meaning = "cost of the best end against a plain loop over model.eval()"
-        proofs.append(
-            checks.agreement(f"cost at {name}", wide, float(costs.min()), wide.as_point(best), meaning)
-        )
-        prediction = input_plane.outputs(wide, best, axes) if axes else None
-    return _Cell(
-        rows=rows,
-        num_distinct=num_distinct_rows(_outputs(wide, thetas[kept]), SAME_OUTPUT),
-        num_distinct_costs=num_distinct_values(costs, SAME_COST),
-        num_parameters=wide.num_parameters,
-        prediction=prediction,
-        checks=proofs,
-    )
-
-
-def _end(wide: Objective, theta: Tensor, polish: bool, progress: Progress, what: str) -> dict[str, Any]:
-    """What there is to say of one end, by field, and ``theta``: the point its Hessian was taken at."""
-    end = examined(wide, theta, progress=progress, what=what)
-    found: dict[str, Any] = {"cost": end.cost, "gradient_norm": end.gradient_norm}
-    if polish:
-        better = perfected(wide, theta, tolerance=POLISHED)
-        theta = better.theta
-        end = examined(wide, theta, progress=progress, what=what)
-        found |= {"polished_cost": end.cost, "polished_gradient_norm": end.gradient_norm}
-        found |= {"polish_reason": better.reason}
-    about = {
-        one: getattr(end, one) for one in ("index", "is_exact", "smallest_eigenvalue", "largest_eigenvalue")
-    }
-    is_kink = polish and found["polish_reason"] == KINK
-    status = "kink" if is_kink and end.status == "cut short" else end.status
-    return {**found, **about, "end_status": status, "theta": theta.cpu().numpy().copy()}
 
 
 def _padded(values: np.ndarray, count: int) -> np.ndarray:
@@ -349,15 +250,7 @@ def _for_each(depths: Sequence[int], name: str, values: Sequence[Any]) -> list[A
     return list(values) * (len(depths) // len(values))
 
 
-def _outputs(objective: Objective, thetas: Tensor) -> np.ndarray:
-    """The module's outputs on the data at every point, (k, n·m)."""
-    fixed, inputs = objective.present_point().fixed, objective.samples[0]
-    with torch.no_grad():
-        rows = [objective.outputs(theta, fixed, inputs).flatten().cpu().numpy() for theta in thetas]
-    return np.array(rows).reshape(len(thetas), -1) if rows else np.empty((0, 0))
-
-
-def _conclude(result: Minima, polish: bool) -> None:
+def _conclude(result: Minima, draws: bool) -> None:
     """Outcome and notes."""
     status, done = result.end_status, result.done
     num_diverged = int((status == "diverged").sum())
@@ -374,7 +267,7 @@ def _conclude(result: Minima, polish: bool) -> None:
         result.notes.append(
             f"{num_unsure} indices are lower bounds: Lanczos found no end of the negative eigenvalues"
         )
-    if polish and result.polish_reason is not None:
+    if result.polish_reason is not None:
         reasons, counts = np.unique(result.polish_reason[done & (status != "diverged")], return_counts=True)
         listed = [f"{count} {reason or 'reached'}" for reason, count in zip(reasons, counts, strict=True)]
         result.notes.append(f"polishing to ‖∇F‖ ≤ {POLISHED:g}: {'; '.join(listed)}")
@@ -390,4 +283,8 @@ def _conclude(result: Minima, polish: bool) -> None:
     else:
         result.notes.append(
             f"n = {n} > d₀d₁ at every width (d₀ = {d0}): Theorem 3.6 (Soudry and Carmon 2016) says nothing here"
+        )
+    if draws:
+        result.notes.append(
+            "the module draws random numbers in training, so its descent is not that of F, nor replayed"
         )

@@ -3,26 +3,21 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from landscape import distributed
-from landscape.descent.gradient_noise import Probe, mean_square, probed
+from landscape.descent.gradient_noise import Probe, kept_probe, probe_checks, probes_of_ends
 from landscape.descent.gradients import stacked_gradients
 from landscape.descent.noise import NoisyRuns, Setting, gradient_descent, noisy_runs
-from landscape.descent.replay import draws
 from landscape.errors import BadInput, NotFinite
 from landscape.numerics.powerlaw import PowerLaw, fit_power_law
-from landscape.numerics.steps.replicas import Gradients
-from landscape.numerics.steps.sampling import isolated_rng
 from landscape.numerics.steps.stationarity import gradient_bound
 from landscape.objective import checks
 from landscape.objective.objective import Objective
 from landscape.objective.parameters import Point
-from landscape.objective.precision import in_float64, widened
 from landscape.progress import Journal, Progress, silent
 from landscape.result import Check, Result, array, scalar
 
@@ -106,20 +101,13 @@ def noise(
     proofs: list[Check] = []
     with checks.untouched(objective, proofs):
         here = objective.varied(module=objective.module_at(theta))
-        gradients = stacked_gradients(here)
-        start = here.theta
+        gradients, start = stacked_gradients(here), here.theta
+        work = {"seed": seed, "journal": journal, "progress": progress}
         if descent_steps:
             start = gradient_descent(
-                here,
-                gradients,
-                start,
-                num_steps=descent_steps,
-                step_size=descent_step_size,
-                seed=seed,
-                journal=journal,
-                progress=progress,
+                here, gradients, start, num_steps=descent_steps, step_size=descent_step_size, **work
             )
-        first = _kept_probe(here, start, gradients, seed, journal, "probe start")
+        first = kept_probe(here, start, gradients, seed, journal, "probe start")
         if not first.loss >= infimum:
             raise BadInput(f"F(θ₁) = {first.loss:.6g} below F_inf = {infimum:g}", "a lower bound of the loss")
         runs = noisy_runs(
@@ -130,32 +118,40 @@ def noise(
             num_seeds=num_seeds,
             num_steps=num_steps,
             measure_every=measure_every,
-            seed=seed,
-            journal=journal,
-            progress=progress,
+            **work,
         )
-        probes = [first, *_probes_of_ends(here, runs, gradients, num_probes, seed, journal, progress)]
-        proofs += _proofs(here, start, gradients, first)
-    lost = runs.diverged | ~np.isfinite(runs.means)
-    if lost.all():
-        smallest = min(setting.step_size for setting in settings)
+        ends = probes_of_ends(here, runs.ends[:, 0], ~runs.diverged[:, 0], gradients, num_probes, **work)
+        proofs += probe_checks(here, start, gradients, first)
+    if runs.lost.all():
         # Nothing is worth going on from: other steps may take the place of these.
         journal.clear()
         raise NotFinite(
-            f"every run diverged, down to the step size {smallest:g}",
+            f"every run diverged, down to the step size {min(one.step_size for one in settings):g}",
             "a step size at which the loss stays finite",
             "take smaller `step_sizes`",
         )
+    fields = {"infimum": infimum, "measure_every": measure_every or 0, "descent_steps": descent_steps}
+    return _result(settings, runs, [first, *ends], num_steps, fields, proofs)
+
+
+def _result(
+    settings: Sequence[Setting],
+    runs: NoisyRuns,
+    probes: Sequence[Probe],
+    num_steps: int,
+    fields: dict[str, Any],
+    proofs: list[Check],
+) -> Noise:
+    first, lost = probes[0], runs.lost
     lipschitz, variance = max(p.curvature for p in probes), max(p.variance for p in probes)
+    above = first.loss - fields["infimum"]
     bound = np.array(
         [
-            gradient_bound(
-                alpha, num_steps, lipschitz=lipschitz, variance=variance / size, above=first.loss - infimum
-            )
+            gradient_bound(alpha, num_steps, lipschitz=lipschitz, variance=variance / size, above=above)
             for alpha, size in settings
         ]
     )
-    mean = runs.means.mean(1)
+    mean, num_seeds = runs.means.mean(1), runs.means.shape[1]
     error = runs.means.std(1, ddof=1) / math.sqrt(num_seeds) if num_seeds > 1 else np.full(len(mean), np.nan)
     step_size, batch_size = (np.array(column) for column in zip(*settings, strict=True))
     usable = ~lost.any(1) & (mean > 0)
@@ -182,12 +178,10 @@ def noise(
         probe_variance=np.array([p.variance for p in probes]),
         probe_curvature=np.array([p.curvature for p in probes]),
         start_loss=first.loss,
-        infimum=infimum,
         lipschitz=lipschitz,
         variance=variance,
         num_steps=num_steps,
-        measure_every=measure_every or 0,
-        descent_steps=descent_steps,
+        **fields,
         outcome="diverged" if lost.any() else "complete",
         notes=_notes(settings, lost, bound, lipschitz),
         checks=proofs,
@@ -218,60 +212,6 @@ def _require(
         if count < least:
             raise BadInput(f"{count} {name}", f"at least {least}")
     distributed.require_one_process("replicas")
-
-
-def _kept_probe(
-    objective: Objective, theta: Tensor, gradients: Gradients, seed: int, journal: Journal, key: str
-) -> Probe:
-    if key not in journal:
-        # Dropout draws from the global generators, and what was kept draws no more.
-        with isolated_rng(seed, objective.device):
-            journal[key] = probed(objective, theta, gradients, seed)._asdict()
-    return Probe(**journal[key])
-
-
-def _probes_of_ends(
-    objective: Objective,
-    runs: NoisyRuns,
-    gradients: Gradients,
-    count: int,
-    seed: int,
-    journal: Journal,
-    progress: Progress,
-) -> list[Probe]:
-    """Probes at the ends of ``count`` runs, evenly over the settings; those that diverged are passed over."""
-    chosen = np.unique(np.linspace(len(runs.means) - 1, 0, count).round().astype(int))
-    found = []
-    for number, which in enumerate(chosen):
-        if not runs.diverged[which, 0]:
-            end = runs.ends[which, 0]
-            found.append(_kept_probe(objective, end, gradients, seed, journal, f"probe {which}"))
-        progress(number + 1, len(chosen), "points for L and M")
-    return found
-
-
-def _proofs(objective: Objective, start: Tensor, gradients: Gradients, first: Probe) -> list[Check]:
-    point = Point(start, objective.present_point().fixed)
-    loss = checks.agreement(
-        "start loss", objective, first.loss, point, "loss against a plain loop over model.eval()"
-    )
-    if draws(objective, start):
-        return [loss]
-    stacked = gradients(start[None], None)[1][0]
-    # In float64, since σ(h) − y, which autograd takes, has no digits left in float32 where the loss is small.
-    wide = in_float64(objective)
-    exact = wide.gradient(*widened(point, wide.device))
-    gap = torch.linalg.vector_norm(stacked.to(exact) - exact)
-    scale = math.sqrt(max(mean_square(objective, start, gradients), 1e-300))
-    return [
-        loss,
-        Check(
-            "stacked gradient",
-            float(gap) / scale,
-            checks.rounding(objective),
-            "∇F(θ₁) of the stack against the objective's in float64, over the root mean square of ∇F of one sample",
-        ),
-    ]
 
 
 def _law(x: np.ndarray, mean: np.ndarray, which: np.ndarray) -> PowerLaw | None:

@@ -129,58 +129,69 @@ def sharpness(
     tol = TOLERANCES.get(objective.dtype, 5e-2) if tol is None else tol
     if not tol > 0:
         raise BadInput(f"tolerance {tol:g}", "a positive number")
-    point = objective.as_point(theta)
+    point, precision = objective.as_point(theta), checks.rounding(objective)
     asked = Asked(steps, num_draws, rho, ascent_steps, tol, ignore, seed, {} if journal is None else journal)
     proofs: list[Check] = []
     with checks.untouched(objective, proofs):
         norms, notes = NORMS, []
         if not bool(filter_lengths(point.theta, objective.pieces, ignore).any()):
             norms, notes = ("none",), ["nothing relative to the filters: every filter is zero or ignored"]
-        here = measured(objective, point, "here", norms, asked, progress)
-        there, moved = None, None
+        here, there, moved = measured(objective, point, "here", norms, asked, progress), None, None
         if rescaling != "none":
-            precision = checks.rounding(objective)
             moved = rescaled(objective, point, per=rescaling, seed=seed, tolerance=precision)
             if moved.point is None:
                 notes.append(moved.reason)
             else:
                 there = measured(objective, moved.point, "rescaled", norms, asked, progress)
-    table = here.table
-    names = list(table)
-    results = [one for one in (here, there) if one is not None]
-    proofs += [
-        checks.agreement("loss", objective, here.loss, point, "loss against a plain loop over model.eval()"),
-        checks.finite(
-            np.concatenate(
-                [[v for pair in one.table.values() for v in pair] for one in results]
-                + [part for one in results for pair in one.noise.values() for part in pair]
-            )
-        ),
-        Check(
-            "within the ball",
-            max(one.overshoot for one in results),
-            1e-12,
-            "largest ‖T⁻¹ε‖/ρ − 1 of the points of the ascent",
-        ),
-    ]
-    if "filter" in norms:
-        drawn = noise_direction(objective, point, "filter", ignore, seed)[None]
-        proofs.append(norm_check(objective, point.theta, drawn, "filter", ignore))
+    proofs += _checks(objective, point, asked, [one for one in (here, there) if one is not None])
     changes = None
     if moved and there:
         meaning = f"outputs after rescaling {moved.num_units} units against those before, ‖Δh‖/‖h‖"
-        proofs.append(Check("function preserved", moved.gap, checks.rounding(objective), meaning))
-        changes = np.array([_changes(objective, here, there, name) for name in names])
-        notes.append(_verdict([n for n, flag in zip(names, changes, strict=True) if flag], rescaling))
-    unconverged = [what for one in results for what in one.unconverged]
-    notes += unconverged
+        proofs.append(Check("function preserved", moved.gap, precision, meaning))
+        changes = {name: _changes(objective, here, there, name) for name in here.table}
+        notes.append(_verdict([name for name, flag in changes.items() if flag], rescaling))
+    num_units = moved.num_units if moved else 0
+    return _result(asked, here, there, changes, rescaling if there else "none", num_units, notes, proofs)
+
+
+def _checks(objective: Objective, point: Point, asked: Asked, results: Sequence[Measured]) -> list[Check]:
+    here = results[0]
+    numbers = [[v for pair in one.table.values() for v in pair] for one in results]
+    numbers += [part for one in results for pair in one.noise.values() for part in pair]
+    overshoot, meaning = (
+        max(one.overshoot for one in results),
+        "largest ‖T⁻¹ε‖/ρ − 1 of the points of the ascent",
+    )
+    proofs = [
+        checks.agreement("loss", objective, here.loss, point, "loss against a plain loop over model.eval()"),
+        checks.finite(np.concatenate(numbers)),
+        Check("within the ball", overshoot, 1e-12, meaning),
+    ]
+    if "filter" in here.noise:
+        drawn = noise_direction(objective, point, "filter", asked.ignore, asked.seed)[None]
+        proofs.append(norm_check(objective, point.theta, drawn, "filter", asked.ignore))
+    return proofs
+
+
+def _result(
+    asked: Asked,
+    here: Measured,
+    there: Measured | None,
+    changes: dict[str, bool] | None,
+    rescaling: str,
+    num_units: int,
+    notes: list[str],
+    proofs: list[Check],
+) -> Sharpness:
+    table, steps = here.table, asked.sigmas
+    unconverged = [what for one in (here, there) if one for what in one.unconverged]
     return Sharpness(
-        measure=np.array(names),
-        values=np.array([table[name][0] for name in names]),
-        errors=np.array([table[name][1] for name in names]),
-        rescaled_values=there and np.array([there.table[name][0] for name in names]),
-        rescaled_errors=there and np.array([there.table[name][1] for name in names]),
-        changes_under_rescaling=changes,
+        measure=np.array(list(table)),
+        values=np.array([value for value, _ in table.values()]),
+        errors=np.array([error for _, error in table.values()]),
+        rescaled_values=there and np.array([there.table[name][0] for name in table]),
+        rescaled_errors=there and np.array([there.table[name][1] for name in table]),
+        changes_under_rescaling=None if changes is None else np.array(list(changes.values())),
         sigma=steps,
         noise_rise=here.noise["none"][0],
         noise_rise_error=here.noise["none"][1],
@@ -190,19 +201,19 @@ def sharpness(
         rescaled_noise_rise_error=_part(there, "none", 1),
         rescaled_noise_rise_filter=_part(there, "filter", 0),
         rescaled_noise_rise_filter_error=_part(there, "filter", 1),
-        ascent_step=np.arange(ascent_steps + 1),
+        ascent_step=np.arange(asked.ascent_steps + 1),
         ascent_rise=here.ascents["none"],
         ascent_rise_filter=here.ascents.get("filter"),
         loss=here.loss,
         gradient_norm=here.gradient_norm,
-        num_draws=num_draws,
+        num_draws=asked.num_draws,
         table_sigma=float(steps[len(steps) // 2]),
-        rho=rho,
-        tolerance=tol,
-        rescaling=rescaling if there else "none",
-        num_rescaled_units=moved.num_units if moved else 0,
+        rho=asked.rho,
+        tolerance=asked.tol,
+        rescaling=rescaling,
+        num_rescaled_units=num_units,
         outcome="not-converged" if unconverged else "complete",
-        notes=notes,
+        notes=notes + unconverged,
         checks=proofs,
     )
 

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,7 +19,7 @@ from landscape.numerics.spectra.inertia import (
     stated_error,
 )
 from landscape.numerics.spectra.lanczos import top_eigenpairs
-from landscape.numerics.steps.polish import Polished, polished
+from landscape.numerics.steps.polish import KINK, Polished, polished
 from landscape.objective.objective import Objective
 from landscape.progress import Progress, silent
 
@@ -28,6 +29,8 @@ LANCZOS_PAIRS = 16
 MEMORY = 2**34
 # Parameters times samples beyond which an examination takes seconds.
 LONG = 2**23
+# ‖∇F‖ of a polished end.
+POLISHED = 1e-9
 
 
 @dataclass(frozen=True)
@@ -112,6 +115,24 @@ def perfected(objective: Objective, theta: Tensor, *, tolerance: float) -> Polis
         (lambda theta: _dense(objective, theta, partial(_named, silent, "")).matrix) if is_small else None
     )
     return polished(value_and_gradient, hessian, theta, tolerance=tolerance)
+
+
+def end_of(wide: Objective, theta: Tensor, polish: bool, progress: Progress, what: str) -> dict[str, Any]:
+    """What there is to say of one end, by field, and ``theta``: the point its Hessian was taken at."""
+    end = examined(wide, theta, progress=progress, what=what)
+    found: dict[str, Any] = {"cost": end.cost, "gradient_norm": end.gradient_norm}
+    if polish:
+        better = perfected(wide, theta, tolerance=POLISHED)
+        theta = better.theta
+        end = examined(wide, theta, progress=progress, what=what)
+        found |= {"polished_cost": end.cost, "polished_gradient_norm": end.gradient_norm}
+        found |= {"polish_reason": better.reason}
+    about = {
+        one: getattr(end, one) for one in ("index", "is_exact", "smallest_eigenvalue", "largest_eigenvalue")
+    }
+    is_kink = polish and found["polish_reason"] == KINK
+    status = "kink" if is_kink and end.status == "cut short" else end.status
+    return {**found, **about, "end_status": status, "theta": theta.cpu().numpy().copy()}
 
 
 def _named(progress: Progress, what: str, done: int, total: int) -> None:

@@ -1,14 +1,22 @@
 """What theorems on stochastic gradients ask of a point: ‖∇F‖², the variance of g, and the curvature there."""
 
+import math
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from landscape.descent.replay import draws
 from landscape.numerics.spectra.lanczos import top_eigenpairs
 from landscape.numerics.steps.replicas import Gradients
+from landscape.numerics.steps.sampling import isolated_rng
+from landscape.objective import checks
 from landscape.objective.objective import Objective
 from landscape.objective.parameters import Point
+from landscape.objective.precision import in_float64, widened
+from landscape.progress import Journal, Progress
+from landscape.result import Check
 
 # Numbers in the gradients of single samples that are held at a time.
 HELD = 2**21
@@ -61,3 +69,60 @@ def mean_square(objective: Objective, theta: Tensor, gradients: Gradients) -> fl
         slopes = gradients(thetas, indices[:, None])[1][: count - start]
         total += float(slopes.double().square().sum())
     return total / count
+
+
+def kept_probe(
+    objective: Objective, theta: Tensor, gradients: Gradients, seed: int, journal: Journal, key: str
+) -> Probe:
+    """:func:`probed` at θ (d,), remembered under ``key``."""
+    if key not in journal:
+        # Dropout draws from the global generators, and what was kept draws no more.
+        with isolated_rng(seed, objective.device):
+            journal[key] = probed(objective, theta, gradients, seed)._asdict()
+    return Probe(**journal[key])
+
+
+def probes_of_ends(
+    objective: Objective,
+    ends: Tensor,
+    is_usable: np.ndarray,
+    gradients: Gradients,
+    count: int,
+    *,
+    seed: int,
+    journal: Journal,
+    progress: Progress,
+) -> list[Probe]:
+    """Probes at ``count`` of the ``ends`` (settings, d), evenly; those that are not usable are passed over."""
+    chosen = np.unique(np.linspace(len(ends) - 1, 0, count).round().astype(int))
+    found = []
+    for number, which in enumerate(chosen):
+        if is_usable[which]:
+            found.append(kept_probe(objective, ends[which], gradients, seed, journal, f"probe {which}"))
+        progress(number + 1, len(chosen), "points for L and M")
+    return found
+
+
+def probe_checks(objective: Objective, start: Tensor, gradients: Gradients, first: Probe) -> list[Check]:
+    """F at θ₁ against the model itself, and its gradient by the stack, where the module draws nothing."""
+    point = Point(start, objective.present_point().fixed)
+    loss = checks.agreement(
+        "start loss", objective, first.loss, point, "loss against a plain loop over model.eval()"
+    )
+    if draws(objective, start):
+        return [loss]
+    stacked = gradients(start[None], None)[1][0]
+    # In float64, since σ(h) − y, which autograd takes, has no digits left in float32 where the loss is small.
+    wide = in_float64(objective)
+    exact = wide.gradient(*widened(point, wide.device))
+    gap = torch.linalg.vector_norm(stacked.to(exact) - exact)
+    scale = math.sqrt(max(mean_square(objective, start, gradients), 1e-300))
+    return [
+        loss,
+        Check(
+            "stacked gradient",
+            float(gap) / scale,
+            checks.rounding(objective),
+            "∇F(θ₁) of the stack against the objective's in float64, over the root mean square of ∇F of one sample",
+        ),
+    ]

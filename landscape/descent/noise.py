@@ -42,6 +42,11 @@ class NoisyRuns(NamedTuple):
     diverged: np.ndarray
     ends: Tensor
 
+    @property
+    def lost(self) -> np.ndarray:
+        """Runs whose mean is no number: they diverged, or a gradient on their way was not finite."""
+        return self.diverged | ~np.isfinite(self.means)
+
 
 def noisy_runs(
     objective: Objective,

@@ -153,7 +153,7 @@ def test_a_grid_where_every_step_diverges_is_one_sentence():
     objective = problem()
     with pytest.raises(NotFinite, match="diverges at every step size, down to 1e\\+250") as error:
         efficiency(objective, starts(objective), **{**LINE, "step_sizes": (1e300, 1e250)})
-    assert "take smaller step sizes" in str(error.value)
+    assert "take smaller `step_sizes`" in str(error.value)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,142 @@
+"""A width and a depth: its restarts as descents, their ends examined one by one and counted."""
+
+import math
+from dataclasses import dataclass, replace
+from functools import partial
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from landscape.descent import input_plane
+from landscape.descent.critical import end_of
+from landscape.descent.replay import STEPS, replayed
+from landscape.descent.starts import Family, descended, starts
+from landscape.numerics.distinct import num_distinct_rows, num_distinct_values
+from landscape.numerics.steps.replicas import Plan
+from landscape.objective import checks
+from landscape.objective.objective import Objective
+from landscape.objective.precision import in_float64
+from landscape.progress import Journal, Progress
+from landscape.result import Check
+
+# Costs, relative beyond 1, and outputs, that are one minimum's.
+SAME_COST = 1e-6
+SAME_OUTPUT = 1e-3
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One width and depth: ``rows`` by field and restart, and what is counted over them; whether its module draws."""
+
+    rows: dict[str, np.ndarray]
+    num_distinct: int
+    num_distinct_costs: int
+    num_parameters: int
+    prediction: np.ndarray | None
+    checks: list[Check]
+    draws: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Descents:
+    """How the ``count`` restarts of a cell begin and descend, and how their ends are examined.
+
+    ``bounds`` are those of uniform starts (None: the module's own), ``plan`` is that of each restart.
+    """
+
+    family: Family
+    count: int
+    bounds: tuple[float, float] | None
+    plan: Plan
+    polish: bool
+    seed: int
+    memory_limit: float
+    max_threads: int
+    journal: Journal
+    progress: Progress
+
+    def cell(
+        self, width: int, depth: int, axes: tuple[np.ndarray, np.ndarray] | None, notes: list[str]
+    ) -> Cell:
+        """Everything of one width and depth; ``notes`` are told what was cut to fit memory."""
+        name, objective = f"depth {depth}, width {width}", self.family(width, depth, self.seed)
+        begin = partial(starts, self.family, objective, width, depth, self.count, self.bounds, self.seed)
+        descent = descended(
+            objective,
+            begin,
+            self.plan,
+            self.count,
+            name,
+            self.memory_limit,
+            self.max_threads,
+            self.seed,
+            self.journal,
+            self.progress,
+            notes,
+        )
+        wide = in_float64(objective)
+        found = _examined(wide, descent, self.polish, name, axes, self.journal, self.progress)
+        rate = self.plan.step_size
+        check = replayed(wide, begin()[:2].double(), lambda _: Plan(step_size=rate, num_steps=STEPS))
+        if check is None:
+            return replace(found, draws=True)
+        return replace(found, checks=[*found.checks, replace(check, name=f"stack at {name}")])
+
+
+def _examined(
+    wide: Objective,
+    descent: dict[str, np.ndarray],
+    polish: bool,
+    name: str,
+    axes: tuple[np.ndarray, np.ndarray] | None,
+    journal: Journal,
+    progress: Progress,
+) -> Cell:
+    """Every end of a cell examined, for an objective in float64."""
+    count = len(descent["steps"])
+    numbers = ["cost", "gradient_norm", "index", "smallest_eigenvalue", "largest_eigenvalue"]
+    numbers += ["polished_cost", "polished_gradient_norm"] if polish else []
+    rows = {one: np.full(count, math.nan) for one in numbers}
+    rows |= {"done": np.ones(count, dtype=bool), "is_exact": np.zeros(count, dtype=bool)}
+    rows |= {"num_steps": descent["steps"], "num_threads": descent["threads"]}
+    rows |= {"end_status": np.full(count, "diverged", dtype="U32")}
+    rows |= {"polish_reason": np.full(count, "", dtype="U64")} if polish else {}
+    kept = np.flatnonzero(~descent["diverged"])
+    thetas = torch.from_numpy(descent["thetas"]).to(wide.device, torch.float64)
+    for k in kept:
+        key = f"end of {name}, restart {k}"
+        if key not in journal:
+            journal[key] = end_of(wide, thetas[k], polish, progress, f"products at the {key}")
+        for one, value in journal[key].items():
+            if one == "theta":
+                thetas[k] = torch.from_numpy(value).to(wide.device)
+            else:
+                rows[one][k] = value
+        progress(int(k) + 1, count, f"ends of {name}")
+    costs = rows["polished_cost" if polish else "cost"][kept]
+    prediction = np.full((input_plane.GRID, input_plane.GRID), math.nan) if axes else None
+    proofs = []
+    if len(kept):
+        best = thetas[kept[np.argmin(costs)]]
+        meaning = "cost of the best end against a plain loop over model.eval()"
+        proofs.append(
+            checks.agreement(f"cost at {name}", wide, float(costs.min()), wide.as_point(best), meaning)
+        )
+        prediction = input_plane.outputs(wide, best, axes) if axes else None
+    return Cell(
+        rows=rows,
+        num_distinct=num_distinct_rows(_outputs(wide, thetas[kept]), SAME_OUTPUT),
+        num_distinct_costs=num_distinct_values(costs, SAME_COST),
+        num_parameters=wide.num_parameters,
+        prediction=prediction,
+        checks=proofs,
+    )
+
+
+def _outputs(objective: Objective, thetas: Tensor) -> np.ndarray:
+    """The module's outputs on the data at every point, (k, n·m)."""
+    fixed, inputs = objective.present_point().fixed, objective.samples[0]
+    with torch.no_grad():
+        rows = [objective.outputs(theta, fixed, inputs).flatten().cpu().numpy() for theta in thetas]
+    return np.array(rows).reshape(len(thetas), -1) if rows else np.empty((0, 0))
