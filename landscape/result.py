@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 JSON_LIMIT = 200
 # A picture within a page: dots per inch to try, the first that stays below so many bytes.
 INLINE_DPI, INLINE_BYTES = (200, 120, 80), 220_000
-# The classes declared in this process, by kind; a kind of ours is here once its file is imported.
+# The last class declared in this process for each kind; where kinds outside the table of analyses are found.
 KINDS: "dict[str, type[Result]]" = {}
 
 

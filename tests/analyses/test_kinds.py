@@ -11,7 +11,7 @@ import landscape
 from landscape import analyses
 from landscape.analyses import FUNCTIONS, result_of
 from landscape.cli import COMMANDS
-from landscape.result import Result, field_metadata
+from landscape.result import KINDS, Result, field_metadata
 
 ROOT = Path(__file__).parents[2]
 # One command may lead to two kinds, by the number of its points.
@@ -46,6 +46,16 @@ def test_the_package_has_the_function_and_the_result_of_a_kind_and_landscape_the
     assert getattr(analyses, name) is getattr(landscape, name) is function
     assert getattr(analyses, result_of(kind).__name__) is result_of(kind)
     assert name in landscape.__all__
+
+
+def test_a_class_derived_from_ours_does_not_take_its_place(monkeypatch):
+    monkeypatch.setattr("landscape.result.KINDS", dict(KINDS))
+
+    class Own(analyses.Slice1D):
+        pass
+
+    assert Own.kind == "slice1d"
+    assert result_of("slice1d") is analyses.Slice1D
 
 
 def test_other_names_are_refused():
