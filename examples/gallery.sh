@@ -19,7 +19,9 @@ landscape slice2d gallery/net-0.h5 gallery/net-1.h5 gallery/net-2.h5 --num-point
 landscape plot gallery/three-points.h5 --log
 landscape hessian gallery/net-0.h5 --top-k 5 --bottom-k 5 --trace --density -o gallery/spectrum.h5
 landscape plot gallery/spectrum.h5
-landscape hessian gallery/net-0.h5 --at all --top-k 1 -o gallery/along-training.h5
+landscape train --model mlp --model-arg widths=128,128 activation=tanh --data digits --method gd --lr 0.5 --epochs 200 \
+    --checkpoint-every 10 -o gallery/full-batch.h5
+landscape hessian gallery/full-batch.h5 --at all --top-k 1 -o gallery/along-training.h5
 landscape plot gallery/along-training.h5
 landscape sharpness gallery/net-0.h5 -o gallery/sharpness.h5
 landscape plot gallery/sharpness.h5

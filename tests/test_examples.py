@@ -1,4 +1,4 @@
-"""The scripts in ``examples/thesis``: their lines run, and their pictures are there and small."""
+"""The scripts in ``examples``: their lines run, and their pictures are there, small and shown."""
 
 import re
 import shlex
@@ -34,11 +34,30 @@ def test_the_zigzag_runs_as_written_and_crosses_the_valley_at_every_step(tmp_pat
 
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda script: script.stem)
 def test_every_figure_has_its_small_picture_in_the_readme(script):
-    text, readme = script.read_text(), (EXAMPLES / "README.md").read_text()
+    text, readme = script.read_text(), (EXAMPLES / "thesis" / "README.md").read_text()
     number = script.stem.removeprefix("figure-")
     pictures = sorted((EXAMPLES / "pictures").glob(f"thesis-{number}-*.png"))
     assert f"### {number} " in readme
     assert len(pictures) >= len(re.findall(r"landscape plot", text)) == 1
     for picture in pictures:
         assert picture.stat().st_size <= 60_000
-        assert f"pictures/{picture.name}" in readme
+        assert f"../pictures/{picture.name}" in readme
+
+
+def test_the_gallery_shows_every_picture_with_a_command_of_its_script():
+    script = "".join(re.split(r"\\\n *", (EXAMPLES / "gallery.sh").read_text()))
+    rows = re.findall(
+        r'<img src="(pictures/gallery-.*?)".*`(landscape .*)` \|', (EXAMPLES / "README.md").read_text()
+    )
+    assert {EXAMPLES / picture for picture, _ in rows} == set((EXAMPLES / "pictures").glob("gallery-*.png"))
+    for picture, command in rows:
+        # The script trains its nets in a loop over seeds.
+        written = command.replace("-o gallery/net-0.h5", '--seed "$seed" -o "gallery/net-$seed.h5"')
+        assert written in script
+        assert (EXAMPLES / picture).stat().st_size <= 120_000
+
+
+@pytest.mark.parametrize("page", sorted(EXAMPLES.rglob("README.md")), ids=lambda page: page.parent.name)
+def test_every_link_of_the_pages_leads_somewhere(page):
+    for target in re.findall(r'(?:\]\(|src=")([^)"#]+)', page.read_text()):
+        assert target.startswith("https://") or (page.parent / target).exists(), target
