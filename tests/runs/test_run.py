@@ -58,6 +58,19 @@ def test_the_objective_and_its_points_are_those_of_training(path):
     assert [point.label for point in run.trajectory(objective)] == [f"a.h5@{label}" for label in run.labels]
 
 
+def test_the_step_size_at_a_point_is_the_one_logged_there(tmp_path):
+    file = tmp_path / "toy.h5"
+    line = "train --model toy-product --data point --method gd --steps 30 --lr 0.05 --checkpoint-every 10 -q"
+    line += " --schedule exponential --schedule-arg rate=0.1 every=1 --measure-every 5"
+    assert main([*line.split(), "-o", str(file)]) == 0
+    run, logs = Run(file), landscape.load(file)
+    logged = dict(zip(logs.step.tolist(), logs.step_size.tolist(), strict=True))  # pyright: ignore
+    assert len(set(logged.values())) > 3
+    assert run.options["optimizer"] == "sgd"
+    for label, step in (("init", 0), ("step=10", 10), ("step=20", 20), ("final", 30)):
+        assert run.step_size_at(label) == logged[step]
+
+
 def test_the_module_at_a_point_needs_no_data(path, monkeypatch):
     run = Run(path)
     objective = run.objectives().train
