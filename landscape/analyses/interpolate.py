@@ -55,7 +55,7 @@ def interpolate(
     """F((1 − α)A + αB) for α over ``span``, with α = 0 and α = 1 exactly on the grid.
 
     ``batchnorm``: ``frozen`` mixes the two points' buffers in the same proportion (held beyond the
-    ends), right only for points close to each other; ``recalibrate`` takes them anew from the training
+    ends), right only for points close to each other; ``recalibrate`` recomputes them from the training
     data at every α, also at the ends; ``repair`` rescales every layer to the spread interpolated between
     the ends' besides (:mod:`landscape.objective.repair`), within [0, 1]. ``align`` first permutes B's units to lie
     closest to A, its function unchanged (:func:`landscape.align`, whose draws ``seed`` decides). Barriers:

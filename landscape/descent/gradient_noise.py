@@ -64,7 +64,7 @@ def mean_square(objective: Objective, theta: Tensor, gradients: Gradients) -> fl
     block = max(1, min(count, HELD // objective.num_parameters))
     thetas, total = theta.expand(block, -1), 0.0
     for start in range(0, count, block):
-        # Always whole blocks, as each size may be compiled anew; what comes round again is left out.
+        # Always whole blocks, as each size may be compiled for itself; what comes round again is left out.
         indices = torch.arange(start, start + block, device=theta.device) % count
         slopes = gradients(thetas, indices[:, None])[1][: count - start]
         total += float(slopes.double().square().sum())

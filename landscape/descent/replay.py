@@ -24,7 +24,7 @@ def draws(objective: Objective, theta: Tensor) -> bool:
 def replayed(objective: Objective, thetas: Tensor, plan_of: Callable[[int], Plan]) -> Check | None:
     """STEPS steps of a stack from ``thetas`` (k, d) against plain ones, for an objective in float64.
 
-    ``plan_of(i)`` makes the plan of replica i anew, its step size constant at first. The value is the largest
+    ``plan_of(i)`` makes a fresh plan of replica i, its step size constant at first. The value is the largest
     distance, over the way that the replica went. None where gradients draw random numbers.
     """
     if draws(objective, thetas[0]):
