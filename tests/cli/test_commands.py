@@ -57,7 +57,7 @@ def test_the_same_command_again_is_already_there_and_another_is_refused(command,
     other = command(*MEASURES[kind], "--seed", 5)
     assert other.code == 2
     assert "seed is 0 there, 5 here" in other.err
-    assert "overwrite" in other.err
+    assert "--overwrite" in other.err
     assert (folder / OUTPUTS[kind]).read_bytes() == before
     assert command(*MEASURES[kind], "--seed", 5, "--overwrite").code == 0
     assert store.header(folder / OUTPUTS[kind])["seed"] == 5
