@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from landscape.result import Check as Check
     from landscape.result import Result as Result
     from landscape.runs.run import Run as Run
+    from landscape.runs.session import measure as measure
     from landscape.runs.store import load as load
     from landscape.runs.store import save as save
 
@@ -42,6 +43,7 @@ _HOMES = {
     "BadInput": "landscape.errors",
     "LandscapeError": "landscape.errors",
     "load": "landscape.runs.store",
+    "measure": "landscape.runs.session",
     "save": "landscape.runs.store",
     "plot": "landscape.plots",
     **dict.fromkeys(FUNCTIONS.values(), "landscape.analyses"),

@@ -1,10 +1,14 @@
 """torch.distributed: rank, size, my share of the data, one sum. Nothing else knows it exists."""
 
-import os
+from __future__ import annotations
 
-from torch import Tensor
+import os
+from typing import TYPE_CHECKING
 
 from landscape.errors import BadInput
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 def is_launched() -> bool:

@@ -38,3 +38,11 @@ class ChangedFunction(LandscapeError):
     """What should have left the outputs of a module as they are would have changed them (exit code 3)."""
 
     exit_code = 3
+
+
+class Interrupted(KeyboardInterrupt):
+    """Ctrl-C in the middle of long work; ``kept`` finished pieces wait in ``folder`` for the same call."""
+
+    def __init__(self, kept: int, folder: str):
+        self.kept, self.folder = kept, folder
+        super().__init__(f"{kept} finished pieces are kept in {folder}" if kept else "nothing to keep")

@@ -2,8 +2,10 @@
 
 A kind of result is a dataclass whose fields are made with :func:`array` and :func:`scalar`. Saving,
 JSON, printing and default plots follow from that, so a new analysis writes none of them. Nothing here
-imports torch: a result is opened, read and drawn without it.
+imports torch: a result is opened, read and drawn without it; nor numpy before there are numbers.
 """
+
+from __future__ import annotations
 
 import base64
 import html
@@ -17,20 +19,19 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
-import numpy as np
-
 import landscape
 from landscape.errors import BadInput
 from landscape.numerics.pieces import Piece
 
 if TYPE_CHECKING:
+    import numpy as np
     from xarray import Dataset
 
 JSON_LIMIT = 200
 # A picture within a page: dots per inch to try, the first that stays below so many bytes.
 INLINE_DPI, INLINE_BYTES = (200, 120, 80), 220_000
 # The last class declared in this process for each kind; where kinds outside the table of analyses are found.
-KINDS: "dict[str, type[Result]]" = {}
+KINDS: dict[str, type[Result]] = {}
 
 
 @dataclass(frozen=True)
@@ -110,8 +111,15 @@ class Result:
             return "failed-checks"
         return self.outcome
 
+    @property
+    def headline(self) -> str:
+        """What was found, in a few words; a kind says it with its own."""
+        return ", ".join(f"{name} {_brief(value)}" for name, value in list(self.scalars().items())[:2])
+
     def arrays(self) -> Iterator[Variable]:
         """Every array that is there, coordinates first."""
+        import numpy as np
+
         found = []
         for one in fields(self):
             about, value = one.metadata, getattr(self, one.name)
@@ -134,6 +142,8 @@ class Result:
 
     def scalars(self) -> dict[str, Any]:
         """Every scalar that is there, by name, and every array that has no dimension left."""
+        import numpy as np
+
         found = {one.name: getattr(self, one.name) for one in fields(self) if one.metadata}
         return {
             name: value.item() if isinstance(value, np.ndarray | np.generic) else value
@@ -180,7 +190,7 @@ class Result:
         rows = zip(*(one.values.tolist() for one in columns), strict=True)
         return [dict(zip(names, row, strict=True)) for row in rows]
 
-    def to_xarray(self) -> "Dataset":
+    def to_xarray(self) -> Dataset:
         """The dataset that xarray makes of the saved file: its variables, dimensions and coordinates.
 
         Scalars are attributes ``value:<name>``, as there. Raises BadInput where xarray is not installed.
@@ -312,6 +322,8 @@ def _brief(value: Any) -> str:
 
 
 def _plain(value: Any) -> Any:
+    import numpy as np
+
     if isinstance(value, dict):
         return {key: _plain(part) for key, part in value.items()}
     if isinstance(value, list | tuple):

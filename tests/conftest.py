@@ -1,4 +1,9 @@
-"""What every test shares: one thread, and small problems with known answers."""
+"""What every test shares: one thread, small problems with known answers, command lines run in this process."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import hypothesis
 import pytest
@@ -6,6 +11,10 @@ import torch
 from torch import nn
 
 from landscape import Objective
+from landscape.cli import main
+
+# A net and data so small that each command takes milliseconds.
+TINY = ["--model", "mlp", "--model-arg", "widths=6", "--data", "moons", "--data-arg", "num_samples=60"]
 
 torch.set_num_threads(1)
 # The same examples on every run, and no deadline: the first call of an operation in a process is slow.
@@ -41,3 +50,68 @@ def classifier() -> Objective:
         x, y = torch.randn(30, 4, dtype=torch.float64), torch.randint(3, (30,))
         module(x)  # moves the running statistics away from their defaults
     return Objective(module, "cross_entropy", (x, y))
+
+
+class Outcome(NamedTuple):
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> dict[str, Any]:
+        return json.loads(self.out)
+
+
+@pytest.fixture
+def command(capsys: pytest.CaptureFixture[str]) -> Callable[..., Outcome]:
+    """Runs ``landscape …`` and hands back its exit code and both streams."""
+
+    def run(*words: object) -> Outcome:
+        capsys.readouterr()
+        code = main([str(word) for word in words])
+        out, err = capsys.readouterr()
+        return Outcome(code, out, err)
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with two trained runs of one architecture, a.h5 and b.h5, and a wider one, wide.h5."""
+    folder = tmp_path_factory.mktemp("runs")
+    for name, seed in (("a", 0), ("b", 1)):
+        line = [
+            *TINY,
+            "--epochs",
+            4,
+            "--checkpoint-every",
+            1,
+            "--seed",
+            seed,
+            "-q",
+            "-o",
+            folder / f"{name}.h5",
+        ]
+        assert main(["train", *map(str, line)]) == 0
+    wide = [
+        "--model-arg",
+        "widths=7",
+        *TINY[:2],
+        *TINY[4:],
+        "--epochs",
+        "1",
+        "-q",
+        "-o",
+        str(folder / "wide.h5"),
+    ]
+    assert main(["train", *wide]) == 0
+    return folder
+
+
+@pytest.fixture
+def folder(runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A fresh copy of the runs, as the current folder."""
+    for file in runs.iterdir():
+        (tmp_path / file.name).write_bytes(file.read_bytes())
+    monkeypatch.chdir(tmp_path)
+    return tmp_path

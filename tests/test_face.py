@@ -13,7 +13,19 @@ from landscape.analyses import FUNCTIONS
 
 ROOT = Path(__file__).parent.parent
 NAMES = {
-    *("BadInput", "Check", "LandscapeError", "Objective", "Point", "Result", "Run", "load", "plot", "save"),
+    *(
+        "BadInput",
+        "Check",
+        "LandscapeError",
+        "Objective",
+        "Point",
+        "Result",
+        "Run",
+        "load",
+        "measure",
+        "plot",
+        "save",
+    ),
     *("align", "connect", "efficiency", "hessian", "import_point", "interpolate", "minima", "modes", "noise"),
     *("sharpness", "slice1d", "slice2d", "train"),
 }

@@ -98,7 +98,6 @@ sys.exit(main(["show", sys.argv[1]]))
     assert (tmp_path / "a.png").stat().st_size > 5_000
 
 
-@pytest.mark.skip(reason="until the analyses import torch late")
 @pytest.mark.parametrize("kind", sorted(FUNCTIONS))
 class TestEveryKind:
     def test_is_shown_without_torch(self, kind):

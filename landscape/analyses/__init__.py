@@ -4,40 +4,34 @@ The table below is all that importing this loads: a file of the table is importe
 asked for, so that opening a result needs no more than its own kind.
 """
 
+import ast
+import difflib
 import importlib
 import sys
+from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
+from landscape import result as results
+from landscape.errors import BadInput
+from landscape.result import Result, file_name
+
 if TYPE_CHECKING:
-    # For type checkers alone, which cannot read the table; what is not in it once more by name, or it were private.
-    from landscape.analyses.align import Align as Align
+    # For type checkers alone, which cannot read the table.
     from landscape.analyses.align import align
-    from landscape.analyses.connect import Connect as Connect
     from landscape.analyses.connect import connect
-    from landscape.analyses.efficiency import Efficiency as Efficiency
+    from landscape.analyses.declare import Analysis
     from landscape.analyses.efficiency import efficiency
-    from landscape.analyses.hessian import Hessian as Hessian
     from landscape.analyses.hessian import hessian
-    from landscape.analyses.import_ import Import as Import
     from landscape.analyses.import_ import import_point
-    from landscape.analyses.interpolate import Interpolate as Interpolate
     from landscape.analyses.interpolate import interpolate
-    from landscape.analyses.minima import Minima as Minima
     from landscape.analyses.minima import minima
-    from landscape.analyses.modes import Modes as Modes
     from landscape.analyses.modes import modes
-    from landscape.analyses.noise import Noise as Noise
     from landscape.analyses.noise import noise
-    from landscape.analyses.sharpness import Sharpness as Sharpness
     from landscape.analyses.sharpness import sharpness
-    from landscape.analyses.slice1d import Slice1D as Slice1D
     from landscape.analyses.slice1d import slice1d
-    from landscape.analyses.slice2d import Slice2D as Slice2D
     from landscape.analyses.slice2d import slice2d
-    from landscape.analyses.train import Train as Train
     from landscape.analyses.train import train
-    from landscape.result import Result
 
 # The table: the function of every kind, which stands with its Result in the file of the kind's name.
 __all__ = [  # noqa: RUF022  (in the order in which a reader meets them)
@@ -59,11 +53,50 @@ __all__ = [  # noqa: RUF022  (in the order in which a reader meets them)
 FUNCTIONS = {name.removesuffix("_point"): name for name in __all__}
 
 
+# Kinds that have no command of their own.
+COMMAND_OF = {"modes": "connect"}
+# What has been declared in this process, by kind (:mod:`landscape.analyses.declare`).
+DECLARED: "dict[str, Analysis]" = {}
+
+
 def module_of(kind: str) -> ModuleType:
     """The file of a kind in the table, imported."""
-    from landscape.result import file_name
-
     return importlib.import_module(f"{__name__}.{file_name(kind)}")
+
+
+def find(kind: str) -> "Analysis | None":
+    """The declaration of a kind, importing its file alone; None where nothing declares it."""
+    if kind in FUNCTIONS and kind not in DECLARED:
+        module_of(kind)
+    return DECLARED.get(kind)
+
+
+def declared(kind: str) -> "Analysis":
+    """The declaration of a kind. Raises BadInput, naming those there are, for an unknown one."""
+    found = find(kind)
+    if found is None:
+        known = [*FUNCTIONS, *(one for one in DECLARED if one not in FUNCTIONS)]
+        near = difflib.get_close_matches(kind, known, n=1)
+        remedy = f"did you mean {near[0]!r}?" if near else ""
+        raise BadInput(f"there is no analysis {kind!r}", f"one of {', '.join(known)}", remedy)
+    return found
+
+
+def commands() -> dict[str, list[str]]:
+    """The commands of all kinds, in the order of the table, each with the kinds it may lead to."""
+    found: dict[str, list[str]] = {}
+    for kind in dict.fromkeys([*FUNCTIONS, *DECLARED]):
+        command = DECLARED[kind].command if kind in DECLARED else COMMAND_OF.get(kind, kind)
+        found.setdefault(command, []).append(kind)
+    return found
+
+
+def question(kind: str) -> str:
+    """What a kind asks: the first line of its file, which is read and not imported."""
+    if kind in DECLARED:
+        return DECLARED[kind].question
+    text = Path(__file__).with_name(f"{file_name(kind)}.py").read_text(encoding="utf-8")
+    return (ast.get_docstring(ast.parse(text)) or kind).splitlines()[0]
 
 
 def result_of(kind: str) -> "type[Result] | None":
@@ -71,10 +104,8 @@ def result_of(kind: str) -> "type[Result] | None":
 
     A kind that is not in the table is found where its class has been declared in this process.
     """
-    from landscape.result import KINDS, Result
-
     if kind not in FUNCTIONS:
-        return KINDS.get(kind)
+        return results.KINDS.get(kind)
     # Not from KINDS, where a class derived from ours would stand in its place.
     declared = (one for one in vars(module_of(kind)).values() if isinstance(one, type))
     return next(one for one in declared if issubclass(one, Result) and one.kind == kind)
@@ -82,9 +113,7 @@ def result_of(kind: str) -> "type[Result] | None":
 
 def known_kinds() -> list[str]:
     """Every kind that :func:`result_of` finds, in alphabetical order."""
-    from landscape.result import KINDS
-
-    return sorted({*FUNCTIONS, *KINDS})
+    return sorted({*FUNCTIONS, *results.KINDS})
 
 
 class _Table(ModuleType):

@@ -1,22 +1,25 @@
 """How close does B come to A when its hidden units may be permuted, and how high is the barrier then?"""
 
+from __future__ import annotations
+
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
-import numpy as np
-import torch
-from torch import Tensor
-
-from landscape.errors import BadInput
-from landscape.numerics.curves.barriers import barriers
-from landscape.numerics.curves.grids import grid
-from landscape.objective import checks
-from landscape.objective.objective import Objective
-from landscape.objective.parameters import Point, split
-from landscape.objective.sweep import Sweep
+from landscape.analyses.declare import analysis
+from landscape.analyses.options import Option
+from landscape.analyses.shared import Statistics
+from landscape.choices import Match
 from landscape.progress import Journal, Progress, silent
 from landscape.result import Result, array, scalar
-from landscape.symmetry.alignment import Aligned, aligned
+
+if TYPE_CHECKING:
+    import numpy as np
+    from torch import Tensor
+
+    from landscape.objective import checks
+    from landscape.objective.objective import Objective
+    from landscape.objective.parameters import Point
+    from landscape.symmetry.alignment import Aligned
 
 
 @dataclass(kw_only=True, eq=False)
@@ -53,18 +56,40 @@ class Align(Result):
     permutation: np.ndarray = array("unit", long_name="which old unit of B stands here")
     sign: np.ndarray | None = array("unit", long_name="sign given to this old unit of B", optional=True)
 
+    @property
+    def headline(self) -> str:
+        """What was found, in a few words."""
+        return f"barrier {self.barrier_before:.3g} → {self.barrier_after:.3g} over chord"
 
+
+@analysis(
+    points=2,
+    paper="Ainsworth et al. 2023; Entezari et al. 2022",
+    examples=("a.h5 b.h5", "a.h5 b.h5 --match activations --rescale"),
+    makes_run=True,
+)
 def align(
     objective: Objective,
     a: Tensor | Point,
     b: Tensor | Point,
     *,
-    match: str = "weights",
-    restarts: int = 2,
-    rescale: bool = False,
-    refine: int = 0,
-    num_points: int = 61,
-    batchnorm: str = "frozen",
+    match: Annotated[
+        Match, "What is brought together: weights, or activations on the data (Ainsworth et al. 2023)."
+    ] = "weights",
+    restarts: Annotated[
+        int, Option("Starts of the coordinate descent; the best is kept.", least=1, is_how=True)
+    ] = 2,
+    rescale: Annotated[bool, "Rescale ReLU-like units too: balanced to match, then closest to A."] = False,
+    refine: Annotated[
+        int,
+        Option(
+            "Steps of a straight-through estimator that lower the loss half way by permutations.",
+            least=0,
+            metavar="STEPS",
+        ),
+    ] = 0,
+    num_points: Annotated[int, Option("Points on the line, for the barriers.", least=3, is_how=True)] = 61,
+    batchnorm: Statistics = "frozen",
     seed: int = 0,
     journal: Journal | None = None,
     progress: Progress = silent,
@@ -74,8 +99,13 @@ def align(
     ``match``, ``restarts``, ``rescale``, ``refine``: see :func:`landscape.symmetry.alignment.aligned`, whose errors it
     raises; ``batchnorm`` as in :func:`landscape.interpolate`. Raises BadInput for fewer than 3 points.
     """
-    if num_points < 3:
-        raise BadInput(f"{num_points} points", "at least 3")
+    import numpy as np
+
+    from landscape.numerics.curves.grids import grid
+    from landscape.objective import checks
+    from landscape.objective.sweep import Sweep
+    from landscape.symmetry.alignment import aligned
+
     first, second = objective.as_point(a), objective.as_point(b)
     alpha = grid(0.0, 1.0, num_points)
     proofs: list[checks.Check] = []
@@ -115,6 +145,8 @@ def _checks(
     found: Aligned, distance: list[float], rounding: float, *, is_nearest: bool
 ) -> list[checks.Check]:
     """``is_nearest``: B was moved to be as near as can be, so it may not end farther."""
+    from landscape.objective import checks
+
     proofs = [found.check]
     if found.num_rescaled:
         meaning = "the same of the point as it is stored, its rescaled weights rounded"
@@ -136,6 +168,11 @@ def _result(
     notes: list[str],
     proofs: list[checks.Check],
 ) -> Align:
+    import numpy as np
+
+    from landscape.numerics.curves.barriers import barriers
+    from landscape.objective.parameters import split
+
     tensors = {**split(found.point.theta, objective.pieces), **found.point.fixed}
     symmetry = found.symmetry
     return Align(
@@ -163,11 +200,15 @@ def _result(
 
 
 def _distance(a: Point, b: Point) -> float:
+    import torch
+
     return float(torch.linalg.vector_norm((b.theta - a.theta).double()))
 
 
 def _groups(found: Aligned) -> dict[str, Any]:
     """The permutations and signs of the free groups, one unit after the other."""
+    import numpy as np
+
     symmetry = found.symmetry
     free = [(symmetry.groups[i], found.permutations[i], i) for i in symmetry.free]
     at_rest = symmetry.identity()

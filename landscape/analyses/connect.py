@@ -1,24 +1,41 @@
 """Are two solutions joined by a curve of low loss?"""
 
+from __future__ import annotations
+
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
-import numpy as np
-from torch import Tensor
-
-from landscape.objective import checks
-from landscape.objective.objective import Objective
-from landscape.objective.parameters import Point
-from landscape.objective.sweep import known
-from landscape.paths.connection import Connection, Connector, notes_on_ends
-from landscape.paths.curve_training import GARIPOV, Training
-from landscape.paths.path import Path
-from landscape.paths.planes import Plane, plane_of
+from landscape.analyses.declare import analysis
+from landscape.analyses.options import Option, Parameter
+from landscape.analyses.shared import (
+    AlignFirst,
+    Bends,
+    CurveBatch,
+    CurveEpochs,
+    CurveFall,
+    CurveFallArguments,
+    CurveKind,
+    CurveMomentum,
+    CurveRestarts,
+    CurveSteps,
+    CurveStepSize,
+    LineStatistics,
+    ProfilePoints,
+    ProfileTolerance,
+)
 from landscape.progress import Journal, Progress, silent
 from landscape.result import Result, array, scalar
-from landscape.symmetry.alignment import aligned
+
+if TYPE_CHECKING:
+    import numpy as np
+    from torch import Tensor
+
+    from landscape.objective import checks
+    from landscape.objective.objective import Objective
+    from landscape.objective.parameters import Point
+    from landscape.paths.connection import Connection, Connector
+    from landscape.paths.planes import Plane
 
 
 @dataclass(kw_only=True, eq=False)
@@ -106,29 +123,46 @@ class Connect(Result):
         "largest distance of the curve from the plane, over ‖B − A‖", optional=True
     )
 
+    @property
+    def headline(self) -> str:
+        """What was found, in a few words."""
+        return f"{self.barrier_chord:.3g} over chord, straight {self.barrier_chord_straight:.3g}"
 
+
+@analysis(
+    points=2,
+    metavar="A B [C ...]",
+    paper="Garipov et al. 2018; Draxler et al. 2018; Jordan et al. 2023",
+    examples=(
+        "a.h5 b.h5 --epochs 180",
+        "a.h5 b.h5 --method chain --bends 3 --plane",
+        "a.h5 b.h5 --align",
+        "a.h5 b.h5 c.h5 d.h5",
+    ),
+    opens=(Parameter("l2", float, 0.0, Option("Train with (l2/2)‖θ(t)‖² on the curve; given apart.")),),
+)
 def connect(
     objective: Objective,
     a: Tensor | Point,
     b: Tensor | Point,
     *,
     test: Objective | None = None,
-    method: str = "bezier",
-    bends: int = 1,
-    epochs: int | None = None,
-    steps: int | None = None,
-    lr: float = 0.1,
-    momentum: float = 0.9,
-    batch_size: int = 128,
-    schedule: str = GARIPOV,
-    schedule_arguments: Mapping[str, Any] | None = None,
-    restarts: int = 1,
-    num_points: int = 61,
-    tolerance: float = 1e-4,
-    batchnorm: str = "recalibrate",
-    align: bool = False,
-    plane: bool = False,
-    plane_points: int = 31,
+    method: CurveKind = "bezier",
+    bends: Bends = 1,
+    epochs: CurveEpochs = None,
+    steps: CurveSteps = None,
+    lr: CurveStepSize = 0.1,
+    momentum: CurveMomentum = 0.9,
+    batch_size: CurveBatch = 128,
+    schedule: CurveFall = "garipov",
+    schedule_arguments: CurveFallArguments = None,
+    restarts: CurveRestarts = 1,
+    num_points: ProfilePoints = 61,
+    tolerance: ProfileTolerance = 1e-4,
+    batchnorm: LineStatistics = "recalibrate",
+    align: AlignFirst = False,
+    plane: Annotated[bool, "The plane through A, B and the middle control point."] = False,
+    plane_points: Annotated[int, Option("Points per axis of the plane.", least=3, is_how=True)] = 31,
     seed: int = 0,
     journal: Journal | None = None,
     progress: Progress = silent,
@@ -153,6 +187,13 @@ def connect(
     Resumable through ``journal``. A NaN or infinite loss in training ends it with outcome ``diverged`` and the
     best curve so far. Raises BadInput for options out of range.
     """
+    from landscape.objective import checks
+    from landscape.paths.connection import Connector, notes_on_ends
+    from landscape.paths.curve_training import Training
+    from landscape.paths.path import Path
+    from landscape.paths.planes import plane_of
+    from landscape.symmetry.alignment import aligned
+
     training = Training(
         method=method,
         bends=bends,
@@ -201,6 +242,10 @@ def _result(
     notes: list[str],
     proofs: list[checks.Check],
 ) -> Connect:
+    import numpy as np
+
+    from landscape.objective.sweep import known
+
     path, line, trained, objective = found.path, found.line, found.trained, connector.objective
     shown, straight = path.summary(connector.seed), line.summary(connector.seed)
     has_test = path.sweep.test is not None

@@ -1,33 +1,49 @@
 """What do the same observations buy: in full batches, in mini-batches, or one by one?"""
 
+from __future__ import annotations
+
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import product
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
-import numpy as np
-import torch
-from torch import Tensor
-
-from landscape import distributed
-from landscape.descent.budgets import Budget, recorded
-from landscape.descent.replay import replayed
-from landscape.descent.training import METHODS
+from landscape.analyses.declare import Brought, analysis
+from landscape.analyses.options import Option, Parameter
+from landscape.choices import Method, Sampling
 from landscape.errors import BadInput, NotFinite
-from landscape.numerics.steps.replicas import Plan
-from landscape.numerics.steps.sampling import SAMPLINGS, Sampler, isolated_rng
-from landscape.objective import checks
-from landscape.objective.objective import Objective
-from landscape.objective.parameters import Point
-from landscape.objective.precision import in_float64
 from landscape.progress import Journal, Progress, silent
 from landscape.result import Result, array
 
-STEP_SIZES = (1.0, 0.5, 0.1, 0.05, 0.01, 0.005, 0.001, 5e-4, 1e-4, 5e-5)
+if TYPE_CHECKING:
+    import numpy as np
+    from torch import Tensor
+
+    from landscape.descent.budgets import Budget
+    from landscape.descent.comparison import Grid
+    from landscape.objective.objective import Objective
+    from landscape.objective.parameters import Point
+
 MEMORY_LIMIT = 2.0**31
 CELL = ("size", "method", "step")
 CURVE = ("size", "method", "record")
+# Fleischmann 2021, section 5.2: standardised on all 20640 rows; before the sizes, ten rows were drawn.
+PRESETS: dict[str, dict[str, Any]] = {
+    "thesis-5.2": {
+        "model": "mlp",
+        "model_arg": {"widths": (12, 12, 12, 12, 12), "activation": "relu", "init": "glorot"},
+        "data": "housing",
+        "data_arg": {"test_size": 0},
+        "loss": "mse",
+        "methods": ("gd", "minibatch", "sgd"),
+        "sizes": (100, 1000, 10000),
+        "step_sizes": (1.0, 0.5, 0.1, 0.05, 0.01, 0.005, 0.001, 5e-4, 1e-4, 5e-5),
+        "batch_size": 50,
+        "sampling": "uniform",
+        "observations_per_sample": 20.0,
+        "draw_seed": 42,
+        "discarded": 10,
+    }
+}
 
 
 @dataclass(kw_only=True, eq=False)
@@ -67,20 +83,60 @@ class Efficiency(Result):
         "size", long_name="square loss of linear least squares with intercept", optional=True
     )
 
+    @property
+    def headline(self) -> str:
+        """What was found, in a few words."""
+        import numpy as np
 
+        i, j = divmod(int(np.nanargmin(self.best_cost)), len(self.method))
+        return f"{self.method[j]} {self.best_cost[i, j]:.3g} at n = {self.size[i]}"
+
+
+def _starts(work: Any, count: int) -> list[Tensor]:
+    """The initial points of ``count`` seeds."""
+    return [work.variant(work.seed + number, {}).theta for number in range(count)]
+
+
+@analysis(
+    source="recipe",
+    points=0,
+    paper="Fleischmann 2021; Bottou et al. 2018",
+    examples=(
+        "--preset thesis-5.2 --seeds 5 -o thesis.h5",
+        "--model my_net.py:build --data digits --sizes 100,1000 -o mine.h5",
+    ),
+    brought=Brought(
+        model_arg_help="Arguments of the model: widths=100,100 activation=tanh.",
+        data_arg_help="Arguments of the data: classes=3,6 test_size=0.",
+    ),
+    opens=(Parameter("seeds", int, 3, Option("Initial points, from `seed` on.", least=1, is_how=True)),),
+    presets=PRESETS,
+    places=lambda work, options: (work.objective, _starts(work, options["seeds"])),
+)
 def efficiency(
     objective: Objective,
     points: Sequence[Tensor | Point],
     *,
-    sizes: Sequence[int] | None = None,
-    methods: Sequence[str] = METHODS,
-    step_sizes: Sequence[float] = STEP_SIZES,
-    batch_size: int = 50,
-    sampling: str = "uniform",
-    observations_per_sample: float = 20.0,
-    num_records: int = 20,
-    draw_seed: int = 0,
-    discarded: int = 0,
+    sizes: Annotated[
+        tuple[int, ...] | None,
+        Option("Training-set sizes, drawn from the data [default: all of them].", least=1),
+    ] = None,
+    methods: Annotated[tuple[Method, ...], "Some of these."] = ("gd", "minibatch", "sgd"),
+    step_sizes: Annotated[
+        tuple[float, ...], Option("For each method and size, the best of these.", above=0)
+    ] = (1.0, 0.5, 0.1, 0.05, 0.01, 0.005, 0.001, 5e-4, 1e-4, 5e-5),
+    batch_size: Annotated[int, Option("Samples of a mini-batch.", least=1)] = 50,
+    sampling: Annotated[
+        Sampling, "With replacement, one order for ever, or a new order each epoch."
+    ] = "uniform",
+    observations_per_sample: Annotated[float, Option("The budget, over the size.", least=1)] = 20.0,
+    num_records: Annotated[
+        int, Option("Costs recorded within the budget.", least=1, called="records", is_how=True)
+    ] = 20,
+    draw_seed: Annotated[int, Option("NumPy's seed of the drawn sizes.", least=0, is_how=True)] = 0,
+    discarded: Annotated[
+        int, Option("Draw so many samples before, for nothing.", least=0, called="discard", is_how=True)
+    ] = 0,
     seed: int = 0,
     memory_limit: float = MEMORY_LIMIT,
     journal: Journal | None = None,
@@ -99,8 +155,15 @@ def efficiency(
     resumable through ``journal``. The question and the default step sizes are those of Fleischmann 2021, section
     5.2. Raises BadInput for options out of range, and NotFinite where everything diverges.
     """
-    sizes = [objective.num_samples] if sizes is None else list(sizes)
-    _check(objective, points, sizes, methods, step_sizes, batch_size, sampling, discarded)
+    import numpy as np
+
+    from landscape.descent.budgets import Budget
+    from landscape.descent.comparison import Grid, part_of
+    from landscape.numerics.steps.sampling import isolated_rng
+    from landscape.objective import checks
+
+    subsets = [objective.num_samples] if sizes is None else list(sizes)
+    _check(objective, points, subsets, methods, step_sizes, discarded)
     budgets = [
         [
             Budget(
@@ -112,16 +175,16 @@ def efficiency(
             )
             for method in methods
         ]
-        for n in sizes
+        for n in subsets
     ]
-    grid = _Grid(objective, points, methods, step_sizes, seed)
+    grid = Grid(objective, points, methods, step_sizes, seed)
     journal = {} if journal is None else journal
     draw = np.random.default_rng(draw_seed)
     if discarded:
         draw.choice(objective.num_samples, discarded, replace=False)
     with checks.untouched(objective, grid.checks), isolated_rng(seed, objective.device):
-        for n, own in zip(sizes, budgets, strict=True):
-            part = _part(objective, draw.choice(objective.num_samples, n, replace=False))
+        for n, own in zip(subsets, budgets, strict=True):
+            part = part_of(objective, draw.choice(objective.num_samples, n, replace=False))
             grid.train(part, own, memory_limit, journal, progress)
     result = _result(grid, budgets, observations_per_sample, num_records)
     if np.isnan(result.best_step).all():
@@ -136,70 +199,14 @@ def efficiency(
     return result
 
 
-class _Grid:
-    """Every method and step size from every point, trained on one subset after another; what was found so far.
-
-    ``costs`` are arrays (method, step, point, record), ``baselines`` those of :func:`baseline_costs`, by subset.
-    """
-
-    def __init__(
-        self,
-        objective: Objective,
-        points: Sequence[Tensor | Point],
-        methods: Sequence[str],
-        step_sizes: Sequence[float],
-        seed: int,
-    ):
-        self.methods, self.step_sizes, self.seed = methods, step_sizes, seed
-        self.thetas = torch.stack([objective.as_point(point).theta for point in points])
-        self.costs: list[np.ndarray] = []
-        self.baselines: list[tuple[float, float]] = []
-        self.checks: list[checks.Check] = []
-        self.notes: list[str] = []
-
-    def train(
-        self,
-        part: Objective,
-        budgets: Sequence[Budget],
-        memory_limit: float,
-        journal: Journal,
-        progress: Progress,
-    ) -> None:
-        """On the subset of ``part``, each method within its budget."""
-        # Methods alternate, so that every stack, where there are several, holds its share of each.
-        grid = list(product(self.step_sizes, range(len(self.thetas)), range(len(self.methods))))
-        self.baselines.append(baseline_costs(part))
-        n = part.num_samples
-        found = recorded(
-            part,
-            self.thetas[[s for _, s, _ in grid]],
-            [_plan(budgets[m], self.methods[m], alpha, self.seed + s) for alpha, s, m in grid],
-            np.array([budgets[m].steps for _, _, m in grid]),
-            name=f"n = {n}",
-            seed=self.seed,
-            memory_limit=memory_limit,
-            journal=journal,
-            progress=progress,
-            notes=self.notes,
-        )
-        curves = found.costs.reshape(len(self.step_sizes), len(self.thetas), len(self.methods), -1)
-        self.costs.append(np.moveaxis(curves, 2, 0))
-        if found.best is not None:
-            meaning = "lowest cost against a plain loop over model.eval()"
-            lowest = float(np.nanmin(found.costs[:, -1]))
-            self.checks.append(checks.agreement(f"cost at n = {n}", part, lowest, found.best, meaning))
-        if len(self.costs) == 1:
-            few = self.thetas[:1].double().expand(len(self.methods), -1)
-            least = min(self.step_sizes)
-            check = replayed(
-                in_float64(part), few, lambda m: _plan(budgets[m], self.methods[m], least, self.seed)
-            )
-            self.checks += [check] if check else []
-
-
 def _result(
-    grid: _Grid, budgets: Sequence[Sequence[Budget]], observations_per_sample: float, num_records: int
+    grid: Grid, budgets: Sequence[Sequence[Budget]], observations_per_sample: float, num_records: int
 ) -> Efficiency:
+    import numpy as np
+
+    from landscape.descent.comparison import selected
+    from landscape.objective import checks
+
     short = max(
         (budget.total - budget.observations[-1]) / budget.batch_size for own in budgets for budget in own
     )
@@ -220,64 +227,16 @@ def _result(
     )
 
 
-def selected(replica_cost: np.ndarray, step_sizes: Sequence[float]) -> dict[str, Any]:
-    """Means, spreads and the best step sizes from ``replica_cost`` (size, method, step, seed, record).
-
-    The best step is that of the lowest mean final cost among those at which no seed diverged, the first one where
-    several are equal, and NaN where there is none. Keys are fields of :class:`Efficiency`.
-    """
-    num_seeds = replica_cost.shape[3]
-    cost, spread = _mean_and_spread(replica_cost[..., -1])
-    is_known = np.isfinite(cost)
-    best = np.where(is_known, cost, np.inf).argmin(-1)
-    is_chosen = is_known.any(-1)
-
-    def at_best(values: np.ndarray) -> np.ndarray:
-        index = best.reshape(*best.shape, *[1] * (values.ndim - 2))
-        return np.take_along_axis(values, index, 2).squeeze(2)
-
-    curve, curve_spread = _mean_and_spread(np.moveaxis(at_best(replica_cost), 2, -1))
-    has_spread = num_seeds > 1
-    return {
-        "replica_cost": replica_cost,
-        "cost": cost,
-        "cost_spread": spread if has_spread else None,
-        "num_diverged": (~np.isfinite(replica_cost[..., -1])).sum(-1),
-        "best_step": np.where(is_chosen, np.asarray(step_sizes, dtype=float)[best], np.nan),
-        "best_cost": at_best(cost),
-        "best_cost_error": at_best(spread) / math.sqrt(num_seeds) if has_spread else None,
-        "cost_curve": curve,
-        "cost_curve_spread": curve_spread if has_spread else None,
-    }
-
-
-def baseline_costs(objective: Objective) -> tuple[float, float]:
-    """The square loss of outputs that are zero, and of linear least squares with intercept, in float64.
-
-    NaN for another loss than ``mse``, for classes, and for inputs that are not one tensor of numbers.
-    """
-    inputs, targets = objective.samples
-    if objective.loss.name != "mse" or not targets.is_floating_point():
-        return math.nan, math.nan
-    y = targets.flatten(1).double().cpu().numpy()
-    zero = float(np.square(y).mean())
-    if len(inputs) != 1 or not inputs[0].is_floating_point():
-        return zero, math.nan
-    x = inputs[0].flatten(1).double().cpu().numpy()
-    x = np.concatenate([x, np.ones((len(x), 1))], axis=1)
-    return zero, float(np.square(x @ np.linalg.lstsq(x, y)[0] - y).mean())
-
-
 def _check(
     objective: Objective,
     points: Sequence[Tensor | Point],
     sizes: Sequence[int],
     methods: Sequence[str],
     step_sizes: Sequence[float],
-    batch_size: int,
-    sampling: str,
     discarded: int,
 ) -> None:
+    from landscape import distributed
+
     distributed.require_one_process("replicas")
     if not points:
         raise BadInput("no initial point", "one for each seed", "take at least one seed")
@@ -286,43 +245,15 @@ def _check(
             raise BadInput(f"size {n}", f"between 1 and the {objective.num_samples} samples there are")
     if not 0 <= discarded <= objective.num_samples:
         raise BadInput(f"{discarded} samples to discard", f"between 0 and {objective.num_samples}")
-    for method in methods:
-        if method not in METHODS:
-            raise BadInput(f"unknown method {method!r}", f"some of {', '.join(METHODS)}")
-    for alpha in step_sizes:
-        if not 0 < alpha < math.inf:
-            raise BadInput(f"step size {alpha:g}", "a positive number")
     for name, values in (("sizes", sizes), ("methods", methods), ("step sizes", step_sizes)):
         if not values or len(set(values)) < len(values):
             raise BadInput(f"{name} {', '.join(map(str, values)) or '(none)'}", "at least one, each once")
-    if batch_size < 1:
-        raise BadInput(f"{batch_size} samples a batch", "at least 1")
-    if sampling not in SAMPLINGS:
-        raise BadInput(f"unknown sampling {sampling!r}", f"one of {', '.join(SAMPLINGS)}")
-
-
-def _part(objective: Objective, drawn: np.ndarray) -> Objective:
-    """The same objective on the samples ``drawn``."""
-    inputs, targets = objective.samples
-    rows = torch.from_numpy(drawn).to(objective.device)
-    return objective.on((tuple(one[rows] for one in inputs), targets[rows]))
-
-
-def _plan(budget: Budget, method: str, alpha: float, seed: int) -> Plan:
-    sampler = None
-    if method != "gd":
-        sampler = Sampler(budget.sampling, budget.num_samples, budget.batch_size, seed)
-    return Plan(step_size=alpha, num_steps=budget.num_steps, sampler=sampler)
-
-
-def _mean_and_spread(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Over the last axis; the spread of a single value is 0."""
-    spread = values.std(-1, ddof=1) if values.shape[-1] > 1 else np.zeros(values.shape[:-1])
-    return values.mean(-1), spread
 
 
 def _conclude(result: Efficiency) -> None:
     """Outcome and notes."""
+    import numpy as np
+
     alphas = result.step
     for i, n in enumerate(result.size):
         found, edges, lost = [], [], []

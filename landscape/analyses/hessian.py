@@ -1,19 +1,26 @@
 """How curved is the loss here, and along what?"""
 
-from collections.abc import Iterable, Mapping, Sequence
+from __future__ import annotations
+
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
-import numpy as np
-from torch import Tensor
-
-from landscape.curvature.places import Survey, stability_limit, surveyed
-from landscape.curvature.spectrum import Question, Spectrum
+from landscape.analyses.declare import analysis
+from landscape.analyses.options import Option, Parameter
+from landscape.choices import Basis, OperatorName, Which
 from landscape.errors import BadInput
-from landscape.objective import Objective, checks
-from landscape.objective.parameters import Point
 from landscape.progress import Progress, silent
 from landscape.result import Check, Result, array, scalar
+
+if TYPE_CHECKING:
+    import numpy as np
+    from torch import Tensor
+
+    from landscape.curvature.places import Survey
+    from landscape.curvature.spectrum import Question, Spectrum
+    from landscape.objective import Objective
+    from landscape.objective.parameters import Point
 
 PROVES = "residual ‖Hv − λv‖ by a further product: proves that some eigenvalue lies within it of λ"
 ASSUMES = "error min(r, r²/gap) of λ, assuming that no eigenvalue was missed"
@@ -114,33 +121,105 @@ class Hessian(Result):
         "rounding ‖(H₃₂ − H₆₄)v‖ of one product, relative: the floor of uncertified values", optional=True
     )
 
+    @property
+    def headline(self) -> str:
+        """What was found, in a few words."""
+        values, errors = self.eigenvalues.ravel(), self.residuals
+        return f"λ {values[0]:.3g} … {values[-1]:.3g} ± {errors.max():.0e}"
 
+
+def _from_run(run: Any, labels: Sequence[str]) -> dict[str, Any]:
+    """The largest λ at which the step sizes of a run are stable at its points; None but for plain SGD."""
+    from landscape.curvature.places import stability_limit
+
+    options = run.options
+    if options.get("optimizer") != "sgd":
+        return {"stability_limits": None}
+    how = {"momentum": float(options["momentum"]), "nesterov": bool(options["nesterov"])}
+    return {"stability_limits": [stability_limit(run.step_size_at(label), **how) for label in labels]}
+
+
+@analysis(
+    points=1,
+    paper="Lanczos 1950; Pearlmutter 1994; Parlett 1998",
+    examples=(
+        "a.h5 --top-k 10",
+        "a.h5 --top-k 5 --bottom-k 5 --trace --density",
+        "a.h5 --at all --top-k 1",
+    ),
+    opens=(
+        Parameter(
+            "subsets", int, 5, Option("With `subset` N: on so many random subsets, for the spread.", least=1)
+        ),
+        Parameter("l2", float, 0.0, Option("Add (l2/2)‖θ‖² to F.")),
+        Parameter("at", str | None, None, Option("Several points of the run: all, or init,final,epoch=10.")),
+    ),
+    from_run=_from_run,
+)
 def hessian(
     objective: Objective,
     theta: Tensor | Point | Sequence[Tensor | Point],
     *,
-    top_k: int = 10,
-    bottom_k: int = 0,
-    which: str = "largest",
-    operator: str = "hessian",
-    block: str | None = None,
-    per_layer: bool = False,
+    top_k: Annotated[int, Option("Number of largest eigenvalues.", least=0)] = 10,
+    bottom_k: Annotated[int, Option("Number of smallest ones, from the same basis.", least=0)] = 0,
+    which: Annotated[
+        Which,
+        "What `top_k` counts: algebraically largest, smallest, so many of both, or largest in magnitude.",
+    ] = "largest",
+    operator: Annotated[OperatorName, "Which matrix."] = "hessian",
+    block: Annotated[str | None, "Only the parameters whose names match, for example 'layers.0.*'."] = None,
+    per_layer: Annotated[bool, "The diagonal block of every layer."] = False,
     others: Sequence[Objective] = (),
-    split: bool = False,
-    tol: float = 1e-6,
-    max_products: int | None = None,
-    memory_limit: float = 2**32,
-    basis_device: str | None = None,
-    search: bool = True,
-    certify: bool | None = None,
-    trace: bool = False,
-    trace_error: float = 0.01,
-    density: bool = False,
-    num_probes: int = 2,
-    num_steps: int = 40,
-    exact: bool = False,
+    split: Annotated[bool, "The Gauss–Newton part of each eigenvalue, and the rest."] = False,
+    tol: Annotated[
+        float,
+        Option(
+            "Residual ‖Hv − λv‖ relative to the largest |λ|; without `certify` the error r²/gap.",
+            above=0,
+            is_how=True,
+        ),
+    ] = 1e-6,
+    max_products: Annotated[
+        int | None, Option("Products in the search at most [default: by k].", least=1, is_how=True)
+    ] = None,
+    memory_limit: Annotated[
+        float,
+        Option(
+            "GiB for the basis, which restarts where it would not fit, and for kept graphs (half at most).",
+            least=0,
+            unit=2**30,
+            is_how=True,
+        ),
+    ] = 2**32,
+    basis_device: Annotated[
+        Basis,
+        Option(
+            "Where the basis is kept: with the data, or on the CPU, which has more room.",
+            called="basis",
+            is_how=True,
+        ),
+    ] = "device",
+    search: Annotated[
+        bool,
+        Option("Look in the complement of what was found for multiple or missed eigenvalues.", is_how=True),
+    ] = True,
+    certify: Annotated[
+        bool | None,
+        Option(
+            "Go on until the residual proves it; in float32 with a last step in float64 [default: on one process].",
+            is_how=True,
+        ),
+    ] = None,
+    trace: Annotated[bool, "The trace, with its standard error."] = False,
+    trace_error: Annotated[float, Option("Relative error to reach.", above=0, is_how=True)] = 0.01,
+    density: Annotated[bool, "The spectral density, with its error bars."] = False,
+    num_probes: Annotated[
+        int, Option("Random vectors for the density.", least=2, called="probes", is_how=True)
+    ] = 2,
+    num_steps: Annotated[int, Option("Lanczos steps from each.", least=2, called="steps", is_how=True)] = 40,
+    exact: Annotated[bool, "All eigenvalues of the dense matrix: index, nullity, verdict."] = False,
     stability_limits: Sequence[float] | None = None,
-    save_vectors: bool = False,
+    save_vectors: Annotated[bool, "Store the Ritz vectors too."] = False,
     seed: int = 0,
     progress: Progress = silent,
 ) -> Hessian:
@@ -162,6 +241,10 @@ def hessian(
 
     Raises BadInput for counts, names and limits out of range, NotDifferentiable, NotFinite.
     """
+    from landscape.curvature.places import surveyed
+    from landscape.curvature.spectrum import Question
+    from landscape.objective import checks
+
     question = Question(
         top_k=top_k,
         bottom_k=bottom_k,
@@ -170,7 +253,7 @@ def hessian(
         tol=tol,
         max_products=max_products,
         memory_limit=memory_limit,
-        basis_device=basis_device,
+        basis_device=None if basis_device == "device" else basis_device,
         search=search,
         certify=certify,
         trace=trace,
@@ -189,20 +272,11 @@ def hessian(
     return _result(survey, question, block, survey.columns(stability_limits, save_vectors), proofs)
 
 
-def stability_limits(options: Mapping[str, Any], step_sizes: Iterable[float]) -> list[float] | None:
-    """The limits at the ``step_sizes`` of a run that was trained with ``options``; None but for plain SGD.
-
-    Step sizes are only taken where they are needed.
-    """
-    if options.get("optimizer") != "sgd":
-        return None
-    momentum, nesterov = float(options["momentum"]), bool(options["nesterov"])
-    return [stability_limit(size, momentum=momentum, nesterov=nesterov) for size in step_sizes]
-
-
 def _result(
     survey: Survey, question: Question, block: str | None, columns: dict[str, Any], proofs: list[Check]
 ) -> Hessian:
+    import numpy as np
+
     on_subsets, roundings = survey.subset_eigenvalues, [one.rounding for one in survey.found]
     result = Hessian(
         **columns,

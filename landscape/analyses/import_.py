@@ -1,14 +1,17 @@
-"""What are these weights from elsewhere worth? (``import`` is a word of Python's own, hence the name.)"""
+"""What are these weights from elsewhere worth?"""
+
+from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
-import numpy as np
-
-from landscape.objective import checks
-from landscape.objective.objective import Objective
-from landscape.objective.parameters import Point, split
+from landscape.analyses.declare import Brought, analysis
 from landscape.result import Result, scalar
+
+if TYPE_CHECKING:
+    from landscape.objective import checks
+    from landscape.objective.objective import Objective
+    from landscape.objective.parameters import Point
 
 
 @dataclass(kw_only=True, eq=False)
@@ -21,9 +24,34 @@ class Import(Result):
     final_test_loss: float | None = scalar("test loss", optional=True)
     final_test_accuracy: float | None = scalar("test accuracy", optional=True)
 
+    @property
+    def headline(self) -> str:
+        """What was found, in a few words."""
+        return f"loss {self.final_loss:.3g}"
 
+
+@analysis(
+    name="import",
+    source="checkpoint",
+    points=0,
+    metavar="CHECKPOINT",
+    examples=("w.safetensors --model mlp --data digits -o a.h5",),
+    brought=Brought(
+        model=None,
+        data=None,
+        model_help="The module the weights belong to, as in train.",
+        data_help="The data to measure on, as in train.",
+        loss_help="As in train [default: follows the data].",
+    ),
+    places=lambda work, options: (work.objective, work.points[0]),
+)
 def import_point(objective: Objective, point: Point, *, test: Objective | None = None) -> Import:
     """The point with its loss, checked against a plain loop over ``model.eval()``."""
+    import numpy as np
+
+    from landscape.objective import checks
+    from landscape.objective.parameters import split
+
     proofs: list[checks.Check] = []
     with checks.untouched(objective, proofs):
         seen = objective.measure(point.theta, point.fixed)

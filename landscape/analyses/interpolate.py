@@ -1,22 +1,24 @@
 """What lies on the straight line between two points?"""
 
+from __future__ import annotations
+
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import TYPE_CHECKING, Annotated, ClassVar
 
-import numpy as np
-import torch
-from torch import Tensor
-
+from landscape.analyses.declare import analysis
+from landscape.analyses.options import Option
+from landscape.analyses.shared import LineStatistics
 from landscape.errors import BadInput
-from landscape.numerics.curves.barriers import barriers, bumps
-from landscape.numerics.curves.grids import grid
-from landscape.objective import checks
-from landscape.objective.objective import Objective
-from landscape.objective.parameters import Point
-from landscape.objective.sweep import Sweep, known
 from landscape.progress import Journal, Progress, silent
 from landscape.result import Result, array, scalar
-from landscape.symmetry.alignment import aligned
+
+if TYPE_CHECKING:
+    import numpy as np
+    from torch import Tensor
+
+    from landscape.objective import checks
+    from landscape.objective.objective import Objective
+    from landscape.objective.parameters import Point
 
 
 @dataclass(kw_only=True, eq=False)
@@ -37,17 +39,30 @@ class Interpolate(Result):
     bump_height: np.ndarray = array("bump", long_name="height of a bump over the minimum before it")
     distance: float = scalar("distance ‖B − A‖")
 
+    @property
+    def headline(self) -> str:
+        """What was found, in a few words."""
+        return f"{'monotone' if self.is_monotone else 'barrier'}, {self.barrier_chord:.3g} over chord"
 
+
+@analysis(
+    points=2,
+    paper="Goodfellow et al. 2015; Frankle et al. 2020",
+    examples=("a.h5@init a.h5@final", "a.h5 b.h5 --range -0.25 1.25", "a.h5 b.h5 --align"),
+)
 def interpolate(
     objective: Objective,
     a: Tensor | Point,
     b: Tensor | Point,
     *,
     test: Objective | None = None,
-    num_points: int = 51,
-    span: tuple[float, float] = (0.0, 1.0),
-    batchnorm: str = "frozen",
-    align: bool = False,
+    num_points: Annotated[int, Option("Points on the line.", least=3, is_how=True)] = 51,
+    span: Annotated[tuple[float, float], Option("From where to where: 0 is A, 1 is B.", flag="--range")] = (
+        0.0,
+        1.0,
+    ),
+    batchnorm: LineStatistics = "frozen",
+    align: Annotated[bool, "Permute B's hidden units to lie closest to A first."] = False,
     seed: int = 0,
     journal: Journal | None = None,
     progress: Progress = silent,
@@ -62,9 +77,14 @@ def interpolate(
     Frankle et al. (2020), Entezari et al. (2022).
     Raises BadInput for fewer than 3 points or a span that does not hold [0, 1].
     """
+    import torch
+
+    from landscape.numerics.curves.grids import grid
+    from landscape.objective import checks
+    from landscape.objective.sweep import Sweep
+    from landscape.symmetry.alignment import aligned
+
     low, high = span
-    if num_points < 3:
-        raise BadInput(f"{num_points} points", "at least 3")
     if not (low <= 0 and high >= 1):
         raise BadInput(f"the range {low:g} to {high:g}", "a range that holds both ends, 0 and 1")
     if batchnorm == "repair" and (low, high) != (0, 1):
@@ -106,6 +126,11 @@ def _result(
     notes: list[str],
     proofs: list[checks.Check],
 ) -> Interpolate:
+    import numpy as np
+
+    from landscape.numerics.curves.barriers import barriers, bumps
+    from landscape.objective.sweep import known
+
     loss = table[:, 0]
     height = barriers(alpha, loss)
     size = float(np.abs(loss[np.isfinite(loss)]).max(initial=0.0))

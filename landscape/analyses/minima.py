@@ -1,27 +1,26 @@
 """How good are the minima that gradient descent finds, against the width and depth of a module?"""
 
+from __future__ import annotations
+
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
-import numpy as np
-import torch
-
-from landscape import distributed
-from landscape.descent import input_plane
-from landscape.descent.cells import Cell, Descents
-from landscape.descent.critical import POLISHED
-from landscape.descent.starts import OWN_INIT, Family, bounds_of
+from landscape.analyses.declare import Brought, analysis
+from landscape.analyses.options import Option
 from landscape.errors import BadInput
-from landscape.numerics.spectra.inertia import STATIONARY
-from landscape.numerics.steps.replicas import Plan
-from landscape.numerics.steps.sampling import isolated_rng
-from landscape.objective import checks
-from landscape.objective.objective import Objective
 from landscape.progress import Journal, Progress, silent
 from landscape.result import Result, array, scalar
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from landscape.descent.cells import Cell
+    from landscape.descent.starts import Family
+    from landscape.objective import checks
+    from landscape.objective.objective import Objective
 
 MEMORY_LIMIT = 2.0**31
 QUANTILES = (0.0, 0.25, 0.5, 0.75, 1.0)
@@ -81,21 +80,114 @@ class Minima(Result):
     num_samples: int = scalar("samples n")
     num_inputs: int = scalar("inputs d₀")
 
+    @property
+    def headline(self) -> str:
+        """What was found, in a few words."""
+        return f"{int(self.done.sum())} descents, lowest cost {self.cost_quantiles[..., 0].min():.3g}"
 
+
+# Fleischmann 2021, section 5.1: 100 of 10000 points, 56 and 44 a class.
+PRESETS: dict[str, dict[str, Any]] = {
+    "thesis-5.1": {
+        "model": "mlp",
+        "model_arg": {"activation": "leaky_relu:0.1"},
+        "data": "circles",
+        "data_arg": {
+            "num_samples": 10000,
+            "noise": 0.35,
+            "factor": 0,
+            "seed": 1,
+            "test_size": 0.99,
+            "shuffle": False,
+            "stratified": False,
+        },
+        "loss": "bce",
+        "widths": (1, 2, 3, 4, 5, 10, 15, 20, 30, 40, 50, 75, 100),
+        "depths": (1, 2, 3),
+        "restarts": (50, 15, 15),
+        "init": ("uniform:-100,100", "uniform:-1,1", "uniform:-1,1"),
+        "lr": (1.0, 0.5, 0.1),
+        "steps": 40000,
+        "max_steps": 120000,
+        "plateau": None,
+        "stop_after": 10000,
+        "stop_below": 1e-7,
+    }
+}
+# A preset's values of one depth, where fewer depths are asked for than it has.
+PER_DEPTH = ("restarts", "init", "lr")
+
+
+def _settled(options: dict[str, Any], given: Container[str], preset: Mapping[str, Any]) -> dict[str, Any]:
+    """Of a preset's values for each depth those of the depths that are asked for."""
+    if not preset or "depths" not in given:
+        return options
+    places = [preset["depths"].index(depth) for depth in options["depths"] if depth in preset["depths"]]
+    kept = {name: tuple(preset[name][place] for place in places) for name in PER_DEPTH if name not in given}
+    return options | kept
+
+
+def _family(work: Any) -> Family:
+    """The session's model by width, depth and seed."""
+    return lambda width, depth, seed: work.variant(seed, {"width": width, "depth": depth})
+
+
+@analysis(
+    source="recipe",
+    points=0,
+    paper="Soudry and Carmon 2016; Fleischmann 2021",
+    examples=(
+        "--widths 1,2,5,10 --restarts 20 --init uniform:-1,1 --lr 0.5 -o m.h5",
+        "--preset thesis-5.1 --depths 1 --polish -o thesis.h5",
+        "--model my_net.py:build --data digits --widths 8,16 -o mine.h5",
+    ),
+    brought=Brought(
+        data="circles",
+        model_help="mlp, or any factory that takes width and depth.",
+        model_arg_help="Arguments of the model: activation=tanh.",
+        data_arg_help="Arguments of the data: num_samples=200 noise=0.2.",
+    ),
+    presets=PRESETS,
+    settled=_settled,
+    places=lambda work, options: (_family(work),),
+    varies={"width": "widths", "depth": "depths"},
+)
 def minima(
     family: Family,
     *,
-    widths: Sequence[int],
-    depths: Sequence[int] = (1,),
-    restarts: Sequence[int] = (50,),
-    init: Sequence[str] = (OWN_INIT,),
-    lr: Sequence[float] = (0.1,),
-    steps: int = 40000,
-    max_steps: int = 120000,
-    plateau: Mapping[str, float] = PLATEAU,
-    stop_after: int = 10000,
-    stop_below: float = 1e-7,
-    polish: bool = False,
+    widths: Annotated[tuple[int, ...], Option("Units of every hidden layer.", least=1)] = (
+        1,
+        2,
+        3,
+        5,
+        10,
+        20,
+    ),
+    depths: Annotated[tuple[int, ...], Option("Hidden layers.", least=1)] = (1,),
+    restarts: Annotated[
+        tuple[int, ...], Option("Descents per cell; one number, or one a depth.", least=1)
+    ] = (50,),
+    init: Annotated[
+        tuple[str, ...],
+        Option(
+            "own (the module's), or uniform:a,b for all weights and biases; again for each further depth.",
+            is_repeated=True,
+        ),
+    ] = ("own",),
+    lr: Annotated[tuple[float, ...], Option("Step size; one number, or one a depth.", above=0)] = (0.1,),
+    steps: Annotated[int, Option("Steps of constant size.", least=0, is_how=True)] = 40000,
+    max_steps: Annotated[
+        int, Option("Steps at most, the further ones halved on plateaus.", least=1, is_how=True)
+    ] = 120000,
+    plateau: Annotated[
+        Mapping[str, float] | None,
+        Option("factor=0.5 threshold=1e-4 patience=40 cooldown=10 floor=1e-7, in steps.", is_how=True),
+    ] = None,
+    stop_after: Annotated[
+        int, Option("Stop when so many further steps bring less than …", least=1, is_how=True)
+    ] = 10000,
+    stop_below: Annotated[float, Option("… this.", least=0, is_how=True)] = 1e-7,
+    polish: Annotated[bool, "Go on to ‖∇F‖ ≤ 1e-9 by L-BFGS and Newton's method, or say why not."] = False,
     seed: int = 0,
     memory_limit: float = MEMORY_LIMIT,
     max_threads: int | None = None,
@@ -119,8 +211,19 @@ def minima(
     Question and setting are those of Soudry and Carmon 2016. Raises BadInput for options out of range, for
     several processes, and what ``family`` raises.
     """
+    import numpy as np
+    import torch
+
+    from landscape import distributed
+    from landscape.descent import input_plane
+    from landscape.descent.cells import Descents
+    from landscape.descent.starts import bounds_of
+    from landscape.numerics.steps.replicas import Plan
+    from landscape.numerics.steps.sampling import isolated_rng
+    from landscape.objective import checks
+
     distributed.require_one_process("replicas")
-    _check(widths, depths, restarts, steps, max_steps, stop_after)
+    _check(widths, depths, steps, max_steps)
     per_depth = (
         _for_each(depths, name, one) for name, one in (("restarts", restarts), ("init", init), ("lr", lr))
     )
@@ -133,7 +236,7 @@ def minima(
                 step_size=rate,
                 num_steps=max_steps,
                 schedule="plateau",
-                arguments=plateau,
+                arguments={**PLATEAU, **(plateau or {})},
                 begin=steps,
                 patience=stop_after,
                 threshold=stop_below,
@@ -171,6 +274,10 @@ def _result(
     proofs: list[checks.Check],
     notes: list[str],
 ) -> Minima:
+    import numpy as np
+
+    from landscape.descent import input_plane
+
     num_samples, num_inputs = first.num_samples, math.prod(first.samples[0][0].shape[1:])
     most = max(len(cell.rows["done"]) for row in table for cell in row)
 
@@ -207,12 +314,16 @@ def _result(
 
 def _padded(values: np.ndarray, count: int) -> np.ndarray:
     """``values`` (k,) with what was not asked for: NaN, no, or no word."""
+    import numpy as np
+
     empty = {"f": math.nan, "i": 0, "b": False, "U": ""}[values.dtype.kind]
     return np.concatenate([values, np.full(count - len(values), empty, dtype=values.dtype)])
 
 
 def _quantiles(cost: np.ndarray) -> np.ndarray:
     """Over the restarts that did not diverge, in front of (depth, width, restart); NaN where all did."""
+    import numpy as np
+
     found = np.full((*cost.shape[:2], len(QUANTILES)), math.nan)
     for cell in np.ndindex(*cost.shape[:2]):
         seen = cost[cell][np.isfinite(cost[cell])]
@@ -221,25 +332,12 @@ def _quantiles(cost: np.ndarray) -> np.ndarray:
     return found
 
 
-def _check(
-    widths: Sequence[int],
-    depths: Sequence[int],
-    restarts: Sequence[int],
-    steps: int,
-    max_steps: int,
-    stop_after: int,
-) -> None:
-    for name, values in (("widths", widths), ("depths", depths), ("restarts", restarts)):
-        if not values or min(values) < 1:
-            raise BadInput(f"{name} {', '.join(map(str, values)) or '(none)'}", "at least 1 each")
-        if name != "restarts" and len(set(values)) < len(values):
-            raise BadInput(f"{name} {', '.join(map(str, values))}", "each once")
-    if not 0 <= steps <= max_steps or max_steps < 1:
-        raise BadInput(
-            f"{steps} steps of at most {max_steps}", "no more steps than the most, and at least 1 of those"
-        )
-    if stop_after < 1:
-        raise BadInput(f"a stop after {stop_after} steps without progress", "at least 1")
+def _check(widths: Sequence[int], depths: Sequence[int], steps: int, max_steps: int) -> None:
+    for name, values in (("widths", widths), ("depths", depths)):
+        if len(set(values)) < len(values):
+            raise BadInput(f"`{name}` = {', '.join(map(str, values))}", "each once")
+    if steps > max_steps:
+        raise BadInput(f"{steps} steps of at most {max_steps}", "no more `steps` than `max_steps`")
 
 
 def _for_each(depths: Sequence[int], name: str, values: Sequence[Any]) -> list[Any]:
@@ -252,6 +350,11 @@ def _for_each(depths: Sequence[int], name: str, values: Sequence[Any]) -> list[A
 
 def _conclude(result: Minima, draws: bool) -> None:
     """Outcome and notes."""
+    import numpy as np
+
+    from landscape.descent.critical import POLISHED
+    from landscape.numerics.spectra.inertia import STATIONARY
+
     status, done = result.end_status, result.done
     num_diverged = int((status == "diverged").sum())
     if num_diverged:

@@ -1,26 +1,44 @@
 """Which of several solutions are in one valley?"""
 
-from collections.abc import Mapping, Sequence
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
-import numpy as np
-import torch
-from torch import Tensor
-
+from landscape.analyses.declare import analysis
+from landscape.analyses.options import Option, Parameter
+from landscape.analyses.shared import (
+    AlignFirst,
+    Bends,
+    CurveBatch,
+    CurveEpochs,
+    CurveFall,
+    CurveFallArguments,
+    CurveKind,
+    CurveMomentum,
+    CurveRestarts,
+    CurveSteps,
+    CurveStepSize,
+    LineStatistics,
+    ProfilePoints,
+    ProfileTolerance,
+)
 from landscape.errors import BadInput
-from landscape.numerics.curves.barriers import spanning_tree
-from landscape.objective import checks
-from landscape.objective.objective import Objective
-from landscape.objective.parameters import Point
-from landscape.paths.connection import Connection, Connector
-from landscape.paths.curve_training import GARIPOV, Training
-from landscape.paths.path import Path
-from landscape.paths.profile import PathLoss
 from landscape.progress import Journal, Progress, silent
 from landscape.result import Result, array, scalar
-from landscape.symmetry.alignment import aligned
+
+if TYPE_CHECKING:
+    import numpy as np
+    from torch import Tensor
+
+    from landscape.objective import checks
+    from landscape.objective.objective import Objective
+    from landscape.objective.parameters import Point
+    from landscape.paths.connection import Connection, Connector
+    from landscape.paths.profile import PathLoss
 
 
 @dataclass(kw_only=True, eq=False)
@@ -64,25 +82,38 @@ class Modes(Result):
         "largest curved barrier on the spanning tree: all points are joined below it"
     )
 
+    @property
+    def headline(self) -> str:
+        """What was found, in a few words."""
+        return f"{len(self.mode)} points joined below {self.largest_barrier:.3g} over chord"
 
+
+@analysis(
+    command="connect",
+    points=range(3, sys.maxsize),
+    metavar="A B C [D ...]",
+    paper="Garipov et al. 2018; Kruskal 1956",
+    examples=("a.h5 b.h5 c.h5 d.h5",),
+    opens=(Parameter("l2", float, 0.0, Option("Train with (l2/2)‖θ(t)‖² on the curve; given apart.")),),
+)
 def modes(
     objective: Objective,
     points: Sequence[Tensor | Point],
     *,
-    method: str = "bezier",
-    bends: int = 1,
-    epochs: int | None = None,
-    steps: int | None = None,
-    lr: float = 0.1,
-    momentum: float = 0.9,
-    batch_size: int = 128,
-    schedule: str = GARIPOV,
-    schedule_arguments: Mapping[str, Any] | None = None,
-    restarts: int = 1,
-    num_points: int = 61,
-    tolerance: float = 1e-4,
-    batchnorm: str = "recalibrate",
-    align: bool = False,
+    method: CurveKind = "bezier",
+    bends: Bends = 1,
+    epochs: CurveEpochs = None,
+    steps: CurveSteps = None,
+    lr: CurveStepSize = 0.1,
+    momentum: CurveMomentum = 0.9,
+    batch_size: CurveBatch = 128,
+    schedule: CurveFall = "garipov",
+    schedule_arguments: CurveFallArguments = None,
+    restarts: CurveRestarts = 1,
+    num_points: ProfilePoints = 61,
+    tolerance: ProfileTolerance = 1e-4,
+    batchnorm: LineStatistics = "recalibrate",
+    align: AlignFirst = False,
     seed: int = 0,
     journal: Journal | None = None,
     progress: Progress = silent,
@@ -94,6 +125,12 @@ def modes(
     of every pair is first aligned with the first, and the curve joins these. Resumable through ``journal``,
     pair by pair and within one. Raises BadInput for fewer than three points.
     """
+    from landscape.objective import checks
+    from landscape.paths.connection import Connector
+    from landscape.paths.curve_training import Training
+    from landscape.paths.path import Path
+    from landscape.symmetry.alignment import aligned
+
     training = Training(
         method=method,
         bends=bends,
@@ -137,6 +174,8 @@ class _Tables:
     """What every pair was found to be: barriers and their errors (count, count) by kind of path, and remarks."""
 
     def __init__(self, count: int, seed: int):
+        import numpy as np
+
         self.seed, self.diverged = seed, False
         self.height = {name: np.zeros((count, count)) for name in ("straight", "aligned", "curved")}
         self.error = {name: np.zeros((count, count)) for name in self.height}
@@ -164,6 +203,12 @@ class _Tables:
 def _result(
     ends: Sequence[Point], tables: _Tables, connector: Connector, proofs: list[checks.Check]
 ) -> Modes:
+    import numpy as np
+    import torch
+
+    from landscape.numerics.curves.barriers import spanning_tree
+    from landscape.objective import checks
+
     height, error, sweep = tables.height, tables.error, connector.line_sweep
     if tables.changes:
         proofs.append(max(tables.changes, key=lambda one: one.value))

@@ -1,25 +1,44 @@
 """How small does SGD make the gradient, against its step size and its batch size?"""
 
+from __future__ import annotations
+
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
-import numpy as np
-from torch import Tensor
-
-from landscape import distributed
-from landscape.descent.gradient_noise import Probe, kept_probe, probe_checks, probes_of_ends
-from landscape.descent.gradients import stacked_gradients
-from landscape.descent.noise import NoisyRuns, Setting, gradient_descent, noisy_runs
+from landscape.analyses.declare import analysis
+from landscape.analyses.options import Option
 from landscape.errors import BadInput, NotFinite
-from landscape.numerics.powerlaw import PowerLaw, fit_power_law
-from landscape.numerics.steps.stationarity import gradient_bound
-from landscape.objective import checks
-from landscape.objective.objective import Objective
-from landscape.objective.parameters import Point
 from landscape.progress import Journal, Progress, silent
 from landscape.result import Check, Result, array, scalar
+
+if TYPE_CHECKING:
+    import numpy as np
+    from torch import Tensor
+
+    from landscape.descent.gradient_noise import Probe
+    from landscape.descent.noise import NoisyRuns, Setting
+    from landscape.numerics.powerlaw import PowerLaw
+    from landscape.objective.objective import Objective
+    from landscape.objective.parameters import Point
+
+
+# Fleischmann (2021), section 5.3; its model and data are made here, and trained first.
+PRESETS: dict[str, dict[str, Any]] = {
+    "thesis-5.3": {
+        "model": "mlp",
+        "model_arg": {"widths": (10, 10, 10), "init": "glorot"},
+        "data": "mnist",
+        "data_arg": {"classes": (3, 6), "size": 14},
+        "loss": "bce",
+        "step_sizes": tuple(k / 10000 for k in range(1, 11)),
+        "batch_sizes": tuple(range(1, 11)),
+        "num_steps": 30000,
+        "num_seeds": 20,
+        "descent_steps": 25000,
+    }
+}
 
 
 @dataclass(kw_only=True, eq=False)
@@ -61,20 +80,46 @@ class Noise(Result):
     measure_every: int = scalar("steps between measurements; 0: at random, about one in a hundred")
     descent_steps: int = scalar("steps of gradient descent before")
 
+    @property
+    def headline(self) -> str:
+        """What was found, in a few words."""
+        slopes = (("α", self.slope_step), ("B", self.slope_batch))
+        return ", ".join(f"{name} to the power {slope:.2g}" for name, slope in slopes if slope is not None)
 
+
+@analysis(
+    points=1,
+    paper="Bottou et al. 2018",
+    examples=(
+        "a.h5 --step-sizes 0.001,0.002,0.004 --batch-sizes 1,2,4 --steps 5000 --seeds 10",
+        "--preset thesis-5.3 -o noise.h5",
+    ),
+    presets=PRESETS,
+)
 def noise(
     objective: Objective,
     theta: Tensor | Point,
     *,
-    step_sizes: Sequence[float],
-    batch_sizes: Sequence[int] = (1,),
-    num_steps: int = 3000,
-    num_seeds: int = 10,
-    measure_every: int | None = None,
-    num_probes: int = 5,
-    infimum: float = 0.0,
-    descent_steps: int = 0,
-    descent_step_size: float = 0.1,
+    step_sizes: Annotated[tuple[float, ...], Option("At the smallest batch size.", above=0)] = (
+        0.001,
+        0.002,
+        0.005,
+        0.01,
+    ),
+    batch_sizes: Annotated[tuple[int, ...], Option("At the largest step size.", least=1)] = (1, 2, 5, 10),
+    num_steps: Annotated[int, Option("Steps K of each run.", least=1, called="steps")] = 3000,
+    num_seeds: Annotated[int, Option("Runs of each setting.", least=1, called="seeds")] = 10,
+    measure_every: Annotated[
+        int | None,
+        Option("Measure every N steps [default: at random, about one in a hundred].", least=1, is_how=True),
+    ] = None,
+    num_probes: Annotated[
+        int,
+        Option("Visited points at which L and M are taken.", least=0, called="probes", is_how=True),
+    ] = 5,
+    infimum: Annotated[float, "F_inf, a lower bound of the loss."] = 0.0,
+    descent_steps: Annotated[int, Option("Steps of gradient descent before.", least=0)] = 0,
+    descent_step_size: Annotated[float, Option("Their step size.", above=0)] = 0.1,
     seed: int = 0,
     journal: Journal | None = None,
     progress: Progress = silent,
@@ -95,8 +140,14 @@ def noise(
     ``descent_steps`` of gradient descent may go before: their end is θ₁. With ``journal`` all of it resumes.
     Raises BadInput for options out of range, NotFinite where every run diverges.
     """
+    from landscape import distributed
+    from landscape.descent.gradient_noise import kept_probe, probe_checks, probes_of_ends
+    from landscape.descent.gradients import stacked_gradients
+    from landscape.descent.noise import gradient_descent, noisy_runs
+    from landscape.objective import checks
+
     settings = _settings(objective, step_sizes, batch_sizes)
-    _require(num_steps, num_seeds, measure_every, num_probes, descent_steps)
+    distributed.require_one_process("replicas")
     journal = {} if journal is None else journal
     proofs: list[Check] = []
     with checks.untouched(objective, proofs):
@@ -142,6 +193,10 @@ def _result(
     fields: dict[str, Any],
     proofs: list[Check],
 ) -> Noise:
+    import numpy as np
+
+    from landscape.numerics.steps.stationarity import gradient_bound
+
     first, lost = probes[0], runs.lost
     lipschitz, variance = max(p.curvature for p in probes), max(p.variance for p in probes)
     above = first.loss - fields["infimum"]
@@ -189,36 +244,24 @@ def _result(
 
 
 def _settings(objective: Objective, step_sizes: Sequence[float], batch_sizes: Sequence[int]) -> list[Setting]:
+    from landscape.descent.noise import Setting
+
     steps, sizes = sorted(set(step_sizes)), sorted(set(batch_sizes))
-    if not steps or not all(0 < alpha < math.inf for alpha in steps):
-        raise BadInput(f"step sizes {', '.join(f'{a:g}' for a in steps) or '(none)'}", "positive numbers")
-    if not sizes or not 1 <= sizes[0] <= sizes[-1] <= objective.num_samples:
-        seen = ", ".join(map(str, sizes)) or "(none)"
-        raise BadInput(f"batch sizes {seen}", f"numbers from 1 to the {objective.num_samples} samples")
+    if sizes[-1] > objective.num_samples:
+        raise BadInput(f"batches of {sizes[-1]}", f"numbers from 1 to the {objective.num_samples} samples")
     by_step = [Setting(alpha, sizes[0]) for alpha in steps]
     return by_step + [Setting(steps[-1], size) for size in sizes[1:]]
 
 
-def _require(
-    num_steps: int, num_seeds: int, measure_every: int | None, num_probes: int, descent_steps: int
-) -> None:
-    for name, count, least in (
-        ("steps", num_steps, 1),
-        ("seeds", num_seeds, 1),
-        ("steps between measurements", 1 if measure_every is None else measure_every, 1),
-        ("probes", num_probes, 0),
-        ("steps of gradient descent", descent_steps, 0),
-    ):
-        if count < least:
-            raise BadInput(f"{count} {name}", f"at least {least}")
-    distributed.require_one_process("replicas")
-
-
 def _law(x: np.ndarray, mean: np.ndarray, which: np.ndarray) -> PowerLaw | None:
+    from landscape.numerics.powerlaw import fit_power_law
+
     return fit_power_law(x[which], mean[which]) if which.sum() > 1 else None
 
 
 def _notes(settings: Sequence[Setting], lost: np.ndarray, bound: np.ndarray, lipschitz: float) -> list[str]:
+    import numpy as np
+
     notes = []
     for setting, count in zip(settings, lost.sum(1), strict=True):
         if count:

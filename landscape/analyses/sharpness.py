@@ -1,29 +1,29 @@
 """How sharp is this point, by each of the numbers that go by that name, and which of them is the function's own?"""
 
-from collections.abc import Collection, Sequence
+from __future__ import annotations
+
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import TYPE_CHECKING, Annotated, ClassVar
 
-import numpy as np
-import torch
-from torch import Tensor
-
-from landscape.curvature.sharpness import Asked, Measured, measured, noise_direction
+from landscape.analyses.declare import analysis
+from landscape.analyses.options import Option
+from landscape.choices import Rescaling, Role
 from landscape.errors import BadInput
-from landscape.numerics.steps.ascent import filter_lengths
-from landscape.objective import checks
-from landscape.objective.objective import Objective
-from landscape.objective.parameters import Point
-from landscape.paths.direction_checks import norm_check
 from landscape.progress import Journal, Progress, silent
 from landscape.result import Check, Result, array, scalar
-from landscape.symmetry.rescaling import rescaled
 
-SIGMAS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2)
-RESCALINGS = ("unit", "layer", "none")
+if TYPE_CHECKING:
+    import numpy as np
+    from torch import Tensor
+
+    from landscape.curvature.sharpness import Asked, Measured
+    from landscape.objective.objective import Objective
+    from landscape.objective.parameters import Point
+
 NORMS = ("none", "filter")
 # What counts as converged by default; rounding of one product in float32 leaves residuals of about 5e-7.
-TOLERANCES = {torch.float64: 1e-6, torch.float32: 1e-5}
+TOLERANCES = {64: 1e-6, 32: 1e-5}
 # A number changes under a rescaling where it moves by more than three times both its errors together.
 CHANGE = 3.0
 
@@ -90,18 +90,47 @@ class Sharpness(Result):
     rescaling: str = scalar("what was rescaled: each unit, each layer, or none")
     num_rescaled_units: int = scalar("hidden units that were rescaled")
 
+    @property
+    def headline(self) -> str:
+        """What was found, in a few words."""
+        return f"{self.measure[0]} {self.values[0]:.3g} ± {self.errors[0]:.0e}"
 
+
+@analysis(
+    points=1,
+    paper="Dinh et al. 2017; Foret et al. 2021",
+    examples=("a.h5 --sigmas 0.01,0.1 --draws 100",),
+)
 def sharpness(
     objective: Objective,
     theta: Tensor | Point,
     *,
-    sigmas: Sequence[float] = SIGMAS,
-    num_draws: int = 32,
-    rho: float = 0.05,
-    ascent_steps: int = 20,
-    tol: float | None = None,
-    ignore: Collection[str] = ("bias", "norm"),
-    rescaling: str = "unit",
+    sigmas: Annotated[tuple[float, ...], Option("Standard deviations of the noise, increasing.", above=0)] = (
+        0.001,
+        0.002,
+        0.005,
+        0.01,
+        0.02,
+        0.05,
+        0.1,
+        0.2,
+    ),
+    num_draws: Annotated[
+        int, Option("Pairs ±ξ of noise, the same at every σ.", least=2, called="draws", is_how=True)
+    ] = 32,
+    rho: Annotated[float, Option("Radius of the ball (Foret et al. 2021).", above=0)] = 0.05,
+    ascent_steps: Annotated[int, Option("Steps of ascent within the ball.", least=1, is_how=True)] = 20,
+    tol: Annotated[
+        float | None,
+        Option("Error of λ_max, relative [default: 1e-6; 1e-5 in float32].", above=0, is_how=True),
+    ] = None,
+    ignore: Annotated[
+        tuple[Role, ...],
+        "Roles at rest where filters set the scale: some of bias,norm,vector; none for none.",
+    ] = ("bias", "norm"),
+    rescaling: Annotated[
+        Rescaling, "Measure again with each unit, or layer, of a ReLU-like net rescaled."
+    ] = "unit",
     seed: int = 0,
     journal: Journal | None = None,
     progress: Progress = silent,
@@ -125,10 +154,17 @@ def sharpness(
 
     Raises BadInput, NotDifferentiable, NotFinite.
     """
-    steps = _require(sigmas, num_draws, rho, ascent_steps, rescaling)
-    tol = TOLERANCES.get(objective.dtype, 5e-2) if tol is None else tol
-    if not tol > 0:
-        raise BadInput(f"tolerance {tol:g}", "a positive number")
+    import numpy as np
+
+    from landscape.curvature.sharpness import Asked, measured
+    from landscape.numerics.steps.ascent import filter_lengths
+    from landscape.objective import checks
+    from landscape.symmetry.rescaling import rescaled
+
+    steps = np.array(sigmas, dtype=float)
+    if not (np.diff(steps) > 0).all():
+        raise BadInput(f"`sigmas` = {', '.join(f'{s:g}' for s in steps)}", "numbers in increasing order")
+    tol = TOLERANCES.get(8 * objective.dtype.itemsize, 5e-2) if tol is None else tol
     point, precision = objective.as_point(theta), checks.rounding(objective)
     asked = Asked(steps, num_draws, rho, ascent_steps, tol, ignore, seed, {} if journal is None else journal)
     proofs: list[Check] = []
@@ -155,6 +191,12 @@ def sharpness(
 
 
 def _checks(objective: Objective, point: Point, asked: Asked, results: Sequence[Measured]) -> list[Check]:
+    import numpy as np
+
+    from landscape.curvature.sharpness import noise_direction
+    from landscape.objective import checks
+    from landscape.paths.direction_checks import norm_check
+
     here = results[0]
     numbers = [[v for pair in one.table.values() for v in pair] for one in results]
     numbers += [part for one in results for pair in one.noise.values() for part in pair]
@@ -183,6 +225,8 @@ def _result(
     notes: list[str],
     proofs: list[Check],
 ) -> Sharpness:
+    import numpy as np
+
     table, steps = here.table, asked.sigmas
     unconverged = [what for one in (here, there) if one for what in one.unconverged]
     return Sharpness(
@@ -218,26 +262,11 @@ def _result(
     )
 
 
-def _require(
-    sigmas: Sequence[float], num_draws: int, rho: float, ascent_steps: int, rescaling: str
-) -> np.ndarray:
-    steps = np.array(sigmas, dtype=float)
-    if steps.ndim != 1 or not len(steps) or not (np.isfinite(steps) & (steps > 0)).all():
-        raise BadInput(f"sigmas {', '.join(f'{s:g}' for s in steps.flat) or '(none)'}", "positive numbers")
-    if not (np.diff(steps) > 0).all():
-        raise BadInput(f"sigmas {', '.join(f'{s:g}' for s in steps)}", "numbers in increasing order")
-    if num_draws < 2:
-        raise BadInput(f"{num_draws} draws", "at least 2", "a standard error needs as many")
-    if not 0 < rho < np.inf:
-        raise BadInput(f"rho = {rho:g}", "a positive radius")
-    if ascent_steps < 1:
-        raise BadInput(f"{ascent_steps} ascent steps", "at least 1")
-    if rescaling not in RESCALINGS:
-        raise BadInput(f"rescaling {rescaling!r}", f"one of {', '.join(RESCALINGS)}")
-    return steps
-
-
 def _changes(objective: Objective, here: Measured, there: Measured, name: str) -> bool:
+    import numpy as np
+
+    from landscape.objective import checks
+
     (value, error), (other, other_error) = here.table[name], there.table[name]
     rounding = checks.rounding(objective) * (abs(value) + abs(here.loss) * ("rise" in name))
     return bool(abs(other - value) > CHANGE * float(np.hypot(error, other_error)) + rounding)

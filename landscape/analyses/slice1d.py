@@ -1,21 +1,31 @@
 """How does the loss look along one direction through a point?"""
 
-from collections.abc import Collection
+from __future__ import annotations
+
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
-import numpy as np
-import torch
-from torch import Tensor
-
-from landscape.numerics.curves.directions import gram_matrix
-from landscape.objective import checks
-from landscape.objective.objective import Objective
-from landscape.objective.parameters import Point
-from landscape.objective.sweep import Sweep, known
-from landscape.paths.slices import Cut, Slice, sliced
+from landscape.analyses.declare import analysis
+from landscape.analyses.shared import (
+    AlongWhat,
+    AtRest,
+    DirectionDraws,
+    GridPoints,
+    HalfWidth,
+    LengthOf,
+    ShowTrajectory,
+    Statistics,
+)
 from landscape.progress import Journal, Progress, silent
 from landscape.result import Check, Result, array, scalar
+
+if TYPE_CHECKING:
+    import numpy as np
+    from torch import Tensor
+
+    from landscape.objective.objective import Objective
+    from landscape.objective.parameters import Point
+    from landscape.paths.slices import Slice
 
 
 @dataclass(kw_only=True, eq=False)
@@ -54,21 +64,27 @@ class Slice1D(Result):
     )
     centre_loss: float = scalar("loss at θ*")
 
+    @property
+    def headline(self) -> str:
+        """What was found, in a few words."""
+        return f"loss {self.centre_loss:.3g} at θ*, up to {self.loss.max():.3g}"
 
+
+@analysis(points=1, paper="Li et al. 2018", examples=("a.h5 --span 1 --draws 5",))
 def slice1d(
     objective: Objective,
     theta: Tensor | Point,
     *,
     test: Objective | None = None,
-    directions: str = "random",
-    norm: str = "filter",
-    ignore: Collection[str] = ("bias", "norm"),
-    span: float | None = None,
-    num_points: int = 51,
-    draws: int = 1,
+    directions: AlongWhat = "random",
+    norm: LengthOf = "filter",
+    ignore: AtRest = ("bias", "norm"),
+    span: HalfWidth = None,
+    num_points: GridPoints = 51,
+    draws: DirectionDraws = 1,
     trajectory: list[Point] | None = None,
-    show_trajectory: bool = False,
-    batchnorm: str = "frozen",
+    show_trajectory: ShowTrajectory = False,
+    batchnorm: Statistics = "frozen",
     seed: int = 0,
     journal: Journal | None = None,
     progress: Progress = silent,
@@ -79,6 +95,10 @@ def slice1d(
     principal component of ``trajectory``, ``'eigen'`` the eigenvector of the largest eigenvalue. Raises
     BadInput for an even ``num_points``, a span of 0, or a direction that vanishes.
     """
+    from landscape.objective import checks
+    from landscape.objective.sweep import Sweep
+    from landscape.paths.slices import Cut, sliced
+
     cut = Cut(
         directions=directions,
         norm=norm,
@@ -98,6 +118,12 @@ def slice1d(
 
 
 def _result(found: Slice, proofs: list[Check]) -> Slice1D:
+    import numpy as np
+    import torch
+
+    from landscape.numerics.curves.directions import gram_matrix
+    from landscape.objective.sweep import known
+
     objective, eigen, shown = found.sweep.objective, found.axes.eigen, found.shown
     axes, table, losses = torch.cat(found.axes.draws), found.table, found.losses
     return Slice1D(

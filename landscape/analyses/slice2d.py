@@ -1,22 +1,34 @@
 """How does the loss look on a plane through a point, or through three?"""
 
-from collections.abc import Collection, Sequence
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
-import numpy as np
-from torch import Tensor
-
-from landscape.curvature.map import CurvatureMap, curvature_map, range_checks
+from landscape.analyses.declare import analysis
+from landscape.analyses.shared import (
+    AlongWhat,
+    AtRest,
+    DirectionDraws,
+    GridPoints,
+    HalfWidth,
+    LengthOf,
+    ShowTrajectory,
+    Statistics,
+)
 from landscape.errors import BadInput
-from landscape.numerics.curves.directions import gram_matrix
-from landscape.objective import checks
-from landscape.objective.objective import Objective
-from landscape.objective.parameters import Point
-from landscape.objective.sweep import Sweep, known
-from landscape.paths.slices import Cut, Slice, plane_checks, sliced
 from landscape.progress import Journal, Progress, silent
 from landscape.result import Check, Result, array, scalar
+
+if TYPE_CHECKING:
+    import numpy as np
+    from torch import Tensor
+
+    from landscape.curvature.map import CurvatureMap
+    from landscape.objective.objective import Objective
+    from landscape.objective.parameters import Point
+    from landscape.paths.slices import Slice
 
 
 @dataclass(kw_only=True, eq=False)
@@ -80,23 +92,48 @@ class Slice2D(Result):
     centre: np.ndarray | None = array("parameter", long_name="θ*, where the axes are its own", optional=True)
     centre_loss: float = scalar("loss at θ*")
 
+    @property
+    def headline(self) -> str:
+        """What was found, in a few words."""
+        return f"loss {self.centre_loss:.3g} at θ*, up to {self.loss.max():.3g}"
 
+
+def _announced(objective: Objective, points: Sequence[Point], options: Mapping[str, Any]) -> str | None:
+    """What the curvature in every cell will cost."""
+    from landscape.curvature.map import estimate
+
+    return estimate(objective, points[0], options["num_points"] ** 2) if options["curvature"] else None
+
+
+@analysis(
+    points=(1, 3),
+    metavar="A [B C]",
+    paper="Li et al. 2018; Garipov et al. 2018",
+    examples=(
+        "a.h5",
+        "a.h5 --directions pca --trajectory",
+        "a.h5 --directions eigen",
+        "toy.h5 --directions axes --trajectory",
+        "a.h5 b.h5 c.h5",
+    ),
+    announced=_announced,
+)
 def slice2d(
     objective: Objective,
     theta: Tensor | Point | Sequence[Tensor | Point],
     *,
     test: Objective | None = None,
-    directions: str = "random",
-    norm: str = "filter",
-    ignore: Collection[str] = ("bias", "norm"),
-    orthogonal: bool = False,
-    curvature: bool = False,
-    span: float | None = None,
-    num_points: int = 51,
-    draws: int = 1,
+    directions: AlongWhat = "random",
+    norm: LengthOf = "filter",
+    ignore: AtRest = ("bias", "norm"),
+    orthogonal: Annotated[bool, "Make the second direction orthogonal to the first."] = False,
+    curvature: Annotated[bool, "The largest and smallest Hessian eigenvalue in every cell."] = False,
+    span: HalfWidth = None,
+    num_points: GridPoints = 51,
+    draws: DirectionDraws = 1,
     trajectory: list[Point] | None = None,
-    show_trajectory: bool = False,
-    batchnorm: str = "frozen",
+    show_trajectory: ShowTrajectory = False,
+    batchnorm: Statistics = "frozen",
     seed: int = 0,
     journal: Journal | None = None,
     progress: Progress = silent,
@@ -119,6 +156,14 @@ def slice2d(
     Raises BadInput for an even ``num_points``, a span of 0, points on one line, a trajectory that spans
     no plane, two eigenvectors where d = 1, or ``axes`` where d is not 2.
     """
+    from torch import Tensor
+
+    from landscape.curvature.map import curvature_map, range_checks
+    from landscape.objective import checks
+    from landscape.objective.parameters import Point
+    from landscape.objective.sweep import Sweep
+    from landscape.paths.slices import Cut, plane_checks, sliced
+
     cut = Cut(
         directions=directions,
         norm=norm,
@@ -152,6 +197,11 @@ def slice2d(
 
 
 def _result(found: Slice, hessians: CurvatureMap | None, on_own_axes: bool, proofs: list[Check]) -> Slice2D:
+    import numpy as np
+
+    from landscape.numerics.curves.directions import gram_matrix
+    from landscape.objective.sweep import known
+
     axes, given, shown, eigen = found.axes, found.given, found.shown, found.axes.eigen
     table, losses, plane = found.table, found.losses, found.axes.draws[0]
     square = table.shape[:2]

@@ -1,16 +1,23 @@
 """Where does a gradient method lead from this initial point?"""
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, get_args
 
-import numpy as np
-
-from landscape.descent.training import Regime, Trainer
-from landscape.objective import checks
-from landscape.objective.objective import Objective
+from landscape.analyses.declare import Brought, analysis
+from landscape.analyses.options import Option
+from landscape.choices import Data, LossName, Method, Model, Optimizer, Sampling, Schedule
 from landscape.progress import Journal, Progress, silent
 from landscape.result import Result, array, scalar
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from landscape.descent.training import Trainer
+    from landscape.objective import checks
+    from landscape.objective.objective import Objective
 
 
 @dataclass(kw_only=True, eq=False)
@@ -34,25 +41,66 @@ class Train(Result):
     num_steps: int = scalar("steps taken")
     num_observations: int = scalar("samples whose gradient was taken")
 
+    @property
+    def headline(self) -> str:
+        """What was found, in a few words."""
+        accuracy = f", test accuracy {self.final_test_accuracy:.3g}" if self.final_test_accuracy else ""
+        return f"loss {self.final_loss:.3g}{accuracy}"
 
+
+@analysis(
+    source="recipe",
+    points=0,
+    paper="Robbins and Monro 1951",
+    examples=(
+        "--model mlp --data digits -o a.h5",
+        "--model my_net.py:build --model-arg depth=20 --data cifar10 -o b.h5",
+    ),
+    brought=Brought(
+        model_help=f"{', '.join(get_args(Model))}; or yours: pkg.mod:factory, path/file.py:factory.",
+        model_arg_help="Arguments of the model: widths=100,100 activation=tanh.",
+        data_help=f"{', '.join(get_args(Data))}; or yours: npz:file.npz, pkg.mod:factory, path/file.py:factory.",
+        data_arg_help="Arguments of the data: classes=3,6 size=14 limit=1000.",
+        loss_help=f"{', '.join(get_args(LossName))} (the module's own), or yours: pkg.mod:function of (outputs, "
+        "targets) that gives a mean, a sum or one loss per sample [default: follows the data].",
+    ),
+    places=lambda work, options: (work.objective,),
+)
 def train(
     objective: Objective,
     *,
     test: Objective | None = None,
-    method: str = "minibatch",
-    batch_size: int = 128,
-    sampling: str = "reshuffle",
-    epochs: float | None = None,
-    steps: int | None = None,
-    lr: float = 0.1,
-    optimizer: str = "sgd",
-    momentum: float = 0.0,
-    nesterov: bool = False,
-    weight_decay: float = 0.0,
-    schedule: str = "constant",
-    schedule_arguments: Mapping[str, Any] | None = None,
-    measure_every: int | None = None,
-    checkpoint_every: int | None = None,
+    method: Annotated[Method, "All samples a step, `batch_size` of them, or one."] = "minibatch",
+    batch_size: Annotated[int, Option("Samples of a mini-batch.", least=1)] = 128,
+    sampling: Annotated[
+        Sampling, "With replacement, one order for ever, or a new order each epoch."
+    ] = "reshuffle",
+    epochs: Annotated[
+        float | None, Option("Passes over the data [default: 60, unless `steps`].", above=0)
+    ] = None,
+    steps: Annotated[int | None, Option("Steps, instead of `epochs`.", least=1)] = None,
+    lr: Annotated[float, Option("First step size.", above=0)] = 0.1,
+    optimizer: Annotated[Optimizer, ""] = "sgd",
+    momentum: Annotated[float, Option("", least=0, below=1)] = 0.0,
+    nesterov: Annotated[bool, "Nesterov's momentum."] = False,
+    weight_decay: Annotated[float, Option("", least=0)] = 0.0,
+    schedule: Annotated[Schedule, "How the step size falls."] = "constant",
+    schedule_arguments: Annotated[
+        Mapping[str, Any] | None,
+        Option(
+            "every=STEPS; gamma (piecewise), rate (exponential), beta gamma (polynomial), "
+            "factor threshold patience cooldown floor (plateau).",
+            called="schedule_arg",
+        ),
+    ] = None,
+    measure_every: Annotated[
+        int | None,
+        Option("Log the full loss and ‖∇F‖ every N epochs (or steps, with `steps`).", least=1, is_how=True),
+    ] = None,
+    checkpoint_every: Annotated[
+        int | None,
+        Option("Keep a point every N epochs (or steps, with `steps`).", least=1, is_how=True),
+    ] = None,
     seed: int = 0,
     journal: Journal | None = None,
     progress: Progress = silent,
@@ -60,7 +108,8 @@ def train(
     """Train from the module's present parameters; the module passed in stays as it is.
 
     ``method``: ``gd`` takes all samples a step, ``minibatch`` ``batch_size`` of them, ``sgd`` one.
-    Give ``epochs`` (passes over the data) or ``steps``. ``measure_every`` and ``checkpoint_every`` are
+    It goes on for ``epochs`` (passes over the data, by default 60) or ``steps``.
+    ``measure_every`` and ``checkpoint_every`` are
     in the unit of the run: epochs, or steps where ``steps`` was given. Measured are F and ‖∇F‖ over the
     whole set in eval mode, beside the step size of the step just taken. Schedules are those of
     :mod:`landscape.numerics.steps.schedules`; their period ``every`` is in steps (default: one pass). The
@@ -70,11 +119,14 @@ def train(
     run resumable: from the last saved state it goes on bit for bit. Raises BadInput for options out of
     range.
     """
+    from landscape.descent.training import Regime, Trainer
+    from landscape.objective import checks
+
     regime = Regime(
         method=method,
         batch_size=batch_size,
         sampling=sampling,
-        epochs=epochs,
+        epochs=60 if epochs is None and steps is None else epochs,
         steps=steps,
         lr=lr,
         optimizer=optimizer,
@@ -95,6 +147,10 @@ def train(
 
 
 def _result(trainer: Trainer, proofs: list[checks.Check]) -> Train:
+    import numpy as np
+
+    from landscape.objective import checks
+
     logs = trainer.logs
     last = logs[-1]
     column = {name: np.array([log[name] for log in logs]) for name in last}
@@ -122,4 +178,6 @@ def _result(trainer: Trainer, proofs: list[checks.Check]) -> Train:
 
 
 def _known(value: Any) -> Any:
+    import numpy as np
+
     return None if np.all(np.isnan(value)) else value

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 import click
 
-from landscape import __version__
+from landscape import __version__, analyses
 from landscape.cli import failures
 
 EPILOG = """\b
@@ -18,47 +18,71 @@ Exit codes: 0 done; 1 failure; 2 usage or bad input;
 130 interrupted (run the same command again to go on).
 """
 
-# Each command's module; its help line is read from the module, which imports nothing heavy.
-COMMANDS = {
-    "tour": "tour",
-    "train": "train",
-    "import": "import_",
-    "export": "export",
-    "hessian": "hessian",
-    "sharpness": "sharpness",
-    "interpolate": "interpolate",
-    "slice1d": "slice1d",
-    "slice2d": "slice2d",
-    "connect": "connect",
-    "align": "align",
-    "minima": "minima",
-    "efficiency": "efficiency",
-    "noise": "noise",
-    "plot": "plot",
-    "show": "show",
-}
+# The commands that are no analysis, each in the module of its name.
+OTHERS = ("tour", "export", "plot", "show")
+# In the order of the help: an analysis by its name, whatever is not listed after those that are.
+ORDER = (
+    "tour",
+    "train",
+    "import",
+    "export",
+    "hessian",
+    "sharpness",
+    "interpolate",
+    "slice1d",
+    "slice2d",
+    "connect",
+    "align",
+    "minima",
+    "efficiency",
+    "noise",
+    "plot",
+    "show",
+)
+
+
+def commands() -> list[str]:
+    """Every command in the order of the help."""
+    found = [*OTHERS, *analyses.commands()]
+    place = {name: number for number, name in enumerate(ORDER)}
+    return sorted(found, key=lambda name: place.get(name, ORDER.index("plot") - 0.5))
 
 
 class Commands(click.Group):
-    """A group that imports a command's module when the command is named, or listed."""
+    """A group that makes a command, or imports its module, when it is named; listing them imports none."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(COMMANDS)
+        return commands()
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name not in COMMANDS:
+        if cmd_name in OTHERS:
+            return importlib.import_module(f"landscape.cli.{cmd_name}").command
+        if cmd_name not in analyses.commands():
             return None
-        module = importlib.import_module(f"landscape.cli.{COMMANDS[cmd_name]}")
-        return module.command
+        from landscape.cli.derived import command
+
+        return command(analyses.declared(cmd_name))
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        rows = [(name, _question(name)) for name in self.list_commands(ctx)]
+        with formatter.section("Commands"):
+            formatter.write_dl(rows)
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        if args and args[0] not in COMMANDS and not args[0].startswith("-"):
-            near = difflib.get_close_matches(args[0], COMMANDS, n=1)
-            hint = f"did you mean {near[0]!r}?" if near else f"one of {', '.join(COMMANDS)} is expected"
+        if args and args[0] not in commands() and not args[0].startswith("-"):
+            near = difflib.get_close_matches(args[0], commands(), n=1)
+            hint = f"did you mean {near[0]!r}?" if near else f"one of {', '.join(commands())} is expected"
             raise click.UsageError(f"there is no command {args[0]!r}; {hint}", ctx)
         return super().resolve_command(ctx, args)
+
+
+def _question(name: str) -> str:
+    """What a command is for, read from its file, which is not imported."""
+    if name in OTHERS:
+        return importlib.import_module(f"landscape.cli.{name}").command.get_short_help_str(100)
+    return analyses.question(name)
 
 
 @click.group(cls=Commands, epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
@@ -87,5 +111,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             traceback.print_exc()
         sentence, code = failures.described(error)
         if sentence:
-            click.echo(f"Error: {sentence}", err=True)
+            from landscape.cli.words import told
+
+            click.echo(f"Error: {told(sentence, given[0] if given else '')}", err=True)
         return code

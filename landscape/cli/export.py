@@ -19,11 +19,9 @@ def command(point: str, output: Path, trust: bool) -> None:
     \b
     landscape export a.h5@final -o w.safetensors
     """
-    from landscape.inputs import checkpoints
     from landscape.runs.address import parse_address
     from landscape.runs.run import Run
 
     address = parse_address(point)
-    module = Run(address.path, trust=trust).module(address.name)
-    checkpoints.write(module, output, str(address))
+    Run(address.path, trust=trust).export(address.name, output)
     click.echo(f"{address} → {output}")

@@ -6,7 +6,7 @@ import click
 
 from landscape.errors import LandscapeError
 
-FAILED, BAD_INPUT, INTERRUPTED = 1, 2, 130
+FAILED, BAD_INPUT, STRICT, INTERRUPTED = 1, 2, 3, 130
 SMALLER = "take a smaller --chunk-size or --batch-size, fewer samples (--subset N), or --dtype float32"
 
 

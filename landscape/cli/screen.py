@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +14,10 @@ import click
 import numpy as np
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from landscape import progress as reporting
-from landscape.cli.options import Settings
+from landscape.cli.words import told
 from landscape.result import Check, Result, field_metadata
 
 # Work that is over sooner needs no bar.
@@ -27,25 +27,42 @@ MOST_ROWS = 20
 MOST_CHECKS = 14
 
 
-class Screen:
-    """Prints as ``--json``, ``-q`` and ``-v`` ask."""
+@dataclass(frozen=True)
+class Look:
+    """What ``--json``, ``-q``, ``-v`` and ``--strict`` ask for."""
 
-    def __init__(self, settings: Settings):
-        self.settings = settings
+    as_json: bool = False
+    verbosity: int = 0
+    is_strict: bool = False
+
+    @classmethod
+    def of(cls, given: dict[str, Any]) -> "Look":
+        """Taken out of the values of a command line."""
+        verbosity = int(given.pop("verbose")) - int(given.pop("quiet"))
+        return cls(given.pop("as_json"), verbosity, given.pop("strict"))
+
+
+class Screen:
+    """Prints as its look asks."""
+
+    def __init__(self, look: Look):
+        self.look = look
         self.out = Console(highlight=False)
         self.err = Console(stderr=True, highlight=False)
 
     def say(self, text: str) -> None:
         """A remark on standard error."""
-        if self.settings.verbosity >= 0:
+        if self.look.verbosity >= 0:
             self.err.print(escape(text))
 
     @contextmanager
-    def progress(self, is_shown: bool = True) -> Iterator[reporting.Progress]:
+    def progress(self, *, is_shown: bool = True) -> Iterator[reporting.Progress]:
         """A progress callback that draws a bar with the time left, on a terminal alone."""
-        if not is_shown or self.settings.verbosity < 0 or not sys.stderr.isatty():
+        if not is_shown or self.look.verbosity < 0 or not sys.stderr.isatty():
             yield reporting.silent
             return
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
         bar = Progress(*columns, console=self.err, transient=True)
         began = time.monotonic()
@@ -66,17 +83,17 @@ class Screen:
 
     def summary(self, result: Result, output: Path, remark: str = "") -> None:
         """What a result says, and its checks."""
-        if self.settings.as_json:
+        if self.look.as_json:
             click.echo(json.dumps(result.as_json(str(output)), allow_nan=False))
             return
-        if self.settings.verbosity < 0:
+        if self.look.verbosity < 0:
             return
         title = f"[bold]{result.kind}[/bold] → [bold]{escape(str(output))}[/bold]  {status_text(result)}"
         self.out.print(title + (f" ({escape(remark)})" if remark else ""), soft_wrap=True)
         self.values(result)
         self.checks(result)
         self.notes(result)
-        if self.settings.verbosity > 0:
+        if self.look.verbosity > 0:
             self.provenance(result)
 
     def values(self, result: Result) -> None:
@@ -155,7 +172,7 @@ class Screen:
 
     def notes(self, result: Result) -> None:
         for note in result.notes:
-            self.out.print(f"[yellow]note:[/yellow] {escape(note)}")
+            self.out.print(f"[yellow]note:[/yellow] {escape(told(note, result.kind))}")
 
     def provenance(self, result: Result) -> None:
         """Who made it, when, from what."""

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from landscape.cli.options import Command, Settings
+from landscape.cli.options import Command
 
 
 @click.command("show", cls=Command)
@@ -18,11 +18,11 @@ def command(file: Path, as_json: bool) -> None:
     \b
     landscape show a.slice2d.h5
     """
-    from landscape.cli.screen import Screen
+    from landscape.cli.screen import Look, Screen
     from landscape.runs import store
 
     result = store.load(file)
-    screen = Screen(Settings(as_json=as_json, verbosity=1))
+    screen = Screen(Look(as_json=as_json, verbosity=1))
     screen.summary(result, file)
     if not as_json:
         screen.contents(result)

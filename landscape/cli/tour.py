@@ -2,12 +2,12 @@
 
 import shlex
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import click
 
+from landscape import analyses
 from landscape.cli.options import Command
 
 # {folder} is where the tour writes. Each line is a command as it could be typed.
@@ -58,13 +58,14 @@ def command(output: Path) -> None:
 
 
 def _output(words: list[str]) -> Path:
+    """Where a command of the tour writes."""
     if "-o" in words:
         return Path(words[words.index("-o") + 1])
-    from landscape.cli.session import default_output
     from landscape.runs.address import parse_address
+    from landscape.runs.session import default_output
 
     addresses = [parse_address(word).path for word in words[1:] if ".h5" in word]
-    return default_output(words[0], addresses)
+    return default_output(analyses.declared(words[0]), addresses)
 
 
 def _summary(rows: list[tuple[Path, Any, float]]) -> None:
@@ -80,18 +81,5 @@ def _summary(rows: list[tuple[Path, Any, float]]) -> None:
     for path, result, seconds in rows:
         passed = sum(check.passed for check in result.checks)
         checks = f"{passed} of {len(result.checks)}"
-        table.add_row(
-            path.name, status_text(result), HEADLINES[result.kind](result), checks, f"{seconds:.1f} s"
-        )
+        table.add_row(path.name, status_text(result), result.headline, checks, f"{seconds:.1f} s")
     Console(highlight=False).print(table)
-
-
-HEADLINES: dict[str, Callable[[Any], str]] = {
-    "train": lambda r: f"loss {r.final_loss:.3g}, test accuracy {r.final_test_accuracy:.3g}",
-    "hessian": lambda r: f"λ {r.eigenvalues[0]:.3g} … {r.eigenvalues[-1]:.3g} ± {r.residuals.max():.0e}",
-    "interpolate": lambda r: (
-        f"{'monotone' if r.is_monotone else 'barrier'}, {r.barrier_chord:.3g} over chord"
-    ),
-    "slice2d": lambda r: f"loss {r.centre_loss:.3g} at θ*, up to {r.loss.max():.3g}",
-    "connect": lambda r: f"{r.barrier_chord:.3g} over chord, straight {r.barrier_chord_straight:.3g}",
-}

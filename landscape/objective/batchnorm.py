@@ -7,17 +7,19 @@ dropout off: what one training-mode pass over all samples as a single batch woul
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from typing import Any
+from typing import Any, get_args
 
 import torch
 from torch import Tensor, nn
 
 from landscape import distributed
+from landscape.choices import BatchNorm as Policy
+from landscape.choices import LineBatchNorm
 from landscape.errors import BadInput
 
-POLICIES = ("frozen", "recalibrate")
+POLICIES = get_args(Policy)
 # On the straight line between two points there is one more, :mod:`landscape.objective.repair`.
-LINE_POLICIES = (*POLICIES, "repair")
+LINE_POLICIES = get_args(LineBatchNorm)
 BatchNorm = nn.modules.batchnorm._BatchNorm
 
 

@@ -1,5 +1,6 @@
 """Module ↔ flat vector: what each piece of θ is called, its shape, its role and its filters."""
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -21,6 +22,15 @@ class Point:
     theta: Tensor
     fixed: Mapping[str, Tensor]
     label: str = ""
+
+    @property
+    def sha256(self) -> str:
+        """The hash of all its numbers."""
+        digest = hashlib.sha256()
+        for name, tensor in {"theta": self.theta, **self.fixed}.items():
+            digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+            digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
+        return digest.hexdigest()
 
 
 def layout(module: nn.Module) -> tuple[Piece, ...]:

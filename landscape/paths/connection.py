@@ -14,7 +14,7 @@ from landscape.objective.parameters import Point
 from landscape.objective.sweep import Sweep
 from landscape.paths.curve_training import Trained, Training, trained_curve
 from landscape.paths.path import Path
-from landscape.paths.profile import PathLoss, require_profile
+from landscape.paths.profile import PathLoss
 from landscape.progress import Journal, Progress, silent
 from landscape.result import Check
 
@@ -81,7 +81,6 @@ class Connector:
         journal: Journal | None = None,
         progress: Progress = silent,
     ):
-        require_profile(num_points, tolerance, restarts)
         self.objective, self.training, self.batchnorm = objective, training, batchnorm
         self.plain = objective.varied(l2=0.0)
         self.journal, self.progress = {} if journal is None else journal, progress

@@ -16,8 +16,6 @@ from landscape.objective.parameters import Point
 from landscape.objective.precision import in_float64, widened
 from landscape.progress import Progress
 
-DIRECTIONS = ("random", "pca", "eigen", "eigen-ends", "axes")
-
 # ‖Hd − λd‖ of an eigenvector, relative to the largest |λ|.
 EIGEN_TOLERANCE = {torch.float64: 1e-8}
 
@@ -132,19 +130,11 @@ def require_trajectory(trajectory: list[Point] | None) -> list[Point]:
     return trajectory
 
 
-def require_grid(num_points: int, span: float | None, draws: int, directions: str) -> None:
-    """Raises BadInput unless the grid can hold θ* exactly, covers something, and directions are known."""
-    if directions not in DIRECTIONS:
-        raise BadInput(f"directions {directions!r}", f"one of {', '.join(DIRECTIONS)}")
-    if num_points < 3 or num_points % 2 == 0:
+def require_grid(num_points: int, draws: int, directions: str) -> None:
+    """Raises BadInput unless the grid can hold θ* exactly, and more than one draw where something is drawn."""
+    if num_points % 2 == 0:
         raise BadInput(
-            f"{num_points} points",
-            "an odd number of at least 3",
-            f"with {num_points + 1 - num_points % 2 if num_points > 2 else 3} points θ* lies on the grid",
+            f"{num_points} points", "an odd number", f"with {num_points + 1} points θ* lies on the grid"
         )
-    if span is not None and not (0 < span < np.inf):
-        raise BadInput(f"a span of {span:g}", "a positive number")
-    if draws < 1:
-        raise BadInput(f"{draws} draws", "at least 1")
     if draws > 1 and directions != "random":
         raise BadInput(f"{draws} draws of the directions {directions}", "one, as nothing is drawn at random")

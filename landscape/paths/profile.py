@@ -5,7 +5,6 @@ from typing import NamedTuple
 import numpy as np
 from torch import Tensor
 
-from landscape.errors import BadInput
 from landscape.numerics.curves.barriers import (
     Barriers,
     barrier_errors,
@@ -132,13 +131,3 @@ class PathLoss:
             float(over_arc @ self.loss),
             mean_error(over_arc, self.samples),
         )
-
-
-def require_profile(num_points: int, tolerance: float, restarts: int = 1) -> None:
-    """Raises BadInput for a grid without a point between the ends, a tolerance that none can meet, no training."""
-    if num_points < 3:
-        raise BadInput(f"{num_points} points", "at least 3")
-    if restarts < 1:
-        raise BadInput(f"{restarts} restarts", "at least 1")
-    if not tolerance > 0:
-        raise BadInput(f"tolerance {tolerance:g}", "a positive change of the barrier, inf for no refinement")

@@ -45,7 +45,7 @@ class Cut:
     orthogonal: bool = False
 
     def __post_init__(self) -> None:
-        require_grid(self.num_points, self.span, self.draws, self.directions)
+        require_grid(self.num_points, self.draws, self.directions)
 
     def grid(self, seen: np.ndarray, num_axes: int) -> tuple[np.ndarray, ...]:
         """The steps along each axis: within ``span``, or around ``seen`` (T, m) where that is not given."""

@@ -17,3 +17,31 @@ def config_difference(mine: dict[str, Any], theirs: dict[str, Any]) -> str:
         mine, theirs = ({**one, **one["options"], "options": None} for one in (mine, theirs))
     names = [name for name in sorted({*mine, *theirs}) if mine.get(name) != theirs.get(name)]
     return ", ".join(f"{name} is {theirs.get(name)!r} there, {mine.get(name)!r} here" for name in names)
+
+
+def is_same(mine: dict[str, Any], theirs: dict[str, Any]) -> bool:
+    """Whether two configurations mean the same, however their numbers are spelled.
+
+    >>> is_same({"steps": "1,5e-4", "given": ["rate=0.10"]}, {"steps": "1.0,0.0005", "given": ["rate=0.1"]})
+    True
+    """
+    return _meaning(json.loads(json.dumps(mine, default=str))) == _meaning(
+        json.loads(json.dumps(theirs, default=str))
+    )
+
+
+def _meaning(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _meaning(part) for name, part in value.items()}
+    if isinstance(value, list):
+        return [_meaning(part) for part in value]
+    if isinstance(value, str):
+        return [_number(part) for part in value.replace("=", ",=,").split(",")]
+    return value
+
+
+def _number(text: str) -> float | str:
+    try:
+        return float(text)
+    except ValueError:
+        return text.strip()

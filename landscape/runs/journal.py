@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from landscape.errors import BadInput
-from landscape.runs.config import config_difference, config_hash
+from landscape.runs.config import config_difference, config_hash, is_same
 
 Piece = dict[str, Any]
 
@@ -183,8 +183,9 @@ class Journal(MutableMapping[str, Piece]):
         if not lines:
             self._cut(0)
             return False
-        if lines[0].get("sha256") != self.header["sha256"]:
-            difference = config_difference(self.header["config"], lines[0].get("config", {}))
+        theirs = lines[0].get("config", {})
+        if lines[0].get("sha256") != self.header["sha256"] and not is_same(self.header["config"], theirs):
+            difference = config_difference(self.header["config"], theirs)
             raise BadInput(
                 f"{self.folder} holds unfinished work of another configuration ({difference})",
                 "the same command as before",

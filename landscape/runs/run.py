@@ -10,10 +10,12 @@ import torch
 from torch import nn
 
 from landscape.errors import BadInput
+from landscape.inputs import checkpoints
 from landscape.objective.objective import Objective
 from landscape.objective.parameters import Point
 from landscape.result import folded
 from landscape.runs import store
+from landscape.runs.address import Address
 from landscape.runs.recipe import DTYPES, Objectives, Recipe, fingerprint
 
 
@@ -130,3 +132,7 @@ class Run:
         state = store.read_state(self.path, self.label(name))
         module.load_state_dict({k: torch.from_numpy(v) for k, v in state.items()}, strict=False)
         return module
+
+    def export(self, name: str, path: Path) -> None:
+        """Write the weights at a point as a state_dict: .safetensors, .pt or .pth. Raises BadInput."""
+        checkpoints.write(self.module(name), path, str(Address(self.path, name)))

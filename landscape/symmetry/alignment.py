@@ -23,7 +23,6 @@ from landscape.symmetry.matching import assigned, coordinate_descent, matched
 from landscape.symmetry.permutations import Permutations, Symmetry, composed, flipped, permuted
 from landscape.symmetry.rescaling import Junction, balanced, junctions, nearest
 
-MATCHES = ("weights", "activations")
 PRESERVED = 1e-9
 # Samples that the graph is traced and tried on; the graph of activations has this many at a time.
 FEW, MANY = 4, 64
@@ -87,14 +86,9 @@ def aligned(
     of a straight-through estimator, which looks for the permutations of lowest loss half way between
     A and B (section 3.3). Units of odd activations change sign where that brings them closer.
 
-    Raises BadInput for options out of range, for several processes, and for a module that cannot be traced
+    Raises BadInput for several processes, and for a module that cannot be traced
     or has no unit to permute, and ChangedFunction where the outputs of B on the data would move.
     """
-    if match not in MATCHES:
-        raise BadInput(f"match {match!r}", f"one of {', '.join(MATCHES)}")
-    for name, value, least in (("restarts", restarts, 1), ("refining steps", refine, 0)):
-        if value < least:
-            raise BadInput(f"{value} {name}", f"at least {least}")
     distributed.require_one_process("alignment")
     module = objective.module_at(b, device="cpu", dtype=torch.float64)
     few = min(objective.num_samples, FEW if match == "weights" else MANY)

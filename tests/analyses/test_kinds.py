@@ -10,17 +10,16 @@ import pytest
 import landscape
 from landscape import analyses
 from landscape.analyses import FUNCTIONS, result_of
-from landscape.cli import COMMANDS
+from landscape.cli import commands
 from landscape.result import KINDS, Result, field_metadata
 
 ROOT = Path(__file__).parents[2]
-# One command may lead to two kinds, by the number of its points.
-COMMAND_OF = {"modes": "connect"}
 OURS = sorted(FUNCTIONS)
 
 
 def test_every_file_is_in_the_table_and_every_kind_has_a_file():
-    files = {path.stem for path in (ROOT / "landscape" / "analyses").glob("*.py")} - {"__init__", "declare"}
+    about = {"__init__", "declare", "options", "shared"}
+    files = {path.stem for path in (ROOT / "landscape" / "analyses").glob("*.py")} - about
     assert files == {analyses.module_of(kind).__name__.rpartition(".")[2] for kind in FUNCTIONS}
 
 
@@ -31,7 +30,7 @@ def test_command_file_function_and_test_share_the_name(kind):
     assert issubclass(declared, Result)
     assert declared.kind == declared.__name__.lower() == kind
     assert declared.__module__.rpartition(".")[2].rstrip("_") == kind
-    assert COMMAND_OF.get(kind, kind) in COMMANDS
+    assert analyses.declared(kind).command in commands()
     assert FUNCTIONS[kind].removesuffix("_point") == kind
     assert list((ROOT / "tests" / "analyses").glob(f"test_{kind}*.py"))
 
@@ -59,7 +58,7 @@ def test_a_class_derived_from_ours_does_not_take_its_place(monkeypatch):
 
 
 def test_other_names_are_refused():
-    for name in ("Nothing", "declared", "HESSIAN"):
+    for name in ("Nothing", "asked", "HESSIAN"):
         with pytest.raises(AttributeError, match=name):
             getattr(analyses, name)
     assert result_of("nothing") is None
@@ -74,10 +73,10 @@ def test_type_checkers_are_told_the_same_names():
         if isinstance(one, ast.ImportFrom)
         for alias in one.names
     }
-    wanted = {("landscape.result", "Result")}
+    wanted = {("landscape.analyses.declare", "Analysis")}
     for kind, function in FUNCTIONS.items():
         file = analyses.module_of(kind).__name__
-        wanted |= {(file, function), (file, result_of(kind).__name__)}
+        wanted |= {(file, function)}
     assert told == wanted
 
 
@@ -87,9 +86,12 @@ def test_the_table_alone_imports_no_torch_and_no_numpy():
     assert run.stdout == "set()\n"
 
 
-@pytest.mark.parametrize("name", COMMANDS)
-def test_every_command_has_a_row_in_readme(name):
-    assert f"\n| `landscape {name}` |" in (ROOT / "README.md").read_text()
+def test_the_table_of_commands_in_readme_is_what_the_declarations_say():
+    text = (ROOT / "README.md").read_text()
+    for name in commands():
+        if name in analyses.commands():
+            assert f"\n{analyses.declared(name).readme_row}\n" in text
+        assert text.count(f"\n| `landscape {name}` |") == 1
 
 
 @pytest.mark.parametrize("kind", OURS)

@@ -9,8 +9,6 @@ import time
 from pathlib import Path
 from statistics import median
 
-import pytest
-
 FILE = Path(__file__).parents[1] / "files" / "v1-slice2d.h5"
 ROUNDS = 5
 
@@ -22,7 +20,6 @@ def seconds(*arguments: str) -> float:
     return time.perf_counter() - start
 
 
-@pytest.mark.skip(reason="until the analyses import torch late")
 def test_a_file_is_shown_about_as_fast_as_the_libraries_that_show_it_are_imported():
     ours, theirs = [], []
     for _ in range(ROUNDS + 1):

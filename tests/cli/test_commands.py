@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from typing import get_args
 
 import h5py
 import numpy as np
@@ -10,7 +11,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from landscape.cli import COMMANDS
+from landscape.cli import commands
 from landscape.runs import store
 from landscape.runs.run import Run
 
@@ -234,57 +235,44 @@ def test_help_lists_every_command_without_importing_torch():
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == "[] 0"
-    assert all(f"\n  {name} " in done.stdout for name in COMMANDS)
+    assert all(f"\n  {name} " in done.stdout for name in commands())
     assert "Exit codes" in done.stdout
 
 
-@pytest.mark.parametrize("name", COMMANDS)
+@pytest.mark.parametrize("name", commands())
 def test_every_command_has_help_with_an_example(command, name):
     done = command(name, "--help")
     assert done.code == 0
     assert name == "tour" or f"landscape {name}" in done.out.replace("Usage: landscape", "", 1)
 
 
-def test_help_names_every_model_and_data_set():
-    from landscape.cli.train import command as train
+def test_the_choices_are_what_the_library_has():
+    from landscape import choices
+    from landscape.curvature import operators
     from landscape.inputs.data import DATA_SETS
     from landscape.inputs.models import MODELS
+    from landscape.numerics.steps import schedules
+    from landscape.objective.losses import LOSSES
+    from landscape.runs.recipe import DTYPES
 
-    text = " ".join(getattr(option, "help", None) or "" for option in train.params)
-    assert all(f"{name}" in text for name in (*MODELS, *DATA_SETS))
+    for names, known in (
+        (choices.Model, MODELS),
+        (choices.Data, DATA_SETS),
+        (choices.LossName, LOSSES),
+        (choices.Dtype, DTYPES),
+        (choices.OperatorName, operators.OPERATORS),
+        (choices.Schedule, schedules.PARAMETERS),
+    ):
+        assert set(get_args(names)) == set(known)
+    assert set(get_args(choices.CurveSchedule)) == {"garipov", *schedules.PARAMETERS}
 
 
-def test_choices_are_those_of_the_library():
-    import click
+def test_help_names_every_model_and_data_set(command):
+    from landscape.choices import Data, Model
 
-    from landscape.cli import landscape as group
-    from landscape.curvature import operators
-    from landscape.descent import training
-    from landscape.numerics.curves import directions
-    from landscape.numerics.spectra import lanczos
-    from landscape.numerics.steps import motion, sampling, schedules
-    from landscape.objective import batchnorm
-    from landscape.paths import curve_training
-    from landscape.paths.directions import DIRECTIONS
-
-    context = click.Context(group)
-
-    def choices(name: str, option: str) -> set[str]:
-        found = group.get_command(context, name)
-        return set(next(p for p in found.params if p.name == option).type.choices)  # pyright: ignore
-
-    assert choices("train", "method") == set(training.METHODS)
-    assert choices("train", "optimizer") == set(motion.OPTIMIZERS)
-    assert choices("train", "sampling") == set(sampling.SAMPLINGS)
-    assert choices("train", "schedule") == set(schedules.PARAMETERS)
-    assert choices("hessian", "which") == set(lanczos.WHICH)
-    assert choices("hessian", "operator") == set(operators.OPERATORS)
-    assert choices("slice2d", "directions") == set(DIRECTIONS)
-    assert choices("slice2d", "norm") == set(directions.NORMS)
-    assert choices("slice1d", "batchnorm") == set(batchnorm.POLICIES)
-    assert choices("connect", "batchnorm") == set(batchnorm.LINE_POLICIES)
-    assert choices("connect", "method") == set(curve_training.METHODS)
-    assert choices("connect", "schedule") == {curve_training.GARIPOV, *schedules.PARAMETERS}
+    # Long lines are broken at hyphens too.
+    text = "".join(command("train", "--help").out.split())
+    assert all(name in text for name in (*get_args(Model), *get_args(Data)))
 
 
 def test_classes_per_position_with_a_loss_of_ones_own(command, folder):

@@ -50,15 +50,21 @@ def test_a_factory_of_ones_own(command, folder):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--restarts", 0], "--restarts '0'; expected positive whole numbers"),
-        (["--widths", "two"], "--widths 'two'; expected positive whole numbers"),
+        (["--restarts", 0], "--restarts 0; expected whole numbers of at least 1"),
+        (
+            ["--widths", "two"],
+            "--widths 'two'; expected whole numbers with commas between; as in --widths 1,2,5",
+        ),
         (
             ["--widths", "1,0"],
-            "--widths '1,0'; expected positive whole numbers with commas between; as in --widths 1",
+            "--widths 1, 0; expected whole numbers of at least 1",
         ),
-        (["--depths", "0.5"], "--depths '0.5'; expected positive whole numbers"),
-        (["--lr", "-1"], "--lr '-1'; expected positive numbers"),
-        (["--model-arg", "width=3"], "--model-arg width, which --widths sets"),
+        (["--depths", "0.5"], "--depths '0.5'; expected whole numbers"),
+        (["--lr", "-1"], "--lr -1; expected positive numbers"),
+        (
+            ["--model-arg", "width=3"],
+            "argument width, which --widths sets; expected each argument once; leave width out of --model-arg",
+        ),
         (["--plateau", "speed=2"], "has no 'speed'"),
         (["--init", "own"], "2 values of init for 1 depths"),
     ],

@@ -1,14 +1,16 @@
 """Cells of a slice stand where α and β say, and three points have the weights of a triangle."""
 
+from typing import get_args
+
 import numpy as np
 import pytest
 import torch
 
+from landscape.choices import Directions
 from landscape.errors import BadInput
 from landscape.objective.parameters import Point
 from landscape.objective.sweep import Sweep
 from landscape.paths import slices
-from landscape.paths.directions import DIRECTIONS
 from landscape.paths.slices import Cut, sliced
 
 CUT = {
@@ -24,7 +26,7 @@ CUT = {
 
 
 def test_every_direction_by_name_is_known():
-    assert tuple(slices.DIRECTIONS) == DIRECTIONS
+    assert tuple(slices.DIRECTIONS) == get_args(Directions)
 
 
 @pytest.mark.parametrize("num_axes", [1, 2])

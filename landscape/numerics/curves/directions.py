@@ -1,17 +1,18 @@
 """Directions to cut a landscape along: random and filter-normalised, principal components, planes through points."""
 
 from collections.abc import Collection, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, get_args
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from landscape.choices import Norm, Role
 from landscape.errors import BadInput
 from landscape.numerics.pieces import Piece, filters, from_filters
 
-NORMS = ("filter", "layer", "none")
-IGNORABLE = ("bias", "norm", "vector")
+NORMS = get_args(Norm)
+IGNORABLE = get_args(Role)
 
 
 class Components(NamedTuple):

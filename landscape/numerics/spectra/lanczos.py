@@ -1,15 +1,16 @@
 """Lanczos with full reorthogonalisation: extreme eigenpairs of a symmetric operator, each with its bounds."""
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import NamedTuple, get_args
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from landscape.choices import Which
 from landscape.numerics.spectra.krylov import Krylov, Operator, capacity, has_room
 
-WHICH = ("largest", "smallest", "both", "magnitude")
+WHICH = get_args(Which)
 # The eigenproblem of the projected matrix is solved at sizes that grow like this, lest it cost more than the products.
 TEST_GROWTH = 1.08
 

@@ -8,8 +8,6 @@ from torch import Tensor, nn
 
 from landscape.numerics.steps.sampling import Sampler, restore_rng, rng_state
 
-OPTIMIZERS = ("sgd", "adam", "adamw")
-
 
 class Motion:
     """Everything that decides the next step: tensors, optimiser, sampler and random generators.

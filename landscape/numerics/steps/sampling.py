@@ -2,16 +2,17 @@
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from landscape.choices import Sampling
 from landscape.errors import BadInput
 
 KEPT = "global "
-SAMPLINGS = ("uniform", "cycle", "reshuffle")
+SAMPLINGS = get_args(Sampling)
 
 
 class Sampler:

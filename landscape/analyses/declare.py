@@ -1,0 +1,189 @@
+"""What an analysis says of itself, once: its points, options, paper and examples. Nothing here is heavy.
+
+A declared function is an ordinary one: places first, then options as keyword arguments that are annotated
+``Annotated[kind, Option("help", least=1)]`` or ``Annotated[kind, "help"]``. Keyword arguments without ``Annotated`` are
+handed in by the session where it knows their name (``test``, ``seed``, ``journal``, ``progress`` …). Options are
+checked here, whether they come from Python or from a command line.
+"""
+
+import inspect
+import sys
+from collections.abc import Callable, Container, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property, wraps
+from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin
+
+from landscape.analyses import DECLARED
+from landscape.analyses.options import Option, Parameter
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+Options = dict[str, Any]
+# (all options, the names of those that were given, the preset's values) -> all options
+Settle = Callable[[Options, Container[str], Mapping[str, Any]], Options]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Brought:
+    """A module, data and a loss named in the command itself; None where there is no default."""
+
+    model: str | None = "mlp"
+    data: str | None = "digits"
+    model_help: str = "As in landscape train."
+    data_help: str = "As in landscape train."
+    model_arg_help: str = "Arguments of the model."
+    data_arg_help: str = "Arguments of the data."
+    loss_help: str = "As in landscape train [default: follows the data]."
+
+    @cached_property
+    def parameters(self) -> list[Parameter]:
+        """As options: model, model_arg, data, data_arg, loss."""
+        pairs = Mapping[str, Any] | None
+        return [
+            Parameter("model", str, self.model, Option(self.model_help)),
+            Parameter("model_arg", pairs, None, Option(self.model_arg_help)),
+            Parameter("data", str, self.data, Option(self.data_help)),
+            Parameter("data_arg", pairs, None, Option(self.data_arg_help)),
+            Parameter("loss", str, "", Option(self.loss_help)),
+        ]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Analysis:
+    """One question: its name, the function that answers it, at which points, by whom.
+
+    ``points`` holds the numbers of points it takes. ``source``: it looks at ``points`` of run files, begins from a
+    ``recipe`` (a module, data and a loss, see :class:`Brought`), or with a ``checkpoint`` for one. ``opens`` are
+    options that the session itself follows (``l2``, ``at``, ``subsets``, ``seeds``). ``presets`` are published settings
+    by name, of options and of ``brought``; ``settled`` may adapt them to what was given.
+    ``places(work, options)`` gives the positional arguments, by default the objective and its points.
+    ``announced(objective, points, options)`` is told before the work. ``from_run(run, labels)`` gives, by name, what a
+    function takes from the one run that several points are of. ``varies`` names arguments of the model that the
+    first value of an option sets. A result that ``makes_run`` is itself a run file of its last point's model.
+    """
+
+    name: str
+    function: Callable[..., Any]
+    command: str
+    points: Container[int]
+    metavar: str
+    source: Literal["points", "recipe", "checkpoint"]
+    paper: str
+    examples: Sequence[str]
+    brought: Brought
+    opens: Sequence[Parameter]
+    presets: Mapping[str, Mapping[str, Any]]
+    settled: Settle | None
+    places: Callable[[Any, Options], tuple[Any, ...]] | None
+    announced: Callable[[Any, Any, Options], str | None] | None
+    from_run: Callable[[Any, Sequence[str]], dict[str, Any]] | None
+    varies: Mapping[str, str]
+    makes_run: bool
+
+    @cached_property
+    def question(self) -> str:
+        """The first line of its file."""
+        module = sys.modules[self.function.__module__]
+        return (inspect.getdoc(module) or inspect.getdoc(self.function) or self.name).splitlines()[0]
+
+    @cached_property
+    def about(self) -> str:
+        """The first paragraph of the function's docstring: what is computed."""
+        return (inspect.getdoc(self.function) or "").partition("\n\n")[0]
+
+    @property
+    def readme_row(self) -> str:
+        """Its row in the table of commands."""
+        return f"| `landscape {self.command}` | {self.question} | {self.paper + ' ' if self.paper else ''}|"
+
+    @cached_property
+    def parameters(self) -> dict[str, Parameter]:
+        """Its options by the name of the parameter; those the session follows come last."""
+        found = {}
+        for name, one in inspect.signature(self.function).parameters.items():
+            annotation = one.annotation
+            if isinstance(annotation, str):
+                annotation = _evaluated(annotation, vars(sys.modules[self.function.__module__]))
+            if get_origin(annotation) is Annotated:
+                kind, about = get_args(annotation)
+                about = about if isinstance(about, Option) else Option(about)
+                found[name] = Parameter(name, kind, one.default, about)
+        return {**found, **{one.name: one for one in self.opens}}
+
+    @cached_property
+    def handed(self) -> frozenset[str]:
+        """The names of what it takes beside its options."""
+        return frozenset(inspect.signature(self.function).parameters) - self.parameters.keys()
+
+    @property
+    def is_resumable(self) -> bool:
+        """Whether it remembers finished pieces."""
+        return "journal" in self.handed
+
+
+def _evaluated(annotation: str, names: dict[str, Any]) -> Any:
+    """What an annotation stands for; None where it names what is imported for types alone, as no option does."""
+    try:
+        return eval(annotation, names)
+    except NameError:
+        if "Annotated[" in annotation:
+            raise
+        return None
+
+
+def analysis(
+    *,
+    name: str = "",
+    command: str = "",
+    points: int | Container[int] = 1,
+    metavar: str = "",
+    source: Literal["points", "recipe", "checkpoint"] = "points",
+    paper: str = "",
+    examples: Sequence[str] = (),
+    brought: Brought | None = None,
+    opens: Sequence[Parameter] = (),
+    presets: Mapping[str, Mapping[str, Any]] | None = None,
+    settled: Settle | None = None,
+    places: Callable[[Any, Options], tuple[Any, ...]] | None = None,
+    announced: Callable[[Any, Any, Options], str | None] | None = None,
+    from_run: Callable[[Any, Sequence[str]], dict[str, Any]] | None = None,
+    varies: Mapping[str, str] | None = None,
+    makes_run: bool = False,
+) -> Callable[[Function], Function]:
+    """Declares the function below as an :class:`Analysis`, named like the function unless ``name`` says otherwise.
+
+    The function then raises BadInput for an option that is not what its annotation says.
+    """
+
+    def declare(function: Function) -> Function:
+        own = name or function.__name__
+        numbers = (points,) if isinstance(points, int) else points
+        declared = Analysis(
+            name=own,
+            function=function,
+            command=command or own,
+            points=numbers,
+            metavar=metavar
+            or {0: "", 1: "POINT", 2: "A B"}.get(points if isinstance(points, int) else -1, "POINTS"),
+            source=source,
+            paper=paper,
+            examples=examples,
+            brought=brought or Brought(),
+            opens=opens,
+            presets=presets or {},
+            settled=settled,
+            places=places,
+            announced=announced,
+            from_run=from_run,
+            varies=varies or {},
+            makes_run=makes_run,
+        )
+
+        @wraps(function)
+        def checked(*where: Any, **given: Any) -> Any:
+            known = declared.parameters
+            return function(*where, **{k: known[k].checked(v) if k in known else v for k, v in given.items()})
+
+        DECLARED[own] = declared
+        return checked  # pyright: ignore[reportReturnType]
+
+    return declare

@@ -1,0 +1,110 @@
+"""Options that several analyses have, each declared once."""
+
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+from landscape.analyses.options import Option
+from landscape.choices import (
+    BatchNorm,
+    CurveMethod,
+    CurveSchedule,
+    Directions,
+    LineBatchNorm,
+    Norm,
+    Role,
+)
+
+Statistics = Annotated[
+    BatchNorm,
+    Option(
+        "Batch-norm statistics between points: theirs, mixed in proportion, or taken anew from the data.",
+        is_how=True,
+    ),
+]
+LineStatistics = Annotated[
+    LineBatchNorm,
+    Option(
+        "Batch-norm statistics between points: theirs, mixed in proportion (right only for nearby points), or taken "
+        "anew from the data at every point; repair also gives every layer of the straight line the spread it has at "
+        "the ends (Jordan et al. 2023).",
+        is_how=True,
+    ),
+]
+
+# Slices.
+AlongWhat = Annotated[
+    Directions,
+    "Random, the run's principal components, Hessian eigenvectors (top, or both ends), or the two axes of a "
+    "module with two trainable numbers.",
+]
+LengthOf = Annotated[Norm, "What of a random direction is as long as in θ* (Li et al. 2018)."]
+AtRest = Annotated[
+    tuple[Role, ...],
+    "What stays at rest: bias, norm (scales and shifts), vector (others of one axis), or none.",
+]
+HalfWidth = Annotated[
+    float | None, Option("Half width s of the cut, [−s, s] [default: 1, or what is drawn].", above=0)
+]
+GridPoints = Annotated[int, Option("Points per axis, odd.", least=3, is_how=True)]
+DirectionDraws = Annotated[int, Option("Direction seeds, for a mean and a spread.", least=1, is_how=True)]
+ShowTrajectory = Annotated[
+    bool, Option("Draw the run's checkpoints, with their distance.", called="trajectory")
+]
+
+# Curves between points.
+CurveKind = Annotated[
+    CurveMethod,
+    "Bézier curve or polygonal chain of low mean loss, minimum-energy band, or a Bézier curve of low (smooth) "
+    "maximum.",
+]
+Bends = Annotated[
+    int,
+    Option(
+        "Free control points; Garipov's num_bends counts the two ends as well. A band begins with so many.",
+        least=1,
+    ),
+]
+CurveEpochs = Annotated[
+    int | None,
+    Option(
+        "Passes over the data to train the curve; neb makes each for every pivot [default: 60, unless `steps`].",
+        least=1,
+        is_how=True,
+    ),
+]
+CurveSteps = Annotated[int | None, Option("Steps, instead of `epochs`.", least=1, is_how=True)]
+CurveStepSize = Annotated[
+    float, Option("First step size, of the size that trained the ends.", above=0, is_how=True)
+]
+CurveMomentum = Annotated[float, Option("", least=0, below=1, is_how=True)]
+CurveBatch = Annotated[int, Option("Samples of a mini-batch.", least=1, is_how=True)]
+CurveFall = Annotated[
+    CurveSchedule,
+    Option(
+        "How the step size falls; garipov: level for half of the passes, then linear to a hundredth at 90 %.",
+        is_how=True,
+    ),
+]
+CurveFallArguments = Annotated[
+    Mapping[str, Any] | None,
+    Option(
+        "every=PASSES; gamma (piecewise), rate (exponential), beta gamma (polynomial), "
+        "factor threshold patience cooldown floor (plateau).",
+        called="schedule_arg",
+        is_how=True,
+    ),
+]
+CurveRestarts = Annotated[
+    int, Option("Trainings, of which the lowest barrier is shown.", least=1, is_how=True)
+]
+ProfilePoints = Annotated[int, Option("Points of the profile, before refinement.", least=3, is_how=True)]
+ProfileTolerance = Annotated[
+    float,
+    Option(
+        "Refine the profile around its top until the barrier moves by less.",
+        above=0,
+        is_finite=False,
+        is_how=True,
+    ),
+]
+AlignFirst = Annotated[bool, "Permute the hidden units of B to lie closest to A first."]

@@ -1,0 +1,44 @@
+"""Every choice that has a name, once: the library checks it, the command line lists it. Nothing here is heavy."""
+
+from typing import Literal
+
+# Slices.
+Directions = Literal["random", "pca", "eigen", "eigen-ends", "axes"]
+Norm = Literal["filter", "layer", "none"]
+Role = Literal["bias", "norm", "vector"]
+# Batch-norm statistics between points; on a straight line they can be repaired too.
+BatchNorm = Literal["frozen", "recalibrate"]
+LineBatchNorm = Literal["frozen", "recalibrate", "repair"]
+
+# Curvature.
+Which = Literal["largest", "smallest", "both", "magnitude"]
+OperatorName = Literal["hessian", "gauss-newton", "fisher", "empirical-fisher"]
+Basis = Literal["device", "cpu"]
+Rescaling = Literal["unit", "layer", "none"]
+
+# Training.
+Method = Literal["gd", "minibatch", "sgd"]
+Sampling = Literal["uniform", "cycle", "reshuffle"]
+Optimizer = Literal["sgd", "adam", "adamw"]
+Schedule = Literal["constant", "piecewise", "exponential", "polynomial", "plateau"]
+
+# Paths between points.
+CurveMethod = Literal["bezier", "chain", "neb", "minmax"]
+CurveSchedule = Literal["garipov", "constant", "piecewise", "exponential", "polynomial", "plateau"]
+Match = Literal["weights", "activations"]
+
+# What a run is made from, beside the user's own.
+Model = Literal[
+    "mlp",
+    "linear",
+    "cnn",
+    "resnet",
+    "toy-product",
+    "toy-neuron",
+    "toy-relu-neuron",
+    "toy-saddle",
+    "toy-chain",
+]
+Data = Literal["digits", "breast_cancer", "circles", "moons", "mnist", "housing", "cifar10", "point"]
+LossName = Literal["cross_entropy", "bce", "mse", "output"]
+Dtype = Literal["float32", "float64"]

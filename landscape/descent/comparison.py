@@ -1,0 +1,149 @@
+"""Methods beside one another: every method and step size from every start, on subsets, within one budget."""
+
+import math
+from collections.abc import Sequence
+from itertools import product
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from landscape.descent.budgets import Budget, recorded
+from landscape.descent.replay import replayed
+from landscape.numerics.steps.replicas import Plan
+from landscape.numerics.steps.sampling import Sampler
+from landscape.objective import Objective, checks
+from landscape.objective.parameters import Point
+from landscape.objective.precision import in_float64
+from landscape.progress import Journal, Progress
+
+
+class Grid:
+    """Every method and step size from every point, trained on one subset after another; what was found so far.
+
+    ``costs`` are arrays (method, step, point, record), ``baselines`` those of :func:`baseline_costs`, by subset.
+    """
+
+    def __init__(
+        self,
+        objective: Objective,
+        points: Sequence[Tensor | Point],
+        methods: Sequence[str],
+        step_sizes: Sequence[float],
+        seed: int,
+    ):
+        self.methods, self.step_sizes, self.seed = methods, step_sizes, seed
+        self.thetas = torch.stack([objective.as_point(point).theta for point in points])
+        self.costs: list[np.ndarray] = []
+        self.baselines: list[tuple[float, float]] = []
+        self.checks: list[checks.Check] = []
+        self.notes: list[str] = []
+
+    def train(
+        self,
+        part: Objective,
+        budgets: Sequence[Budget],
+        memory_limit: float,
+        journal: Journal,
+        progress: Progress,
+    ) -> None:
+        """On the subset of ``part``, each method within its budget."""
+        # Methods alternate, so that every stack, where there are several, holds its share of each.
+        grid = list(product(self.step_sizes, range(len(self.thetas)), range(len(self.methods))))
+        self.baselines.append(baseline_costs(part))
+        n = part.num_samples
+        found = recorded(
+            part,
+            self.thetas[[s for _, s, _ in grid]],
+            [_plan(budgets[m], self.methods[m], alpha, self.seed + s) for alpha, s, m in grid],
+            np.array([budgets[m].steps for _, _, m in grid]),
+            name=f"n = {n}",
+            seed=self.seed,
+            memory_limit=memory_limit,
+            journal=journal,
+            progress=progress,
+            notes=self.notes,
+        )
+        curves = found.costs.reshape(len(self.step_sizes), len(self.thetas), len(self.methods), -1)
+        self.costs.append(np.moveaxis(curves, 2, 0))
+        if found.best is not None:
+            meaning = "lowest cost against a plain loop over model.eval()"
+            lowest = float(np.nanmin(found.costs[:, -1]))
+            self.checks.append(checks.agreement(f"cost at n = {n}", part, lowest, found.best, meaning))
+        if len(self.costs) == 1:
+            few = self.thetas[:1].double().expand(len(self.methods), -1)
+            least = min(self.step_sizes)
+            check = replayed(
+                in_float64(part), few, lambda m: _plan(budgets[m], self.methods[m], least, self.seed)
+            )
+            self.checks += [check] if check else []
+
+
+def part_of(objective: Objective, drawn: np.ndarray) -> Objective:
+    """The same objective on the samples ``drawn``."""
+    inputs, targets = objective.samples
+    rows = torch.from_numpy(drawn).to(objective.device)
+    return objective.on((tuple(one[rows] for one in inputs), targets[rows]))
+
+
+def _plan(budget: Budget, method: str, alpha: float, seed: int) -> Plan:
+
+    sampler = None
+    if method != "gd":
+        sampler = Sampler(budget.sampling, budget.num_samples, budget.batch_size, seed)
+    return Plan(step_size=alpha, num_steps=budget.num_steps, sampler=sampler)
+
+
+def _mean_and_spread(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Over the last axis; the spread of a single value is 0."""
+    spread = values.std(-1, ddof=1) if values.shape[-1] > 1 else np.zeros(values.shape[:-1])
+    return values.mean(-1), spread
+
+
+def selected(replica_cost: np.ndarray, step_sizes: Sequence[float]) -> dict[str, Any]:
+    """Means, spreads and the best step sizes from ``replica_cost`` (size, method, step, seed, record).
+
+    The best step is that of the lowest mean final cost among those at which no seed diverged, the first one where
+    several are equal, and NaN where there is none. Keys are fields of the result.
+    """
+    num_seeds = replica_cost.shape[3]
+    cost, spread = _mean_and_spread(replica_cost[..., -1])
+    is_known = np.isfinite(cost)
+    best = np.where(is_known, cost, np.inf).argmin(-1)
+    is_chosen = is_known.any(-1)
+
+    def at_best(values: np.ndarray) -> np.ndarray:
+        index = best.reshape(*best.shape, *[1] * (values.ndim - 2))
+        return np.take_along_axis(values, index, 2).squeeze(2)
+
+    curve, curve_spread = _mean_and_spread(np.moveaxis(at_best(replica_cost), 2, -1))
+    has_spread = num_seeds > 1
+    return {
+        "replica_cost": replica_cost,
+        "cost": cost,
+        "cost_spread": spread if has_spread else None,
+        "num_diverged": (~np.isfinite(replica_cost[..., -1])).sum(-1),
+        "best_step": np.where(is_chosen, np.asarray(step_sizes, dtype=float)[best], np.nan),
+        "best_cost": at_best(cost),
+        "best_cost_error": at_best(spread) / math.sqrt(num_seeds) if has_spread else None,
+        "cost_curve": curve,
+        "cost_curve_spread": curve_spread if has_spread else None,
+    }
+
+
+def baseline_costs(objective: Objective) -> tuple[float, float]:
+    """The square loss of outputs that are zero, and of linear least squares with intercept, in float64.
+
+    NaN for another loss than ``mse``, for classes, and for inputs that are not one tensor of numbers.
+    """
+    inputs, targets = objective.samples
+    if objective.loss.name != "mse" or not targets.is_floating_point():
+        return math.nan, math.nan
+    y = targets.flatten(1).double().cpu().numpy()
+    zero = float(np.square(y).mean())
+    if len(inputs) != 1 or not inputs[0].is_floating_point():
+        return zero, math.nan
+    x = inputs[0].flatten(1).double().cpu().numpy()
+    x = np.concatenate([x, np.ones((len(x), 1))], axis=1)
+    return zero, float(np.square(x @ np.linalg.lstsq(x, y)[0] - y).mean())

@@ -1,0 +1,198 @@
+"""A result computed once and written whole: remembered while it grows, published when done, told when it is there."""
+
+import errno
+import json
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+
+from landscape import distributed
+from landscape.errors import BadInput, Interrupted
+from landscape.objective import Objective
+from landscape.objective.parameters import Point
+from landscape.objective.threads import best_number, using
+from landscape.progress import Journal as Remembered
+from landscape.progress import Progress, silent
+from landscape.result import Result
+from landscape.runs import provenance, store
+from landscape.runs.config import config_difference, config_hash, is_same
+from landscape.runs.device import device, processes
+from landscape.runs.journal import Journal
+from landscape.runs.settings import Settings
+
+Say = Callable[[str], None]
+
+
+@dataclass
+class Work:
+    """What an analysis is given by the session."""
+
+    objective: Objective
+    test: Objective | None = None
+    points: list[Point] = field(default_factory=list)
+    trajectory: list[Point] = field(default_factory=list)
+    # What the function takes from the run that the points are of, by name.
+    of_run: dict[str, Any] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+    others: list[Objective] = field(default_factory=list)
+    journal: Remembered = field(default_factory=dict)
+    progress: Progress = silent
+    seed: int = 0
+    # What an analysis that measures for itself may take.
+    max_threads: int = 1
+    # The same data with the model of other arguments, initialised by another seed.
+    variant: Callable[[int, dict[str, Any]], Objective] | None = None
+
+
+class Answer(NamedTuple):
+    """A result, where it stands (None: nowhere), and whether it stood there before.
+
+    With several processes only the first one writes: ``is_mine`` says whether it was this one.
+    """
+
+    result: Result
+    output: Path | None
+    was_there: bool = False
+    is_mine: bool = True
+
+
+class Order(NamedTuple):
+    """One computation: its configuration, what it is made from, and how to prepare and make it."""
+
+    config: dict[str, Any]
+    inputs: list[dict[str, str]]
+    dtype: str
+    prepare: Callable[[], Work]
+    analyse: Callable[[Work], Result]
+    is_resumable: bool
+
+
+def unheard(text: str) -> None:
+    """Nobody listens."""
+
+
+def publish(
+    order: Order, output: Path | None, settings: Settings, progress: Progress = silent, say: Say = unheard
+) -> Answer:
+    """Compute a result and write it to ``output``, unless it stands there already.
+
+    Finished pieces are kept in ``<output>.part`` until the result is published, so the same call goes on after a kill.
+    Raises BadInput for an output that other options made, and Interrupted for Ctrl-C. Without ``output`` nothing is
+    written, nor kept.
+    """
+    if output is not None:
+        _check_folder(output)
+        if output.exists() and not settings.overwrite and not _is_interrupted(output, order.config):
+            _check_same(output, order.config)
+            return Answer(store.load(output), output, was_there=True)
+    with processes(device(settings.device)):
+        work = order.prepare()
+        work.seed, work.progress = settings.seed, progress
+        work.max_threads = settings.threads or torch.get_num_threads()
+        threads = settings.threads or best_number(work.objective)
+        with using(threads), _journal(order, output, threads, settings) as journal:
+            if journal is not None:
+                work.journal = journal
+                if settings.threads is None:
+                    torch.set_num_threads(journal.header.get("threads", threads))
+                if len(journal):
+                    say(f"going on from {journal.folder}: {len(journal)} finished pieces")
+            result = order.analyse(work)
+            result.notes = [*work.notes, *result.notes]
+            result.config = order.config
+            result.provenance = provenance.record(
+                command=settings.command,
+                seed=settings.seed,
+                dtype=order.dtype,
+                device=str(work.objective.device),
+                inputs=order.inputs,
+                num_processes=distributed.num_processes(),
+            )
+            is_mine = distributed.rank() == 0
+            if is_mine and output is not None:
+                store.save(result, output)
+    return Answer(result, output, is_mine=is_mine)
+
+
+def _check_folder(output: Path) -> None:
+    folder = output.parent
+    if output.is_dir():
+        raise BadInput(f"{output} is a folder", "the name of a file to write", "give `output` FILE.h5")
+    if not folder.is_dir():
+        raise BadInput(f"there is no folder {folder}", "an existing folder for the output", "make it first")
+    trial = output.with_name(output.name + ".tmp")
+    try:
+        # Tried, not asked: root may write where a file system may not be written.
+        with open(trial, "ab"):
+            pass
+        # Of several processes another may have been faster.
+        trial.unlink(missing_ok=True)
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        raise BadInput(
+            f"{folder} cannot be written ({error.strerror})",
+            "a folder you may write to",
+            "give another `output`",
+        ) from None
+
+
+def _is_interrupted(output: Path, config: dict[str, Any]) -> bool:
+    """Whether the same work was stopped before: what it had is there, the rest is still to do."""
+    header = store.header(output)
+    return header["outcome"] == "interrupted" and header["config-sha256"] == config_hash(config)
+
+
+def _check_same(output: Path, config: dict[str, Any]) -> None:
+    header = store.header(output)
+    theirs = json.loads(header.get("config", "{}"))
+    if header.get("config-sha256") == config_hash(config) or is_same(config, theirs):
+        return
+    if header["kind"] != config["kind"]:
+        seen = f"holds the result of {header['kind']}"
+    else:
+        mine = dict(config)
+        moved = "made from other points" if mine.pop("inputs") != theirs.pop("inputs", None) else ""
+        difference = ", ".join(part for part in (moved, config_difference(mine, theirs)) if part)
+        seen = f"was made by another configuration ({difference})"
+    raise BadInput(
+        f"{output} exists and {seen}",
+        "the same configuration, or a new name",
+        "give another `output`, or `overwrite`",
+    )
+
+
+def _is_of(part: Path, config: dict[str, Any]) -> bool:
+    try:
+        Journal(part, config).close()
+    except BadInput:
+        return False
+    return True
+
+
+@contextmanager
+def _journal(order: Order, output: Path | None, threads: int, settings: Settings) -> Iterator[Journal | None]:
+    """A journal that goes when all is published, and stays, if there is anything in it, when not."""
+    if output is None or not order.is_resumable or distributed.num_processes() > 1:
+        yield None
+        return
+    part = output.with_name(output.name + ".part")
+    if part.exists() and settings.overwrite and not _is_of(part, order.config):
+        shutil.rmtree(part)
+    journal = Journal(part, order.config, about={"threads": threads})
+    try:
+        yield journal
+    except BaseException as error:
+        if not len(journal):
+            journal.remove()
+        else:
+            journal.close()
+        if isinstance(error, KeyboardInterrupt):
+            raise Interrupted(len(journal), str(part)) from None
+        raise
+    journal.remove()

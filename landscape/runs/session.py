@@ -1,0 +1,358 @@
+"""How an answer is computed: from a question and places to a published result, for Python and the command line alike.
+
+A place is an address into a run file (``a.h5``, ``a.h5@init``), or an objective in memory with points of its own; some
+questions begin with a model, data and a loss instead.
+"""
+
+import difflib
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from landscape import analyses
+from landscape.analyses.declare import Analysis, Options
+from landscape.errors import BadInput
+from landscape.inputs import checkpoints
+from landscape.objective import Objective
+from landscape.objective.parameters import Point
+from landscape.progress import Progress, silent
+from landscape.result import Result
+from landscape.runs import provenance, store
+from landscape.runs.address import parse_address
+from landscape.runs.device import device
+from landscape.runs.publish import Answer, Order, Say, Work, publish, unheard
+from landscape.runs.recipe import DTYPES, Recipe
+from landscape.runs.run import Run
+from landscape.runs.settings import NAMES, Settings
+
+BROUGHT = ("model", "model_arg", "data", "data_arg", "loss")
+
+
+def measure(places: Any, kind: str, *, progress: Progress = silent, **given: Any) -> Result:
+    """The result of the analysis ``kind`` at ``places``: what ``landscape kind places …`` computes and publishes.
+
+    ``places``: an address (``"a.h5"``, ``"a.h5@init"``) or several; an objective, alone or followed by its points; None
+    for what begins with a model (``train``, ``minima``, ``efficiency``), which is then given as ``model``,
+    ``model_arg``, ``data``, ``data_arg`` and ``loss``; for ``import`` the path of the weights. ``given`` are these,
+    options of the analysis and :class:`~landscape.runs.settings.Settings`. The result is written beside the first run
+    file, or to ``output``; it is taken from there where the same call has made it, and goes on where the same call was
+    stopped. An objective has no file to stand beside: without ``output`` its result is only returned.
+
+    Raises BadInput for what does not fit, and Interrupted for Ctrl-C.
+    """
+    declared = analyses.declared(kind)
+    known = [*declared.parameters, *NAMES, "preset", *(BROUGHT if _may_bring(declared) else ())]
+    for name in given:
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=1)
+            remedy = f"did you mean {near[0]}?" if near else ""
+            raise BadInput(f"{kind} has no option {name!r}", f"one of {', '.join(sorted(known))}", remedy)
+    told = {name: given[name] for name in given.keys() & NAMES}
+    told |= {name: Path(told[name]) for name in ("output", "data_dir") if told.get(name) is not None}
+    words = [_named(places), repr(kind), *(f"{name}={value!r}" for name, value in given.items())]
+    command = f"landscape.measure({', '.join(words)})"
+    options = {name: value for name, value in given.items() if name not in NAMES}
+    settings = replace(Settings(command=command), **told)
+    return answer(places, kind, options, settings, progress=progress).result
+
+
+def answer(
+    places: Any,
+    kind: str,
+    given: Options,
+    settings: Settings,
+    *,
+    progress: Progress = silent,
+    say: Say = unheard,
+) -> Answer:
+    """:func:`measure` with where the result stands, and remarks for ``say``; ``given`` are options alone."""
+    declared = analyses.declared(kind)
+    options, recipe = settled(declared, given)
+    found = list(places) if isinstance(places, list | tuple) else [] if places is None else [places]
+    output, checkpoint = settings.output, None
+    if found and isinstance(found[0], Objective):
+        order = _in_memory(declared, options, found[0], found[1:], settings, say)
+        return publish(order, output, settings, progress, say)
+    if declared.source == "points":
+        if found and options.get("preset"):
+            raise BadInput("both a point and a preset given", "one of them")
+        if found or not declared.presets:
+            return _at_addresses(declared, options, [str(one) for one in found], settings, progress, say)
+        if not options["preset"]:
+            raise BadInput("neither a point nor a preset given", "one of them")
+        output = output or Path(f"{options['preset']}.{kind}.h5")
+    elif declared.source == "checkpoint":
+        if len(found) != 1:
+            raise BadInput(f"{len(found)} files for {kind}", "one file of weights")
+        checkpoint = Path(found[0])
+    elif found:
+        raise BadInput(f"{_named(found[0])} for {kind}", "a `model`, `data` and a `loss`, and no points")
+    if output is None:
+        raise BadInput("no output", "the name of the run file", "give `output` a.h5")
+    return publish(
+        _from_recipe(declared, options, recipe, checkpoint, settings, say), output, settings, progress, say
+    )
+
+
+def settled(declared: Analysis, given: Mapping[str, Any]) -> tuple[Options, Recipe]:
+    """Every option by parameter name, checked, and the recipe: what was given, then the preset's, then defaults."""
+    name = given.get("preset")
+    if name is not None and name not in declared.presets:
+        raise BadInput(f"unknown preset {name!r}", f"one of {', '.join(declared.presets) or '(none)'}")
+    preset = declared.presets.get(name or "", {})
+    whole = {**{one.name: one.default for one in declared.brought.parameters}, **preset}
+    whole |= {key: value for key, value in given.items() if value is not None or key not in BROUGHT}
+    known = declared.parameters
+    values = {key: whole.get(key, one.default) for key, one in known.items()}
+    if declared.settled:
+        values = declared.settled(values, given.keys(), preset)
+    options = {key: known[key].checked(value) for key, value in values.items()}
+    if declared.presets:
+        options["preset"] = name
+    missing = [key for key in ("model", "data") if declared.source == "checkpoint" and not whole[key]]
+    if missing:
+        raise BadInput(f"no `{missing[0]}`", "the one the weights belong to")
+    recipe = Recipe(
+        model=whole["model"] or "",
+        model_arguments=dict(whole["model_arg"] or {}),
+        data=whole["data"] or "",
+        data_arguments=dict(whole["data_arg"] or {}),
+        loss=whole["loss"] or "",
+    )
+    return options, recipe
+
+
+def _may_bring(declared: Analysis) -> bool:
+    """Whether it can begin with a model of its own."""
+    return declared.source != "points" or bool(declared.presets)
+
+
+def default_output(declared: Analysis, paths: Sequence[Path]) -> Path:
+    """``a.h5, b.h5`` and ``connect`` as ``a-b.connect.h5``, beside the first; a run file beside the last."""
+    if declared.makes_run:
+        return paths[-1].with_name(f"{paths[-1].stem}-aligned.h5")
+    stems = "-".join(dict.fromkeys(path.stem for path in paths))
+    return paths[0].with_name(f"{stems}.{declared.name}.h5")
+
+
+def points_of(address: str, at: str) -> list[str]:
+    """``a.h5`` and ``all`` or ``init,final`` as addresses of points."""
+    path = parse_address(address).path
+    labels = store.point_labels(path) if at == "all" else [part.strip() for part in at.split(",")]
+    return [f"{path}@{label}" for label in labels]
+
+
+def _at_addresses(
+    declared: Analysis,
+    options: Options,
+    texts: list[str],
+    settings: Settings,
+    progress: Progress,
+    say: Say,
+) -> Answer:
+    """An analysis at points of run files, published beside the first of them unless an output is given."""
+    _require_places(declared, len(texts))
+    if options.get("at") is not None:
+        texts = points_of(texts[0], options["at"])
+    addresses = [parse_address(text) for text in texts]
+    opened = {path: Run(path, trust=settings.trust) for path in dict.fromkeys(one.path for one in addresses)}
+    runs = [opened[one.path] for one in addresses]
+    labels = [run.label(one.name) for run, one in zip(runs, addresses, strict=True)]
+    inputs = [
+        {"path": str(run.path), "sha256": provenance.sha256(run.path), "point": label}
+        for run, label in zip(runs, labels, strict=True)
+    ]
+    dtype, where = settings.dtype or runs[0].dtype, device(settings.device, settings.dtype)
+    config = {
+        "kind": declared.name,
+        "inputs": [{"sha256": one["sha256"], "point": one["point"]} for one in inputs],
+        "dtype": dtype,
+        "device": where.partition(":")[0],
+        "seed": settings.seed,
+        "subset": settings.subset,
+        "options": _stored(declared, options),
+    }
+    if declared.makes_run:
+        config["recipe"] = asdict(runs[-1].recipe)
+
+    def prepare() -> Work:
+        opened, *others = (
+            runs[0].objectives(
+                dtype=dtype,
+                device=where,
+                chunk_size=settings.chunk_size,
+                subset=settings.subset,
+                seed=settings.seed + number,
+                data_dir=settings.data_dir,
+                l2=options.get("l2", 0.0),
+            )
+            for number in range(_num_subsets(options, settings))
+        )
+        points = [_point(runs[0], run, opened.train, label) for run, label in zip(runs, labels, strict=True)]
+        is_along_a_run = len(set(runs)) == 1 < len(runs)
+        return Work(
+            opened.train,
+            opened.test,
+            points,
+            trajectory=runs[0].trajectory(opened.train),
+            of_run=declared.from_run(runs[0], labels) if declared.from_run and is_along_a_run else {},
+            notes=opened.notes,
+            others=[one.train for one in others],
+        )
+
+    order = Order(config, inputs, dtype, prepare, _analyse(declared, options, say), declared.is_resumable)
+    output = settings.output or default_output(declared, [run.path for run in runs])
+    return publish(order, output, settings, progress, say)
+
+
+def _from_recipe(
+    declared: Analysis,
+    options: Options,
+    recipe: Recipe,
+    checkpoint: Path | None,
+    settings: Settings,
+    say: Say,
+) -> Order:
+    """A computation that begins with a module, data and a loss: trained, imported, or many of them."""
+    first = {name: options[values][0] for name, values in declared.varies.items()}
+    twice = sorted(first.keys() & recipe.model_arguments.keys())
+    if twice:
+        raise BadInput(
+            f"the model's argument {twice[0]}, which `{declared.varies[twice[0]]}` sets",
+            "each argument once",
+            f"leave {twice[0]} out of `model_arg`",
+        )
+    recipe = replace(recipe, model_arguments={**recipe.model_arguments, **first})
+    recipe = replace(recipe, seed=settings.seed, subset=settings.subset)
+    tensors = checkpoints.read(checkpoint) if checkpoint else None
+    inputs = [{"path": str(checkpoint), "sha256": provenance.sha256(checkpoint)}] if checkpoint else []
+    data = recipe.data_set(settings.data_dir)
+    recipe = recipe.completed(data)
+    dtype, where = settings.dtype or "float32", device(settings.device, settings.dtype)
+    config = {
+        "kind": declared.name,
+        "inputs": [{"sha256": one["sha256"]} for one in inputs],
+        "dtype": dtype,
+        "device": where.partition(":")[0],
+        "seed": settings.seed,
+        "recipe": asdict(recipe),
+        "options": _stored(declared, options),
+    }
+    how: dict[str, Any] = {"dtype": DTYPES[dtype], "device": where, "chunk_size": settings.chunk_size}
+
+    def prepare() -> Work:
+        module = recipe.module()
+        if tensors is not None:
+            module = checkpoints.loaded(module, tensors, str(checkpoint))
+        objectives = recipe.objectives(module, data, **how)
+        start = objectives.train.present_point(str(checkpoint or "init"))
+        return Work(objectives.train, objectives.test, [start], variant=variant)
+
+    def variant(seed: int, arguments: dict[str, Any]) -> Objective:
+        other = replace(recipe, seed=seed, model_arguments={**recipe.model_arguments, **arguments})
+        return other.objectives(other.module(), data, **how).train
+
+    return Order(config, inputs, dtype, prepare, _analyse(declared, options, say), declared.is_resumable)
+
+
+def _in_memory(
+    declared: Analysis,
+    options: Options,
+    objective: Objective,
+    points: Sequence[Point | Tensor],
+    settings: Settings,
+    say: Say,
+) -> Order:
+    """A computation at points of an objective that no file describes; what it is is told by its numbers."""
+    if declared.source != "points":
+        raise BadInput(f"{declared.name} of an objective", "a recipe", "call the function itself")
+    for name in ("dtype", "subset", "chunk_size"):
+        if getattr(settings, name) is not None:
+            raise BadInput(f"{name} for an objective", "what the objective was made with", "make it so")
+    if options.get("l2"):
+        objective = objective.varied(l2=options["l2"])
+    found = [objective.as_point(one) for one in points] or [objective.present_point()]
+    _require_places(declared, len(found))
+    inputs = [
+        {"path": type(objective.module).__name__, "sha256": one.sha256, "point": one.label} for one in found
+    ]
+    dtype = str(objective.dtype).removeprefix("torch.")
+    config = {
+        "kind": declared.name,
+        "inputs": [{"sha256": one["sha256"], "point": one["point"]} for one in inputs],
+        "dtype": dtype,
+        "device": objective.device.type,
+        "seed": settings.seed,
+        "loss": objective.loss.name,
+        "data": objective.samples.sha256,
+        "options": _stored(declared, options),
+    }
+    work = Work(objective, None, found)
+    return Order(config, inputs, dtype, lambda: work, _analyse(declared, options, say), declared.is_resumable)
+
+
+def _analyse(declared: Analysis, options: Options, say: Say) -> Callable[[Work], Result]:
+    """The declared function with what it asks for by name, at the places it takes."""
+    followed = {one.name for one in declared.opens} | {"preset"}
+    own = {name: value for name, value in options.items() if name not in followed}
+
+    def analyse(work: Work) -> Result:
+        if declared.announced and (text := declared.announced(work.objective, work.points, options)):
+            say(text)
+        if declared.places:
+            places = declared.places(work, options)
+        else:
+            takes_many = _takes_many(declared) or options.get("at") is not None
+            places = (work.objective, work.points) if takes_many else (work.objective, *work.points)
+        offered = {name: getattr(work, name) for name in declared.handed if hasattr(work, name)} | work.of_run
+        positional = list(inspect.signature(declared.function).parameters)[: len(places)]
+        handed = {name: value for name, value in offered.items() if name not in positional}
+        return declared.function(*places, **handed, **own)
+
+    return analyse
+
+
+def _takes_many(declared: Analysis) -> bool:
+    """Whether the function takes its points as a list, their number being free."""
+    return not isinstance(declared.points, tuple) or len(declared.points) > 1
+
+
+def _require_places(declared: Analysis, count: int) -> None:
+    if count not in declared.points:
+        wanted = declared.metavar
+        raise BadInput(f"{count} point{'' if count == 1 else 's'} for {declared.command}", wanted)
+
+
+def _stored(declared: Analysis, options: Options) -> dict[str, Any]:
+    """The options as a configuration keeps them, those of the whole command."""
+    whole = analyses.declared(declared.command)
+    kept = {one.called: one.stored(options.get(name, one.default)) for name, one in whole.parameters.items()}
+    return {**kept, **({"preset": options.get("preset")} if whole.presets else {})}
+
+
+def _num_subsets(options: Options, settings: Settings) -> int:
+    """How many subsets of the data are looked at: one, unless their spread at one point was asked for."""
+    has_one_place = options.get("at") is None and not options.get("per_layer")
+    return options.get("subsets", 1) if settings.subset and has_one_place else 1
+
+
+def _point(first: Run, run: Run, objective: Objective, label: str) -> Point:
+    try:
+        return run.point(objective, label)
+    except BadInput as error:
+        raise BadInput(
+            error.seen,
+            error.wanted,
+            f"{first.path.name} is {first.recipe.described()}, {run.path.name} is {run.recipe.described()}",
+        ) from None
+
+
+def _named(places: Any) -> str:
+    """Places as they stand in a call; what has no short text by its class."""
+    if isinstance(places, list | tuple):
+        return f"[{', '.join(map(_named, places))}]"
+    return repr(str(places)) if isinstance(places, str | Path) else f"<{type(places).__name__}>"
