@@ -7,9 +7,6 @@ imports torch: a result is opened, read and drawn without it; nor numpy before t
 
 from __future__ import annotations
 
-import base64
-import html
-import io
 import keyword
 import math
 import textwrap
@@ -238,6 +235,8 @@ class Result:
 
     def _repr_html_(self) -> str:
         """What a notebook shows: the same as a table, and the picture where it can be drawn."""
+        import html
+
         rows = {type(self).__name__: [self.status], **self._summary()}
         cells = "".join(
             f"<tr><th>{html.escape(title)}</th><td>{html.escape(', '.join(parts))}</td></tr>"
@@ -269,6 +268,9 @@ class Result:
 
     def _inline_picture(self) -> str:
         """A png in base64, '' where it is too large or cannot be drawn."""
+        import base64
+        import io
+
         try:
             figure = self.plot()
             for dpi in INLINE_DPI:

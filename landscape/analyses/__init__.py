@@ -4,17 +4,13 @@ The table below is all that importing this loads: a file of the table is importe
 asked for, so that opening a result needs no more than its own kind.
 """
 
-import ast
-import difflib
 import importlib
 import sys
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from landscape import result as results
 from landscape.errors import BadInput
-from landscape.result import Result, file_name
 
 if TYPE_CHECKING:
     # For type checkers alone, which cannot read the table.
@@ -32,6 +28,7 @@ if TYPE_CHECKING:
     from landscape.analyses.slice1d import slice1d
     from landscape.analyses.slice2d import slice2d
     from landscape.analyses.train import train
+    from landscape.result import Result
 
 # The table: the function of every kind, which stands with its Result in the file of the kind's name.
 __all__ = [  # noqa: RUF022  (in the order in which a reader meets them)
@@ -61,6 +58,8 @@ DECLARED: "dict[str, Analysis]" = {}
 
 def module_of(kind: str) -> ModuleType:
     """The file of a kind in the table, imported."""
+    from landscape.result import file_name
+
     return importlib.import_module(f"{__name__}.{file_name(kind)}")
 
 
@@ -75,6 +74,8 @@ def declared(kind: str) -> "Analysis":
     """The declaration of a kind. Raises BadInput, naming those there are, for an unknown one."""
     found = find(kind)
     if found is None:
+        import difflib
+
         known = [*FUNCTIONS, *(one for one in DECLARED if one not in FUNCTIONS)]
         near = difflib.get_close_matches(kind, known, n=1)
         remedy = f"did you mean {near[0]!r}?" if near else ""
@@ -95,8 +96,10 @@ def question(kind: str) -> str:
     """What a kind asks: the first line of its file, which is read and not imported."""
     if kind in DECLARED:
         return DECLARED[kind].question
-    text = Path(__file__).with_name(f"{file_name(kind)}.py").read_text(encoding="utf-8")
-    return (ast.get_docstring(ast.parse(text)) or kind).splitlines()[0]
+    # By its name: a keyword of Python's has an underscore behind it.
+    found = [path for name in (kind, f"{kind}_") if (path := Path(__file__).with_name(f"{name}.py")).exists()]
+    with open(found[0], encoding="utf-8") as file:
+        return file.readline().strip().strip('"')
 
 
 def result_of(kind: str) -> "type[Result] | None":
@@ -104,8 +107,10 @@ def result_of(kind: str) -> "type[Result] | None":
 
     A kind that is not in the table is found where its class has been declared in this process.
     """
+    from landscape.result import KINDS, Result
+
     if kind not in FUNCTIONS:
-        return results.KINDS.get(kind)
+        return KINDS.get(kind)
     # Not from KINDS, where a class derived from ours would stand in its place.
     declared = (one for one in vars(module_of(kind)).values() if isinstance(one, type))
     return next(one for one in declared if issubclass(one, Result) and one.kind == kind)
@@ -113,7 +118,9 @@ def result_of(kind: str) -> "type[Result] | None":
 
 def known_kinds() -> list[str]:
     """Every kind that :func:`result_of` finds, in alphabetical order."""
-    return sorted({*FUNCTIONS, *results.KINDS})
+    from landscape.result import KINDS
+
+    return sorted({*FUNCTIONS, *KINDS})
 
 
 class _Table(ModuleType):
