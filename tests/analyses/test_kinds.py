@@ -73,7 +73,7 @@ def test_type_checkers_are_told_the_same_names():
         if isinstance(one, ast.ImportFrom)
         for alias in one.names
     }
-    wanted = {("landscape.analyses.declare", "Analysis")}
+    wanted = {("landscape.analyses.declare", "Analysis"), ("landscape.result", "Result")}
     for kind, function in FUNCTIONS.items():
         file = analyses.module_of(kind).__name__
         wanted |= {(file, function)}
