@@ -270,9 +270,13 @@ def _in_memory(
     """A computation at points of an objective that no file describes; what it is is told by its numbers."""
     if declared.source != "points":
         raise BadInput(f"{declared.name} of an objective", "a recipe", "call the function itself")
-    for name in ("dtype", "subset", "chunk_size"):
-        if getattr(settings, name) is not None:
-            raise BadInput(f"{name} for an objective", "what the objective was made with", "make it so")
+    for name in ("dtype", "subset", "chunk_size", "device"):
+        if getattr(settings, name) not in (None, "auto"):
+            raise BadInput(f"`{name}` for an objective", "what the objective was made with", "make it so")
+    if options.get("at") is not None:
+        raise BadInput(
+            "`at` for an objective", "points of a run file", "give the points behind the objective"
+        )
     if options.get("l2"):
         objective = objective.varied(l2=options["l2"])
     found = [objective.as_point(one) for one in points] or [objective.present_point()]

@@ -86,8 +86,9 @@ def test_points_follow_an_objective(regression):
     np.testing.assert_allclose(line.loss, values, rtol=1e-12)  # pyright: ignore
     with pytest.raises(BadInput, match="1 point for interpolate"):
         landscape.measure(regression, "interpolate")
-    with pytest.raises(BadInput, match="subset for an objective"):
-        landscape.measure(regression, "hessian", subset=3)
+    for given in ({"subset": 3}, {"device": "cpu"}, {"at": "all"}):
+        with pytest.raises(BadInput, match="for an objective"):
+            landscape.measure(regression, "hessian", **given)
 
 
 def test_ctrl_c_keeps_what_is_finished_and_the_same_call_goes_on(folder, monkeypatch):
