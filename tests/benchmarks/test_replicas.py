@@ -15,13 +15,12 @@ from torch import nn
 from torch.nn import functional
 
 from landscape import Objective
-from landscape.cli.minima import PRESETS
+from landscape.analyses.minima import PRESETS
 from landscape.descent.gradients import by_hand, by_vmap, perceptron_layers, stacked_gradients
 from landscape.inputs.data import load_data
 from landscape.inputs.models.mlp import mlp
 from landscape.numerics.steps.replicas import Plan, Replicas
 from landscape.objective.threads import for_stack, using
-from landscape.specs import parse_arguments
 
 NUM_REPLICAS, NUM_STEPS = 50, 40
 
@@ -72,11 +71,9 @@ def test_the_whole_of_experiment_1_costs_a_fraction_of_its_loops(most_threads):
     All cells take about 50000 steps, so that a step of each is the whole in small.
     """
     preset = PRESETS["thesis-5.1"]
-    circles = load_data(preset["data"], parse_arguments(preset["data_arg"]), None)
+    circles = load_data(preset["data"], preset["data_arg"], None)
     data = circles.inputs, circles.targets
-    widths, depths, restarts = (
-        [int(one) for one in preset[name].split(",")] for name in ("widths", "depths", "restarts")
-    )
+    widths, depths, restarts = (preset[name] for name in ("widths", "depths", "restarts"))
     ours = theirs = 0.0
     for depth, count in zip(depths, restarts, strict=True):
         for width in widths:
