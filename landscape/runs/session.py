@@ -11,6 +11,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from landscape import analyses
@@ -291,12 +292,25 @@ def _in_memory(
         "dtype": dtype,
         "device": objective.device.type,
         "seed": settings.seed,
+        "module": repr(objective.module),
         "loss": objective.loss.name,
         "data": objective.samples.sha256,
+        "F": [_signature(objective, one) for one in found],
         "options": _stored(declared, options),
     }
     work = Work(objective, None, found)
     return Order(config, inputs, dtype, lambda: work, _analyse(declared, options, say), declared.is_resumable)
+
+
+def _signature(objective: Objective, point: Point) -> str:
+    """F at a point and beside it: tells apart two modules, or two losses, that are called the same.
+
+    To fewer digits than F is rounded to, so that another number of threads does not make it another F.
+    """
+    digits = 10 if objective.dtype == torch.float64 else 5
+    noise = torch.randn(point.theta.shape, generator=torch.Generator().manual_seed(0))
+    beside = 1.1 * point.theta + 0.01 * noise.to(point.theta)
+    return " ".join(f"{objective.value(theta, point.fixed):.{digits}g}" for theta in (point.theta, beside))
 
 
 def _analyse(declared: Analysis, options: Options, say: Say) -> Callable[[Work], Result]:

@@ -5,8 +5,10 @@ import json
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 import landscape
+from landscape import Objective
 from landscape.errors import BadInput, Interrupted
 from landscape.runs import store
 from landscape.runs.session import default_output, points_of
@@ -77,6 +79,23 @@ def test_an_objective_in_memory_is_measured_published_and_found_again(tmp_path, 
         regression.module.weight.add_(1)
     with pytest.raises(BadInput, match="made from other points"):
         landscape.measure(regression, "slice2d", num_points=5, output="x.h5")
+
+
+@pytest.mark.parametrize("what", ["module", "loss"])
+def test_another_function_of_the_same_name_is_another_measurement(what, tmp_path):
+    def objective(activation: nn.Module, power: int) -> Objective:
+        module = nn.Sequential(nn.Linear(2, 3), activation, nn.Linear(3, 2)).double()
+        nn.utils.vector_to_parameters(torch.linspace(-1, 1, 17), module.parameters())
+        inputs = torch.arange(6.0).reshape(3, 2).double()
+        return Objective(
+            module, lambda outputs, targets: ((outputs - targets).abs() ** power).mean(), (inputs, inputs)
+        )
+
+    output = tmp_path / "x.h5"
+    landscape.measure(objective(nn.Tanh(), 2), "hessian", top_k=1, output=output)
+    other = objective(nn.Sigmoid(), 2) if what == "module" else objective(nn.Tanh(), 3)
+    with pytest.raises(BadInput, match="F is "):
+        landscape.measure(other, "hessian", top_k=1, output=output)
 
 
 def test_points_follow_an_objective(regression):
