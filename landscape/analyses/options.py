@@ -110,7 +110,7 @@ class Parameter:
 
     @property
     def range(self) -> str:
-        """What numbers may be, in words: ``at least 3``, ``numbers of at least 3``."""
+        """What numbers may be, in words: ``a number of at least 3``, ``numbers of at least 3``."""
         least, above, below = (self.about.least, self.about.above, self.about.below)
         number = "whole number" if self.scalar is int else "number"
         one = f"{number}s" if self.element else f"a {number}"
@@ -121,7 +121,7 @@ class Parameter:
         if above is not None:
             return f"{one} above {above:g}"
         if least is not None:
-            return f"{one} of at least {least:g}" if self.element else f"at least {least:g}"
+            return f"{one} of at least {least:g}"
         return one
 
     def checked(self, value: Any) -> Any:

@@ -28,7 +28,7 @@ from landscape.runs.device import device
 from landscape.runs.publish import Answer, Order, Say, Work, publish, unheard
 from landscape.runs.recipe import DTYPES, Recipe
 from landscape.runs.run import Run
-from landscape.runs.settings import NAMES, Settings
+from landscape.runs.settings import NAMES, Settings, called
 
 BROUGHT = ("model", "model_arg", "data", "data_arg", "loss")
 
@@ -52,12 +52,10 @@ def measure(places: Any, kind: str, *, progress: Progress = silent, **given: Any
             near = difflib.get_close_matches(name, known, n=1)
             remedy = f"did you mean {near[0]}?" if near else ""
             raise BadInput(f"{kind} has no option {name!r}", f"one of {', '.join(sorted(known))}", remedy)
-    told = {name: given[name] for name in given.keys() & NAMES}
-    told |= {name: Path(told[name]) for name in ("output", "data_dir") if told.get(name) is not None}
     words = [_named(places), repr(kind), *(f"{name}={value!r}" for name, value in given.items())]
     command = f"landscape.measure({', '.join(words)})"
     options = {name: value for name, value in given.items() if name not in NAMES}
-    settings = replace(Settings(command=command), **told)
+    settings = called(command, {name: given[name] for name in given.keys() & NAMES})
     return answer(places, kind, options, settings, progress=progress).result
 
 

@@ -1,7 +1,14 @@
 """What every computation shares: where it runs, what it draws from, where its result goes."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
+from os import PathLike
 from pathlib import Path
+from typing import Any, get_type_hints
+
+from landscape.analyses.options import Option, Parameter
+from landscape.choices import Dtype
+from landscape.errors import BadInput
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,7 +24,7 @@ class Settings:
     output: Path | None = None
     overwrite: bool = False
     device: str = "auto"
-    dtype: str | None = None
+    dtype: Dtype | None = None
     seed: int = 0
     chunk_size: int | None = None
     threads: int | None = None
@@ -28,3 +35,24 @@ class Settings:
 
 
 NAMES = frozenset(one.name for one in fields(Settings))
+PATHS = ("output", "data_dir")
+COUNTS = ("chunk_size", "threads", "subset")
+
+
+def called(command: str, given: Mapping[str, Any]) -> Settings:
+    """The settings of a call from Python. Raises BadInput, naming the one that cannot be."""
+    kinds = get_type_hints(Settings)
+    values: dict[str, Any] = {}
+    for one in fields(Settings):
+        if one.name not in given:
+            continue
+        value = given[one.name]
+        if one.name not in PATHS:
+            about = Option(least=1 if one.name in COUNTS else None)
+            value = Parameter(one.name, kinds[one.name], one.default, about).checked(value)
+        elif isinstance(value, str | PathLike):
+            value = Path(value)
+        elif value is not None:
+            raise BadInput(f"`{one.name}` = {value!r}", "a path")
+        values[one.name] = value
+    return Settings(**{"command": command, **values})

@@ -87,10 +87,10 @@ def test_a_toy_analysis_resumes(toy, folder):
 
 def test_both_doors_refuse_by_the_same_range(toy, command, folder):
     refused = command("lengths", "a.h5", "--most", 1)
-    assert (refused.code, refused.err) == (2, "Error: --most 1; expected at least 2.\n")
-    with pytest.raises(BadInput, match="`most` = 1; expected at least 2"):
+    assert (refused.code, refused.err) == (2, "Error: --most 1; expected a whole number of at least 2.\n")
+    with pytest.raises(BadInput, match="`most` = 1; expected a whole number of at least 2"):
         landscape.measure("a.h5", "lengths", most=1)
-    with pytest.raises(BadInput, match="`most` = 1; expected at least 2"):
+    with pytest.raises(BadInput, match="`most` = 1; expected a whole number of at least 2"):
         toy(None, None, most=1)
     with pytest.raises(BadInput, match="no option 'mots'"):
         landscape.measure("a.h5", "lengths", mots=3)

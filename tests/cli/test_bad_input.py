@@ -162,19 +162,27 @@ def test_numbers_out_of_range(command, folder):
     refused(command("slice2d", "a.h5", "--num-points", 50), "50 points", "odd", "51")
     refused(command("slice1d", "a.h5", "--span", 0), "--span 0; expected a positive number")
     refused(command("slice1d", "a.h5", "--span", "nan"), "--span nan; expected a positive number")
-    refused(command("slice2d", "a.h5", "--draws", 0), "--draws 0; expected at least 1")
+    refused(command("slice2d", "a.h5", "--draws", 0), "--draws 0; expected a whole number of at least 1")
     refused(command("slice2d", "a.h5", "b.h5"), "2 points for slice2d; expected A [B C]")
     refused(command("slice2d", "a.h5", "--ignore", "biases"), "biases", "bias, norm, vector")
     refused(command("slice2d", "wide.h5", "--directions", "pca"), "spans no plane", "--checkpoint-every")
     refused(command("interpolate", "a.h5", "b.h5", "--range", 0.2, 1), "0.2 to 1", "both ends")
-    refused(command("interpolate", "a.h5", "b.h5", "--num-points", 1), "--num-points 1; expected at least 3")
+    refused(
+        command("interpolate", "a.h5", "b.h5", "--num-points", 1),
+        "--num-points 1; expected a whole number of at least 3",
+    )
     refused(command("hessian", "a.h5", "--top-k", 0), "--top-k 0, --bottom-k 0; expected at least 1")
     refused(command("hessian", "a.h5", "--tol", 0), "--tol 0; expected a positive number")
     refused(command("hessian", "a.h5", "--subset", 10**6), "subset of 1000000", "between 1 and")
     refused(command("hessian", "a.h5", "--chunk-size", 0), "0 is not in the range")
-    refused(command("connect", "a.h5", "b.h5", "--bends", 0), "--bends 0; expected at least 1")
+    refused(
+        command("connect", "a.h5", "b.h5", "--bends", 0), "--bends 0; expected a whole number of at least 1"
+    )
     refused(command("connect", "a.h5", "b.h5", "--epochs", 2, "--steps", 2), "both epochs and steps")
-    refused(command("connect", "a.h5", "b.h5", "--restarts", 0), "--restarts 0; expected at least 1")
+    refused(
+        command("connect", "a.h5", "b.h5", "--restarts", 0),
+        "--restarts 0; expected a whole number of at least 1",
+    )
     refused(command("connect", "a.h5", "b.h5", "--tolerance", 0), "--tolerance 0; expected a positive number")
     refused(command("connect", "a.h5", "b.h5", "--schedule-arg", "gamma=2"), "garipov with arguments")
     refused(command("connect", "a.h5"), "1 point for connect; expected A B [C ...]")

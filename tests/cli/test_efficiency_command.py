@@ -69,7 +69,7 @@ def test_a_preset_fills_in_what_is_not_given(command, tmp_path):
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
-        (["--seeds", 0], "--seeds 0; expected at least 1"),
+        (["--seeds", 0], "--seeds 0; expected a whole number of at least 1"),
         (["--sizes", "10,many"], "--sizes '10,many'"),
         (["--sizes", "1000"], "size 1000; expected between 1 and the 40 samples"),
         (["--methods", "gd,adam"], "--methods 'gd', 'adam'; expected some of gd, minibatch, sgd"),

@@ -28,7 +28,7 @@ def test_measuring_at_every_step(command, folder):
         (["a.h5", "--preset", "thesis-5.3"], "both a point and a preset"),
         (["a.h5", "--step-sizes", "0.1,b"], "numbers with commas"),
         (["a.h5", "--batch-sizes", "1.5"], "numbers with commas"),
-        (["a.h5", "--seeds", 0], "--seeds 0; expected at least 1"),
+        (["a.h5", "--seeds", 0], "--seeds 0; expected a whole number of at least 1"),
         (["a.h5", "--batch-sizes", 100], "48 samples"),
     ],
 )

@@ -91,9 +91,9 @@ def test_ctrl_c_keeps_the_finished_pieces(command, folder, monkeypatch):
     [
         (["--sigmas", "a,b"], "--sigmas 'a,b'; expected numbers with commas between"),
         (["--sigmas", "0.2,0.1"], "increasing order"),
-        (["--draws", 1], "--draws 1; expected at least 2"),
+        (["--draws", 1], "--draws 1; expected a whole number of at least 2"),
         (["--rho", -1], "--rho -1; expected a positive number"),
-        (["--ascent-steps", 0], "--ascent-steps 0; expected at least 1"),
+        (["--ascent-steps", 0], "--ascent-steps 0; expected a whole number of at least 1"),
         (["--tol", 0], "--tol 0; expected a positive number"),
         (["--rescaling", "net"], "'net' is not one of"),
     ],

@@ -1,6 +1,7 @@
 """The Python door: resume, provenance, publication and 'already there' as the command line has them."""
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -166,3 +167,24 @@ def test_names_of_outputs_and_points(folder):
     )
     assert points_of("a.h5", "all")[-1] == "a.h5@final"
     assert points_of("a.h5", "init, epoch=2") == ["a.h5@init", "a.h5@epoch=2"]
+
+
+@pytest.mark.parametrize(
+    ("given", "sentence"),
+    [
+        ({"threads": 0}, "`threads` = 0; expected a whole number of at least 1"),
+        ({"chunk_size": 2.5}, "`chunk_size` = 2.5; expected a whole number of at least 1"),
+        ({"dtype": "float16"}, "`dtype` = 'float16'; expected one of float32, float64"),
+        ({"dtype": torch.float64}, "`dtype` = torch.float64; expected one of float32, float64"),
+        ({"seed": "x"}, "`seed` = 'x'; expected a whole number"),
+        ({"overwrite": "yes"}, "`overwrite` = 'yes'; expected True or False"),
+        ({"output": 3}, "`output` = 3; expected a path"),
+    ],
+)
+def test_a_setting_that_cannot_be_is_refused_even_where_a_result_stands(
+    given, sentence, regression, tmp_path
+):
+    output = tmp_path / "x.h5"
+    landscape.measure(regression, "hessian", top_k=1, output=output)
+    with pytest.raises(BadInput, match=re.escape(sentence)):
+        landscape.measure(regression, "hessian", **{"top_k": 1, "output": output, **given})
