@@ -1,5 +1,11 @@
 """What went wrong, in one sentence: the value seen, the value wanted, the remedy."""
 
+import sys
+import sysconfig
+import traceback
+from pathlib import Path
+from typing import Any
+
 
 class LandscapeError(Exception):
     """Any failure the user can understand; the command line prints it without a traceback.
@@ -46,3 +52,50 @@ class Interrupted(KeyboardInterrupt):
     def __init__(self, kept: int, folder: str):
         self.kept, self.folder = kept, folder
         super().__init__(f"{kept} finished pieces are kept in {folder}" if kept else "nothing to keep")
+
+
+def raised_at(error: BaseException) -> str:
+    """`` (own.py, line 12)``: the innermost line of the user's own code that an exception came through, or ''.
+
+    A file that cannot be parsed names the line of the fault.
+    """
+    if isinstance(error, SyntaxError) and error.filename:
+        return f" ({_shown(error.filename)}, line {error.lineno})"
+    frames = [one for one in traceback.extract_tb(error.__traceback__) if not _is_of_a_library(one.filename)]
+    return f" ({_shown(frames[-1].filename)}, line {frames[-1].lineno})" if frames else ""
+
+
+def loss_failed(name: str, outputs: Any, targets: Any, error: Exception) -> BadInput:
+    """The refusal for a loss that raised on these outputs and targets."""
+    shape = getattr(outputs, "shape", None)
+    described = type(outputs).__name__ if shape is None else tuple(shape)
+    remedy = ""
+    if shape is None:
+        remedy = (
+            "the module is called in eval mode (self.training is false): one that gives its losses or its outputs "
+            "only in training mode needs a forward that gives them in both"
+        )
+    return BadInput(
+        f"the loss {name} does not take outputs {described} and targets "
+        f"{tuple(targets.shape)} ({targets.dtype}): {error}{raised_at(error)}",
+        "a loss that fits module and data",
+        remedy,
+    )
+
+
+def _is_of_a_library(file: str) -> bool:
+    """Whether a frame is no code of the user's: ours, torch's, Python's, or of another installed package."""
+    if file.startswith("<"):
+        return True
+    path = Path(file)
+    folders = [Path(__file__).parent, Path(sysconfig.get_paths()["stdlib"])]
+    if getattr(sys.modules.get("torch"), "__file__", None):
+        folders.append(Path(str(sys.modules["torch"].__file__)).parent)
+    is_installed = {"site-packages", "dist-packages"} & set(path.parts)
+    return bool(is_installed) or any(path.is_relative_to(one) for one in folders)
+
+
+def _shown(file: str) -> str:
+    """A path as one would type it here."""
+    path = Path(file)
+    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else file

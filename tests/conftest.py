@@ -1,7 +1,7 @@
 """What every test shares: one thread, small problems with known answers, command lines run in this process."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,6 +20,15 @@ torch.set_num_threads(1)
 # The same examples on every run, and no deadline: the first call of an operation in a process is slow.
 hypothesis.settings.register_profile("landscape", deadline=None, derandomize=True)
 hypothesis.settings.load_profile("landscape")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def state(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A state folder of the tests' own, so that no test trusts code in the name of the user."""
+    with pytest.MonkeyPatch.context() as patch:
+        folder = tmp_path_factory.mktemp("state")
+        patch.setenv("LANDSCAPE_STATE", str(folder))
+        yield folder
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from landscape.cli.options import Command
 @click.option(
     "-o", "--output", type=click.Path(path_type=Path), required=True, help="FILE.safetensors, .pt or .pth."
 )
-@click.option("--trust", is_flag=True, help="Run code outside this folder that the run file names.")
+@click.option("--trust", is_flag=True, help="Trust the code that the run file names.")
 def command(point: str, output: Path, trust: bool) -> None:
     """Write the weights at POINT as a state_dict.
 

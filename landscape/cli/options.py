@@ -108,7 +108,7 @@ def shared() -> list[click.Option]:
         Grouped(["--threads"], type=AtLeastOne(), help="CPU threads [default: 1, or measured]."),
         Grouped(["--subset"], type=AtLeastOne(), help="N training samples, drawn by --seed."),
         Grouped(["--data-dir"], type=path, envvar="LANDSCAPE_DATA", help=data_help),
-        Grouped(["--trust"], is_flag=True, help="Run foreign code that a run file names."),
+        Grouped(["--trust"], is_flag=True, help="Trust the code that a run file names."),
         Grouped(["--json", "as_json"], is_flag=True, help="One JSON object on standard output."),
         Grouped(["-q", "--quiet"], is_flag=True, help="Print nothing but errors."),
         Grouped(["-v", "--verbose"], is_flag=True, help="Print provenance, and where an error arose."),

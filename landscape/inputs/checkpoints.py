@@ -88,6 +88,11 @@ def loaded(module: nn.Module, tensors: Mapping[str, Tensor], source: str) -> nn.
     return module
 
 
+def in_dtype(module: nn.Module, dtype: torch.dtype) -> nn.Module:
+    """``module`` with its real floating-point parameters and buffers in ``dtype``; all others stay as they are."""
+    return module._apply(lambda tensor: tensor.to(dtype) if tensor.is_floating_point() else tensor)
+
+
 def write(module: nn.Module, path: Path, source: str) -> None:
     """The module's state_dict as ``.safetensors`` or ``.pt``; ``source`` is kept in the former's metadata.
 

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from landscape.errors import BadInput, LandscapeError
+from landscape.errors import BadInput, LandscapeError, loss_failed
 from landscape.objective.losses import Loss, settle_reduction
 
 FEW = 4
@@ -149,12 +149,7 @@ def _settled(loss: Loss, outputs: Any, targets: Tensor) -> Loss:
     except LandscapeError:
         raise
     except Exception as error:
-        shape = tuple(outputs.shape) if isinstance(outputs, Tensor) else type(outputs).__name__
-        raise BadInput(
-            f"the loss {loss.name} does not take outputs {shape} and targets "
-            f"{tuple(targets.shape)} ({targets.dtype}): {error}",
-            "a loss that fits module and data",
-        ) from error
+        raise loss_failed(loss.name, outputs, targets, error) from error
     return settled
 
 

@@ -36,6 +36,7 @@ def record(
     dtype: str,
     device: str,
     inputs: list[dict[str, str]],
+    sources: list[dict[str, str]] | None = None,
     num_processes: int = 1,
 ) -> dict[str, Any]:
     """The attributes of section 4 of the file format, beside kind, status and config."""
@@ -49,5 +50,6 @@ def record(
         "threads": torch.get_num_threads(),
         "processes": num_processes,
         "inputs": json.dumps(inputs),
+        **({"sources": json.dumps(sources)} if sources else {}),
         **versions(),
     }

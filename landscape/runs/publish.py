@@ -70,6 +70,8 @@ class Order(NamedTuple):
     prepare: Callable[[], Work]
     analyse: Callable[[Work], Result]
     is_resumable: bool
+    # The user's own files it is made from, relative to the output.
+    sources: list[dict[str, str]] | None = None
 
 
 def unheard(text: str) -> None:
@@ -111,6 +113,7 @@ def publish(
                 dtype=order.dtype,
                 device=str(work.objective.device),
                 inputs=order.inputs,
+                sources=order.sources,
                 num_processes=distributed.num_processes(),
             )
             is_mine = distributed.rank() == 0

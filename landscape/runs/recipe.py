@@ -9,8 +9,9 @@ import torch
 from torch import nn
 
 from landscape import specs
+from landscape.errors import BadInput
 from landscape.inputs.data import DataSet, load_data
-from landscape.inputs.models import build_model
+from landscape.inputs.models import build_model, takes_num_outputs
 from landscape.objective.objective import Objective
 from landscape.objective.samples import sha256
 
@@ -44,16 +45,26 @@ class Recipe:
     num_outputs: int = 0
     data_sha256: str = ""
 
-    def data_set(self, data_dir: Path | None = None) -> DataSet:
-        """The data, cut to the seeded subset where one is asked for."""
-        whole = load_data(self.data, self.data_arguments, data_dir)
+    def data_set(self, data_dir: Path | None = None, dtype: torch.dtype = torch.float32) -> DataSet:
+        """The data in ``dtype``, cut to the seeded subset where one is asked for."""
+        whole = load_data(self.data, self.data_arguments, data_dir, dtype)
         if self.subset is None:
             return whole
         return whole.subset(self.subset, torch.Generator().manual_seed(self.seed))
 
     def completed(self, data: DataSet) -> "Recipe":
-        """The recipe with what only the data can tell."""
+        """The recipe with what only the data can tell.
+
+        Raises BadInput where the number of outputs would follow from a label far beyond the classes that occur.
+        """
         loss = self.loss or data.default_loss
+        is_given = "num_outputs" in self.model_arguments
+        if data.doubt and not is_given and takes_num_outputs(self.model):
+            raise BadInput(
+                f"{self.data} has {data.doubt}, so {self.model} would have {data.num_classes} outputs",
+                "labels 0, 1, 2 and so on",
+                f"number them anew, or give `model_arg` num_outputs={data.num_classes} if they are meant so",
+            )
         found: dict[str, Any] = {
             "loss": loss,
             "input_shape": data.input_shape,
@@ -107,8 +118,9 @@ class Recipe:
 
 
 def fingerprint(data: DataSet) -> str:
-    """A sha256 over every number of a data set."""
-    parts = (data.inputs, data.targets, data.test_inputs, data.test_targets)
+    """A sha256 over every number of a data set, which is the same in float32 and in float64."""
+    plain = data.to(torch.float32)
+    parts = (plain.inputs, plain.targets, plain.test_inputs, plain.test_targets)
     return sha256(part for part in parts if part is not None)
 
 

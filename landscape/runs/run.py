@@ -14,7 +14,7 @@ from landscape.inputs import checkpoints
 from landscape.objective.objective import Objective
 from landscape.objective.parameters import Point
 from landscape.result import folded
-from landscape.runs import store
+from landscape.runs import sources, store
 from landscape.runs.address import Address
 from landscape.runs.recipe import DTYPES, Objectives, Recipe, fingerprint
 
@@ -22,8 +22,8 @@ from landscape.runs.recipe import DTYPES, Objectives, Recipe, fingerprint
 class Run:
     """A run file (``landscape train``, ``landscape import``) and what can be rebuilt from it.
 
-    Raises BadInput for a file that is none, and, unless ``trust``, for one whose specs name code
-    outside the current folder.
+    Raises BadInput for a file that is none, and, unless ``trust``, for one whose specs name code that
+    this user has not: see :mod:`landscape.runs.sources`.
     """
 
     def __init__(self, path: Path | str, *, trust: bool = False):
@@ -39,13 +39,7 @@ class Run:
         recipe: dict[str, Any] = dict(self.config["recipe"])
         recipe["input_shape"] = tuple(recipe["input_shape"])
         self.recipe = Recipe(**recipe)
-        foreign = [] if trust else self.recipe.foreign_specs()
-        if foreign:
-            raise BadInput(
-                f"{self.path} asks to run {', '.join(foreign)}, which lies outside this folder",
-                "code of your own",
-                "give `trust` if you know this file",
-            )
+        self.sources = sources.found(self.recipe, self.path, self.header, is_trusted=trust)
 
     def __repr__(self) -> str:
         """At most ten lines: the file, what was trained on what, its points."""
@@ -69,8 +63,10 @@ class Run:
         l2: float = 0.0,
     ) -> Objectives:
         """F of the run's module on its data; ``subset`` takes that many samples, drawn by ``seed``."""
-        data = self.recipe.data_set(data_dir)
-        notes = []
+        notes = list(self.sources.notes)
+        recipe, precision = self.sources.recipe, DTYPES[dtype or self.dtype]
+        with self.sources.opened():
+            data = recipe.data_set(data_dir, precision)
         if fingerprint(data) != self.recipe.data_sha256:
             notes.append(
                 f"the data {self.recipe.data} are not those {self.path.name} was made with: "
@@ -78,14 +74,15 @@ class Run:
             )
         if subset is not None:
             data = data.subset(subset, torch.Generator().manual_seed(seed))
-        made = self.recipe.objectives(
-            self.recipe.module(),
-            data,
-            dtype=DTYPES[dtype or self.dtype],
-            device=device,
-            chunk_size=chunk_size,
-            l2=l2,
-        )
+        with self.sources.opened():
+            made = recipe.objectives(
+                recipe.module(),
+                data,
+                dtype=precision,
+                device=device,
+                chunk_size=chunk_size,
+                l2=l2,
+            )
         return made._replace(notes=notes)
 
     def label(self, name: str) -> str:
@@ -128,7 +125,8 @@ class Run:
 
     def module(self, name: str = "") -> nn.Module:
         """The module at a point, in the dtype of the run, without any data."""
-        module = self.recipe.module().to(DTYPES[self.dtype])
+        with self.sources.opened():
+            module = checkpoints.in_dtype(self.sources.recipe.module(), DTYPES[self.dtype])
         state = store.read_state(self.path, self.label(name))
         module.load_state_dict({k: torch.from_numpy(v) for k, v in state.items()}, strict=False)
         return module

@@ -22,7 +22,7 @@ from landscape.objective import Objective
 from landscape.objective.parameters import Point
 from landscape.progress import Progress, silent
 from landscape.result import Result
-from landscape.runs import provenance, store
+from landscape.runs import provenance, sources, store
 from landscape.runs.address import parse_address
 from landscape.runs.device import device
 from landscape.runs.publish import Answer, Order, Say, Work, publish, unheard
@@ -92,9 +92,8 @@ def answer(
         raise BadInput(f"{_named(found[0])} for {kind}", "a `model`, `data` and a `loss`, and no points")
     if output is None:
         raise BadInput("no output", "the name of the run file", "give `output` a.h5")
-    return publish(
-        _from_recipe(declared, options, recipe, checkpoint, settings, say), output, settings, progress, say
-    )
+    order = _from_recipe(declared, options, recipe, checkpoint, output, settings, say)
+    return publish(order, output, settings, progress, say)
 
 
 def settled(declared: Analysis, given: Mapping[str, Any]) -> tuple[Options, Recipe]:
@@ -175,8 +174,12 @@ def _at_addresses(
         "subset": settings.subset,
         "options": _stored(declared, options),
     }
+    output = settings.output or default_output(declared, [run.path for run in runs])
+    config |= _contents(runs[0].sources)
+    recorded = None
     if declared.makes_run:
         config["recipe"] = asdict(runs[-1].recipe)
+        recorded = runs[-1].sources.recorded(output)
 
     def prepare() -> Work:
         opened, *others = (
@@ -203,8 +206,8 @@ def _at_addresses(
             others=[one.train for one in others],
         )
 
-    order = Order(config, inputs, dtype, prepare, _analyse(declared, options, say), declared.is_resumable)
-    output = settings.output or default_output(declared, [run.path for run in runs])
+    analyse = _analyse(declared, options, say)
+    order = Order(config, inputs, dtype, prepare, analyse, declared.is_resumable, recorded)
     return publish(order, output, settings, progress, say)
 
 
@@ -213,6 +216,7 @@ def _from_recipe(
     options: Options,
     recipe: Recipe,
     checkpoint: Path | None,
+    output: Path,
     settings: Settings,
     say: Say,
 ) -> Order:
@@ -229,9 +233,11 @@ def _from_recipe(
     recipe = replace(recipe, seed=settings.seed, subset=settings.subset)
     tensors = checkpoints.read(checkpoint) if checkpoint else None
     inputs = [{"path": str(checkpoint), "sha256": provenance.sha256(checkpoint)}] if checkpoint else []
-    data = recipe.data_set(settings.data_dir)
-    recipe = recipe.completed(data)
     dtype, where = settings.dtype or "float32", device(settings.device, settings.dtype)
+    own = sources.named(recipe)
+    with own.opened():
+        data = recipe.data_set(settings.data_dir, DTYPES[dtype])
+        recipe = recipe.completed(data)
     config = {
         "kind": declared.name,
         "inputs": [{"sha256": one["sha256"]} for one in inputs],
@@ -240,22 +246,30 @@ def _from_recipe(
         "seed": settings.seed,
         "recipe": asdict(recipe),
         "options": _stored(declared, options),
+        **_contents(own),
     }
     how: dict[str, Any] = {"dtype": DTYPES[dtype], "device": where, "chunk_size": settings.chunk_size}
 
     def prepare() -> Work:
-        module = recipe.module()
-        if tensors is not None:
-            module = checkpoints.loaded(module, tensors, str(checkpoint))
-        objectives = recipe.objectives(module, data, **how)
+        with own.opened():
+            module = recipe.module()
+            if tensors is not None:
+                if settings.dtype is not None:
+                    # Before the weights come in, which would else be rounded to what the factory made.
+                    module = checkpoints.in_dtype(module, DTYPES[dtype])
+                module = checkpoints.loaded(module, tensors, str(checkpoint))
+            objectives = recipe.objectives(module, data, **how)
         start = objectives.train.present_point(str(checkpoint or "init"))
         return Work(objectives.train, objectives.test, [start], variant=variant)
 
     def variant(seed: int, arguments: dict[str, Any]) -> Objective:
         other = replace(recipe, seed=seed, model_arguments={**recipe.model_arguments, **arguments})
-        return other.objectives(other.module(), data, **how).train
+        with own.opened():
+            return other.objectives(other.module(), data, **how).train
 
-    return Order(config, inputs, dtype, prepare, _analyse(declared, options, say), declared.is_resumable)
+    analyse = _analyse(declared, options, say)
+    recorded = own.recorded(output)
+    return Order(config, inputs, dtype, prepare, analyse, declared.is_resumable, recorded)
 
 
 def _in_memory(
@@ -348,6 +362,12 @@ def _stored(declared: Analysis, options: Options) -> dict[str, Any]:
     whole = analyses.declared(declared.command)
     kept = {one.called: one.stored(options.get(name, one.default)) for name, one in whole.parameters.items()}
     return {**kept, **({"preset": options.get("preset")} if whole.presets else {})}
+
+
+def _contents(own: sources.Sources) -> dict[str, Any]:
+    """What a configuration says of the user's own files of code; nothing where there are none."""
+    contents = own.contents()
+    return {"sources": contents} if contents else {}
 
 
 def _num_subsets(options: Options, settings: Settings) -> int:

@@ -4,7 +4,8 @@
 
     /                 attrs: format="landscape" format-version=1 kind status outcome notes
                              config (JSON) config-sha256, and the provenance: created generated-by
-                             command seed dtype device threads processes inputs torch numpy python platform;
+                             command seed dtype device threads processes inputs torch numpy python platform,
+                             and sources (JSON: spec path sha256) where there are files of the user's own;
                              every scalar of the result is an attribute ``value:<name>``
     /<name>           one dataset per array; dimension scales attached to every axis;
                       attrs long_name, units

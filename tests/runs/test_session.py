@@ -12,6 +12,7 @@ import landscape
 from landscape import Objective
 from landscape.errors import BadInput, Interrupted
 from landscape.runs import store
+from landscape.runs.recipe import Recipe, fingerprint
 from landscape.runs.session import default_output, points_of
 
 OPTIONS = {"num_points": 7}
@@ -188,3 +189,41 @@ def test_a_setting_that_cannot_be_is_refused_even_where_a_result_stands(
     landscape.measure(regression, "hessian", top_k=1, output=output)
     with pytest.raises(BadInput, match=re.escape(sentence)):
         landscape.measure(regression, "hessian", **{"top_k": 1, "output": output, **given})
+
+
+def test_a_minimum_in_float64_is_exported_and_imported_in_all_its_digits(command, tmp_path, monkeypatch):
+    """A linear net that fits exactly: F and ∇F vanish to rounding of float64, not of float32."""
+    monkeypatch.chdir(tmp_path)
+    generator = np.random.default_rng(0)
+    inputs, weights = generator.normal(size=(30, 4)), generator.normal(size=(4, 2))
+    np.savez("d.npz", inputs=inputs, targets=inputs @ weights)
+    state = {"0.weight": torch.tensor(weights.T.copy()), "0.bias": torch.zeros(2, dtype=torch.float64)}
+    torch.save(state, "w.pt")
+    (tmp_path / "own.py").write_text(
+        "from torch import nn\ndef net():\n    return nn.Sequential(nn.Linear(4, 2))\n"
+    )
+    line = ["--model", "own.py:net", "--data", "npz:d.npz", "--dtype", "float64"]
+    for weights_file, name in (("w.pt", "a.h5"), ("again.pt", "b.h5")):
+        assert command("import", weights_file, *line, "-o", name).code == 0
+        found = store.read_state(name, "final")
+        assert found["0.weight"].dtype == np.float64
+        np.testing.assert_array_equal(found["0.weight"], weights.T)
+        hessian = command("hessian", name, "--exact", "--json").json["values"]
+        assert hessian["gradient_norm"] < 1e-14
+        assert hessian["loss"] < 1e-28
+        if name == "a.h5":
+            assert command("export", name, "-o", "again.pt").code == 0
+
+
+def test_data_in_float32_are_those_in_float64_rounded_once(tmp_path):
+    for name, arguments in (
+        ("breast_cancer", {}),
+        ("moons", {}),
+        ("point", {"x": (0.1, 0.3), "y": (1.0, 0.7)}),
+    ):
+        recipe = Recipe(data=name, data_arguments=arguments)
+        fine, coarse = recipe.data_set(dtype=torch.float64), recipe.data_set()
+        assert (fine.inputs.dtype, coarse.inputs.dtype) == (torch.float64, torch.float32)
+        assert not torch.equal(fine.inputs, coarse.inputs.double())
+        assert torch.equal(fine.inputs.float(), coarse.inputs)
+        assert fingerprint(fine) == fingerprint(coarse)

@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from landscape import specs
 from landscape.errors import BadInput
 from landscape.inputs.data.bundled import breast_cancer, circles, digits, moons
@@ -30,15 +32,22 @@ DATA_SETS: dict[str, Callable[..., DataSet]] = {
 }
 
 
-def load_data(spec: str, arguments: Mapping[str, Any], data_dir: Path | None) -> DataSet:
-    """The data set that ``spec`` names: a name in DATA_SETS, ``npz:file.npz`` or a factory spec.
+def load_data(
+    spec: str, arguments: Mapping[str, Any], data_dir: Path | None, dtype: torch.dtype = torch.float32
+) -> DataSet:
+    """The data set that ``spec`` names, in ``dtype``: a name in DATA_SETS, ``npz:file.npz`` or a factory spec.
 
     ``data_dir`` is the folder to look in first; a factory of the user's that has a parameter of this
-    name is given it too. What comes back is validated.
+    name is given it too. What comes back is validated. What is there in float64 is rounded to ``dtype`` at
+    the end alone, and not at all where that is float64.
 
     Raises BadInput for an unknown name, for arguments that the data set does not take, for files
     that are missing or damaged, and for data that ``validate`` refuses.
     """
+    return _made(spec, arguments, data_dir).to(dtype)
+
+
+def _made(spec: str, arguments: Mapping[str, Any], data_dir: Path | None) -> DataSet:
     if spec.startswith("npz:"):
         # The path goes last: it stands in the spec, and no argument may say otherwise.
         return specs.call(npz, {**arguments, "path": Path(spec.removeprefix("npz:"))}, f"data {spec}")

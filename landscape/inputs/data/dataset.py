@@ -10,15 +10,17 @@ from torch import Tensor
 from landscape.errors import BadInput
 
 Task = Literal["classification", "regression"]
+# Labels are doubted that reach further than this many times the classes that occur, and a few more.
+FAR, FEW_CLASSES = 2, 10
 
 
 @dataclass(frozen=True, eq=False)
 class DataSet:
     """Training samples, and test samples where there are any.
 
-    ``inputs`` (n, ...) are float32, or int64 where they are tokens; ``targets`` are int64 classes (n,),
-    or (n, ...) for one per position, in classification and float32 (n, k) in regression.
-    ``num_classes`` is None in regression.
+    ``inputs`` (n, ...) are float32 or float64, or int64 where they are tokens; ``targets`` are int64 classes
+    (n,), or (n, ...) for one per position, in classification and float32 or float64 (n, k) in regression.
+    ``num_classes`` is None in regression. ``doubt`` says why the largest label may name no class.
     """
 
     name: str
@@ -28,6 +30,7 @@ class DataSet:
     test_targets: Tensor | None
     task: Task
     num_classes: int | None
+    doubt: str = ""
 
     @property
     def input_shape(self) -> tuple[int, ...]:
@@ -58,6 +61,15 @@ class DataSet:
             raise BadInput(f"loss cross_entropy on {self._described()}", "classes", "take mse")
         return self.targets.shape[1]
 
+    def to(self, dtype: torch.dtype) -> "DataSet":
+        """The same with every floating-point number in ``dtype``; tokens and classes stay integers."""
+
+        def changed(part: Any) -> Any:
+            return part.to(dtype) if part is not None and part.is_floating_point() else part
+
+        names = ("inputs", "targets", "test_inputs", "test_targets")
+        return replace(self, **{name: changed(getattr(self, name)) for name in names})
+
     def subset(self, n: int, generator: torch.Generator) -> "DataSet":
         """``n`` training samples drawn without replacement, in their old order; all test samples stay.
 
@@ -86,8 +98,8 @@ def data_set(
     """A validated DataSet from tensors or arrays: inputs (n, ...), targets (n,), (n, 1) or (n, k).
 
     Without ``task``, integer targets are classes and floats are regression; without ``num_classes``
-    there are as many as the largest class says. An empty test set is none. Raises BadInput as
-    ``validate`` does, and for what cannot be made into tensors.
+    there are as many as the largest class says. An empty test set is none. Numbers are float32, or float64
+    where they come so. Raises BadInput as ``validate`` does, and for what cannot be made into tensors.
     """
     if test_inputs is not None and test_targets is not None and len(test_inputs) == len(test_targets) == 0:
         test_inputs = test_targets = None
@@ -101,13 +113,16 @@ def data_set(
         raw = _tensor(name, "test targets", test_targets)
         test_targets = _typed_targets(name, "test targets", raw, task)
         test_inputs = _typed_inputs(_tensor(name, "test inputs", test_inputs))
+    doubt = ""
     if task == "classification" and num_classes is None and targets.numel():
         # A class seen only in the test set needs its output too.
         seen = targets if test_targets is None else torch.cat([targets, test_targets])
         num_classes = int(seen.max()) + 1
+        doubt = _doubt(seen)
     inputs = _typed_inputs(_tensor(name, "inputs", inputs))
-    data = DataSet(name, inputs, targets, test_inputs, test_targets, task, num_classes)
-    validate(data)
+    data = DataSet(name, inputs, targets, test_inputs, test_targets, task, num_classes, doubt)
+    # What is finite in float64 alone is no number for most runs.
+    validate(data.to(torch.float32))
     return data
 
 
@@ -134,15 +149,15 @@ def validate(data: DataSet) -> None:
 
 
 def standardised(train: np.ndarray, test: np.ndarray, axes: tuple[int, ...] = (0,)) -> list[np.ndarray]:
-    """``train`` and ``test`` in float32, shifted and scaled to mean 0 and deviation 1 of ``train``.
+    """``train`` and ``test`` in float64, shifted and scaled to mean 0 and deviation 1 of ``train``.
 
-    Statistics are float64, one for each index of the axes that are not in ``axes``. What does not
+    Statistics are one for each index of the axes that are not in ``axes``. What does not
     vary in training is shifted only.
     """
     mean = train.mean(axes, keepdims=True, dtype=np.float64)
     deviation = train.std(axes, keepdims=True, dtype=np.float64)
     deviation[deviation == 0] = 1
-    return [((part - mean) / deviation).astype(np.float32) for part in (train, test)]
+    return [(part - mean) / deviation for part in (train, test)]
 
 
 def first(limit: int | None, name: str = "limit") -> slice:
@@ -171,13 +186,13 @@ def _typed_inputs(inputs: Tensor) -> Tensor:
     # Tokens come as int64; smaller integers are pixels.
     if inputs.dtype == torch.int64:
         return inputs
-    inputs = inputs.to(torch.float32)
+    inputs = _floating(inputs)
     return inputs[:, None] if inputs.ndim == 1 else inputs
 
 
 def _typed_targets(name: str, what: str, targets: Tensor, task: Task) -> Tensor:
     if task == "regression":
-        targets = targets.to(torch.float32)
+        targets = _floating(targets)
         targets = targets[:, None] if targets.ndim == 1 else targets
         if targets.ndim != 2:
             raise BadInput(f"the {what} of {name} have shape {tuple(targets.shape)}", "(n,) or (n, k)")
@@ -194,6 +209,18 @@ def _typed_targets(name: str, what: str, targets: Tensor, task: Task) -> Tensor:
             "take the argmax of one-hot targets, or make them floats for regression",
         )
     return targets.to(torch.int64)
+
+
+def _floating(values: Tensor) -> Tensor:
+    return values if values.dtype == torch.float64 else values.to(torch.float32)
+
+
+def _doubt(labels: Tensor) -> str:
+    """Why the largest label may be no class: far more would be left out than occur. '' where they are near."""
+    count, largest = len(labels.unique()), int(labels.max())
+    if largest + 1 <= FAR * count + FEW_CLASSES:
+        return ""
+    return f"a label {largest} among {labels.numel()} samples of {count} classes"
 
 
 def _validate_part(data: DataSet, part: str, inputs: Tensor, targets: Tensor) -> None:

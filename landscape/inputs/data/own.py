@@ -91,7 +91,7 @@ def from_factory(spec: str, factory: Callable[..., Any], arguments: Mapping[str,
             data.test_inputs,
             data.test_targets,
             task=data.task,
-            num_classes=data.num_classes,
+            num_classes=None if data.doubt else data.num_classes,
         )
     if isinstance(data, tuple | list) and len(data) in (2, 4):
         return data_set(spec, *data)

@@ -12,5 +12,5 @@ def point(x: float | Sequence[float] = 1.0, y: float | Sequence[float] = 1.0) ->
 
     Raises BadInput where ``x`` and ``y`` are not as many.
     """
-    inputs, targets = (torch.tensor(value, dtype=torch.float32).reshape(-1, 1) for value in (x, y))
+    inputs, targets = (torch.tensor(value, dtype=torch.float64).reshape(-1, 1) for value in (x, y))
     return data_set("point", inputs, targets)

@@ -16,7 +16,7 @@ from landscape.inputs.models.mlp import linear, mlp
 from landscape.inputs.models.resnet import resnet
 from landscape.inputs.models.toy import toy_chain, toy_neuron, toy_product, toy_relu_neuron, toy_saddle
 
-__all__ = ["MODELS", "build_model"]
+__all__ = ["MODELS", "build_model", "takes_num_outputs"]
 
 MODELS: dict[str, Callable[..., nn.Module]] = {
     "mlp": mlp,
@@ -59,6 +59,12 @@ def build_model(
         module = specs.call(factory, complete, f"model {spec}")
     _check_trainable(module, spec)
     return module
+
+
+def takes_num_outputs(spec: str) -> bool:
+    """Whether the number of outputs follows from the data: the factory has a parameter of this name."""
+    with _global_state_kept():
+        return "num_outputs" in _parameter_names(_factory(spec))
 
 
 def _factory(spec: str) -> Callable[..., Any]:
