@@ -72,3 +72,25 @@ def test_the_origin_of_a_spec_is_found_without_running_it(tmp_path, monkeypatch)
     assert specs.origin("would_raise:f") is not None
     assert specs.origin("no_module_of_this_name:f") is None
     assert specs.origin("os:system") != tmp_path
+
+
+def test_a_misspelled_name_is_shown_what_the_file_defines(tmp_path):
+    (tmp_path / "own_names.py").write_text(
+        "import numpy as np\nfrom os.path import join\nfrom torch.nn import Linear, MSELoss\n"
+        "RATE = 0.1\ncriterion = MSELoss()\n"
+        "def _hidden():\n    inner = 1\n    return inner\n"
+        "def make_net():\n    return Linear(1, 1)\n"
+        "class Wide(Linear):\n    depth = 3\n"
+    )
+    with pytest.raises(BadInput) as refused:
+        specs.resolve(f"{tmp_path / 'own_names.py'}:make_nte")
+    assert refused.value.wanted == "one of RATE, Wide, criterion, make_net"
+    assert refused.value.remedy == "did you mean 'make_net'?"
+    with pytest.raises(BadInput) as refused:
+        specs.resolve(f"{tmp_path / 'own_names.py'}:Linaer")
+    assert refused.value.remedy == "did you mean 'Linear'?"
+
+
+def test_a_misspelled_name_of_a_package_that_only_gathers():
+    with pytest.raises(BadInput, match="did you mean 'MSELoss'"):
+        specs.resolve("torch.nn:MSELos")

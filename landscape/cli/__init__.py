@@ -3,14 +3,16 @@
 import difflib
 import importlib
 import shlex
+import signal
 import sys
 import traceback
 from collections.abc import Sequence
+from contextlib import suppress
 
 import click
 
 from landscape import __version__, analyses
-from landscape.cli import failures
+from landscape.cli import failures, streams
 
 EPILOG = """\b
 Exit codes: 0 done; 1 failure; 2 usage or bad input;
@@ -102,8 +104,23 @@ def perform(arguments: Sequence[str]) -> int:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The console script: runs the command and turns what fails into one sentence and an exit code."""
+    """The console script: runs the command and turns what fails into one sentence and an exit code.
+
+    Called without arguments it is the whole process, which Ctrl-C no longer reaches once the code is known.
+    """
     given = sys.argv[1:] if arguments is None else list(arguments)
+    with streams.readable():
+        try:
+            return _exit_code(given)
+        except KeyboardInterrupt:  # while the last words were said
+            return failures.INTERRUPTED
+        finally:
+            if arguments is None:
+                with suppress(ValueError):  # in a thread, which hears no signals
+                    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def _exit_code(given: list[str]) -> int:
     try:
         return perform(given)
     except BaseException as error:
@@ -113,5 +130,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if sentence:
             from landscape.cli.words import told
 
-            click.echo(f"Error: {told(sentence, given[0] if given else '')}", err=True)
+            # Where not even this can be written, the code still tells.
+            with suppress(OSError):
+                click.echo(f"Error: {told(sentence, given[0] if given else '')}", err=True)
         return code

@@ -13,7 +13,8 @@ from landscape.cli.options import Command
     "-o", "--output", type=click.Path(path_type=Path), required=True, help="FILE.safetensors, .pt or .pth."
 )
 @click.option("--trust", is_flag=True, help="Trust the code that the run file names.")
-def command(point: str, output: Path, trust: bool) -> None:
+@click.option("-q", "--quiet", is_flag=True, help="Print nothing but errors.")
+def command(point: str, output: Path, trust: bool, quiet: bool) -> None:
     """Write the weights at POINT as a state_dict.
 
     \b
@@ -24,4 +25,5 @@ def command(point: str, output: Path, trust: bool) -> None:
 
     address = parse_address(point)
     Run(address.path, trust=trust).export(address.name, output)
-    click.echo(f"{address} → {output}")
+    if not quiet:
+        click.echo(f"{address} → {output}")

@@ -24,7 +24,8 @@ from landscape.cli.options import Command
 )
 @click.option("--log", is_flag=True, help="Logarithmic loss.")
 @click.option("--levels", help="Contour levels: how many, or which (0.1,0.5,1,2).")
-def command(file: Path, output: Path | None, kind: str, log: bool, levels: str | None) -> None:
+@click.option("-q", "--quiet", is_flag=True, help="Print nothing but errors.")
+def command(file: Path, output: Path | None, kind: str, log: bool, levels: str | None, quiet: bool) -> None:
     """Draw the result in FILE as png, pdf or svg.
 
     \b
@@ -36,7 +37,8 @@ def command(file: Path, output: Path | None, kind: str, log: bool, levels: str |
 
     path = output or file.with_suffix(".png")
     plot(store.load(file), path, kind=kind, log=log, levels=_levels(levels))
-    click.echo(str(path))
+    if not quiet:
+        click.echo(str(path))
 
 
 def _levels(text: str | None) -> int | list[float] | None:

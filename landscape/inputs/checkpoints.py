@@ -1,8 +1,13 @@
 """Weights in the wild: read with nothing executed, fitted to a module, written for elsewhere."""
 
+import codecs
+import errno
+import os
 import pickle
 import re
+import shutil
 import warnings
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -17,6 +22,17 @@ from landscape.errors import BadInput
 # Where training scripts put the weights inside what they save.
 WRAPPERS = ("state_dict", "model_state_dict", "model", "net", "module", "weights")
 SUFFIXES = (".safetensors", ".pt", ".pth")
+# Bytes below which a disk counts as full where a writer failed.
+LITTLE_ROOM = 2**20
+# What is given for a checkpoint by mistake, by its first bytes.
+OTHER_KINDS = {
+    b"\x89PNG\r\n": "a png picture",
+    b"\xff\xd8\xff": "a jpeg picture",
+    b"GIF8": "a gif picture",
+    b"%PDF": "a pdf document",
+    b"\x1f\x8b": "a gzip archive",
+    b"\x93NUMPY": "a NumPy array",
+}
 
 
 def read(path: Path) -> dict[str, Tensor]:
@@ -59,6 +75,9 @@ def loaded(module: nn.Module, tensors: Mapping[str, Tensor], source: str) -> nn.
     for names in _tied_names(wanted):
         present = [name for name in names if name in given]
         given |= {name: given[present[0]] for name in names if present and name not in given}
+    # A buffer that the module does not save is its own to fill.
+    unsaved = {name for name, _ in module.named_buffers()} - set(wanted)
+    given = {name: tensor for name, tensor in given.items() if name not in unsaved}
     missing = [name for name in wanted if name not in given]
     unexpected = [name for name in given if name not in wanted]
     misshapen = [
@@ -111,13 +130,28 @@ def write(module: nn.Module, path: Path, source: str) -> None:
         temporary.replace(path)
     except (OSError, RuntimeError, SafetensorError) as error:
         temporary.unlink(missing_ok=True)
+        if _is_full(error, path.parent):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path)) from None
         raise BadInput(f"{path} cannot be written ({_first_line(error)})", "a folder to write to") from None
+
+
+def _is_full(error: Exception, folder: Path) -> bool:
+    """Whether a writer failed for want of room, which torch and safetensors do not say by a number."""
+    if isinstance(error, OSError) and error.errno is not None:
+        return error.errno in (errno.ENOSPC, errno.EDQUOT)
+    if "os error 28" in str(error) or "No space left" in str(error):
+        return True
+    try:
+        return shutil.disk_usage(folder).free < LITTLE_ROOM
+    except OSError:
+        return False
 
 
 def _read_safetensors(path: Path) -> dict[str, Tensor]:
     try:
         return load_file(path)
     except (SafetensorError, OSError) as error:
+        _refuse_another_kind(path)
         raise BadInput(
             f"{path} is no safetensors file ({_first_line(error)})", "a whole .safetensors file"
         ) from None
@@ -134,6 +168,8 @@ def _read_torch(path: Path) -> Any:
             return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         named = re.search(r"GLOBAL ([\w.]+)", str(error))
+        if not named:
+            _refuse_another_kind(path)
         detail = f" (it asks for {named[1]})" if named else ""
         raise BadInput(
             f"{path} is a pickle that holds more than weights{detail}, and nothing of it was run",
@@ -141,10 +177,48 @@ def _read_torch(path: Path) -> Any:
             "where you trust it, save its state_dict alone and import that",
         ) from None
     except Exception as error:
+        _refuse_another_kind(path)
         raise BadInput(
             f"{path} cannot be read as a checkpoint ({type(error).__name__}: {_first_line(error)})",
             "a whole file written by torch.save, or .safetensors",
         ) from None
+
+
+def _refuse_another_kind(path: Path) -> None:
+    """Raises BadInput for a file whose first bytes say what it is, and that this is no checkpoint."""
+    with open(path, "rb") as file:
+        head = file.read(4096)
+    kind = next(
+        (kind for start, kind in OTHER_KINDS.items() if head.startswith(start)), "" if head else "empty"
+    )
+    if zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as archive:
+            names = archive.namelist()
+        if any("/code/" in name for name in names):
+            raise BadInput(
+                f"{path} is a TorchScript module",
+                "a checkpoint",
+                "save the state_dict of what it was made from",
+            )
+        if any(name.endswith("data.pkl") for name in names):
+            return
+        is_numpy = bool(names) and all(name.endswith(".npy") for name in names)
+        kind = "a NumPy archive" if is_numpy else "a zip archive of something else"
+    elif not kind and _is_text(head):
+        kind = "a text file"
+    if kind:
+        raise BadInput(
+            f"{path} is {kind}", "a checkpoint: a whole file written by torch.save, or .safetensors"
+        )
+
+
+def _is_text(head: bytes) -> bool:
+    """Whether bytes read as letters; a character that the last of them cuts through does not count."""
+    try:
+        text = codecs.getincrementaldecoder("utf-8")().decode(head)
+    except UnicodeDecodeError:
+        return False
+    return bool(text.strip()) and all(letter.isprintable() or letter.isspace() for letter in text)
 
 
 def _without_prefix(tensors: Mapping[str, Tensor], wanted: set[str]) -> dict[str, Tensor]:

@@ -91,6 +91,7 @@ def publish(
         _check_folder(output)
         if output.exists() and not settings.overwrite and not _is_interrupted(output, order.config):
             _check_same(output, order.config)
+            _clear_up(output, order.config)
             return Answer(store.load(output), output, was_there=True)
     with processes(device(settings.device)):
         work = order.prepare()
@@ -168,6 +169,13 @@ def _check_same(output: Path, config: dict[str, Any]) -> None:
         "the same configuration, or a new name",
         "give another `output`, or `overwrite`",
     )
+
+
+def _clear_up(output: Path, config: dict[str, Any]) -> None:
+    """Remove the pieces of a published result, where it was stopped just before it could."""
+    part = output.with_name(output.name + ".part")
+    if part.exists() and _is_of(part, config):
+        shutil.rmtree(part, ignore_errors=True)
 
 
 def _is_of(part: Path, config: dict[str, Any]) -> bool:

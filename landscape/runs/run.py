@@ -31,7 +31,13 @@ class Run:
         self.header = store.header(self.path)
         self.labels = store.point_labels(self.path)
         self.config: dict[str, Any] = json.loads(self.header["config"])
-        if not self.labels or "recipe" not in self.config:
+        if self.labels and "recipe" not in self.config:
+            raise BadInput(
+                f"{self.path} holds {', '.join(self.labels)} of a module in memory, and not what made that module",
+                "a run file, which says its model, data and loss",
+                "import this file with its `model`, `data` and `loss` to make it one",
+            )
+        if not self.labels:
             raise BadInput(
                 f"{self.path} is the result of {self.header['kind']} and holds no points of a model",
                 "a run file, as landscape train and landscape import write",
@@ -49,7 +55,7 @@ class Run:
     @property
     def dtype(self) -> str:
         """The dtype the run was made in, by name."""
-        return str(self.header["dtype"])
+        return str(self.header.get("dtype", "float32"))
 
     def objectives(
         self,
@@ -86,8 +92,13 @@ class Run:
         return made._replace(notes=notes)
 
     def label(self, name: str) -> str:
-        """The label that an address names: ``final`` for ''. Raises BadInput, listing those there are."""
+        """The label that an address names: ``final`` for '', and for the last step or epoch by its number.
+
+        Raises BadInput, listing those there are.
+        """
         label = name or "final"
+        if label not in self.labels and label in self._ends:
+            label = self._ends[label]
         if label not in self.labels:
             raise BadInput(f"{self.path} has no point {label!r}", f"one of {', '.join(self.labels)}")
         return label
@@ -115,6 +126,21 @@ class Run:
         column = epoch if unit == "epoch" else step
         nearest = int(np.argmin(np.abs(column - float(number)))) if number else len(step) - 1
         return float(size[0 if label == "init" else nearest])
+
+    @cached_property
+    def _ends(self) -> dict[str, str]:
+        """The first and the last point by what they are besides ``init`` and ``final``: ``epoch=4``, ``step=200``."""
+        if self.header["kind"] != "train":
+            return {}
+        step, _, epoch = self._logs
+        columns = {"step": step, "epoch": epoch}
+        ends = (("init", 0), ("final", -1))
+        return {
+            f"{unit}={int(values[place])}": label
+            for unit, values in columns.items()
+            for label, place in ends
+            if label in self.labels and float(values[place]).is_integer()
+        }
 
     @cached_property
     def _logs(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -6,6 +6,7 @@ questions begin with a model, data and a loss instead.
 
 import difflib
 import inspect
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -231,7 +232,7 @@ def _from_recipe(
         )
     recipe = replace(recipe, model_arguments={**recipe.model_arguments, **first})
     recipe = replace(recipe, seed=settings.seed, subset=settings.subset)
-    tensors = checkpoints.read(checkpoint) if checkpoint else None
+    tensors = _weights(checkpoint) if checkpoint else None
     inputs = [{"path": str(checkpoint), "sha256": provenance.sha256(checkpoint)}] if checkpoint else []
     dtype, where = settings.dtype or "float32", device(settings.device, settings.dtype)
     own = sources.named(recipe)
@@ -362,6 +363,15 @@ def _stored(declared: Analysis, options: Options) -> dict[str, Any]:
     whole = analyses.declared(declared.command)
     kept = {one.called: one.stored(options.get(name, one.default)) for name, one in whole.parameters.items()}
     return {**kept, **({"preset": options.get("preset")} if whole.presets else {})}
+
+
+def _weights(path: Path) -> dict[str, Tensor]:
+    """The tensors of a checkpoint, or of the last point in a file that was saved without saying of what module."""
+    if not store.is_ours(path) or "recipe" in json.loads(store.header(path)["config"]):
+        return checkpoints.read(path)
+    labels = store.point_labels(path)
+    state = store.read_state(path, labels[-1]) if labels else {}
+    return {name: torch.from_numpy(values) for name, values in state.items()} or checkpoints.read(path)
 
 
 def _contents(own: sources.Sources) -> dict[str, Any]:

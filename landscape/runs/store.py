@@ -100,6 +100,15 @@ def load(path: Path | str) -> Result:
         )
 
 
+def is_ours(path: Path | str) -> bool:
+    """Whether a file was written by landscape, whole or not."""
+    try:
+        with h5py.File(path, "r") as file:
+            return file.attrs.get("format") == FORMAT
+    except OSError:
+        return False
+
+
 def header(path: Path | str) -> dict[str, Any]:
     """The attributes of a file's root, without its arrays."""
     with _opened(Path(path)) as file:

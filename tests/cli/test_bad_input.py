@@ -3,15 +3,20 @@
 import errno
 import os
 import pickle
+import zipfile
 from pathlib import Path
+from types import SimpleNamespace
 
 import h5py
 import numpy as np
 import pytest
 import torch
+from conftest import TINY
 
+import landscape
 from landscape.runs import store
 from landscape.runs.journal import Journal
+from landscape.runs.run import Run
 
 
 def refused(done, *parts: str, code: int = 2) -> None:
@@ -311,3 +316,119 @@ def test_a_factory_that_leaves_the_program_or_speaks_in_lines(command, folder):
     train = ["train", "--data", "moons", "--steps", 1, "-o", "x.h5"]
     refused(command(*train, "--model", "own.py:leaves"), "raised SystemExit: 4")
     refused(command(*train, "--model", "own.py:speaks"), "raised RuntimeError: one two")
+
+
+def test_a_loss_that_raises_names_its_line(command, folder):
+    (folder / "own.py").write_text(
+        "import torch\n"
+        "def inner(o, t):\n"
+        "    return torch.matmul(o, t.reshape(1, -1, 7))\n"
+        "def loss(o, t):\n"
+        "    return inner(o, t)\n"
+        "def typo(o, t):\n"
+        "    return (o - t).sqaure()\n"
+    )
+    line = ["train", "--model", "mlp", "--data", "moons", "--steps", 1, "-o", "x.h5"]
+    refused(command(*line, "--loss", "own.py:loss"), "(own.py, line 3)")
+    refused(command(*line, "--loss", "own.py:typo"), "sqaure", "(own.py, line 7)")
+
+
+def test_code_that_cannot_be_read_or_fails_names_its_line(command, folder):
+    (folder / "own.py").write_text("x = 1\ndef net(:\n    pass\n")
+    line = ["train", "--model", "own.py:net", "--data", "moons", "--steps", 1, "-o", "x.h5"]
+    refused(command(*line), "failed to import (SyntaxError", "(own.py, line 2)")
+    (folder / "own.py").write_text("def net():\n\n    return 1 / 0\n")
+    refused(command(*line), "ZeroDivisionError", "(own.py, line 3)")
+
+
+def test_a_module_that_gives_its_losses_in_training_mode_is_told_of_eval_mode(command, folder):
+    (folder / "own.py").write_text(
+        "import torch\n"
+        "class Net(torch.nn.Module):\n"
+        "    def __init__(self):\n"
+        "        super().__init__()\n"
+        "        self.linear = torch.nn.Linear(2, 1)\n"
+        "    def forward(self, x):\n"
+        "        out = self.linear(x)\n"
+        "        return out.square().mean() if self.training else {'scores': out}\n"
+    )
+    done = command(
+        "train", "--model", "own.py:Net", "--data", "moons", "--loss", "output", "--steps", 1, "-o", "x.h5"
+    )
+    refused(done, "outputs dict", "eval mode", "only in training mode")
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "kind"),
+    [
+        ("w.pt", b"\x89PNG\r\n\x1a\n" + bytes(40), "a png picture"),
+        ("w.safetensors", b"\x89PNG\r\n\x1a\n" + bytes(40), "a png picture"),
+        ("w.pt", "weights of 3 layers: 0.1 … 0.2\n".encode(), "a text file"),
+        ("w.safetensors", b"# weights\n", "a text file"),
+        ("w.pth", None, "a zip archive of something else"),
+        ("w.pt", b"", "empty"),
+    ],
+    ids=["png", "png-safetensors", "text", "text-safetensors", "zip", "empty"],
+)
+def test_what_is_given_for_a_checkpoint_is_called_what_it_is(command, folder, name, content, kind):
+    if content is None:
+        with zipfile.ZipFile(folder / name, "w") as archive:
+            archive.writestr("readme.txt", "nothing")
+    else:
+        (folder / name).write_bytes(content)
+    done = command("import", name, "--model", "mlp", "--data", "moons", "-o", "x.h5")
+    refused(done, f"{name} is {kind}", "expected a checkpoint")
+
+
+def test_a_label_far_beyond_the_classes_that_occur(command, folder):
+    np.savez(folder / "d.npz", inputs=np.eye(9), targets=np.array([0, 1, 2, 0, 1, 2, 0, 1, 77]))
+    line = ["train", "--model", "mlp", "--data", "npz:d.npz", "--steps", 1, "-o", "x.h5"]
+    refused(
+        command(*line), "a label 77 among 9 samples of 4 classes", "78 outputs", "--model-arg num_outputs=78"
+    )
+    assert command(*line, "--model-arg", "num_outputs=78").code == 0
+    (folder / "own.py").write_text(
+        "import torch\nimport numpy as np\n"
+        "def net():\n    return torch.nn.Linear(9, 100)\n"
+        "def sized(num_outputs):\n    return torch.nn.Linear(9, num_outputs)\n"
+    )
+    # A module that has its own number of outputs has been given one.
+    own = ["train", "--data", "npz:d.npz", "--loss", "cross_entropy", "--steps", 1, "-o", "own.h5"]
+    assert command(*own, "--model", "own.py:net").code == 0
+    refused(command(*own[:-1], "y.h5", "--model", "own.py:sized"), "a label 77")
+
+
+def test_a_point_saved_from_python_says_what_it_lacks_and_comes_in_by_import(command, folder):
+    run = Run("a.h5")
+    objective = run.objectives(dtype="float64").train
+    result = landscape.import_point(objective, run.point(objective))
+    landscape.save(result, folder / "p.h5")
+    assert command("show", "p.h5").code == 0
+    refused(
+        command("hessian", "p.h5"),
+        "p.h5 holds final of a module in memory",
+        "import this file with its --model, --data and --loss",
+    )
+    line = [*TINY, "-o", "q.h5", "--dtype", "float64"]
+    assert command("import", "p.h5", *line).code == 0
+    wanted, found = (store.read_state(folder / name, "final") for name in ("a.h5", "q.h5"))
+    assert found.keys() == wanted.keys()
+    assert all(np.array_equal(found[name], wanted[name]) for name in wanted)
+    assert command("hessian", "q.h5", "--top-k", 1).code == 0
+    refused(command("import", "a.h5", *TINY, "-o", "r.h5"), "a run file needs no import")
+
+
+def test_a_full_disk(command, folder, monkeypatch):
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    def full_for_torch(*_: object, **__: object) -> None:
+        raise RuntimeError("[enforce fail at inline_container.cc:672] . unexpected pos 4864 vs 4800")
+
+    monkeypatch.setattr("landscape.inputs.checkpoints.torch.save", full_for_torch)
+    monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=0))
+    refused(command("export", "a.h5", "-o", "w.pt"), "the disk is full", code=1)
+    monkeypatch.setattr("landscape.runs.store.os.replace", full)
+    refused(command("slice1d", "a.h5", "--num-points", 3), "the disk is full", code=1)
+    refused(command("plot", "a.h5"), "the disk is full", code=1)
+    assert not [path for path in folder.iterdir() if path.suffix in (".tmp", ".pt", ".png")]

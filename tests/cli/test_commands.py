@@ -188,6 +188,13 @@ def test_own_model_data_and_loss(command, folder):
     assert command("slice1d", "own.h5", "--num-points", 3).code == 0
 
 
+def test_quiet_says_nothing(command, folder):
+    for line in (["plot", "a.h5"], ["export", "a.h5", "-o", "w.pt"], ["slice1d", "a.h5", "--num-points", 3]):
+        assert command(*line, "-q")[:2] == (0, "")
+    assert (folder / "a.png").exists()
+    assert (folder / "w.pt").exists()
+
+
 def test_changed_data_are_said_to_be_changed(command, folder):
     inputs = np.arange(20.0).reshape(10, 2) / 20
     np.savez(folder / "d.npz", inputs=inputs, targets=inputs.sum(1))

@@ -218,3 +218,33 @@ def test_ctrl_c_before_anything_is_finished_leaves_nothing(command, folder, monk
     stopped = command("slice2d", "a.h5", "--num-points", 7)
     assert stopped.code == 130
     assert not list(folder.glob("*.part"))
+
+
+@pytest.mark.parametrize(
+    "where", ["landscape.runs.store._sync_folder", "landscape.cli.screen.Screen.summary"]
+)
+def test_ctrl_c_after_publication_leaves_the_whole_file(command, folder, monkeypatch, where):
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    line = ["slice2d", "a.h5", "--num-points", 7]
+    with monkeypatch.context() as patch:
+        patch.setattr(where, interrupted)
+        stopped = command(*line)
+    assert stopped.code == 130
+    assert "Traceback" not in stopped.err
+    assert contents(folder / "a.slice2d.h5")["done"].all()
+    again = command(*line)
+    assert again.code == 0
+    assert "already there" in again.out
+    assert not list(folder.glob("*.part"))
+
+
+@pytest.mark.parametrize("line", [["show", "a.h5"], ["show", "nothing.h5"]], ids=["done", "refused"])
+def test_ctrl_c_after_the_last_word_changes_nothing(folder, line):
+    """The signal comes when the code is known, and the process still has to end."""
+    late = "import os, signal, sys\nfrom landscape.cli import main\ncode = main()\n"
+    late += "os.kill(os.getpid(), signal.SIGINT)\nsys.exit(code)"
+    ended = subprocess.run([sys.executable, "-c", late, *line], capture_output=True, text=True)
+    assert "Traceback" not in ended.stderr
+    assert ended.returncode == (0 if line[1] == "a.h5" else 2)

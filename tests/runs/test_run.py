@@ -98,7 +98,16 @@ def test_a_file_without_points_is_refused(path, tmp_path):
 
 def test_unknown_points_are_listed(path):
     with pytest.raises(BadInput, match="one of init, epoch=1, final"):
-        Run(path).label("epoch=2")
+        Run(path).label("epoch=3")
+
+
+def test_the_last_point_has_its_number_too(path):
+    run = Run(path)
+    # Two passes over 40 samples by 20.
+    assert run.labels == ["init", "epoch=1", "final"]
+    assert run.label("epoch=2") == run.label("step=4") == "final"
+    assert run.label("epoch=0") == run.label("step=0") == "init"
+    assert run.label("epoch=1") == "epoch=1"
 
 
 @pytest.mark.parametrize("spec", ["os:system", "subprocess:run", f"{os.path.__file__}:join"])
