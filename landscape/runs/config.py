@@ -15,8 +15,11 @@ def config_difference(mine: dict[str, Any], theirs: dict[str, Any]) -> str:
     mine, theirs = (json.loads(json.dumps(one, default=str)) for one in (mine, theirs))
     if isinstance(mine.get("options"), dict) and isinstance(theirs.get("options"), dict):
         mine, theirs = ({**one, **one["options"], "options": None} for one in (mine, theirs))
+    own, before = (one.pop("sources", {}) for one in (mine, theirs))
+    changed = [spec.rpartition(":")[0] for spec in own if before.get(spec, own[spec]) != own[spec]]
     names = [name for name in sorted({*mine, *theirs}) if mine.get(name) != theirs.get(name)]
-    return ", ".join(f"{name} is {theirs.get(name)!r} there, {mine.get(name)!r} here" for name in names)
+    differ = [f"{name} is {theirs.get(name)!r} there, {mine.get(name)!r} here" for name in names]
+    return ", ".join([*differ, *(f"{path} has another content now" for path in dict.fromkeys(changed))])
 
 
 def is_same(mine: dict[str, Any], theirs: dict[str, Any]) -> bool:

@@ -97,16 +97,17 @@ def found(recipe: Recipe, run: Path, header: Mapping[str, Any], *, is_trusted: b
         if is_trusted and path is not None and content is not None:
             trust.trust(path, content)
         elif not is_trusted and (content is None or not trust.is_trusted(content)):
-            where = "which lies outside this folder and" if spec in unrecorded else "which"
+            where = "which lies outside this folder and " if spec in unrecorded else ""
             raise BadInput(
-                f"{run} asks to run {spec if path is None else path}, {where} no command of yours has named",
+                f"{run} asks to run {spec if path is None else path}, {where}whose present content "
+                "no command of yours has named",
                 "code whose content you trust",
                 "look into it, then give `trust`",
             )
     parts = {
         name: located.get(getattr(recipe, name), getattr(recipe, name)) for name in ("model", "data", "loss")
     }
-    return Sources(replace(recipe, **parts), files, is_trusted, bool(recorded), tuple(notes))
+    return Sources(replace(recipe, **parts), files, is_trusted, bool(recorded), tuple(dict.fromkeys(notes)))
 
 
 def _specs(recipe: Recipe) -> list[str]:
@@ -129,7 +130,7 @@ def _found(spec: str, recorded: Mapping[str, str], run: Path) -> Path:
     if not there:
         looked = dict.fromkeys(str(path.absolute()) for path in candidates if path is not None)
         raise BadInput(
-            f"{run} was made with {spec}, and its file is no more at {' or '.join(looked)}",
+            f"{run} was made with {spec}, and its file is no longer at {' or '.join(looked)}",
             "the file it was made with",
             "put it back there, or import the weights again with the file where it is now",
         )

@@ -667,3 +667,18 @@ def test_a_limit_below_one_is_refused(tmp_path: Path):
 def test_every_data_set_is_in_this_file():
     text = Path(__file__).read_text()
     assert all(f'load("{name}"' in text for name in DATA_SETS)
+
+
+@pytest.mark.parametrize(("size", "is_fine"), [(28, True), (14, True), (7, True), (4, False)])
+def test_digits_in_float64_are_those_in_float32_in_more_digits(tmp_path: Path, size: int, is_fine: bool):
+    """Against whole numbers: a block's sum over 255 times its size."""
+    write_mnist(tmp_path)
+    coarse, fine = (
+        load_data("mnist", {"size": size}, tmp_path, dtype) for dtype in (torch.float32, torch.float64)
+    )
+    assert torch.equal(fine.inputs.float(), coarse.inputs)
+    block = 28 // size
+    sums = torch.from_numpy(read_idx(tmp_path / "train-images-idx3-ubyte").astype(np.int64))
+    sums = sums.reshape(-1, 1, size, block, size, block).sum((3, 5))
+    error = (fine.inputs - sums.double() / (255 * block**2)).abs().max()
+    assert (error < 1e-15) == is_fine
