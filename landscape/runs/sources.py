@@ -121,7 +121,11 @@ def _origin(spec: str) -> Path | None:
 
 
 def _found(spec: str, recorded: Mapping[str, str], run: Path) -> Path:
-    candidates = [(run.resolve().parent / recorded["path"]).resolve(), _origin(spec)]
+    as_given = _origin(spec)
+    if as_given is not None and as_given.is_file() and _is_in_a_package(spec, as_given):
+        # What would be imported, whatever other copies there are.
+        return as_given
+    candidates = [(run.resolve().parent / recorded["path"]).resolve(), as_given]
     there = [path for path in candidates if path is not None and path.is_file()]
     if not there:
         # A run file that was moved away from its code.
@@ -146,7 +150,7 @@ def _leading_to(spec: str, path: Path, run: Path) -> str:
     if spec.startswith(NPZ):
         return f"{NPZ}{path}"
     head, _, attribute = spec.rpartition(":")
-    if not head.endswith(".py") and (path.name == "__init__.py" or "." in head):
+    if _is_in_a_package(spec, path):
         root = path.parents[head.count(".") + (path.name == "__init__.py")]
         raise BadInput(
             f"{run} was made with {spec}, which is not importable from here",
@@ -154,6 +158,13 @@ def _leading_to(spec: str, path: Path, run: Path) -> str:
             "run this in that folder, or add it to PYTHONPATH",
         )
     return f"{path}:{attribute}"
+
+
+def _is_in_a_package(spec: str, path: Path) -> bool:
+    """Whether a spec's module needs others round it to be imported."""
+    head = spec.rpartition(":")[0]
+    is_file = spec.startswith(NPZ) or head.endswith(".py")
+    return not is_file and ("." in head or path.name == "__init__.py")
 
 
 def _relative(path: Path, folder: Path) -> str:

@@ -116,6 +116,33 @@ def test_a_module_by_name_is_found_from_another_folder(command, folder, tmp_path
     assert "no command of yours has named" in command("hessian", project / "n.h5", "--top-k", 1).err
 
 
+def test_a_package_is_taken_from_where_it_is_importable(command, folder, tmp_path_factory, monkeypatch):
+    """Two copies with the same content, as two environments have them."""
+    one, two, nowhere = (tmp_path_factory.mktemp(name) for name in ("one", "two", "nowhere"))
+    for place in (one, two):
+        (place / "nets_of_this_test").mkdir()
+        (place / "nets_of_this_test" / "__init__.py").touch()
+        net_that_leaves_a_trace(folder, "net.py")
+        (place / "nets_of_this_test" / "wide.py").write_bytes((folder / "net.py").read_bytes())
+    line = ["--model", "nets_of_this_test.wide:net", "--data", "moons", "--steps", 1, "-o", folder / "n.h5"]
+    for place in (one, two, nowhere):
+        monkeypatch.chdir(place)
+        with monkeypatch.context() as patch:
+            patch.syspath_prepend(place)
+            if place == one:
+                assert command("train", *line).code == 0
+            if place == nowhere:
+                refused = command("hessian", folder / "n.h5", "--top-k", 1, "--overwrite")
+                assert refused.code == 2
+                assert f"not importable from here; expected the package in {one}" in refused.err
+            else:
+                done = command("hessian", folder / "n.h5", "--top-k", 1, "--overwrite")
+                assert done.code == 0, done.err
+                assert (place / "nets_of_this_test" / "ran").exists()
+        for name in [name for name in sys.modules if name.startswith("nets_of_this_test")]:
+            del sys.modules[name]
+
+
 def test_what_trusted_code_imports_must_be_trusted_too(command, folder, tmp_path_factory, monkeypatch):
     project, copy = tmp_path_factory.mktemp("project"), tmp_path_factory.mktemp("copy")
     monkeypatch.chdir(project)
