@@ -61,8 +61,7 @@ def _output(words: list[str]) -> Path:
     """Where a command of the tour writes."""
     if "-o" in words:
         return Path(words[words.index("-o") + 1])
-    from landscape.runs.address import parse_address
-    from landscape.runs.session import default_output
+    from landscape.runs.address import default_output, parse_address
 
     addresses = [parse_address(word).path for word in words[1:] if ".h5" in word]
     return default_output(analyses.declared(words[0]), addresses)

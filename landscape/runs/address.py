@@ -1,8 +1,12 @@
-"""``run.h5@point``: where a point is to be found."""
+"""``run.h5@point``: where a point is to be found, and where a result is put."""
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+from landscape.analyses.declare import Analysis
+from landscape.runs import store
 
 
 @dataclass(frozen=True)
@@ -26,3 +30,18 @@ def parse_address(text: str) -> Address:
     if found and not Path(text).exists():
         return Address(Path(found[1]), found[2])
     return Address(Path(text), "")
+
+
+def default_output(declared: Analysis, paths: Sequence[Path]) -> Path:
+    """``a.h5, b.h5`` and ``connect`` as ``a-b.connect.h5``, beside the first; a run file beside the last."""
+    if declared.makes_run:
+        return paths[-1].with_name(f"{paths[-1].stem}-aligned.h5")
+    stems = "-".join(dict.fromkeys(path.stem for path in paths))
+    return paths[0].with_name(f"{stems}.{declared.name}.h5")
+
+
+def points_of(address: str, at: str) -> list[str]:
+    """``a.h5`` and ``all`` or ``init,final`` as addresses of points."""
+    path = parse_address(address).path
+    labels = store.point_labels(path) if at == "all" else [part.strip() for part in at.split(",")]
+    return [f"{path}@{label}" for label in labels]

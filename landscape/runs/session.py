@@ -24,7 +24,7 @@ from landscape.objective.parameters import Point
 from landscape.progress import Progress, silent
 from landscape.result import Result
 from landscape.runs import provenance, sources, store
-from landscape.runs.address import parse_address
+from landscape.runs.address import default_output, parse_address, points_of
 from landscape.runs.device import device
 from landscape.runs.publish import Answer, Order, Say, Work, publish, unheard
 from landscape.runs.recipe import DTYPES, Recipe
@@ -128,21 +128,6 @@ def settled(declared: Analysis, given: Mapping[str, Any]) -> tuple[Options, Reci
 def _may_bring(declared: Analysis) -> bool:
     """Whether it can begin with a model of its own."""
     return declared.source != "points" or bool(declared.presets)
-
-
-def default_output(declared: Analysis, paths: Sequence[Path]) -> Path:
-    """``a.h5, b.h5`` and ``connect`` as ``a-b.connect.h5``, beside the first; a run file beside the last."""
-    if declared.makes_run:
-        return paths[-1].with_name(f"{paths[-1].stem}-aligned.h5")
-    stems = "-".join(dict.fromkeys(path.stem for path in paths))
-    return paths[0].with_name(f"{stems}.{declared.name}.h5")
-
-
-def points_of(address: str, at: str) -> list[str]:
-    """``a.h5`` and ``all`` or ``init,final`` as addresses of points."""
-    path = parse_address(address).path
-    labels = store.point_labels(path) if at == "all" else [part.strip() for part in at.split(",")]
-    return [f"{path}@{label}" for label in labels]
 
 
 def _at_addresses(

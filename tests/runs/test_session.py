@@ -12,8 +12,8 @@ import landscape
 from landscape import Objective
 from landscape.errors import BadInput, Interrupted
 from landscape.runs import store
+from landscape.runs.address import default_output, points_of
 from landscape.runs.recipe import Recipe, fingerprint
-from landscape.runs.session import default_output, points_of
 
 OPTIONS = {"num_points": 7}
 
