@@ -213,6 +213,12 @@ class Case:
     targets: Tensor
     given: Any
     sample: Callable[[Any, Tensor], Tensor]
+    is_sum: bool = False
+
+    @property
+    def divisor(self) -> int:
+        """F is the sum of the samples' losses over this."""
+        return 1 if self.is_sum else len(self.targets)
 
     def objective(self, **options: Any) -> Objective:
         """In float64, weights at random, running statistics away from their defaults."""
@@ -272,11 +278,13 @@ class Case:
             middle = torch.stack(
                 [curvature(self.sample, h, y) for h, y in zip(rows, self.targets, strict=True)]
             )
-        return torch.einsum("nid,nij,nje->de", jacobians, middle, jacobians) / len(self.targets)
+        return torch.einsum("nid,nij,nje->de", jacobians, middle, jacobians) / self.divisor
 
     def hessian(self, objective: Objective, theta: Tensor) -> Tensor:
         """∂²F/∂θ², (d, d)."""
-        return torch.autograd.functional.hessian(lambda theta: self.losses(objective, theta).mean(), theta)
+        return torch.autograd.functional.hessian(
+            lambda theta: self.losses(objective, theta).sum() / self.divisor, theta
+        )
 
 
 CLASSES = torch.arange(N) % 3
@@ -306,8 +314,8 @@ CASES = {
         Case("mlp, bce", lambda: mlp(1), X, CLASSES % 2, "bce", bce),
         Case("mlp, bce of two", lambda: mlp(2), X, (draw(N, 2) > 0).double(), "bce", bce),
         Case("mlp, probabilities", mlp, X, draw(N, 3, seed=6).softmax(1), *CE),
-        Case("mlp, sum-reduced", mlp, X, CLASSES, nn.CrossEntropyLoss(reduction="sum"), cross_entropy),
-        Case("mlp, own loss", mlp, X, draw(N, 3, seed=7), own_quartic, quartic),
+        Case("mlp, sum-reduced", mlp, X, CLASSES, nn.CrossEntropyLoss(reduction="sum"), cross_entropy, True),
+        Case("mlp, own loss", mlp, X, draw(N, 3, seed=7), own_quartic, quartic, True),
         Case("two outputs, own loss", Two, X, draw(N, 1, seed=7), own_coupled, coupled),
         Case("cnn", cnn, IMAGES, CLASSES, *CE),
         Case("per position", per_position, draw(N, 2, 5), torch.arange(5 * N).view(N, 5) % 3, *CE),

@@ -131,7 +131,7 @@ def align(
     for name, point, value in zip(("first end", "second end", "aligned end"), ends, losses, strict=True):
         meaning = "end of the line against the model itself"
         proofs.append(checks.agreement(name, objective, float(value), point, meaning))
-    proofs.append(checks.finite(np.concatenate([before, after])))
+    proofs += [*checks.meaning(objective, ends[0]), checks.finite(np.concatenate([before, after]))]
     distance = [_distance(first, point) for point in (second, found.point)]
     proofs += _checks(
         found, distance, checks.rounding(objective), is_nearest=match == "weights" and not refine

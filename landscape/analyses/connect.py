@@ -230,6 +230,10 @@ def connect(
             chord = chord.to(moved.point)
         found = connector.connected(chord)
         remarks += found.notes + notes_on_ends(found)
+        if not objective.has_sample_losses:
+            remarks.append(
+                f"no standard errors over samples: the loss {objective.loss.name} is not made of one per sample"
+            )
         if plane:
             about |= _seen_from(plane_of(found, plane_points), float(found.line.lengths.sum()), remarks)
     return _result(found, connector, about, remarks, proofs + found.checks())

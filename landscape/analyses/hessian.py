@@ -269,6 +269,7 @@ def hessian(
     proofs: list[Check] = []
     with checks.untouched(objective, proofs):
         survey = surveyed(objective, theta, question, block, per_layer, others, split, progress)
+        proofs += checks.meaning(survey.places[0].objective, survey.places[0].point)
     return _result(survey, question, block, survey.columns(stability_limits, save_vectors), proofs)
 
 

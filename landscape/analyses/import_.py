@@ -59,6 +59,7 @@ def import_point(objective: Objective, point: Point, *, test: Objective | None =
     proofs.append(
         checks.agreement("loss", objective, seen.loss, point, "loss against a plain loop over model.eval()")
     )
+    proofs += checks.meaning(objective, point)
     tensors = {**split(point.theta, objective.pieces), **point.fixed}
     return Import(
         final_loss=seen.loss,

@@ -109,7 +109,7 @@ def interpolate(
         proofs.append(
             checks.agreement(name, objective, value, point, "end of the path against the model itself")
         )
-    proofs.append(checks.finite(table[:, 0]))
+    proofs += [*checks.meaning(objective, ends[0]), checks.finite(table[:, 0])]
     notes += sweep.notes(first, second)
     notes += [] if bool((first.theta != second.theta).any()) else ["the two points are the same"]
     distance = float(torch.linalg.vector_norm((second.theta - first.theta).double()))

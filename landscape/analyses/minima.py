@@ -259,6 +259,7 @@ def minima(
         for (depth, how), width in product(zip(depths, descents, strict=True), widths):
             cells[depth, width] = how.cell(width, depth, axes, notes)
             proofs += cells[depth, width].checks
+        proofs += checks.meaning(first, first.present_point())
     table = [[cells[depth, width] for width in widths] for depth in depths]
     result = _result(first, table, np.array(widths), np.array(depths), axes, proofs, notes)
     _conclude(result, any(one.draws for one in cells.values()))

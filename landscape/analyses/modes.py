@@ -215,6 +215,7 @@ def _result(
     for i, point in enumerate(ends):
         own, meaning = sweep.reference(point), "loss against the model itself"
         proofs.append(checks.agreement(f"point {i}", sweep.objective, tables.losses[i], own, meaning))
+    proofs += checks.meaning(sweep.objective, sweep.reference(ends[0]))
     proofs.append(checks.finite(np.stack([height["straight"], height["curved"]])))
     thetas = torch.stack([point.theta for point in ends]).double()
     edges = spanning_tree(height["curved"])

@@ -206,6 +206,7 @@ def _checks(objective: Objective, point: Point, asked: Asked, results: Sequence[
     )
     proofs = [
         checks.agreement("loss", objective, here.loss, point, "loss against a plain loop over model.eval()"),
+        *checks.meaning(objective, point),
         checks.finite(np.concatenate(numbers)),
         Check("within the ball", overshoot, 1e-12, meaning),
     ]

@@ -165,10 +165,14 @@ def _result(trainer: Trainer, proofs: list[checks.Check]) -> Train:
         num_steps=trainer.step,
         num_observations=trainer.num_observations,
         outcome="diverged" if trainer.diverged else "complete",
-        checks=[*proofs, loss],
+        checks=[*proofs, loss, *checks.meaning(trainer.objective, trainer.final)],
         parameters=trainer.objective.pieces,
         states=trainer.states,
     )
+    if trainer.regime.method != "gd" and not trainer.objective.is_mean:
+        result.notes.append(
+            f"the loss {trainer.objective.loss.name} is no mean over samples: the mean of its mini-batches is not F"
+        )
     if trainer.diverged:
         result.notes.append(
             f"the loss was NaN or infinite after step {trainer.step} of {trainer.total}: stopped there; "

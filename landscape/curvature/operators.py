@@ -102,8 +102,14 @@ def empirical_fisher_operator(
     moment of gradients, whose difference to ∇F∇Fᵀ is the covariance of the gradients of single samples.
     Never forms the gᵢ: Bᵢ = sᵢsᵢᵀ with sᵢ = ∂ℓᵢ/∂h. The penalty is no part of gᵢ.
 
-    Raises BadInput where the outputs have no axis of samples.
+    Raises BadInput where the outputs have no axis of samples, and for a loss that is not made of one per sample.
     """
+    if not objective.has_sample_losses:
+        raise BadInput(
+            f"the empirical Fisher matrix of the loss {objective.loss.name}, which takes samples together",
+            "a loss per sample",
+            "ask for gauss-newton or hessian, which need none",
+        )
     return _sandwich(objective, theta, fixed, _outer_product_of_slopes, num_products, memory_limit)
 
 
@@ -174,8 +180,8 @@ def _sandwich(
     leaf = point.theta.clone().requires_grad_()
 
     def part(inputs: Any, targets: Tensor) -> Part:
-        with sdpa_kernel(SDPBackend.MATH):
-            flat, rebuilt = _packed(objective.outputs(leaf, point.fixed, inputs))
+        with sdpa_kernel(SDPBackend.MATH), objective.passed(leaf, point.fixed, inputs) as outputs:
+            flat, rebuilt = _packed(outputs)
             u = torch.zeros_like(flat).requires_grad_()
             # Outputs that do not depend on θ have no graph.
             pulled = (
@@ -186,8 +192,9 @@ def _sandwich(
             curvature = middle(flat, rebuilt, targets, objective.loss)
 
         def image(v: Tensor, keep: bool) -> Tensor:
-            pushed = second_derivative(pulled, u, v, keep=True)
-            return second_derivative(flat, leaf, curvature(pushed), keep)
+            with objective.computing_again(leaf, point.fixed):
+                pushed = second_derivative(pulled, u, v, keep=True)
+                return second_derivative(flat, leaf, curvature(pushed), keep)
 
         return Part((flat, pulled), image)
 

@@ -3,6 +3,7 @@
 import math
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,7 +15,7 @@ from landscape.descent.replay import STEPS, replayed
 from landscape.descent.starts import Family, descended, starts
 from landscape.numerics.distinct import num_distinct_rows, num_distinct_values
 from landscape.numerics.steps.replicas import Plan
-from landscape.objective import checks
+from landscape.objective import checks, trees
 from landscape.objective.objective import Objective
 from landscape.objective.precision import in_float64
 from landscape.progress import Journal, Progress
@@ -134,9 +135,13 @@ def _examined(
     )
 
 
+def _numbers(outputs: Any) -> np.ndarray:
+    return np.concatenate([one.flatten().cpu().numpy() for one in trees.tensors(outputs)])
+
+
 def _outputs(objective: Objective, thetas: Tensor) -> np.ndarray:
     """The module's outputs on the data at every point, (k, n·m)."""
     fixed, inputs = objective.present_point().fixed, objective.samples[0]
     with torch.no_grad():
-        rows = [objective.outputs(theta, fixed, inputs).flatten().cpu().numpy() for theta in thetas]
+        rows = [_numbers(objective.outputs(theta, fixed, inputs)) for theta in thetas]
     return np.array(rows).reshape(len(thetas), -1) if rows else np.empty((0, 0))

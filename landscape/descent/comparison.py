@@ -13,7 +13,8 @@ from landscape.descent.budgets import Budget, recorded
 from landscape.descent.replay import replayed
 from landscape.numerics.steps.replicas import Plan
 from landscape.numerics.steps.sampling import Sampler
-from landscape.objective import Objective, checks
+from landscape.objective import Objective, checks, trees
+from landscape.objective.losses import LOSSES
 from landscape.objective.parameters import Point
 from landscape.objective.precision import in_float64
 from landscape.progress import Journal, Progress
@@ -71,6 +72,8 @@ class Grid:
             meaning = "lowest cost against a plain loop over model.eval()"
             lowest = float(np.nanmin(found.costs[:, -1]))
             self.checks.append(checks.agreement(f"cost at n = {n}", part, lowest, found.best, meaning))
+            if len(self.costs) == 1:
+                self.checks += checks.meaning(part, found.best)
         if len(self.costs) == 1:
             few = self.thetas[:1].double().expand(len(self.methods), -1)
             least = min(self.step_sizes)
@@ -84,7 +87,7 @@ def part_of(objective: Objective, drawn: np.ndarray) -> Objective:
     """The same objective on the samples ``drawn``."""
     inputs, targets = objective.samples
     rows = torch.from_numpy(drawn).to(objective.device)
-    return objective.on((tuple(one[rows] for one in inputs), targets[rows]))
+    return objective.on((trees.rows(inputs, rows), targets[rows]))
 
 
 def _plan(budget: Budget, method: str, alpha: float, seed: int) -> Plan:
@@ -138,11 +141,11 @@ def baseline_costs(objective: Objective) -> tuple[float, float]:
     NaN for another loss than ``mse``, for classes, and for inputs that are not one tensor of numbers.
     """
     inputs, targets = objective.samples
-    if objective.loss.name != "mse" or not targets.is_floating_point():
+    if objective.loss is not LOSSES["mse"] or not targets.is_floating_point():
         return math.nan, math.nan
     y = targets.flatten(1).double().cpu().numpy()
     zero = float(np.square(y).mean())
-    if len(inputs) != 1 or not inputs[0].is_floating_point():
+    if len(inputs) != 1 or not isinstance(inputs[0], Tensor) or not inputs[0].is_floating_point():
         return zero, math.nan
     x = inputs[0].flatten(1).double().cpu().numpy()
     x = np.concatenate([x, np.ones((len(x), 1))], axis=1)

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from landscape.descent.replay import draws
+from landscape.errors import BadInput
 from landscape.numerics.spectra.lanczos import top_eigenpairs
 from landscape.numerics.steps.replicas import Gradients
 from landscape.numerics.steps.sampling import isolated_rng
@@ -38,8 +39,13 @@ def probed(objective: Objective, theta: Tensor, gradients: Gradients, seed: int)
 
     The variance is exact over the samples (``gradients`` gives each one's), so that of the mean of B samples
     drawn with replacement is a B-th of it. max |λ| is Lanczos' and stands for L in the neighbourhood.
-    Raises NotDifferentiable.
+    Raises NotDifferentiable, and BadInput for a loss that is no mean over samples.
     """
+    if not objective.is_mean:
+        raise BadInput(
+            f"the noise of gradients of the loss {objective.loss.name}, which is no mean over samples",
+            "a mean over samples, of which those of mini-batches are unbiased estimates",
+        )
     point = Point(theta, objective.present_point().fixed)
     loss, slope = objective.value_and_gradient(point.theta, point.fixed)
     pairs = top_eigenpairs(
@@ -109,8 +115,9 @@ def probe_checks(objective: Objective, start: Tensor, gradients: Gradients, firs
     loss = checks.agreement(
         "start loss", objective, first.loss, point, "loss against a plain loop over model.eval()"
     )
+    proofs = [loss, *checks.meaning(objective, point)]
     if draws(objective, start):
-        return [loss]
+        return proofs
     stacked = gradients(start[None], None)[1][0]
     # In float64, since σ(h) − y, which autograd takes, has no digits left in float32 where the loss is small.
     wide = in_float64(objective)
@@ -118,7 +125,7 @@ def probe_checks(objective: Objective, start: Tensor, gradients: Gradients, firs
     gap = torch.linalg.vector_norm(stacked.to(exact) - exact)
     scale = math.sqrt(max(mean_square(objective, start, gradients), 1e-300))
     return [
-        loss,
+        *proofs,
         Check(
             "stacked gradient",
             float(gap) / scale,

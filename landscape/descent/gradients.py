@@ -18,6 +18,7 @@ from landscape.numerics.steps import perceptron
 from landscape.numerics.steps.perceptron import Activation, Layer
 from landscape.numerics.steps.replicas import Gradients
 from landscape.numerics.steps.sampling import isolated_rng
+from landscape.objective import trees
 from landscape.objective.batching import keep_freed_memory
 from landscape.objective.losses import LOSSES
 from landscape.objective.objective import Objective
@@ -80,7 +81,8 @@ def by_vmap(objective: Objective) -> Gradients:
     recorded: dict[tuple[int, ...], Callable[..., Any]] = {}
 
     def loss(theta: Tensor, x: tuple[Tensor, ...], y: Tensor) -> Tensor:
-        mean = objective.loss.total(objective.outputs(theta, fixed, x, True), y).double() / len(y)
+        with objective.passed(theta, fixed, x, True) as outputs:
+            mean = objective.loss.mean(outputs, y)
         return mean + 0.5 * objective.l2 * theta.double().square().sum() if objective.l2 else mean
 
     def one_by_one(thetas: Tensor, indices: Tensor | None) -> tuple[Tensor, Tensor]:
@@ -96,7 +98,7 @@ def by_vmap(objective: Objective) -> Gradients:
         key = (len(thetas), *(() if indices is None else indices.shape))
         x, y = inputs, targets
         if indices is not None:
-            x, y = tuple(part[indices] for part in inputs), targets[indices]
+            x, y = trees.rows(inputs, indices), targets[indices]
         if key not in recorded:
             axis = None if indices is None else 0
             function = vmap(grad_and_value(loss), in_dims=(0, axis, axis), randomness="different")
@@ -121,7 +123,9 @@ def perceptron_layers(objective: Objective) -> list[Layer] | None:
         and type(module).forward is nn.Sequential.forward
         and loss.name in perceptron.HEADS
         and LOSSES[loss.name] is loss
+        and objective.is_mean
         and len(inputs) == 1
+        and isinstance(inputs[0], Tensor)
         and inputs[0].is_floating_point()
         and not (module._forward_hooks or module._forward_pre_hooks)
     )

@@ -16,7 +16,12 @@ DRAWN = 1000
 def axes(objective: Objective) -> tuple[np.ndarray, np.ndarray] | None:
     """Axes of a grid over the data, where these are points of the plane and the output is one number."""
     inputs, fixed = objective.samples[0], objective.present_point().fixed
-    if len(inputs) != 1 or inputs[0].shape[1:] != (2,) or not inputs[0].is_floating_point():
+    if (
+        len(inputs) != 1
+        or not isinstance(inputs[0], Tensor)
+        or inputs[0].shape[1:] != (2,)
+        or not inputs[0].is_floating_point()
+    ):
         return None
     outputs = objective.outputs(objective.theta, fixed, (inputs[0][:1],))
     if not isinstance(outputs, Tensor) or outputs.numel() != 1:

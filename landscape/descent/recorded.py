@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.fx import Graph
 from torch.fx.experimental.proxy_tensor import make_fx
 from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils._pytree import tree_flatten, tree_unflatten
 
 from landscape.objective.batching import REFUSALS
 
@@ -17,7 +18,7 @@ NARROW = 8
 
 
 def recorded_function(
-    function: Callable[..., Any], thetas: Tensor, x: tuple[Tensor, ...], y: Tensor
+    function: Callable[..., Any], thetas: Tensor, x: tuple[Any, ...], y: Tensor
 ) -> Callable[..., Any] | None:
     """``function`` as a graph without Python between its operations, or as it is where that cannot be had.
 
@@ -30,20 +31,23 @@ def recorded_function(
         except REFUSALS:
             return None
         warnings.filterwarnings("ignore", category=DeprecationWarning)
-        flat = lambda thetas, y, *x: function(thetas, x, y)  # noqa: E731
+        parts, structure = tree_flatten(x)
+        flat = lambda thetas, y, *x: function(thetas, tree_unflatten(list(x), structure), y)  # noqa: E731
+        if not all(isinstance(part, Tensor) for part in parts):
+            return function
         try:
-            graph = make_fx(flat)(thetas, y, *x)
+            graph = make_fx(flat)(thetas, y, *parts)
             _reshaped_products(graph.graph)
             graph.graph.eliminate_dead_code()
             graph.recompile()
-            traced = torch.jit.trace(graph.eval(), (thetas, y, *x), check_trace=False)
+            traced = torch.jit.trace(graph.eval(), (thetas, y, *parts), check_trace=False)
             script = torch.jit.freeze(cast(torch.jit.ScriptModule, traced))
             # The first runs record shapes; what they may refuse, the function itself still does.
             for _ in range(3):
-                script(thetas, y, *x)
+                script(thetas, y, *parts)
         except (*REFUSALS, AssertionError):
             return function
-    return lambda thetas, x, y: script(thetas, y, *x)
+    return lambda thetas, x, y: script(thetas, y, *tree_flatten(x)[0])
 
 
 def _reshaped_products(graph: Graph) -> None:

@@ -1,9 +1,9 @@
 """The checks every Result carries: an independent evaluation, an untouched module, finite values."""
 
-import copy
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 import torch
@@ -11,33 +11,88 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from landscape import distributed
+from landscape.errors import NotDifferentiable
+from landscape.objective import trees
+from landscape.objective.losses import LOSSES, Loss
 from landscape.objective.objective import Objective
 from landscape.objective.parameters import Point
+from landscape.objective.parametrised import Fixed
 from landscape.result import Check
 
 INDEPENDENT_BATCH = 256
+# How far the point of the check `moved` lies, over ‖θ‖.
+MOVED = 1e-2
+# Step of a difference quotient over ‖θ‖, and what it may be off by, by dtype.
+STEPS = {torch.float64: (1e-7, 1e-3), torch.float32: (1e-3, 5e-2)}
 
 
 def independent_loss(objective: Objective, point: Point) -> float:
-    """F at a point, computed independently: a fresh copy of the module, ``load_state_dict``, a plain loop.
+    """F at a point, computed independently: weights written into the module, the user's loss in a plain loop.
 
     Built-in losses are the ones of ``torch.nn.functional``; nothing of the objective's flat vector,
-    functional calls or chunks is used.
+    functional calls or chunks is used. The module is put back bit for bit.
     """
-    module = copy.deepcopy(objective.module).to(objective.device, objective.dtype)
-    tensors = {piece.name: point.theta[piece.span].reshape(piece.shape) for piece in objective.pieces}
-    module.load_state_dict({**tensors, **point.fixed}, strict=False)
-    module.eval()
-    inputs, targets = objective.samples
     size = max(INDEPENDENT_BATCH, objective.chunk_size)
-    total = torch.zeros((), dtype=torch.float64, device=objective.device)
-    with torch.no_grad():
-        for start in range(0, len(targets), size):
-            batch = slice(start, start + size)
-            outputs = module(*(part[batch].clone() for part in inputs))
-            total += _plain_loss(objective, outputs, targets[batch]) * len(targets[batch])
-    penalty = 0.5 * objective.l2 * sum(float(t.double().square().sum()) for t in tensors.values())
-    return float(distributed.total(total)) / objective.num_samples + penalty
+    return _plain_value(
+        objective, point.theta, point.fixed, torch.arange(objective.samples.count_here).split(size)
+    )
+
+
+def meaning(objective: Objective, point: Point) -> list[Check]:
+    """That F is the user's loss of the user's module on all of the data, here and beside here.
+
+    ``cut``: value, and derivative along a random direction, under the chunks used against plain loops over every
+    k-th sample, in which neither the order of the samples nor causality hides. ``moved``: the value at a point moved
+    by 1e-2 ‖θ‖ against a plain loop, for what is computed once from the weights, or kept elsewhere, stays behind.
+    Four evaluations of F and one gradient.
+    """
+    theta, fixed = point.theta, point.fixed
+    try:
+        value, slope = objective.value_and_gradient(theta, fixed)
+    except NotDifferentiable:
+        value, slope = objective.value(theta, fixed), None
+    generator = torch.Generator().manual_seed(0)
+    noise = torch.randn(len(theta), generator=generator, dtype=torch.float64).to(theta.device)
+    way = noise * ((float(torch.linalg.vector_norm(theta.double())) or 1.0) / float(noise.norm()))
+    every = torch.arange(objective.samples.count_here)
+    num_cuts = (
+        1 if objective.is_whole else max(2, -(-len(every) // max(INDEPENDENT_BATCH, objective.chunk_size)))
+    )
+    strided = [part for part in (every[i::num_cuts] for i in range(num_cuts)) if len(part)]
+    here = _plain_value(objective, theta, fixed, strided)
+    aside = theta + (MOVED * way).to(theta.dtype)
+    moved = objective.value(aside, fixed)
+    plain = _plain_value(objective, aside, fixed, strided)
+    found = [
+        close(
+            "cut",
+            value,
+            here,
+            rounding(objective),
+            "F under the chunks used against every k-th sample at a time",
+        ),
+        close("moved", moved, plain, rounding(objective), "F at θ moved by 1e-2 ‖θ‖ against a plain loop"),
+    ]
+    step, bound = STEPS.get(coarsest(objective), (0.0, 0.0))
+    if slope is not None and step and np.isfinite([value, moved]).all():
+        ahead = theta + (step * way).to(theta.dtype)
+        true_way = (ahead - theta).double() / step
+        quotient = (_plain_value(objective, ahead, fixed, strided) - here) / step
+        along = float(slope.double() @ true_way)
+        bend = 2 * abs(moved - value - MOVED * along) / MOVED**2
+        # What the quotient may be off by: rounding of F, and the curvature on the way.
+        off = 100 * torch.finfo(coarsest(objective)).eps * abs(value) / step + 2 * step * bend
+        typical = float(slope.double().norm() * true_way.norm()) / len(theta) ** 0.5
+        gap = abs(quotient - along) / max(abs(along) + typical + off / bound, 1e-300)
+        found.append(
+            Check(
+                "cut, derivative",
+                gap,
+                bound,
+                "dF along a random direction against a difference of plain loops",
+            )
+        )
+    return found
 
 
 def agreement(name: str, objective: Objective, value: float, point: Point, meaning: str) -> Check:
@@ -53,13 +108,19 @@ def close(name: str, value: float, reference: float, tolerance: float, meaning: 
     return Check(name, float(np.nan_to_num(difference, nan=np.inf)), tolerance, meaning)
 
 
+def coarsest(objective: Objective) -> torch.dtype:
+    """The dtype of least precision among the objective's and those that the module computes in."""
+    return max((objective.dtype, *objective.dtypes), key=lambda dtype: torch.finfo(dtype).eps)
+
+
 def rounding(objective: Objective) -> float:
     """What two correct evaluations may differ by, relative: float64 1e-12, float32 2e-5, half types 5e-2.
 
     A forward pass of L layers over width w accumulates about √(L w) roundings of the dtype's
-    epsilon; a hundred epsilons (float32: 1.2e-5) covers the nets measured here with some room.
+    epsilon; a hundred epsilons (float32: 1.2e-5) covers the nets measured here with some room. The dtype is the
+    coarsest that the module computes in.
     """
-    return {torch.float64: 1e-12, torch.float32: 2e-5}.get(objective.dtype, 5e-2)
+    return {torch.float64: 1e-12, torch.float32: 2e-5}.get(coarsest(objective), 5e-2)
 
 
 def finite(values: np.ndarray, name: str = "not finite") -> Check:
@@ -96,13 +157,44 @@ def fingerprint(module: nn.Module) -> str:
     return digest.hexdigest()
 
 
-def _plain_loss(objective: Objective, outputs: Tensor, targets: Tensor) -> float:
-    loss = objective.loss.name
-    if loss == "cross_entropy":
-        return float(functional.cross_entropy(outputs, targets))
-    if loss == "bce":
+def _plain_value(objective: Objective, theta: Tensor, fixed: Fixed, batches: Sequence[Tensor]) -> float:
+    """F at θ in the user's own terms: the mean of ``loss(module(x), y)`` over batches of this process's samples."""
+    tensors = {piece.name: theta[piece.span].reshape(piece.shape) for piece in objective.pieces}
+    total = torch.zeros(2, dtype=torch.float64, device=objective.device)
+    if objective.is_whole:
+        batches = [torch.cat(list(batches)).sort().values]
+    with objective.written({**tensors, **fixed}), torch.set_grad_enabled(objective.needs_gradients):
+        for rows in batches:
+            inputs, targets = objective.samples.picked(rows)
+            outputs = objective.module(*trees.mapped(torch.clone, inputs))
+            total += torch.tensor(_plain_loss(objective, outputs, targets), dtype=torch.float64).to(total)
+    value, weight = distributed.total(total).tolist()
+    if objective.loss.over == "one":
+        weight = distributed.num_processes() if objective.is_whole else 1
+    penalty = 0.5 * objective.l2 * sum(float(t.double().square().sum()) for t in tensors.values())
+    return (value / weight if weight else float("nan")) + penalty
+
+
+def _plain_loss(objective: Objective, outputs: Any, targets: Tensor) -> tuple[float, float]:
+    """(what a batch adds to the loss, its weight)."""
+    given, count = objective.given, len(targets)
+    if given is LOSSES["cross_entropy"]:
+        return float(functional.cross_entropy(outputs, targets)) * count, count
+    if given is LOSSES["bce"]:
         wanted = targets.to(outputs.dtype).reshape(outputs.shape)
-        return float(functional.binary_cross_entropy_with_logits(outputs, wanted))
-    if loss == "mse" and targets.is_floating_point():
-        return float(functional.mse_loss(outputs, targets.reshape(outputs.shape)))
-    return float(objective.loss.total(outputs, targets)) / len(targets)
+        return float(functional.binary_cross_entropy_with_logits(outputs, wanted)) * count, count
+    if given is LOSSES["mse"] and targets.is_floating_point():
+        return float(functional.mse_loss(outputs, targets.reshape(outputs.shape))) * count, count
+    if isinstance(given, Loss):
+        return float(objective.loss.total(outputs, targets)), count
+    said = given(outputs, targets)
+    if isinstance(said, tuple):
+        total, weight = map(float, said)
+        return (total / weight, 1) if objective.is_whole else (total, weight)
+    value = float(said.double().mean()) if said.numel() else 0.0
+    if objective.loss.over == "samples":
+        return value * count, count
+    if objective.loss.over == "weight" and objective.loss.weight is not None:
+        weight = float(objective.loss.weight(outputs, targets))
+        return (value * weight if weight else 0.0), weight
+    return value, 1

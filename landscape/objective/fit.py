@@ -1,177 +1,182 @@
-"""Do module, data and loss fit one another? Found out once, on a few samples, before anything is measured."""
+"""Do module, data and loss fit one another, and what do they mean? Found out once, before anything is measured."""
 
-import copy
-from collections.abc import Callable
-from dataclasses import replace
-from typing import Any, NamedTuple
+import warnings
+from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from landscape.errors import BadInput, LandscapeError, loss_failed
-from landscape.objective.losses import Loss, settle_reduction
+from landscape import distributed
+from landscape.errors import BadInput
+from landscape.objective import chunking, meaning, trees
+from landscape.objective.losses import Loss, is_built_in, name_of, weighted_mean
+from landscape.objective.parametrised import Parametrised
+from landscape.objective.samples import Samples
+from landscape.objective.trial import (
+    Seen,
+    Trial,
+    callable_of,
+    check_all_targets,
+    require_one_function,
+    require_reached,
+    tried,
+    watched,
+)
 
 FEW = 4
-# Two evaluations of the same samples differ by rounding only; this is far above it and far below a dropout.
-SAME = 1e-3
+# Numbers that the samples tried may pass from layer to layer.
+PROBED_ACTIVATIONS = 2**24
+# Up to where a row that was computed in another company counts as the same.
+ALONE = {torch.float64: 1e-5, torch.float32: 1e-3}
 
 
-class Fit(NamedTuple):
-    """What a module was seen to do with a few samples in eval mode.
+@dataclass
+class Fit:
+    """What a module and a loss were seen to do with some samples in eval mode.
 
-    ``moves_buffers`` and ``moves_inputs``: it writes into its buffers, or into its inputs.
-    ``mixes_samples``: the output of a sample depends on the others, as with batch norm that keeps no
-    running statistics.
+    ``is_whole``: the data cannot be cut, as samples hang together. ``needs_gradients``: the module, or the loss,
+    takes derivatives itself. ``divisor``: what the sum of the totals over all processes is divided by.
     """
 
     loss: Loss
-    activations_per_sample: int
-    moves_buffers: bool
-    moves_inputs: bool
-    mixes_samples: bool
+    seen: Seen
+    is_whole: bool = False
+    needs_gradients: bool = False
+    divisor: float = 1.0
+    notes: list[str] = field(default_factory=list)
 
 
-def private_copy(module: nn.Module) -> nn.Module:
-    """A deep copy that can be called without side effects on its weights. Raises BadInput."""
-    try:
-        private = copy.deepcopy(module)
-    except Exception as error:
-        raise BadInput(
-            f"{type(module).__name__} cannot be copied ({error})",
-            "a module that copy.deepcopy takes",
-            "old-style weight_norm hooks are the usual cause; use torch.nn.utils.parametrizations",
-        ) from error
-    for layer in private.modules():
-        if isinstance(layer, nn.Embedding | nn.EmbeddingBag):
-            if layer.max_norm is not None:
-                raise BadInput("an embedding with max_norm rewrites its weights when called", "max_norm=None")
-            layer.sparse = False
-    for parameter in private.parameters():
-        parameter.grad = None
-    return private
+def fit(subject: Parametrised, given: Any, samples: Samples) -> Fit:
+    """Run the module of ``subject``, in eval mode, and the loss on some of the ``samples``; check all targets.
 
-
-def fit(
-    module: nn.Module, loss: Loss, inputs: tuple[Tensor, ...], targets: Tensor, all_targets: Tensor
-) -> Fit:
-    """Run ``module``, in eval mode, and ``loss`` on a few samples; check the range of all targets.
-
-    The module's buffers are left as they were. Raises BadInput where module, data and loss do not fit,
-    and where the same inputs give different outputs, as then there is no function to look at.
+    Everything in the module, and the generators of random numbers, are left as they were. Raises BadInput where
+    module, data and loss do not fit, where the same inputs give different outputs (then there is no function to look
+    at), and where a parameter does not move F.
     """
-    buffers = {name: tensor.clone() for name, tensor in module.named_buffers()}
+    devices = [subject.device] if subject.device.type == "cuda" else []
+    with torch.random.fork_rng(devices=devices), warnings.catch_warnings():
+        # They come again where the numbers are computed.
+        warnings.simplefilter("ignore")
+        return _fitted(subject, given, samples, Trial(subject, samples))
 
-    def run(count: int) -> tuple[Any, bool]:
-        """The outputs of the first samples, and whether the inputs were overwritten."""
-        used = tuple(part[:count].clone() for part in inputs)
-        with torch.no_grad():
-            outputs = _outputs(module, used)
-        kept = all(torch.equal(a, b[:count]) for a, b in zip(used, inputs, strict=True))
-        return outputs, not kept
 
-    sizes: list[int] = []
-    hooks = [
-        layer.register_forward_hook(
-            lambda _, __, out: sizes.append(out.numel() if isinstance(out, Tensor) else 0)
-        )
-        for layer in module.modules()
-    ]
+def _fitted(subject: Parametrised, given: Any, samples: Samples, trial: Trial) -> Fit:
+    few: Tensor | None = meaning.probe(samples.inputs, samples.targets, FEW)
+    check_all_targets(given, samples.targets)
     try:
-        outputs, moves_inputs = run(len(targets))
-    finally:
-        for hook in hooks:
-            hook.remove()
-    moves_buffers = any(not torch.equal(buffers[name], now) for name, now in module.named_buffers())
-    _put_back(module, buffers)
-    again, _ = run(len(targets))
-    _put_back(module, buffers)
-    if not _is_same(again, outputs):
-        raise BadInput(
-            f"{type(module).__name__} gives different outputs for the same inputs in eval mode",
-            "a function of its parameters",
-            "switch its randomness off where self.training is false",
+        outputs = tried(trial, given, few)
+    except BadInput:
+        # A graph in one piece, or a contrastive loss, takes all samples and nothing less.
+        try:
+            outputs = tried(trial, given, None)
+        except BadInput:
+            outputs = None
+        if outputs is None:
+            raise
+        few = None
+    seen = watched(trial, given, few)
+    require_one_function(trial, few, outputs)
+    require_reached(trial, given, few)
+    loss, is_whole = (None, True) if few is None else _meaning(trial, given, outputs, seen.activations)
+    loss, is_whole = _agreed(loss, is_whole)
+    if loss is None:
+        loss = given if isinstance(given, Loss) else meaning.whole(callable_of(given, outputs), samples.count)
+    found = Fit(loss, seen, is_whole, trial.needs_gradients)
+    found.divisor = _divisor(trial, loss, seen.activations)
+    if is_whole:
+        found.notes.append(
+            f"the module, or the loss {name_of(given)}, takes the samples together: all of them are one chunk"
         )
-    half = (len(targets) + 1) // 2
-    head = run(half)[0] if half < len(targets) else outputs
-    _put_back(module, buffers)
-    _check_targets(loss, outputs, all_targets)
-    return Fit(
-        _settled(loss, outputs, targets),
-        max(1, sum(sizes) // len(targets)),
-        moves_buffers,
-        moves_inputs,
-        mixes_samples=not _is_same(head, _first(outputs, half, len(targets))),
+    return found
+
+
+def _meaning(trial: Trial, given: Any, outputs: Any, activations: int) -> tuple[Loss | None, bool]:
+    """The loss by its meaning, None for that of a whole; whether the data cannot be cut."""
+    samples = trial.samples
+    size = min(meaning.PROBED, max(FEW, PROBED_ACTIVATIONS // activations))
+    rows = meaning.probe(samples.inputs, samples.targets, size)
+    try:
+        outputs = trees.mapped(torch.Tensor.detach, trial.outputs(rows))
+    except BadInput:
+        return None, True
+    count = len(rows)
+    dtype = next(
+        (one.dtype for one in trees.tensors(outputs) if one.is_floating_point()), trial.subject.dtype
     )
+    dtype = torch.float32 if torch.float32 in (dtype, trial.subject.dtype) else dtype
+    targets = samples.picked(rows)[1]
+    function = callable_of(given, outputs)
+    has_rows = trees.count(outputs) == count and len(trees.tensors(outputs)) == len(trees.leaves(outputs))
+    tolerance = ALONE.get(dtype, 5e-2)
+    runs = [
+        (lambda part, at=at: trees.mapped(torch.Tensor.detach, trial.outputs(rows[part], at)))
+        for at in (trial.theta, trial.aside)
+    ]
+    if has_rows:
+        # Where a half still has the length of the whole, axis 0 is not that of samples.
+        for run, of_all in ((runs[0], outputs), (runs[1], None)):
+            of_all = run(torch.arange(count)) if of_all is None else of_all
+            if not meaning.takes_samples_alone(run, of_all, count, tolerance):
+                known = is_built_in(given) or isinstance(given, Loss)
+                return (given if known else None), True
+        if isinstance(given, Loss):
+            return given, False
+        exact = weighted_mean(given, samples.targets)
+        if exact is not None:
+            return exact, False
+        drawn = [
+            meaning.spread(outputs, low, high, seed)
+            for seed, (low, high) in enumerate([(0, 1), (-1, 0), (-3, 3)])
+        ]
+
+        def cut(of: Any) -> meaning.Trial:
+            return lambda part: (trees.rows(of, part.to(targets.device)), targets[part.to(targets.device)])
+
+        trials = [cut(one) for one in (outputs, *drawn)]
+    else:
+        if isinstance(given, Loss) and function is given.total:
+            # Nothing but the sum itself can be looked at.
+            trials = [lambda part, at=at: trial.pair(rows[part], at) for at in (trial.theta, trial.aside)]
+            with trial.ready():
+                return given, not meaning.adds(given.total, trials, count, dtype)
+        trials = [lambda part, at=at: trial.pair(rows[part], at) for at in (trial.theta, trial.aside)]
+    with trial.ready():
+        loss = meaning.settled(function, trials, count, dtype)
+    return loss, loss is None
 
 
-def _outputs(module: nn.Module, inputs: tuple[Tensor, ...]) -> Any:
-    try:
-        return module(*inputs)
-    except LandscapeError:
-        raise
-    except Exception as error:
-        shapes = ", ".join(str(tuple(part.shape)) for part in inputs)
-        raise BadInput(
-            f"{type(module).__name__} does not take inputs of shape {shapes}: {error}",
-            "a module that fits the data",
-        ) from error
+def _agreed(loss: Loss | None, is_whole: bool) -> tuple[Loss | None, bool]:
+    """What all processes make of it: a whole where they do not agree."""
+    if distributed.num_processes() == 1:
+        return loss, is_whole
+    kinds = ["samples", "weight", "one"]
+    votes = torch.zeros(5, dtype=torch.float64)
+    votes[3 if loss is None else kinds.index(loss.over)] += 1
+    votes[4] += is_whole
+    votes = distributed.total(votes)
+    if int((votes[:4] > 0).sum()) > 1:
+        return None, True
+    return loss, bool(votes[4] > 0)
 
 
-def _put_back(module: nn.Module, buffers: dict[str, Tensor]) -> None:
-    with torch.no_grad():
-        for name, tensor in module.named_buffers():
-            tensor.copy_(buffers[name])
+def _divisor(trial: Trial, loss: Loss, activations: int) -> float:
+    if loss.over == "samples":
+        return float(trial.samples.count)
+    if loss.over == "one" or loss.weight is None:
+        return 1.0
+    total = torch.zeros((), dtype=torch.float64, device=trial.subject.device)
+    every = torch.arange(trial.samples.count_here)
+    for rows in every.split(chunking.for_values(activations, trial.subject.device.type)):
+        outputs, targets = trial.pair(rows) if weighs_outputs(loss) else (None, trial.samples.picked(rows)[1])
+        with trial.ready():
+            total += loss.weight(outputs, targets)
+    weight = float(distributed.total(total))
+    if weight == 0:
+        raise BadInput(f"every target has the weight 0 in {loss.name}", "some that count")
+    return weight
 
 
-def _first(outputs: Any, count: int, whole: int) -> Any:
-    has_samples = isinstance(outputs, Tensor) and outputs.dim() > 0 and len(outputs) == whole
-    return outputs[:count] if has_samples else None
-
-
-def _is_same(one: Any, other: Any) -> bool:
-    """Equal but for rounding; True for what cannot be compared."""
-    if not (isinstance(one, Tensor) and isinstance(other, Tensor)) or one.shape != other.shape:
-        return True
-    one, other = one.double(), other.double()
-    size = float(other[other.isfinite()].abs().max()) if bool(other.isfinite().any()) else 0.0
-    return torch.allclose(one, other, rtol=SAME, atol=SAME * size, equal_nan=True)
-
-
-def _settled(loss: Loss, outputs: Any, targets: Tensor) -> Loss:
-    total: Callable[..., Tensor] = loss.total
-    if isinstance(total, nn.Module) and isinstance(outputs, Tensor):
-        # The user's own loss may hold weights; theirs stay where they are.
-        loss = replace(loss, total=copy.deepcopy(total).to(outputs.device, outputs.dtype))
-    try:
-        with torch.no_grad():
-            settled = settle_reduction(loss, outputs, targets)
-            settled.total(outputs, targets)
-    except LandscapeError:
-        raise
-    except Exception as error:
-        raise loss_failed(loss.name, outputs, targets, error) from error
-    return settled
-
-
-def _check_targets(loss: Loss, outputs: Any, targets: Tensor) -> None:
-    if loss.name == "bce":
-        low, high = float(targets.min()), float(targets.max())
-        if low < 0 or high > 1:
-            raise BadInput(f"targets run from {low:g} to {high:g}", "0 to 1 for the loss bce")
-    if not loss.of_classes or targets.is_floating_point() or not isinstance(outputs, Tensor):
-        return
-    ignored = int((targets == getattr(loss.total, "ignore_index", -1)).sum())
-    if ignored and getattr(loss.total, "reduction", "mean") == "mean":
-        raise BadInput(
-            f"{ignored} targets are ignored by {loss.name}, so its mean is not one over all samples",
-            "a loss for every sample",
-            "leave those samples out",
-        )
-    if targets.dim() == outputs.dim() - 1 and outputs.shape[1] > 1:
-        classes = outputs.shape[1]
-        low, high = int(targets.min()), int(targets.max())
-        if low < 0 or high >= classes:
-            raise BadInput(
-                f"targets run from {low} to {high}",
-                f"classes 0 to {classes - 1}, as the module has {classes} outputs",
-            )
+def weighs_outputs(loss: Loss) -> bool:
+    """Whether the weight of a batch is only had by a call of the loss, which wants outputs."""
+    return not isinstance(loss.total, nn.Module)

@@ -1,19 +1,28 @@
-"""Losses as sums over samples, so that a value never depends on how the data were cut."""
+"""Losses by what they mean: one value per sample, a weighted mean, a sum, or a value of all samples at once.
+
+F is Σ ``total`` over what the loss is taken ``over``, however the data are cut, where they can be cut at all
+(:mod:`landscape.objective.meaning`).
+"""
 
 import copy
-import math
 from collections.abc import Callable
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from landscape import distributed
 from landscape.errors import BadInput
+from landscape.objective import trees
 from landscape.specs import is_factory_spec, resolve
 
 PerSample = Callable[[Any, Tensor], Tensor]
+# What the sum of the totals is divided by: the number of samples, the sum of ``weight``, or nothing.
+Over = Literal["samples", "weight", "one"]
+# Of torch's losses: those that compare number with number, and so broadcast what does not fit.
+ELEMENTWISE = (nn.MSELoss, nn.L1Loss, nn.SmoothL1Loss, nn.HuberLoss)
 
 
 @dataclass(frozen=True)
@@ -23,7 +32,8 @@ class Loss:
     ``total(outputs, targets)`` returns a scalar, ``correct(outputs, targets)`` a boolean (n,) or, where
     a sample has several labels, the fraction of them that is right (n,); it is None where accuracy has
     no meaning. ``of_classes``: integer targets number the outputs along axis 1. ``rows(outputs, targets)``
-    are the terms of that sum, float64 (n,), where the loss gives them at once.
+    are the terms of that sum, float64 (n,), where the loss gives them at once. ``over`` says what the sum of
+    the totals is divided by, ``weight(outputs, targets)`` a batch's part of it where that is a weight.
     """
 
     name: str
@@ -31,6 +41,8 @@ class Loss:
     correct: PerSample | None = None
     of_classes: bool = False
     rows: PerSample | None = None
+    over: Over = "samples"
+    weight: PerSample | None = None
 
     def each(self, outputs: Any, targets: Tensor) -> Tensor:
         """The loss of every sample, float64 (n,), detached; one by one where ``rows`` is None."""
@@ -38,16 +50,26 @@ class Loss:
             return self.rows(outputs, targets).detach()
         parts = [slice(i, i + 1) for i in range(len(targets))]
         return torch.stack(
-            [self.total(_part(outputs, one), targets[one]).detach().double().reshape(()) for one in parts]
+            [
+                self.total(trees.rows(outputs, one), targets[one]).detach().double().reshape(())
+                for one in parts
+            ]
         )
 
+    def mean(self, outputs: Any, targets: Tensor) -> Tensor:
+        """What the loss itself says of one batch: its total over the batch's own weight; float64, a scalar."""
+        total = self.total(outputs, targets).double().reshape(())
+        if self.over == "weight" and self.weight is not None:
+            return total / self.weight(outputs, targets)
+        return total / len(targets) if self.over == "samples" else total
 
-def named_loss(loss: "str | nn.Module | Callable[..., Tensor] | Loss") -> Loss:
-    """The Loss for a name (``cross_entropy``, ``bce``, ``mse``, ``output``), a spec, a module or a callable.
 
-    A callable ``loss(outputs, targets)`` may return one loss per sample (n, …), averaged over further
-    axes, or a scalar; whether a scalar is a mean or a sum is found out on the data
-    (:func:`settle_reduction`). Raises BadInput for an unknown name.
+def known_loss(loss: "str | nn.Module | Callable[..., Any] | Loss") -> "Loss | Callable[..., Any]":
+    """A Loss for a name (``cross_entropy``, ``bce``, ``mse``, ``output``) or a Loss; else the callable that is meant.
+
+    A callable ``loss(outputs, targets)`` may return one loss per sample (n, …), averaged over further axes, a
+    scalar, or a pair (total, weight); what a scalar means is found out on the data. A spec names a callable.
+    Raises BadInput for an unknown name.
     """
     if isinstance(loss, Loss):
         return loss
@@ -59,112 +81,78 @@ def named_loss(loss: "str | nn.Module | Callable[..., Tensor] | Loss") -> Loss:
                 f"unknown loss {loss!r}", f"one of {', '.join(LOSSES)}", "or pkg.mod:attr, or file.py:attr"
             )
         named = resolve(loss)
-        return named_loss(named() if isinstance(named, type) else named)
+        return known_loss(named() if isinstance(named, type) else named)
     if not callable(loss):
         raise BadInput(f"the loss is a {type(loss).__name__}", "a name or a callable of (outputs, targets)")
-    name = getattr(loss, "__name__", type(loss).__name__)
-    if isinstance(loss, nn.CrossEntropyLoss | nn.NLLLoss):
-        if loss.weight is not None and loss.reduction == "mean":
-            raise _weighted(name)
-        return Loss(name, loss, LOSSES["cross_entropy"].correct, of_classes=True)
-    return Loss(name, loss, LOSSES["bce"].correct if isinstance(loss, nn.BCEWithLogitsLoss) else None)
-
-
-def settle_reduction(loss: Loss, outputs: Any, targets: Tensor) -> Loss:
-    """``loss`` with a ``total`` that truly sums over samples, checked on a few of them.
-
-    A sum satisfies L(a ∪ b) = L(a) + L(b), a mean |a ∪ b| L(a ∪ b) = |a| L(a) + |b| L(b). What does
-    neither (a class-weighted mean, a loss that compares samples) has no value free of the batch and
-    raises BadInput.
-    """
-    if loss.name in LOSSES and LOSSES[loss.name] is loss:
-        return loss
-    function = _unreduced(loss.total)
-    whole = function(outputs, targets)
-    if not isinstance(whole, Tensor):
-        raise BadInput(f"the loss {loss.name} returned a {type(whole).__name__}", "a tensor")
-    if whole.dim() > 0 and whole.shape[0] == len(targets):
-        if isinstance(loss.total, nn.Module) and getattr(loss.total, "reduction", "none") == "mean":
-            mean = loss.total(outputs, targets).double()
-            if not torch.allclose(_rows(whole).mean(), mean, rtol=1e-4, equal_nan=True):
-                raise _weighted(loss.name)
-        return _summed(loss, lambda o, t: _rows(function(o, t)))
-    if whole.numel() != 1:
-        raise BadInput(
-            f"the loss {loss.name} returned shape {tuple(whole.shape)}", "a scalar, or one loss per sample"
-        )
-    if _is_mean(function, outputs, targets, loss.name):
-        return replace(loss, total=lambda o, t: function(o, t).double().reshape(()) * len(t))
-    return replace(loss, total=lambda o, t: function(o, t).reshape(()))
-
-
-def _summed(loss: Loss, rows: PerSample) -> Loss:
-    return replace(loss, total=lambda o, t: rows(o, t).sum(), rows=rows)
-
-
-def _is_mean(function: PerSample, outputs: Any, targets: Tensor, name: str) -> bool:
-    """Whether a scalar loss is a mean (True) or a sum (False) over samples. BadInput where it is neither."""
-    count = len(targets)
-    if count == 1:
-        return True
-    half = (count + 1) // 2
-    # A loss that is zero, or not finite, on these samples tells nothing: then other outputs tell.
-    for trial in (outputs, _spread(outputs, -1.0), _spread(outputs, 1.0)):
-        whole, head, tail = (
-            float(function(_part(trial, part), targets[part]))
-            for part in (slice(count), slice(half), slice(half, count))
-        )
-        scale = abs(head) + abs(tail)
-        if not (0 < scale < math.inf):
-            continue
-        tolerance = 1e-4 * scale
-        is_mean = abs(whole - (head * half + tail * (count - half)) / count) <= tolerance
-        is_sum = abs(whole - head - tail) <= tolerance
-        if is_mean != is_sum:
-            return is_mean
-    raise BadInput(
-        f"the loss {name} is neither a mean nor a sum over samples",
-        "a value that does not depend on the batch",
-        "give it reduction='none'",
-    )
-
-
-def _spread(outputs: Any, top: float) -> Any:
-    """Numbers between 0 and ``top``, none equal, in the shapes of ``outputs``."""
-    if isinstance(outputs, tuple):
-        return tuple(_spread(part, top) for part in outputs)
-    if not outputs.is_floating_point():
-        return outputs
-    return torch.linspace(0, top, outputs.numel() + 1)[1:].to(outputs).reshape(outputs.shape)
-
-
-def _unreduced(loss: PerSample) -> PerSample:
-    if isinstance(loss, nn.Module) and getattr(loss, "reduction", None) == "mean":
-        bare = copy.copy(loss)
-        bare.reduction = "none"  # type: ignore[assignment]
-        return bare
     return loss
 
 
-def _weighted(name: str) -> BadInput:
-    return BadInput(
-        f"the mean of {name} is weighted, so it depends on the batch",
-        "a plain mean over samples",
-        "give it reduction='none'",
+def is_built_in(loss: Any) -> bool:
+    """Whether a loss is one of :data:`LOSSES` itself, whatever it is called."""
+    return any(loss is one for one in LOSSES.values())
+
+
+def name_of(loss: Any) -> str:
+    """What messages call a loss."""
+    return loss.name if isinstance(loss, Loss) else getattr(loss, "__name__", type(loss).__name__)
+
+
+def correct_of(loss: Any) -> tuple[PerSample | None, bool]:
+    """How the samples that a loss of the user's classifies right are told, and whether its targets are classes."""
+    if isinstance(loss, nn.CrossEntropyLoss | nn.NLLLoss):
+        return LOSSES["cross_entropy"].correct, True
+    return (LOSSES["bce"].correct if isinstance(loss, nn.BCEWithLogitsLoss) else None), False
+
+
+def weighted_mean(loss: Any, targets: Tensor) -> Loss | None:
+    """The mean over classes that are weighted or ignored, as torch means it: Σ wᵢ ℓᵢ / Σ wᵢ; None for others.
+
+    ``targets`` are all of them; without a weight, and where none is ignored, it is a plain mean.
+    """
+    if type(loss) not in (nn.CrossEntropyLoss, nn.NLLLoss) or loss.reduction != "mean":
+        return None
+    if targets.is_floating_point():
+        return None
+    num_ignored = distributed.total((targets == loss.ignore_index).double().sum())
+    if loss.weight is None and not bool(num_ignored):
+        return None
+    summed = reduced(loss, "sum")
+
+    def weight(_: Any, targets: Tensor) -> Tensor:
+        counted = targets != loss.ignore_index
+        if loss.weight is None:
+            return counted.double().sum()
+        # The weight itself, not a copy: it may have been taken to another device since.
+        return loss.weight.detach().double()[torch.where(counted, targets, 0)].mul(counted).sum()
+
+    counts = torch.tensor(
+        [len(targets), float((targets != loss.ignore_index).sum()) / max(1, targets[0].numel())],
+        dtype=torch.float64,
     )
+    samples, counted = distributed.total(counts.to(targets.device)).tolist()
+
+    def correct(outputs: Tensor, targets: Tensor) -> Tensor:
+        """Of the targets that count alone, so that their mean over all samples is the accuracy."""
+        right = ((outputs.max(1).indices == targets) & (targets != loss.ignore_index)).double()
+        return right.reshape(len(right), -1).mean(1) * (samples / counted)
+
+    return Loss(name_of(loss), summed, correct if counted else None, True, over="weight", weight=weight)
 
 
-def _part(outputs: Any, span: slice) -> Any:
-    return tuple(part[span] for part in outputs) if isinstance(outputs, tuple) else outputs[span]
+def reduced(loss: nn.Module, reduction: str) -> nn.Module:
+    """A loss of torch's with another reduction; its tensors are those of ``loss``."""
+    bare = copy.copy(loss)
+    bare.__dict__["reduction"] = reduction
+    return bare
 
 
-def _rows(losses: Tensor) -> Tensor:
+def per_sample(losses: Tensor) -> Tensor:
     """One loss per sample, averaged over further axes; float64, so that sums over samples are."""
     return losses.double() if losses.dim() == 1 else losses.flatten(1).double().mean(1)
 
 
 def _cross_entropy(outputs: Tensor, targets: Tensor) -> Tensor:
-    return _rows(functional.cross_entropy(outputs, targets, reduction="none"))
+    return per_sample(functional.cross_entropy(outputs, targets, reduction="none"))
 
 
 def _same_class(outputs: Tensor, targets: Tensor) -> Tensor:
@@ -175,7 +163,7 @@ def _same_class(outputs: Tensor, targets: Tensor) -> Tensor:
 
 def _bce(outputs: Tensor, targets: Tensor) -> Tensor:
     losses = functional.binary_cross_entropy_with_logits(outputs, _like(targets, outputs), reduction="none")
-    return _rows(losses)
+    return per_sample(losses)
 
 
 def _same_side(outputs: Tensor, targets: Tensor) -> Tensor:
@@ -187,11 +175,11 @@ def _mse(outputs: Tensor, targets: Tensor) -> Tensor:
         wanted = functional.one_hot(targets, outputs.shape[1]).to(outputs.dtype)
     else:
         wanted = _like(targets, outputs)
-    return _rows((outputs - wanted).square())
+    return per_sample((outputs - wanted).square())
 
 
 def _output(outputs: Tensor, targets: Tensor) -> Tensor:
-    return outputs.double().expand(len(targets)) if outputs.dim() == 0 else _rows(outputs)
+    return outputs.double().expand(len(targets)) if outputs.dim() == 0 else per_sample(outputs)
 
 
 def _fraction(right: Tensor) -> Tensor:

@@ -4,27 +4,25 @@ Sums over samples run in float64 whatever the compute dtype.
 """
 
 import copy
-import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from landscape import distributed
 from landscape.errors import BadInput
 from landscape.numerics.pieces import Piece
-from landscape.objective import batchnorm, chunking
+from landscape.objective import batchnorm
 from landscape.objective.batching import batched
 from landscape.objective.derivatives import derivative, second_derivative
-from landscape.objective.fit import FEW, fit
-from landscape.objective.losses import Loss, named_loss
-from landscape.objective.parameters import chosen, split
-from landscape.objective.parametrised import Fixed, Parametrised
+from landscape.objective.fitted import Fitted
+from landscape.objective.losses import Loss
+from landscape.objective.parameters import chosen
+from landscape.objective.parametrised import Fixed
 from landscape.objective.products import Part, Product
-from landscape.objective.samples import Chunk, Samples, check_cuts, checked_data
+from landscape.objective.samples import Samples
 
 # Below this many activations per evaluation the overhead of a forward pass costs more than its arithmetic.
 BATCHED_ACTIVATIONS = 2**15
@@ -38,17 +36,20 @@ class Measurement(NamedTuple):
     accuracy: float
 
 
-class Objective(Parametrised):
-    """F(θ) = (1/n) Σᵢ ℓ(yᵢ, h(xᵢ; θ)) + (l2/2)‖θ‖² over the whole data set, in eval mode, fixed order.
+class Objective(Fitted):
+    """F(θ) = loss(h(x; θ), y) + (l2/2)‖θ‖²: all of the data in one call, in eval mode, fixed order.
 
     ``module`` maps inputs to outputs; ``loss`` is a name, a callable of (outputs, targets) or a
-    :class:`~landscape.objective.losses.Loss`; ``data`` is (inputs, targets) with n samples along axis 0 (inputs
-    may be a tuple of tensors), or :class:`~landscape.objective.samples.Samples`. ``chunk_size`` is the number of
-    samples at a time: it bounds memory and never moves the value beyond rounding. θ has shape (d,), see
+    :class:`~landscape.objective.losses.Loss`; ``data`` is (inputs, targets) with n samples along axis 0 (a tuple of
+    inputs is one for every argument, anything else one argument), or
+    :class:`~landscape.objective.samples.Samples`. A loss per sample is averaged. ``chunk_size`` is the number of
+    samples at a time: it bounds memory and never moves the value beyond rounding; where the data cannot be cut it
+    is ignored, which ``notes`` then say. θ has shape (d,), see
     :func:`~landscape.objective.parameters.layout`; ``pieces`` are some of these, the other parameters fixed.
 
-    Raises BadInput for empty data, NaN in the data, targets out of range, or a module that does not
-    take the data.
+    F is evaluated on the module itself, which is as before after every call; the loss is called while it stands
+    at θ. Raises BadInput for empty data, NaN in the data, targets out of range, a module that does not
+    take the data, or one whose parameters do not move F.
     """
 
     def __init__(
@@ -63,44 +64,11 @@ class Objective(Parametrised):
         l2: float = 0.0,
         pieces: Sequence[Piece] | None = None,
     ):
-        if chunk_size is not None and chunk_size < 1:
-            raise BadInput(f"chunk size {chunk_size}", "at least one sample")
-        super().__init__(module, dtype=dtype, device=device, pieces=pieces)
-        self.l2, self._chunk_size = l2, chunk_size
-        inputs, targets = data if isinstance(data, Samples) else checked_data(data)
-        *few, few_targets = (self._converted(part[:FEW]) for part in (*inputs, targets))
-        self._fit = fit(self._module, named_loss(loss), tuple(few), few_targets, targets)
-        self.loss = self._fit.loss
-        samples = data if isinstance(data, Samples) else Samples.shared(inputs, targets)
-        self.num_samples = samples.count
-        mixes_samples = self._fit.mixes_samples
-        check_cuts(self.num_samples, chunk_size, distributed.num_processes(), mixes_samples=mixes_samples)
-        self.samples = samples.to(self.device, self.dtype)
+        super().__init__(module, loss, data, dtype=dtype, device=device, chunk_size=chunk_size, pieces=pieces)
+        self.l2 = l2
         self._may_batch = distributed.num_processes() == 1
 
     # --- what it is -------------------------------------------------------------------------
-
-    @property
-    def chunk_size(self) -> int:
-        """Samples at a time."""
-        if self._fit.mixes_samples:
-            return self.num_samples
-        if self._chunk_size is not None:
-            return min(self._chunk_size, self.num_samples)
-        return min(self.num_samples, chunking.for_values(self._fit.activations_per_sample, self.device.type))
-
-    def derivative_chunk(self, memory_limit: float = math.inf) -> int:
-        """Samples at a time in a derivative, unless a chunk size was asked for."""
-        if self._fit.mixes_samples or self._chunk_size is not None:
-            return self.chunk_size
-        per_sample, number_bytes = self._fit.activations_per_sample, torch.finfo(self.dtype).bits // 8
-        size = chunking.for_derivatives(per_sample, self.device.type, memory_limit, number_bytes)
-        return min(size, self.num_samples)
-
-    @property
-    def activations(self) -> int:
-        """Numbers that one evaluation over this process's data passes from layer to layer."""
-        return self._fit.activations_per_sample * max(1, self.samples.count_here)
 
     def on(self, data: tuple[Any, Tensor] | Samples) -> "Objective":
         """The same function of θ on other data, for example the test set."""
@@ -129,7 +97,7 @@ class Objective(Parametrised):
             return twin
         return Objective(
             self.module if module is None else module,
-            self.loss,
+            self._given,
             self.samples if data is None else data,
             dtype=dtype or self.dtype,
             device=device or self.device,
@@ -167,12 +135,21 @@ class Objective(Parametrised):
             return torch.empty((0, 2), dtype=torch.float64)
         thetas = thetas.detach().to(self.device, self.dtype)
         fixed = self._fixed_or_present(fixed)
-        with torch.no_grad():
+        with torch.set_grad_enabled(self._fit.needs_gradients):
             is_small = self.activations <= BATCHED_ACTIVATIONS and len(thetas) > 1
             sums = self._batched_sums(thetas, fixed) if self._may_batch and is_small else None
             if sums is None:
                 sums = torch.stack([self._sums(theta, fixed) for theta in thetas])
-            result = distributed.total(sums).cpu() / self.num_samples
+            result = distributed.total(sums.detach()).cpu()
+            if self.divisor == self.num_samples:
+                result /= self.num_samples
+            else:
+                copies = (
+                    self.samples.count_here * distributed.num_processes()
+                    if self.is_whole
+                    else self.num_samples
+                )
+                result /= torch.tensor([self.divisor, copies], dtype=torch.float64)
             if self.l2:
                 result[:, 0] += 0.5 * self.l2 * thetas.double().square().sum(1).cpu()
         return result
@@ -190,11 +167,12 @@ class Objective(Parametrised):
         value = torch.zeros((), dtype=torch.float64, device=self.device)
         slope = torch.zeros(self.num_parameters, dtype=torch.float64, device=self.device)
         for inputs, targets in self.chunks(self.derivative_chunk()):
-            chunk = self.loss.total(self.outputs(leaf, fixed, inputs), targets)
-            slope += derivative(chunk, leaf)
+            with self.passed(leaf, fixed, inputs) as outputs:
+                chunk = self.loss.total(outputs, targets)
+                slope += derivative(chunk, leaf)
             value += chunk.detach()
-        value = distributed.total(value).item() / self.num_samples
-        slope = distributed.total(slope) / self.num_samples
+        value = distributed.total(value).item() / self.divisor
+        slope = distributed.total(slope) / self.divisor
         if self.l2:
             value += 0.5 * self.l2 * leaf.detach().double().square().sum().item()
             slope += self.l2 * leaf.detach()
@@ -203,7 +181,7 @@ class Objective(Parametrised):
     def batch_gradient(
         self, theta: Tensor, indices: Tensor | None, fixed: Fixed, *, training: bool = False
     ) -> tuple[Tensor, Tensor]:
-        """Mean loss and gradient over the samples ``indices`` (all of them for None).
+        """What the loss says of the samples ``indices`` (all of them for None) as a batch, and its gradient.
 
         With ``training`` the module is in training mode and ``fixed`` collects the moved buffers in
         place: dropout is active and batch norm uses the batch, as in plain training.
@@ -213,15 +191,24 @@ class Objective(Parametrised):
         inputs, targets = samples if indices is None else samples.select(indices)
         leaf = self._leaf(theta)
         if training and distributed.num_processes() > 1:
-            batchnorm.require_splittable(self._module)
+            batchnorm.require_splittable(self.module)
+        weighs = self.loss.over == "weight"
+        weight = torch.zeros((), dtype=torch.float64, device=self.device)
+        total, slope = torch.zeros_like(weight), torch.zeros_like(leaf)
         if len(targets):
-            with batchnorm.single_samples_explained():
-                outputs = self.outputs(leaf, fixed, inputs, training)
-            mean = self.loss.total(outputs, targets).double() / count
-            slope = derivative(mean, leaf)
-        else:
-            mean, slope = leaf.detach().double().new_zeros(()), torch.zeros_like(leaf)
-        mean, slope = distributed.total(mean.detach()), distributed.total(slope)
+            with batchnorm.single_samples_explained(), self.passed(leaf, fixed, inputs, training) as outputs:
+                total = self.loss.total(outputs, targets).double()
+                if self.loss.over == "samples":
+                    total = total / count
+                elif self.loss.weight is not None:
+                    weight = self.loss.weight(outputs, targets)
+                slope = derivative(total, leaf)
+        mean, slope = distributed.total(total.detach()), distributed.total(slope)
+        if weighs:
+            weight = distributed.total(weight)
+            mean, slope = mean / weight, (slope / weight).to(slope.dtype)
+        if self.is_whole and distributed.num_processes() > 1:
+            mean, slope = mean / distributed.num_processes(), slope / distributed.num_processes()
         if self.l2:
             slope = slope.add(leaf.detach(), alpha=self.l2)
         return mean, slope
@@ -247,10 +234,15 @@ class Objective(Parametrised):
         leaf = self._leaf(theta.clone())
 
         def part(inputs: Any, targets: Tensor) -> Part:
-            with sdpa_kernel(SDPBackend.MATH):
-                chunk = self.loss.total(self.outputs(leaf, fixed, inputs), targets)
+            with sdpa_kernel(SDPBackend.MATH), self.passed(leaf, fixed, inputs) as outputs:
+                chunk = self.loss.total(outputs, targets)
                 slope = derivative(chunk, leaf, create_graph=True)
-            return Part((slope,), lambda v, keep: second_derivative(slope, leaf, v, keep))
+
+            def image(v: Tensor, keep: bool) -> Tensor:
+                with self.computing_again(leaf, fixed):
+                    return second_derivative(slope, leaf, v, keep)
+
+            return Part((slope,), image)
 
         return self.product(leaf, part, num_products=num_products, memory_limit=memory_limit)
 
@@ -262,12 +254,13 @@ class Objective(Parametrised):
         num_products: int,
         memory_limit: float,
     ) -> Product:
-        """v ↦ (1/n) Σᵢ Aᵢ v + l2·v, ``part`` giving Aᵢ of a chunk, in chunks that suit a derivative."""
+        """v ↦ Σᵢ Aᵢ v / ``divisor`` + l2·v, ``part`` giving Aᵢ of a chunk, in chunks that suit a derivative."""
         return Product(
             self.samples,
             self.derivative_chunk(memory_limit),
             leaf,
             part,
+            divisor=self.divisor,
             l2=self.l2,
             pieces=self.pieces,
             num_products=num_products,
@@ -282,42 +275,24 @@ class Objective(Parametrised):
         theta = theta.detach().to(self.device, self.dtype)
         with torch.no_grad():
             return batchnorm.recalibrated(
-                self._module,
+                self.module,
                 fixed,
                 lambda fixed, inputs: self.outputs(theta, fixed, inputs),
                 lambda: [inputs for inputs, _ in self.chunks()],
             )
 
-    # --- a pass over the data -----------------------------------------------------------------------------
-
-    def outputs(self, theta: Tensor, fixed: Fixed, inputs: Any, training: bool = False) -> Any:
-        """h(x; θ) of a chunk's inputs, differentiable in θ, and in whatever of ``fixed`` requires a gradient."""
-        if training is not self._module.training:
-            self._module.train(training)
-        if self._fit.moves_buffers and not training:
-            fixed = {name: tensor.clone() for name, tensor in fixed.items()}
-        if self._fit.moves_inputs:
-            inputs = tuple(part.clone() for part in inputs)
-        tensors = {**split(theta, self.pieces), **fixed}
-        outputs = functional_call(self._module, tensors, inputs, tie_weights=self._has_ties)
-        if training:
-            for name, tensor in fixed.items():
-                if tensors[name] is not tensor:  # a buffer that was replaced, not written into
-                    tensor.copy_(tensors[name].detach())
-        return outputs
-
-    def chunks(self, size: int | None = None) -> Iterator[Chunk]:
-        """(inputs, targets) of this process's samples, ``size`` (default ``chunk_size``) at a time."""
-        return self.samples.chunks(size or self.chunk_size)
+    # --- sums over the data -------------------------------------------------------------------------------
 
     def _sums(self, theta: Tensor, fixed: Fixed) -> Tensor:
         """Sum of the losses and number of samples right on this process: shape (2,), float64."""
         parts: list[Tensor] = []
         for inputs, targets in self.chunks():
-            outputs = self.outputs(theta, fixed, inputs)
-            loss = self.loss.total(outputs, targets).double().reshape(())
-            correct = self.loss.correct
-            right = correct(outputs, targets).double().sum() if correct else torch.full_like(loss, torch.nan)
+            with self.passed(theta, fixed, inputs) as outputs:
+                loss = self.loss.total(outputs, targets).double().reshape(()).detach()
+                correct = self.loss.correct
+                right = (
+                    correct(outputs, targets).double().sum() if correct else torch.full_like(loss, torch.nan)
+                )
             parts.append(torch.stack([loss, right]))
         return parts[0] if len(parts) == 1 else torch.stack(parts).sum(0)
 

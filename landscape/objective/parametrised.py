@@ -1,11 +1,11 @@
 """A module as a function of one vector: its trainable parameters as θ, the points it can stand at.
 
-Everything is computed on a private copy of the module, so the module passed in is never touched,
-not even when something raises half way.
+Everything is computed on the module itself with other tensors in place of its own, which are put back,
+also when something raises half way.
 """
 
-import copy
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 
 import torch
 from torch import Tensor, nn
@@ -13,9 +13,9 @@ from torch import Tensor, nn
 from landscape.errors import BadInput
 from landscape.numerics.pieces import Piece
 from landscape.objective import batchnorm
-from landscape.objective.fit import private_copy
 from landscape.objective.parameters import Point, chosen, flatten, layout, require, split
 from landscape.objective.samples import converted
+from landscape.objective.standing import Standing, copied, unwrapped
 
 Fixed = Mapping[str, Tensor]
 
@@ -36,18 +36,24 @@ class Parametrised:
     ):
         if not isinstance(module, nn.Module):
             raise BadInput(f"the module is a {type(module).__name__}", "a torch.nn.Module")
+        module = unwrapped(module)
         whole = layout(module)
         self.module = module
         self.pieces: tuple[Piece, ...] = whole if pieces is None else chosen(pieces)
         reference = next(p for p in module.parameters() if p.requires_grad)
         self.dtype = dtype or reference.dtype
         self.device = torch.device(device) if device is not None else reference.device
-        self._module = private_copy(module).to(device=self.device, dtype=self.dtype).eval()
-        # Looking for ties in each call would cost a small net a twentieth of its forward pass.
-        self._has_ties = any(
-            len(list(named(remove_duplicate=False))) > len(list(named()))
-            for named in (self._module.named_parameters, self._module.named_buffers)
-        )
+        self._standing = Standing(module)
+        trainable = {piece.name for piece in self.pieces}
+        # What stands in where a call gives nothing else: frozen parameters as they are, buffers to write into.
+        self._rest = {
+            name: self._converted(tensor.detach())
+            for name, tensor in module.named_parameters()
+            if name not in trainable
+        }
+        self._rest |= {
+            name: self._converted(tensor.detach().clone()) for name, tensor in module.named_buffers()
+        }
 
     @property
     def num_parameters(self) -> int:
@@ -61,13 +67,13 @@ class Parametrised:
 
     @property
     def layers(self) -> dict[str, nn.Module]:
-        """The modules that are run, by name: a private copy, to hook and not to change."""
-        return dict(self._module.named_modules())
+        """The modules that are run, by name: the user's own, to hook for a while and not to change."""
+        return dict(self.module.named_modules())
 
     @property
     def has_batchnorm(self) -> bool:
         """Whether the module keeps running statistics that belong to one θ."""
-        return bool(batchnorm.normalisation_layers(self._module))
+        return bool(batchnorm.normalisation_layers(self.module))
 
     def present_point(self, label: str = "present") -> Point:
         """The module as it stands now: θ, and the buffers and frozen parameters beside it."""
@@ -81,7 +87,7 @@ class Parametrised:
         Raises BadInput naming every missing or misshapen tensor.
         """
         fixed = dict(self._fixed_tensors())
-        kept_elsewhere = self._module.state_dict().keys()
+        kept_elsewhere = self.module.state_dict().keys()
         tensors = {**{name: fixed[name] for name in fixed.keys() - kept_elsewhere}, **tensors}
         shapes = {piece.name: piece.shape for piece in self.pieces}
         shapes |= {name: tuple(tensor.shape) for name, tensor in fixed.items()}
@@ -114,14 +120,29 @@ class Parametrised:
         point = self.as_point(point)
         tensors = {**split(point.theta, self.pieces), **point.fixed}
         # By way of the CPU, as not every device knows every dtype.
-        module = copy.deepcopy(self.module).cpu().to(dtype or self.dtype).eval()
+        with self._standing.written({}):
+            module = copied(self.module).cpu().to(dtype or self.dtype).eval()
         module.load_state_dict({name: tensor.cpu() for name, tensor in tensors.items()}, strict=False)
         return module.to(device or self.device)
 
+    def standing(
+        self, theta: Tensor, fixed: Fixed, *, training: bool = False
+    ) -> AbstractContextManager[None]:
+        """Inside, the user's own module stands at θ with ``fixed`` beside it; afterwards as before, bit for bit."""
+        return self._standing.at({**self._rest, **split(theta, self.pieces), **fixed}, training=training)
+
+    def written(self, tensors: Mapping[str, Tensor]) -> AbstractContextManager[None]:
+        """Inside, the module's own parameters and buffers hold the numbers of ``tensors``, in eval mode."""
+        return self._standing.written({**self._rest, **tensors})
+
+    def now(self, name: str) -> Tensor:
+        """What is in the place of one of the module's tensors at present."""
+        return self._standing.now(name)
+
     def _fixed_tensors(self) -> Iterator[tuple[str, Tensor]]:
         trainable = {piece.name for piece in self.pieces}
-        yield from ((name, p) for name, p in self._module.named_parameters() if name not in trainable)
-        yield from self._module.named_buffers()
+        yield from ((name, p) for name, p in self.module.named_parameters() if name not in trainable)
+        yield from self.module.named_buffers()
 
     def _fixed_or_present(self, fixed: Fixed | None) -> Fixed:
         if fixed is not None:

@@ -5,10 +5,12 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
+from torch._C._functorch import is_functorch_wrapped_tensor
 
 from landscape import distributed
 from landscape.errors import BadInput, NotFinite
 from landscape.numerics.pieces import Piece
+from landscape.objective import trees
 from landscape.objective.derivatives import nodes_of
 from landscape.objective.samples import Samples
 
@@ -24,7 +26,7 @@ class Part(NamedTuple):
 
 
 class Product:
-    """v ↦ (1/n) Σᵢ Aᵢ v + l2·v for vectors (d,), over chunks i of the samples, added in float64.
+    """v ↦ Σᵢ Aᵢ v / ``divisor`` + l2·v for vectors (d,), over chunks i of the samples, added in float64.
 
     ``part`` makes the graph of a chunk, which is the costly half of a product. Graphs are kept for the
     next one as long as they, and the work on one of them, fit into ``memory_limit`` bytes (measured on
@@ -41,13 +43,14 @@ class Product:
         leaf: Tensor,
         part: Callable[[Any, Tensor], Part],
         *,
+        divisor: float,
         l2: float,
         pieces: Sequence[Piece],
         num_products: int,
         memory_limit: float,
     ):
         self._samples, self._chunk_size, self._leaf, self._part = samples, chunk_size, leaf, part
-        self._l2, self._pieces = l2, pieces
+        self._divisor, self._l2, self._pieces = divisor, l2, pieces
         self._room = memory_limit if num_products > 1 else 0.0
         self._part_bytes: int | None = None
         self._kept: list[Part] = []
@@ -71,7 +74,7 @@ class Product:
         result = torch.zeros(len(leaf), dtype=torch.float64, device=leaf.device)
         for image in self._images(v):
             result += image
-        result = distributed.total(result) / self._samples.count
+        result = distributed.total(result) / self._divisor
         if self._l2:
             result += self._l2 * v
         if not bool(torch.isfinite(result).all()):
@@ -94,7 +97,7 @@ class Product:
         if not self._room:
             return False
         if self._part_bytes is None:
-            self._part_bytes = int(SLACK * saved_bytes(part.roots, [self._leaf, *inputs]))
+            self._part_bytes = int(SLACK * saved_bytes(part.roots, [self._leaf, *trees.tensors(inputs)]))
         return (len(self._kept) + 2) * self._part_bytes <= self._room
 
     def _not_finite(self, result: Tensor, v: Tensor) -> NotFinite:
@@ -118,7 +121,8 @@ def saved_bytes(roots: Collection[Tensor], outside: Iterable[Tensor]) -> int:
         names = [name for name in dir(node) if name.startswith("_saved_") or name == "saved_tensors"]
         for saved in (getattr(node, name) for name in names):
             for tensor in saved if isinstance(saved, list | tuple) else [saved]:
-                if isinstance(tensor, Tensor):
+                # What torch.func wraps has no storage of its own.
+                if isinstance(tensor, Tensor) and not is_functorch_wrapped_tensor(tensor):
                     storage = tensor.untyped_storage()
                     sizes[storage.data_ptr()] = storage.nbytes()
     return sum(size for pointer, size in sizes.items() if pointer not in known)

@@ -10,19 +10,23 @@ from torch import Tensor
 
 from landscape import distributed
 from landscape.errors import BadInput
+from landscape.objective import trees
 
-Chunk = tuple[tuple[Tensor, ...], Tensor]
+COMPLEX = {torch.float64: torch.complex128, torch.float16: torch.complex32}
+Chunk = tuple[tuple[Any, ...], Tensor]
 
 
 @dataclass(frozen=True, eq=False)
 class Samples:
-    """This process's share of n samples: a tuple of input tensors and a target tensor, samples along axis 0.
+    """This process's share of n samples: a tuple of inputs and a target tensor, samples along axis 0.
+
+    An input is a tensor, or tensors nested in a dictionary, a list, a named tuple or a dataclass.
 
     ``count`` is n, over all processes; ``share`` says which of them are here. Reads as a pair as well:
     ``inputs, targets = samples``.
     """
 
-    inputs: tuple[Tensor, ...]
+    inputs: tuple[Any, ...]
     targets: Tensor
     count: int
     share: slice
@@ -33,7 +37,7 @@ class Samples:
         return cls.shared(*checked_data(data))
 
     @classmethod
-    def shared(cls, inputs: tuple[Tensor, ...], targets: Tensor) -> "Samples":
+    def shared(cls, inputs: tuple[Any, ...], targets: Tensor) -> "Samples":
         """The share of all samples, which have been checked."""
         share = distributed.share(len(targets))
         return cls(*_each(inputs, targets, lambda part: part[share]), len(targets), share)
@@ -59,6 +63,13 @@ class Samples:
             rows = rows[(rows >= self.share.start) & (rows < self.share.stop)] - self.share.start
         return self._each(lambda part: part[rows])
 
+    def picked(self, rows: Tensor | None) -> Chunk:
+        """(inputs, targets) of the samples ``rows`` of those in this process, or of all of them."""
+        if rows is None:
+            return self.inputs, self.targets
+        rows = rows.to(self.targets.device)
+        return self._each(lambda part: part[rows])
+
     def chunks(self, size: int) -> Iterator[Chunk]:
         """(inputs, targets) of this process's samples in their order, ``size`` at a time, the last ones fewer."""
         if size >= self.count_here:
@@ -71,7 +82,7 @@ class Samples:
     @property
     def sha256(self) -> str:
         """Of every number in this process, with dtypes and shapes."""
-        return sha256((*self.inputs, self.targets))
+        return sha256((*trees.tensors(self.inputs), self.targets))
 
     def _each(self, change: Callable[[Tensor], Tensor]) -> Chunk:
         return _each(self.inputs, self.targets, change)
@@ -84,13 +95,17 @@ class Samples:
 
 
 def converted(tensor: Tensor, device: torch.device, dtype: torch.dtype) -> Tensor:
-    """``tensor`` on the device, and in the dtype where its numbers are floating-point ones."""
+    """``tensor`` on the device, and in the dtype where its numbers are floating-point ones; complex stays complex."""
+    if tensor.is_complex():
+        return tensor.to(device, COMPLEX.get(dtype, torch.complex64))
     return tensor.to(device, dtype if tensor.is_floating_point() else tensor.dtype)
 
 
-def _each(inputs: tuple[Tensor, ...], targets: Tensor, change: Callable[[Tensor], Tensor]) -> Chunk:
-    """Every tensor changed: the one place that knows how they are nested."""
-    return tuple(change(part) for part in inputs), change(targets)
+def _each(inputs: tuple[Any, ...], targets: Tensor, change: Callable[[Tensor], Tensor]) -> Chunk:
+    """Every tensor changed."""
+    return tuple(
+        change(part) if isinstance(part, Tensor) else trees.mapped(change, part) for part in inputs
+    ), change(targets)
 
 
 def sha256(tensors: Iterable[Tensor]) -> str:
@@ -102,41 +117,30 @@ def sha256(tensors: Iterable[Tensor]) -> str:
     return digest.hexdigest()
 
 
-def checked_data(data: Any) -> tuple[tuple[Tensor, ...], Tensor]:
-    """(inputs as a tuple of tensors, targets), as many of each and all finite. Raises BadInput."""
+def checked_data(data: Any) -> tuple[tuple[Any, ...], Tensor]:
+    """(inputs as a tuple, targets), as many of each and all finite. Raises BadInput.
+
+    A tuple of inputs is one for every argument of the module; anything else is one argument.
+    """
     try:
         inputs, targets = data
     except (TypeError, ValueError):
         raise BadInput(f"the data are a {type(data).__name__}", "a pair (inputs, targets)") from None
     inputs = inputs if isinstance(inputs, tuple) else (inputs,)
-    parts = [*(("inputs", part) for part in inputs), ("targets", targets)]
+    found = [leaf for leaf in trees.leaves(inputs) if not isinstance(leaf, bool | int | float | str | None)]
+    parts = [*(("inputs", part) for part in found), ("targets", targets)]
     for name, part in parts:
         if not isinstance(part, Tensor):
             raise BadInput(f"the {name} are a {type(part).__name__}", "torch tensors")
         if part.dim() == 0:
             raise BadInput(f"the {name} are a single number", "one entry per sample along axis 0")
-    if not inputs or len(targets) == 0:
+    if not found or len(targets) == 0:
         raise BadInput("the data are empty", "at least one sample")
-    for part in inputs:
+    for part in found:
         if len(part) != len(targets):
             raise BadInput(f"{len(part)} inputs and {len(targets)} targets", "as many of each")
     for name, part in parts:
-        if part.is_floating_point() and not bool(torch.isfinite(part).all()):
+        if (part.is_floating_point() or part.is_complex()) and not bool(torch.isfinite(part).all()):
             count = int((~torch.isfinite(part)).sum())
             raise BadInput(f"{count} NaN or infinite numbers in the {name}", "finite data")
     return inputs, targets
-
-
-def check_cuts(num_samples: int, chunk_size: int | None, num_processes: int, *, mixes_samples: bool) -> None:
-    """Raises BadInput where the data cannot be cut into the chunks and shares asked for.
-
-    ``mixes_samples``: a sample's output depends on the others of its chunk.
-    """
-    if num_samples < num_processes:
-        raise BadInput(f"{num_samples} samples for {num_processes} processes", "a sample each or more")
-    if mixes_samples and (num_processes > 1 or (chunk_size or num_samples) < num_samples):
-        raise BadInput(
-            "the module computes a sample's output from the others of its chunk",
-            "a module that takes each sample by itself in eval mode",
-            "keep running statistics in batch norm, or let all samples be one chunk in one process",
-        )

@@ -69,7 +69,7 @@ class Sweep:
     ) -> np.ndarray:
         """Train loss, train accuracy, test loss and test accuracy at ``num_points`` points: (num_points, 4).
 
-        With ``each`` the losses of all n training samples follow: (num_points, 4 + n).
+        With ``each`` the losses of all n training samples follow, where F is their mean: (num_points, 4 + n).
 
         ``fill(block, thetas)`` writes the θ of a block of points into the rows of ``thetas``, the same
         memory for every block (fresh pages would cost as much as a small net's forward pass). The
@@ -166,22 +166,28 @@ class Sweep:
 def measured_with_samples(objective: Objective, theta: Tensor, fixed: Mapping[str, Tensor]) -> Tensor:
     """Loss, accuracy, and the loss of all n samples in their order: (2 + n,) float64 on the CPU, from one pass.
 
-    Without the regulariser.
+    Without the regulariser. Where F is the sum of the samples' losses these are n times as large, so that F is
+    their mean; where it is neither they are left out, (2,).
     """
+    if not objective.has_sample_losses:
+        return objective.varied(l2=0.0).measurements(theta[None], fixed)[0]
     loss, share = objective.loss, objective.samples.share
     sums, rows = [], []
     with torch.no_grad():
         for inputs, targets in objective.chunks():
-            outputs = objective.outputs(theta, fixed, inputs)
-            rows.append(loss.each(outputs, targets))
-            total = loss.total(outputs, targets).double().reshape(())
-            right = loss.correct(outputs, targets).double().sum() if loss.correct else total * torch.nan
+            with objective.passed(theta, fixed, inputs) as outputs:
+                rows.append(loss.each(outputs, targets))
+                total = loss.total(outputs, targets).detach().double().reshape(())
+                right = loss.correct(outputs, targets).double().sum() if loss.correct else total * torch.nan
             sums.append(torch.stack([total, right]))
     found = torch.zeros(2 + objective.num_samples, dtype=torch.float64, device=objective.device)
     found[:2] = torch.stack(sums).sum(0)
     found[2 + share.start : 2 + share.stop] = torch.cat(rows)
     found = distributed.total(found)
     found[:2] /= objective.num_samples
+    if objective.loss.over == "one":
+        found[0] *= objective.num_samples
+        found[2:] *= objective.num_samples
     return found.cpu()
 
 

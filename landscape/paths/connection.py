@@ -54,6 +54,7 @@ class Connection:
         return [
             checks.agreement("first end", objective, self.path.loss[0], self.ends[0], meaning),
             checks.agreement("second end", objective, self.path.loss[-1], self.ends[1], meaning),
+            *checks.meaning(objective, self.ends[0]),
             Check("ends fixed", moved, 0.0, "end points of the trained curve, bit for bit (0 = same)"),
             checks.finite(np.concatenate([self.path.loss, self.line.loss])),
         ]

@@ -181,6 +181,7 @@ def _checks(found: Slice, cut: Cut) -> list[Check]:
     meaning = "grid's centre against the model itself"
     proofs = [
         checks.agreement("centre loss", objective, found.centre_loss, centre, meaning),
+        *checks.meaning(objective, centre),
         checks.finite(found.losses),
     ]
     if cut.directions == "random" and len(found.points) == 1:

@@ -12,9 +12,11 @@ from torch import Tensor, nn
 
 from landscape import distributed
 from landscape.errors import BadInput, ChangedFunction
+from landscape.objective import trees
 from landscape.objective.batchnorm import blend
 from landscape.objective.objective import Objective
 from landscape.objective.parameters import Point, flatten, split
+from landscape.objective.samples import converted
 from landscape.progress import Progress, silent
 from landscape.result import Check
 from landscape.symmetry import function_difference, symmetry_of
@@ -25,6 +27,7 @@ from landscape.symmetry.rescaling import Junction, balanced, junctions, nearest
 
 PRESERVED = 1e-9
 # Samples that the graph is traced and tried on; the graph of activations has this many at a time.
+CPU = torch.device("cpu")
 FEW, MANY = 4, 64
 # Of the straight-through estimator: a step is this share of ‖∇F‖, and momentum carries on this share of it.
 STEP, MOMENTUM = 3.0, 0.9
@@ -203,10 +206,11 @@ def _double(tensors: Mapping[str, Any]) -> dict[str, Tensor]:
 def _batches(objective: Objective, size: int, *, whole: bool = False) -> Iterator[tuple[Tensor, ...]]:
     """All inputs in float64 on the CPU, ``size`` samples at a time; the last ones only if not ``whole``."""
     inputs = objective.samples.inputs
-    count = len(inputs[0])
+    count = objective.samples.count_here
     for start in range(0, count - size + 1 if whole else count, size):
-        parts = {str(i): part[start : start + size].cpu() for i, part in enumerate(inputs)}
-        yield tuple(_double(parts).values())
+        yield trees.mapped(
+            lambda part: converted(part, CPU, torch.float64), trees.rows(inputs, slice(start, start + size))
+        )
 
 
 def _odd_groups(objective: Objective, symmetry: Symmetry) -> list[int]:

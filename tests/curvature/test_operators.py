@@ -106,7 +106,7 @@ def test_the_empirical_fisher_is_made_of_gradients_of_single_samples(name):
             for i in range(len(case.targets))
         ]
     )
-    assert_same(dense(product, len(theta)), slopes.T @ slopes / len(slopes))
+    assert_same(dense(product, len(theta)), slopes.T @ slopes / case.divisor)
     by_hand = torch.autograd.functional.jacobian(lambda theta: case.losses(objective, theta), theta)
     assert_same(slopes, by_hand)
 

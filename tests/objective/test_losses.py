@@ -1,4 +1,4 @@
-"""Losses against torch.nn.functional; sums told from means, and refused where they are neither."""
+"""Losses against torch.nn.functional; sums told from means and weighted means, and from what is neither."""
 
 import pytest
 import torch
@@ -6,7 +6,9 @@ from torch import nn
 from torch.nn import functional
 
 from landscape.errors import BadInput
-from landscape.objective.losses import LOSSES, named_loss, settle_reduction
+from landscape.objective.losses import LOSSES, known_loss, weighted_mean
+from landscape.objective.meaning import settled as settle
+from landscape.objective.meaning import spread
 
 N = 7
 
@@ -25,53 +27,53 @@ def close(seen, wanted):
 
 def test_cross_entropy_sums_over_samples():
     outputs = draw(N, 3)
-    close(named_loss("cross_entropy").total(outputs, CLASSES), N * functional.cross_entropy(outputs, CLASSES))
+    close(known_loss("cross_entropy").total(outputs, CLASSES), N * functional.cross_entropy(outputs, CLASSES))
 
 
 def test_cross_entropy_averages_over_pixels():
     outputs, targets = draw(2, 3, 4, 5), torch.arange(40).reshape(2, 4, 5) % 3
-    close(named_loss("cross_entropy").total(outputs, targets), 2 * functional.cross_entropy(outputs, targets))
+    close(known_loss("cross_entropy").total(outputs, targets), 2 * functional.cross_entropy(outputs, targets))
 
 
 def test_cross_entropy_takes_probabilities():
     outputs, targets = draw(N, 3), draw(N, 3, seed=1).softmax(1)
-    close(named_loss("cross_entropy").total(outputs, targets), N * functional.cross_entropy(outputs, targets))
+    close(known_loss("cross_entropy").total(outputs, targets), N * functional.cross_entropy(outputs, targets))
 
 
 @pytest.mark.parametrize("shape", [(N,), (N, 1)])
 def test_bce_takes_targets_of_either_shape(shape):
     outputs = draw(*shape)
     wanted = functional.binary_cross_entropy_with_logits(outputs, BINARY.double().reshape(shape))
-    close(named_loss("bce").total(outputs, BINARY), N * wanted)
+    close(known_loss("bce").total(outputs, BINARY), N * wanted)
 
 
 def test_mse_averages_over_outputs():
     outputs, targets = draw(N, 3), draw(N, 3, seed=1)
-    close(named_loss("mse").total(outputs, targets), N * functional.mse_loss(outputs, targets))
+    close(known_loss("mse").total(outputs, targets), N * functional.mse_loss(outputs, targets))
 
 
 def test_mse_makes_classes_one_hot():
     outputs = draw(N, 3)
     wanted = functional.mse_loss(outputs, functional.one_hot(CLASSES).double())
-    close(named_loss("mse").total(outputs, CLASSES), N * wanted)
+    close(known_loss("mse").total(outputs, CLASSES), N * wanted)
 
 
 def test_mse_takes_integers_as_numbers_where_there_is_one_output():
     outputs = draw(N, 1)
     wanted = functional.mse_loss(outputs, CLASSES.double()[:, None])
-    close(named_loss("mse").total(outputs, CLASSES), N * wanted)
+    close(known_loss("mse").total(outputs, CLASSES), N * wanted)
 
 
 def test_mse_never_broadcasts_or_scrambles():
     with pytest.raises(BadInput, match=r"\(7, 1\) for outputs of shape \(7, 3\)"):
-        named_loss("mse").total(draw(N, 3), draw(N, 1))
+        known_loss("mse").total(draw(N, 3), draw(N, 1))
     with pytest.raises(BadInput, match="same shape"):
-        named_loss("mse").total(draw(N, 2, 3), draw(N, 3, 2))
+        known_loss("mse").total(draw(N, 2, 3), draw(N, 3, 2))
 
 
 def test_output_is_the_loss():
-    close(named_loss("output").total(draw(N, 1), BINARY), draw(N, 1).sum())
-    close(named_loss("output").total(torch.tensor(3.0), BINARY), 3.0 * N)
+    close(known_loss("output").total(draw(N, 1), BINARY), draw(N, 1).sum())
+    close(known_loss("output").total(torch.tensor(3.0), BINARY), 3.0 * N)
 
 
 def test_sums_are_float64_whatever_the_outputs():
@@ -115,57 +117,120 @@ OWN = {
 }
 
 
+def trials(outputs, targets):
+    """As for real: outputs of the module, and such that are spread at random."""
+    drawn = [spread(outputs, low, high, 3) for low, high in ((0, 1), (-1, 0), (-3, 3))]
+    return [lambda rows, of=of: (of[rows], targets[rows]) for of in (outputs, *drawn)]
+
+
+def settled(loss, outputs, targets):
+    return settle(known_loss(loss), trials(outputs, targets), len(targets), torch.float64)
+
+
 @pytest.mark.parametrize("name", OWN)
 def test_reductions_are_settled(name):
-    """The settled total is additive, and of one sample it is the loss itself (per sample, mean of the rest)."""
+    """The settled total is additive; over what it is taken, all of it is what the loss itself says."""
     loss, outputs, targets = OWN[name]
-    settled = settle_reduction(named_loss(loss), outputs[:4], targets[:4])
-    parts = [settled.total(outputs[i : i + 1], targets[i : i + 1]) for i in range(N)]
-    close(settled.total(outputs, targets), sum(parts))
-    one = loss(outputs[:1], targets[:1])
-    close(parts[0], one.mean())
+    found = settled(loss, outputs, targets)
+    parts = [found.total(outputs[i : i + 1], targets[i : i + 1]) for i in range(N)]
+    whole = found.total(outputs, targets)
+    close(whole, sum(parts))
+    close(whole / (1 if "sum" in name else N), loss(outputs, targets).mean())
+    assert found.over == ("one" if "sum" in name else "samples")
+    close(found.mean(outputs, targets), loss(outputs, targets).mean())
 
 
-def test_a_sum_that_is_zero_on_the_first_samples_is_still_a_sum():
+def test_a_sum_that_is_zero_on_the_samples_is_still_a_sum():
     """A hinge is zero where all is well; judged there it could as well be a mean."""
 
     def hinge(outputs, targets):
         return torch.relu(outputs[:, 0]).sum()
 
-    settled = settle_reduction(named_loss(hinge), -torch.ones(4, 1), torch.zeros(4))
-    assert float(settled.total(torch.ones(8, 1), torch.zeros(8))) == 8.0
+    found = settled(hinge, -torch.ones(4, 1, dtype=torch.float64), torch.zeros(4))
+    assert found.over == "one"
+    assert float(found.total(torch.ones(8, 1), torch.zeros(8))) == 8.0
 
 
-def test_a_loss_that_compares_samples_is_refused():
-    with pytest.raises(BadInput, match="neither a mean nor a sum"):
-        settle_reduction(named_loss(lambda o, t: o.var()), draw(4, 3), CLASSES[:4])
+WEIGHT = torch.tensor([1.0, 2.0, 3.0], dtype=torch.float64)
+HANG_TOGETHER = {
+    "variance": lambda o, t: o.var(),
+    "root mean square": lambda o, t: (o[:, 0] - t).square().mean().sqrt(),
+    "contrastive, per sample": lambda o, t: functional.cross_entropy(
+        o @ o.T, torch.arange(len(o)), reduction="none"
+    ),
+    "weighted inside": lambda o, t: functional.cross_entropy(o, t, WEIGHT),
+    "ignored inside": lambda o, t: functional.cross_entropy(o, t, ignore_index=2),
+    "a weight of outputs": lambda o, t: ((o[:, 0] ** 3).sum(), o[:, 0].square().sum()),
+}
 
 
-def test_weighted_means_are_refused_and_weighted_sums_taken():
-    weight = torch.tensor([1.0, 2.0, 3.0], dtype=torch.float64)
-    with pytest.raises(BadInput, match="weighted"):
-        named_loss(nn.CrossEntropyLoss(weight=weight))
-    settled = settle_reduction(
-        named_loss(nn.CrossEntropyLoss(weight=weight, reduction="sum")), draw(4, 3), CLASSES[:4]
+@pytest.mark.parametrize("name", HANG_TOGETHER)
+def test_what_no_cut_bears_is_a_whole(name):
+    assert settled(HANG_TOGETHER[name], draw(N, 3), CLASSES) is None
+
+
+def test_a_pair_is_a_total_and_a_weight():
+    def loss(outputs, targets):
+        weight = WEIGHT[targets]
+        return (weight * functional.cross_entropy(outputs, targets, reduction="none")).sum(), weight.sum()
+
+    outputs = draw(N, 3)
+    found = settled(loss, outputs, CLASSES)
+    assert found.over == "weight"
+    close(found.mean(outputs, CLASSES), functional.cross_entropy(outputs, CLASSES, WEIGHT))
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.2])
+@pytest.mark.parametrize("ignored", [-100, 1])
+@pytest.mark.parametrize("weight", [None, WEIGHT])
+def test_weighted_means_are_those_of_torch(smoothing, ignored, weight):
+    """Cut into single samples, those that do not count too; accuracy is over those that count."""
+    loss = nn.CrossEntropyLoss(weight, ignore_index=ignored, label_smoothing=smoothing)
+    outputs = draw(N, 3)
+    found = weighted_mean(loss, CLASSES)
+    if weight is None and ignored == -100:
+        assert found is None
+        return
+    parts = [slice(i, i + 1) for i in range(N)]
+    total, over = (
+        sum(float(function(outputs[one], CLASSES[one])) for one in parts)
+        for function in (found.total, found.weight)
     )
+    close(total / over, loss(outputs, CLASSES))
+    counted = ignored != CLASSES
+    right = (outputs.argmax(1) == CLASSES)[counted].double().mean()
+    close(found.correct(outputs, CLASSES).double().mean(), right)
+    assert loss.reduction == "mean"
+
+
+def test_the_weighted_negative_log_likelihood_is_that_of_torch():
+    loss, outputs = nn.NLLLoss(WEIGHT), draw(N, 3).log_softmax(1)
+    found = weighted_mean(loss, CLASSES)
+    close(found.mean(outputs, CLASSES), loss(outputs, CLASSES))
+
+
+def test_a_weighted_sum_stays_a_sum():
+    loss = nn.CrossEntropyLoss(weight=WEIGHT, reduction="sum")
+    found = settled(loss, draw(N, 3), CLASSES)
+    assert found.over == "one"
     close(
-        settled.total(draw(N, 3), CLASSES),
-        functional.cross_entropy(draw(N, 3), CLASSES, weight, reduction="sum"),
+        found.total(draw(N, 3), CLASSES),
+        functional.cross_entropy(draw(N, 3), CLASSES, WEIGHT, reduction="sum"),
     )
 
 
 def test_a_loss_of_the_wrong_shape_is_refused():
     with pytest.raises(BadInput, match=r"shape \(3,\)"):
-        settle_reduction(named_loss(lambda o, t: o.sum(0)), draw(4, 3), CLASSES[:4])
+        settled(lambda o, t: o.sum(0), draw(4, 3), CLASSES[:4])
     with pytest.raises(BadInput, match="returned a float"):
-        settle_reduction(named_loss(lambda o, t: 1.0), draw(4, 3), CLASSES[:4])
+        settled(lambda o, t: 1.0, draw(4, 3), CLASSES[:4])
 
 
 def test_losses_by_spec():
-    assert named_loss("torch.nn.functional:l1_loss").total is functional.l1_loss
-    assert isinstance(named_loss("torch.nn:MSELoss").total, nn.MSELoss)
+    assert known_loss("torch.nn.functional:l1_loss") is functional.l1_loss
+    assert isinstance(known_loss("torch.nn:MSELoss"), nn.MSELoss)
     for name, loss in LOSSES.items():
-        assert named_loss(name) is loss
+        assert known_loss(name) is loss
 
 
 @pytest.mark.parametrize(
@@ -174,4 +239,4 @@ def test_losses_by_spec():
 )
 def test_no_such_loss(loss, message):
     with pytest.raises(BadInput, match=message):
-        named_loss(loss)
+        known_loss(loss)

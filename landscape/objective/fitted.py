@@ -1,0 +1,182 @@
+"""A module, a loss and samples that fit one another: how the data are cut, and one pass of a chunk."""
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
+
+from landscape import distributed
+from landscape.errors import BadInput
+from landscape.numerics.pieces import Piece
+from landscape.objective import chunking, trees
+from landscape.objective.fit import fit
+from landscape.objective.losses import Loss, known_loss
+from landscape.objective.parametrised import Fixed, Parametrised
+from landscape.objective.samples import Chunk, Samples, checked_data
+
+
+class Fitted(Parametrised):
+    """What :class:`~landscape.objective.objective.Objective` is made of, and what was found out about it."""
+
+    def __init__(
+        self,
+        module: nn.Module,
+        loss: str | nn.Module | Callable[..., Any] | Loss,
+        data: tuple[Any, Tensor] | Samples,
+        *,
+        dtype: torch.dtype | None,
+        device: str | torch.device | None,
+        chunk_size: int | None,
+        pieces: Sequence[Piece] | None,
+    ):
+        if chunk_size is not None and chunk_size < 1:
+            raise BadInput(f"chunk size {chunk_size}", "at least one sample")
+        super().__init__(module, dtype=dtype, device=device, pieces=pieces)
+        self._chunk_size = chunk_size
+        self._given = known_loss(loss)
+        if isinstance(self._given, nn.Module):
+            self._standing.follow(self._given, self.device, self.dtype)
+        samples = data if isinstance(data, Samples) else Samples.of(data)
+        if samples.count < distributed.num_processes():
+            raise BadInput(
+                f"{samples.count} samples for {distributed.num_processes()} processes",
+                "a sample each or more",
+            )
+        self.samples = samples.to(self.device, self.dtype)
+        self._fit = fit(self, self._given, self.samples)
+        if self._fit.is_whole:
+            self._keep_whole(data)
+        self.loss = self._fit.loss
+        self.num_samples = samples.count
+
+    def _keep_whole(self, data: tuple[Any, Tensor] | Samples) -> None:
+        """All samples in every process, as one chunk, and what was asked for otherwise said in a note."""
+        if self._chunk_size is not None and self._chunk_size < self.samples.count:
+            self._fit.notes.append(f"chunk size {self._chunk_size} is ignored")
+        if distributed.num_processes() > 1:
+            if isinstance(data, Samples):
+                whole = data
+            else:
+                inputs, targets = checked_data(data)
+                whole = Samples(inputs, targets, len(targets), slice(0, len(targets)))
+            if whole.count_here < whole.count:
+                raise BadInput(
+                    f"samples that are taken together, in {distributed.num_processes()} processes",
+                    "all of them in one process",
+                    "leave torchrun away",
+                )
+            # Every process computes the same, and sums are over all of them.
+            self.samples = whole.to(self.device, self.dtype)
+            self._fit.divisor *= distributed.num_processes()
+            self._fit.notes.append("every process computes the whole")
+
+    @property
+    def chunk_size(self) -> int:
+        """Samples at a time."""
+        if self._fit.is_whole:
+            return self.num_samples
+        if self._chunk_size is not None:
+            return min(self._chunk_size, self.num_samples)
+        return min(self.num_samples, chunking.for_values(self._fit.seen.activations, self.device.type))
+
+    def derivative_chunk(self, memory_limit: float = math.inf) -> int:
+        """Samples at a time in a derivative, unless a chunk size was asked for."""
+        if self._fit.is_whole or self._chunk_size is not None:
+            return self.chunk_size
+        per_sample, number_bytes = self._fit.seen.activations, torch.finfo(self.dtype).bits // 8
+        size = chunking.for_derivatives(per_sample, self.device.type, memory_limit, number_bytes)
+        return min(size, self.num_samples)
+
+    @property
+    def divisor(self) -> float:
+        """F is the sum of the loss's totals over this: n, a sum of weights, or one."""
+        return self._fit.divisor
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether the samples hang together, so that F is had of all of them at once alone."""
+        return self._fit.is_whole
+
+    @property
+    def needs_gradients(self) -> bool:
+        """Whether the module, or the loss, takes derivatives of its own."""
+        return self._fit.needs_gradients
+
+    @property
+    def dtypes(self) -> frozenset[torch.dtype]:
+        """The floating-point dtypes that a forward pass and the loss compute in."""
+        return self._fit.seen.dtypes
+
+    @property
+    def given(self) -> Any:
+        """The loss as it was given: one of the built-in ones, or the user's own callable."""
+        return self._given
+
+    @property
+    def notes(self) -> list[str]:
+        """What a reader of any number of this objective should know."""
+        return list(self._fit.notes)
+
+    @property
+    def has_sample_losses(self) -> bool:
+        """Whether F is the mean, or the sum, of a loss per sample."""
+        return not self.is_whole and self.loss.over != "weight"
+
+    @property
+    def is_mean(self) -> bool:
+        """Whether F is the mean of a loss per sample."""
+        return not self.is_whole and self.loss.over == "samples"
+
+    @property
+    def activations(self) -> int:
+        """Numbers that one evaluation over this process's data passes from layer to layer."""
+        return self._fit.seen.activations * max(1, self.samples.count_here)
+
+    def outputs(self, theta: Tensor, fixed: Fixed, inputs: Any, training: bool = False) -> Any:
+        """h(x; θ) of a chunk's inputs, differentiable in θ, and in whatever of ``fixed`` requires a gradient."""
+        wants_graph = torch.is_grad_enabled()
+        with self.passed(theta, fixed, inputs, training) as outputs:
+            if self._fit.needs_gradients and not wants_graph:
+                return trees.mapped(torch.Tensor.detach, outputs)
+            return outputs
+
+    @contextmanager
+    def passed(self, theta: Tensor, fixed: Fixed, inputs: Any, training: bool = False) -> Iterator[Any]:
+        """:meth:`outputs`, with the module standing at θ as long as it is inside: there the loss is to be called.
+
+        Gradients are enabled inside where the module or the loss takes derivatives of its own.
+        """
+        if self._fit.seen.moves_buffers and not training:
+            fixed = {name: tensor.clone() for name, tensor in fixed.items()}
+        if self._fit.seen.moves_inputs:
+            inputs = trees.mapped(torch.clone, inputs)
+        grads = torch.is_grad_enabled()
+        with self.standing(theta, fixed, training=training):
+            if self._fit.needs_gradients and not grads:
+                with torch.enable_grad():
+                    yield self.module(*inputs)
+                return
+            outputs = self.module(*inputs)
+            if training:
+                for name, tensor in fixed.items():
+                    now = self.now(name)
+                    if now is not tensor:  # a buffer that was replaced, not written into
+                        tensor.copy_(now.detach())
+            yield outputs
+
+    def chunks(self, size: int | None = None) -> Iterator[Chunk]:
+        """(inputs, targets) of this process's samples, ``size`` (default ``chunk_size``) at a time."""
+        return self.samples.chunks(size or self.chunk_size)
+
+    def computing_again(self, theta: Tensor, fixed: Fixed) -> AbstractContextManager[None]:
+        """Inside, what was checkpointed can be computed again for a derivative of :meth:`passed`."""
+        return self._stood_again(theta, fixed) if self._fit.seen.recomputes else nullcontext()
+
+    @contextmanager
+    def _stood_again(self, theta: Tensor, fixed: Fixed) -> Iterator[None]:
+        with sdpa_kernel(SDPBackend.MATH), self.standing(theta, fixed):
+            yield

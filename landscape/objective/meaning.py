@@ -1,0 +1,268 @@
+"""What a loss means, and whether the data may be cut: found out by cutting a part of them in several ways.
+
+F is the loss of the module on the whole data set in one call. Chunks are an optimisation that has to be shown to be
+exact: what comes through none of the cuts is taken as a whole.
+"""
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from landscape.errors import BadInput, LandscapeError
+from landscape.objective import trees
+from landscape.objective.losses import Loss, correct_of, name_of, per_sample, reduced
+
+# Samples that are tried, and of those how many one by one.
+PROBED, ALONE = 256, 12
+# Distinct integers of which every one gets a sample.
+MOST_CLASSES = 64
+# What a sum may be off by when it is added in another order, relative.
+ADDED = {torch.float64: 1e-9, torch.float32: 1e-4}
+
+Trial = Callable[[Tensor], tuple[Any, Tensor]]
+
+
+class Cut(NamedTuple):
+    """Some of the samples tried, and parts that they are made of."""
+
+    union: Tensor
+    parts: list[Tensor]
+
+
+def probe(inputs: Sequence[Any], targets: Tensor, size: int) -> Tensor:
+    """Numbers of up to ``size`` samples from all over the data: telling ones first, then random ones.
+
+    Telling are the first and the last, one of every class (or label, or token, of every integer there is, unless there
+    are too many), and those with the smallest and the largest mean. At least two, be it the same one twice.
+    """
+    count = len(targets)
+    telling = [0, count - 1]
+    for tensor in [targets, *trees.tensors(inputs)]:
+        flat = tensor.reshape(count, -1)
+        if flat.shape[1] == 0 or tensor.is_complex():
+            continue
+        if not tensor.is_floating_point():
+            for value in torch.unique(flat)[:MOST_CLASSES] if flat.numel() else []:
+                telling.append(int((flat == value).any(1).int().argmax()))
+        means = flat.double().mean(1)
+        telling += [int(means.argmin()), int(means.argmax())]
+    generator = torch.Generator().manual_seed(0)
+    order = [*telling, *torch.randperm(count, generator=generator)[: 2 * size].tolist()]
+    chosen = list(dict.fromkeys(order))[: max(2, size)]
+    return torch.tensor(chosen if len(chosen) > 1 else chosen * 2)
+
+
+def cuts(count: int) -> Iterator[Cut]:
+    """Halves, every other one, a permutation in three unequal parts, and the first few one by one."""
+    every = torch.arange(count)
+    half = (count + 1) // 2
+    yield Cut(every, [every[:half], every[half:]])
+    yield Cut(every, [every[::2], every[1::2]])
+    mixed = torch.randperm(count, generator=torch.Generator().manual_seed(1))
+    third = max(1, count // 5)
+    yield Cut(
+        every, [part for part in (mixed[:third], mixed[third : 3 * third], mixed[3 * third :]) if len(part)]
+    )
+    few = every[:ALONE]
+    yield Cut(few, list(few.split(1)))
+    for i in range(1, min(count, ALONE)):
+        pair = torch.tensor([0, i])
+        yield Cut(pair, list(pair.split(1)))
+
+
+def takes_samples_alone(run: Callable[[Tensor], Any], outputs: Any, count: int, tolerance: float) -> bool:
+    """Whether every output row is that of its own sample: ``run(rows)`` against the ``rows`` of ``outputs``."""
+    for cut in cuts(count):
+        if len(cut.union) == 2:
+            return True
+        for part in cut.parts:
+            try:
+                alone = run(part)
+            except LandscapeError:
+                return False
+            if not trees.agree(
+                alone, trees.rows(outputs, part.to(trees.tensors(outputs)[0].device)), tolerance
+            ):
+                return False
+    return True
+
+
+def settled(given: Any, trials: Sequence[Trial], count: int, dtype: torch.dtype) -> Loss | None:
+    """The meaning of a callable of the user's that all ``trials`` agree with; None where it is that of a whole.
+
+    A trial gives (outputs, targets) of some of ``count`` samples; the first one is real, the others may be such
+    as the loss does not take.
+    """
+    name = name_of(given)
+    correct, of_classes = correct_of(given)
+    tolerance = ADDED.get(dtype, 2e-2)
+    bare = given
+    if isinstance(given, nn.Module) and getattr(given, "reduction", None) == "mean":
+        bare = reduced(given, "none")
+    every = torch.arange(count)
+    value = given(*trials[0](every))
+    if isinstance(value, tuple) and len(value) == 2:
+        pair = _pair(given)
+        if not _weighs_targets(pair, trials, count):
+            return None
+        if all(_adds(lambda o, t, i=i: pair(o, t)[i], trials, count, tolerance) for i in (0, 1)):
+            return Loss(
+                name,
+                lambda o, t: pair(o, t)[0],
+                correct,
+                of_classes,
+                over="weight",
+                weight=lambda o, t: pair(o, t)[1].detach(),
+            )
+        return None
+    if not isinstance(value, Tensor):
+        raise BadInput(f"the loss {name} returned a {type(value).__name__}", "a tensor")
+    if bare is not given and value.numel() == 1:
+        with suppress(Exception):
+            rows = bare(*trials[0](every))
+            if rows.dim() and len(rows) == count and _is_mean_of(bare, given, trials, count, tolerance):
+                given, value = bare, rows
+    if value.dim() > 0 and len(value) == count:
+        if not _adds(lambda o, t: per_sample(given(o, t)).sum(), trials, count, tolerance):
+            return None
+        rows_of = given
+        return Loss(
+            name,
+            lambda o, t: per_sample(rows_of(o, t)).sum(),
+            correct,
+            of_classes,
+            lambda o, t: per_sample(rows_of(o, t)),
+        )
+    if value.numel() != 1:
+        raise BadInput(
+            f"the loss {name} returned shape {tuple(value.shape)}", "a scalar, or one loss per sample"
+        )
+    scalar = given
+
+    def mean_total(outputs: Any, targets: Tensor) -> Tensor:
+        return scalar(outputs, targets).double().reshape(()) * len(targets)
+
+    means = _adds(mean_total, trials, count, tolerance)
+    sums = _adds(lambda o, t: scalar(o, t).reshape(()), trials, count, tolerance)
+    if means == sums:
+        return None
+    if means:
+        return Loss(name, mean_total, correct, of_classes)
+    return Loss(name, lambda o, t: scalar(o, t).reshape(()), correct, of_classes, over="one")
+
+
+def whole(given: Any, count: int) -> Loss:
+    """A callable of the user's as a value of all samples at once, whatever it returns."""
+    correct, of_classes = correct_of(given)
+
+    def total(outputs: Any, targets: Tensor) -> Tensor:
+        value = given(outputs, targets)
+        if isinstance(value, tuple):
+            value = value[0] / value[1]
+        if value.dim() > 0 and value.numel() > 1:
+            if len(value) != len(targets):
+                raise BadInput(
+                    f"the loss {name_of(given)} returned shape {tuple(value.shape)}",
+                    "a scalar, or one loss per sample",
+                )
+            value = per_sample(value).mean()
+        return value.reshape(())
+
+    return Loss(name_of(given), total, correct, of_classes, over="one")
+
+
+def spread(outputs: Any, low: float, high: float, seed: int) -> Any:
+    """Numbers between ``low`` and ``high`` at random in the shapes of ``outputs``."""
+    generator = torch.Generator().manual_seed(seed)
+
+    def drawn(tensor: Tensor) -> Tensor:
+        if not tensor.is_floating_point():
+            return tensor
+        numbers = torch.rand(tensor.shape, generator=generator, dtype=torch.float64)
+        return (low + (high - low) * numbers).to(tensor)
+
+    return trees.mapped(drawn, outputs)
+
+
+def adds(
+    function: Callable[[Any, Tensor], Tensor], trials: Sequence[Trial], count: int, dtype: torch.dtype
+) -> bool:
+    """Whether ``function`` of samples is the sum of those of their parts."""
+    return _adds(function, trials, count, ADDED.get(dtype, 2e-2))
+
+
+def _adds(
+    function: Callable[[Any, Tensor], Tensor], trials: Sequence[Trial], count: int, tolerance: float
+) -> bool:
+    """Whether ``function`` of samples is the sum of those of their parts, in every cut of every trial that tells."""
+    has_told = False
+    for number, trial in enumerate(trials):
+        try:
+            whole = {len(cut.union): cut for cut in cuts(count)}
+            for cut in whole.values():
+                function(*trial(cut.union))
+        except Exception:
+            if number == 0:
+                return False
+            continue
+        for cut in cuts(count):
+            try:
+                together = float(function(*trial(cut.union)))
+                parts = [float(function(*trial(part))) for part in cut.parts]
+            except Exception:
+                return False
+            if not math.isfinite(together):
+                continue
+            scale = sum(map(abs, parts))
+            if abs(together - sum(parts)) > tolerance * max(scale, abs(together)) or not math.isfinite(scale):
+                return False
+            has_told |= scale > 0
+    return has_told
+
+
+def _pair(given: Callable[..., Any]) -> Callable[[Any, Tensor], tuple[Tensor, Tensor]]:
+    """(total, weight) as scalars, float64."""
+
+    def pair(outputs: Any, targets: Tensor) -> tuple[Tensor, Tensor]:
+        total, weight = given(outputs, targets)
+        total, weight = (torch.as_tensor(one).double().reshape(()) for one in (total, weight))
+        return total, weight.to(total.device)
+
+    return pair
+
+
+def _weighs_targets(pair: Callable[..., tuple[Tensor, Tensor]], trials: Sequence[Trial], count: int) -> bool:
+    """Whether the weight of the same samples is the same whatever the outputs."""
+    found = []
+    for number, trial in enumerate(trials):
+        try:
+            found.append(float(pair(*trial(torch.arange(count)))[1]))
+        except Exception:
+            if number == 0:
+                return False
+    return all(math.isclose(one, found[0], rel_tol=1e-6) for one in found)
+
+
+def _is_mean_of(
+    bare: Callable[..., Tensor],
+    given: Callable[..., Tensor],
+    trials: Sequence[Trial],
+    count: int,
+    tolerance: float,
+) -> bool:
+    """Whether ``given`` is the mean of the rows of ``bare`` (a weighted mean is not)."""
+    for number, trial in enumerate(trials):
+        outputs, targets = trial(torch.arange(count))
+        try:
+            mean, wanted = float(per_sample(bare(outputs, targets)).mean()), float(given(outputs, targets))
+        except Exception:
+            if number == 0:
+                return False
+            continue
+        if not math.isclose(mean, wanted, rel_tol=tolerance) and math.isfinite(wanted):
+            return False
+    return True

@@ -1,0 +1,223 @@
+"""The user's own module, standing at another point for a while: other tensors in place of its own, then put back.
+
+No copy is made, so whatever reads the module's parameters (a penalty in the loss, a hook or a ``forward`` that closes
+over the module) reads the tensors that stand in for them.
+"""
+
+import copy
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from landscape.errors import BadInput
+
+
+def unwrapped(module: nn.Module) -> nn.Module:
+    """The module that data parallelism or a compiler was put around. Raises BadInput for a scripted or traced one."""
+    while isinstance(module, nn.DataParallel | nn.parallel.DistributedDataParallel):
+        module = module.module
+    inner = getattr(module, "_orig_mod", None)
+    if isinstance(inner, nn.Module):
+        return unwrapped(inner)
+    for name, layer in module.named_modules():
+        here = name or "the module"
+        if isinstance(layer, torch.jit.ScriptModule):
+            raise BadInput(
+                f"{here} is a scripted or traced module, whose weights nothing can stand in for",
+                "a plain torch.nn.Module",
+                "give the module that it was made from, with the weights loaded",
+            )
+        if isinstance(layer, nn.DataParallel | nn.parallel.DistributedDataParallel):
+            raise BadInput(
+                f"{here} is a {type(layer).__name__}", "a plain torch.nn.Module", "unwrap it first"
+            )
+        if isinstance(layer, nn.Embedding | nn.EmbeddingBag) and layer.max_norm is not None:
+            raise BadInput("an embedding with max_norm rewrites its weights when called", "max_norm=None")
+    return module
+
+
+class Standing:
+    """A module and, where the loss is one, its criterion: what can stand in for their tensors, by name.
+
+    A tied tensor has its first name everywhere; where the criterion holds a tensor of the module, it follows.
+    """
+
+    def __init__(self, module: nn.Module):
+        self.module = module
+        self._layers = list(module.modules())
+        self._slots: list[tuple[dict[str, Any], str, str]] = []
+        self._places: dict[str, tuple[dict[str, Any], str]] = {}
+        self._names: dict[int, str] = {}
+        for prefix, layer in module.named_modules():
+            for held in (layer._parameters, layer._buffers):
+                for key, tensor in held.items():
+                    if tensor is not None:
+                        name = self._names.setdefault(id(tensor), f"{prefix}.{key}" if prefix else key)
+                        self._slots.append((held, key, name))
+                        self._places.setdefault(name, (held, key))
+        self._sparse = [
+            one for one in self._layers if isinstance(one, nn.Embedding | nn.EmbeddingBag) and one.sparse
+        ]
+        self._flags = {mode: self._flags_of(mode) for mode in (True, False)}
+        # Layers in which a call leaves something behind beside buffers, by mode; not known before the first call.
+        self._loose: dict[bool, list[nn.Module] | None] = {True: None, False: None}
+        self._constants: list[tuple[dict[str, Any], str, Tensor]] = []
+
+    def follow(self, criterion: nn.Module, device: torch.device, dtype: torch.dtype) -> None:
+        """Lets ``criterion`` see what stands in for tensors it shares; its own are taken to device and dtype."""
+        mine = set(map(id, self._layers))
+        for layer in criterion.modules():
+            for held in (layer._parameters, layer._buffers) if id(layer) not in mine else ():
+                for key, tensor in held.items():
+                    if tensor is None:
+                        continue
+                    if id(tensor) in self._names:
+                        self._slots.append((held, key, self._names[id(tensor)]))
+                    else:
+                        moves = tensor.is_floating_point()
+                        now = tensor.detach().to(device, dtype if moves else tensor.dtype)
+                        self._constants.append((held, key, now))
+
+    @contextmanager
+    def at(self, tensors: Mapping[str, Tensor], *, training: bool = False) -> Iterator[None]:
+        """Inside, the module has ``tensors`` for its own; what is left out stays. Afterwards all is as before.
+
+        Modes, what a call leaves behind in a layer, and the switch of the transformer's fast path, whose outputs
+        differ from what is differentiated, are put back too, also after an exception.
+        """
+        with self.kept(training=training):
+            before = [held[key] for held, key, _ in self._slots]
+            others = [held[key] for held, key, _ in self._constants]
+            for held, key, name in self._slots:
+                if name in tensors:
+                    held[key] = tensors[name]
+            for held, key, tensor in self._constants:
+                held[key] = tensor
+            try:
+                yield
+            finally:
+                for (held, key, _), tensor in zip(self._slots, before, strict=True):
+                    held[key] = tensor
+                for (held, key, _), tensor in zip(self._constants, others, strict=True):
+                    held[key] = tensor
+
+    def now(self, name: str) -> Tensor:
+        """What is in the place of a tensor at present."""
+        held, key = self._places[name]
+        return held[key]
+
+    @contextmanager
+    def kept(self, *, training: bool = False) -> Iterator[None]:
+        """The mode set, the fast path off; afterwards they and what a call leaves behind are as before."""
+        modes = [
+            (layer, layer.training)
+            for layer, flag in zip(self._layers, self._flags[training], strict=True)
+            if layer.training is not flag
+        ]
+        for layer, flag in modes:
+            layer.__dict__["training"] = not flag
+        for layer in self._sparse:
+            layer.__dict__["sparse"] = False
+        fast = torch.backends.mha.get_fastpath_enabled()
+        torch.backends.mha.set_fastpath_enabled(False)
+        known = self._loose[training]
+        if known is None or known:
+            watched = self._layers if known is None else known
+            left = [
+                (layer, dict(layer.__dict__), dict(layer._buffers), dict(layer._parameters))
+                for layer in watched
+            ]
+        else:
+            left = []
+        try:
+            yield
+        finally:
+            torch.backends.mha.set_fastpath_enabled(fast)
+            changed = [layer for layer, *had in left if _put_back(layer, *had)]
+            if known is None and left:
+                self._loose[training] = changed
+            for layer in self._sparse:
+                layer.__dict__["sparse"] = True
+            for layer, flag in modes:
+                layer.__dict__["training"] = flag
+
+    @contextmanager
+    def written(self, tensors: Mapping[str, Tensor]) -> Iterator[None]:
+        """Inside, the numbers of ``tensors`` are those of the module's own tensors, in eval mode.
+
+        The objects stay who they are, so that a plain call sees the numbers wherever it finds a tensor.
+        """
+        with self.kept():
+            own = {name: self.now(name) for name in tensors if name in self._places}
+            before = {name: tensor.data for name, tensor in own.items()}
+            constants = [(held, key, held[key]) for held, key, _ in self._constants]
+            try:
+                for name, tensor in own.items():
+                    now = tensors[name].detach().to(tensor.device)
+                    # A call may write into a buffer.
+                    tensor.data = now if isinstance(tensor, nn.Parameter) else now.clone()
+                for held, key, tensor in self._constants:
+                    held[key] = tensor
+                yield
+            finally:
+                for held, key, tensor in constants:
+                    held[key] = tensor
+                for name, tensor in own.items():
+                    tensor.data = before[name]
+
+    def _flags_of(self, mode: bool) -> list[bool]:
+        """The modes of all layers after ``train(mode)``, which a module may have made its own."""
+        before = [layer.training for layer in self._layers]
+        try:
+            self.module.train(mode)
+            return [layer.training for layer in self._layers]
+        finally:
+            if self.module.training is not before[0]:
+                self.module.train(before[0])
+            for layer, flag in zip(self._layers, before, strict=True):
+                layer.__dict__["training"] = flag
+
+
+def _put_back(
+    layer: nn.Module, kept: dict[str, Any], buffers: dict[str, Any], parameters: dict[str, Any]
+) -> bool:
+    """Everything a layer holds as it was before a call; whether anything was not, buffers of the same names aside."""
+    changed = False
+    now = layer.__dict__
+    if now.keys() != kept.keys() or any(now[key] is not value for key, value in kept.items()):
+        changed = True
+        now.clear()
+        now.update(kept)
+    for held, had in ((layer._buffers, buffers), (layer._parameters, parameters)):
+        if held.keys() != had.keys():
+            changed = True
+            held.clear()
+            held.update(had)
+    return changed
+
+
+def copied(module: nn.Module) -> nn.Module:
+    """A deep copy, for what has to be kept or changed. Raises BadInput for what cannot be copied.
+
+    What hooks have computed from weights, and left in a layer, is copied without its history.
+    """
+    left = [
+        (layer, key, value)
+        for layer in module.modules()
+        for key, value in layer.__dict__.items()
+        if isinstance(value, Tensor) and not value.is_leaf
+    ]
+    for layer, key, value in left:
+        layer.__dict__[key] = value.detach()
+    try:
+        return copy.deepcopy(module)
+    except Exception as error:
+        raise BadInput(
+            f"{type(module).__name__} cannot be copied ({error})", "a module that copy.deepcopy takes"
+        ) from error
+    finally:
+        for layer, key, value in left:
+            layer.__dict__[key] = value

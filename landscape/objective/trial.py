@@ -1,0 +1,317 @@
+"""A module and a loss tried on some of the samples: whether they fit, and whether there is one function to look at."""
+
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from landscape.errors import BadInput, LandscapeError
+from landscape.objective import trees
+from landscape.objective.losses import ELEMENTWISE, LOSSES, Loss, correct_of, name_of
+from landscape.objective.parameters import split
+from landscape.objective.parametrised import Parametrised
+from landscape.objective.samples import Samples
+
+# Two evaluations of the same samples differ by rounding only; this is far above it and far below a dropout.
+SAME = 1e-3
+# Point beside the present one, over ‖θ‖: at initialisation some layers do nothing yet.
+ASIDE = 0.1
+
+
+class Trial:
+    """The module at its present point, and beside it, on some of the samples."""
+
+    def __init__(self, subject: Parametrised, samples: Samples):
+        self.subject, self.samples = subject, samples
+        point = subject.present_point()
+        self.theta, self.fixed = point.theta, point.fixed
+        noise = torch.randn(len(self.theta), generator=torch.Generator().manual_seed(2), dtype=torch.float64)
+        length = float(self.theta.double().norm()) or 1.0
+        self.aside = self.theta + (ASIDE * length / float(noise.norm()) * noise).to(self.theta)
+        self.needs_gradients = False
+
+    @contextmanager
+    def ready(self) -> Iterator[None]:
+        """Inside, the loss can be called: what it reads of the module stands at the present point."""
+        fixed = {name: tensor.clone() for name, tensor in self.fixed.items()}
+        with self.subject.standing(self.theta, fixed), torch.set_grad_enabled(self.needs_gradients):
+            yield
+
+    def rows(self, rows: Tensor | None) -> tuple[tuple[Any, ...], Tensor]:
+        """(inputs, targets), inputs to write into, of some samples of this process, or of all."""
+        inputs, targets = self.samples.picked(rows)
+        return trees.mapped(torch.clone, inputs), targets
+
+    def outputs(self, rows: Tensor | None, theta: Tensor | None = None) -> Any:
+        inputs, _ = self.rows(rows)
+        fixed = {name: tensor.clone() for name, tensor in self.fixed.items()}
+        point = self.theta if theta is None else theta
+        with self.subject.standing(point, fixed), torch.set_grad_enabled(self.needs_gradients):
+            return called(self.subject.module, inputs)
+
+    def pair(self, rows: Tensor | None, theta: Tensor | None = None) -> tuple[Any, Tensor]:
+        return self.outputs(rows, theta), self.samples.picked(rows)[1]
+
+
+def called(module: nn.Module, inputs: tuple[Any, ...]) -> Any:
+    """The outputs of ``module``. Raises BadInput where it does not take the inputs."""
+    try:
+        return module(*inputs)
+    except LandscapeError:
+        raise
+    except Exception as error:
+        shapes = ", ".join(map(trees.described, inputs))
+        raise BadInput(
+            f"{type(module).__name__} does not take inputs of shape {shapes}: {error}",
+            "a module that fits the data",
+        ) from error
+
+
+def tried(trial: Trial, given: Any, rows: Tensor | None) -> Any:
+    """The outputs on some samples, which the loss takes; with gradients enabled where it cannot be had without."""
+    try:
+        return _taken(trial, given, rows)
+    except BadInput as error:
+        if trial.needs_gradients or not isinstance(error.__cause__, RuntimeError):
+            raise
+        trial.needs_gradients = True
+        try:
+            return _taken(trial, given, rows)
+        except BadInput:
+            trial.needs_gradients = False
+            raise error from error.__cause__
+
+
+def _taken(trial: Trial, given: Any, rows: Tensor | None) -> Any:
+    outputs, targets = trial.pair(rows)
+    function = callable_of(given, outputs)
+    _check_classes(given, outputs, trial.samples.targets)
+    if isinstance(given, ELEMENTWISE):
+        shapes = [tuple(one.shape) for one in (targets, outputs) if isinstance(one, Tensor)]
+        if len(shapes) == 2 and shapes[0] != shapes[1]:
+            raise _broadcasts(*shapes)
+    try:
+        with warnings.catch_warnings(record=True) as caught, trial.ready():
+            warnings.simplefilter("always")
+            function(outputs, targets)
+    except LandscapeError:
+        raise
+    except Exception as error:
+        raise BadInput(
+            f"the loss {name_of(given)} does not take outputs {trees.described(outputs)} and targets "
+            f"{tuple(targets.shape)} ({targets.dtype}): {error}",
+            "a loss that fits module and data",
+        ) from error
+    if any(
+        "target size" in str(one.message) and "different to the input size" in str(one.message)
+        for one in caught
+    ):
+        raise _broadcasts(tuple(targets.shape), trees.described(outputs))
+    return outputs
+
+
+def _broadcasts(targets: Any, outputs: Any) -> BadInput:
+    return BadInput(
+        f"targets of shape {targets} for outputs of shape {outputs}, which the loss would broadcast",
+        "the same shape",
+        "give the targets the shape of the outputs",
+    )
+
+
+class Seen(NamedTuple):
+    """Activations per sample; whether the module writes into its buffers, into its inputs, or is checkpointed.
+
+    ``dtypes`` are the floating-point ones that it, and the loss, compute in.
+    """
+
+    activations: int
+    moves_buffers: bool
+    moves_inputs: bool
+    recomputes: bool
+    dtypes: frozenset[torch.dtype]
+
+
+class _Dtypes(TorchDispatchMode):
+    """Notes the floating-point dtypes of everything computed inside."""
+
+    def __init__(self):
+        super().__init__()
+        self.met: set[torch.dtype] = set()
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        outcome = func(*args, **(kwargs or {}))
+        self.met |= {one.dtype for one in trees.tensors(outcome) if one.is_floating_point()}
+        return outcome
+
+
+def watched(trial: Trial, given: Any, rows: Tensor | None) -> Seen:
+    """What the module is seen to do in a pass over some samples, and in one that records gradients."""
+    sizes: list[int] = []
+    subject = trial.subject
+    hooks = [
+        layer.register_forward_hook(
+            lambda _, __, out: sizes.append(sum(one.numel() for one in trees.tensors(out)))
+        )
+        for layer in subject.module.modules()
+    ]
+    inputs, targets = trial.rows(rows)
+    fixed = {name: tensor.clone() for name, tensor in trial.fixed.items()}
+    try:
+        with subject.standing(trial.theta, fixed), torch.set_grad_enabled(trial.needs_gradients):
+            called(subject.module, inputs)
+            moves_buffers = any(not torch.equal(subject.now(name), was) for name, was in trial.fixed.items())
+    finally:
+        for hook in hooks:
+            hook.remove()
+    pairs = zip(trees.tensors(inputs), trees.tensors(trial.samples.picked(rows)[0]), strict=True)
+    moves_inputs = not all(torch.equal(a, b) for a, b in pairs)
+    recomputes = _packs_what_it_saves(trial, given, rows)
+    activations = max(1, sum(sizes) // len(targets))
+    return Seen(activations, moves_buffers, moves_inputs, recomputes, _dtypes_met(trial, given, rows))
+
+
+def _dtypes_met(trial: Trial, given: Any, rows: Tensor | None) -> frozenset[torch.dtype]:
+    inputs, targets = trial.rows(rows)
+    with trial.ready(), _Dtypes() as noted:
+        try:
+            outputs = called(trial.subject.module, inputs)
+            callable_of(given, outputs)(outputs, targets)
+        except Exception:
+            # What cannot be looked at so closely computes as it does elsewhere.
+            return frozenset()
+    return frozenset(noted.met)
+
+
+def _packs_what_it_saves(trial: Trial, given: Any, rows: Tensor | None) -> bool:
+    """Whether hooks are put on what is saved for a derivative, as activation checkpointing does."""
+    hooks = torch.autograd.graph.saved_tensors_hooks
+    enter, entered = hooks.__enter__, []
+
+    def counting(self: Any) -> None:
+        entered.append(1)
+        return enter(self)
+
+    inputs, targets = trial.rows(rows)
+    fixed = {name: tensor.clone() for name, tensor in trial.fixed.items()}
+    theta = trial.theta.detach().requires_grad_()
+    hooks.__enter__ = counting
+    try:
+        with trial.subject.standing(theta, fixed), torch.enable_grad():
+            outputs = called(trial.subject.module, inputs)
+            callable_of(given, outputs)(outputs, targets)
+    finally:
+        hooks.__enter__ = enter
+    return bool(entered)
+
+
+def require_one_function(trial: Trial, rows: Tensor | None, outputs: Any) -> None:
+    """Raises BadInput for a module that draws, and for one that is another function where gradients are taken."""
+    name = type(trial.subject.module).__name__
+    if not trees.agree(trial.outputs(rows), outputs, SAME):
+        raise BadInput(
+            f"{name} gives different outputs for the same inputs in eval mode",
+            "a function of its parameters",
+            "switch its randomness off where self.training is false",
+        )
+    if not trial.needs_gradients:
+        trial.needs_gradients = True
+        try:
+            with_gradients = trial.outputs(rows)
+        finally:
+            trial.needs_gradients = False
+        if not trees.agree(trees.mapped(torch.Tensor.detach, with_gradients), outputs, SAME):
+            raise BadInput(
+                f"{name} gives other outputs where gradients are recorded",
+                "one function of its parameters",
+                "does it ask torch.is_grad_enabled?",
+            )
+
+
+def require_reached(trial: Trial, given: Any, rows: Tensor | None) -> None:
+    """Raises BadInput naming the parameters that are read elsewhere than where the module holds them.
+
+    Told by a plain call with the numbers of a point beside the present one written into the parameters themselves.
+    """
+    subject = trial.subject
+    _, targets = trial.samples.picked(rows)
+
+    def value(outputs: Any) -> list[float]:
+        found = callable_of(given, outputs)(outputs, targets)
+        parts = found if isinstance(found, tuple) else (found,)
+        return [float(torch.as_tensor(part).double().sum()) for part in parts]
+
+    def gap(theta: Tensor) -> bool:
+        tensors = {**split(theta, subject.pieces), **trial.fixed}
+        with torch.set_grad_enabled(trial.needs_gradients):
+            fixed = {name: tensor.clone() for name, tensor in trial.fixed.items()}
+            with subject.standing(theta, fixed):
+                inputs, _ = trial.rows(rows)
+                standing = value(called(subject.module, inputs))
+            with subject.written(tensors):
+                inputs, _ = trial.rows(rows)
+                plain = value(called(subject.module, inputs))
+        pairs = zip(standing, plain, strict=True)
+        return any(abs(a - b) > SAME / 10 * max(abs(a), abs(b), 1e-12) for a, b in pairs)
+
+    if not gap(trial.aside):
+        return
+    names = []
+    for piece in subject.pieces:
+        theta = trial.theta.clone()
+        theta[piece.span] = trial.aside[piece.span]
+        if gap(theta):
+            names.append(piece.name)
+    raise BadInput(
+        f"{', '.join(names) or 'the parameters'} of {type(subject.module).__name__} do not move F where other tensors "
+        "stand in for them",
+        "parameters that are read from where the module holds them",
+        "are they kept in a list, or was something computed from them and kept?",
+    )
+
+
+def check_all_targets(given: Any, targets: Tensor) -> None:
+    if given is LOSSES["bce"]:
+        low, high = float(targets.min()), float(targets.max())
+        if low < 0 or high > 1:
+            raise BadInput(f"targets run from {low:g} to {high:g}", "0 to 1 for the loss bce")
+
+
+def _check_classes(given: Any, outputs: Any, targets: Tensor) -> None:
+    of_classes = given.of_classes if isinstance(given, Loss) else correct_of(given)[1]
+    if not of_classes or targets.is_floating_point() or not isinstance(outputs, Tensor):
+        return
+    if targets.dim() == outputs.dim() - 1 and outputs.shape[1] > 1:
+        counted = (
+            targets[targets != getattr(given, "ignore_index", -100)]
+            if not isinstance(given, Loss)
+            else targets
+        )
+        classes = outputs.shape[1]
+        low, high = (int(counted.min()), int(counted.max())) if counted.numel() else (0, 0)
+        if low < 0 or high >= classes:
+            raise BadInput(
+                f"targets run from {low} to {high}",
+                f"classes 0 to {classes - 1}, as the module has {classes} outputs",
+            )
+
+
+def callable_of(given: Any, outputs: Any) -> Callable[..., Any]:
+    """The user's loss; the module's own where it gives one number for all samples."""
+    if isinstance(given, Loss):
+        return _itself if given is LOSSES["output"] and _is_number(outputs) else given.total
+    return given
+
+
+def _itself(outputs: Any, targets: Tensor) -> Any:
+    return outputs
+
+
+_itself.__name__ = "output"
+
+
+def _is_number(outputs: Any) -> bool:
+    return isinstance(outputs, Tensor) and outputs.numel() == 1 and outputs.dim() == 0
