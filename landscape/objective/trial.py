@@ -7,10 +7,10 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from landscape.errors import BadInput, LandscapeError
 from landscape.objective import trees
+from landscape.objective.derivatives import nodes_of
 from landscape.objective.losses import ELEMENTWISE, LOSSES, Loss, correct_of, name_of
 from landscape.objective.parameters import split
 from landscape.objective.parametrised import Parametrised
@@ -135,19 +135,6 @@ class Seen(NamedTuple):
     dtypes: frozenset[torch.dtype]
 
 
-class _Dtypes(TorchDispatchMode):
-    """Notes the floating-point dtypes of everything computed inside."""
-
-    def __init__(self):
-        super().__init__()
-        self.met: set[torch.dtype] = set()
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        outcome = func(*args, **(kwargs or {}))
-        self.met |= {one.dtype for one in trees.tensors(outcome) if one.is_floating_point()}
-        return outcome
-
-
 def watched(trial: Trial, given: Any, rows: Tensor | None) -> Seen:
     """What the module is seen to do in a pass over some samples, and in one that records gradients."""
     sizes: list[int] = []
@@ -169,25 +156,13 @@ def watched(trial: Trial, given: Any, rows: Tensor | None) -> Seen:
             hook.remove()
     pairs = zip(trees.tensors(inputs), trees.tensors(trial.samples.picked(rows)[0]), strict=True)
     moves_inputs = not all(torch.equal(a, b) for a, b in pairs)
-    recomputes = _packs_what_it_saves(trial, given, rows)
+    recomputes, dtypes = _graph(trial, given, rows)
     activations = max(1, sum(sizes) // len(targets))
-    return Seen(activations, moves_buffers, moves_inputs, recomputes, _dtypes_met(trial, given, rows))
+    return Seen(activations, moves_buffers, moves_inputs, recomputes, dtypes)
 
 
-def _dtypes_met(trial: Trial, given: Any, rows: Tensor | None) -> frozenset[torch.dtype]:
-    inputs, targets = trial.rows(rows)
-    with trial.ready(), _Dtypes() as noted:
-        try:
-            outputs = called(trial.subject.module, inputs)
-            callable_of(given, outputs)(outputs, targets)
-        except Exception:
-            # What cannot be looked at so closely computes as it does elsewhere.
-            return frozenset()
-    return frozenset(noted.met)
-
-
-def _packs_what_it_saves(trial: Trial, given: Any, rows: Tensor | None) -> bool:
-    """Whether hooks are put on what is saved for a derivative, as activation checkpointing does."""
+def _graph(trial: Trial, given: Any, rows: Tensor | None) -> tuple[bool, frozenset[torch.dtype]]:
+    """Whether hooks are put on what is saved for a derivative, as checkpointing does; the dtypes computed in."""
     hooks = torch.autograd.graph.saved_tensors_hooks
     enter, entered = hooks.__enter__, []
 
@@ -202,10 +177,12 @@ def _packs_what_it_saves(trial: Trial, given: Any, rows: Tensor | None) -> bool:
     try:
         with trial.subject.standing(theta, fixed), torch.enable_grad():
             outputs = called(trial.subject.module, inputs)
-            callable_of(given, outputs)(outputs, targets)
+            found = trees.tensors(callable_of(given, outputs)(outputs, targets))
     finally:
         hooks.__enter__ = enter
-    return bool(entered)
+    met = (one.dtype for node in nodes_of(found) for one in getattr(node, "_input_metadata", ()))
+    # The loss is added in float64 in any case.
+    return bool(entered), frozenset(dtype for dtype in met if dtype.is_floating_point)
 
 
 def require_one_function(trial: Trial, rows: Tensor | None, outputs: Any) -> None:
@@ -257,10 +234,10 @@ def require_reached(trial: Trial, given: Any, rows: Tensor | None) -> None:
         pairs = zip(standing, plain, strict=True)
         return any(abs(a - b) > SAME / 10 * max(abs(a), abs(b), 1e-12) for a, b in pairs)
 
-    if not gap(trial.aside):
+    names = _still_read(trial, given, rows)
+    if not names and not gap(trial.aside):
         return
-    names = []
-    for piece in subject.pieces:
+    for piece in subject.pieces if not names else ():
         theta = trial.theta.clone()
         theta[piece.span] = trial.aside[piece.span]
         if gap(theta):
@@ -271,6 +248,26 @@ def require_reached(trial: Trial, given: Any, rows: Tensor | None) -> None:
         "parameters that are read from where the module holds them",
         "are they kept in a list, or was something computed from them and kept?",
     )
+
+
+def _still_read(trial: Trial, given: Any, rows: Tensor | None) -> list[str]:
+    """The parameters that the loss depends on where other tensors stand in for all of them."""
+    subject = trial.subject
+    own = [subject.now(piece.name) for piece in subject.pieces]
+    inputs, targets = trial.rows(rows)
+    fixed = {name: tensor.clone() for name, tensor in trial.fixed.items()}
+    with subject.standing(trial.theta, fixed), torch.enable_grad():
+        outputs = called(subject.module, inputs)
+        found = callable_of(given, outputs)(outputs, targets)
+        parts = [one for one in trees.tensors(found) if one.requires_grad]
+        if not parts:
+            return []
+        try:
+            slopes = torch.autograd.grad([one.sum() for one in parts], own, allow_unused=True)
+        except RuntimeError:
+            # No derivative, which is said where one is asked for.
+            return []
+    return [piece.name for piece, slope in zip(subject.pieces, slopes, strict=True) if slope is not None]
 
 
 def check_all_targets(given: Any, targets: Tensor) -> None:

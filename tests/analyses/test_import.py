@@ -29,7 +29,7 @@ def test_a_point_is_worth_what_the_plain_model_says(classifier):
         np.testing.assert_array_equal(value, wanted[name])
     assert all(torch.equal(tensor, before[name]) for name, tensor in classifier.module.state_dict().items())
     assert result.status == "complete"
-    assert named(result).keys() == {"loss", "module untouched"}
+    assert named(result).keys() == {"loss", "module untouched", "cut", "moved", "cut, derivative"}
 
 
 def test_what_is_unknown_is_left_out(regression):

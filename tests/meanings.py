@@ -1,0 +1,460 @@
+"""Modules, losses and data as people bring them, each with what F is by a plain call of all samples.
+
+F(θ) is ``loss(module(*inputs), targets)`` in one call, float64, eval mode. ``is_whole`` marks what cannot be cut.
+"""
+
+import dataclasses
+import warnings
+from collections.abc import Callable
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.nn.utils import parameters_to_vector, prune, vector_to_parameters
+from torch.utils.checkpoint import checkpoint
+
+N = 29
+
+
+def draw(*shape: int, seed: int = 0) -> Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+def whole_numbers(*shape: int, below: int, seed: int = 1) -> Tensor:
+    return torch.randint(below, shape, generator=torch.Generator().manual_seed(seed))
+
+
+@dataclass(frozen=True)
+class Meaning:
+    """What an Objective is given, and its plain value; ``truth`` where the loss is a name."""
+
+    module: nn.Module
+    loss: Any
+    data: tuple[Any, Tensor]
+    truth: Callable[[Any, Tensor], Tensor] | None = None
+    is_whole: bool = False
+
+    def value(self) -> Tensor:
+        """F at the module's present parameters, differentiable in them."""
+        inputs, targets = self.data
+        inputs = inputs if isinstance(inputs, tuple) else (inputs,)
+        said = (self.truth or self.loss)(self.module(*inputs), targets)
+        return said[0] / said[1] if isinstance(said, tuple) else said
+
+    @contextmanager
+    def at(self, theta: Tensor):
+        """The module's parameters written over."""
+        weights = [p for p in self.module.parameters() if p.requires_grad]
+        kept = parameters_to_vector(weights).detach().clone()
+        was, fast = self.module.training, torch.backends.mha.get_fastpath_enabled()
+        torch.backends.mha.set_fastpath_enabled(False)
+        self.module.eval()
+        with torch.no_grad():
+            vector_to_parameters(theta.clone(), weights)
+        try:
+            with sdpa_kernel(SDPBackend.MATH):
+                yield weights
+        finally:
+            with torch.no_grad():
+                vector_to_parameters(kept, weights)
+            self.module.train(was)
+            torch.backends.mha.set_fastpath_enabled(fast)
+
+    def derivatives(self, theta: Tensor, v: Tensor) -> tuple[float, Tensor, Tensor]:
+        """F, ∇F and Hv at θ."""
+        with self.at(theta) as weights:
+            value = self.value()
+            slopes = torch.autograd.grad(value, weights, create_graph=True, allow_unused=True)
+            slope = torch.cat(
+                [
+                    (torch.zeros_like(w) if s is None else s).flatten()
+                    for s, w in zip(slopes, weights, strict=True)
+                ]
+            )
+            images = torch.autograd.grad(slope @ v, weights, allow_unused=True)
+            image = torch.cat(
+                [
+                    (torch.zeros_like(w) if s is None else s).flatten()
+                    for s, w in zip(images, weights, strict=True)
+                ]
+            )
+        return float(value.detach()), slope.detach(), image.detach()
+
+
+def seeded(make: Callable[[], nn.Module]) -> nn.Module:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(5)
+        return make().double()
+
+
+def net(inputs: int = 3, outputs: int = 4) -> nn.Module:
+    return seeded(lambda: nn.Sequential(nn.Linear(inputs, 5), nn.Tanh(), nn.Linear(5, outputs)))
+
+
+X, Y = draw(N, 3), whole_numbers(N, below=4)
+SORTED = Y.sort().values
+WEIGHT = torch.tensor([0.3, 1.0, 2.0, 0.7], dtype=torch.float64)
+CE = functional.cross_entropy
+
+
+class Around(nn.Module):
+    """A net, and what is done with its outputs or its inputs."""
+
+    def __init__(self, before=None, after=None, inputs: int = 3, outputs: int = 4):
+        super().__init__()
+        self.net, self.before, self.after = net(inputs, outputs), before, after
+
+    def forward(self, x):
+        h = self.net(self.before(x) if self.before else x)
+        return self.after(h) if self.after else h
+
+
+# --- what F reads ---------------------------------------------------------------------------
+
+
+def penalty() -> Meaning:
+    module = net()
+    return Meaning(
+        module, lambda o, t: CE(o, t) + 0.2 * sum(p.square().sum() for p in module.parameters()), (X, Y)
+    )
+
+
+def criterion_with_the_module() -> Meaning:
+    module = net()
+
+    class Criterion(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.held, self.weight = module, nn.Parameter(WEIGHT.clone())
+
+        def forward(self, o, t):
+            return (o * self.weight).square().mean() + 0.1 * self.held[0].weight.abs().sum()
+
+    return Meaning(module, Criterion(), (X, Y))
+
+
+def criterion_with_one_parameter() -> Meaning:
+    module = net()
+
+    class Criterion(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.first = module[0].weight
+
+        def forward(self, o, t):
+            return CE(o, t) + self.first.square().sum()
+
+    return Meaning(module, Criterion(), (X, Y))
+
+
+def wrapped_forward() -> Meaning:
+    module = net()
+    module.forward = lambda x: module[2](torch.sin(module[0](x)))
+    return Meaning(module, "cross_entropy", (X, Y), CE)
+
+
+def hook_that_adds() -> Meaning:
+    module = net()
+    module.extra = seeded(lambda: nn.Linear(4, 4))
+    module[2].register_forward_hook(lambda layer, inputs, out: out + module.extra(out))
+    module.forward = lambda x: module[2](module[1](module[0](x)))
+    return Meaning(module, "cross_entropy", (X, Y), CE)
+
+
+def old_weight_norm() -> Meaning:
+    module = net()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)
+        nn.utils.weight_norm(module[2])
+    return Meaning(module, "cross_entropy", (X, Y), CE)
+
+
+def old_spectral_norm() -> Meaning:
+    def make():
+        module = nn.Sequential(nn.Linear(3, 5), nn.Tanh(), nn.Linear(5, 4))
+        nn.utils.spectral_norm(module[0])
+        return module
+
+    return Meaning(seeded(make).eval(), "cross_entropy", (X, Y), CE)
+
+
+def pruned() -> Meaning:
+    module = net()
+    prune.l1_unstructured(module[2], "weight", 0.3)
+    return Meaning(module, "cross_entropy", (X, Y), CE)
+
+
+def data_parallel() -> Meaning:
+    module = net()
+    inner = Meaning(module, "cross_entropy", (X, Y), CE)
+    return dataclasses.replace(inner, module=nn.DataParallel(module))
+
+
+# --- how samples hang together --------------------------------------------------------------
+
+
+def recurrent_time_first() -> Meaning:
+    class Reader(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.embed, self.cell, self.out = nn.Embedding(9, 4), nn.GRU(4, 5), nn.Linear(5, 9)
+
+        def forward(self, tokens):
+            return self.out(self.cell(self.embed(tokens))[0])
+
+    tokens = whole_numbers(N, 3, below=9)
+    loss = lambda o, t: CE(o.flatten(0, 1), t.flatten())  # noqa: E731
+    return Meaning(seeded(Reader), loss, (tokens, tokens.roll(-1, 0)), is_whole=True)
+
+
+def centred_over_the_batch() -> Meaning:
+    x = X.clone()
+    x[:5] = x[0]
+    return Meaning(Around(after=lambda h: h - h.mean(0)), "cross_entropy", (x, Y), CE, is_whole=True)
+
+
+def mixing_that_is_zero_at_first() -> Meaning:
+    class Mixing(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.net, self.gate = net(), nn.Parameter(torch.zeros(1, dtype=torch.float64))
+
+        def forward(self, x):
+            h = self.net(x)
+            return h + self.gate * h.mean(0)
+
+    return Meaning(Mixing(), "cross_entropy", (X, Y), CE, is_whole=True)
+
+
+def graph_in_one_piece() -> Meaning:
+    links = (draw(N, N, seed=7) > 1).double()
+    return Meaning(Around(before=lambda x: links @ x), "cross_entropy", (X, Y), CE, is_whole=True)
+
+
+# --- what the loss means --------------------------------------------------------------------
+
+
+def loss_module_of_its_own(reduction: str) -> Meaning:
+    labels = whole_numbers(N, 4, below=4)
+    labels[torch.arange(N)[:, None] * torch.arange(4) > 2 * N // 3] = -100
+
+    class Own(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.net = net()
+
+        def forward(self, x, y):
+            return CE(self.net(x).flatten(0, 1), y.flatten(), reduction=reduction)
+
+    data = ((draw(N, 4, 3), labels), torch.zeros(N))
+    return Meaning(Own(), "output", data, lambda o, t: o, is_whole=reduction == "mean")
+
+
+def pixels(loss: Any, is_whole: bool = False) -> Meaning:
+    module = seeded(lambda: nn.Sequential(nn.Conv2d(1, 3, 3, padding=1), nn.Tanh(), nn.Conv2d(3, 4, 1)))
+    labels = whole_numbers(N, 3, 3, below=4)
+    labels[N // 2 :, 1:] = 9
+    labels[-1] = 9
+    return Meaning(module, loss, (draw(N, 1, 3, 3), labels), is_whole=is_whole)
+
+
+def pair(o: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
+    weight = WEIGHT[t]
+    return (weight * CE(o, t, reduction="none")).sum(), weight.sum()
+
+
+def pair_of_outputs(o: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
+    return CE(o, t, reduction="sum"), 1 + o.square().sum()
+
+
+def dice(o: Tensor, t: Tensor) -> Tensor:
+    p, y = o.softmax(1), functional.one_hot(t, 4)
+    return 1 - (2 * (p * y).sum(0) / (p + y).sum(0)).mean()
+
+
+def contrastive(o: Tensor, t: Tensor) -> Tensor:
+    z = functional.normalize(o, dim=1)
+    return CE(z @ z.T, t)
+
+
+def ranking(o: Tensor, t: Tensor) -> Tensor:
+    return functional.softplus(-(o[:, :1] - o[:, 0]) * (t[:, None] - t).sign()).mean()
+
+
+def unexplained(o: Tensor, t: Tensor) -> Tensor:
+    return (o[:, 0] - t).square().sum() / (t - t.mean()).square().sum()
+
+
+# --- trees, derivatives inside, dtypes ------------------------------------------------------
+
+
+class Two(NamedTuple):
+    logits: Tensor
+    extra: Tensor
+
+
+@dataclass
+class Record:
+    logits: Tensor
+    extra: Tensor | None = None
+    name: str = "out"
+
+
+def slope_inside() -> Meaning:
+    def slope(module: nn.Module, x: Tensor) -> Tensor:
+        x = x.detach().requires_grad_()
+        (found,) = torch.autograd.grad(module(x).sum(), x, create_graph=True)
+        return found
+
+    class Residual(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.net = net(2, 1)
+
+        def forward(self, x):
+            return slope(self.net, x)[:, :1] + self.net(x)
+
+    return Meaning(Residual(), "mse", (draw(N, 2), draw(N, 1, seed=3)), functional.mse_loss)
+
+
+def gradient_penalty_in_the_loss() -> Meaning:
+    module = net()
+
+    def loss(o, t):
+        x = X[:4].clone().requires_grad_()
+        (slope,) = torch.autograd.grad(module(x).square().sum(), x, create_graph=True)
+        return CE(o, t) + slope.square().mean()
+
+    return Meaning(module, loss, (X, Y))
+
+
+def rotated() -> Meaning:
+    class Rotated(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.net = net(2)
+            self.register_buffer("turn", torch.polar(torch.ones(1), torch.ones(1)).to(torch.complex128))
+
+        def forward(self, x):
+            return self.net(torch.view_as_real(torch.view_as_complex(x)[:, None] * self.turn).flatten(1))
+
+    return Meaning(Rotated(), "cross_entropy", (draw(N, 2), Y), CE)
+
+
+def padded() -> Meaning:
+    class Padded(nn.Module):
+        def __init__(self):
+            super().__init__()
+            layer = nn.TransformerEncoderLayer(4, 2, 6, dropout=0.0, batch_first=True)
+            self.body, self.out = nn.TransformerEncoder(layer, 1), nn.Linear(4, 4)
+
+        def forward(self, x, mask):
+            return self.out(self.body(x, src_key_padding_mask=mask).mean(1))
+
+    mask = torch.arange(5)[None] >= whole_numbers(N, 1, below=4) + 1
+    return Meaning(seeded(Padded), "cross_entropy", ((draw(N, 5, 4), mask), Y), CE)
+
+
+def checkpointed() -> Meaning:
+    class Block(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.project, self.out = nn.Linear(4, 12), nn.Linear(4, 4)
+
+        def attend(self, x):
+            q, k, v = self.project(x)[:, None].chunk(3, -1)
+            return functional.scaled_dot_product_attention(q, k, v)[:, 0]
+
+        def forward(self, x):
+            return self.out(checkpoint(self.attend, x, use_reentrant=False).mean(1))
+
+    return Meaning(seeded(Block), "cross_entropy", (draw(N, 3, 4), Y), CE)
+
+
+def of_both(h: Any, t: Tensor) -> Tensor:
+    first, second = (
+        (h["logits"], h["extra"])
+        if isinstance(h, dict)
+        else h
+        if isinstance(h, list)
+        else (h.logits, h.extra)
+    )
+    return CE(first, t) + second.abs().mean()
+
+
+def wrapped_outputs(wrap: Callable[[Tensor, Tensor], Any]) -> Meaning:
+    return Meaning(Around(after=lambda h: wrap(h, h.square())), of_both, (X, Y))
+
+
+MEANINGS: dict[str, Callable[[], Meaning]] = {
+    "plain": lambda: Meaning(net(), "cross_entropy", (X, Y), CE),
+    "penalty in the loss": penalty,
+    "criterion with the module": criterion_with_the_module,
+    "criterion with one parameter": criterion_with_one_parameter,
+    "forward that closes over the module": wrapped_forward,
+    "hook that adds a layer": hook_that_adds,
+    "old weight norm": old_weight_norm,
+    "old spectral norm": old_spectral_norm,
+    "pruned": pruned,
+    "data parallel": data_parallel,
+    "recurrent, time first": recurrent_time_first,
+    "centred over the batch": centred_over_the_batch,
+    "mixing that is zero at first": mixing_that_is_zero_at_first,
+    "graph in one piece": graph_in_one_piece,
+    "module with its own mean": lambda: loss_module_of_its_own("mean"),
+    "module with its own sum": lambda: loss_module_of_its_own("sum"),
+    "ignored pixels": lambda: pixels(nn.CrossEntropyLoss(ignore_index=9)),
+    "ignored pixels, by a function": lambda: pixels(lambda o, t: CE(o, t, ignore_index=9), is_whole=True),
+    "weighted, ignored, smoothed": lambda: Meaning(
+        net(), nn.CrossEntropyLoss(WEIGHT, ignore_index=1, label_smoothing=0.1), (X, SORTED)
+    ),
+    "weighted, by a function": lambda: Meaning(
+        net(), lambda o, t: CE(o, t, WEIGHT), (X, SORTED), is_whole=True
+    ),
+    "weighted likelihood": lambda: Meaning(
+        Around(after=lambda h: h.log_softmax(1)), nn.NLLLoss(WEIGHT), (X, SORTED)
+    ),
+    "weighted bce": lambda: Meaning(
+        net(),
+        nn.BCEWithLogitsLoss(weight=WEIGHT, pos_weight=2 * WEIGHT),
+        (X, (draw(N, 4, seed=9) > 0).double()),
+    ),
+    "bce with a weight per sample": lambda: Meaning(
+        net(),
+        nn.BCEWithLogitsLoss(weight=draw(N, 1, seed=2).abs()),
+        (X, (draw(N, 4) > 0).double()),
+        is_whole=True,
+    ),
+    "total and weight": lambda: Meaning(net(), pair, (X, SORTED)),
+    "a weight of the outputs": lambda: Meaning(net(), pair_of_outputs, (X, Y), is_whole=True),
+    "sum": lambda: Meaning(net(), nn.CrossEntropyLoss(reduction="sum"), (X, Y)),
+    "sum, by a function": lambda: Meaning(net(), lambda o, t: CE(o, t, reduction="sum"), (X, Y)),
+    "dice": lambda: Meaning(net(), dice, (X, Y), is_whole=True),
+    "contrastive": lambda: Meaning(
+        net(), contrastive, (X, torch.randperm(N, generator=torch.Generator().manual_seed(2))), is_whole=True
+    ),
+    "ranking": lambda: Meaning(net(), ranking, (X, draw(N, seed=4)), is_whole=True),
+    "1 - R²": lambda: Meaning(net(), unexplained, (X, draw(N, seed=4)), is_whole=True),
+    "list out": lambda: wrapped_outputs(lambda a, b: [a, b]),
+    "named tuple out": lambda: wrapped_outputs(Two),
+    "dictionary out": lambda: wrapped_outputs(lambda a, b: {"logits": a, "extra": b}),
+    "dataclass out": lambda: wrapped_outputs(Record),
+    "dictionary in": lambda: Meaning(
+        Around(before=lambda batch: batch["x"] + batch["more"][0]),
+        "cross_entropy",
+        ({"x": X, "more": [draw(N, 3, seed=6)]}, Y),
+        CE,
+    ),
+    "dataclass in": lambda: Meaning(
+        Around(before=lambda batch: batch.logits), "cross_entropy", (Record(X), Y), CE
+    ),
+    "slope inside": slope_inside,
+    "gradient penalty in the loss": gradient_penalty_in_the_loss,
+    "complex buffer": rotated,
+    "padded encoder": padded,
+    "checkpointed attention": checkpointed,
+}
