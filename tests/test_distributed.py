@@ -20,6 +20,7 @@ pytestmark = pytest.mark.skipif(
 
 WORK = """
     import sys
+    import warnings
     import numpy as np
     import torch
     from torch import nn
@@ -27,6 +28,7 @@ WORK = """
     import landscape
     from landscape import Objective, distributed
     from landscape.objective.checks import independent_loss
+    from landscape.objective.checks import meaning as meaning_of
     from landscape.objective.precision import in_float64
 
     torch.set_num_threads(1)
@@ -96,6 +98,19 @@ WORK = """
     assert joined.status == "complete", joined.checks
     out["curve"], out["line"], out["errors"] = joined.loss, joined.loss_straight, joined.loss_error
     out["bootstrap"] = joined.barrier_chord_straight_error
+    warnings.simplefilter("ignore")
+    sys.path.insert(0, sys.argv[2])
+    from meanings import MEANINGS
+    for name, make in MEANINGS.items():
+        meaning = make()
+        objective = Objective(meaning.module, meaning.loss, meaning.data, chunk_size=7)
+        theta, fixed = objective.theta, dict(objective.present_point().fixed)
+        v = torch.linspace(-1, 1, len(theta)).double()
+        rows = torch.arange(29) if objective.is_whole else torch.arange(3, 25)
+        out[f"{name}: value"], slope = objective.value_and_gradient(theta)
+        out[f"{name}: gradient"], out[f"{name}: product"] = slope.numpy(), objective.hvp(theta, v).numpy()
+        out[f"{name}: batch"] = objective.batch_gradient(theta, rows, fixed)[1].numpy()
+        assert all(check.passed for check in meaning_of(objective, objective.present_point())), name
     np.savez(f"{sys.argv[1]}-{distributed.rank()}.npz", **out)
     distributed.stop()
 """
@@ -122,13 +137,14 @@ def answers(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, np.ndarr
     folder = tmp_path_factory.mktemp("distributed")
     script = folder / "work.py"
     script.write_text(textwrap.dedent(WORK))
+    here = str(Path(__file__).parent)
     names = ("one-0.npz", "two-0.npz", "two-1.npz")
-    finish([sys.executable, str(script), str(folder / "one")], folder / names[0])
+    finish([sys.executable, str(script), str(folder / "one"), here], folder / names[0])
     finish(
         [
             *(sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2"),
             *("--master-addr", "127.0.0.1", "--master-port", str(free_port())),
-            *(str(script), str(folder / "two")),
+            *(str(script), str(folder / "two"), here),
         ],
         *(folder / name for name in names[1:]),
     )

@@ -64,6 +64,8 @@ def fit(subject: Parametrised, given: Any, samples: Samples) -> Fit:
 def _fitted(subject: Parametrised, given: Any, samples: Samples, trial: Trial) -> Fit:
     few: Tensor | None = meaning.probe(samples.inputs, samples.targets, FEW)
     check_all_targets(given, samples.targets)
+    # In every process at the same time, as it counts over all of them.
+    exact = weighted_mean(given, samples.targets)
     try:
         outputs = tried(trial, given, few)
     except BadInput:
@@ -78,7 +80,7 @@ def _fitted(subject: Parametrised, given: Any, samples: Samples, trial: Trial) -
     seen = watched(trial, given, few)
     require_one_function(trial, few, outputs)
     require_reached(trial, given, few)
-    loss, is_whole = (None, True) if few is None else _meaning(trial, given, outputs, seen.activations)
+    loss, is_whole = (None, True) if few is None else _meaning(trial, given, exact, outputs, seen.activations)
     loss, is_whole = _agreed(loss, is_whole)
     if loss is None:
         loss = given if isinstance(given, Loss) else meaning.whole(callable_of(given, outputs), samples.count)
@@ -91,7 +93,9 @@ def _fitted(subject: Parametrised, given: Any, samples: Samples, trial: Trial) -
     return found
 
 
-def _meaning(trial: Trial, given: Any, outputs: Any, activations: int) -> tuple[Loss | None, bool]:
+def _meaning(
+    trial: Trial, given: Any, exact: Loss | None, outputs: Any, activations: int
+) -> tuple[Loss | None, bool]:
     """The loss by its meaning, None for that of a whole; whether the data cannot be cut."""
     samples = trial.samples
     size = min(meaning.PROBED, max(FEW, PROBED_ACTIVATIONS // activations))
@@ -122,7 +126,6 @@ def _meaning(trial: Trial, given: Any, outputs: Any, activations: int) -> tuple[
                 return (given if known else None), True
         if isinstance(given, Loss):
             return given, False
-        exact = weighted_mean(given, samples.targets)
         if exact is not None:
             return exact, False
         drawn = [
@@ -171,7 +174,8 @@ def _divisor(trial: Trial, loss: Loss, activations: int) -> float:
         outputs, targets = trial.pair(rows) if weighs_outputs(loss) else (None, trial.samples.picked(rows)[1])
         with trial.ready():
             total += loss.weight(outputs, targets)
-    weight = float(distributed.total(total))
+    is_everything = trial.samples.count_here == trial.samples.count
+    weight = float(total if is_everything else distributed.total(total))
     if weight == 0:
         raise BadInput(f"every target has the weight 0 in {loss.name}", "some that count")
     return weight

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from landscape import distributed
-from landscape.errors import BadInput
+from landscape.errors import BadInput, LandscapeError
 from landscape.numerics.pieces import Piece
 from landscape.objective import chunking, trees
 from landscape.objective.fit import fit
@@ -47,30 +47,33 @@ class Fitted(Parametrised):
                 "a sample each or more",
             )
         self.samples = samples.to(self.device, self.dtype)
-        self._fit = fit(self, self._given, self.samples)
+        several = distributed.num_processes() > 1
+        # Where every process has everything, all of them find the same.
+        everything = self._everything(data) if several and not isinstance(data, Samples) else self.samples
+        self._fit = fit(self, self._given, everything)
         if self._fit.is_whole:
-            self._keep_whole(data)
+            self._keep_whole(everything)
         self.loss = self._fit.loss
         self.num_samples = samples.count
 
-    def _keep_whole(self, data: tuple[Any, Tensor] | Samples) -> None:
+    def _everything(self, data: tuple[Any, Tensor]) -> Samples:
+        inputs, targets = checked_data(data)
+        whole = Samples(inputs, targets, len(targets), slice(0, len(targets)))
+        return whole.to(self.device, self.dtype)
+
+    def _keep_whole(self, everything: Samples) -> None:
         """All samples in every process, as one chunk, and what was asked for otherwise said in a note."""
-        if self._chunk_size is not None and self._chunk_size < self.samples.count:
+        if self._chunk_size is not None and self._chunk_size < everything.count:
             self._fit.notes.append(f"chunk size {self._chunk_size} is ignored")
         if distributed.num_processes() > 1:
-            if isinstance(data, Samples):
-                whole = data
-            else:
-                inputs, targets = checked_data(data)
-                whole = Samples(inputs, targets, len(targets), slice(0, len(targets)))
-            if whole.count_here < whole.count:
+            if everything.count_here < everything.count:
                 raise BadInput(
                     f"samples that are taken together, in {distributed.num_processes()} processes",
                     "all of them in one process",
                     "leave torchrun away",
                 )
             # Every process computes the same, and sums are over all of them.
-            self.samples = whole.to(self.device, self.dtype)
+            self.samples = everything
             self._fit.divisor *= distributed.num_processes()
             self._fit.notes.append("every process computes the whole")
 
@@ -171,6 +174,20 @@ class Fitted(Parametrised):
     def chunks(self, size: int | None = None) -> Iterator[Chunk]:
         """(inputs, targets) of this process's samples, ``size`` (default ``chunk_size``) at a time."""
         return self.samples.chunks(size or self.chunk_size)
+
+    @contextmanager
+    def _parts_explained(self, count: int) -> Iterator[None]:
+        """What cannot be had of a part of the samples, where all are taken together, becomes a sentence."""
+        try:
+            yield
+        except (RuntimeError, ValueError, IndexError) as error:
+            if not self.is_whole or count == self.num_samples or isinstance(error, LandscapeError):
+                raise
+            raise BadInput(
+                f"a batch of {count} samples, where the module or the loss takes all of them together ({error})",
+                f"all {self.num_samples} samples in every step",
+                "train by gradient descent",
+            ) from error
 
     def computing_again(self, theta: Tensor, fixed: Fixed) -> AbstractContextManager[None]:
         """Inside, what was checkpointed can be computed again for a derivative of :meth:`passed`."""

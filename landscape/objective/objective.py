@@ -196,7 +196,11 @@ class Objective(Fitted):
         weight = torch.zeros((), dtype=torch.float64, device=self.device)
         total, slope = torch.zeros_like(weight), torch.zeros_like(leaf)
         if len(targets):
-            with batchnorm.single_samples_explained(), self.passed(leaf, fixed, inputs, training) as outputs:
+            with (
+                batchnorm.single_samples_explained(),
+                self._parts_explained(len(targets)),
+                self.passed(leaf, fixed, inputs, training) as outputs,
+            ):
                 total = self.loss.total(outputs, targets).double()
                 if self.loss.over == "samples":
                     total = total / count

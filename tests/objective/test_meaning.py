@@ -13,7 +13,6 @@ from landscape import BadInput, Objective
 from landscape.objective import checks, trees
 from landscape.objective.meaning import probe
 
-
 # What a function of the user's closes over stays in float64, which then does not go with float32.
 CLOSED_OVER = {"weighted, by a function", "graph in one piece", "gradient penalty in the loss"}
 
@@ -103,6 +102,13 @@ def test_a_batch_of_all_samples_is_the_whole(name):
         loss, gradient = objective.batch_gradient(objective.theta, indices, fixed)
         assert float(loss) == pytest.approx(value, rel=1e-12)
         torch.testing.assert_close(gradient, slope, rtol=1e-9, atol=1e-12)
+
+
+def test_a_batch_of_what_is_taken_together_is_a_sentence():
+    meaning = MEANINGS["graph in one piece"]()
+    objective = Objective(meaning.module, meaning.loss, meaning.data)
+    with pytest.raises(BadInput, match=f"a batch of 4 samples.*all {N} samples in every step"):
+        objective.batch_gradient(objective.theta, torch.arange(4), dict(objective.present_point().fixed))
 
 
 def test_a_wrong_cut_is_seen(monkeypatch):
