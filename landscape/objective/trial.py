@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from landscape.errors import BadInput, LandscapeError
+from landscape.errors import BadInput, LandscapeError, loss_failed
 from landscape.objective import trees
 from landscape.objective.derivatives import nodes_of
 from landscape.objective.losses import ELEMENTWISE, LOSSES, Loss, correct_of, name_of
@@ -101,11 +101,8 @@ def _taken(trial: Trial, given: Any, rows: Tensor | None) -> Any:
     except LandscapeError:
         raise
     except Exception as error:
-        raise BadInput(
-            f"the loss {name_of(given)} does not take outputs {trees.described(outputs)} and targets "
-            f"{tuple(targets.shape)} ({targets.dtype}): {error}",
-            "a loss that fits module and data",
-        ) from error
+        described = trees.described(outputs)
+        raise loss_failed(name_of(given), outputs, described, targets, error) from error
     if any(
         "target size" in str(one.message) and "different to the input size" in str(one.message)
         for one in caught
