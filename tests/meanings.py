@@ -285,6 +285,12 @@ def ranking(o: Tensor, t: Tensor) -> Tensor:
     return functional.softplus(-(o[:, :1] - o[:, 0]) * (t[:, None] - t).sign()).mean()
 
 
+def triplets(o: Tensor, t: Tensor) -> Tensor:
+    """Of every three samples in turn; such numbers as do not come in threes it does not take."""
+    assert N % 3 == 2
+    return functional.triplet_margin_loss(o[2::3], o[3::3], o[4::3])
+
+
 def unexplained(o: Tensor, t: Tensor) -> Tensor:
     return (o[:, 0] - t).square().sum() / (t - t.mean()).square().sum()
 
@@ -437,6 +443,7 @@ MEANINGS: dict[str, Callable[[], Meaning]] = {
     "contrastive": lambda: Meaning(
         net(), contrastive, (X, torch.randperm(N, generator=torch.Generator().manual_seed(2))), is_whole=True
     ),
+    "triplets": lambda: Meaning(net(), triplets, (X, Y), is_whole=True),
     "ranking": lambda: Meaning(net(), ranking, (X, draw(N, seed=4)), is_whole=True),
     "1 - R²": lambda: Meaning(net(), unexplained, (X, draw(N, seed=4)), is_whole=True),
     "list out": lambda: wrapped_outputs(lambda a, b: [a, b]),

@@ -82,6 +82,8 @@ def _fitted(subject: Parametrised, given: Any, samples: Samples, trial: Trial) -
     require_reached(trial, given, few)
     loss, is_whole = (None, True) if few is None else _meaning(trial, given, exact, outputs, seen.activations)
     loss, is_whole = _agreed(loss, is_whole)
+    if is_whole and few is not None:
+        tried(trial, given, None)
     if loss is None:
         loss = given if isinstance(given, Loss) else meaning.whole(callable_of(given, outputs), samples.count)
     found = Fit(loss, seen, is_whole, trial.needs_gradients)

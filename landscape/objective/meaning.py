@@ -104,7 +104,11 @@ def settled(given: Any, trials: Sequence[Trial], count: int, dtype: torch.dtype)
     if isinstance(given, nn.Module) and getattr(given, "reduction", None) == "mean":
         bare = reduced(given, "none")
     every = torch.arange(count)
-    value = given(*trials[0](every))
+    try:
+        value = given(*trials[0](every))
+    except (RuntimeError, ValueError, IndexError):
+        # It does not take so many samples; all of them it may.
+        return None
     if isinstance(value, tuple) and len(value) == 2:
         pair = _pair(given)
         if not _weighs_targets(pair, trials, count):
