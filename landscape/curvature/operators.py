@@ -98,6 +98,8 @@ def empirical_fisher_operator(
 ) -> Product:
     """v ↦ E v with E = (1/n) Σᵢ gᵢ gᵢᵀ, gᵢ the gradient of the loss of sample i at its own target.
 
+    Where F is the sum of the samples' losses, not their mean, E is the sum too: Σᵢ gᵢ gᵢᵀ.
+
     Not the Fisher information, nor near it away from a good fit (Kunstner et al. 2019): a second
     moment of gradients, whose difference to ∇F∇Fᵀ is the covariance of the gradients of single samples.
     Never forms the gᵢ: Bᵢ = sᵢsᵢᵀ with sᵢ = ∂ℓᵢ/∂h. The penalty is no part of gᵢ.
@@ -106,7 +108,7 @@ def empirical_fisher_operator(
     """
     if not objective.has_sample_losses:
         raise BadInput(
-            f"the empirical Fisher matrix of the loss {objective.loss.name}, which takes samples together",
+            f"the empirical Fisher matrix of the loss {objective.loss.name}, no mean or sum of one per sample",
             "a loss per sample",
             "ask for gauss-newton or hessian, which need none",
         )

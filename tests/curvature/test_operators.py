@@ -340,6 +340,20 @@ def test_a_loss_linear_in_the_outputs_has_only_a_remainder():
     assert float(rest) == pytest.approx(float(v @ linear.hvp(linear.theta, v)), rel=1e-13)
 
 
+def test_the_empirical_fisher_of_a_sum_is_a_sum():
+    module, targets = nn.Linear(X.shape[1], 2).double(), torch.arange(N) % 2
+    objective = Objective(module, nn.CrossEntropyLoss(reduction="sum"), (X, targets), chunk_size=3)
+    gradients = []
+    for i in range(N):
+        loss = nn.functional.cross_entropy(module(X[i : i + 1]), targets[i : i + 1])
+        one = torch.autograd.grad(loss, tuple(module.parameters()))
+        gradients.append(torch.cat([part.flatten() for part in one]))
+    exact = torch.stack(gradients).T @ torch.stack(gradients)
+    product = operators.empirical_fisher_operator(objective, objective.theta)
+    found = torch.stack([product(row) for row in torch.eye(len(exact), dtype=torch.float64)])
+    torch.testing.assert_close(found, exact, rtol=1e-12, atol=1e-13)
+
+
 def test_outputs_without_samples_have_no_empirical_fisher():
     class Height(nn.Linear):
         def forward(self, x):
