@@ -100,7 +100,7 @@ class Hessian(Result):
     index: np.ndarray | None = array("point", long_name="number of negative eigenvalues", optional=True)
     nullity: np.ndarray | None = array("point", long_name="number of zero eigenvalues", optional=True)
     zero_threshold: np.ndarray | None = array(
-        "point", long_name="|λ| that counts as zero: the error of the matrix", optional=True
+        "point", long_name="|λ| that counts as zero: their error, and ‖∇F‖ where it is small", optional=True
     )
     counts_nearby: np.ndarray | None = array(
         "point",

@@ -14,6 +14,7 @@ from landscape.numerics.spectra.inertia import (
     STATIONARY,
     Inertia,
     dense_matrix,
+    error_at,
     exact_spectrum,
     inertia,
     require_memory,
@@ -142,7 +143,7 @@ def spectrum(objective: Objective, point: Point, question: Question, progress: P
         spent += density.num_products
     values = counted = words = None
     if question.exact:
-        values, counted, words, more = _exactly(wide or objective, point, question, gradient, pairs, progress)
+        values, counted, words, more = _exactly(wide or objective, point, question, pairs, progress)
         proofs += more
         spent += objective.num_parameters
     direction = gradient / torch.linalg.vector_norm(gradient).clamp_min(torch.finfo(gradient.dtype).tiny)
@@ -231,11 +232,14 @@ def _exactly(
     objective: Objective,
     point: Point,
     question: Question,
-    gradient: Tensor,
     pairs: Eigenpairs,
     progress: Progress,
 ) -> tuple[np.ndarray, Inertia, str, list[Check]]:
-    """All eigenvalues of the dense matrix, their signs counted, and a verdict in words."""
+    """All eigenvalues of the dense matrix, their signs counted, and a verdict in words.
+
+    The Hessian's count as zero within their error and ‖∇F‖, as for the ends of a descent
+    (:class:`~landscape.descent.critical.End`); the gradient is taken in the precision of the matrix.
+    """
     dimension = objective.num_parameters
     dense = dense_matrix(
         _operator(objective, point, question),
@@ -247,8 +251,10 @@ def _exactly(
     )
     values = exact_spectrum(dense.matrix).values
     scale = max(float(np.abs(values).max()), 1e-300)
-    counted = inertia(values, stated_error(dense, values))
+    gradient = objective.gradient(*widened(point, objective.device))
     size = float(torch.linalg.vector_norm(gradient.double()))
+    known = error_at(size) if question.operator == "hessian" else 0.0
+    counted = inertia(values, stated_error(dense, values, product_error=known))
     words = verdict(counted, size, tolerance=STATIONARY)
     best = np.sort(values)[::-1]
     ends = np.concatenate([best[: question.top_k], best[::-1][: question.bottom_k]])

@@ -14,6 +14,7 @@ from landscape.numerics.spectra.inertia import (
     STATIONARY,
     Dense,
     dense_matrix,
+    error_at,
     exact_spectrum,
     inertia,
     stated_error,
@@ -37,10 +38,10 @@ POLISHED = 1e-9
 class End:
     """F, ‖∇F‖ and the Hessian's signs at one point.
 
-    ``index`` counts the eigenvalues below zero by more than their error and ‖∇F‖ (a curvature smaller than that
-    may be the bend of a symmetry's orbit, along which F is constant); ``is_exact`` says that none can have
-    been missed. ``status`` is ``minimum``, ``degenerate`` (no negative eigenvalue, but some that are zero
-    to their error), ``saddle`` or, where ‖∇F‖ is above the tolerance, ``cut short``.
+    ``index`` counts the eigenvalues below zero by more than their error, and at a critical point ‖∇F‖
+    (:func:`~landscape.numerics.spectra.inertia.error_at`); ``is_exact`` says that none can have been missed.
+    ``status`` is ``minimum``, ``degenerate`` (no negative eigenvalue, but some that are zero to their error),
+    ``saddle`` or, where ‖∇F‖ is above the tolerance, ``cut short``.
     """
 
     cost: float
@@ -73,7 +74,7 @@ def examined(
     if objective.num_parameters <= DENSE_PARAMETERS:
         dense = _dense(objective, theta, report)
         values = exact_spectrum(dense.matrix).values
-        signs = inertia(values, stated_error(dense, values, product_error=size))
+        signs = inertia(values, stated_error(dense, values, product_error=error_at(size, tolerance)))
         index, num_zero, is_exact = signs.num_negative, signs.num_zero, True
     else:
         pairs = top_eigenpairs(
@@ -86,7 +87,7 @@ def examined(
             progress=report,
         )
         values = np.sort(pairs.values)
-        error = float(pairs.residuals.max()) + 1e-12 * pairs.scale + size
+        error = float(pairs.residuals.max()) + 1e-12 * pairs.scale + error_at(size, tolerance)
         index = int((values < -error).sum())
         num_zero = int((np.abs(values) <= error).sum())
         is_exact = bool(pairs.converged.all()) and index < LANCZOS_PAIRS

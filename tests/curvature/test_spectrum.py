@@ -7,6 +7,7 @@ from torch import nn
 
 import landscape
 from landscape import Objective
+from landscape.descent.critical import examined
 from landscape.errors import BadInput
 
 
@@ -216,3 +217,26 @@ def test_an_interruption_is_an_outcome(objective, monkeypatch):
     assert result.status == "interrupted"
     assert len(result.eigenvalues) == 5
     assert "Ritz values so far" in result.notes[0]
+
+
+def test_one_point_has_one_verdict():
+    """At a deep linear net's global minimum, missed by a little, `hessian` and the end of a descent count alike."""
+    torch.manual_seed(0)
+    x = torch.randn(20, 3, dtype=torch.float64)
+    module = nn.Sequential(nn.Linear(3, 2, bias=False), nn.Linear(2, 2, bias=False)).double()
+    (first, second) = module.parameters()
+    with torch.no_grad():
+        y = x @ (second @ first).T
+        second += 1e-7 * torch.randn(2, 2, dtype=torch.float64)
+    objective = Objective(module, "mse", (x, y))
+    size = float(torch.linalg.vector_norm(objective.gradient(objective.theta)))
+    assert 1e-9 < size < 1e-6
+    end = examined(objective, objective.theta)
+    for one in (objective, objective.varied(dtype=torch.float32)):
+        found = landscape.hessian(one, objective.theta, top_k=1, exact=True)
+        assert (found.index, end.index) == (0, 0)
+        # GL(2), the symmetry of the hidden layer, has dimension four.
+        assert found.nullity == 4
+        assert found.verdict.startswith("degenerate: 4 flat directions, no negative eigenvalue")
+        assert found.zero_threshold > 0.9 * float(found.gradient_norm)
+    assert end.status == "degenerate"

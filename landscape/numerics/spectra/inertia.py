@@ -168,6 +168,16 @@ def stated_error(dense: Dense, values: np.ndarray, *, product_error: float = 0.0
     return 2 * dense.rounding + solver + product_error
 
 
+def error_at(gradient_norm: float, tolerance: float = STATIONARY) -> float:
+    """What ‖∇F‖ adds to the error of a Hessian's eigenvalues when their signs are counted at a critical point.
+
+    F is constant along the orbit of a symmetry θ(t), so θ̇ᵀHθ̇ = −∇F·θ̈: at a point that is critical but for a small
+    gradient, a flat direction bends by as much. Where ‖∇F‖ > ``tolerance`` no point is critical, and the signs
+    are those of the matrix alone.
+    """
+    return gradient_norm if gradient_norm <= tolerance else 0.0
+
+
 def inertia(values: np.ndarray, error: float) -> Inertia:
     """The signs of eigenvalues (d,) each known to ± ``error``: those within it of zero count as zero.
 
