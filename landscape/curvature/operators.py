@@ -194,11 +194,10 @@ def _sandwich(
             curvature = middle(flat, rebuilt, targets, objective.loss)
 
         def image(v: Tensor, keep: bool) -> Tensor:
-            with objective.computing_again(leaf, point.fixed):
-                pushed = second_derivative(pulled, u, v, keep=True)
-                return second_derivative(flat, leaf, curvature(pushed), keep)
+            pushed = second_derivative(pulled, u, v, keep=True)
+            return second_derivative(flat, leaf, curvature(pushed), keep)
 
-        return Part((flat, pulled), image)
+        return Part((flat, pulled), image, lambda: objective.computing_again(leaf, point.fixed))
 
     return objective.product(leaf, part, num_products=num_products, memory_limit=memory_limit)
 

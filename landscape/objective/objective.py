@@ -243,10 +243,9 @@ class Objective(Fitted):
                 slope = derivative(chunk, leaf, create_graph=True)
 
             def image(v: Tensor, keep: bool) -> Tensor:
-                with self.computing_again(leaf, fixed):
-                    return second_derivative(slope, leaf, v, keep)
+                return second_derivative(slope, leaf, v, keep)
 
-            return Part((slope,), image)
+            return Part((slope,), image, lambda: self.computing_again(leaf, fixed))
 
         return self.product(leaf, part, num_products=num_products, memory_limit=memory_limit)
 

@@ -1,6 +1,7 @@
 """v ↦ A v as a sum over chunks of the data, whose graphs are kept from one product to the next."""
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, NamedTuple
 
 import torch
@@ -19,10 +20,14 @@ SLACK = 1.4
 
 
 class Part(NamedTuple):
-    """One chunk: the tensors its graph ends in, and (v, keep) ↦ Aᵢv on it; ``keep`` leaves the graph standing."""
+    """One chunk: the tensors its graph ends in, and (v, keep) ↦ Aᵢv on it; ``keep`` leaves the graph standing.
+
+    ``within``: where the graph is to be read, as what was checkpointed is computed again then.
+    """
 
     roots: tuple[Tensor, ...]
     image: Callable[[Tensor, bool], Tensor]
+    within: Callable[[], AbstractContextManager[None]] = nullcontext
 
 
 class Product:
@@ -84,14 +89,19 @@ class Product:
     def _images(self, v: Tensor) -> Iterator[Tensor]:
         for number, (inputs, targets) in enumerate(self._samples.chunks(self._chunk_size)):
             if number < len(self._kept):
-                yield self._kept[number].image(v, True)
+                kept = self._kept[number]
+                with kept.within():
+                    image = kept.image(v, True)
+                yield image
                 continue
             self.num_chunks = max(self.num_chunks, number + 1)
             part = self._part(inputs, targets)
-            has_room = number == len(self._kept) and self._has_room(part, inputs)
+            with part.within():
+                has_room = number == len(self._kept) and self._has_room(part, inputs)
+                image = part.image(v, has_room)
             if has_room:
                 self._kept.append(part)
-            yield part.image(v, has_room)
+            yield image
 
     def _has_room(self, part: Part, inputs: Any) -> bool:
         if not self._room:

@@ -1,0 +1,82 @@
+"""Every analysis on modules, losses and data as people bring them: its numbers against plain calls of everything.
+
+The truth is :class:`meanings.Meaning`: weights written into the module, ``loss(module(x), y)`` of all samples at once.
+"""
+
+import functools
+
+import numpy as np
+import pytest
+import torch
+from meanings import MEANINGS, N, draw
+from torch.nn.utils import parameters_to_vector
+
+import landscape
+from landscape import BadInput, Objective
+
+CHUNKS = [1, 7, 64, None]
+
+
+@functools.cache
+def meaning_of(name):
+    return MEANINGS[name]()
+
+
+def start(name):
+    return parameters_to_vector(
+        p for p in meaning_of(name).module.parameters() if p.requires_grad
+    ).detach()
+
+
+def plain(name, theta) -> float:
+    """F at θ by a plain call."""
+    meaning = meaning_of(name)
+    with meaning.at(torch.as_tensor(theta, dtype=torch.float64)):
+        return float(meaning.value().detach())
+
+
+@functools.cache
+def truth(name):
+    """θ, another point, ∇F and the eigenvalues of H at θ, from products of plain double backward."""
+    theta = start(name)
+    other = theta + 0.2 * draw(len(theta), seed=21)
+    meaning = meaning_of(name)
+    rows = [meaning.derivatives(theta, axis)[2] for axis in torch.eye(len(theta), dtype=torch.float64)]
+    matrix = torch.stack(rows)
+    slope = meaning.derivatives(theta, torch.zeros_like(theta))[1]
+    return theta, other, slope, torch.linalg.eigvalsh((matrix + matrix.T) / 2).numpy()
+
+
+def objective_of(name, chunk_size):
+    meaning = meaning_of(name)
+    return Objective(meaning.module, meaning.loss, meaning.data, chunk_size=chunk_size)
+
+
+def is_sound(result):
+    assert [one.name for one in result.checks if not one.passed] == []
+    assert result.status in ("complete", "not-converged")
+
+
+@pytest.mark.parametrize("chunk_size", CHUNKS)
+@pytest.mark.parametrize("name", MEANINGS)
+def test_values_slopes_and_eigenvalues(name, chunk_size):
+    theta, other, slope, values = truth(name)
+    objective = objective_of(name, chunk_size)
+    found = landscape.hessian(objective, theta, top_k=1, exact=True)
+    is_sound(found)
+    scale = np.abs(values).max()
+    assert float(found.loss) == pytest.approx(plain(name, theta), rel=1e-12)
+    assert float(found.gradient_norm) == pytest.approx(float(slope.norm()), rel=1e-9)
+    assert found.eigenvalues[0] == pytest.approx(values[-1], abs=1e-6 * scale)
+    np.testing.assert_allclose(found.spectrum, values, atol=1e-9 * scale)
+
+    row = landscape.slice1d(objective, theta, num_points=5, ignore=())
+    is_sound(row)
+    away = row.directions[0, 0] if row.directions.ndim == 3 else row.directions[0]
+    for alpha, loss in zip(row.alpha, row.loss, strict=True):
+        assert loss == pytest.approx(plain(name, theta + alpha * torch.as_tensor(away)), rel=1e-11)
+
+    line = landscape.interpolate(objective, theta, other, num_points=5)
+    is_sound(line)
+    for alpha, loss in zip(line.alpha, line.loss, strict=True):
+        assert loss == pytest.approx(plain(name, (1 - alpha) * theta + alpha * other), rel=1e-11)
