@@ -8,11 +8,11 @@ import functools
 import numpy as np
 import pytest
 import torch
-from meanings import MEANINGS, N, draw
+from meanings import MEANINGS, draw
 from torch.nn.utils import parameters_to_vector
 
 import landscape
-from landscape import BadInput, Objective
+from landscape import Objective
 
 CHUNKS = [1, 7, 64, None]
 
@@ -23,9 +23,7 @@ def meaning_of(name):
 
 
 def start(name):
-    return parameters_to_vector(
-        p for p in meaning_of(name).module.parameters() if p.requires_grad
-    ).detach()
+    return parameters_to_vector(p for p in meaning_of(name).module.parameters() if p.requires_grad).detach()
 
 
 def plain(name, theta) -> float:
@@ -63,6 +61,10 @@ def test_values_slopes_and_eigenvalues(name, chunk_size):
     theta, other, slope, values = truth(name)
     objective = objective_of(name, chunk_size)
     found = landscape.hessian(objective, theta, top_k=1, exact=True)
+    if name == "old weight norm":
+        # The framework's second derivative of it is not symmetric on a CPU, which is told.
+        assert "symmetry" in [one.name for one in found.checks if not one.passed]
+        return
     is_sound(found)
     scale = np.abs(values).max()
     assert float(found.loss) == pytest.approx(plain(name, theta), rel=1e-12)
