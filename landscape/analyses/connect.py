@@ -230,9 +230,9 @@ def connect(
             chord = chord.to(moved.point)
         found = connector.connected(chord)
         remarks += found.notes + notes_on_ends(found)
-        if not objective.has_sample_losses:
+        if not objective.tells_samples_apart:
             remarks.append(
-                f"no standard errors over samples: the loss {objective.loss.name} is not made of one per sample"
+                f"no standard errors over samples: the loss {objective.loss.name} is not had for each from the outputs"
             )
         if plane:
             about |= _seen_from(plane_of(found, plane_points), float(found.line.lengths.sum()), remarks)

@@ -25,7 +25,7 @@ from landscape.numerics.spectra.krylov import Operator
 from landscape.numerics.spectra.lanczos import Eigenpairs, top_eigenpairs
 from landscape.numerics.spectra.trace import Trace, trace_estimate
 from landscape.objective import checks
-from landscape.objective.objective import Objective
+from landscape.objective.objective import Fixed, Objective
 from landscape.objective.parameters import Point
 from landscape.objective.precision import in_float64, widened
 from landscape.objective.products import Product
@@ -175,10 +175,15 @@ def spectrum(objective: Objective, point: Point, question: Question, progress: P
     )
 
 
-def _operator(objective: Objective, point: Point, question: Question) -> Product:
-    theta, fixed = point.theta, point.fixed
+def _placed(objective: Objective, point: Point) -> tuple[Tensor, Fixed]:
+    """The numbers of the point in the precision of the objective, which may be that of the certificate."""
     if objective.dtype == torch.float64:
-        theta, fixed = widened(point, objective.device)
+        return widened(point, objective.device)
+    return point.theta, point.fixed
+
+
+def _operator(objective: Objective, point: Point, question: Question) -> Product:
+    theta, fixed = _placed(objective, point)
     # Half of it, as the basis, or the graphs of the certificate after it, stand beside these graphs.
     return operators.operator(
         question.operator, objective, theta, fixed, memory_limit=question.memory_limit / 2
@@ -237,7 +242,7 @@ def _exactly(
 ) -> tuple[np.ndarray, Inertia, str, list[Check]]:
     """All eigenvalues of the dense matrix, their signs counted, and a verdict in words.
 
-    The Hessian's count as zero within their error and ‖∇F‖, as for the ends of a descent
+    At a critical point the Hessian's count as zero within their error and ‖∇F‖, as for the ends of a descent
     (:class:`~landscape.descent.critical.End`); the gradient is taken in the precision of the matrix.
     """
     dimension = objective.num_parameters
@@ -251,7 +256,7 @@ def _exactly(
     )
     values = exact_spectrum(dense.matrix).values
     scale = max(float(np.abs(values).max()), 1e-300)
-    gradient = objective.gradient(*widened(point, objective.device))
+    gradient = objective.gradient(*_placed(objective, point))
     size = float(torch.linalg.vector_norm(gradient.double()))
     known = error_at(size) if question.operator == "hessian" else 0.0
     counted = inertia(values, stated_error(dense, values, product_error=known))

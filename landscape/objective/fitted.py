@@ -130,6 +130,11 @@ class Fitted(Parametrised):
         return not self.is_whole and self.loss.over != "weight"
 
     @property
+    def tells_samples_apart(self) -> bool:
+        """Whether the loss of every sample can be had from the outputs of a chunk."""
+        return self.has_sample_losses and self._fit.seen.has_sample_axis
+
+    @property
     def is_mean(self) -> bool:
         """Whether F is the mean of a loss per sample."""
         return not self.is_whole and self.loss.over == "samples"

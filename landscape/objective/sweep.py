@@ -167,9 +167,9 @@ def measured_with_samples(objective: Objective, theta: Tensor, fixed: Mapping[st
     """Loss, accuracy, and the loss of all n samples in their order: (2 + n,) float64 on the CPU, from one pass.
 
     Without the regulariser. Where F is the sum of the samples' losses these are n times as large, so that F is
-    their mean; where it is neither they are left out, (2,).
+    their mean; where it is neither, or the outputs have no axis of samples, they are left out, (2,).
     """
-    if not objective.has_sample_losses:
+    if not objective.tells_samples_apart:
         return objective.varied(l2=0.0).measurements(theta[None], fixed)[0]
     loss, share = objective.loss, objective.samples.share
     sums, rows = [], []

@@ -122,7 +122,8 @@ def _broadcasts(targets: Any, outputs: Any) -> BadInput:
 class Seen(NamedTuple):
     """Activations per sample; whether the module writes into its buffers, into its inputs, or is checkpointed.
 
-    ``dtypes`` are the floating-point ones that it, and the loss, compute in.
+    ``dtypes`` are the floating-point ones that it, and the loss, compute in; ``has_sample_axis``: every tensor that
+    it returns has the samples along axis 0.
     """
 
     activations: int
@@ -130,6 +131,7 @@ class Seen(NamedTuple):
     moves_inputs: bool
     recomputes: bool
     dtypes: frozenset[torch.dtype]
+    has_sample_axis: bool
 
 
 def watched(trial: Trial, given: Any, rows: Tensor | None) -> Seen:
@@ -146,7 +148,7 @@ def watched(trial: Trial, given: Any, rows: Tensor | None) -> Seen:
     fixed = {name: tensor.clone() for name, tensor in trial.fixed.items()}
     try:
         with subject.standing(trial.theta, fixed), torch.set_grad_enabled(trial.needs_gradients):
-            called(subject.module, inputs)
+            outputs = called(subject.module, inputs)
             moves_buffers = any(not torch.equal(subject.now(name), was) for name, was in trial.fixed.items())
     finally:
         for hook in hooks:
@@ -155,7 +157,8 @@ def watched(trial: Trial, given: Any, rows: Tensor | None) -> Seen:
     moves_inputs = not all(torch.equal(a, b) for a, b in pairs)
     recomputes, dtypes = _graph(trial, given, rows)
     activations = max(1, sum(sizes) // len(targets))
-    return Seen(activations, moves_buffers, moves_inputs, recomputes, dtypes)
+    has_sample_axis = all(one.dim() and len(one) == len(targets) for one in trees.tensors(outputs))
+    return Seen(activations, moves_buffers, moves_inputs, recomputes, dtypes, has_sample_axis)
 
 
 def _graph(trial: Trial, given: Any, rows: Tensor | None) -> tuple[bool, frozenset[torch.dtype]]:
