@@ -120,6 +120,9 @@ class Hessian(Result):
     product_rounding: float | None = scalar(
         "rounding ‖(H₃₂ − H₆₄)v‖ of one product, relative: the floor of uncertified values", optional=True
     )
+    product_error: float | None = scalar(
+        "stated error of a product by differences of the gradient, over the largest |λ|", optional=True
+    )
 
     @property
     def headline(self) -> str:
@@ -279,6 +282,7 @@ def _result(
     import numpy as np
 
     on_subsets, roundings = survey.subset_eigenvalues, [one.rounding for one in survey.found]
+    stated = [one.product_error for one in survey.found]
     result = Hessian(
         **columns,
         rank=np.arange(1, max(len(one.pairs.values) for one in survey.found) + 1),
@@ -291,6 +295,7 @@ def _result(
         operator=question.operator,
         block=block,
         product_rounding=max((one for one in roundings if one is not None), default=None),
+        product_error=max((one for one in stated if one is not None), default=None),
         checks=proofs + survey.checks,
         parameters=survey.places[0].objective.pieces if "eigenvectors" in columns else (),
     )
@@ -301,7 +306,7 @@ def _result(
 def _conclude(result: Hessian, found: list[Spectrum], elsewhere: list[Spectrum], question: Question) -> None:
     """Outcome and notes."""
     count, d = question.top_k + question.bottom_k, max(one.pairs.vectors.shape[1] for one in found)
-    result.notes += [note for one in found for note in one.notes]
+    result.notes += list(dict.fromkeys(note for one in found for note in one.notes))
     if count > d:
         result.notes.append(f"asked for {count} eigenvalues, there are only d = {d}: all given")
     num_left = sum(
@@ -332,7 +337,7 @@ def _conclude(result: Hessian, found: list[Spectrum], elsewhere: list[Spectrum],
             f"the trace did not reach the relative error {question.trace_error:g}: its standard error says "
             "what it reached"
         )
-    if result.num_kept < result.num_chunks:
+    if result.num_kept < result.num_chunks and result.product_error is None:
         result.notes.append(
             f"`memory_limit` has room for the graphs of {result.num_kept} of {result.num_chunks} chunks; the "
             "others are recomputed in each product, which takes about twice as long"

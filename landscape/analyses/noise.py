@@ -182,7 +182,9 @@ def noise(
             "take smaller `step_sizes`",
         )
     fields = {"infimum": infimum, "measure_every": measure_every or 0, "descent_steps": descent_steps}
-    return _result(settings, runs, [first, *ends], num_steps, fields, proofs)
+    result = _result(settings, runs, [first, *ends], num_steps, fields, proofs)
+    result.notes += here.doubts_at(here.as_point(start))
+    return result
 
 
 def _result(

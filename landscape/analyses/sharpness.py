@@ -187,6 +187,7 @@ def sharpness(
         changes = {name: _changes(objective, here, there, name) for name in here.table}
         notes.append(_verdict([name for name, flag in changes.items() if flag], rescaling))
     num_units = moved.num_units if moved else 0
+    notes += objective.doubts_at(point)
     return _result(asked, here, there, changes, rescaling if there else "none", num_units, notes, proofs)
 
 

@@ -189,6 +189,7 @@ def slice2d(
         if curvature:
             losses = found.tables[0][:, 0]
             hessians = curvature_map(sweep, losses, found.theta_at, points, found.weights_at, seed=seed)
+            found.notes.extend(note for note in objective.doubts if note not in found.notes)
             found.notes.extend(hessians.notes())
             found.checks.extend(
                 range_checks(objective, found.centre, found.axes.draws[0], hessians, found.middle)

@@ -176,6 +176,7 @@ def _extremes(
             search=False,
             # As its own certificate the search ends by residuals, which prove, not by estimates.
             certificate=product,
+            product_error=lambda: product.error,
             start=near,
             generator=torch.Generator().manual_seed(seed),
             dtype=objective.dtype,

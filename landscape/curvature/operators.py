@@ -9,7 +9,8 @@ kept: a product then costs less than one of the Hessian (measured on the digits 
 gradients against 1.5; forward-mode AD, which evaluates the module again for each v, 1.7).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -18,9 +19,10 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils._pytree import tree_flatten, tree_unflatten
 
 from landscape import distributed
-from landscape.errors import BadInput
+from landscape.errors import BadInput, NotDifferentiable
 from landscape.numerics.spectra.krylov import Operator
 from landscape.objective.derivatives import derivative, second_derivative
+from landscape.objective.differences import Differences
 from landscape.objective.losses import LOSSES
 from landscape.objective.objective import Fixed, Objective
 from landscape.objective.parameters import Point
@@ -115,7 +117,7 @@ def empirical_fisher_operator(
     return _sandwich(objective, theta, fixed, _outer_product_of_slopes, num_products, memory_limit)
 
 
-OPERATORS: dict[str, Callable[..., Product]] = {
+OPERATORS: dict[str, Callable[..., Product | Differences]] = {
     "hessian": Objective.hessian_operator,
     "gauss-newton": gauss_newton_operator,
     "fisher": fisher_operator,
@@ -131,7 +133,7 @@ def operator(
     *,
     num_products: int = 1000,
     memory_limit: float = 2**31,
-) -> Product:
+) -> Product | Differences:
     """The operator ``name`` of :data:`OPERATORS` at θ. Raises BadInput for another name."""
     if name not in OPERATORS:
         raise BadInput(f"unknown operator {name!r}", f"one of {', '.join(OPERATORS)}")
@@ -182,7 +184,11 @@ def _sandwich(
     leaf = point.theta.clone().requires_grad_()
 
     def part(inputs: Any, targets: Tensor) -> Part:
-        with sdpa_kernel(SDPBackend.MATH), objective.passed(leaf, point.fixed, inputs) as outputs:
+        with (
+            _explained(),
+            sdpa_kernel(SDPBackend.MATH),
+            objective.passed(leaf, point.fixed, inputs) as outputs,
+        ):
             flat, rebuilt = _packed(outputs)
             u = torch.zeros_like(flat).requires_grad_()
             # Outputs that do not depend on θ have no graph.
@@ -194,12 +200,24 @@ def _sandwich(
             curvature = middle(flat, rebuilt, targets, objective.loss)
 
         def image(v: Tensor, keep: bool) -> Tensor:
-            pushed = second_derivative(pulled, u, v, keep=True)
-            return second_derivative(flat, leaf, curvature(pushed), keep)
+            with _explained():
+                pushed = second_derivative(pulled, u, v, keep=True)
+                return second_derivative(flat, leaf, curvature(pushed), keep)
 
         return Part((flat, pulled), image, lambda: objective.computing_again(leaf, point.fixed))
 
     return objective.product(leaf, part, num_products=num_products, memory_limit=memory_limit)
+
+
+@contextmanager
+def _explained() -> Iterator[None]:
+    """A derivative that autograd has not, where the Hessian could be had in another way."""
+    try:
+        yield
+    except NotDifferentiable as error:
+        raise NotDifferentiable(
+            error.seen, error.wanted, "ask for the operator hessian, whose products can be differences of ∇F"
+        ) from error
 
 
 def _packed(outputs: Any) -> tuple[Tensor, Callable[[Tensor], Any]]:

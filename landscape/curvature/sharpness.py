@@ -112,6 +112,7 @@ def _curvature(objective: Objective, point: Point, asked: Asked, progress: Progr
         min(NUM_DEFLATED, d),
         tol=asked.tol,
         search=False,
+        product_error=lambda: operator.error,
         generator=generator,
         dtype=objective.dtype,
         device=objective.device,
@@ -142,7 +143,7 @@ def _curvature(objective: Objective, point: Point, asked: Asked, progress: Progr
         "residual": float(pairs.residuals[0]),
         "vector": pairs.vectors[0].cpu().numpy(),
         "trace": float(trace.value),
-        "trace_error": float(trace.standard_error),
+        "trace_error": float(np.hypot(trace.standard_error, d**0.5 * operator.largest_error)),
         "unconverged": faults,
     }
 

@@ -79,6 +79,7 @@ class Descents:
         wide = in_float64(objective)
         found = _examined(wide, descent, self.polish, name, axes, self.journal, self.progress)
         rate = self.plan.step_size
+        notes += [note for note in wide.doubts if note not in notes]
         check = replayed(wide, begin()[:2].double(), lambda _: Plan(step_size=rate, num_steps=STEPS))
         if check is None:
             return replace(found, draws=True)

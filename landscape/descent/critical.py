@@ -21,7 +21,9 @@ from landscape.numerics.spectra.inertia import (
 )
 from landscape.numerics.spectra.lanczos import top_eigenpairs
 from landscape.numerics.steps.polish import KINK, Polished, polished
+from landscape.objective.differences import Differences
 from landscape.objective.objective import Objective
+from landscape.objective.products import Product
 from landscape.progress import Progress, silent
 
 # Above this number of parameters the whole spectrum takes too long.
@@ -69,19 +71,21 @@ def examined(
     called ``what``.
     """
     value, slope = objective.value_and_gradient(theta)
+    product = objective.hessian_operator(theta)
     report = partial(_named, progress if _is_long(objective) else silent, what)
     size = float(torch.linalg.vector_norm(slope))
     if objective.num_parameters <= DENSE_PARAMETERS:
-        dense = _dense(objective, theta, report)
+        dense = _dense(objective, product, report)
         values = exact_spectrum(dense.matrix).values
         signs = inertia(values, stated_error(dense, values, product_error=error_at(size, tolerance)))
         index, num_zero, is_exact = signs.num_negative, signs.num_zero, True
     else:
         pairs = top_eigenpairs(
-            objective.hessian_operator(theta),
+            product,
             objective.num_parameters,
             1,
             bottom=LANCZOS_PAIRS,
+            product_error=lambda: product.error,
             generator=torch.Generator().manual_seed(seed),
             device=objective.device,
             progress=report,
@@ -112,10 +116,11 @@ def perfected(objective: Objective, theta: Tensor, *, tolerance: float) -> Polis
         return float(values[0]), slopes[0]
 
     is_small = objective.num_parameters <= DENSE_PARAMETERS
-    hessian = (
-        (lambda theta: _dense(objective, theta, partial(_named, silent, "")).matrix) if is_small else None
-    )
-    return polished(value_and_gradient, hessian, theta, tolerance=tolerance)
+
+    def hessian(theta: Tensor) -> Tensor:
+        return _dense(objective, objective.hessian_operator(theta), partial(_named, silent, "")).matrix
+
+    return polished(value_and_gradient, hessian if is_small else None, theta, tolerance=tolerance)
 
 
 def end_of(wide: Objective, theta: Tensor, polish: bool, progress: Progress, what: str) -> dict[str, Any]:
@@ -144,11 +149,14 @@ def _is_long(objective: Objective) -> bool:
     return objective.num_parameters * objective.num_samples > LONG
 
 
-def _dense(objective: Objective, theta: Tensor, progress: Callable[[int, int], None]) -> Dense:
+def _dense(
+    objective: Objective, product: Product | Differences, progress: Callable[[int, int], None]
+) -> Dense:
     return dense_matrix(
-        objective.hessian_operator(theta),
+        product,
         objective.num_parameters,
         device=objective.device,
         memory_limit=MEMORY,
+        product_error=lambda: product.error,
         progress=progress,
     )

@@ -73,7 +73,7 @@ def meaning(objective: Objective, point: Point) -> list[Check]:
         ),
         close("moved", moved, plain, rounding(objective), "F at θ moved by 1e-2 ‖θ‖ against a plain loop"),
     ]
-    step, bound = STEPS.get(coarsest(objective), (0.0, 0.0))
+    step, bound = STEPS.get(objective.coarsest, (0.0, 0.0))
     if slope is not None and step and np.isfinite([value, moved]).all():
         ahead = theta + (step * way).to(theta.dtype)
         true_way = (ahead - theta).double() / step
@@ -81,7 +81,7 @@ def meaning(objective: Objective, point: Point) -> list[Check]:
         along = float(slope.double() @ true_way)
         bend = 2 * abs(moved - value - MOVED * along) / MOVED**2
         # What the quotient may be off by: rounding of F, and the curvature on the way.
-        off = 100 * torch.finfo(coarsest(objective)).eps * abs(value) / step + 2 * step * bend
+        off = 100 * torch.finfo(objective.coarsest).eps * abs(value) / step + 2 * step * bend
         typical = float(slope.double().norm() * true_way.norm()) / len(theta) ** 0.5
         gap = abs(quotient - along) / max(abs(along) + typical + off / bound, 1e-300)
         found.append(
@@ -108,11 +108,6 @@ def close(name: str, value: float, reference: float, tolerance: float, meaning: 
     return Check(name, float(np.nan_to_num(difference, nan=np.inf)), tolerance, meaning)
 
 
-def coarsest(objective: Objective) -> torch.dtype:
-    """The dtype of least precision among the objective's and those that the module computes in."""
-    return max((objective.dtype, *objective.dtypes), key=lambda dtype: torch.finfo(dtype).eps)
-
-
 def rounding(objective: Objective) -> float:
     """What two correct evaluations may differ by, relative: float64 1e-12, float32 2e-5, half types 5e-2.
 
@@ -120,7 +115,7 @@ def rounding(objective: Objective) -> float:
     epsilon; a hundred epsilons (float32: 1.2e-5) covers the nets measured here with some room. The dtype is the
     coarsest that the module computes in.
     """
-    return {torch.float64: 1e-12, torch.float32: 2e-5}.get(coarsest(objective), 5e-2)
+    return {torch.float64: 1e-12, torch.float32: 2e-5}.get(objective.coarsest, 5e-2)
 
 
 def finite(values: np.ndarray, name: str = "not finite") -> Check:

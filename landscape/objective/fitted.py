@@ -37,6 +37,7 @@ class Fitted(Parametrised):
             raise BadInput(f"chunk size {chunk_size}", "at least one sample")
         super().__init__(module, dtype=dtype, device=device, pieces=pieces)
         self._chunk_size = chunk_size
+        self._recurs = any(isinstance(layer, nn.RNNBase) for layer in self.module.modules())
         self._given = known_loss(loss)
         if isinstance(self._given, nn.Module):
             self._standing.follow(self._given, self.device, self.dtype)
@@ -115,6 +116,11 @@ class Fitted(Parametrised):
         return self._fit.seen.dtypes
 
     @property
+    def coarsest(self) -> torch.dtype:
+        """The dtype of least precision among the objective's and those that the module computes in."""
+        return max((self.dtype, *self.dtypes), key=lambda dtype: torch.finfo(dtype).eps)
+
+    @property
     def given(self) -> Any:
         """The loss as it was given: one of the built-in ones, or the user's own callable."""
         return self._given
@@ -156,14 +162,17 @@ class Fitted(Parametrised):
     def passed(self, theta: Tensor, fixed: Fixed, inputs: Any, training: bool = False) -> Iterator[Any]:
         """:meth:`outputs`, with the module standing at θ as long as it is inside: there the loss is to be called.
 
-        Gradients are enabled inside where the module or the loss takes derivatives of its own.
+        Gradients are enabled inside where the module or the loss takes derivatives of its own. Recurrent layers are
+        run without cuDNN where one is recorded: it has no second derivative, and in eval mode not even a first one.
         """
         if self._fit.seen.moves_buffers and not training:
             fixed = {name: tensor.clone() for name, tensor in fixed.items()}
         if self._fit.seen.moves_inputs:
             inputs = trees.mapped(torch.clone, inputs)
         grads = torch.is_grad_enabled()
-        with self.standing(theta, fixed, training=training):
+        is_native = grads and not training and self._recurs
+        kernels = torch.backends.cudnn.flags(enabled=False) if is_native else nullcontext()
+        with kernels, self.standing(theta, fixed, training=training):
             if self._fit.needs_gradients and not grads:
                 with torch.enable_grad():
                     yield self.module(*inputs)

@@ -12,14 +12,15 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from landscape import distributed
-from landscape.errors import BadInput
+from landscape.errors import BadInput, NotFinite
 from landscape.numerics.pieces import Piece
-from landscape.objective import batchnorm
+from landscape.objective import batchnorm, doubts
 from landscape.objective.batching import batched
 from landscape.objective.derivatives import derivative, second_derivative
+from landscape.objective.differences import Differences
 from landscape.objective.fitted import Fitted
 from landscape.objective.losses import Loss
-from landscape.objective.parameters import chosen
+from landscape.objective.parameters import Point, chosen
 from landscape.objective.parametrised import Fixed
 from landscape.objective.products import Part, Product
 from landscape.objective.samples import Samples
@@ -67,6 +68,8 @@ class Objective(Fitted):
         super().__init__(module, loss, data, dtype=dtype, device=device, chunk_size=chunk_size, pieces=pieces)
         self.l2 = l2
         self._may_batch = distributed.num_processes() == 1
+        # By what θ is made of: why its second derivative by autograd is not used, or None. Twins know the same.
+        self._doubts: dict[tuple[Piece, ...], str | None] = {}
 
     # --- what it is -------------------------------------------------------------------------
 
@@ -95,7 +98,7 @@ class Objective(Fitted):
             twin = copy.copy(self)
             twin.l2, twin.pieces = l2, pieces
             return twin
-        return Objective(
+        twin = Objective(
             self.module if module is None else module,
             self._given,
             self.samples if data is None else data,
@@ -105,6 +108,24 @@ class Objective(Fitted):
             l2=l2,
             pieces=pieces,
         )
+        twin._doubts = self._doubts
+        return twin
+
+    @property
+    def notes(self) -> list[str]:
+        """What a reader of any number of this objective should know."""
+        return [*super().notes, *self.doubts]
+
+    @property
+    def doubts(self) -> list[str]:
+        """Why products with the Hessian are differences of the gradient, where they have turned out to be."""
+        found = dict.fromkeys(one for one in self._doubts.values() if one)
+        return [f"Hessian products are differences of the gradient: {one}" for one in found]
+
+    def doubts_at(self, point: Point) -> list[str]:
+        """:attr:`doubts`, found out at ``point`` where that has not been done: the same after a resumption."""
+        self._doubt(point.theta, self._fixed_or_present(point.fixed))
+        return self.doubts
 
     # --- what it is worth -------------------------------------------------------------------
 
@@ -162,7 +183,11 @@ class Objective(Fitted):
 
     def value_and_gradient(self, theta: Tensor, fixed: Fixed | None = None) -> tuple[float, Tensor]:
         """F(θ) and ∇F(θ) from one pass over the data."""
-        fixed = self._fixed_or_present(fixed)
+        value, slope = self._summed(theta, self._fixed_or_present(fixed))
+        return value, slope.to(self.dtype)
+
+    def _summed(self, theta: Tensor, fixed: Fixed) -> tuple[float, Tensor]:
+        """F(θ) and ∇F(θ), as it is added in float64."""
         leaf = self._leaf(theta)
         value = torch.zeros((), dtype=torch.float64, device=self.device)
         slope = torch.zeros(self.num_parameters, dtype=torch.float64, device=self.device)
@@ -176,7 +201,7 @@ class Objective(Fitted):
         if self.l2:
             value += 0.5 * self.l2 * leaf.detach().double().square().sum().item()
             slope += self.l2 * leaf.detach()
-        return value, slope.to(self.dtype)
+        return value, slope
 
     def batch_gradient(
         self, theta: Tensor, indices: Tensor | None, fixed: Fixed, *, training: bool = False
@@ -228,13 +253,34 @@ class Objective(Fitted):
         *,
         num_products: int = 1000,
         memory_limit: float = 2**31,
-    ) -> Product:
+    ) -> Product | Differences:
         """v ↦ H v at one θ, for many products, by the graph of the gradient (Pearlmutter 1994).
 
         It is kept, chunk by chunk, within ``memory_limit`` bytes: a product then costs 1.5 to 2 gradients
         instead of 3 to 4. Each product is one sum over all processes.
+
+        Where autograd has no second derivative, or a wrong one, which the first call finds out on a few samples,
+        products are :class:`~landscape.objective.differences.Differences` of the gradient, in float64 where the
+        device has it and module and loss take it; ``notes`` then say so, and each product has its ``error``.
         """
         fixed = self._fixed_or_present(fixed)
+        if self._doubt(theta, fixed) is None:
+            return self._double_backward(theta, fixed, num_products, memory_limit)
+        wide = self._wide(self.samples).varied(l2=0.0)
+        beside = wide._beside(fixed)
+        return Differences(
+            lambda point: wide._summed(point, beside)[1],
+            self._leaf(theta).detach().to(wide.device, wide.dtype),
+            l2=self.l2,
+            pieces=self.pieces,
+            num_chunks=-(-self.samples.count_here // self.derivative_chunk()),
+            dtype=self.dtype,
+            device=self.device,
+        )
+
+    def _double_backward(
+        self, theta: Tensor, fixed: Fixed, num_products: int, memory_limit: float
+    ) -> Product:
         leaf = self._leaf(theta.clone())
 
         def part(inputs: Any, targets: Tensor) -> Part:
@@ -248,6 +294,45 @@ class Objective(Fitted):
             return Part((slope,), image, lambda: self.computing_again(leaf, fixed))
 
         return self.product(leaf, part, num_products=num_products, memory_limit=memory_limit)
+
+    def _doubt(self, theta: Tensor, fixed: Fixed) -> str | None:
+        """Why a double backward is not to be used, found out once; where it is wrong for some pieces, for any."""
+        if self.pieces not in self._doubts:
+            known = next((one for one in self._doubts.values() if one), None)
+            if known is not None:
+                return known
+            per_sample = max(1, self.activations // max(1, self.samples.count_here))
+            few = (
+                self.samples if self.is_whole else self.samples.few(max(1, doubts.ACTIVATIONS // per_sample))
+            )
+            part = self._wide(few)
+            point, beside = self._leaf(theta).detach().to(part.device, part.dtype), part._beside(fixed)
+            try:
+                self._doubts[self.pieces] = doubts.doubt(
+                    lambda x: part._summed(x, beside)[1],
+                    part._double_backward(point, beside, 2, 2**31),
+                    point,
+                    part.coarsest,
+                )
+            except NotFinite:
+                # Elsewhere there may be something to find out.
+                return None
+        return self._doubts[self.pieces]
+
+    def _wide(self, samples: Samples) -> "Objective":
+        """The same on some of its own samples, in float64 where the device has it and loss and module take it."""
+        if self.dtype != torch.float64:
+            try:
+                device = "cpu" if self.device.type == "mps" else None
+                return self.varied(data=samples, dtype=torch.float64, device=device)
+            except BadInput:
+                pass
+        twin = copy.copy(self)
+        twin.samples = samples
+        return twin
+
+    def _beside(self, fixed: Fixed) -> Fixed:
+        return {name: self._converted(tensor) for name, tensor in fixed.items()}
 
     def product(
         self,

@@ -41,6 +41,9 @@ class Product:
     A call raises BadInput for another shape, NotDifferentiable, and NotFinite naming parameter and chunk.
     """
 
+    # What is known of the error of the last product, and of the largest along a unit vector: nothing beyond rounding.
+    error, largest_error = 0.0, 0.0
+
     def __init__(
         self,
         samples: Samples,

@@ -1,7 +1,6 @@
 """The proofs of directions: norms, angles, eigenvalues and curvatures by independent means."""
 
-import math
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 
 import numpy as np
 import torch
@@ -10,30 +9,27 @@ from torch import Tensor
 from landscape.errors import LandscapeError
 from landscape.numerics.curves import directions as kernels
 from landscape.numerics.pieces import Piece
-from landscape.objective import checks
+from landscape.objective import checks, doubts
 from landscape.objective.objective import Objective
 from landscape.objective.parameters import Point
 from landscape.objective.precision import in_float64, widened
 from landscape.paths.directions import Eigenvectors
 from landscape.result import Check
 
-# The samples behind the curvature check hold about this many activations: a ReLU crosses its kink once in
-# about 1/τ of them within a relative step τ, so that none does at the smallest steps.
-CURVATURE_ACTIVATIONS = 2**14
-CURVATURE_STEPS = (1e-4, 1e-5, 1e-6, 1e-7)
 CURVATURE_BOUND = 1e-3
 
 
 def eigen_checks(objective: Objective, point: Point, found: Eigenvectors) -> list[Check]:
     """The eigenvalue of each axis against dᵀHd by a product of its own, on the direction as it is stored."""
     proofs = []
+    product = objective.hessian_operator(point.theta, point.fixed, num_products=1)
     for name, axis, value in zip(("α", "β"), found.directions, found.values, strict=False):
-        bend = float(torch.dot(axis.double(), objective.hvp(point.theta, axis, point.fixed).double()))
+        bend = float(torch.dot(axis.double(), product(axis).double()))
         proofs.append(
             Check(
                 f"eigenvalue along {name}",
                 abs(bend - float(value)) / found.scale,
-                checks.rounding(objective),
+                max(checks.rounding(objective), 2 * product.error / found.scale),
                 "Ritz value against dᵀHd by a product of its own, relative to the largest |λ|",
             )
         )
@@ -99,7 +95,7 @@ def curvature_checks(objective: Objective, point: Point, axes: Tensor) -> tuple[
     of a check. The bound of 1e-3 relative leaves room for rounding.
     """
     per_sample = max(1, objective.activations // max(1, objective.samples.count_here))
-    few = max(1, CURVATURE_ACTIVATIONS // per_sample)
+    few = max(1, doubts.ACTIVATIONS // per_sample)
     found: list[Check] = []
     notes: list[str] = []
     try:
@@ -108,7 +104,9 @@ def curvature_checks(objective: Objective, point: Point, axes: Tensor) -> tuple[
         theta, fixed = widened(point, part.device)
         product = part.hessian_operator(theta, fixed)
         for name, axis in zip(("α", "β"), wide, strict=False):
-            gap, has_limit = _curvature_gap(lambda x: part.gradient(x, fixed), product(axis), theta, axis)
+            gap, has_limit, _ = doubts.departure(
+                lambda x: part.gradient(x, fixed), product(axis), theta, axis, bound=CURVATURE_BOUND
+            )
             if gap <= CURVATURE_BOUND or has_limit:
                 meaning = f"differences of ∇F against Hd, relative, float64, {part.num_samples} samples"
                 found.append(Check(f"curvature along {name}", gap, CURVATURE_BOUND, meaning))
@@ -117,21 +115,3 @@ def curvature_checks(objective: Objective, point: Point, axes: Tensor) -> tuple[
     except LandscapeError as error:
         notes.append(f"curvature not checked: {error}")
     return found, notes
-
-
-def _curvature_gap(
-    gradient: Callable[[Tensor], Tensor], image: Tensor, theta: Tensor, axis: Tensor
-) -> tuple[float, bool]:
-    """The least relative distance of a difference quotient to Hd, and whether ∇F has a derivative along d."""
-    size, length = (float(torch.linalg.vector_norm(v)) for v in (theta, axis))
-    unit = (size or 1.0) / length
-    best, upper, lower = math.inf, image, image
-    for step in CURVATURE_STEPS:
-        upper, lower = gradient(theta + step * unit * axis), gradient(theta - step * unit * axis)
-        # Below a millionth of the gradient per relative step a quotient is rounding.
-        scale = max(float(image.norm()), 1e-6 * float(upper.norm()) / unit, 1e-300)
-        best = min(best, float(((upper - lower) / (2 * step * unit) - image).norm()) / scale)
-        if best <= CURVATURE_BOUND:
-            return best, True
-    bend = (upper + lower - 2 * gradient(theta)).norm()
-    return best, bool(bend <= CURVATURE_BOUND * (upper - lower).norm())

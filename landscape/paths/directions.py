@@ -92,6 +92,7 @@ def eigen_directions(
         bottom=bottom,
         tol=tolerance,
         certificate=exact,
+        product_error=lambda: (exact or product).error,
         generator=torch.Generator().manual_seed(seed),
         dtype=objective.dtype,
         device=objective.device,

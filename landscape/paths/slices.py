@@ -145,6 +145,7 @@ def sliced(sweep: Sweep, points: Sequence[Point], cut: Cut, num_axes: int) -> Sl
     if axes.eigen is not None:
         along = along + eigen_checks(objective, origin, axes.eigen)
         remarks = remarks + axes.eigen.notes
+    remarks = remarks + objective.doubts
     drawn = cut.trajectory if cut.show_trajectory and cut.trajectory else []
     found = Slice(
         sweep=sweep,

@@ -106,7 +106,8 @@ def publish(
                 if len(journal):
                     say(f"going on from {journal.folder}: {len(journal)} finished pieces")
             result = order.analyse(work)
-            result.notes = [*work.notes, *work.objective.notes, *result.notes]
+            notes = [*work.notes, *work.objective.notes, *result.notes]
+            result.notes = list(dict.fromkeys(notes))
             result.config = order.config
             result.provenance = provenance.record(
                 command=settings.command,

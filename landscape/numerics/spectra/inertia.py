@@ -20,11 +20,13 @@ class Dense(NamedTuple):
 
     asymmetry       the largest entry of |H − Hᵀ|
     rounding        estimate of ‖(H − Hᵀ)/2‖₂, the error of H that its asymmetry shows
+    product_error   bound on ‖δH‖₂ by what is known of the errors of the products
     """
 
     matrix: Tensor
     asymmetry: float
     rounding: float
+    product_error: float = 0.0
 
 
 class Spectrum(NamedTuple):
@@ -105,21 +107,31 @@ def dense_matrix(
     dtype: torch.dtype = torch.float64,
     device: torch.device | str = "cpu",
     memory_limit: float = 2**34,
+    product_error: Callable[[], float] = lambda: 0.0,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Dense:
     """H (d, d) from d products with unit vectors, made symmetric; the asymmetry it had is kept as evidence.
 
-    ``operator`` maps (d,) to (d,), and may work in a lower precision than ``dtype``, that of the matrix.
+    ``operator`` maps (d,) to (d,), and may work in a lower precision than ``dtype``, that of the matrix;
+    ``product_error`` gives the norm of what its last product may be off by.
     Raises BadInput where matrix and eigenvalues would take more than ``memory_limit`` bytes.
     """
     require_memory(dimension, memory_limit)
     matrix = torch.empty((dimension, dimension), dtype=dtype, device=device)
+    squares = 0.0
+
+    def product(v: Tensor) -> Tensor:
+        nonlocal squares
+        image = operator(v)
+        squares += product_error() ** 2
+        return image
+
     for start in range(0, dimension, BLOCK):
         stop = min(start + BLOCK, dimension)
         matrix[start:stop] = dense_rows(
-            operator, dimension, start, stop, dtype=dtype, device=device, progress=progress
+            product, dimension, start, stop, dtype=dtype, device=device, progress=progress
         )
-    return symmetrised(matrix)
+    return symmetrised(matrix)._replace(product_error=squares**0.5)
 
 
 def symmetrised(matrix: Tensor) -> Dense:
@@ -161,11 +173,12 @@ def stated_error(dense: Dense, values: np.ndarray, *, product_error: float = 0.0
 
     The sum of twice the antisymmetric part's norm (rounding is as large in the symmetric part, which no
     comparison shows), max(d, 100) ε ‖H‖₂ for LAPACK (Golub and Van Loan 2013, section 8.1) and products
-    that are rounded at all, ε of the matrix's dtype, and ``product_error``, what else is known of ‖δH‖₂.
+    that are rounded at all, ε of the matrix's dtype, what is known of the products, and ``product_error``, what
+    else is of ‖δH‖₂.
     """
     norm = float(np.abs(values).max(initial=0.0))
     solver = max(len(values), 100) * torch.finfo(dense.matrix.dtype).eps * norm
-    return 2 * dense.rounding + solver + product_error
+    return 2 * dense.rounding + solver + dense.product_error + product_error
 
 
 def error_at(gradient_norm: float, tolerance: float = STATIONARY) -> float:

@@ -98,6 +98,7 @@ def top_eigenpairs(
     memory_limit: float = 2**31,
     search: bool = True,
     certificate: Operator | None = None,
+    product_error: Callable[[], float] = lambda: 0.0,
     start: Tensor | None = None,
     partial: bool = False,
     generator: torch.Generator,
@@ -119,7 +120,8 @@ def top_eigenpairs(
 
     One Rayleigh–Ritz step with a product per pair ends it. It is made with ``certificate``, the same
     operator in float64, if given: an error of ε in the vectors leaves one of ε² in the values, so the
-    search then goes on until r itself is below ``tol`` times the largest |Ritz value|. At most
+    search then goes on until r itself is below ``tol`` times the largest |Ritz value|. ``product_error`` gives the
+    norm of what the last product of that step may be off by, which r then contains. At most
     ``max_products`` products go into the search (default: max(20 (k + bottom), 300)), which begins near ``start`` (d,),
     for example at the sum of the eigenvectors of an operator nearby. With
     ``partial`` an interruption (KeyboardInterrupt) ends the search, and what there is, if any, is returned.
@@ -176,12 +178,16 @@ def top_eigenpairs(
             break
     chosen = aim.among(values)
     gaps = np.minimum(gaps[chosen], outer_gaps(values, estimated, chosen))
-    quotients, vectors, residuals = _rayleigh_ritz(
-        certificate or operator, found[torch.from_numpy(chosen).to(found.device)], certificate is not None
+    quotients, vectors, residuals, known = _rayleigh_ritz(
+        certificate or operator,
+        found[torch.from_numpy(chosen).to(found.device)],
+        certificate is not None,
+        product_error,
     )
     order = aim.among(quotients)
     # Ritz values come out in ascending order, whose gaps are those of the values before, in that order.
-    errors = error_estimates(quotients, residuals, gaps[np.argsort(values[chosen], kind="stable")])[order]
+    errors = error_estimates(quotients, residuals, gaps[np.argsort(values[chosen], kind="stable")])
+    errors = np.minimum(residuals, errors + known)[order]
     wide = vectors.double()
     identity = torch.eye(len(wide), dtype=wide.dtype, device=wide.device)
     return Eigenpairs(
@@ -287,16 +293,24 @@ def _is_settled(
 
 
 def _rayleigh_ritz(
-    operator: Operator, vectors: Tensor, in_float64: bool
-) -> tuple[np.ndarray, Tensor, np.ndarray]:
-    """Ritz values, vectors and residual norms in the span of ``vectors`` (k, d), with a product each."""
+    operator: Operator, vectors: Tensor, in_float64: bool, product_error: Callable[[], float]
+) -> tuple[np.ndarray, Tensor, np.ndarray, np.ndarray]:
+    """Ritz values, vectors, residual norms in the span of ``vectors`` (k, d), with a product each, and its error.
+
+    A residual contains the error, which is that of the Ritz value too.
+    """
     if in_float64:
         vectors = torch.linalg.qr(vectors.double().T).Q.T.contiguous()
     wide = vectors.double()
-    images = torch.stack([operator(vector) for vector in vectors]).double() if len(vectors) else wide
+    rows, errors = [], np.zeros(len(vectors))
+    for number, vector in enumerate(vectors):
+        rows.append(operator(vector))
+        errors[number] = product_error()
+    images = torch.stack(rows).double() if rows else wide
     projected = (wide @ images.T).cpu().numpy()
     values, rotation = np.linalg.eigh((projected + projected.T) / 2)
     turn = torch.from_numpy(rotation.T.copy()).to(wide)
     wide, images = turn @ wide, turn @ images
     residuals = torch.linalg.vector_norm(images - torch.from_numpy(values).to(wide)[:, None] * wide, dim=1)
-    return values, wide.to(vectors.dtype), residuals.cpu().numpy()
+    known = np.abs(rotation.T) @ errors
+    return values, wide.to(vectors.dtype), residuals.cpu().numpy() + known, known

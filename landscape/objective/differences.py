@@ -1,0 +1,149 @@
+"""v ↦ H v by differences of the gradient, each product with the error that it shows of itself.
+
+For modules and losses whose second derivative autograd has not, or has wrong.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from landscape.errors import BadInput, NotFinite
+from landscape.numerics.pieces import Piece
+
+# From one step to the next one tried: truncation changes 64 times, rounding 8 times.
+FACTOR = 8.0
+# The longest step over ‖θ‖; the first one is the cube root of the precision.
+LONGEST = 1e-2
+# An error of a product, relative to its length, below which no other step is tried.
+ENOUGH = 1e-11
+# Units of rounding of θ between the points from which the rounding of ∇F is told.
+SPACING = 2.0**10
+
+
+class Quotient(NamedTuple):
+    """A difference quotient (d,), what it may be off by, and its step."""
+
+    image: Tensor
+    error: float
+    step: float
+
+
+class Differences:
+    """v ↦ (∇F(θ + hv̂) − ∇F(θ − hv̂)) ‖v‖ / 2h + l2·v for vectors (d,), in place of a double backward.
+
+    ``gradient`` is that of F without its penalty, summed in float64, and called at points in the dtype of ``theta``
+    (d,), whose own rounding counts as the gradient's. Images have ``dtype`` and lie on ``device``.
+
+    A third gradient tells the ``error`` of each product, by the third difference Δ³ of ∇F over −h, 0, h and 2h:
+    ‖Δ³‖/2h is three times the truncation h²/6 ‖∇⁴F v̂v̂v̂‖, about three times the rounding σ/√2h, and at least what a
+    kink crossed between −h and h leaves in the quotient. It counts as √20 σ/2h at least, its mean for rounding alone,
+    σ being the norm of the rounding of ∇F, from differences over a thousand units of rounding of θ (Moré and Wild
+    2011). The step h is chosen once, along a random direction; shorter ones are tried where Δ³ is not rounding.
+
+    ``largest_error`` is that of all products so far along a unit vector.
+
+    A call raises BadInput for another shape, NotDifferentiable, and NotFinite naming a parameter.
+    """
+
+    # There are no graphs to keep.
+    num_kept, kept_bytes = 0, 0
+
+    def __init__(
+        self,
+        gradient: Callable[[Tensor], Tensor],
+        theta: Tensor,
+        *,
+        l2: float,
+        pieces: Sequence[Piece],
+        num_chunks: int,
+        dtype: torch.dtype,
+        device: torch.device,
+    ):
+        self._gradient, self._theta, self._l2 = gradient, theta.detach(), l2
+        self._pieces, self.num_chunks = pieces, num_chunks
+        self._dtype, self._device = dtype, device
+        self._centre: Tensor | None = None
+        self._step = self._rounding = 0.0
+        self.error = self.largest_error = 0.0
+
+    def __call__(self, v: Tensor) -> Tensor:
+        theta = self._theta
+        if v.shape != theta.shape:
+            raise BadInput(f"a vector of shape {tuple(v.shape)}", f"{tuple(theta.shape)}")
+        if self._centre is None:
+            self._prepare()
+        v = v.detach().to(theta.device, torch.float64)
+        length = _norm(v)
+        found = Quotient(torch.zeros_like(v), 0.0, 0.0)
+        if length > 0:
+            found = self._shortened(v / length, self._tried(v / length, self._step))
+        exact = length * found.image + self._l2 * v
+        result = exact.to(self._device, self._dtype)
+        self.error = length * found.error + _norm(result.to(exact) - exact)
+        self.largest_error = max(self.largest_error, self.error / (length or 1.0))
+        return result
+
+    def _prepare(self) -> None:
+        """∇F at θ, its rounding, and the step, by a direction of its own, the same in every process."""
+        noise = torch.randn(len(self._theta), generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+        axis = (noise / _norm(noise)).to(self._theta.device)
+        centre = self._centre = self._finite(self._gradient(self._theta), axis)
+        size, precision = _norm(self._theta) or 1.0, torch.finfo(self._theta.dtype).eps
+        near = [centre, *(self._at(axis, number * SPACING * precision * size) for number in range(1, 5))]
+        self._rounding = max(_roughness(near), precision * _norm(centre))
+        found = self._tried(axis, precision ** (1 / 3) * size)
+        while found.error > ENOUGH * _norm(found.image) and FACTOR * found.step <= LONGEST * size:
+            longer = self._tried(axis, FACTOR * found.step)
+            if longer.error >= found.error:
+                break
+            found = longer
+        self._step = self._shortened(axis, found).step
+
+    def _shortened(self, axis: Tensor, found: Quotient) -> Quotient:
+        """``found``, or a quotient of a shorter step, as long as rounding leaves room for a smaller error."""
+        step = found.step / FACTOR
+        while ENOUGH * _norm(found.image) < found.error and self._floor(step) < found.error:
+            shorter = self._tried(axis, step)
+            found = min(found, shorter, key=lambda one: one.error)
+            step /= FACTOR
+        return found
+
+    def _tried(self, axis: Tensor, step: float) -> Quotient:
+        assert self._centre is not None
+        before, after, beyond = (self._at(axis, times * step) for times in (-1, 1, 2))
+        third = beyond - 3 * after + 3 * self._centre - before
+        return Quotient(
+            (after - before) / (2 * step), max(_norm(third) / (2 * step), self._floor(step)), step
+        )
+
+    def _floor(self, step: float) -> float:
+        return 20**0.5 * self._rounding / (2 * step)
+
+    def _at(self, axis: Tensor, step: float) -> Tensor:
+        return self._finite(self._gradient((self._theta.double() + step * axis).to(self._theta.dtype)), axis)
+
+    def _finite(self, slope: Tensor, axis: Tensor) -> Tensor:
+        slope = slope.to(axis)
+        if not bool(torch.isfinite(slope).all()):
+            row = int((~torch.isfinite(slope)).nonzero()[0])
+            name = next(piece.name for piece in self._pieces if row < piece.span.stop)
+            raise NotFinite(
+                f"the product is not finite in {name}",
+                "finite gradients beside the point",
+                "is the loss finite at this point?",
+            )
+        return slope
+
+
+def _roughness(near: list[Tensor]) -> float:
+    """σ of five values at equal distances, by their third and fourth differences: γₖ ‖Δᵏ‖², γₖ = (k!)²/(2k)!."""
+    table = torch.stack(near)
+    third = torch.diff(table, n=3, dim=0)
+    fourth = torch.diff(third, dim=0)
+    return max(_norm(third) / (20 * len(third)) ** 0.5, _norm(fourth) / 70**0.5)
+
+
+def _norm(vector: Tensor) -> float:
+    return float(torch.linalg.vector_norm(vector))
