@@ -30,13 +30,17 @@ def whole_numbers(*shape: int, below: int, seed: int = 1) -> Tensor:
 
 @dataclass(frozen=True)
 class Meaning:
-    """What an Objective is given, and its plain value; ``truth`` where the loss is a name."""
+    """What an Objective is given, and its plain value; ``truth`` where the loss is a name.
+
+    ``by_hand``: the same function of the same parameters in operations whose second derivative autograd has right.
+    """
 
     module: nn.Module
     loss: Any
     data: tuple[Any, Tensor]
     truth: Callable[[Any, Tensor], Tensor] | None = None
     is_whole: bool = False
+    by_hand: "Meaning | None" = None
 
     def value(self) -> Tensor:
         """F at the module's present parameters, differentiable in them."""
@@ -66,6 +70,8 @@ class Meaning:
 
     def derivatives(self, theta: Tensor, v: Tensor) -> tuple[float, Tensor, Tensor]:
         """F, ∇F and Hv at θ."""
+        if self.by_hand is not None:
+            return self.by_hand.derivatives(theta, v)
         with self.at(theta) as weights:
             value = self.value()
             slopes = torch.autograd.grad(value, weights, create_graph=True, allow_unused=True)
@@ -170,7 +176,108 @@ def old_weight_norm() -> Meaning:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)
         nn.utils.weight_norm(module[2])
-    return Meaning(module, "cross_entropy", (X, Y), CE)
+    return Meaning(module, "cross_entropy", (X, Y), CE, by_hand=normed_by_hand(module, [False, True]))
+
+
+def normed_by_hand(module: nn.Sequential, is_normed: list[bool]) -> Meaning:
+    """Layers around a tanh whose weights, where they are normed, are g v/‖v‖ of the rows of v."""
+
+    class Layer(nn.Module):
+        """Parameters in the order that weight_norm leaves: b, g, v; or w, b."""
+
+        def __init__(self, given: list[Tensor]):
+            super().__init__()
+            self.numbers = nn.ParameterList([nn.Parameter(one.detach().clone()) for one in given])
+
+        def forward(self, x):
+            if len(self.numbers) == 2:
+                return functional.linear(x, *self.numbers)
+            b, g, v = self.numbers
+            w = g * v / v.flatten(1).square().sum(1).sqrt().view(g.shape)
+            return functional.linear(x, w, b) if v.dim() == 2 else functional.conv2d(x, w, b)
+
+    first, last = (Layer(list(module[i].parameters())) for i in (0, -1))
+    assert [len(layer.numbers) == 3 for layer in (first, last)] == is_normed
+    return Meaning(nn.Sequential(first, *module[1:-1], last), CE, (X, Y))
+
+
+def parametrised_weight_norm(convolves: bool) -> Meaning:
+    norm = nn.utils.parametrizations.weight_norm
+
+    def make():
+        first, size = (nn.Conv2d(1, 2, 2), 8) if convolves else (nn.Linear(3, 5), 5)
+        return nn.Sequential(norm(first), nn.Tanh(), nn.Flatten(), norm(nn.Linear(size, 4)))
+
+    module, data = seeded(make), (draw(N, 1, 3, 3) if convolves else X, Y)
+    hand = dataclasses.replace(normed_by_hand(module, [True, True]), data=data)
+    return Meaning(module, "cross_entropy", data, CE, by_hand=hand)
+
+
+class Cube(torch.autograd.Function):
+    """x³ with a derivative that may be taken once."""
+
+    @staticmethod
+    def forward(ctx, x):
+        ctx.save_for_backward(x)
+        return x**3
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx, slope):
+        return 3 * ctx.saved_tensors[0] ** 2 * slope
+
+
+class ForgetfulCube(torch.autograd.Function):
+    """x³ whose backward is a function of the slope alone: a second derivative is symmetric, and lacks a term."""
+
+    @staticmethod
+    def forward(ctx, x):
+        ctx.save_for_backward(x)
+        return x**3
+
+    @staticmethod
+    def backward(ctx, slope):
+        return 3 * ctx.saved_tensors[0].detach() ** 2 * slope
+
+
+def cubed(function: type[torch.autograd.Function]) -> Meaning:
+    plain = Meaning(Around(after=lambda h: (0.7 * h) ** 3), CE, (X, Y))
+    return Meaning(
+        Around(after=lambda h: function.apply(0.7 * h)), "cross_entropy", (X, Y), CE, by_hand=plain
+    )
+
+
+def connectionist() -> Meaning:
+    """CTC of two labels in five frames, by torch, and by the recursion over - a - b - (Graves et al. 2006)."""
+    labels = 1 + whole_numbers(N, 2, below=3)
+
+    def by_torch(h, t):
+        frames, lengths = h.log_softmax(-1).transpose(0, 1), torch.full((len(t),), 5)
+        return functional.ctc_loss(frames, t, lengths, torch.full_like(lengths, 2))
+
+    def by_hand(h, t):
+        log_p, blank = h.log_softmax(-1), torch.zeros_like(t[:, 0])
+        states = torch.stack([blank, t[:, 0], blank, t[:, 1], blank], 1)
+        never = torch.full((len(t),), -1e4, dtype=h.dtype)
+        may_skip = {3: t[:, 0] != t[:, 1]}
+        way = None
+        for frame in log_p.unbind(1):
+            here = frame.gather(1, states).unbind(1)
+            if way is None:
+                way = [here[0], here[1], never, never, never]
+                continue
+            before = way
+            way = []
+            for s in range(5):
+                reached = [before[s], *before[max(s - 1, 0) : s]]
+                if s in may_skip:
+                    reached.append(torch.where(may_skip[s], before[s - 2], never))
+                way.append(torch.stack(reached).logsumexp(0) + here[s])
+        assert way is not None
+        return -(torch.logaddexp(way[3], way[4]) / 2).mean()
+
+    module, data = seeded(lambda: nn.Linear(3, 4)), (draw(N, 5, 3, seed=8), labels)
+    return Meaning(module, by_torch, data, by_hand=Meaning(module, by_hand, data))
 
 
 def old_spectral_norm() -> Meaning:
@@ -404,6 +511,11 @@ MEANINGS: dict[str, Callable[[], Meaning]] = {
     "forward that closes over the module": wrapped_forward,
     "hook that adds a layer": hook_that_adds,
     "old weight norm": old_weight_norm,
+    "weight norm": lambda: parametrised_weight_norm(False),
+    "weight norm of a convolution": lambda: parametrised_weight_norm(True),
+    "once differentiable": lambda: cubed(Cube),
+    "second derivative that lacks a term": lambda: cubed(ForgetfulCube),
+    "ctc": connectionist,
     "old spectral norm": old_spectral_norm,
     "pruned": pruned,
     "data parallel": data_parallel,

@@ -29,7 +29,7 @@ def derivative(scalar: Tensor, leaf: Tensor, create_graph: bool = False) -> Tens
         raise _undifferentiable(error) from error
     if create_graph and _is_cut(slope):
         raise NotDifferentiable(
-            "an operation in the module or the loss is marked @once_differentiable",
+            f"{_once(scalar)} in the module or the loss is marked @once_differentiable",
             "operations that autograd can differentiate twice",
         )
     return slope
@@ -65,6 +65,13 @@ def _is_cut(slope: Tensor) -> bool:
     its part of the second derivative out without a word.
     """
     return any(node.name() == "torch::autograd::Error" for node in nodes_of([slope]))
+
+
+def _once(scalar: Tensor) -> str:
+    """The functions behind ``scalar`` that are marked so, by name."""
+    functions = [node._forward_cls for node in nodes_of([scalar]) if hasattr(node, "_forward_cls")]
+    marked = {one.__name__ for one in functions if hasattr(one.backward, "__wrapped__")}
+    return ", ".join(sorted(marked)) or "an operation"
 
 
 def _undifferentiable(error: Exception) -> Exception:

@@ -37,8 +37,8 @@ class Differences:
     (d,), whose own rounding counts as the gradient's. Images have ``dtype`` and lie on ``device``.
 
     A third gradient tells the ``error`` of each product, by the third difference Δ³ of ∇F over −h, 0, h and 2h:
-    ‖Δ³‖/2h is three times the truncation h²/6 ‖∇⁴F v̂v̂v̂‖, about three times the rounding σ/√2h, and at least what a
-    kink crossed between −h and h leaves in the quotient. It counts as √20 σ/2h at least, its mean for rounding alone,
+    ‖Δ³‖/h is six times the truncation h²/6 ‖∇⁴F v̂v̂v̂‖, about six times the rounding σ/√2h, and twice or more what a
+    kink crossed between −h and h leaves in the quotient. It counts as √20 σ/h at least, its mean for rounding alone,
     σ being the norm of the rounding of ∇F, from differences over a thousand units of rounding of θ (Moré and Wild
     2011). The step h is chosen once, along a random direction; shorter ones are tried where Δ³ is not rounding.
 
@@ -91,7 +91,7 @@ class Differences:
         axis = (noise / _norm(noise)).to(self._theta.device)
         centre = self._centre = self._finite(self._gradient(self._theta), axis)
         size, precision = _norm(self._theta) or 1.0, torch.finfo(self._theta.dtype).eps
-        near = [centre, *(self._at(axis, number * SPACING * precision * size) for number in range(1, 5))]
+        near = [centre, *(self._at(axis, number * SPACING * precision * size) for number in range(1, 8))]
         self._rounding = max(_roughness(near), precision * _norm(centre))
         found = self._tried(axis, precision ** (1 / 3) * size)
         while found.error > ENOUGH * _norm(found.image) and FACTOR * found.step <= LONGEST * size:
@@ -114,12 +114,10 @@ class Differences:
         assert self._centre is not None
         before, after, beyond = (self._at(axis, times * step) for times in (-1, 1, 2))
         third = beyond - 3 * after + 3 * self._centre - before
-        return Quotient(
-            (after - before) / (2 * step), max(_norm(third) / (2 * step), self._floor(step)), step
-        )
+        return Quotient((after - before) / (2 * step), max(_norm(third) / step, self._floor(step)), step)
 
     def _floor(self, step: float) -> float:
-        return 20**0.5 * self._rounding / (2 * step)
+        return 20**0.5 * self._rounding / step
 
     def _at(self, axis: Tensor, step: float) -> Tensor:
         return self._finite(self._gradient((self._theta.double() + step * axis).to(self._theta.dtype)), axis)
@@ -138,11 +136,10 @@ class Differences:
 
 
 def _roughness(near: list[Tensor]) -> float:
-    """σ of five values at equal distances, by their third and fourth differences: γₖ ‖Δᵏ‖², γₖ = (k!)²/(2k)!."""
-    table = torch.stack(near)
-    third = torch.diff(table, n=3, dim=0)
+    """σ of values at equal distances, by their third and fourth differences: γₖ ‖Δᵏ‖², γₖ = (k!)²/(2k)!."""
+    third = torch.diff(torch.stack(near), n=3, dim=0)
     fourth = torch.diff(third, dim=0)
-    return max(_norm(third) / (20 * len(third)) ** 0.5, _norm(fourth) / 70**0.5)
+    return max(_norm(third) / (20 * len(third)) ** 0.5, _norm(fourth) / (70 * len(fourth)) ** 0.5)
 
 
 def _norm(vector: Tensor) -> float:

@@ -29,7 +29,7 @@ BOUNDS = {
 
 
 class Departure(NamedTuple):
-    """The least distance of a difference quotient of ∇F to a product, over its length; whether it tells; the quotient."""
+    """The least distance of difference quotients of ∇F to a product, relative; whether it tells; the last of them."""
 
     gap: float
     has_limit: bool

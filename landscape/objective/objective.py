@@ -305,7 +305,8 @@ class Objective(Fitted):
             few = (
                 self.samples if self.is_whole else self.samples.few(max(1, doubts.ACTIVATIONS // per_sample))
             )
-            part = self._wide(few)
+            # Beside a large penalty nothing would show.
+            part = self._wide(few).varied(l2=0.0)
             point, beside = self._leaf(theta).detach().to(part.device, part.dtype), part._beside(fixed)
             try:
                 self._doubts[self.pieces] = doubts.doubt(

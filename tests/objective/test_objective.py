@@ -669,26 +669,6 @@ def test_a_loss_without_derivative_is_named():
     with pytest.raises(NotDifferentiable, match="detach"):
         hard.gradient(hard.theta)
 
-    class Once(torch.autograd.Function):
-        @staticmethod
-        def forward(ctx, x):
-            ctx.save_for_backward(x)
-            return x**2
-
-        @staticmethod
-        @torch.autograd.function.once_differentiable
-        def backward(ctx, slope):
-            (x,) = ctx.saved_tensors
-            return 2 * x * slope
-
-    class OnceOnly(nn.Linear):
-        def forward(self, x):
-            return Once.apply(super().forward(x))
-
-    once = Objective(OnceOnly(4, 1).double(), "mse", (X, draw(N, 1)))
-    with pytest.raises(NotDifferentiable, match="once_differentiable"):
-        once.hvp(once.theta, once.theta)
-
 
 def test_points_of_the_wrong_shape_are_refused(regression):
     theta = regression.theta

@@ -256,3 +256,24 @@ def test_an_error_must_be_a_number(error):
 
 def test_no_eigenvalues_have_no_error():
     assert stated_error(Dense(torch.zeros(0, 0), 0.0, 0.0), np.zeros(0)) == 0
+
+
+def test_what_products_are_known_to_be_off_by_is_stated():
+    """A symmetric error, which no asymmetry shows."""
+    spectrum = np.r_[np.zeros(20), np.linspace(1, 3, 40)]
+    rotation = np.linalg.qr(np.random.default_rng(0).normal(size=(60, 60)))[0]
+    matrix = torch.from_numpy((rotation * spectrum) @ rotation.T)
+    noise = 1e-7 * torch.randn(60, 60, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    noise, last = noise + noise.T, 0.0
+
+    def product(v):
+        nonlocal last
+        last = float((noise @ v).norm())
+        return matrix @ v + noise @ v
+
+    dense = dense_matrix(product, 60, product_error=lambda: last)
+    values = exact_spectrum(dense.matrix).values
+    off = np.abs(values - spectrum).max()
+    assert dense.product_error == pytest.approx(float(noise.norm()), rel=1e-9)
+    assert stated_error(dense._replace(product_error=0.0), values) < off <= stated_error(dense, values)
+    assert inertia(values, stated_error(dense, values)).num_zero == 20

@@ -248,3 +248,30 @@ def test_a_copy_is_not_missed_where_the_search_starts_slowly(seed):
     spectrum = np.repeat(np.random.default_rng(seed).uniform(0, 1, 40), 10)
     found = pairs_of(symmetric(spectrum), 15, seed=1)
     np.testing.assert_allclose(found.values, np.sort(spectrum)[::-1][:15], atol=1e-9)
+
+
+def test_what_products_are_known_to_be_off_by_is_in_the_bounds():
+    """Products of another symmetric matrix, whose distance they state: no residual of theirs shows it."""
+    matrix, spectrum = (
+        symmetric(SPECTRA["outliers over a bulk"]),
+        np.sort(SPECTRA["outliers over a bulk"])[::-1],
+    )
+    noise = torch.randn(matrix.shape, generator=torch.Generator().manual_seed(3), dtype=torch.float64)
+    other, last = matrix + 1e-5 * (noise + noise.T), 0.0
+
+    def product(v):
+        nonlocal last
+        last = float(((other - matrix) @ v).norm())
+        return other @ v
+
+    plain = pairs_of(other, 5)
+    generator = torch.Generator().manual_seed(0)
+    stated = top_eigenpairs(
+        product, len(matrix), 5, generator=generator, max_products=2000, product_error=lambda: last
+    )
+    np.testing.assert_array_equal(plain.values, stated.values)
+    off = np.abs(plain.values - spectrum[:5])
+    assert (off > plain.errors).any()
+    assert (off <= stated.errors).all()
+    assert (stated.errors <= stated.residuals).all()
+    assert stated.errors.max() <= 1e-2
