@@ -91,8 +91,9 @@ def spectrum(objective: Objective, point: Point, question: Question, progress: P
     if question.exact:
         require_memory(objective.num_parameters, question.memory_limit)
     value, gradient = objective.value_and_gradient(point.theta, point.fixed)
-    product = _operator(objective, point, question)
+    # The wide one first, which finds out for both whether a double backward is right.
     exact = _operator(wide, point, question) if wide else None
+    product = _operator(objective, point, question)
     if objective.dtype == torch.float64 and question.certify is not False:
         exact = product
     basis = torch.device(question.basis_device or objective.device)

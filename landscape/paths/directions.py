@@ -79,11 +79,15 @@ def eigen_directions(
         raise BadInput(
             f"{count} eigenvectors where d = {objective.num_parameters}", f"at least {count} parameters"
         )
-    product = exact = objective.hessian_operator(point.theta, point.fixed)
-    if objective.dtype != torch.float64:
-        exact = None
-        if objective.device.type != "mps" and distributed.num_processes() == 1:
-            exact = in_float64(objective).hessian_operator(*widened(point, objective.device))
+    exact = None
+    if (
+        objective.dtype != torch.float64
+        and objective.device.type != "mps"
+        and distributed.num_processes() == 1
+    ):
+        exact = in_float64(objective).hessian_operator(*widened(point, objective.device))
+    product = objective.hessian_operator(point.theta, point.fixed)
+    exact = product if objective.dtype == torch.float64 else exact
     tolerance = EIGEN_TOLERANCE.get(objective.dtype, 1e-6)
     pairs = top_eigenpairs(
         product,
