@@ -1,14 +1,31 @@
-"""torch.distributed: rank, size, my share of the data, one sum. Nothing else knows it exists."""
+"""torch.distributed: rank, size, my share of the data, one sum. Nothing else knows it exists.
+
+Every process takes the same steps and asks for the same sums. What each does alone between two of them may fail in one
+process only: then all of them raise the same error, and none waits for ever.
+"""
 
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+import signal
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext, suppress
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from landscape.errors import BadInput
+from landscape.errors import BadInput, LandscapeError, OtherProcess, first_line
+from landscape.watch import Watch
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+T = TypeVar("T")
+# Until all processes have come; a first import of torch from a slow disk takes minutes.
+START = timedelta(minutes=10)
+_watch: Watch | None = None
+# How often the processes have joined: what they said to one another before is over.
+_round = 0
 
 
 def is_launched() -> bool:
@@ -19,22 +36,67 @@ def is_launched() -> bool:
     )
 
 
-def start(device_type: str) -> None:
-    """Join the process group that torchrun prepared (gloo on the CPU, nccl on CUDA)."""
+def is_first() -> bool:
+    """Whether this process is the one that speaks, before they have joined as well."""
+    return not is_launched() or os.environ["RANK"] == "0"
+
+
+def is_active() -> bool:
+    """Whether this process has joined the others."""
+    # Without torchrun the module is not even imported.
+    if not is_launched():
+        return False
     import torch.distributed
 
-    torch.distributed.init_process_group("nccl" if device_type == "cuda" else "gloo")
+    return torch.distributed.is_available() and torch.distributed.is_initialized()
 
 
-def stop() -> None:
-    if _is_active():
+def start(device_type: str, again: str = "") -> None:
+    """Join the process group that torchrun prepared: gloo for tensors on the CPU, nccl for those on CUDA.
+
+    ``again`` is the command, or call, that goes on where this one is ended by the loss of a process.
+    """
+    global _watch, _round
+    import torch.distributed
+    from torch.distributed import PrefixStore  # pyright: ignore[reportPrivateImportUsage]
+    from torch.distributed.rendezvous import rendezvous
+
+    store, rank, size = next(rendezvous("env://", timeout=START))
+    _round += 1
+    store = PrefixStore(f"round {_round}", store)
+    _watch = Watch.joined(_round, rank, size, again)
+    backend = "cpu:gloo,cuda:nccl" if device_type == "cuda" else "gloo"
+    with _explained("the others"):
+        torch.distributed.init_process_group(backend, store=store, rank=rank, world_size=size)
+
+
+def stop(error: BaseException | None = None) -> None:
+    """Leave the process group; the others are told of the ``error`` this one ends with."""
+    global _watch
+    if _watch is not None and error is not None:
+        _watch.tell(str(_as_told(error)), _exit_code(error))
+    if is_active():
         import torch.distributed
 
         torch.distributed.destroy_process_group()
+    if _watch is not None:
+        _watch.leave()
+        _watch = None
+
+
+def is_first_to_say(sentence: str, exit_code: int) -> bool:
+    """Whether this process is to say why it ends: one of several does. The others are told to end as well."""
+    if not is_launched():
+        return True
+    # It ends by itself, with its own code, when torchrun asks it to since another one was faster.
+    with suppress(ValueError):  # in a thread, which hears no signals
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    watch = _watch or Watch.reached(_round, int(os.environ["RANK"]), int(os.environ.get("WORLD_SIZE", "1")))
+    return watch is None or watch.is_first_to_say(sentence, exit_code)
 
 
 def rank() -> int:
-    if not _is_active():
+    if not is_active():
         return 0
     import torch.distributed
 
@@ -42,7 +104,7 @@ def rank() -> int:
 
 
 def num_processes() -> int:
-    if not _is_active():
+    if not is_active():
         return 1
     import torch.distributed
 
@@ -68,14 +130,147 @@ def total(tensor: Tensor) -> Tensor:
     import torch.distributed
 
     tensor = tensor.contiguous().clone()
-    torch.distributed.all_reduce(tensor)
+    with _explained(f"a sum of {tensor.numel()} numbers"):
+        torch.distributed.all_reduce(tensor)
     return tensor
 
 
-def _is_active() -> bool:
-    # Without torchrun the module is not even imported.
-    if not is_launched():
-        return False
+def summed(part: Callable[[], Tensor], size: int, device: Any) -> Tensor:
+    """The sum of ``part()``, float64 (size,), over all processes; what it raises in one of them is raised in all."""
+    if num_processes() == 1:
+        return part()
+    import torch
+
+    sums, error = torch.zeros(size + 1, dtype=torch.float64, device=device), None
+    try:
+        sums[:-1] = part()
+    except Exception as failed:
+        error = failed
+        sums[-1] = 1
+    sums = total(sums)
+    if bool(sums[-1]):
+        raise _of_all(error)
+    return sums[:-1]
+
+
+def together(work: Callable[[], T]) -> T:
+    """``work()``, in which there is no sum; what it raises in one process is raised in all."""
+    if num_processes() == 1:
+        return work()
+    import torch
+
+    found, error = None, None
+    try:
+        found = work()
+    except Exception as failed:
+        error = failed
+    if bool(total(torch.tensor(float(error is not None)))):
+        raise _of_all(error)
+    return found  # pyright: ignore[reportReturnType]
+
+
+def largest(*numbers: float) -> list[float]:
+    """Each number in that process where it is largest."""
+    if num_processes() == 1:
+        return list(numbers)
     import torch.distributed
 
-    return torch.distributed.is_available() and torch.distributed.is_initialized()
+    found = torch.tensor(numbers, dtype=torch.float64)
+    with _explained(f"the largest of {len(numbers)}"):
+        torch.distributed.all_reduce(found, torch.distributed.ReduceOp.MAX)
+    return found.tolist()
+
+
+def from_first(work: Callable[[], T]) -> T:
+    """What ``work()`` gives in the first process, the only one that does it; what it raises is raised in all."""
+    if num_processes() == 1:
+        return work()
+    import torch.distributed
+
+    found: list[Any] = [None, None]
+    if rank() == 0:
+        try:
+            found[0] = work()
+        except Exception as error:
+            found[1] = error
+    sent = [found[0], found[1] and _as_told(found[1])]
+    with _explained("the first one's word"):
+        torch.distributed.broadcast_object_list(sent)
+    if sent[1] is not None:
+        raise found[1] or sent[1]
+    return sent[0]
+
+
+def require_same(parts: Mapping[str, str]) -> None:
+    """Raises BadInput, in all processes alike, naming the first of ``parts`` that differs and who has another."""
+    if num_processes() == 1:
+        return
+    everyones = _gathered(dict(parts))
+    for name in parts:
+        found = [one.get(name, "") for one in everyones]
+        # Of a draw the first process is right.
+        usual = Counter(found).most_common(1)[0][0]
+        odd = [number for number, one in enumerate(found) if one != usual]
+        if odd:
+            theirs = f"the {name} of {_named(odd)} is not that of the others"
+            raise BadInput(
+                f"{theirs} ({found[odd[0]][:12]}, not {usual[:12]})",
+                "the same data, point, seed and code in every process",
+                "run every process in the same place, or with copies of the same files",
+            )
+
+
+def _named(ranks: list[int]) -> str:
+    count, text = num_processes(), ", ".join(map(str, ranks))
+    return f"process {text} of {count}" if len(ranks) == 1 else f"processes {text} of {count}"
+
+
+def _gathered(mine: Any) -> list[Any]:
+    import torch.distributed
+
+    found: list[Any] = [None] * num_processes()
+    with _explained("everyone's word"):
+        torch.distributed.all_gather_object(found, mine)
+    return found
+
+
+def _of_all(error: Exception | None) -> Exception:
+    """The error to raise where some processes have one and ask for this: its own, or that of the first that has."""
+    found = _gathered(None if error is None else _as_told(error))
+    return error or next(one for one in found if one is not None)
+
+
+def _as_told(error: BaseException) -> BaseException:
+    """An error that another process can raise, or say."""
+    if isinstance(error, LandscapeError):
+        return error
+    text = f"process {rank()} of {num_processes()} failed: {type(error).__name__}: {first_line(error)}"
+    return OtherProcess("interrupted" if isinstance(error, KeyboardInterrupt) else text, _exit_code(error))
+
+
+def _exit_code(error: BaseException) -> int:
+    return 130 if isinstance(error, KeyboardInterrupt) else getattr(error, "exit_code", 1)
+
+
+@contextmanager
+def _explained(operation: str) -> Iterator[None]:
+    """What a collective operation raises becomes a sentence that says which process is gone, or what it failed of."""
+    if _watch is not None and _watch.ending is not None:
+        raise _watch.ending
+    try:
+        with _watch.during(operation) if _watch else nullcontext():
+            yield
+    except RuntimeError as error:
+        import torch
+
+        if _watch is None or isinstance(error, torch.OutOfMemoryError):
+            raise
+        raise (_watch.cause() or _out_of_step(error)) from error
+
+
+def _out_of_step(error: Exception) -> LandscapeError:
+    return LandscapeError(
+        f"the {num_processes()} processes are out of step ({first_line(error)})",
+        "the same steps in all of them",
+        "this is a fault of ours: a single process can do without",
+    )

@@ -46,12 +46,26 @@ class ChangedFunction(LandscapeError):
     exit_code = 3
 
 
+class OtherProcess(LandscapeError):
+    """Another of several processes failed, with this exit code, or is gone; the sentence is the one that it said."""
+
+    def __init__(self, sentence: str, exit_code: int = 1):
+        super().__init__(sentence)
+        # It may end in a command, which a full stop would spoil.
+        self.args, self.exit_code = (sentence,), exit_code
+
+
 class Interrupted(KeyboardInterrupt):
     """Ctrl-C in the middle of long work; ``kept`` finished pieces wait in ``folder`` for the same call."""
 
     def __init__(self, kept: int, folder: str):
         self.kept, self.folder = kept, folder
         super().__init__(f"{kept} finished pieces are kept in {folder}" if kept else "nothing to keep")
+
+
+def first_line(error: BaseException) -> str:
+    """Of its text; the name of its class where it has none."""
+    return (str(error).splitlines() or [type(error).__name__])[0]
 
 
 def raised_at(error: BaseException) -> str:

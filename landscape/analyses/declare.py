@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from functools import cached_property, wraps
 from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin
 
+from landscape import distributed
 from landscape.analyses import DECLARED
 from landscape.analyses.options import Option, Parameter
 
@@ -181,7 +182,12 @@ def analysis(
         @wraps(function)
         def checked(*where: Any, **given: Any) -> Any:
             known = declared.parameters
-            return function(*where, **{k: known[k].checked(v) if k in known else v for k, v in given.items()})
+            given = {k: known[k].checked(v) if k in known else v for k, v in given.items()}
+            if distributed.num_processes() > 1:
+                from landscape.objective.identity import parts_of_call
+
+                distributed.require_same(parts_of_call(own, where, given))
+            return function(*where, **given)
 
         DECLARED[own] = declared
         return checked  # pyright: ignore[reportReturnType]

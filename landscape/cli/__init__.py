@@ -11,7 +11,7 @@ from contextlib import suppress
 
 import click
 
-from landscape import __version__, analyses
+from landscape import __version__, analyses, distributed
 from landscape.cli import failures, streams
 
 EPILOG = """\b
@@ -127,7 +127,9 @@ def _exit_code(given: list[str]) -> int:
         if "-v" in given or "--verbose" in given:
             traceback.print_exc()
         sentence, code = failures.described(error)
-        if sentence:
+        # Ctrl-C reaches all of several processes, and the first one knows what is kept.
+        is_silent = isinstance(error, KeyboardInterrupt) and not distributed.is_first()
+        if sentence and not is_silent and distributed.is_first_to_say(sentence, code):
             from landscape.cli.words import told
 
             # Where not even this can be written, the code still tells.

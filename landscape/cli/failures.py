@@ -4,7 +4,7 @@ import errno
 
 import click
 
-from landscape.errors import LandscapeError
+from landscape.errors import LandscapeError, first_line
 
 FAILED, BAD_INPUT, STRICT, INTERRUPTED = 1, 2, 3, 130
 SMALLER = "take a smaller --chunk-size or --batch-size, fewer samples (--subset N), or --dtype float32"
@@ -22,7 +22,7 @@ def described(error: BaseException) -> tuple[str, int]:
     if isinstance(error, KeyboardInterrupt | click.Abort):
         return "interrupted.", INTERRUPTED
     if is_out_of_memory(error):
-        return f"out of memory ({_first_line(error)}); {SMALLER}.", FAILED
+        return f"out of memory ({first_line(error)}); {SMALLER}.", FAILED
     if isinstance(error, BrokenPipeError | SystemExit):
         # rich leaves by SystemExit where the reader of a pipe has gone.
         return "", FAILED
@@ -34,7 +34,7 @@ def described(error: BaseException) -> tuple[str, int]:
         )
     if isinstance(error, OSError) and error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
         return f"{error.filename or 'the folder'} may not be written or read ({error.strerror}).", BAD_INPUT
-    return f"{type(error).__name__}: {_first_line(error)}; run again with -v to see where.", FAILED
+    return f"{type(error).__name__}: {first_line(error)}; run again with -v to see where.", FAILED
 
 
 def is_out_of_memory(error: BaseException) -> bool:
@@ -50,7 +50,3 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 def _sentence(text: str) -> str:
     return text if text.endswith((".", "?", "!")) else f"{text}."
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]

@@ -1,10 +1,10 @@
 """A derived command at work: typed values to the session, its answer to the screen and an exit code."""
 
-import os
 from typing import Any
 
 import click
 
+from landscape import distributed
 from landscape.analyses.declare import Analysis
 from landscape.cli.derived import from_command_line, kind_of
 from landscape.cli.failures import INTERRUPTED, STRICT
@@ -29,13 +29,15 @@ def run(declared: Analysis, given: dict[str, Any]) -> None:
     for name in options.keys() & (declared.parameters.keys() - kind.parameters.keys()):
         raise BadInput(f"`{name}` with {len(places)} points", f"{declared.points[0]} points")  # type: ignore[index]
     # Of the processes that torchrun starts one speaks.
-    is_first = os.environ.get("RANK", "0") == "0"
+    is_first = distributed.is_first()
     say = screen.say if is_first else lambda text: None
     try:
         with screen.progress(is_shown=is_first) as progress:
             found = answer(list(places), kind.name, options, settings, progress=progress, say=say)
     except Interrupted as stopped:
-        click.echo(f"Interrupted; {stopped}. Go on with: {line}", err=True)
+        from landscape.runs.device import launched
+
+        click.echo(f"Interrupted; {stopped}. Go on with: {launched(line)}", err=True)
         raise click.exceptions.Exit(INTERRUPTED) from None
     if not found.is_mine or found.output is None:
         return

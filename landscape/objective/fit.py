@@ -58,14 +58,34 @@ def fit(subject: Parametrised, given: Any, samples: Samples) -> Fit:
     with torch.random.fork_rng(devices=devices), warnings.catch_warnings():
         # They come again where the numbers are computed.
         warnings.simplefilter("ignore")
-        return _fitted(subject, given, samples, Trial(subject, samples))
+        return _fitted(given, samples, Trial(subject, samples))
 
 
-def _fitted(subject: Parametrised, given: Any, samples: Samples, trial: Trial) -> Fit:
+def _fitted(given: Any, samples: Samples, trial: Trial) -> Fit:
+    # In every process at the same time, as it counts over all of them; what each looks at alone follows.
+    exact = weighted_mean(given, samples.targets)
+    outputs, few, seen, loss, is_whole = distributed.together(lambda: _seen(given, samples, trial, exact))
+    seen = seen._replace(activations=int(distributed.largest(seen.activations)[0]))
+    loss, is_whole = _agreed(loss, is_whole)
+    if is_whole and few is not None:
+        tried(trial, given, None)
+    if loss is None:
+        loss = given if isinstance(given, Loss) else meaning.whole(callable_of(given, outputs), samples.count)
+    found = Fit(loss, seen, is_whole, trial.needs_gradients)
+    found.divisor = _divisor(trial, loss, seen.activations)
+    if is_whole:
+        found.notes.append(
+            f"the module, or the loss {name_of(given)}, takes the samples together: all of them are one chunk"
+        )
+    return found
+
+
+def _seen(
+    given: Any, samples: Samples, trial: Trial, exact: Loss | None
+) -> tuple[Any, Tensor | None, Seen, Loss | None, bool]:
+    """Outputs on which samples, what was seen of the module, the loss by its meaning, whether the data are a whole."""
     few: Tensor | None = meaning.probe(samples.inputs, samples.targets, FEW)
     check_all_targets(given, samples.targets)
-    # In every process at the same time, as it counts over all of them.
-    exact = weighted_mean(given, samples.targets)
     try:
         outputs = tried(trial, given, few)
     except BadInput:
@@ -81,18 +101,7 @@ def _fitted(subject: Parametrised, given: Any, samples: Samples, trial: Trial) -
     require_one_function(trial, few, outputs)
     require_reached(trial, given, few)
     loss, is_whole = (None, True) if few is None else _meaning(trial, given, exact, outputs, seen.activations)
-    loss, is_whole = _agreed(loss, is_whole)
-    if is_whole and few is not None:
-        tried(trial, given, None)
-    if loss is None:
-        loss = given if isinstance(given, Loss) else meaning.whole(callable_of(given, outputs), samples.count)
-    found = Fit(loss, seen, is_whole, trial.needs_gradients)
-    found.divisor = _divisor(trial, loss, seen.activations)
-    if is_whole:
-        found.notes.append(
-            f"the module, or the loss {name_of(given)}, takes the samples together: all of them are one chunk"
-        )
-    return found
+    return outputs, few, seen, loss, is_whole
 
 
 def _meaning(

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -14,6 +15,7 @@ from landscape.errors import BadInput, LandscapeError
 from landscape.numerics.pieces import Piece
 from landscape.objective import chunking, trees
 from landscape.objective.fit import fit
+from landscape.objective.identity import parts_of
 from landscape.objective.losses import Loss, known_loss
 from landscape.objective.parametrised import Fixed, Parametrised
 from landscape.objective.samples import Chunk, Samples, checked_data
@@ -48,9 +50,13 @@ class Fitted(Parametrised):
                 "a sample each or more",
             )
         self.samples = samples.to(self.device, self.dtype)
-        several = distributed.num_processes() > 1
-        # Where every process has everything, all of them find the same.
-        everything = self._everything(data) if several and not isinstance(data, Samples) else self.samples
+        self.num_processes, everything = distributed.num_processes(), self.samples
+        if self.num_processes > 1:
+            if not isinstance(data, Samples):
+                # Where every process has everything, all of them find the same.
+                everything = self._everything(data)
+                self.samples = replace(self.samples, sha256_of_all=everything.sha256)
+            distributed.require_same(parts_of(self.module, self._given, self.samples))
         self._fit = fit(self, self._given, everything)
         if self._fit.is_whole:
             self._keep_whole(everything)
@@ -74,7 +80,7 @@ class Fitted(Parametrised):
                     "leave torchrun away",
                 )
             # Every process computes the same, and sums are over all of them.
-            self.samples = everything
+            self.samples = replace(everything, sha256_of_all=self.samples.sha256_of_all)
             self._fit.divisor *= distributed.num_processes()
             self._fit.notes.append("every process computes the whole")
 
@@ -147,8 +153,8 @@ class Fitted(Parametrised):
 
     @property
     def activations(self) -> int:
-        """Numbers that one evaluation over this process's data passes from layer to layer."""
-        return self._fit.seen.activations * max(1, self.samples.count_here)
+        """Numbers that one evaluation over all of the data passes from layer to layer, the same in every process."""
+        return self._fit.seen.activations * self.num_samples
 
     def outputs(self, theta: Tensor, fixed: Fixed, inputs: Any, training: bool = False) -> Any:
         """h(x; θ) of a chunk's inputs, differentiable in θ, and in whatever of ``fixed`` requires a gradient."""

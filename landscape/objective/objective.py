@@ -189,15 +189,20 @@ class Objective(Fitted):
     def _summed(self, theta: Tensor, fixed: Fixed) -> tuple[float, Tensor]:
         """F(θ) and ∇F(θ), as it is added in float64."""
         leaf = self._leaf(theta)
-        value = torch.zeros((), dtype=torch.float64, device=self.device)
-        slope = torch.zeros(self.num_parameters, dtype=torch.float64, device=self.device)
-        for inputs, targets in self.chunks(self.derivative_chunk()):
-            with self.passed(leaf, fixed, inputs) as outputs:
-                chunk = self.loss.total(outputs, targets)
-                slope += derivative(chunk, leaf)
-            value += chunk.detach()
-        value = distributed.total(value).item() / self.divisor
-        slope = distributed.total(slope) / self.divisor
+        size = self.num_parameters + 1
+
+        def summed() -> Tensor:
+            sums = torch.zeros(size, dtype=torch.float64, device=self.device)
+            slope, value = sums[:-1], sums[-1]
+            for inputs, targets in self.chunks(self.derivative_chunk()):
+                with self.passed(leaf, fixed, inputs) as outputs:
+                    chunk = self.loss.total(outputs, targets)
+                    slope += derivative(chunk, leaf)
+                value += chunk.detach()
+            return sums
+
+        sums = distributed.summed(summed, size, self.device)
+        value, slope = sums[-1].item() / self.divisor, sums[:-1] / self.divisor
         if self.l2:
             value += 0.5 * self.l2 * leaf.detach().double().square().sum().item()
             slope += self.l2 * leaf.detach()

@@ -61,6 +61,7 @@ class Product:
         self._divisor, self._l2, self._pieces = divisor, l2, pieces
         self._room = memory_limit if num_products > 1 else 0.0
         self._part_bytes: int | None = None
+        self._kept_bytes: int | None = None
         self._kept: list[Part] = []
         self.num_chunks = 0
 
@@ -71,18 +72,24 @@ class Product:
 
     @property
     def kept_bytes(self) -> int:
-        """What the kept graphs hold."""
-        return self.num_kept * (self._part_bytes or 0)
+        """What the kept graphs hold, in that process where it is most; known after the first product."""
+        return self._kept_bytes or 0
 
     def __call__(self, v: Tensor) -> Tensor:
         leaf = self._leaf
         if v.shape != leaf.shape:
             raise BadInput(f"a vector of shape {tuple(v.shape)}", f"{tuple(leaf.shape)}")
         v = v.detach().to(leaf.device, leaf.dtype)
-        result = torch.zeros(len(leaf), dtype=torch.float64, device=leaf.device)
-        for image in self._images(v):
-            result += image
-        result = distributed.total(result) / self._divisor
+
+        def summed() -> Tensor:
+            result = torch.zeros(len(leaf), dtype=torch.float64, device=leaf.device)
+            for image in self._images(v):
+                result += image
+            return result
+
+        result = distributed.summed(summed, len(leaf), leaf.device) / self._divisor
+        if self._kept_bytes is None:
+            self._kept_bytes = int(distributed.largest(self.num_kept * (self._part_bytes or 0))[0])
         if self._l2:
             result += self._l2 * v
         if not bool(torch.isfinite(result).all()):

@@ -23,13 +23,14 @@ class Samples:
     An input is a tensor, or tensors nested in a dictionary, a list, a named tuple or a dataclass.
 
     ``count`` is n, over all processes; ``share`` says which of them are here. Reads as a pair as well:
-    ``inputs, targets = samples``.
+    ``inputs, targets = samples``. ``sha256_of_all`` is that of all n, where several processes made sure of it.
     """
 
     inputs: tuple[Any, ...]
     targets: Tensor
     count: int
     share: slice
+    sha256_of_all: str = ""
 
     @classmethod
     def of(cls, data: Any) -> "Samples":
@@ -81,8 +82,8 @@ class Samples:
 
     @property
     def sha256(self) -> str:
-        """Of every number in this process, with dtypes and shapes."""
-        return sha256((*trees.tensors(self.inputs), self.targets))
+        """Of every number, with dtypes and shapes; of those in this process where the others are not known."""
+        return self.sha256_of_all or sha256((*trees.tensors(self.inputs), self.targets))
 
     def _each(self, change: Callable[[Tensor], Tensor]) -> Chunk:
         return _each(self.inputs, self.targets, change)

@@ -8,6 +8,7 @@ from statistics import median
 import torch
 from torch import Tensor
 
+from landscape import distributed
 from landscape.objective.objective import Objective
 
 # Numbers that pass from layer to layer in one evaluation. Below this the work of a thread is smaller
@@ -26,11 +27,13 @@ def best_number(objective: Objective) -> int:
     Small objectives are not measured, so their runs use the same number, and so give the same bits,
     every time. Leaves torch's setting as it was.
     """
-    most = torch.get_num_threads()
+    # As the first of several processes sees it, for all of them sum the gradients that are timed.
+    most = distributed.from_first(torch.get_num_threads)
     if objective.device.type != "cpu" or most == 1 or objective.activations < SMALL_ACTIVATIONS:
         return 1
     theta, fixed = objective.theta, objective.present_point().fixed
-    return faster(lambda: objective.value_and_gradient(theta, fixed), most)
+    number = faster(lambda: objective.value_and_gradient(theta, fixed), most)
+    return distributed.from_first(lambda: number)
 
 
 def for_stack(objective: Objective, num_replicas: int, step: Callable[[], object], most: int) -> int:

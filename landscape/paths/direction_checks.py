@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from landscape import distributed
 from landscape.errors import LandscapeError
 from landscape.numerics.curves import directions as kernels
 from landscape.numerics.pieces import Piece
@@ -94,8 +95,8 @@ def curvature_checks(objective: Objective, point: Point, axes: Tensor) -> tuple[
     weight, a dead input), ∇F changes otherwise on one side than on the other, and a note says so instead
     of a check. The bound of 1e-3 relative leaves room for rounding.
     """
-    per_sample = max(1, objective.activations // max(1, objective.samples.count_here))
-    few = max(1, doubts.ACTIVATIONS // per_sample)
+    few = max(1, doubts.ACTIVATIONS * objective.num_samples // max(1, objective.activations))
+    few = -(-few // distributed.num_processes())
     found: list[Check] = []
     notes: list[str] = []
     try:

@@ -36,15 +36,29 @@ def device(name: str, dtype: str | None = None) -> str:
 
 
 @contextmanager
-def processes(name: str) -> Iterator[None]:
-    """Where torchrun started this process: its group, joined and left again, on the device ``name``."""
-    if not distributed.is_launched():
+def processes(name: str, command: str = "") -> Iterator[None]:
+    """Where torchrun started this process: its group, joined and left again, on the device ``name``.
+
+    ``command`` is what was typed, or called; the loss of a process is said with what goes on from there.
+    """
+    if not distributed.is_launched() or distributed.is_active():
         yield
         return
     if name.startswith("cuda"):
         torch.cuda.set_device(name)
-    distributed.start(name.partition(":")[0])
+    distributed.start(name.partition(":")[0], launched(command))
     try:
         yield
-    finally:
-        distributed.stop()
+    except BaseException as error:
+        distributed.stop(error)
+        raise
+    distributed.stop()
+
+
+def launched(command: str) -> str:
+    """A command line as it was typed: where torchrun was given it, as far as its environment tells."""
+    if not distributed.is_launched() or not command.startswith("landscape "):
+        return command
+    here, all_of_them = (os.environ.get(name, "1") for name in ("LOCAL_WORLD_SIZE", "WORLD_SIZE"))
+    nodes = f"--nproc-per-node {here}" if here == all_of_them else "..."
+    return f"torchrun {nodes} -m {command}"

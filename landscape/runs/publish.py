@@ -14,6 +14,7 @@ import torch
 from landscape import distributed
 from landscape.errors import BadInput, Interrupted
 from landscape.objective import Objective
+from landscape.objective.identity import own_code
 from landscape.objective.parameters import Point
 from landscape.objective.threads import best_number, using
 from landscape.progress import Journal as Remembered
@@ -21,7 +22,6 @@ from landscape.progress import Progress, silent
 from landscape.result import Result
 from landscape.runs import provenance, store
 from landscape.runs.config import config_difference, config_hash, is_same
-from landscape.runs.device import device, processes
 from landscape.runs.journal import Journal
 from landscape.runs.settings import Settings
 
@@ -87,41 +87,69 @@ def publish(
     Raises BadInput for an output that other options made, and Interrupted for Ctrl-C. Without ``output`` nothing is
     written, nor kept.
     """
-    if output is not None:
-        _check_folder(output)
-        if output.exists() and not settings.overwrite and not _is_interrupted(output, order.config):
-            _check_same(output, order.config)
-            _clear_up(output, order.config)
-            return Answer(store.load(output), output, was_there=True)
-    with processes(device(settings.device)):
-        work = order.prepare()
-        work.seed, work.progress = settings.seed, progress
-        work.max_threads = settings.threads or torch.get_num_threads()
-        threads = settings.threads or best_number(work.objective)
-        with using(threads), _journal(order, output, threads, settings) as journal:
-            if journal is not None:
-                work.journal = journal
-                if settings.threads is None:
-                    torch.set_num_threads(journal.header.get("threads", threads))
-                if len(journal):
-                    say(f"going on from {journal.folder}: {len(journal)} finished pieces")
-            result = order.analyse(work)
-            notes = [*work.notes, *work.objective.notes, *result.notes]
-            result.notes = list(dict.fromkeys(notes))
-            result.config = order.config
-            result.provenance = provenance.record(
-                command=settings.command,
-                seed=settings.seed,
-                dtype=order.dtype,
-                device=str(work.objective.device),
-                inputs=order.inputs,
-                sources=order.sources,
-                num_processes=distributed.num_processes(),
-            )
-            is_mine = distributed.rank() == 0
-            if is_mine and output is not None:
-                store.save(result, output)
+    distributed.require_same(_parts_of(order, settings))
+    is_mine = distributed.rank() == 0
+    # Of several processes one reads and writes beside the output, which the others may not even see.
+    if distributed.from_first(lambda: output is not None and _stands(output, order.config, settings)):
+        assert output is not None
+        return Answer(store.load(output), output, was_there=True, is_mine=is_mine)
+    asked = distributed.from_first(lambda: settings.threads)
+    work = order.prepare()
+    if work.objective.num_processes != distributed.num_processes():
+        raise BadInput(
+            f"an objective made before {distributed.num_processes()} processes shared the samples",
+            "one made where they do",
+            "call landscape.distributed.start first",
+        )
+    work.seed, work.progress = settings.seed, progress
+    work.max_threads = asked or torch.get_num_threads()
+    threads = asked or best_number(work.objective)
+    with using(threads), _journal(order, output, threads, settings) as kept:
+        if kept is not None:
+            work.journal = kept.pieces
+            if asked is None:
+                torch.set_num_threads(kept.threads)
+            if len(kept.pieces):
+                say(f"going on from {kept.folder}: {len(kept.pieces)} finished pieces")
+        result = order.analyse(work)
+        result.notes = list(dict.fromkeys([*work.notes, *work.objective.notes, *result.notes]))
+        result.config = order.config
+        result.provenance = provenance.record(
+            command=settings.command,
+            seed=settings.seed,
+            dtype=order.dtype,
+            device=str(work.objective.device),
+            inputs=order.inputs,
+            sources=order.sources,
+            num_processes=distributed.num_processes(),
+        )
+        if is_mine and output is not None:
+            store.save(result, output)
     return Answer(result, output, is_mine=is_mine)
+
+
+def _parts_of(order: Order, settings: Settings) -> dict[str, str]:
+    """What must be the same in every process, before any of them computes."""
+    config = order.config
+    recipe = config.get("recipe", {})
+    return {
+        "kind": config["kind"],
+        "seed": str(settings.seed),
+        "data": str(config.get("data", recipe.get("data_sha256", ""))),
+        "point": ", ".join(one["sha256"] for one in order.inputs),
+        "code": config_hash({"sources": config.get("sources", {}), "own": own_code()}),
+        "configuration": config_hash(config),
+    }
+
+
+def _stands(output: Path, config: dict[str, Any], settings: Settings) -> bool:
+    """Whether the result is there already. Raises BadInput for an output that cannot be, or is another's."""
+    _check_folder(output)
+    if not output.exists() or settings.overwrite or _is_interrupted(output, config):
+        return False
+    _check_same(output, config)
+    _clear_up(output, config)
+    return True
 
 
 def _check_folder(output: Path) -> None:
@@ -187,18 +215,40 @@ def _is_of(part: Path, config: dict[str, Any]) -> bool:
     return True
 
 
+class _Kept(NamedTuple):
+    """What is remembered of a computation, where, and by how many threads it was made."""
+
+    pieces: Remembered
+    threads: int
+    folder: Path
+
+
 @contextmanager
-def _journal(order: Order, output: Path | None, threads: int, settings: Settings) -> Iterator[Journal | None]:
-    """A journal that goes when all is published, and stays, if there is anything in it, when not."""
-    if output is None or not order.is_resumable or distributed.num_processes() > 1:
+def _journal(order: Order, output: Path | None, threads: int, settings: Settings) -> Iterator[_Kept | None]:
+    """A journal that goes when all is published, and stays, if there is anything in it, when not.
+
+    Of several processes the first has it. The others begin with its pieces, so that all compute the same ones.
+    """
+    if output is None or not order.is_resumable:
         yield None
         return
-    part = output.with_name(output.name + ".part")
-    if part.exists() and settings.overwrite and not _is_of(part, order.config):
-        shutil.rmtree(part)
-    journal = Journal(part, order.config, about={"threads": threads})
+    part, journals = output.with_name(output.name + ".part"), list[Journal]()
+
+    def opened() -> _Kept:
+        if part.exists() and settings.overwrite and not _is_of(part, order.config):
+            shutil.rmtree(part)
+        journal = Journal(part, order.config, about={"threads": threads})
+        journals.append(journal)
+        pieces = journal if distributed.num_processes() == 1 else dict(journal)
+        return _Kept(pieces, journal.header.get("threads", threads), part)
+
+    kept = distributed.from_first(opened)
+    if not journals:
+        yield kept
+        return
+    journal = journals[0]
     try:
-        yield journal
+        yield kept._replace(pieces=journal)
     except BaseException as error:
         if not len(journal):
             journal.remove()

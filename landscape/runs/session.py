@@ -25,7 +25,7 @@ from landscape.progress import Progress, silent
 from landscape.result import Result
 from landscape.runs import provenance, sources, store
 from landscape.runs.address import default_output, parse_address, points_of
-from landscape.runs.device import device
+from landscape.runs.device import device, processes
 from landscape.runs.publish import Answer, Order, Say, Work, publish, unheard
 from landscape.runs.recipe import DTYPES, Recipe
 from landscape.runs.run import Run
@@ -70,6 +70,13 @@ def answer(
     say: Say = unheard,
 ) -> Answer:
     """:func:`measure` with where the result stands, and remarks for ``say``; ``given`` are options alone."""
+    with processes(device(settings.device), settings.command):
+        return _answer(places, kind, given, settings, progress, say)
+
+
+def _answer(
+    places: Any, kind: str, given: Options, settings: Settings, progress: Progress, say: Say
+) -> Answer:
     declared = analyses.declared(kind)
     options, recipe = settled(declared, given)
     found = list(places) if isinstance(places, list | tuple) else [] if places is None else [places]
