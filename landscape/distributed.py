@@ -15,7 +15,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from landscape.errors import BadInput, LandscapeError, OtherProcess, first_line
-from landscape.watch import Watch
+from landscape.watch import ALONE, Watch
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -220,6 +220,12 @@ def require_same(parts: Mapping[str, str]) -> None:
             )
 
 
+def require_same_steps() -> None:
+    """Raises BadInput where one process has joined in more sums than another, so that some were of unlike numbers."""
+    if _watch is not None:
+        require_same({"number of sums": str(_watch.count)})
+
+
 def _named(ranks: list[int]) -> str:
     count, text = num_processes(), ", ".join(map(str, ranks))
     return f"process {text} of {count}" if len(ranks) == 1 else f"processes {text} of {count}"
@@ -272,5 +278,5 @@ def _out_of_step(error: Exception) -> LandscapeError:
     return LandscapeError(
         f"the {num_processes()} processes are out of step ({first_line(error)})",
         "the same steps in all of them",
-        "this is a fault of ours: a single process can do without",
+        ALONE,
     )

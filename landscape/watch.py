@@ -32,6 +32,7 @@ GRACE, PATIENCE = 5.0, 2.0
 REACHED = timedelta(seconds=10)
 # Beats of one that has left in good order.
 LEFT = 2**40
+ALONE = "this is a fault of ours, which one process alone does not meet"
 # What the store raises where it is gone itself.
 LOST = (RuntimeError, OSError)
 
@@ -46,7 +47,7 @@ class Watch:
         self._store, self.rank, self.size, self._again = store, rank, size, again
         self.ending: OtherProcess | None = None
         self.doing: tuple[int, str] | None = None
-        self._count = 0
+        self.count = 0
         self._has_left = threading.Event()
         self._bell, self._ringer = socket.socketpair()
         self._signals: tuple[Any, int] | None = None
@@ -82,8 +83,8 @@ class Watch:
     @contextmanager
     def during(self, operation: str) -> Iterator[None]:
         """Inside, this process waits for the others, that they come to the same operation."""
-        self._count += 1
-        self.doing = self._count, operation
+        self.count += 1
+        self.doing = self.count, operation
         try:
             yield
         finally:
@@ -91,6 +92,8 @@ class Watch:
 
     def leave(self) -> None:
         """In good order: from now on nobody misses this process."""
+        if self._has_left.is_set():
+            return
         atexit.unregister(self.leave)
         self._has_left.set()
         self._ringer.send(b"\0")
@@ -133,7 +136,11 @@ class Watch:
             if not told:
                 after = self._beats()
                 gone = [number for number, beats in after.items() if beats == before[number]]
-                if gone:
+                left = [number for number in gone if after[number] >= LEFT]
+                if left:
+                    seen = f"process {left[0]} of {self.size} has finished, and process {self.rank} has not"
+                    self.tell(f"{seen}; {ALONE}.", 1)
+                elif gone:
                     self.tell(self._lost(gone), 1)
                 elif not self._store.check(["ending"]):
                     return None
@@ -223,7 +230,7 @@ class Watch:
             if beats >= LEFT or (theirs and tuple(theirs) != doing):
                 at = "has finished" if beats >= LEFT else f"waits for {theirs[1]}"
                 seen = f"process {number} of {self.size} {at} where process {self.rank} waits for {doing[1]}"
-                self.tell(f"{seen}; one process alone can do without.", 1)
+                self.tell(f"{seen}; {ALONE}.", 1)
 
     def _beat_on(self) -> None:
         """While this process looks for the reason, and on its way out, it is not taken for one that is gone."""

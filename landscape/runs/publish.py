@@ -123,6 +123,7 @@ def publish(
             sources=order.sources,
             num_processes=distributed.num_processes(),
         )
+        distributed.require_same_steps()
         if is_mine and output is not None:
             store.save(result, output)
     return Answer(result, output, is_mine=is_mine)
