@@ -37,7 +37,9 @@ def run(declared: Analysis, given: dict[str, Any]) -> None:
     except Interrupted as stopped:
         from landscape.runs.device import launched
 
-        click.echo(f"Interrupted; {stopped}. Go on with: {launched(line)}", err=True)
+        said = f"Interrupted; {stopped}. Go on with: {launched(line)}"
+        distributed.is_first_to_say(said, INTERRUPTED)  # others need not
+        click.echo(said, err=True)
         raise click.exceptions.Exit(INTERRUPTED) from None
     if not found.is_mine or found.output is None:
         return

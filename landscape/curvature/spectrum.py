@@ -110,7 +110,8 @@ def spectrum(objective: Objective, point: Point, question: Question, progress: P
         search=question.search,
         certificate=_brought(exact, basis) if exact else None,
         product_error=lambda: (exact or product).error,
-        partial=True,
+        # Of several processes each would be interrupted at another product.
+        partial=distributed.num_processes() == 1,
         generator=generator,
         dtype=objective.dtype,
         device=basis,

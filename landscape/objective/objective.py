@@ -300,16 +300,19 @@ class Objective(Fitted):
 
         return self.product(leaf, part, num_products=num_products, memory_limit=memory_limit)
 
+    @property
+    def num_smooth(self) -> int:
+        """Samples of this process for differences of ∇F: of all together, so few that no kink lies within a step."""
+        few = max(1, doubts.ACTIVATIONS * self.num_samples // max(1, self.activations))
+        return -(-few // self.num_processes)
+
     def _doubt(self, theta: Tensor, fixed: Fixed) -> str | None:
         """Why a double backward is not to be used, found out once; where it is wrong for some pieces, for any."""
         if self.pieces not in self._doubts:
             known = next((one for one in self._doubts.values() if one), None)
             if known is not None:
                 return known
-            per_sample = max(1, self.activations // max(1, self.samples.count_here))
-            few = (
-                self.samples if self.is_whole else self.samples.few(max(1, doubts.ACTIVATIONS // per_sample))
-            )
+            few = self.samples if self.is_whole else self.samples.few(self.num_smooth)
             # Beside a large penalty nothing would show.
             part = self._wide(few).varied(l2=0.0)
             point, beside = self._leaf(theta).detach().to(part.device, part.dtype), part._beside(fixed)

@@ -6,7 +6,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from landscape import distributed
 from landscape.errors import LandscapeError
 from landscape.numerics.curves import directions as kernels
 from landscape.numerics.pieces import Piece
@@ -95,12 +94,10 @@ def curvature_checks(objective: Objective, point: Point, axes: Tensor) -> tuple[
     weight, a dead input), ∇F changes otherwise on one side than on the other, and a note says so instead
     of a check. The bound of 1e-3 relative leaves room for rounding.
     """
-    few = max(1, doubts.ACTIVATIONS * objective.num_samples // max(1, objective.activations))
-    few = -(-few // distributed.num_processes())
     found: list[Check] = []
     notes: list[str] = []
     try:
-        part = in_float64(objective, few)
+        part = in_float64(objective, objective.num_smooth)
         wide = [one.to(part.device, torch.float64) for one in axes]
         theta, fixed = widened(point, part.device)
         product = part.hessian_operator(theta, fixed)
