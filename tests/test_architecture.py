@@ -22,9 +22,10 @@ MAY_IMPORT = {
     "plots": {"numerics"},
     "runs": {"analyses", "inputs", "objective", "numerics"},
     "cli": {"runs", "plots", "analyses"},
+    "distributed": set(),
 }
-GROUND = {"errors", "progress", "distributed", "watch", "specs", "choices", "result"}
-MOST_FILES_AT_THE_TOP = 9
+GROUND = {"errors", "progress", "distributed", "specs", "choices", "result"}
+MOST_FILES_AT_THE_TOP = 8
 # Third-party packages that live in one room only.
 ONLY_IN = {
     "h5py": {"runs.store"},

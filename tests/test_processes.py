@@ -195,7 +195,8 @@ COMMAND = """
     import os, signal, sys
 
     import landscape
-    from landscape import BadInput, Objective, watch
+    from landscape import BadInput, Objective
+    from landscape.distributed import watch
     from landscape.cli import main
     from landscape.objective import sweep
     from landscape.runs import store

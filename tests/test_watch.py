@@ -6,8 +6,8 @@ from types import SimpleNamespace
 import pytest
 import torch.distributed
 
-from landscape import watch
-from landscape.watch import Watch
+from landscape.distributed import watch
+from landscape.distributed.watch import Watch
 
 pytestmark = pytest.mark.skipif(not torch.distributed.is_available(), reason="torch without distributed")
 

@@ -14,8 +14,8 @@ from contextlib import contextmanager, nullcontext, suppress
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from landscape.distributed.watch import ALONE, Watch
 from landscape.errors import BadInput, LandscapeError, OtherProcess, first_line
-from landscape.watch import ALONE, Watch
 
 if TYPE_CHECKING:
     from torch import Tensor
