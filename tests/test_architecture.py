@@ -28,7 +28,7 @@ GROUND = {"errors", "progress", "distributed", "specs", "choices", "result"}
 MOST_FILES_AT_THE_TOP = 8
 # Third-party packages that live in one room only.
 ONLY_IN = {
-    "h5py": {"runs.store"},
+    "h5py": {"runs.store", "runs.seal"},
     "matplotlib": {"plots"},
     "mpl_toolkits": {"plots"},
     "cycler": {"plots"},

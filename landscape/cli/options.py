@@ -12,6 +12,13 @@ from landscape.runs.settings import NAMES, Settings
 PAIRS = "K=V..."
 WHAT, HOW, RUNNING = "What", "How", "Running"
 
+# The flag --no-verify as a value ``verify``, of every command that opens files.
+VERIFY: dict[str, Any] = {
+    "is_flag": True,
+    "callback": lambda context, option, is_given: not is_given,
+    "help": "Open files without checking their bytes.",
+}
+
 
 class Command(click.Command):
     """A command whose k=v options take several pairs after one flag, and whose help shows its options in groups."""
@@ -64,7 +71,7 @@ class Address(click.ParamType):
         from landscape.runs import store
 
         try:
-            labels = store.point_labels(path)
+            labels = store.point_labels(path, verify=False)
         except BadInput:
             return []
         return [CompletionItem(f"{path}@{one}") for one in labels if one.startswith(label)]
@@ -109,6 +116,7 @@ def shared() -> list[click.Option]:
         Grouped(["--subset"], type=AtLeastOne(), help="N training samples, drawn by --seed."),
         Grouped(["--data-dir"], type=path, envvar="LANDSCAPE_DATA", help=data_help),
         Grouped(["--trust"], is_flag=True, help="Trust the code that a run file names."),
+        Grouped(["--no-verify", "verify"], **VERIFY),
         Grouped(["--json", "as_json"], is_flag=True, help="One JSON object on standard output."),
         Grouped(["-q", "--quiet"], is_flag=True, help="Print nothing but errors."),
         Grouped(["-v", "--verbose"], is_flag=True, help="Print provenance, and where an error arose."),

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from landscape.cli.options import Command
+from landscape.cli.options import VERIFY, Command
 
 
 @click.command("plot", cls=Command)
@@ -24,8 +24,17 @@ from landscape.cli.options import Command
 )
 @click.option("--log", is_flag=True, help="Logarithmic loss.")
 @click.option("--levels", help="Contour levels: how many, or which (0.1,0.5,1,2).")
+@click.option("--no-verify", "verify", **VERIFY)
 @click.option("-q", "--quiet", is_flag=True, help="Print nothing but errors.")
-def command(file: Path, output: Path | None, kind: str, log: bool, levels: str | None, quiet: bool) -> None:
+def command(
+    file: Path,
+    output: Path | None,
+    kind: str,
+    log: bool,
+    levels: str | None,
+    verify: bool,
+    quiet: bool,
+) -> None:
     """Draw the result in FILE as png, pdf or svg.
 
     \b
@@ -36,7 +45,7 @@ def command(file: Path, output: Path | None, kind: str, log: bool, levels: str |
     from landscape.runs import store
 
     path = output or file.with_suffix(".png")
-    plot(store.load(file), path, kind=kind, log=log, levels=_levels(levels))
+    plot(store.load(file, verify=verify), path, kind=kind, log=log, levels=_levels(levels))
     if not quiet:
         click.echo(str(path))
 

@@ -11,6 +11,8 @@ def told(text: str, kind: str = "") -> str:
 
     >>> told("allow more `seed` or `threads` = 2")
     'allow more --seed or --threads 2'
+    >>> told("give `verify=False`")
+    'give --no-verify'
     """
     if "`" not in text:
         return text
@@ -24,4 +26,5 @@ def told(text: str, kind: str = "") -> str:
     def flag(found: re.Match[str]) -> str:
         return flags.get(found[1]) or "--" + found[1].replace("_", "-")
 
+    text = re.sub(r"`(\w+)=False`", lambda found: "--no-" + found[1].replace("_", "-"), text)
     return re.sub(r"`(\w+)`(?: =(?= ))?", flag, text)

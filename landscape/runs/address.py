@@ -40,8 +40,10 @@ def default_output(declared: Analysis, paths: Sequence[Path]) -> Path:
     return paths[0].with_name(f"{stems}.{declared.name}.h5")
 
 
-def points_of(address: str, at: str) -> list[str]:
+def points_of(address: str, at: str, *, verify: bool = True) -> list[str]:
     """``a.h5`` and ``all`` or ``init,final`` as addresses of points."""
     path = parse_address(address).path
-    labels = store.point_labels(path) if at == "all" else [part.strip() for part in at.split(",")]
+    labels = (
+        store.point_labels(path, verify=verify) if at == "all" else [part.strip() for part in at.split(",")]
+    )
     return [f"{path}@{label}" for label in labels]

@@ -22,14 +22,14 @@ from landscape.runs.recipe import DTYPES, Objectives, Recipe, fingerprint
 class Run:
     """A run file (``landscape train``, ``landscape import``) and what can be rebuilt from it.
 
-    Raises BadInput for a file that is none, and, unless ``trust``, for one whose specs name code that
-    this user has not: see :mod:`landscape.runs.sources`.
+    Its bytes are checked once, unless ``verify`` is false. Raises BadInput for a file that is damaged or no run file,
+    and, unless ``trust``, for one whose specs name code that this user has not: see :mod:`landscape.runs.sources`.
     """
 
-    def __init__(self, path: Path | str, *, trust: bool = False):
+    def __init__(self, path: Path | str, *, trust: bool = False, verify: bool = True):
         self.path = Path(path)
-        self.header = store.header(self.path)
-        self.labels = store.point_labels(self.path)
+        self.header = store.header(self.path, verify=verify)
+        self.labels = store.point_labels(self.path, verify=False)
         self.config: dict[str, Any] = json.loads(self.header["config"])
         if self.labels and "recipe" not in self.config:
             raise BadInput(
@@ -42,9 +42,7 @@ class Run:
                 f"{self.path} is the result of {self.header['kind']} and holds no points of a model",
                 "a run file, as landscape train and landscape import write",
             )
-        recipe: dict[str, Any] = dict(self.config["recipe"])
-        recipe["input_shape"] = tuple(recipe["input_shape"])
-        self.recipe = Recipe(**recipe)
+        self.recipe = _recipe(self.config["recipe"], self.path)
         self.sources = sources.found(self.recipe, self.path, self.header, is_trusted=trust)
 
     def __repr__(self) -> str:
@@ -106,7 +104,7 @@ class Run:
     def point(self, objective: Objective, name: str = "") -> Point:
         """A point of the run for an objective of the same architecture."""
         label = self.label(name)
-        state = store.read_state(self.path, label)
+        state = store.read_state(self.path, label, verify=False)
         tensors = {key: torch.from_numpy(values) for key, values in state.items()}
         return objective.point(tensors, f"{self.path.name}@{label}")
 
@@ -145,7 +143,7 @@ class Run:
     @cached_property
     def _logs(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Steps, step sizes and passes over the data, as logged."""
-        logs = store.load(self.path)
+        logs = store.load(self.path, verify=False)
         step, size, epoch = (np.asarray(getattr(logs, name)) for name in ("step", "step_size", "epoch"))
         return step, size, epoch
 
@@ -153,10 +151,19 @@ class Run:
         """The module at a point, in the dtype of the run, without any data."""
         with self.sources.opened():
             module = checkpoints.in_dtype(self.sources.recipe.module(), DTYPES[self.dtype])
-        state = store.read_state(self.path, self.label(name))
+        state = store.read_state(self.path, self.label(name), verify=False)
         module.load_state_dict({k: torch.from_numpy(v) for k, v in state.items()}, strict=False)
         return module
 
     def export(self, name: str, path: Path) -> None:
         """Write the weights at a point as a state_dict: .safetensors, .pt or .pth. Raises BadInput."""
         checkpoints.write(self.module(name), path, str(Address(self.path, name)))
+
+
+def _recipe(stored: Any, path: Path) -> Recipe:
+    try:
+        return Recipe(**{**stored, "input_shape": tuple(stored["input_shape"])})
+    except (LookupError, TypeError) as error:
+        raise BadInput(
+            f"the recipe in {path} is damaged ({error})", "a whole file", "make it again"
+        ) from None

@@ -148,9 +148,12 @@ def _at_addresses(
     """An analysis at points of run files, published beside the first of them unless an output is given."""
     _require_places(declared, len(texts))
     if options.get("at") is not None:
-        texts = points_of(texts[0], options["at"])
+        texts = points_of(texts[0], options["at"], verify=settings.verify)
     addresses = [parse_address(text) for text in texts]
-    opened = {path: Run(path, trust=settings.trust) for path in dict.fromkeys(one.path for one in addresses)}
+    opened = {
+        path: Run(path, trust=settings.trust, verify=settings.verify)
+        for path in dict.fromkeys(one.path for one in addresses)
+    }
     runs = [opened[one.path] for one in addresses]
     labels = [run.label(one.name) for run, one in zip(runs, addresses, strict=True)]
     inputs = [
@@ -224,7 +227,7 @@ def _from_recipe(
         )
     recipe = replace(recipe, model_arguments={**recipe.model_arguments, **first})
     recipe = replace(recipe, seed=settings.seed, subset=settings.subset)
-    tensors = _weights(checkpoint) if checkpoint else None
+    tensors = _weights(checkpoint, settings.verify) if checkpoint else None
     inputs = [{"path": str(checkpoint), "sha256": provenance.sha256(checkpoint)}] if checkpoint else []
     dtype, where = settings.dtype or "float32", device(settings.device, settings.dtype)
     own = sources.named(recipe)
@@ -357,12 +360,12 @@ def _stored(declared: Analysis, options: Options) -> dict[str, Any]:
     return {**kept, **({"preset": options.get("preset")} if whole.presets else {})}
 
 
-def _weights(path: Path) -> dict[str, Tensor]:
+def _weights(path: Path, verify: bool) -> dict[str, Tensor]:
     """The tensors of a checkpoint, or of the last point in a file that was saved without saying of what module."""
-    if not store.is_ours(path) or "recipe" in json.loads(store.header(path)["config"]):
+    if not store.is_ours(path) or "recipe" in json.loads(store.header(path, verify=verify)["config"]):
         return checkpoints.read(path)
-    labels = store.point_labels(path)
-    state = store.read_state(path, labels[-1]) if labels else {}
+    labels = store.point_labels(path, verify=False)
+    state = store.read_state(path, labels[-1], verify=False) if labels else {}
     return {name: torch.from_numpy(values) for name, values in state.items()} or checkpoints.read(path)
 
 

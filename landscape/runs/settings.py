@@ -18,7 +18,7 @@ class Settings:
     ``device``: auto, cpu, cuda, cuda:1 or mps; ``dtype``: float32 or float64 (default: the run's, float32 in training);
     ``chunk_size``: samples at a time, memory only; ``threads``: 1 for small nets, else measured; ``subset``: so many
     training samples, drawn by ``seed``; ``trust``: trust, now and later, the code that a run file names;
-    ``command``: what was typed, or called, for the provenance.
+    ``verify``: check the bytes of every file that is opened; ``command``: what was typed or called, for the record.
     """
 
     output: Path | None = None
@@ -31,6 +31,7 @@ class Settings:
     subset: int | None = None
     data_dir: Path | None = None
     trust: bool = False
+    verify: bool = True
     command: str = ""
 
 

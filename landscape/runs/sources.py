@@ -77,7 +77,7 @@ def found(recipe: Recipe, run: Path, header: Mapping[str, Any], *, is_trusted: b
     that is nowhere, and for code that this user has not named. A file of old that names no sources may run code in the
     current folder.
     """
-    recorded = {one["spec"]: one for one in json.loads(str(header.get("sources", "[]")))}
+    recorded = _recorded(header, run)
     wanted, files, notes = _specs(recipe), {}, []
     located: dict[str, str] = {}
     for spec in wanted:
@@ -108,6 +108,14 @@ def found(recipe: Recipe, run: Path, header: Mapping[str, Any], *, is_trusted: b
         name: located.get(getattr(recipe, name), getattr(recipe, name)) for name in ("model", "data", "loss")
     }
     return Sources(replace(recipe, **parts), files, is_trusted, bool(recorded), tuple(dict.fromkeys(notes)))
+
+
+def _recorded(header: Mapping[str, Any], run: Path) -> dict[str, dict[str, str]]:
+    """What a run file says of its sources, by spec."""
+    stored = json.loads(str(header.get("sources", "[]")))
+    if not all(isinstance(one, dict) and {"spec", "path", "sha256"} <= one.keys() for one in stored):
+        raise BadInput(f"the sources in {run} are damaged", "a whole file", "make it again")
+    return {one["spec"]: one for one in stored}
 
 
 def _specs(recipe: Recipe) -> list[str]:

@@ -1,14 +1,15 @@
-"""The file format, version 1; the only room that knows HDF5.
+"""The file format, version 1; with :mod:`landscape.runs.seal` the only room that knows HDF5.
 
 ::
 
     /                 attrs: format="landscape" format-version=1 kind status outcome notes
-                             config (JSON) config-sha256, and the provenance: created generated-by
+                             config (JSON) config-sha256 contents-sha256 (the seal of the file; absent in files of
+                             old), and the provenance: created generated-by
                              command seed dtype device threads processes inputs torch numpy python platform,
                              and sources (JSON: spec path sha256) where there are files of the user's own;
                              every scalar of the result is an attribute ``value:<name>``
     /<name>           one dataset per array; dimension scales attached to every axis;
-                      attrs long_name, units
+                      attrs long_name, units; numbers with a fletcher32 for each chunk
     /<dimension>      its coordinate, or, where there is none, a bare netCDF-4 dimension
     /parameters/      columns name shape offset role output_axis groups over the dimension ``piece``
     /checks/          columns name value bound passed meaning over the dimension ``check``
@@ -17,6 +18,8 @@
 
 A file is written whole beside its place, flushed, fsynced and renamed, and never opened for writing
 again. It opens with plain h5py and, at the root and in every group, with xarray's h5netcdf engine.
+Its last line is a sha256 of its bytes (:mod:`landscape.runs.trailer`); opening compares this, or, in a copy that has
+lost it, the seal, so a file that was damaged, cut or edited says so.
 """
 
 import json
@@ -34,9 +37,20 @@ from landscape.analyses import known_kinds, result_of
 from landscape.errors import BadInput
 from landscape.numerics.pieces import Piece
 from landscape.result import Check, Result, field_metadata
+from landscape.runs import trailer
 from landscape.runs.config import config_hash
+from landscape.runs.seal import require_room, seal_of
 
 FORMAT, VERSION = "landscape", 1
+SEAL = "contents-sha256"
+# What a file must say of itself, and what of it is JSON.
+REQUIRED = ("kind", "status", "outcome", "notes", "config", "config-sha256")
+JSON = {"notes": list, "config": dict, "inputs": list, "sources": list}
+CHUNK_BYTES = 2**20
+MAKE_AGAIN = "make it again, or give another one"
+AS_IT_IS = "make it again, or give `verify=False` to take it as it is"
+# How a file that cannot be read shows: what h5py and json raise where bytes are not what they were.
+UNREADABLE = (ArithmeticError, AttributeError, LookupError, OSError, RuntimeError, TypeError, ValueError)
 _BARE_DIMENSION = "This is a netCDF dimension but not a netCDF variable."
 
 
@@ -53,10 +67,11 @@ def save(result: Result, path: Path) -> None:
     if path.is_dir():
         raise BadInput(f"{path} is a folder", "the name of a file")
     try:
-        with h5py.File(temporary, "w", libver=("v108", "v110")) as file:
+        # 1.10 is the first to keep a checksum of where a chunk is, and takes no room for it.
+        with h5py.File(temporary, "w", libver=("v110", "v110")) as file:
             _write(file, result)
-        with open(temporary, "rb+") as written:
-            os.fsync(written.fileno())
+            file.attrs[SEAL] = seal_of(file, SEAL)
+        trailer.append(temporary)
         os.replace(temporary, path)
         _sync_folder(path.parent)
     except BaseException as error:
@@ -67,9 +82,13 @@ def save(result: Result, path: Path) -> None:
         raise
 
 
-def load(path: Path | str) -> Result:
-    """The Result in a file. Raises BadInput for anything that is not one of ours."""
-    with _opened(Path(path)) as file:
+def load(path: Path | str, *, verify: bool = True) -> Result:
+    """The Result in a file.
+
+    ``verify`` reads all of it and compares its sha256, which is worth it but for files of gigabytes. Raises BadInput
+    for a file that was damaged or changed since it was written, and for anything that is not one of ours.
+    """
+    with _opened(Path(path), verify) as file:
         kind = str(file.attrs["kind"])
         declared = result_of(kind)
         if declared is None:
@@ -103,41 +122,58 @@ def load(path: Path | str) -> Result:
 def is_ours(path: Path | str) -> bool:
     """Whether a file was written by landscape, whole or not."""
     try:
+        if trailer.is_kept(Path(path)) is not None:
+            return True
         with h5py.File(path, "r") as file:
             return file.attrs.get("format") == FORMAT
     except OSError:
         return False
 
 
-def header(path: Path | str) -> dict[str, Any]:
-    """The attributes of a file's root, without its arrays."""
-    with _opened(Path(path)) as file:
-        return {name: _plain(value) for name, value in file.attrs.items()}
+def header(path: Path | str, *, verify: bool = True) -> dict[str, Any]:
+    """The attributes of a file's root, without its arrays; what must be there is, and what is JSON can be read."""
+    with _opened(Path(path), verify) as file:
+        found = {name: _plain(value) for name, value in file.attrs.items()}
+        for name in REQUIRED:
+            if name not in found:
+                raise ValueError(f"it lacks its {name}")
+        for name, kind in JSON.items():
+            if name in found and not isinstance(json.loads(str(found[name])), kind):
+                raise ValueError(f"its {name} is no {kind.__name__}")
+        return found
 
 
-def point_labels(path: Path | str) -> list[str]:
+def point_labels(path: Path | str, *, verify: bool = True) -> list[str]:
     """The points a run file holds, in the order of training."""
-    with _opened(Path(path)) as file:
+    with _opened(Path(path), verify) as file:
         return _point_labels(file)
 
 
-def read_state(path: Path | str, label: str) -> dict[str, np.ndarray]:
+def read_state(path: Path | str, label: str, *, verify: bool = True) -> dict[str, np.ndarray]:
     """Parameters and buffers of one point, by name."""
-    with _opened(Path(path)) as file:
+    with _opened(Path(path), verify) as file:
         if label not in _point_labels(file):
             raise BadInput(f"{path} has no point {label!r}", f"one of {', '.join(_point_labels(file))}")
         return _read_state(file, label)
 
 
-_OWN = {"format", "format-version", "kind", "status", "outcome", "notes", "config", "config-sha256"}
+_OWN = {"format", "format-version", SEAL, *REQUIRED}
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[h5py.File]:
+def _opened(path: Path, verify: bool) -> Iterator[h5py.File]:
     if not path.exists():
         raise BadInput(f"{path} does not exist", "a result or run file")
     if path.is_dir():
         raise BadInput(f"{path} is a folder", "a result or run file")
+    try:
+        is_kept = trailer.is_kept(path) if verify else None
+    except OSError as error:
+        raise BadInput(f"{path} cannot be read ({error.strerror})", "a file you may read") from None
+    if is_kept is False:
+        raise BadInput(
+            f"{path} is damaged: its bytes are not those that were written", "a whole file", AS_IT_IS
+        )
     try:
         file = h5py.File(path, "r")
     except OSError as error:
@@ -146,16 +182,17 @@ def _opened(path: Path) -> Iterator[h5py.File]:
         with open(path, "rb") as raw:
             is_hdf5 = raw.read(8) == b"\x89HDF\r\n\x1a\n"
         seen = "is a truncated or damaged HDF5 file" if is_hdf5 else "is not an HDF5 file"
-        remedy = "make it again, or give another one"
-        raise BadInput(f"{path} {seen}", "a file written by landscape", remedy) from error
+        raise BadInput(f"{path} {seen}", "a file written by landscape", MAKE_AGAIN) from error
     with file:
         try:
             _check_format(file, path)
+            if verify and not is_kept:
+                _check_seal(file, path)
             yield file
-        except (KeyError, OSError, RuntimeError, TypeError, ValueError) as error:
+        except UNREADABLE as error:
             if isinstance(error, BadInput):
                 raise
-            raise BadInput(f"{path} is damaged ({error})", "a whole file", "make it again") from error
+            raise BadInput(f"{path} is damaged ({error})", "a whole file", MAKE_AGAIN) from error
 
 
 def _check_format(file: h5py.File, path: Path) -> None:
@@ -167,6 +204,19 @@ def _check_format(file: h5py.File, path: Path) -> None:
             f"{path} has format version {version}",
             f"version {VERSION} or older",
             "update landscape to read it",
+        )
+
+
+def _check_seal(file: h5py.File, path: Path) -> None:
+    if SEAL not in file.attrs:  # a file of old
+        return
+    try:
+        is_whole = seal_of(file, SEAL) == file.attrs[SEAL]
+    except MemoryError:
+        raise ValueError("it asks for more memory than there is") from None
+    if not is_whole:
+        raise BadInput(
+            f"{path} has changed since it was written", "the contents that its sha256 was taken of", AS_IT_IS
         )
 
 
@@ -208,7 +258,7 @@ def _write_array(
 ) -> None:
     if values.dtype.kind in "US":
         values = values.astype(h5py.string_dtype())
-    dataset = group.create_dataset(name, data=values)
+    dataset = _create(group, name, values)
     dataset.attrs["long_name"], dataset.attrs["units"] = long_name, units
     if dims == (name,):
         dataset.make_scale(name)
@@ -219,6 +269,23 @@ def _write_array(
         if dim not in group:
             _write_bare_dimension(group, dim, values.shape[axis])
         dataset.dims[axis].attach_scale(group[dim])
+
+
+def _create(group: h5py.Group, name: str, values: np.ndarray) -> h5py.Dataset:
+    # A checksum needs chunks, which a single number has not, and HDF5 takes none for texts.
+    if values.size == 0 or values.ndim == 0 or values.dtype.hasobject:
+        return group.create_dataset(name, data=values)
+    return group.create_dataset(name, data=values, chunks=_chunks(values), fletcher32=True)
+
+
+def _chunks(values: np.ndarray) -> tuple[int, ...]:
+    """Blocks that are contiguous in memory, as even as can be; the whole where it is small."""
+    room, sizes = max(1, CHUNK_BYTES // values.itemsize), []
+    for size in reversed(values.shape):
+        count = -(-size // room)
+        sizes.append(-(-size // count))
+        room = max(1, room // sizes[-1])
+    return tuple(reversed(sizes))
 
 
 def _write_bare_dimension(group: h5py.Group, dim: str, size: int) -> None:
@@ -243,7 +310,7 @@ def _write_points(file: h5py.File, states: Mapping[str, Mapping[str, np.ndarray]
         group.attrs["names"] = json.dumps(list(state))
         for name, values in state.items():
             dims = tuple(f"{name}.axis{axis}" for axis in range(values.ndim))
-            dataset = group.create_dataset(name, data=values)
+            dataset = _create(group, name, values)
             for axis, dim in enumerate(dims):
                 if dim not in points:
                     _write_bare_dimension(points, dim, values.shape[axis])
@@ -267,6 +334,7 @@ def _group(file: h5py.File, name: str) -> h5py.Group:
 
 
 def _read(dataset: Any) -> np.ndarray:
+    require_room(dataset.id)
     # A dataset without axes would otherwise come as a number.
     # Strings come back as they went in, with a width of their own, not as objects.
     is_text = h5py.check_string_dtype(dataset.dtype) is not None

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from landscape.runs.config import config_hash
+from landscape.runs.store import SEAL
 
 
 def net_that_leaves_a_trace(folder: Path, name: str = "net.py", more: str = "") -> str:
@@ -207,7 +208,7 @@ def test_a_run_file_of_old_may_run_code_of_the_current_folder(command, folder, t
     line = ["train", "--model", "net.py:net", "--data", "moons", "--steps", 1, "-o", "n.h5"]
     assert command(*line).code == 0
     with h5py.File(folder / "n.h5", "r+") as file:
-        del file.attrs["sources"]
+        del file.attrs["sources"], file.attrs[SEAL]
         config = json.loads(str(file.attrs["config"]))
         del config["sources"]
         file.attrs["config"] = json.dumps(config)
