@@ -2,7 +2,11 @@
 
 import hashlib
 import json
+import re
 from typing import Any
+
+# What a hash stands for, as nobody wants to read one.
+HASHED = {"data": "the data", "data_sha256": "the data", "points": "the points", "test": "the test data"}
 
 
 def config_hash(config: dict[str, Any]) -> str:
@@ -11,29 +15,52 @@ def config_hash(config: dict[str, Any]) -> str:
 
 
 def config_difference(mine: dict[str, Any], theirs: dict[str, Any]) -> str:
-    """What differs, in words, also within the options: ``num_points is 51 there, 25 here``."""
+    """What differs, in words, also within the options and the recipe: ``num_points is 51 there, 25 here``."""
     mine, theirs = (json.loads(json.dumps(one, default=str)) for one in (mine, theirs))
-    if isinstance(mine.get("options"), dict) and isinstance(theirs.get("options"), dict):
-        mine, theirs = ({**one, **one["options"], "options": None} for one in (mine, theirs))
     own, before = (one.pop("sources", {}) for one in (mine, theirs))
-    changed = [spec.rpartition(":")[0] for spec in own if before.get(spec, own[spec]) != own[spec]]
+    found: list[str] = []
+    for part in ("options", "recipe"):
+        if isinstance(mine.get(part), dict) and isinstance(theirs.get(part), dict):
+            found += _differing(mine.pop(part), theirs.pop(part))
+    found += _differing(mine, theirs)
+    found += [
+        f"{_file(spec)} has another content now" for spec in own if before.get(spec, own[spec]) != own[spec]
+    ]
+    return ", ".join(dict.fromkeys(found))
+
+
+def _differing(mine: dict[str, Any], theirs: dict[str, Any]) -> list[str]:
     names = [name for name in sorted({*mine, *theirs}) if mine.get(name) != theirs.get(name)]
-    differ = [f"{name} is {theirs.get(name)!r} there, {mine.get(name)!r} here" for name in names]
-    return ", ".join([*differ, *(f"{path} has another content now" for path in dict.fromkeys(changed))])
+    return [
+        f"{HASHED[name]} are not the same numbers"
+        if name in HASHED and _is_hash(mine.get(name))
+        else f"{name} is {theirs.get(name)!r} there, {mine.get(name)!r} here"
+        for name in names
+    ]
+
+
+def _is_hash(value: Any) -> bool:
+    found = value if isinstance(value, list) else [value]
+    return all(isinstance(one, str) and re.fullmatch("[0-9a-f]{64}", one) for one in found)
 
 
 def is_same(mine: dict[str, Any], theirs: dict[str, Any]) -> bool:
     """Whether two configurations mean the same, however their numbers are spelled.
 
-    One that was stored before the user's own source files were recorded says nothing of these.
+    One that was stored before a file of the user's own was recorded says nothing of it.
 
     >>> is_same({"steps": "1,5e-4", "given": ["rate=0.10"]}, {"steps": "1.0,0.0005", "given": ["rate=0.1"]})
     True
     """
     mine, theirs = (json.loads(json.dumps(one, default=str)) for one in (mine, theirs))
-    if "sources" not in theirs:
-        mine.pop("sources", None)
-    return _meaning(mine) == _meaning(theirs)
+    own, before = (one.pop("sources", {}) for one in (mine, theirs))
+    is_changed = any(own[spec] != before[spec] for spec in own.keys() & before.keys())
+    return not is_changed and _meaning(mine) == _meaning(theirs)
+
+
+def _file(spec: str) -> str:
+    """``net.py:make`` and ``npz:data.npz`` without what is not the file."""
+    return spec.removeprefix("npz:") if spec.startswith("npz:") else spec.rpartition(":")[0]
 
 
 def _meaning(value: Any) -> Any:

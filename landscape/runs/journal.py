@@ -1,11 +1,14 @@
 """The journal of long work: every finished piece survives a kill, the rest is computed again.
 
 ``<output>.part/`` holds one ``rank-K.jsonl`` per process: a first line with the configuration and its
-hash, then a line per finished piece, each written by a single ``os.write`` and ended by its CRC.
-Arrays are files of their own (``.npz``, no pickles), published whole before the line that names them.
+hash, then a line per finished piece, each written by a single ``os.write`` and ended by a CRC, which goes on
+from that of the line before: a line that was changed, moved, or comes from another journal ends the good part.
+Arrays are files of their own (``.npz``, no pickles), published whole before the line that names them, with
+their sha256.
 """
 
 import errno
+import hashlib
 import json
 import os
 import shutil
@@ -27,9 +30,10 @@ Piece = dict[str, Any]
 class Journal(MutableMapping[str, Piece]):
     """Finished pieces by key, on disk. A piece is a dictionary of JSON values and numpy arrays.
 
-    ``about`` joins the header of a new journal; on resume ``header`` is what was written then. Opening
-    cuts the file back to its last good line. Raises BadInput where the folder belongs to
-    another configuration.
+    ``about`` joins the header of a new journal; on resume ``header`` is what was written then. ``made_from``: what
+    pieces depend on besides the configuration (versions, hashes of numbers); None compares nothing. Opening cuts the
+    file back to its last good line; ``dropped`` names what was not taken, but for a line that a kill left unfinished.
+    Raises BadInput where the folder belongs to another configuration, or to work made from something else.
     """
 
     def __init__(
@@ -38,18 +42,20 @@ class Journal(MutableMapping[str, Piece]):
         config: dict[str, Any],
         *,
         about: Mapping[str, Any] | None = None,
+        made_from: Mapping[str, Any] | None = None,
         rank: int = 0,
         sync_seconds: float = 1.0,
     ):
         self.folder = folder
         self.header: dict[str, Any] = {"sha256": config_hash(config), "config": config, **(about or {})}
+        self.header |= {} if made_from is None else {"made_from": dict(made_from)}
+        self.dropped: list[str] = []
         self._sync_seconds = sync_seconds
         self._last_sync = time.monotonic()
         self._pieces: dict[str, Piece] = {}
         self._files: dict[str, str] = {}
         self._rank = rank
-        self._end = 0
-        self._number = 0
+        self._end = self._crc = self._number = 0
         try:
             folder.mkdir(parents=True, exist_ok=True)
             self._descriptor = os.open(folder / f"rank-{rank}.jsonl", os.O_RDWR | os.O_CREAT, 0o644)
@@ -75,7 +81,7 @@ class Journal(MutableMapping[str, Piece]):
         arrays = {name: value for name, value in piece.items() if isinstance(value, np.ndarray)}
         line: dict[str, Any] = {"key": key, "values": {k: v for k, v in piece.items() if k not in arrays}}
         if arrays:
-            line["arrays"] = self._publish(arrays)
+            line["arrays"], line["sha256"] = self._publish(arrays)
         text = self._append(line)
         if arrays or time.monotonic() - self._last_sync > self._sync_seconds:
             self._sync()
@@ -118,14 +124,15 @@ class Journal(MutableMapping[str, Piece]):
     def _append(self, line: dict[str, Any]) -> str:
         """Write one line, whole or not at all, and return its text."""
         text = json.dumps(line, default=_as_json)
-        data = f"{text}\t{zlib.crc32(text.encode()):08x}\n".encode()
+        crc = zlib.crc32(text.encode(), self._crc)
+        data = f"{text}\t{crc:08x}\n".encode()
         try:
             if os.write(self._descriptor, data) != len(data):
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self.folder))
         except OSError:
             self._cut(self._end)
             raise
-        self._end += len(data)
+        self._end, self._crc = self._end + len(data), crc
         return text
 
     def _cut(self, end: int) -> None:
@@ -138,7 +145,8 @@ class Journal(MutableMapping[str, Piece]):
         os.fsync(self._descriptor)
         self._last_sync = time.monotonic()
 
-    def _publish(self, arrays: dict[str, np.ndarray]) -> str:
+    def _publish(self, arrays: dict[str, np.ndarray]) -> tuple[str, str]:
+        """Write arrays to a file of their own: its name and its sha256."""
         # A name is never used twice: a line that outlives its file must not find another's arrays.
         name = f"rank-{self._rank}-{self._number}.npz"
         self._number += 1
@@ -146,15 +154,17 @@ class Journal(MutableMapping[str, Piece]):
         # An array per number, as the names of parameters may not be names of files.
         columns: dict[str, Any] = {str(i): value for i, value in enumerate(arrays.values())}
         try:
-            with open(temporary, "wb") as file:
+            with open(temporary, "wb+") as file:
                 np.savez(file, names=np.array(list(arrays)), **columns)
                 file.flush()
                 os.fsync(file.fileno())
+                file.seek(0)
+                digest = hashlib.file_digest(file, "sha256").hexdigest()
             os.replace(temporary, self.folder / name)
         except OSError:
             temporary.unlink(missing_ok=True)
             raise
-        return name
+        return name, digest
 
     def _drop_orphans(self) -> None:
         """Arrays of this process that no line names: a kill came between the two."""
@@ -163,37 +173,26 @@ class Journal(MutableMapping[str, Piece]):
             if path.name not in named:
                 path.unlink(missing_ok=True)
 
-    def _load(self, name: str) -> dict[str, np.ndarray]:
+    def _load(self, name: str, digest: str) -> dict[str, np.ndarray]:
         # Opened here, as numpy leaves a damaged file open.
-        with open(self.folder / name, "rb") as file, np.load(file, allow_pickle=False) as stored:
-            return {str(key): stored[str(i)] for i, key in enumerate(stored["names"])}
+        with open(self.folder / name, "rb") as file:
+            if hashlib.file_digest(file, "sha256").hexdigest() != digest:
+                raise ValueError("not the arrays that were written")
+            file.seek(0)
+            with np.load(file, allow_pickle=False) as stored:
+                return {str(key): stored[str(i)] for i, key in enumerate(stored["names"])}
 
     def _read_back(self) -> bool:
         """Read the good lines, cut off the rest; False where there was no journal yet."""
-        with os.fdopen(os.dup(self._descriptor), "rb") as file:
-            data = file.read()
-        good = 0
-        lines: list[dict[str, Any]] = []
-        for raw in data.splitlines(keepends=True):
-            text, tab, crc = raw.rstrip(b"\n").rpartition(b"\t")
-            if not raw.endswith(b"\n") or not tab or f"{zlib.crc32(text):08x}".encode() != crc:
-                break
-            lines.append(json.loads(text))
-            good += len(raw)
+        lines, good = self._good_lines()
         if not lines:
             self._cut(0)
             return False
-        theirs = lines[0].get("config", {})
-        if lines[0].get("sha256") != self.header["sha256"] and not is_same(self.header["config"], theirs):
-            difference = config_difference(self.header["config"], theirs)
-            raise BadInput(
-                f"{self.folder} holds unfinished work of another configuration ({difference})",
-                "the same command as before",
-                "give the same options to resume, another `output`, or `overwrite` to start afresh",
-            )
+        self._require_same(lines[0])
         # Only now: the journal of another configuration is not ours to cut.
         self._cut(good)
         self.header = lines[0]
+        digests: dict[str, str] = {}
         for line in lines[1:]:
             self._files.pop(line["key"], None)
             if line.get("gone"):
@@ -204,13 +203,61 @@ class Journal(MutableMapping[str, Piece]):
                 self._number = max(
                     self._number, int(line["arrays"].rpartition("-")[2].removesuffix(".npz")) + 1
                 )
-                self._files[line["key"]] = line["arrays"]
+                self._files[line["key"]], digests[line["arrays"]] = line["arrays"], line["sha256"]
         for key, name in list(self._files.items()):
             try:
-                self._pieces[key].update(self._load(name))
+                self._pieces[key].update(self._load(name, digests[name]))
             except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile, zlib.error):
+                self.dropped.append(
+                    f"{key}: {self.folder / name} does not hold its arrays as they were written"
+                )
                 del self._pieces[key], self._files[key]
         return True
+
+    def _good_lines(self) -> tuple[list[dict[str, Any]], int]:
+        """The lines up to the first that does not follow from those before it, and how many bytes they are."""
+        path = self.folder / f"rank-{self._rank}.jsonl"
+        with os.fdopen(os.dup(self._descriptor), "rb") as file:
+            written = file.read().splitlines(keepends=True)
+        good, lines = 0, []
+        for number, raw in enumerate(written, start=1):
+            text, tab, stated = raw.rstrip(b"\n").rpartition(b"\t")
+            crc = zlib.crc32(text, self._crc)
+            if not raw.endswith(b"\n"):  # where a kill came
+                break
+            if not tab or f"{crc:08x}".encode() != stated:
+                if number == 1:
+                    raise BadInput(
+                        f"the first line of {path}, which says whose work this is, is damaged",
+                        "a journal as it was written",
+                        "give another `output`, or `overwrite` to start afresh",
+                    )
+                self.dropped.append(
+                    f"{path}, line {number} of {len(written)}: not what was written there, so it and what follows"
+                )
+                break
+            lines.append(json.loads(text))
+            good, self._crc = good + len(raw), crc
+        return lines, good
+
+    def _require_same(self, theirs: dict[str, Any]) -> None:
+        """Raises BadInput, naming what differs, for the first line of other work than this."""
+        config, made_from = self.header["config"], self.header.get("made_from")
+        if theirs.get("sha256") != self.header["sha256"] and not is_same(config, theirs.get("config", {})):
+            difference = config_difference(config, theirs.get("config", {}))
+            raise BadInput(
+                f"{self.folder} holds unfinished work of another configuration ({difference})",
+                "the same command as before",
+                "give the same options to resume, another `output`, or `overwrite` to start afresh",
+            )
+        before = theirs.get("made_from", {})
+        if made_from is not None and made_from != before:
+            difference = config_difference(made_from, before)
+            raise BadInput(
+                f"{self.folder} holds unfinished work made from something else ({difference})",
+                "the same versions and the same numbers as before",
+                "give them to resume, or another `output`, or `overwrite` to start afresh",
+            )
 
 
 def _as_json(value: Any) -> Any:

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import platform
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,24 @@ def versions() -> dict[str, str]:
         "python": platform.python_version(),
         "platform": f"{platform.system()} {platform.machine()}",
     }
+
+
+def makers() -> dict[str, str]:
+    """The two versions that decide what a number comes out as, to the last bit."""
+    return {"landscape": landscape.__version__, "torch": str(torch.__version__)}
+
+
+def other_makers(attributes: Mapping[str, Any]) -> str:
+    """``torch 2.7.0, here is 2.8.0``: where others made a result, by the attributes of its file; '' where these did."""
+    there = {
+        "landscape": str(attributes.get("generated-by", "")).removeprefix("landscape "),
+        "torch": str(attributes.get("torch", "")),
+    }
+    here = makers()
+    differ = [
+        f"{name} {there[name]}, here is {here[name]}" for name in here if there[name] not in ("", here[name])
+    ]
+    return " and ".join(differ)
 
 
 def record(

@@ -90,9 +90,11 @@ def publish(
     distributed.require_same(_parts_of(order, settings))
     is_mine = distributed.rank() == 0
     # Of several processes one reads and writes beside the output, which the others may not even see.
-    if distributed.from_first(lambda: output is not None and _stands(output, order.config, settings)):
-        assert output is not None
-        return Answer(store.load(output), output, was_there=True, is_mine=is_mine)
+    there = distributed.from_first(lambda: _there(output, order.config, settings))
+    if output is not None and there is not None:
+        if others := provenance.other_makers(there):
+            say(f"{output} was made by {others}")
+        return Answer(store.load(output, verify=False), output, was_there=True, is_mine=is_mine)
     asked = distributed.from_first(lambda: settings.threads)
     work = order.prepare()
     if work.objective.num_processes != distributed.num_processes():
@@ -104,11 +106,13 @@ def publish(
     work.seed, work.progress = settings.seed, progress
     work.max_threads = asked or torch.get_num_threads()
     threads = asked or best_number(work.objective)
-    with using(threads), _journal(order, output, threads, settings) as kept:
+    with using(threads), _journal(order, output, work, threads, settings) as kept:
         if kept is not None:
             work.journal = kept.pieces
             if asked is None:
                 torch.set_num_threads(kept.threads)
+            for one in kept.dropped:
+                say(f"{one}; computed again")
             if len(kept.pieces):
                 say(f"going on from {kept.folder}: {len(kept.pieces)} finished pieces")
         result = order.analyse(work)
@@ -143,14 +147,19 @@ def _parts_of(order: Order, settings: Settings) -> dict[str, str]:
     }
 
 
-def _stands(output: Path, config: dict[str, Any], settings: Settings) -> bool:
-    """Whether the result is there already. Raises BadInput for an output that cannot be, or is another's."""
+def _there(output: Path | None, config: dict[str, Any], settings: Settings) -> dict[str, Any] | None:
+    """The header of a result that is there. Raises BadInput for an output that cannot be, or is another's."""
+    if output is None:
+        return None
     _check_folder(output)
-    if not output.exists() or settings.overwrite or _is_interrupted(output, config):
-        return False
-    _check_same(output, config)
+    if not output.exists() or settings.overwrite:
+        return None
+    before = _standing(output, settings.verify)
+    _check_same(output, before, config)
+    if before["outcome"] == "interrupted":
+        return None
     _clear_up(output, config)
-    return True
+    return before
 
 
 def _check_folder(output: Path) -> None:
@@ -176,19 +185,20 @@ def _check_folder(output: Path) -> None:
         ) from None
 
 
-def _is_interrupted(output: Path, config: dict[str, Any]) -> bool:
-    """Whether the same work was stopped before: what it had is there, the rest is still to do."""
-    header = store.header(output)
-    return header["outcome"] == "interrupted" and header["config-sha256"] == config_hash(config)
+def _standing(output: Path, verify: bool) -> dict[str, Any]:
+    """What the file says that stands where the result would. Raises BadInput for one that is damaged, or not ours."""
+    try:
+        return store.header(output, verify=verify)
+    except BadInput as error:
+        raise BadInput(error.seen, error.wanted, "give another `output`, or `overwrite`") from None
 
 
-def _check_same(output: Path, config: dict[str, Any]) -> None:
-    header = store.header(output)
-    theirs = json.loads(header.get("config", "{}"))
-    if header.get("config-sha256") == config_hash(config) or is_same(config, theirs):
+def _check_same(output: Path, before: dict[str, Any], config: dict[str, Any]) -> None:
+    theirs = json.loads(before["config"])
+    if before["config-sha256"] == config_hash(config) or is_same(config, theirs):
         return
-    if header["kind"] != config["kind"]:
-        seen = f"holds the result of {header['kind']}"
+    if before["kind"] != config["kind"]:
+        seen = f"holds the result of {before['kind']}"
     else:
         mine = dict(config)
         moved = "made from other points" if mine.pop("inputs") != theirs.pop("inputs", None) else ""
@@ -208,9 +218,9 @@ def _clear_up(output: Path, config: dict[str, Any]) -> None:
         shutil.rmtree(part, ignore_errors=True)
 
 
-def _is_of(part: Path, config: dict[str, Any]) -> bool:
+def _is_of(part: Path, config: dict[str, Any], made_from: dict[str, Any] | None = None) -> bool:
     try:
-        Journal(part, config).close()
+        Journal(part, config, made_from=made_from).close()
     except BadInput:
         return False
     return True
@@ -222,10 +232,13 @@ class _Kept(NamedTuple):
     pieces: Remembered
     threads: int
     folder: Path
+    dropped: list[str]
 
 
 @contextmanager
-def _journal(order: Order, output: Path | None, threads: int, settings: Settings) -> Iterator[_Kept | None]:
+def _journal(
+    order: Order, output: Path | None, work: Work, threads: int, settings: Settings
+) -> Iterator[_Kept | None]:
     """A journal that goes when all is published, and stays, if there is anything in it, when not.
 
     Of several processes the first has it. The others begin with its pieces, so that all compute the same ones.
@@ -234,14 +247,15 @@ def _journal(order: Order, output: Path | None, threads: int, settings: Settings
         yield None
         return
     part, journals = output.with_name(output.name + ".part"), list[Journal]()
+    made_from = _made_from(work)
 
     def opened() -> _Kept:
-        if part.exists() and settings.overwrite and not _is_of(part, order.config):
+        if part.exists() and settings.overwrite and not _is_of(part, order.config, made_from):
             shutil.rmtree(part)
-        journal = Journal(part, order.config, about={"threads": threads})
+        journal = Journal(part, order.config, about={"threads": threads}, made_from=made_from)
         journals.append(journal)
         pieces = journal if distributed.num_processes() == 1 else dict(journal)
-        return _Kept(pieces, journal.header.get("threads", threads), part)
+        return _Kept(pieces, journal.header.get("threads", threads), part, journal.dropped)
 
     kept = distributed.from_first(opened)
     if not journals:
@@ -259,3 +273,13 @@ def _journal(order: Order, output: Path | None, threads: int, settings: Settings
             raise Interrupted(len(journal), str(part)) from None
         raise
     journal.remove()
+
+
+def _made_from(work: Work) -> dict[str, Any]:
+    """What finished pieces depend on besides the configuration, which knows files but not what came out of them."""
+    return {
+        **provenance.makers(),
+        "data": work.objective.samples.sha256,
+        "test": work.test.samples.sha256 if work.test else "",
+        "points": [point.sha256 for point in work.points],
+    }

@@ -43,10 +43,8 @@ class Sources:
             yield
 
     def contents(self) -> dict[str, str]:
-        """The sha256 of each file of code that a spec names as a file, for a configuration."""
-        return {
-            spec: sha256(path) for spec, path in self.files.items() if spec.rpartition(":")[0].endswith(".py")
-        }
+        """The sha256 of each file, of code or of data, for a configuration."""
+        return {spec: sha256(path) for spec, path in self.files.items()}
 
     def recorded(self, output: Path) -> list[dict[str, str]]:
         """Every file relative to the folder of ``output``, with its sha256."""

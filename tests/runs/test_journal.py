@@ -3,10 +3,12 @@
 import errno
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
 import textwrap
+import zlib
 
 import numpy as np
 import pytest
@@ -128,6 +130,145 @@ def test_any_damaged_byte_ends_the_good_part(history, tmp_path):
         journal = Journal(tmp_path / "damaged", CONFIG)
         assert contents(journal) == states[whole - 1]
         journal.close()
+
+
+def rewritten(folder, change):
+    """The journal with its lines, each without the end of line, as ``change`` leaves them."""
+    path = folder / "rank-0.jsonl"
+    lines = path.read_bytes().splitlines()
+    change(lines)
+    path.write_bytes(b"".join(line + b"\n" for line in lines))
+
+
+def with_crc(text: bytes) -> bytes:
+    """A line of its own, whose CRC fits it and not what stands before."""
+    return text + f"\t{zlib.crc32(text):08x}".encode()
+
+
+def of_another_point(lines):
+    lines[2] = with_crc(b'{"key": "b", "values": {"y": 7}}')
+
+
+def renamed(lines):
+    lines[2] = lines[2].replace(b'"key": "b"', b'"key": "c"')
+
+
+def renamed_with_care(lines):
+    lines[2] = with_crc(lines[2].rpartition(b"\t")[0].replace(b'"key": "b"', b'"key": "c"'))
+
+
+def swapped(lines):
+    lines[2], lines[3] = lines[3], lines[2]
+
+
+def left_out(lines):
+    del lines[2]
+
+
+def twice(lines):
+    lines.insert(2, lines[1])
+
+
+@pytest.mark.parametrize(
+    "change",
+    [of_another_point, renamed, renamed_with_care, swapped, left_out, twice],
+    ids=lambda one: one.__name__,
+)
+def test_a_line_that_is_not_what_was_written_there_is_named_and_it_and_what_follows_dropped(history, change):
+    folder, states = history
+    rewritten(folder, change)
+    journal = Journal(folder, CONFIG)
+    assert contents(journal) == states[1]
+    assert len(journal.dropped) == 1
+    assert "rank-0.jsonl, line 3 of" in journal.dropped[0]
+    journal["b"] = {"x": 1}
+    journal.close()
+    again = Journal(folder, CONFIG)
+    assert again.dropped == []
+    assert contents(again) == {**states[1], "b": {"x": 1}}
+
+
+def test_lines_of_another_journal_are_not_taken(history, tmp_path):
+    """Of the same names, by the same options, at another point: what was there is not ours."""
+    folder, _ = history
+    other = Journal(tmp_path / "other", {**CONFIG, "inputs": [{"sha256": "0" * 64}]})
+    for key in "abcd":
+        other[key] = {"x": 9}
+    other.close()
+    theirs = (tmp_path / "other" / "rank-0.jsonl").read_bytes().splitlines()
+
+    def change(lines):
+        lines[1:] = theirs[1:]
+
+    rewritten(folder, change)
+    journal = Journal(folder, CONFIG)
+    assert contents(journal) == {}
+    assert "line 2 of 5" in journal.dropped[0]
+
+
+def test_a_damaged_first_line_is_refused_and_nothing_touched(history):
+    """It says whose work this is: without it nothing is ours to cut."""
+    folder, _ = history
+    path = folder / "rank-0.jsonl"
+    data = bytearray(path.read_bytes())
+    data[data.index(b"slice2d")] ^= 1
+    path.write_bytes(data)
+    before = {one.name: one.read_bytes() for one in folder.iterdir()}
+    with pytest.raises(BadInput, match=r"the first line of .*rank-0.jsonl.* is damaged.*`overwrite`"):
+        Journal(folder, CONFIG)
+    assert {one.name: one.read_bytes() for one in folder.iterdir()} == before
+
+
+@pytest.mark.parametrize("how", ["swapped", "renamed", "of another journal"])
+def test_arrays_that_are_not_those_of_their_piece_are_named_and_computed_again(history, tmp_path, how):
+    folder, states = history
+    first, second = (folder / f"rank-0-{number}.npz" for number in (0, 1))
+    if how == "swapped":
+        one, other = first.read_bytes(), second.read_bytes()
+        first.write_bytes(other)
+        second.write_bytes(one)
+        left = {"a", "d"}
+    elif how == "renamed":
+        second.replace(first)
+        left = {"a", "d"}
+    else:
+        other = Journal(tmp_path / "other", {**CONFIG, "num_points": 7})
+        other["b"] = {"y": np.arange(3) + 1}
+        other.close()
+        first.write_bytes((tmp_path / "other" / "rank-0-0.npz").read_bytes())
+        left = {"a", "c", "d"}
+    journal = Journal(folder, CONFIG)
+    assert contents(journal) == {key: piece for key, piece in states[-1].items() if key in left}
+    assert [one[0] for one in journal.dropped] == sorted(set("abcd") - left)
+    assert all("does not hold its arrays as they were written" in one for one in journal.dropped)
+
+
+MADE_FROM = {"torch": "2.8.0", "landscape": "1", "data": "0" * 64, "points": ["1" * 64]}
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"torch": "2.9.1"}, "torch is '2.8.0' there, '2.9.1' here"),
+        ({"landscape": "2"}, "landscape is '1' there, '2' here"),
+        ({"data": "a" * 64}, "the data are not the same numbers"),
+        ({"points": ["a" * 64]}, "the points are not the same numbers"),
+    ],
+)
+def test_work_made_from_something_else_is_refused_by_name_and_left_alone(tmp_path, change, sentence):
+    journal = opened(tmp_path, made_from=MADE_FROM)
+    journal["a"] = {"x": 1}
+    journal.close()
+    with pytest.raises(BadInput, match=re.escape(sentence)) as refused:
+        opened(tmp_path, made_from={**MADE_FROM, **change})
+    assert "`overwrite`" in str(refused.value)
+    assert contents(opened(tmp_path, made_from=MADE_FROM)) == {"a": {"x": 1}}
+
+
+def test_a_journal_of_old_that_does_not_say_what_it_is_made_from_is_refused(history):
+    folder, _ = history
+    with pytest.raises(BadInput, match=r"torch is None there, '2\.8\.0' here"):
+        Journal(folder, CONFIG, made_from=MADE_FROM)
 
 
 def test_a_damaged_array_is_computed_again(history):

@@ -11,7 +11,7 @@ from torch import nn
 import landscape
 from landscape import Objective
 from landscape.errors import BadInput, Interrupted
-from landscape.runs import store
+from landscape.runs import session, store
 from landscape.runs.address import default_output, points_of
 from landscape.runs.recipe import Recipe, fingerprint
 
@@ -227,3 +227,214 @@ def test_data_in_float32_are_those_in_float64_rounded_once(tmp_path):
         assert not torch.equal(fine.inputs, coarse.inputs.double())
         assert torch.equal(fine.inputs.float(), coarse.inputs)
         assert fingerprint(fine) == fingerprint(coarse)
+
+
+# --- what is there already, and what was begun, is compared whole ------------------------------
+
+
+def stopped(line: list[object], folder, monkeypatch, command) -> None:
+    """The command ``slice2d``, stopped by Ctrl-C with pieces in its journal."""
+    with monkeypatch.context() as patch:
+        replaced = session._analyse
+
+        def analyse(declared, options, say):
+            whole = replaced(declared, options, say)
+
+            def interrupted(work):
+                def stop(done, total, what):
+                    if done >= 12:
+                        raise KeyboardInterrupt
+
+                work.progress = stop
+                return whole(work)
+
+            return interrupted
+
+        patch.setattr(session, "_analyse", analyse)
+        assert command(*line).code == 130
+
+
+@pytest.fixture
+def own(folder, command, monkeypatch):
+    """A run of the user's own module on the user's own data, and a line that measures it in many pieces."""
+    monkeypatch.setattr("landscape.objective.sweep.BLOCK_POINTS", 4)
+    write_net(folder, 1.0)
+    write_data(folder, 0)
+    line = ["--model", "net.py:net", "--data", "npz:d.npz", "--loss", "mse", "--steps", 2, "--lr", 0.01]
+    assert command("train", *line, "-o", "n.h5").code == 0
+    return ["slice2d", "n.h5", "--num-points", 7, "--threads", 1]
+
+
+def write_net(folder, scale: float) -> None:
+    (folder / "net.py").write_text(
+        "import torch\n"
+        "class Net(torch.nn.Linear):\n"
+        f"    def forward(self, x):\n        return {scale} * super().forward(x)\n"
+        "def net():\n    return Net(2, 1)\n"
+    )
+
+
+def write_data(folder, seed: int) -> None:
+    inputs = np.random.default_rng(seed).normal(size=(20, 2))
+    np.savez(folder / "d.npz", inputs=inputs, targets=inputs.sum(1))
+
+
+def change_the_net(folder) -> list[str]:
+    write_net(folder, 2.0)
+    return ["--trust"]
+
+
+def change_the_data(folder) -> list[str]:
+    write_data(folder, 1)
+    return []
+
+
+def change_the_seed(folder) -> list[str]:
+    return ["--seed", "3"]
+
+
+def change_torch(folder) -> list[str]:
+    torch.__version__ = "99.0"  # pyright: ignore
+    return []
+
+
+CHANGES = [
+    (change_the_net, "net.py has another content now"),
+    (change_the_data, "d.npz has another content now"),
+    (change_the_seed, "seed is 0 there, 3 here"),
+]
+
+
+@pytest.mark.parametrize(("change", "sentence"), CHANGES, ids=lambda one: getattr(one, "__name__", ""))
+def test_a_result_from_something_else_is_not_already_there(own, folder, command, change, sentence):
+    assert command(*own).code == 0
+    assert "already there" in command(*own).out
+    before = (folder / "n.slice2d.h5").read_bytes()
+    line = [*own, *change(folder)]
+    refused = command(*line)
+    assert (refused.code, refused.out) == (2, "")
+    assert f"n.slice2d.h5 exists and was made by another configuration ({sentence})" in refused.err
+    assert (folder / "n.slice2d.h5").read_bytes() == before
+    assert command(*line, "-o", "other.h5").code == 0
+    assert command(*line, "--overwrite").code == 0
+    assert "already there" in command(*line).out
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [*CHANGES, (change_torch, "torch is '")],
+    ids=lambda one: getattr(one, "__name__", ""),
+)
+def test_work_begun_with_something_else_is_not_gone_on_with(
+    own, folder, command, monkeypatch, change, sentence
+):
+    monkeypatch.setattr(torch, "__version__", str(torch.__version__))
+    stopped(own, folder, monkeypatch, command)
+    journal = folder / "n.slice2d.h5.part" / "rank-0.jsonl"
+    before = journal.read_bytes()
+    line = [*own, *change(folder)]
+    refused = command(*line)
+    assert (refused.code, refused.out) == (2, "")
+    assert "n.slice2d.h5.part holds unfinished work" in refused.err
+    assert sentence in refused.err
+    assert journal.read_bytes() == before
+    assert command(*line, "-o", "other.h5").code == 0
+    done = command(*line, "--overwrite")
+    assert done.code == 0
+    assert "going on" not in done.err
+    assert not journal.exists()
+    assert same_arrays(landscape.load("n.slice2d.h5"), landscape.load("other.h5"))
+
+
+def test_the_same_work_is_gone_on_with(own, folder, command, monkeypatch):
+    stopped(own, folder, monkeypatch, command)
+    done = command(*own)
+    assert done.code == 0, done.err
+    assert "3 finished pieces" in done.err
+    assert command(*own, "-o", "whole.h5").code == 0
+    assert same_arrays(landscape.load("n.slice2d.h5"), landscape.load("whole.h5"))
+
+
+def test_data_that_a_factory_takes_from_elsewhere_are_compared_by_their_numbers(folder, command, monkeypatch):
+    """No file that a spec names has changed, and the pieces would be of two data sets."""
+    monkeypatch.setattr("landscape.objective.sweep.BLOCK_POINTS", 4)
+    write_net(folder, 1.0)
+    write_data(folder, 0)
+    (folder / "own.py").write_text(
+        "import numpy as np\nimport torch\n"
+        "def data():\n"
+        "    with np.load('d.npz') as stored:\n"
+        "        return tuple(torch.from_numpy(stored[n]).float() for n in ('inputs', 'targets'))\n"
+    )
+    line = ["--model", "net.py:net", "--data", "own.py:data", "--loss", "mse", "--steps", 2, "--lr", 0.01]
+    assert command("train", *line, "-o", "n.h5").code == 0
+    measured = ["slice2d", "n.h5", "--num-points", 7]
+    stopped(measured, folder, monkeypatch, command)
+    write_data(folder, 1)
+    refused = command(*measured)
+    assert refused.code == 2
+    assert "made from something else (the data are not the same numbers)" in refused.err
+    # Training knows its data before it looks at what is there.
+    again = command("train", *line, "-o", "n.h5")
+    assert again.code == 2
+    assert (
+        "n.h5 exists and was made by another configuration (the data are not the same numbers)" in again.err
+    )
+
+
+def test_damaged_pieces_are_named_and_computed_again(own, folder, command, monkeypatch):
+    assert command(*own, "-o", "whole.h5").code == 0
+    stopped(own, folder, monkeypatch, command)
+    journal = folder / "n.slice2d.h5.part" / "rank-0.jsonl"
+    lines = journal.read_bytes().splitlines(keepends=True)
+    lines[2] = lines[2].replace(b"0.", b"1.", 1)
+    journal.write_bytes(b"".join(lines))
+    done = command(*own)
+    said = " ".join(done.err.split())
+    assert (
+        "rank-0.jsonl, line 3 of 4: not what was written there, so it and what follows; computed again"
+        in said
+    )
+    assert "1 finished pieces" in said
+    assert same_arrays(landscape.load("n.slice2d.h5"), landscape.load("whole.h5"))
+
+
+def test_a_damaged_output_is_not_already_there(own, folder, command):
+    assert command(*own).code == 0
+    data = bytearray((folder / "n.slice2d.h5").read_bytes())
+    data[len(data) // 2] ^= 1
+    (folder / "n.slice2d.h5").write_bytes(data)
+    refused = command(*own)
+    assert refused.code == 2
+    assert "n.slice2d.h5 is damaged" in refused.err
+    assert "give another -o, or --overwrite" in refused.err
+    assert command(*own, "--overwrite").code == 0
+
+
+def test_interrupted_work_of_old_is_not_already_there(own, folder, command):
+    """Made before the user's files were recorded: the same configuration, spelled otherwise."""
+    assert command(*own).code == 0
+    result = landscape.load("n.slice2d.h5")
+    result.outcome = "interrupted"
+    result.notes = ["as far as it went"]
+    del result.config["sources"]
+    landscape.save(result, folder / "n.slice2d.h5")
+    done = command(*own)
+    assert done.code == 0
+    assert "already there" not in done.out
+    assert landscape.load("n.slice2d.h5").status == "complete"
+    assert "already there" in command(*own).out
+    refused = command(*own, "--seed", 3)
+    assert refused.code == 2
+    landscape.save(result, folder / "n.slice2d.h5")
+    refused = command(*own, "--seed", 3)
+    assert "seed is 0 there, 3 here" in refused.err
+
+
+def test_a_result_of_another_torch_is_there_and_said_to_be(own, folder, command, monkeypatch):
+    assert command(*own).code == 0
+    here = str(torch.__version__)
+    monkeypatch.setattr(torch, "__version__", "99.0")
+    again = command(*own)
+    assert "already there" in again.out
+    assert f"n.slice2d.h5 was made by torch {here}, here is 99.0" in " ".join(again.err.split())
