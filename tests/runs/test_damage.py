@@ -164,6 +164,47 @@ def test_every_edit_is_told(tmp_path):
     edited(lambda file: file.create_group("more") and None)
 
 
+def test_files_that_differ_in_anything_have_different_seals(tmp_path):
+    """Names, types and shapes too, where the bytes of the values are the same."""
+    zeros = [
+        np.zeros(2, "<i8"),
+        np.zeros(2, ">i8"),
+        np.zeros(2),
+        np.zeros((2, 1)),
+        np.zeros((1, 2)),
+        np.zeros(()),
+    ]
+    values = [*zeros, np.zeros(0), np.zeros((0, 2)), "", "0", "00", b"0", ["0", "0"], ["", "00"], ["00", ""]]
+    found: dict[str, str] = {}
+
+    def sealed(what: str, write: Callable[[h5py.File], Any]) -> None:
+        with h5py.File(tmp_path / "a.h5", "w") as file:
+            write(file)
+            found[what] = seal.seal_of(file, "seal")
+
+    sealed("nothing", lambda file: None)
+    sealed("group", lambda file: file.create_group("x"))
+    sealed("inner group", lambda file: file.create_group("x/x"))
+    for value in values:
+        for name in ("x", "y"):
+            about = f"{name} {np.shape(value)} {value!r} {np.asarray(value).dtype.str}"
+            sealed(
+                f"array {about}", lambda file, name=name, value=value: file.create_dataset(name, data=value)
+            )
+            sealed(f"attribute {about}", lambda file, name=name, value=value: file.attrs.create(name, value))
+    for leads_to in ("x", "y"):
+
+        def referring(file: h5py.File, leads_to: str = leads_to) -> None:
+            file["x"], file["y"] = 0, 0
+            file.attrs["to"] = file[leads_to].ref
+
+        sealed(f"reference to {leads_to}", referring)
+    seen: dict[str, str] = {}
+    for what, digest in found.items():
+        assert digest not in seen, f"{what} and {seen[digest]}"
+        seen[digest] = what
+
+
 def test_the_seal_knows_nothing_of_how_a_file_is_laid_out(saved, tmp_path, monkeypatch):
     """As a copy by h5repack, or by another version of HDF5, lays it out."""
     result, again = store.load(saved), tmp_path / "again.h5"
