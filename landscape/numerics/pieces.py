@@ -1,5 +1,6 @@
 """What each piece of θ is called, its shape, its role, and where its filters lie."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import product
 from math import prod
@@ -9,21 +10,36 @@ if TYPE_CHECKING:  # so that a result, which names the pieces of θ, is opened w
     from torch import Tensor
 
 
+def conventional(shape: Sequence[int]) -> tuple[int, ...]:
+    """The ``units`` of a parameter of which only the shape is known: axis 0 is that of outputs, as in nn.Linear.
+
+    A parameter of at most one axis is a single filter (Li et al. 2018, section 4).
+    """
+    return tuple(size if axis == 0 and len(shape) > 1 else 1 for axis, size in enumerate(shape))
+
+
 @dataclass(frozen=True)
 class Piece:
     """One trainable parameter as a slice ``theta[offset : offset + size]``.
 
     ``role`` is ``weight`` (two axes or more), ``bias``, ``norm`` (scale or shift of a normalisation
-    layer) or ``vector`` (any other parameter of at most one axis). ``output_axis`` and ``groups`` say
-    where the filters of Li et al. (2018) lie.
+    layer) or ``vector`` (any other parameter of at most one axis). ``units`` says where the filters of
+    Li et al. (2018) lie, the weights into one output unit: in how many equal parts each axis is cut
+    between them. An output axis is cut into its single entries, an axis that is summed over not at all:
+    (out, 1) for ``nn.Linear``, (1, out) for ``x @ W``, (groups, out / groups, 1, 1) for a transposed
+    convolution; by default :func:`conventional`. ``is_guess``: the use of the parameter does not show them.
     """
 
     name: str
     shape: tuple[int, ...]
     offset: int
     role: str
-    output_axis: int = 0
-    groups: int = 1
+    units: tuple[int, ...] = ()
+    is_guess: bool = False
+
+    def __post_init__(self) -> None:
+        if len(self.units) != len(self.shape):  # not given
+            object.__setattr__(self, "units", conventional(self.shape))
 
     @property
     def size(self) -> int:
@@ -42,25 +58,20 @@ class Piece:
 
 
 def filters(piece: Piece, values: "Tensor") -> "Tensor":
-    """The piece's values, shape (size,), as rows of filters (num_filters, filter_size).
-
-    Output axis 0 of Linear, Conv and Embedding weights; axis 1, per group, of ConvTranspose; a
-    parameter of at most one axis is a single filter (Li et al. 2018, section 4).
-    """
-    if len(piece.shape) < 2:
-        return values.reshape(1, -1)
-    if piece.output_axis == 0:
-        return values.reshape(piece.shape[0], prod(piece.shape[1:]))
-    inputs, outputs = piece.shape[:2]
-    rest = prod(piece.shape[2:])
-    grouped = values.reshape(piece.groups, inputs // piece.groups, outputs, rest)
-    return grouped.transpose(1, 2).reshape(piece.groups * outputs, inputs // piece.groups * rest)
+    """The piece's values, shape (size,), as rows of filters (num_filters, filter_size), by its ``units``."""
+    parts = _parts(piece)
+    cut = values.reshape([size for pair in zip(piece.units, parts, strict=True) for size in pair])
+    units_first = [*range(0, cut.dim(), 2), *range(1, cut.dim(), 2)]
+    return cut.permute(units_first).reshape(prod(piece.units), prod(parts))
 
 
 def from_filters(piece: Piece, rows: "Tensor") -> "Tensor":
     """The inverse of :func:`filters`: rows (num_filters, filter_size) back to values (size,)."""
-    if len(piece.shape) < 2 or piece.output_axis == 0:
-        return rows.reshape(-1)
-    inputs, outputs = piece.shape[:2]
-    grouped = rows.reshape(piece.groups, outputs, inputs // piece.groups, prod(piece.shape[2:]))
-    return grouped.transpose(1, 2).reshape(-1)
+    axes = len(piece.shape)
+    cut = rows.reshape([*piece.units, *_parts(piece)])
+    return cut.permute([one for axis in range(axes) for one in (axis, axes + axis)]).reshape(-1)
+
+
+def _parts(piece: Piece) -> list[int]:
+    """The length of a part of each axis."""
+    return [size // count if count else 1 for size, count in zip(piece.shape, piece.units, strict=True)]

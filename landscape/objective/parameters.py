@@ -8,7 +8,25 @@ import torch
 from torch import Tensor, nn
 
 from landscape.errors import BadInput
-from landscape.numerics.pieces import Piece
+from landscape.numerics.pieces import Piece, conventional
+
+NORMS = (
+    nn.modules.batchnorm._NormBase,
+    nn.LayerNorm,
+    nn.GroupNorm,
+    nn.RMSNorm,
+)
+# Layers of torch whose weights have their output units along axis 0, or where _units says.
+KNOWN = (
+    nn.Linear,
+    nn.Bilinear,
+    nn.modules.conv._ConvNd,
+    nn.Embedding,
+    nn.EmbeddingBag,
+    nn.RNNBase,
+    nn.RNNCellBase,
+    nn.MultiheadAttention,
+)
 
 
 @dataclass(frozen=True)
@@ -51,12 +69,14 @@ def layout(module: nn.Module) -> tuple[Piece, ...]:
         if not parameter.is_floating_point():
             raise BadInput(f"parameter {name} is {parameter.dtype}", "real floating-point parameters")
         owner = module.get_submodule(name.rpartition(".")[0])
+        shape = tuple(parameter.shape)
         piece = Piece(
             name,
-            tuple(parameter.shape),
+            shape,
             offset,
-            _role(name, parameter, owner),
-            *_filter_axes(parameter, owner),
+            "norm" if isinstance(owner, NORMS) else name_of_role(name, shape),
+            _units(parameter, owner),
+            is_guess=len(shape) > 1 and not _is_known(owner),
         )
         pieces.append(piece)
         offset += piece.size
@@ -103,15 +123,20 @@ def split(theta: Tensor, pieces: Sequence[Piece]) -> dict[str, Tensor]:
     return {piece.name: part.view(piece.shape) for piece, part in zip(pieces, parts, strict=True)}
 
 
-def _role(name: str, parameter: Tensor, owner: nn.Module) -> str:
-    if "norm" in type(owner).__name__.lower():
-        return "norm"
-    if parameter.dim() >= 2:
+def name_of_role(name: str, shape: tuple[int, ...]) -> str:
+    """The role of a parameter that is no part of a normalisation layer."""
+    if len(shape) >= 2:
         return "weight"
     return "bias" if "bias" in name.rpartition(".")[2] else "vector"
 
 
-def _filter_axes(parameter: Tensor, owner: nn.Module) -> tuple[int, int]:
-    if isinstance(owner, nn.modules.conv._ConvTransposeNd) and parameter.dim() >= 2:
-        return 1, owner.groups
-    return 0, 1
+def _units(parameter: Tensor, owner: nn.Module) -> tuple[int, ...]:
+    shape = tuple(parameter.shape)
+    if isinstance(owner, nn.modules.conv._ConvTransposeNd) and len(shape) >= 2:
+        return (owner.groups, shape[1], *(1 for _ in shape[2:]))
+    return conventional(shape)
+
+
+def _is_known(owner: nn.Module) -> bool:
+    """Whether torch itself says what a layer does with its weights."""
+    return isinstance(owner, KNOWN) and type(owner).forward.__module__.startswith("torch.")

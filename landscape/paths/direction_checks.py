@@ -1,6 +1,6 @@
 """The proofs of directions: norms, angles, eigenvalues and curvatures by independent means."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 
 import numpy as np
 import torch
@@ -8,10 +8,9 @@ from torch import Tensor
 
 from landscape.errors import LandscapeError
 from landscape.numerics.curves import directions as kernels
-from landscape.numerics.pieces import Piece
 from landscape.objective import checks, doubts
 from landscape.objective.objective import Objective
-from landscape.objective.parameters import Point
+from landscape.objective.parameters import Point, split
 from landscape.objective.precision import in_float64, widened
 from landscape.paths.directions import Eigenvectors
 from landscape.result import Check
@@ -39,21 +38,23 @@ def eigen_checks(objective: Objective, point: Point, found: Eigenvectors) -> lis
 def norm_check(
     objective: Objective, theta: Tensor, axes: Tensor, norm: str, ignore: Collection[str]
 ) -> Check:
-    """‖d_f‖ against ‖w_f‖ filter by filter (or layer by layer), by a loop that shares nothing with the kernel.
+    """‖d_f‖ against ‖w_f‖ filter by filter (or layer by layer), by sums that share nothing with the kernel.
 
-    Ignored parameters must be at rest; with ``none`` that is all there is to check.
+    The squares of a parameter are summed axis by axis, apart for every output unit along it. Ignored parameters
+    must be at rest; with ``none`` that is all there is to check.
     """
     worst = 0.0
+    weights = split(theta, objective.pieces)
     for axis in axes:
+        parts = split(axis, objective.pieces)
         for piece in objective.pieces:
-            weight, part = (v[piece.span].reshape(piece.shape).double().cpu().numpy() for v in (theta, axis))
+            weight, part = (one[piece.name].double().cpu().numpy() for one in (weights, parts))
             if piece.role in ignore:
-                worst = max(worst, float(np.abs(part).max()))
-            elif norm != "none":
-                parts_of = _filters_of if norm == "filter" else lambda piece, values: [values]
-                for w, d in zip(parts_of(piece, weight), parts_of(piece, part), strict=True):
-                    wanted = float(np.sqrt((w * w).sum()))
-                    worst = max(worst, abs(float(np.sqrt((d * d).sum())) - wanted) / (wanted or 1.0))
+                worst = max(worst, float(np.abs(part).max(initial=0)))
+            elif norm != "none" and piece.size:
+                units = piece.units if norm == "filter" else (1,) * len(piece.shape)
+                wanted, found = _lengths(weight, units), _lengths(part, units)
+                worst = max(worst, float((np.abs(found - wanted) / np.where(wanted > 0, wanted, 1)).max()))
     meaning = {
         "filter": "‖d_f‖ against ‖w_f‖, worst filter, relative",
         "layer": "‖d_l‖ against ‖w_l‖, worst layer, relative",
@@ -62,17 +63,12 @@ def norm_check(
     return Check("direction norms", worst, checks.rounding(objective), meaning[norm])
 
 
-def _filters_of(piece: Piece, values: np.ndarray) -> list[np.ndarray]:
-    if values.ndim < 2:
-        return [values]
-    if piece.output_axis == 0:
-        return list(values)
-    inputs = piece.shape[0] // piece.groups
-    return [
-        values[group * inputs : (group + 1) * inputs, output]
-        for group in range(piece.groups)
-        for output in range(piece.shape[1])
-    ]
+def _lengths(values: np.ndarray, units: Sequence[int]) -> np.ndarray:
+    """Euclidean lengths (*units) of the parts that ``values`` fall into when each axis is cut into ``units`` parts."""
+    squares = values * values
+    for axis, (size, count) in enumerate(zip(values.shape, units, strict=True)):
+        squares = np.add.reduceat(squares, np.arange(count) * (size // count), axis=axis)
+    return np.sqrt(squares)
 
 
 def orthogonality_check(objective: Objective, plane: Tensor) -> Check:

@@ -11,7 +11,10 @@
     /<name>           one dataset per array; dimension scales attached to every axis;
                       attrs long_name, units; numbers with a fletcher32 for each chunk
     /<dimension>      its coordinate, or, where there is none, a bare netCDF-4 dimension
-    /parameters/      columns name shape offset role output_axis groups over the dimension ``piece``
+    /parameters/      columns name shape offset role output_axis groups over the dimension ``piece``: the filters
+                      lie along axis 0, or along axis 1 apart for each of as many groups of axis 0; where this
+                      cannot say it of every piece, a column units does, as 8x1x64 of the shape 8x32x64 (see
+                      :class:`~landscape.numerics.pieces.Piece`), and where some are guesses a column is_guess
     /checks/          columns name value bound passed meaning over the dimension ``check``
     /points/<label>/  one dataset per parameter and buffer, under its own name (run files);
                       attribute ``order`` of /points keeps the labels' order
@@ -24,7 +27,7 @@ lost it, the seal, so a file that was damaged, cut or edited says so.
 
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import MISSING, asdict, fields
 from pathlib import Path
@@ -35,7 +38,7 @@ import numpy as np
 
 from landscape.analyses import known_kinds, result_of
 from landscape.errors import BadInput
-from landscape.numerics.pieces import Piece
+from landscape.numerics.pieces import Piece, conventional
 from landscape.result import Check, Result, field_metadata
 from landscape.runs import trailer
 from landscape.runs.config import config_hash
@@ -238,10 +241,7 @@ def _write(file: h5py.File, result: Result) -> None:
     for variable in result.arrays():
         _write_array(file, variable.name, variable.dims, variable.values, variable.long_name, variable.units)
     if result.parameters:
-        columns = [asdict(piece) for piece in result.parameters]
-        for row in columns:
-            row["shape"] = "x".join(map(str, row["shape"]))
-        _write_table(file, "parameters", "piece", columns)
+        _write_table(file, "parameters", "piece", _rows_of_pieces(result.parameters))
     rows = [{**asdict(check), "passed": check.passed} for check in result.checks]
     _write_table(file, "checks", "check", rows)
     if result.states:
@@ -356,11 +356,35 @@ def _read_checks(file: h5py.File) -> list[Check]:
     ]
 
 
+def _rows_of_pieces(pieces: Sequence[Piece]) -> list[dict[str, Any]]:
+    rows, is_all_told = [asdict(piece) for piece in pieces], True
+    for row, piece in zip(rows, pieces, strict=True):
+        row["shape"], row["units"] = ("x".join(map(str, sizes)) for sizes in (piece.shape, piece.units))
+        is_along_1 = len(piece.shape) > 1 and piece.units == _along_axis_1(piece.shape, piece.units[0])
+        is_along_0 = piece.units == conventional(piece.shape)
+        row["output_axis"], row["groups"] = (1, piece.units[0]) if is_along_1 and not is_along_0 else (0, 1)
+        is_all_told &= is_along_0 or is_along_1
+    without = {"units"} if is_all_told else set()
+    without |= set() if any(piece.is_guess for piece in pieces) else {"is_guess"}
+    return [{column: value for column, value in row.items() if column not in without} for row in rows]
+
+
 def _read_pieces(file: h5py.File) -> tuple[Piece, ...]:
     rows = _read_table(file, "parameters")
     for row in rows:
-        row["shape"] = tuple(int(size) for size in row["shape"].split("x") if size)
+        row["shape"] = shape = _sizes(row["shape"])
+        axis, groups = row.pop("output_axis"), row.pop("groups")
+        told = _along_axis_1(shape, groups) if axis == 1 else conventional(shape)
+        row["units"] = _sizes(row["units"]) if "units" in row else told
     return tuple(Piece(**row) for row in rows)
+
+
+def _along_axis_1(shape: Sequence[int], groups: int) -> tuple[int, ...]:
+    return (groups, shape[1], *(1 for _ in shape[2:]))
+
+
+def _sizes(text: str) -> tuple[int, ...]:
+    return tuple(int(size) for size in text.split("x") if size)
 
 
 def _plain(value: Any) -> Any:
