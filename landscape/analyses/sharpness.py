@@ -159,6 +159,7 @@ def sharpness(
     from landscape.curvature.sharpness import Asked, measured
     from landscape.numerics.steps.ascent import filter_lengths
     from landscape.objective import checks
+    from landscape.objective.uses import guesses
     from landscape.symmetry.rescaling import rescaled
 
     steps = np.array(sigmas, dtype=float)
@@ -169,7 +170,7 @@ def sharpness(
     asked = Asked(steps, num_draws, rho, ascent_steps, tol, ignore, seed, {} if journal is None else journal)
     proofs: list[Check] = []
     with checks.untouched(objective, proofs):
-        norms, notes = NORMS, []
+        norms, notes = NORMS, guesses(objective.pieces, ignore)
         if not bool(filter_lengths(point.theta, objective.pieces, ignore).any()):
             norms, notes = ("none",), ["nothing relative to the filters: every filter is zero or ignored"]
         here, there, moved = measured(objective, point, "here", norms, asked, progress), None, None

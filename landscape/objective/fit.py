@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from landscape import distributed
 from landscape.errors import BadInput
+from landscape.numerics.pieces import Piece
 from landscape.objective import chunking, meaning, trees
 from landscape.objective.losses import Loss, is_built_in, name_of, weighted_mean
 from landscape.objective.parametrised import Parametrised
@@ -23,6 +24,8 @@ from landscape.objective.trial import (
     tried,
     watched,
 )
+from landscape.objective.uses import told
+from landscape.objective.watch import uses_in
 
 FEW = 4
 # Numbers that the samples tried may pass from layer to layer.
@@ -36,7 +39,8 @@ class Fit:
     """What a module and a loss were seen to do with some samples in eval mode.
 
     ``is_whole``: the data cannot be cut, as samples hang together. ``needs_gradients``: the module, or the loss,
-    takes derivatives itself. ``divisor``: what the sum of the totals over all processes is divided by.
+    takes derivatives itself. ``divisor``: what the sum of the totals over all processes is divided by. ``pieces``:
+    those of θ, with what is seen of their use.
     """
 
     loss: Loss
@@ -45,10 +49,13 @@ class Fit:
     needs_gradients: bool = False
     divisor: float = 1.0
     notes: list[str] = field(default_factory=list)
+    pieces: tuple[Piece, ...] = ()
 
 
-def fit(subject: Parametrised, given: Any, samples: Samples) -> Fit:
+def fit(subject: Parametrised, given: Any, samples: Samples, *, watches: bool) -> Fit:
     """Run the module of ``subject``, in eval mode, and the loss on some of the ``samples``; check all targets.
+
+    With ``watches`` the use of the parameters is looked at as well.
 
     Everything in the module, and the generators of random numbers, are left as they were. Raises BadInput where
     module, data and loss do not fit, where the same inputs give different outputs (then there is no function to look
@@ -58,10 +65,15 @@ def fit(subject: Parametrised, given: Any, samples: Samples) -> Fit:
     with torch.random.fork_rng(devices=devices), warnings.catch_warnings():
         # They come again where the numbers are computed.
         warnings.simplefilter("ignore")
-        return _fitted(given, samples, Trial(subject, samples))
+        trial = Trial(subject, samples)
+        found, few = _fitted(given, samples, trial)
+        if watches:
+            found.pieces = distributed.from_first(lambda: told(subject.pieces, uses_in(trial, few)))
+        return found
 
 
-def _fitted(given: Any, samples: Samples, trial: Trial) -> Fit:
+def _fitted(given: Any, samples: Samples, trial: Trial) -> tuple[Fit, Tensor | None]:
+    """What was found, and the samples that can be tried."""
     # In every process at the same time, as it counts over all of them; what each looks at alone follows.
     exact = weighted_mean(given, samples.targets)
     outputs, few, seen, loss, is_whole = distributed.together(lambda: _seen(given, samples, trial, exact))
@@ -77,7 +89,7 @@ def _fitted(given: Any, samples: Samples, trial: Trial) -> Fit:
         found.notes.append(
             f"the module, or the loss {name_of(given)}, takes the samples together: all of them are one chunk"
         )
-    return found
+    return found, few
 
 
 def _seen(

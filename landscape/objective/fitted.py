@@ -57,7 +57,9 @@ class Fitted(Parametrised):
                 everything = self._everything(data)
                 self.samples = replace(self.samples, sha256_of_all=everything.sha256)
             distributed.require_same(parts_of(self.module, self._given, self.samples))
-        self._fit = fit(self, self._given, everything)
+        self._fit = fit(self, self._given, everything, watches=pieces is None)
+        if pieces is None:
+            self.pieces = self._fit.pieces
         if self._fit.is_whole:
             self._keep_whole(everything)
         self.loss = self._fit.loss

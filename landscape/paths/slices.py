@@ -15,6 +15,7 @@ from landscape.objective import checks
 from landscape.objective.objective import Objective
 from landscape.objective.parameters import Point
 from landscape.objective.sweep import Sweep
+from landscape.objective.uses import guesses
 from landscape.paths.direction_checks import curvature_checks, eigen_checks, norm_check, orthogonality_check
 from landscape.paths.directions import (
     Eigenvectors,
@@ -46,6 +47,10 @@ class Cut:
 
     def __post_init__(self) -> None:
         require_grid(self.num_points, self.draws, self.directions)
+
+    def is_drawn(self, points: Sequence[Point]) -> bool:
+        """Whether the directions are random ones, which have norms of their own."""
+        return self.directions == "random" and len(points) == 1
 
     def grid(self, seen: np.ndarray, num_axes: int) -> tuple[np.ndarray, ...]:
         """The steps along each axis: within ``span``, or around ``seen`` (T, m) where that is not given."""
@@ -146,6 +151,8 @@ def sliced(sweep: Sweep, points: Sequence[Point], cut: Cut, num_axes: int) -> Sl
         along = along + eigen_checks(objective, origin, axes.eigen)
         remarks = remarks + axes.eigen.notes
     remarks = remarks + objective.doubts
+    if cut.is_drawn(points) and cut.norm == "filter":
+        remarks = remarks + guesses(objective.pieces, cut.ignore)
     drawn = cut.trajectory if cut.show_trajectory and cut.trajectory else []
     found = Slice(
         sweep=sweep,
@@ -185,7 +192,7 @@ def _checks(found: Slice, cut: Cut) -> list[Check]:
         *checks.meaning(objective, centre),
         checks.finite(found.losses),
     ]
-    if cut.directions == "random" and len(found.points) == 1:
+    if cut.is_drawn(found.points):
         axes = torch.cat([plane[:1] if cut.orthogonal else plane for plane in found.axes.draws])
         proofs.append(norm_check(objective, found.points[0].theta, axes, cut.norm, cut.ignore))
     return proofs
