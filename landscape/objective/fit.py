@@ -14,6 +14,7 @@ from landscape.objective import chunking, meaning, trees
 from landscape.objective.losses import Loss, is_built_in, name_of, weighted_mean
 from landscape.objective.parametrised import Parametrised
 from landscape.objective.samples import Samples
+from landscape.objective.tracing import uses_in
 from landscape.objective.trial import (
     Seen,
     Trial,
@@ -25,7 +26,6 @@ from landscape.objective.trial import (
     watched,
 )
 from landscape.objective.uses import told
-from landscape.objective.watch import uses_in
 
 FEW = 4
 # Numbers that the samples tried may pass from layer to layer.

@@ -61,10 +61,6 @@ def test_values_slopes_and_eigenvalues(name, chunk_size):
     theta, other, slope, values = truth(name)
     objective = objective_of(name, chunk_size)
     found = landscape.hessian(objective, theta, top_k=1, exact=True)
-    if name == "old weight norm":
-        # The framework's second derivative of it is not symmetric on a CPU, which is told.
-        assert "symmetry" in [one.name for one in found.checks if not one.passed]
-        return
     is_sound(found)
     scale = np.abs(values).max()
     assert float(found.loss) == pytest.approx(plain(name, theta), rel=1e-12)

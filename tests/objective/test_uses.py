@@ -10,9 +10,9 @@ from landscape.numerics.pieces import Piece, filters
 from landscape.objective.objective import Objective
 from landscape.objective.parametrised import Parametrised
 from landscape.objective.samples import Samples
+from landscape.objective.tracing import uses_in
 from landscape.objective.trial import Trial
 from landscape.objective.uses import Uses, guesses, told
-from landscape.objective.watch import uses_in
 
 
 def pieces_of(module: nn.Module, inputs: tuple) -> dict[str, Piece]:
