@@ -1,25 +1,19 @@
 """The checks every Result carries: an independent evaluation, an untouched module, finite values."""
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
-from landscape import distributed
 from landscape.errors import NotDifferentiable
-from landscape.objective import trees
-from landscape.objective.losses import LOSSES, Loss
+from landscape.objective import plain
 from landscape.objective.objective import Objective
 from landscape.objective.parameters import Point
-from landscape.objective.parametrised import Fixed
 from landscape.result import Check
 
-INDEPENDENT_BATCH = 256
 # How far the point of the check `moved` lies, over ‖θ‖.
 MOVED = 1e-2
 # Step of a difference quotient over ‖θ‖, and what it may be off by, by dtype.
@@ -27,15 +21,8 @@ STEPS = {torch.float64: (1e-7, 1e-3), torch.float32: (1e-3, 5e-2)}
 
 
 def independent_loss(objective: Objective, point: Point) -> float:
-    """F at a point, computed independently: weights written into the module, the user's loss in a plain loop.
-
-    Built-in losses are the ones of ``torch.nn.functional``; nothing of the objective's flat vector,
-    functional calls or chunks is used. The module is put back bit for bit.
-    """
-    size = max(INDEPENDENT_BATCH, objective.chunk_size)
-    return _plain_value(
-        objective, point.theta, point.fixed, torch.arange(objective.samples.count_here).split(size)
-    )
+    """F at a point, computed independently: see :mod:`landscape.objective.plain`."""
+    return plain.measure(objective, plain.by_name(objective, point)).loss
 
 
 def meaning(objective: Objective, point: Point) -> list[Check]:
@@ -46,6 +33,11 @@ def meaning(objective: Objective, point: Point) -> list[Check]:
     by 1e-2 ‖θ‖ against a plain loop, for what is computed once from the weights, or kept elsewhere, stays behind.
     Four evaluations of F and one gradient.
     """
+    with plain.proving(evaluations=1, gradients=1):
+        return _meaning(objective, point)
+
+
+def _meaning(objective: Objective, point: Point) -> list[Check]:
     theta, fixed = point.theta, point.fixed
     try:
         value, slope = objective.value_and_gradient(theta, fixed)
@@ -55,14 +47,16 @@ def meaning(objective: Objective, point: Point) -> list[Check]:
     noise = torch.randn(len(theta), generator=generator, dtype=torch.float64).to(theta.device)
     way = noise * ((float(torch.linalg.vector_norm(theta.double())) or 1.0) / float(noise.norm()))
     every = torch.arange(objective.samples.count_here)
-    num_cuts = (
-        1 if objective.is_whole else max(2, -(-len(every) // max(INDEPENDENT_BATCH, objective.chunk_size)))
-    )
+    num_cuts = max(2, -(-len(every) // max(plain.BATCH, objective.chunk_size)))
     strided = [part for part in (every[i::num_cuts] for i in range(num_cuts)) if len(part)]
-    here = _plain_value(objective, theta, fixed, strided)
+
+    def plainly(theta: Tensor) -> float:
+        return plain.measure(objective, plain.by_name(objective, Point(theta, fixed)), strided).loss
+
+    here = plainly(theta)
     aside = theta + (MOVED * way).to(theta.dtype)
     moved = objective.value(aside, fixed)
-    plain = _plain_value(objective, aside, fixed, strided)
+    beside = plainly(aside)
     found = [
         close(
             "cut",
@@ -71,13 +65,13 @@ def meaning(objective: Objective, point: Point) -> list[Check]:
             rounding(objective),
             "F under the chunks used against every k-th sample at a time",
         ),
-        close("moved", moved, plain, rounding(objective), "F at θ moved by 1e-2 ‖θ‖ against a plain loop"),
+        close("moved", moved, beside, rounding(objective), "F at θ moved by 1e-2 ‖θ‖ against a plain loop"),
     ]
     step, bound = STEPS.get(objective.coarsest, (0.0, 0.0))
     if slope is not None and step and np.isfinite([value, moved]).all():
         ahead = theta + (step * way).to(theta.dtype)
         true_way = (ahead - theta).double() / step
-        quotient = (_plain_value(objective, ahead, fixed, strided) - here) / step
+        quotient = (plainly(ahead) - here) / step
         along = float(slope.double() @ true_way)
         bend = 2 * abs(moved - value - MOVED * along) / MOVED**2
         # What the quotient may be off by: rounding of F, and the curvature on the way.
@@ -150,46 +144,3 @@ def fingerprint(module: nn.Module) -> str:
         digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
     digest.update(str([layer.training for layer in module.modules()]).encode())
     return digest.hexdigest()
-
-
-def _plain_value(objective: Objective, theta: Tensor, fixed: Fixed, batches: Sequence[Tensor]) -> float:
-    """F at θ in the user's own terms: the mean of ``loss(module(x), y)`` over batches of this process's samples."""
-    tensors = {piece.name: theta[piece.span].reshape(piece.shape) for piece in objective.pieces}
-    total = torch.zeros(2, dtype=torch.float64, device=objective.device)
-    if objective.is_whole:
-        batches = [torch.cat(list(batches)).sort().values]
-    with objective.written({**tensors, **fixed}), torch.set_grad_enabled(objective.needs_gradients):
-        for rows in batches:
-            inputs, targets = objective.samples.picked(rows)
-            outputs = objective.module(*trees.mapped(torch.clone, inputs))
-            total += torch.tensor(_plain_loss(objective, outputs, targets), dtype=torch.float64).to(total)
-    value, weight = distributed.total(total).tolist()
-    if objective.loss.over == "one":
-        weight = distributed.num_processes() if objective.is_whole else 1
-    penalty = 0.5 * objective.l2 * sum(float(t.double().square().sum()) for t in tensors.values())
-    return (value / weight if weight else float("nan")) + penalty
-
-
-def _plain_loss(objective: Objective, outputs: Any, targets: Tensor) -> tuple[float, float]:
-    """(what a batch adds to the loss, its weight)."""
-    given, count = objective.given, len(targets)
-    if given is LOSSES["cross_entropy"]:
-        return float(functional.cross_entropy(outputs, targets)) * count, count
-    if given is LOSSES["bce"]:
-        wanted = targets.to(outputs.dtype).reshape(outputs.shape)
-        return float(functional.binary_cross_entropy_with_logits(outputs, wanted)) * count, count
-    if given is LOSSES["mse"] and targets.is_floating_point():
-        return float(functional.mse_loss(outputs, targets.reshape(outputs.shape))) * count, count
-    if isinstance(given, Loss):
-        return float(objective.loss.total(outputs, targets)), count
-    said = given(outputs, targets)
-    if isinstance(said, tuple):
-        total, weight = map(float, said)
-        return (total / weight, 1) if objective.is_whole else (total, weight)
-    value = float(said.double().mean()) if said.numel() else 0.0
-    if objective.loss.over == "samples":
-        return value * count, count
-    if objective.loss.over == "weight" and objective.loss.weight is not None:
-        weight = float(objective.loss.weight(outputs, targets))
-        return (value * weight if weight else 0.0), weight
-    return value, 1

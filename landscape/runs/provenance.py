@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 import landscape
+from landscape.objective.plain import Cost
 
 
 def sha256(path: Path) -> str:
@@ -57,6 +58,7 @@ def record(
     inputs: list[dict[str, str]],
     sources: list[dict[str, str]] | None = None,
     num_processes: int = 1,
+    proofs: Cost | None = None,
 ) -> dict[str, Any]:
     """The attributes of section 4 of the file format, beside kind, status and config."""
     return {
@@ -69,6 +71,16 @@ def record(
         "threads": torch.get_num_threads(),
         "processes": num_processes,
         "inputs": json.dumps(inputs),
+        **(_cost_of(proofs) if proofs else {}),
         **({"sources": json.dumps(sources)} if sources else {}),
         **versions(),
+    }
+
+
+def _cost_of(proofs: Cost) -> dict[str, float]:
+    """What the checks took, in evaluations of F and gradients over all of the data, and in seconds."""
+    return {
+        "checks-evaluations": round(proofs.evaluations, 2),
+        "checks-gradients": round(proofs.gradients, 2),
+        "checks-seconds": round(proofs.seconds, 3),
     }

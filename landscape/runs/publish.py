@@ -13,7 +13,7 @@ import torch
 
 from landscape import distributed
 from landscape.errors import BadInput, Interrupted
-from landscape.objective import Objective
+from landscape.objective import Objective, plain
 from landscape.objective.identity import own_code
 from landscape.objective.parameters import Point
 from landscape.objective.threads import best_number, using
@@ -115,7 +115,8 @@ def publish(
                 say(f"{one}; computed again")
             if len(kept.pieces):
                 say(f"going on from {kept.folder}: {len(kept.pieces)} finished pieces")
-        result = order.analyse(work)
+        with plain.counted() as proofs:
+            result = order.analyse(work)
         result.notes = list(dict.fromkeys([*work.notes, *work.objective.notes, *result.notes]))
         result.config = order.config
         result.provenance = provenance.record(
@@ -126,6 +127,7 @@ def publish(
             inputs=order.inputs,
             sources=order.sources,
             num_processes=distributed.num_processes(),
+            proofs=proofs,
         )
         distributed.require_same_steps()
         if is_mine and output is not None:

@@ -1,0 +1,184 @@
+"""The plain road: the user's own module with numbers written into it by name, the user's loss, a loop.
+
+Nothing of the flat vector, of functional calls, kept graphs or chunks is used, so that what proves a number does not
+go the way that the number went. The module is put back bit for bit. What proofs cost is counted.
+"""
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from landscape import distributed
+from landscape.objective import trees
+from landscape.objective.losses import LOSSES, Loss
+from landscape.objective.objective import Measurement, Objective
+from landscape.objective.parameters import Point
+
+BATCH = 256
+
+
+@dataclass
+class Cost:
+    """What proofs took: evaluations of F and gradients over all of the data, and the seconds of all."""
+
+    evaluations: float = 0.0
+    gradients: float = 0.0
+    seconds: float = 0.0
+
+
+_cost: ContextVar[Cost | None] = ContextVar("cost", default=None)
+_is_proving: ContextVar[bool] = ContextVar("is_proving", default=False)
+
+
+@contextmanager
+def counted() -> Iterator[Cost]:
+    """Inside, what proofs cost is added up."""
+    token = _cost.set(Cost())
+    try:
+        cost = _cost.get()
+        assert cost is not None
+        yield cost
+    finally:
+        _cost.reset(token)
+
+
+@contextmanager
+def proving(*, evaluations: float = 0.0, gradients: float = 0.0) -> Iterator[None]:
+    """What is inside is a proof, and takes so many evaluations of F and gradients besides those of this module."""
+    cost, is_inner = _cost.get(), _is_proving.get()
+    token, start = _is_proving.set(True), time.perf_counter()
+    try:
+        yield
+    finally:
+        _is_proving.reset(token)
+        if cost is not None:
+            cost.evaluations += evaluations
+            cost.gradients += gradients
+            cost.seconds += 0.0 if is_inner else time.perf_counter() - start
+
+
+def by_name(objective: Objective, point: Point) -> dict[str, Tensor]:
+    """The numbers of a point under the names of the module's tensors."""
+    pieces = {piece.name: point.theta[piece.span].reshape(piece.shape) for piece in objective.pieces}
+    return {**pieces, **point.fixed}
+
+
+def measure(
+    objective: Objective, tensors: Mapping[str, Tensor], batches: Sequence[Tensor] | None = None
+) -> Measurement:
+    """F and the accuracy where the module's tensors hold ``tensors``: ``loss(module(x), y)`` over ``batches``.
+
+    ``batches`` are rows of this process's samples, in order and by 256 or a chunk where not given. Built-in losses are
+    those of ``torch.nn.functional``. The accuracy is NaN where it has no meaning. One evaluation.
+    """
+    sums = torch.zeros(4, dtype=torch.float64, device=objective.device)
+    with (
+        proving(evaluations=1),
+        objective.written(tensors),
+        torch.set_grad_enabled(objective.needs_gradients),
+    ):
+        for rows in _batches(objective, batches, BATCH):
+            inputs, targets = objective.samples.picked(rows)
+            outputs = objective.module(*trees.mapped(torch.clone, inputs))
+            share = _share(objective, outputs, targets)
+            right = _right(objective, outputs, targets)
+            sums += torch.tensor([float(share.value), share.weight, *right], dtype=torch.float64).to(sums)
+    value, weight, right, counted = distributed.total(sums).tolist()
+    weight = _divisor(objective, weight)
+    loss = (value / weight if weight else float("nan")) + _penalty(objective, tensors)
+    return Measurement(loss, right / counted if counted else float("nan"))
+
+
+def gradient(objective: Objective, tensors: Mapping[str, Tensor]) -> Tensor:
+    """∇F, (d,) float64, where the module's tensors hold ``tensors``, by autograd on its own parameters."""
+    names = [piece.name for piece in objective.pieces]
+    flat = torch.zeros(objective.num_parameters, dtype=torch.float64, device=objective.device)
+    weight = torch.zeros((), dtype=torch.float64, device=objective.device)
+    with proving(gradients=1), objective.written(tensors), torch.enable_grad():
+        own = [objective.now(name) for name in names]
+        for rows in _batches(objective, None, objective.derivative_chunk()):
+            inputs, targets = objective.samples.picked(rows)
+            share = _share(objective, objective.module(*trees.mapped(torch.clone, inputs)), targets)
+            weight += share.weight
+            if isinstance(share.value, Tensor) and share.value.requires_grad:
+                parts = torch.autograd.grad(share.value, own, allow_unused=True, materialize_grads=True)
+                flat += torch.cat([part.detach().reshape(-1).double() for part in parts]).to(flat)
+    flat, divisor = distributed.total(flat), _divisor(objective, float(distributed.total(weight)))
+    if objective.l2:
+        flat += (
+            divisor
+            * objective.l2
+            * torch.cat([tensors[name].reshape(-1).double() for name in names]).to(flat)
+        )
+    return flat / divisor
+
+
+class _Share(NamedTuple):
+    """What a batch adds to the loss, and its weight."""
+
+    value: Tensor | float
+    weight: float
+
+
+def _batches(objective: Objective, given: Sequence[Tensor] | None, least: int) -> Sequence[Tensor]:
+    every = torch.arange(objective.samples.count_here)
+    if objective.is_whole:
+        return [every]
+    return every.split(max(least, objective.chunk_size)) if given is None else given
+
+
+def _divisor(objective: Objective, weight: float) -> float:
+    if objective.loss.over == "one":
+        return distributed.num_processes() if objective.is_whole else 1
+    return weight
+
+
+def _penalty(objective: Objective, tensors: Mapping[str, Tensor]) -> float:
+    return (
+        0.5 * objective.l2 * sum(float(tensors[one.name].double().square().sum()) for one in objective.pieces)
+    )
+
+
+def _share(objective: Objective, outputs: Any, targets: Tensor) -> _Share:
+    given, count = objective.given, len(targets)
+    if given is LOSSES["cross_entropy"]:
+        return _Share(functional.cross_entropy(outputs, targets) * count, count)
+    if given is LOSSES["bce"]:
+        wanted = targets.to(outputs.dtype).reshape(outputs.shape)
+        return _Share(functional.binary_cross_entropy_with_logits(outputs, wanted) * count, count)
+    if given is LOSSES["mse"] and targets.is_floating_point():
+        return _Share(functional.mse_loss(outputs, targets.reshape(outputs.shape)) * count, count)
+    if isinstance(given, Loss):
+        return _Share(objective.loss.total(outputs, targets), count)
+    said = given(outputs, targets)
+    if isinstance(said, tuple):
+        total, weight = said
+        return _Share(total / weight, 1) if objective.is_whole else _Share(total, float(weight))
+    value = said.double().mean() if said.numel() else 0.0
+    if objective.loss.over == "samples":
+        return _Share(value * count, count)
+    if objective.loss.over == "weight" and objective.loss.weight is not None:
+        weight = float(objective.loss.weight(outputs, targets))
+        return _Share(value * weight if weight else 0.0, weight)
+    return _Share(value, 1)
+
+
+def _right(objective: Objective, outputs: Any, targets: Tensor) -> tuple[float, float]:
+    """How many labels of a batch are told right, and of how many."""
+    if objective.loss.correct is None:
+        return 0.0, 0.0
+    if not objective.loss.of_classes:
+        right = (outputs > 0) == (targets.reshape(outputs.shape) > 0.5)
+        return float(right.sum()), right.numel()
+    given = objective.given
+    classes = targets.argmax(1) if targets.is_floating_point() else targets
+    ignored = given.ignore_index if isinstance(given, nn.CrossEntropyLoss | nn.NLLLoss) else None
+    counted = torch.ones_like(classes, dtype=torch.bool) if ignored is None else classes != ignored
+    return float(((outputs.argmax(1) == classes) & counted).sum()), float(counted.sum())
