@@ -9,6 +9,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import torch
@@ -151,7 +152,8 @@ def everything() -> dict[str, np.ndarray]:
     """Every number of every analysis; ``status …`` where one is not complete, ``refused …`` what was refused."""
     torch.set_num_threads(1)
     found: dict[str, np.ndarray] = {}
-    with warnings.catch_warnings():
+    # 18 numbers a sample: blocks of two points, were they counted by a process's own samples of 3, 4, 5 or 6.
+    with warnings.catch_warnings(), mock.patch.object(sweep, "BLOCK_ACTIVATIONS", 2 * 18 * N):
         warnings.simplefilter("ignore")
         for name, compute in cases():
             result = compute()
@@ -166,9 +168,6 @@ def everything() -> dict[str, np.ndarray]:
                 found[f"refused {name}"] = np.array(str(error))
     return found
 
-
-# 18 numbers a sample: blocks of two points, were they counted by a process's own samples of 3, 4, 5 or 6.
-sweep.BLOCK_ACTIVATIONS = 2 * 18 * N
 
 if __name__ == "__main__":
     distributed.start("cpu")

@@ -220,7 +220,7 @@ COMMAND = """
 
     Objective.measurements = found_odd(Objective.measurements)
     if is_odd and what == "refuses":
-        def refused(*_):
+        def refused(*_, **__):
             raise BadInput("a file that is not here", "one that is")
         store.header = refused
     sys.exit(main())

@@ -68,7 +68,7 @@ def fit(subject: Parametrised, given: Any, samples: Samples, *, watches: bool) -
         trial = Trial(subject, samples)
         found, few = _fitted(given, samples, trial)
         if watches:
-            found.pieces = distributed.from_first(lambda: told(subject.pieces, uses_in(trial, few)))
+            found.pieces = told(subject.pieces, uses_in(trial, few))
         return found
 
 

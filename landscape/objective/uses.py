@@ -3,8 +3,6 @@
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 
-import torch
-
 from landscape import distributed
 from landscape.numerics.pieces import Piece
 
@@ -65,21 +63,7 @@ def agreed(cuts: set[Cut]) -> Cut | None:
 
 def told(pieces: Sequence[Piece], uses: Uses) -> tuple[Piece, ...]:
     """The pieces with what was seen of their use: in every process by what the first one saw."""
-    found = [uses.told(piece) for piece in pieces]
-    if distributed.num_processes() == 1:
-        return tuple(found)
-    code = [number for one in found for number in (*one.units, one.is_guess, one.role == "norm")]
-    mine = torch.tensor(code, dtype=torch.float64) * (distributed.rank() == 0)
-    numbers = iter(distributed.total(mine).long().tolist())
-    return tuple(
-        replace(
-            piece,
-            units=tuple(next(numbers) for _ in piece.shape),
-            is_guess=bool(next(numbers)),
-            role="norm" if next(numbers) else piece.role,
-        )
-        for piece in pieces
-    )
+    return distributed.from_first(lambda: tuple(uses.told(piece) for piece in pieces))
 
 
 def guesses(pieces: Sequence[Piece], ignore: Collection[str] = ()) -> list[str]:
