@@ -89,7 +89,9 @@ def measure(
             outputs = objective.module(*trees.mapped(torch.clone, inputs))
             share = _share(objective, outputs, targets)
             right = _right(objective, outputs, targets)
-            sums += torch.tensor([float(share.value), share.weight, *right], dtype=torch.float64).to(sums)
+            sums += torch.tensor(
+                [float(share.value) * share.times, share.weight, *right], dtype=torch.float64
+            ).to(sums)
     value, weight, right, counted = distributed.total(sums).tolist()
     weight = _divisor(objective, weight)
     loss = (value / weight if weight else float("nan")) + _penalty(objective, tensors)
@@ -108,7 +110,9 @@ def gradient(objective: Objective, tensors: Mapping[str, Tensor]) -> Tensor:
             share = _share(objective, objective.module(*trees.mapped(torch.clone, inputs)), targets)
             weight += share.weight
             if isinstance(share.value, Tensor) and share.value.requires_grad:
-                parts = torch.autograd.grad(share.value, own, allow_unused=True, materialize_grads=True)
+                parts = torch.autograd.grad(
+                    share.value * share.times, own, allow_unused=True, materialize_grads=True
+                )
                 flat += torch.cat([part.detach().reshape(-1).double() for part in parts]).to(flat)
     flat, divisor = distributed.total(flat), _divisor(objective, float(distributed.total(weight)))
     if objective.l2:
@@ -121,9 +125,10 @@ def gradient(objective: Objective, tensors: Mapping[str, Tensor]) -> Tensor:
 
 
 class _Share(NamedTuple):
-    """What a batch adds to the loss, and its weight."""
+    """What a batch adds to the loss: ``value``, ``times`` over; and its weight."""
 
     value: Tensor | float
+    times: float
     weight: float
 
 
@@ -149,25 +154,25 @@ def _penalty(objective: Objective, tensors: Mapping[str, Tensor]) -> float:
 def _share(objective: Objective, outputs: Any, targets: Tensor) -> _Share:
     given, count = objective.given, len(targets)
     if given is LOSSES["cross_entropy"]:
-        return _Share(functional.cross_entropy(outputs, targets) * count, count)
+        return _Share(functional.cross_entropy(outputs, targets), count, count)
     if given is LOSSES["bce"]:
         wanted = targets.to(outputs.dtype).reshape(outputs.shape)
-        return _Share(functional.binary_cross_entropy_with_logits(outputs, wanted) * count, count)
+        return _Share(functional.binary_cross_entropy_with_logits(outputs, wanted), count, count)
     if given is LOSSES["mse"] and targets.is_floating_point():
-        return _Share(functional.mse_loss(outputs, targets.reshape(outputs.shape)) * count, count)
+        return _Share(functional.mse_loss(outputs, targets.reshape(outputs.shape)), count, count)
     if isinstance(given, Loss):
-        return _Share(objective.loss.total(outputs, targets), count)
+        return _Share(objective.loss.total(outputs, targets), 1, count)
     said = given(outputs, targets)
     if isinstance(said, tuple):
         total, weight = said
-        return _Share(total / weight, 1) if objective.is_whole else _Share(total, float(weight))
+        return _Share(total / weight, 1, 1) if objective.is_whole else _Share(total, 1, float(weight))
     value = said.double().mean() if said.numel() else 0.0
     if objective.loss.over == "samples":
-        return _Share(value * count, count)
+        return _Share(value, count, count)
     if objective.loss.over == "weight" and objective.loss.weight is not None:
         weight = float(objective.loss.weight(outputs, targets))
-        return _Share(value * weight if weight else 0.0, weight)
-    return _Share(value, 1)
+        return _Share(value if weight else 0.0, weight, weight)
+    return _Share(value, 1, 1)
 
 
 def _right(objective: Objective, outputs: Any, targets: Tensor) -> tuple[float, float]:
