@@ -217,6 +217,7 @@ def minima(
     from landscape import distributed
     from landscape.descent import input_plane
     from landscape.descent.cells import Descents
+    from landscape.descent.proofs import worst_of
     from landscape.descent.starts import bounds_of
     from landscape.numerics.steps.replicas import Plan
     from landscape.numerics.steps.sampling import isolated_rng
@@ -258,7 +259,7 @@ def minima(
     with isolated_rng(seed, first.device), checks.untouched(first, proofs):
         for (depth, how), width in product(zip(depths, descents, strict=True), widths):
             cells[depth, width] = how.cell(width, depth, axes, notes)
-            proofs += cells[depth, width].checks
+        proofs += worst_of({f"depth {i}, width {j}": cell.checks for (i, j), cell in cells.items()})
         proofs += checks.meaning(first, first.present_point())
     table = [[cells[depth, width] for width in widths] for depth in depths]
     result = _result(first, table, np.array(widths), np.array(depths), axes, proofs, notes)

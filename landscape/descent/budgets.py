@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from landscape.descent.stacked import Stack, in_stacks
+from landscape.descent.witness import Seen, seen_of
 from landscape.errors import BadInput
 from landscape.numerics.steps.replicas import Plan
 from landscape.objective.objective import Objective
@@ -81,10 +82,15 @@ class Budget:
 
 
 class Recorded(NamedTuple):
-    """Costs (R, records), NaN from where a replica diverged on, and the end of lowest cost (None if all did)."""
+    """Costs (R, records), NaN from where a replica diverged on, and the end of lowest cost (None if all did).
+
+    ``steps`` (R,) were taken by each; ``seen`` are points on the way.
+    """
 
     costs: np.ndarray
     best: Point | None
+    steps: np.ndarray
+    seen: Seen
 
 
 def recorded(
@@ -114,7 +120,7 @@ def recorded(
         found = _run(objective, stack, due[stack.rows], progress)
         final = np.where(np.isfinite(found[:, -1]), found[:, -1], np.inf)
         end = stack.replicas.thetas[int(final.argmin())].cpu().numpy().copy()
-        return {"costs": found, "end": end}
+        return {"costs": found, "end": end, "steps": stack.replicas.steps.copy()}
 
     found = in_stacks(
         objective,
@@ -127,6 +133,7 @@ def recorded(
         seed=seed,
         journal=journal,
         threads=for_batches,
+        watched=lambda i: due[i],
         weight=SAVE_WEIGHT,
     )
     if len(found) > 1:
@@ -138,7 +145,8 @@ def recorded(
     lowest = [float(np.nanmin([*one[:, -1], np.inf])) for one in costs]
     best = int(np.argmin(lowest))
     end = objective.as_point(torch.from_numpy(found[best]["end"])) if lowest[best] < np.inf else None
-    return Recorded(np.concatenate(costs), end)
+    steps = np.concatenate([one["steps"] for one in found])
+    return Recorded(np.concatenate(costs), end, steps, seen_of(found))
 
 
 def _run(objective: Objective, stack: Stack, due: np.ndarray, progress: Progress) -> np.ndarray:
@@ -149,7 +157,7 @@ def _run(objective: Objective, stack: Stack, due: np.ndarray, progress: Progress
     last = int(due.max())
     for event in np.unique(due[due >= replicas.step]):
         while replicas.step < event and replicas.num_active:
-            replicas.advance(min(BLOCK_STEPS, int(event) - replicas.step))
+            stack.advance(min(BLOCK_STEPS, int(event) - replicas.step))
             progress(replicas.step, last, f"steps of {stack.name}")
             stack.offer(lambda: {"costs": costs.copy()})
         is_due = due == event

@@ -11,8 +11,10 @@ from torch import Tensor
 
 from landscape.descent import input_plane
 from landscape.descent.critical import end_of
-from landscape.descent.replay import STEPS, replayed
+from landscape.descent.proofs import distinct_check, end_checks
+from landscape.descent.replay import Stated, draws, stack_checks
 from landscape.descent.starts import Family, descended, starts
+from landscape.descent.witness import seen_of
 from landscape.numerics.distinct import num_distinct_rows, num_distinct_values
 from landscape.numerics.steps.replicas import Plan
 from landscape.objective import checks, trees
@@ -24,6 +26,8 @@ from landscape.result import Check
 # Costs, relative beyond 1, and outputs, that are one minimum's.
 SAME_COST = 1e-6
 SAME_OUTPUT = 1e-3
+# Replicas of the small stack that is taken again in float64.
+NEIGHBOURS = 3
 
 
 @dataclass(frozen=True)
@@ -77,13 +81,15 @@ class Descents:
             notes,
         )
         wide = in_float64(objective)
-        found = _examined(wide, descent, self.polish, name, axes, self.journal, self.progress)
+        found = _examined(wide, descent, self.polish, name, axes, self.seed, self.journal, self.progress)
         rate = self.plan.step_size
         notes += [note for note in wide.doubts if note not in notes]
-        check = replayed(wide, begin()[:2].double(), lambda _: Plan(step_size=rate, num_steps=STEPS))
-        if check is None:
+        begins = begin()
+        if draws(wide, begins[0].double()):
             return replace(found, draws=True)
-        return replace(found, checks=[*found.checks, replace(check, name=f"stack at {name}")])
+        seen, stated = seen_of([descent]), [Stated(rate)] * self.count
+        proofs = stack_checks(objective, wide, seen, stated, begins[:NEIGHBOURS])
+        return replace(found, checks=[*found.checks, *proofs])
 
 
 def _examined(
@@ -92,6 +98,7 @@ def _examined(
     polish: bool,
     name: str,
     axes: tuple[np.ndarray, np.ndarray] | None,
+    seed: int,
     journal: Journal,
     progress: Progress,
 ) -> Cell:
@@ -105,7 +112,8 @@ def _examined(
     rows |= {"end_status": np.full(count, "diverged", dtype="U32")}
     rows |= {"polish_reason": np.full(count, "", dtype="U64")} if polish else {}
     kept = np.flatnonzero(~descent["diverged"])
-    thetas = torch.from_numpy(descent["thetas"]).to(wide.device, torch.float64)
+    begun = torch.from_numpy(descent["thetas"]).to(wide.device, torch.float64)
+    thetas = begun.clone()
     for k in kept:
         key = f"end of {name}, restart {k}"
         if key not in journal:
@@ -118,18 +126,20 @@ def _examined(
         progress(int(k) + 1, count, f"ends of {name}")
     costs = rows["polished_cost" if polish else "cost"][kept]
     prediction = np.full((input_plane.GRID, input_plane.GRID), math.nan) if axes else None
+    outputs = _outputs(wide, thetas[kept])
+    counts = num_distinct_rows(outputs, SAME_OUTPUT), num_distinct_values(costs, SAME_COST)
     proofs = []
     if len(kept):
         best = thetas[kept[np.argmin(costs)]]
         meaning = "cost of the best end against a plain loop over model.eval()"
-        proofs.append(
-            checks.agreement(f"cost at {name}", wide, float(costs.min()), wide.as_point(best), meaning)
-        )
+        proofs.append(checks.agreement("cost", wide, float(costs.min()), wide.as_point(best), meaning))
+        proofs += end_checks(wide, begun, thetas, rows, kept, seed)
+        proofs.append(distinct_check(wide, thetas[kept], costs, counts, (SAME_OUTPUT, SAME_COST)))
         prediction = input_plane.outputs(wide, best, axes) if axes else None
     return Cell(
         rows=rows,
-        num_distinct=num_distinct_rows(_outputs(wide, thetas[kept]), SAME_OUTPUT),
-        num_distinct_costs=num_distinct_values(costs, SAME_COST),
+        num_distinct=counts[0],
+        num_distinct_costs=counts[1],
         num_parameters=wide.num_parameters,
         prediction=prediction,
         checks=proofs,

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import product
 from typing import Any
 
@@ -10,7 +11,7 @@ import torch
 from torch import Tensor
 
 from landscape.descent.budgets import Budget, recorded
-from landscape.descent.replay import replayed
+from landscape.descent.replay import Stated, draws, stack_checks
 from landscape.numerics.steps.replicas import Plan
 from landscape.numerics.steps.sampling import Sampler
 from landscape.objective import Objective, checks, trees
@@ -18,6 +19,9 @@ from landscape.objective.losses import LOSSES
 from landscape.objective.parameters import Point
 from landscape.objective.precision import in_float64
 from landscape.progress import Journal, Progress
+
+# Replicas of the small stack that is taken again in float64: of each method one.
+NEIGHBOURS = 3
 
 
 class Grid:
@@ -74,13 +78,19 @@ class Grid:
             self.checks.append(checks.agreement(f"cost at n = {n}", part, lowest, found.best, meaning))
             if len(self.costs) == 1:
                 self.checks += checks.meaning(part, found.best)
-        if len(self.costs) == 1:
-            few = self.thetas[:1].double().expand(len(self.methods), -1)
-            least = min(self.step_sizes)
-            check = replayed(
-                in_float64(part), few, lambda m: _plan(budgets[m], self.methods[m], least, self.seed)
+        wide = in_float64(part)
+        if not draws(wide, self.thetas[0].double()):
+            stated = [self._stated(budgets[m], m, alpha, s) for alpha, s, m in grid]
+            stack = stack_checks(
+                part, wide, found.seen, stated, self.thetas[[s for _, s, _ in grid[:NEIGHBOURS]]]
             )
-            self.checks += [check] if check else []
+            self.checks += [replace(one, name=f"{one.name} at n = {n}") for one in stack]
+
+    def _stated(self, budget: Budget, method: int, alpha: float, point: int) -> Stated:
+        if self.methods[method] == "gd":
+            return Stated(alpha)
+        size = budget.batch_size if self.methods[method] == "minibatch" else 1
+        return Stated(alpha, budget.sampling, size, self.seed + point)
 
 
 def part_of(objective: Objective, drawn: np.ndarray) -> Objective:

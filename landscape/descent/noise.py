@@ -10,6 +10,7 @@ from torch import Tensor
 
 from landscape.descent.gradients import perceptron_layers
 from landscape.descent.stacked import Stack, in_stacks
+from landscape.descent.witness import Seen, seen_of
 from landscape.errors import NotFinite
 from landscape.numerics.steps.replicas import Gradients, Plan
 from landscape.numerics.steps.sampling import Sampler
@@ -36,11 +37,15 @@ class Setting(NamedTuple):
 
 
 class NoisyRuns(NamedTuple):
-    """Means of ‖∇F(θ_k)‖² over each run (setting, seed), which runs diverged, and where they ended, (…, d)."""
+    """Means of ‖∇F(θ_k)‖² over each run (setting, seed), which runs diverged, and where they ended, (…, d).
+
+    ``seen`` are points on the way, before measured steps.
+    """
 
     means: np.ndarray
     diverged: np.ndarray
     ends: Tensor
+    seen: Seen
 
     @property
     def lost(self) -> np.ndarray:
@@ -95,6 +100,7 @@ def noisy_runs(
         journal=journal,
         gradients=gradients,
         threads=for_batches,
+        watched=lambda i: _measured_steps(num_steps, measure_every, int(own[i, 1])),
         weight=SAVE_WEIGHT,
     )
     means, diverged, ends = (
@@ -102,7 +108,7 @@ def noisy_runs(
     )
     shape = (len(settings), num_seeds)
     thetas = torch.from_numpy(ends).to(start).reshape(*shape, -1)
-    return NoisyRuns(means.reshape(shape), diverged.reshape(shape), thetas)
+    return NoisyRuns(means.reshape(shape), diverged.reshape(shape), thetas, seen_of(found))
 
 
 def gradient_descent(
@@ -122,7 +128,7 @@ def gradient_descent(
         replica = stack.replicas
         stack.restored()
         while replica.num_active:
-            replica.advance(DESCENT_STEPS)
+            stack.advance(DESCENT_STEPS)
             progress(replica.step, num_steps, "steps of gradient descent")
             stack.offer()
         if replica.diverged[0]:
@@ -186,7 +192,7 @@ class _MeasuredStack:
                 self._waiting += [(owner, thetas[owner].clone()) for owner in owners]
                 self._measure(self._block)
             following = self._due_steps[last] if last < len(self._due_steps) else total
-            self.replicas.advance(int(following) - step)
+            self._stack.advance(int(following) - step)
             progress(number * total + self.replicas.step, count * total, "steps")
             self._stack.offer(self._state)
         self._measure(1)

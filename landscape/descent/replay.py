@@ -1,49 +1,174 @@
-"""Replicas beside plain loops: the first steps of a stack, taken again one by one."""
+"""Steps of a stack taken again by plain loops: the user's module, autograd, and the samples by a rule of their own."""
 
-from collections.abc import Callable
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from landscape.descent.gradients import stacked_gradients
+from landscape.descent.witness import STEPS, Seen
 from landscape.numerics.steps.replicas import Plan, Replicas
+from landscape.numerics.steps.sampling import Sampler
+from landscape.objective import checks, plain, trees
 from landscape.objective.checks import Check
+from landscape.objective.losses import LOSSES
 from landscape.objective.objective import Objective
 
-STEPS = 10
-BOUND = 1e-6
+# Of a gradient, whose terms cancel, over the sizes of these: a thousand roundings of a sum of float64.
+ROUNDING = 1e-9
+
+
+class Stated(NamedTuple):
+    """What a replica is meant to do: its step size; rule, size and seed of its batches (no rule: all samples)."""
+
+    step_size: float
+    rule: str | None = None
+    batch_size: int = 0
+    seed: int = 0
+
+    def plan(self, num_samples: int, num_steps: int) -> Plan:
+        """The same as a plan of a stack."""
+        rule = self.rule
+        sampler = Sampler(rule, num_samples, self.batch_size, self.seed) if rule else None
+        return Plan(step_size=self.step_size, num_steps=num_steps, sampler=sampler)
+
+    def batches(self, num_samples: int, first: int, count: int) -> list[Tensor]:
+        """The samples of ``count`` steps from ``first`` on, without a sampler.
+
+        The generator gives an order first; ``uniform`` then draws each batch with replacement, ``cycle`` and
+        ``reshuffle`` cut passes into batches, the last one short, and the latter draws an order for each.
+        """
+        if self.rule is None:
+            return [torch.arange(num_samples)] * count
+        generator, size = torch.Generator().manual_seed(self.seed), min(self.batch_size, num_samples)
+        order = torch.randperm(num_samples, generator=generator)
+        if self.rule == "uniform":
+            return list(torch.randint(num_samples, (first + count, size), generator=generator)[first:])
+        a_pass, passes, found = -(-num_samples // size), 0, []
+        for step in range(first, first + count):
+            while self.rule == "reshuffle" and passes < step // a_pass:
+                order, passes = torch.randperm(num_samples, generator=generator), passes + 1
+            found.append(order[step % a_pass * size :][:size])
+        return found
 
 
 def draws(objective: Objective, theta: Tensor) -> bool:
     """Whether the gradient at θ (d,) in training draws random numbers, as dropout does."""
     fixed = objective.present_point().fixed
-    once, twice = (objective.batch_gradient(theta, None, fixed, training=True)[1] for _ in range(2))
+    with plain.proving(gradients=2):
+        once, twice = (objective.batch_gradient(theta, None, fixed, training=True)[1] for _ in range(2))
     return not torch.equal(once.nan_to_num(), twice.nan_to_num())
 
 
-def replayed(objective: Objective, thetas: Tensor, plan_of: Callable[[int], Plan]) -> Check | None:
-    """STEPS steps of a stack from ``thetas`` (k, d) against plain ones, for an objective in float64.
+def plain_slope(objective: Objective, theta: Tensor, rows: Tensor) -> tuple[float, Tensor]:
+    """The loss of the samples ``rows`` as one batch at θ (d,) and its gradient (d,) float64, in training mode.
 
-    ``plan_of(i)`` makes a fresh plan of replica i, its step size constant at first. The value is the largest
-    distance, over the way that the replica went. None where gradients draw random numbers.
+    Of the user's own module with the numbers written into it, by autograd on its own parameters.
     """
-    if draws(objective, thetas[0]):
-        return None
-    fixed = objective.present_point().fixed
-    stack = Replicas(stacked_gradients(objective), thetas, [plan_of(i) for i in range(len(thetas))])
-    stack.advance(STEPS)
+    tensors = plain.by_name(objective, objective.as_point(theta))
+    with (
+        plain.proving(gradients=len(rows) / objective.num_samples),
+        objective.written(tensors),
+        torch.enable_grad(),
+    ):
+        objective.module.train()
+        try:
+            own = [objective.now(piece.name) for piece in objective.pieces]
+            inputs, targets = objective.samples.picked(rows)
+            outputs = objective.module(*trees.mapped(torch.clone, inputs))
+            loss = batch_loss(objective, outputs, targets)
+            if objective.l2:
+                loss = loss + 0.5 * objective.l2 * torch.stack([one.square().sum() for one in own]).sum()
+            slopes = torch.autograd.grad(loss, own, allow_unused=True, materialize_grads=True)
+        finally:
+            objective.module.eval()
+    return float(loss.detach()), torch.cat([one.detach().reshape(-1).double() for one in slopes])
+
+
+def batch_loss(objective: Objective, outputs: Any, targets: Tensor) -> Tensor:
+    """That of a batch: torch's own where the user named one of it."""
+    given = objective.given
+    if given is LOSSES["cross_entropy"]:
+        return functional.cross_entropy(outputs, targets)
+    if given is LOSSES["bce"]:
+        wanted = targets.to(outputs.dtype).reshape(outputs.shape)
+        return functional.binary_cross_entropy_with_logits(outputs, wanted)
+    if given is LOSSES["mse"] and targets.is_floating_point():
+        return functional.mse_loss(outputs, targets.reshape(outputs.shape))
+    return objective.loss.mean(outputs, targets)
+
+
+def retaken(objective: Objective, wide: Objective, seen: Seen, stated: Sequence[Stated]) -> Check | None:
+    """Steps of a stack of ``objective`` from where its replicas stood, by plain loops in float64, those of ``wide``.
+
+    ``stated`` says by number what the replicas are meant to do. The value is the largest distance between where
+    the stack and the loop end, over what rounding allows. None where no replica was seen.
+    """
     gaps = []
-    for i, (start, end) in enumerate(zip(thetas, stack.thetas, strict=True)):
-        plan, theta, way = plan_of(i), start, 0.0
-        for _ in range(min(STEPS, plan.num_steps)):
-            batch = plan.sampler.next() if plan.sampler else None
-            loss, slope = objective.batch_gradient(theta, batch, fixed, training=True)
-            if not bool(torch.isfinite(loss)):
+    for i, first, length, (start, end) in zip(*seen, strict=True):
+        theta, allowed = torch.from_numpy(start).to(wide.device).double(), 0.0
+        own = stated[i]
+        for rows in own.batches(wide.num_samples, int(first), int(length)):
+            loss, slope, size = _slope_and_size(wide, theta, rows)
+            if not np.isfinite(loss):
                 break
-            theta = theta - plan.step_size * slope
-            way += plan.step_size * float(torch.linalg.vector_norm(slope))
-        # A replica that hardly moves still rounds its θ.
-        way += BOUND * float(torch.linalg.vector_norm(theta))
-        gaps.append(float(torch.linalg.vector_norm(end - theta)) / max(way, 1e-300))
-    meaning = f"{STEPS} steps in a stack against plain ones in float64, over the way they went"
-    return Check("stack", max(gaps), BOUND, meaning)
+            if objective.dtype != torch.float64:
+                coarse = plain_slope(objective, theta.to(objective.device, objective.dtype), rows)[1]
+                size += 10 * float((coarse.to(slope) - slope).norm()) / _rounding(objective)
+            theta = theta - own.step_size * slope
+            allowed += own.step_size * _rounding(objective) * size
+        eps = torch.finfo(objective.coarsest).eps
+        allowed += 4 * int(length) * eps * float(theta.norm())
+        gap = float((torch.from_numpy(end).to(theta) - theta).norm())
+        gaps.append(gap / max(allowed, 1e-300) if np.isfinite(gap) else np.inf)
+    if not gaps:
+        return None
+    meaning = (
+        f"{STEPS} steps of replicas among others against plain loops over the module in float64, over what rounding "
+        "allows: of the terms of a gradient, ten times what the dtype costs the loop itself, and an ε of θ a step"
+    )
+    return Check("stack", max(gaps), 1.0, meaning)
+
+
+def rehearsed(wide: Objective, thetas: Tensor, stated: Sequence[Stated]) -> Check | None:
+    """The first steps of a small stack from ``thetas`` (k, d) in float64, where mixing shows that float32 hides."""
+    plans = [one.plan(wide.num_samples, STEPS) for one in stated]
+    thetas = thetas.to(wide.device).double()
+    with plain.proving(gradients=STEPS * len(plans)):
+        stack = Replicas(stacked_gradients(wide), thetas, plans)
+        stack.advance(STEPS)
+    count = len(plans)
+    points = torch.stack([thetas, stack.thetas], 1).cpu().numpy()
+    seen = Seen(np.arange(count), np.zeros(count, dtype=np.int64), np.full(count, STEPS), points)
+    check = retaken(wide, wide, seen, stated)
+    return check and Check("stack in float64", check.value, check.bound, check.meaning)
+
+
+def stack_checks(
+    objective: Objective, wide: Objective, seen: Seen, stated: Sequence[Stated], thetas: Tensor
+) -> list[Check]:
+    """:func:`retaken`, and where the stack is not in float64, :func:`rehearsed` from ``thetas`` (k, d) as well."""
+    found = [retaken(objective, wide, seen, stated)]
+    if objective.dtype != torch.float64:
+        found.append(rehearsed(wide, thetas, stated[: len(thetas)]))
+    return [one for one in found if one]
+
+
+def _rounding(objective: Objective) -> float:
+    return max(checks.rounding(objective), ROUNDING)
+
+
+def _slope_and_size(objective: Objective, theta: Tensor, rows: Tensor) -> tuple[float, Tensor, float]:
+    """:func:`plain_slope`, where F is a mean of two halves' whose sizes tell how large the terms are that cancel."""
+    if len(rows) < 2 or not objective.is_mean:
+        loss, slope = plain_slope(objective, theta, rows)
+        return loss, slope, float(slope.norm())
+    halves = [rows[::2], rows[1::2]]
+    shares = [len(half) / len(rows) for half in halves]
+    losses, slopes = zip(*(plain_slope(objective, theta, half) for half in halves), strict=True)
+    slope = shares[0] * slopes[0] + shares[1] * slopes[1]
+    sizes = sum(share * float(one.norm()) for share, one in zip(shares, slopes, strict=True))
+    return sum(share * one for share, one in zip(shares, losses, strict=True)), slope, sizes

@@ -78,7 +78,7 @@ def descended(
         replicas = stack.replicas
         stack.restored()
         while replicas.num_active:
-            replicas.advance(BLOCK_STEPS)
+            stack.advance(BLOCK_STEPS)
             progress(min(replicas.step, plan.num_steps), plan.num_steps, f"steps at most of {cell}")
             stack.offer()
         return {

@@ -1,0 +1,192 @@
+"""Ends of descents proven by another road: cost, ∇F and Hessian of one of them, and how many differ, counted again."""
+
+import math
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import torch
+from scipy.sparse.csgraph import connected_components
+from torch import Tensor
+
+from landscape.descent.replay import ROUNDING, batch_loss
+from landscape.numerics.spectra.inertia import STATIONARY
+from landscape.numerics.steps.polish import KINK
+from landscape.objective import checks, plain, trees
+from landscape.objective.objective import Objective
+from landscape.result import Check
+
+# Gradients that take no time of a command, and the part of its own that they may take otherwise.
+FEW_GRADIENTS = 64
+PART = 0.1
+
+
+def end_checks(
+    wide: Objective,
+    begun: Tensor,
+    thetas: Tensor,
+    rows: Mapping[str, np.ndarray],
+    kept: np.ndarray,
+    seed: int,
+) -> list[Check]:
+    """One of the ends ``thetas`` (R, d), the seed says which: cost, ‖∇F‖, extreme eigenvalues, index and kind.
+
+    ``begun`` (R, d) are the ends before polishing, ``rows`` what is said of each, ``kept`` those that did not
+    diverge. The Hessian is that of autograd on the user's own module, one row after another; it is left out where
+    that would take more than a tenth of the time, for products by differences, and where polishing stopped early,
+    for at a kink there are two.
+    """
+    generator, is_polished = np.random.default_rng(seed), "polished_cost" in rows
+    reached = kept[rows["polish_reason"][kept] == ""] if is_polished else kept
+    k = int(generator.choice(reached if len(reached) else kept))
+    stages = [("cost", begun[k])] + ([("polished_cost", thetas[k])] if is_polished else [])
+    gaps = [
+        checks.close(
+            "", float(rows[one][k]), checks.independent_loss(wide, wide.as_point(theta)), 0.0, ""
+        ).value
+        for one, theta in stages
+    ]
+    found = [
+        Check(
+            "cost of an end",
+            max(gaps),
+            checks.rounding(wide),
+            "before and after polishing, against a plain loop",
+        )
+    ]
+    found.append(_gradient_check(wide, thetas[k], rows, k))
+    is_short = 2 * wide.num_parameters <= max(
+        FEW_GRADIENTS, PART * (rows["num_steps"].max() + 2 * wide.num_parameters * len(kept))
+    )
+    if is_short and wide.is_mean and not wide.doubts and k in reached:
+        found += _hessian_checks(wide, thetas[k], {name: values[k] for name, values in rows.items()})
+    if is_polished:
+        rises = (rows["polished_cost"] - rows["cost"])[kept] / np.maximum(1e-3, np.abs(rows["cost"][kept]))
+        meaning = "largest rise of the cost by polishing, relative"
+        found.append(Check("polish", max(0.0, float(rises.max())), checks.rounding(wide), meaning))
+    return found
+
+
+def _gradient_check(wide: Objective, theta: Tensor, rows: Mapping[str, np.ndarray], k: int) -> Check:
+    stage = "polished_" if "polished_cost" in rows else ""
+    said = float(rows[f"{stage}gradient_norm"][k])
+    true = float(plain.gradient(wide, plain.by_name(wide, wide.as_point(theta))).norm())
+    bend = max(abs(float(rows["smallest_eigenvalue"][k])), abs(float(rows["largest_eigenvalue"][k])))
+    terms = bend * float(theta.norm()) + math.sqrt(abs(float(rows[f"{stage}cost"][k])) * bend)
+    allowed = ROUNDING * true + 100 * torch.finfo(wide.coarsest).eps * terms
+    meaning = (
+        "‖∇F‖ of an end against autograd on the module, over what rounding allows: 1e-9 of it, and a hundred ε of the "
+        "terms that cancel, ‖H‖ ‖θ‖ + √(F ‖H‖)"
+    )
+    return Check("gradient norm of an end", abs(said - true) / max(allowed, 1e-300), 1.0, meaning)
+
+
+def _hessian_checks(wide: Objective, theta: Tensor, said: Mapping[str, np.ndarray]) -> list[Check]:
+    norm, matrix = _plain_hessian(wide, theta)
+    values = np.linalg.eigvalsh((matrix + matrix.T) / 2)
+    scale = max(float(np.abs(values).max()), 1e-300)
+    gaps = [abs(said["smallest_eigenvalue"] - values[0]), abs(said["largest_eigenvalue"] - values[-1])]
+    # Zero to its error: at a critical point ‖∇F‖, and what LAPACK and the asymmetry of either matrix add.
+    zero = norm if norm <= STATIONARY else 0.0
+    own = max(len(values), 100) * np.finfo(float).eps * scale + 2 * float(np.linalg.norm(matrix - matrix.T))
+    low, high = max(0.0, (1 - ROUNDING) * zero - own), (1 + ROUNDING) * zero + 10 * own
+    fewest, most = int((values < -high).sum()), int((values < -low).sum())
+    kinds = {"saddle"} if most else set()
+    if not fewest:
+        surely_flat = bool((np.abs(values) <= low).any())
+        kinds |= {"degenerate"} if surely_flat else {"minimum"}
+        kinds |= {"degenerate"} if bool((np.abs(values) <= high).any()) else set()
+    if norm > (1 - ROUNDING) * STATIONARY:
+        is_kink = "polish_reason" in said and said["polish_reason"] == KINK
+        cut = {"kink" if is_kink else "cut short"}
+        kinds = cut if norm > (1 + ROUNDING) * STATIONARY else kinds | cut
+    index = int(said["index"])
+    return [
+        Check(
+            "eigenvalues of an end",
+            float(max(gaps)) / scale,
+            ROUNDING,
+            "smallest and largest against those of a second backward pass on the module, over max |λ|, in float64",
+        ),
+        Check(
+            "index of an end",
+            float(max(fewest - index, index - most, 0)),
+            0.0,
+            "eigenvalues of that matrix below zero by more than their error, and at a critical point ‖∇F‖",
+        ),
+        Check(
+            "kind of an end",
+            float(str(said["end_status"]) not in kinds),
+            0.0,
+            "whether it is what ‖∇F‖ and the signs of that matrix make it (0 = it is)",
+        ),
+    ]
+
+
+def _plain_hessian(wide: Objective, theta: Tensor) -> tuple[float, np.ndarray]:
+    """‖∇F‖ and the matrix (d, d) whose rows are the derivatives of the entries of ∇F, in eval mode."""
+    tensors, rows = plain.by_name(wide, wide.as_point(theta)), []
+    with plain.proving(gradients=2 * wide.num_parameters), wide.written(tensors), torch.enable_grad():
+        own = [wide.now(piece.name) for piece in wide.pieces]
+        inputs, targets = wide.samples.picked(None)
+        loss = batch_loss(wide, wide.module(*trees.mapped(torch.clone, inputs)), targets)
+        if wide.l2:
+            loss = loss + 0.5 * wide.l2 * torch.stack([one.square().sum() for one in own]).sum()
+        slopes = torch.autograd.grad(loss, own, create_graph=True, allow_unused=True, materialize_grads=True)
+        slope = torch.cat([one.reshape(-1) for one in slopes])
+        for one in slope:
+            parts = [torch.zeros_like(tensor) for tensor in own]
+            if one.requires_grad:
+                parts = torch.autograd.grad(
+                    one, own, retain_graph=True, allow_unused=True, materialize_grads=True
+                )
+            rows.append(torch.cat([part.detach().reshape(-1) for part in parts]).cpu())
+    return float(slope.detach().norm()), torch.stack(rows).double().numpy()
+
+
+def distinct_check(
+    wide: Objective, thetas: Tensor, costs: np.ndarray, said: tuple[int, int], tolerances: tuple[float, float]
+) -> Check:
+    """How many of the ends ``thetas`` (k, d) differ, by outputs on the data and by cost, counted again.
+
+    ``said`` are the two numbers, ``tolerances`` those of a number of an output and of a cost. The outputs are
+    those of the user's own module, what is joined is a graph, and its connected components are counted.
+    """
+    outputs = np.array([_plain_outputs(wide, theta) for theta in thetas])
+    sizes = np.maximum(1.0, np.abs(outputs).max(axis=1))
+    far = np.array([np.abs(outputs - row).max(axis=1) for row in outputs])
+    same_output = far <= tolerances[0] * np.maximum(sizes[:, None], sizes[None, :])
+    same_cost = np.abs(costs[:, None] - costs) <= tolerances[1] * np.maximum(
+        1.0, np.maximum(np.abs(costs)[:, None], np.abs(costs))
+    )
+    counts = [int(connected_components(one, directed=False)[0]) for one in (same_output, same_cost)]
+    return Check(
+        "distinct ends",
+        float(max(abs(one - other) for one, other in zip(said, counts, strict=True))),
+        0.0,
+        "numbers of ends that differ, by outputs of the module itself and by cost, against a count of components",
+    )
+
+
+def _plain_outputs(wide: Objective, theta: Tensor) -> np.ndarray:
+    tensors = plain.by_name(wide, wide.as_point(theta))
+    inputs, _ = wide.samples.picked(None)
+    with plain.proving(evaluations=1), wide.written(tensors), torch.set_grad_enabled(wide.needs_gradients):
+        outputs = wide.module(*trees.mapped(torch.clone, inputs))
+    return np.concatenate([one.detach().flatten().cpu().numpy() for one in trees.tensors(outputs)])
+
+
+def worst_of(places: Mapping[str, Sequence[Check]]) -> list[Check]:
+    """Of the checks of each name the worst, measured by its bound, which says where that was."""
+    names = dict.fromkeys(check.name for found in places.values() for check in found)
+    worst = []
+    for name in names:
+        alike = [(where, one) for where, found in places.items() for one in found if one.name == name]
+        where, check = max(alike, key=lambda one: _excess(one[1]))
+        about = f"; the worst of {len(alike)}: {where}" if len(alike) > 1 else ""
+        worst.append(Check(name, check.value, check.bound, check.meaning + about))
+    return worst
+
+
+def _excess(check: Check) -> float:
+    excess = check.value / check.bound if check.bound else check.value * math.inf if check.value else 0.0
+    return math.inf if math.isnan(excess) else excess
