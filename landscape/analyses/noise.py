@@ -144,6 +144,7 @@ def noise(
     from landscape.descent.gradient_noise import kept_probe, probe_checks, probes_of_ends
     from landscape.descent.gradients import stacked_gradients
     from landscape.descent.noise import gradient_descent, noisy_runs
+    from landscape.descent.noise_proofs import run_checks
     from landscape.objective import checks
 
     settings = _settings(objective, step_sizes, batch_sizes)
@@ -171,8 +172,21 @@ def noise(
             measure_every=measure_every,
             **work,
         )
-        ends = probes_of_ends(here, runs.ends[:, 0], ~runs.diverged[:, 0], gradients, num_probes, **work)
+        ends, places = probes_of_ends(
+            here, runs.ends[:, 0], ~runs.diverged[:, 0], gradients, num_probes, **work
+        )
         proofs += probe_checks(here, start, gradients, first)
+        proofs += run_checks(
+            here,
+            start,
+            settings,
+            runs,
+            [first, *ends],
+            [start, *places],
+            num_steps=num_steps,
+            measure_every=measure_every,
+            seed=seed,
+        )
     if runs.lost.all():
         # Nothing is worth going on from: other steps may take the place of these.
         journal.clear()
@@ -214,11 +228,7 @@ def _result(
     usable = ~lost.any(1) & (mean > 0)
     by_step = _law(step_size, mean, usable & (batch_size == batch_size.min()))
     by_batch = _law(batch_size, mean, usable & (step_size == step_size.max()))
-    ratios = (mean / bound)[usable & (bound > 0)]
-    if len(ratios):
-        meaning = "largest mean over its bound, with L and M as found at the probes"
-        proofs.append(Check("below the bound", float(ratios.max()), 1.0, meaning))
-    return Noise(
+    found = Noise(
         step_size=step_size,
         batch_size=batch_size,
         mean_squared_gradient_norm=runs.means,
@@ -242,6 +252,40 @@ def _result(
         outcome="diverged" if lost.any() else "complete",
         notes=_notes(settings, lost, bound, lipschitz),
         checks=proofs,
+    )
+    found.checks += _table_checks(found, above)
+    above_bound = int((mean > bound).sum())
+    if above_bound:
+        found.notes.append(
+            f"{above_bound} means lie above the bound: L or M is larger than at the points visited"
+        )
+    return found
+
+
+def _table_checks(found: Noise, above: float) -> list[Check]:
+    """The columns and laws of a result from the arrays it has."""
+    from landscape.descent.noise_proofs import table_checks
+
+    names = (
+        "step_size",
+        "batch_size",
+        "mean",
+        "standard_error",
+        "bound",
+        "probe_curvature",
+        "probe_variance",
+    )
+    laws = {
+        "α": (found.slope_step, found.slope_step_interval),
+        "B": (found.slope_batch, found.slope_batch_interval),
+    }
+    return table_checks(
+        {name: getattr(found, name) for name in names} | {"runs": found.mean_squared_gradient_norm},
+        lipschitz=found.lipschitz,
+        variance=found.variance,
+        above=above,
+        num_steps=found.num_steps,
+        laws=laws,
     )
 
 

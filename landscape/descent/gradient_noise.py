@@ -26,12 +26,13 @@ CURVATURE_TOLERANCE = 1e-3
 
 
 class Probe(NamedTuple):
-    """At one point: F, ‖∇F‖², E‖g‖² − ‖∇F‖² of one sample's gradient g, and max |λ| of the Hessian."""
+    """At one point: F, ‖∇F‖², E‖g‖² − ‖∇F‖² of one sample's gradient g, and max |λ| of the Hessian along (d,)."""
 
     loss: float
     squared_norm: float
     variance: float
     curvature: float
+    direction: np.ndarray
 
 
 def probed(objective: Objective, theta: Tensor, gradients: Gradients, seed: int) -> Probe:
@@ -61,7 +62,10 @@ def probed(objective: Objective, theta: Tensor, gradients: Gradients, seed: int)
     )
     squared_norm = float(slope.double().square().sum())
     second_moment = mean_square(objective, theta, gradients)
-    return Probe(loss, squared_norm, max(0.0, second_moment - squared_norm), abs(float(pairs.values[0])))
+    variance = max(0.0, second_moment - squared_norm)
+    return Probe(
+        loss, squared_norm, variance, abs(float(pairs.values[0])), pairs.vectors[0].cpu().numpy().copy()
+    )
 
 
 def mean_square(objective: Objective, theta: Tensor, gradients: Gradients) -> float:
@@ -98,15 +102,16 @@ def probes_of_ends(
     seed: int,
     journal: Journal,
     progress: Progress,
-) -> list[Probe]:
-    """Probes at ``count`` of the ``ends`` (settings, d), evenly; those that are not usable are passed over."""
+) -> tuple[list[Probe], list[Tensor]]:
+    """Probes at ``count`` of the ``ends`` (settings, d), evenly, and where they are; what is not usable is left out."""
     chosen = np.unique(np.linspace(len(ends) - 1, 0, count).round().astype(int))
-    found = []
+    found, places = [], []
     for number, which in enumerate(chosen):
         if is_usable[which]:
+            places.append(ends[which])
             found.append(kept_probe(objective, ends[which], gradients, seed, journal, f"probe {which}"))
         progress(number + 1, len(chosen), "points for L and M")
-    return found
+    return found, places
 
 
 def probe_checks(objective: Objective, start: Tensor, gradients: Gradients, first: Probe) -> list[Check]:

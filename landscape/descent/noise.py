@@ -39,13 +39,16 @@ class Setting(NamedTuple):
 class NoisyRuns(NamedTuple):
     """Means of ‖∇F(θ_k)‖² over each run (setting, seed), which runs diverged, and where they ended, (…, d).
 
-    ``seen`` are points on the way, before measured steps.
+    ``seen`` are points on the way, before measured steps; ``values`` (w, measurements) all ‖∇F(θ_k)‖² of the runs
+    ``watched`` (w,).
     """
 
     means: np.ndarray
     diverged: np.ndarray
     ends: Tensor
     seen: Seen
+    watched: np.ndarray
+    values: np.ndarray
 
     @property
     def lost(self) -> np.ndarray:
@@ -85,7 +88,7 @@ def noisy_runs(
 
     def run(stack: Stack) -> dict[str, Any]:
         seeds = own[stack.rows, 1]
-        measured = [_measured_steps(num_steps, measure_every, int(one)) for one in seeds]
+        measured = [measured_steps(num_steps, measure_every, int(one)) for one in seeds]
         return _MeasuredStack(objective, stack, gradients, measured).run(progress)
 
     found = in_stacks(
@@ -100,7 +103,7 @@ def noisy_runs(
         journal=journal,
         gradients=gradients,
         threads=for_batches,
-        watched=lambda i: _measured_steps(num_steps, measure_every, int(own[i, 1])),
+        watched=lambda i: measured_steps(num_steps, measure_every, int(own[i, 1])),
         weight=SAVE_WEIGHT,
     )
     means, diverged, ends = (
@@ -108,7 +111,8 @@ def noisy_runs(
     )
     shape = (len(settings), num_seeds)
     thetas = torch.from_numpy(ends).to(start).reshape(*shape, -1)
-    return NoisyRuns(means.reshape(shape), diverged.reshape(shape), thetas, seen_of(found))
+    watched, values = (np.concatenate([one[key] for one in found]) for key in ("watched", "values"))
+    return NoisyRuns(means.reshape(shape), diverged.reshape(shape), thetas, seen_of(found), watched, values)
 
 
 def gradient_descent(
@@ -150,7 +154,8 @@ def gradient_descent(
     return torch.from_numpy(found["theta"]).to(start)
 
 
-def _measured_steps(num_steps: int, measure_every: int | None, seed: int) -> np.ndarray:
+def measured_steps(num_steps: int, measure_every: int | None, seed: int) -> np.ndarray:
+    """The steps before which a run is measured, ascending."""
     if measure_every is not None:
         return np.arange(0, num_steps, measure_every)
     count = max(math.ceil(num_steps / ONE_IN), min(num_steps, AT_LEAST))
@@ -174,6 +179,10 @@ class _MeasuredStack:
         self._due_steps, self._due_owners = steps[order], owners[order]
         self._counts = np.bincount(owners, minlength=len(measured))
         self._sums = np.zeros(len(measured))
+        # What is measured of the runs that are looked at, in order, and how often each run was.
+        self._watched = stack.witness.who.copy()
+        self._values = np.full((len(self._watched), self._counts.max()), np.nan)
+        self._measured = np.zeros(len(measured), dtype=np.int64)
         self._waiting: list[tuple[int, Tensor]] = []
 
     def run(self, progress: Progress) -> dict[str, Any]:
@@ -200,6 +209,8 @@ class _MeasuredStack:
             "means": np.where(self.replicas.diverged, np.nan, self._sums / self._counts),
             "diverged": self.replicas.diverged.copy(),
             "ends": self.replicas.thetas.cpu().numpy().copy(),
+            "watched": self._watched + self._stack.rows.start,
+            "values": self._values.copy(),
         }
 
     def _measure(self, at_least: int) -> None:
@@ -207,9 +218,11 @@ class _MeasuredStack:
         while len(self._waiting) >= at_least:
             block, self._waiting = self._waiting[: self._block], self._waiting[self._block :]
             slopes = self._slopes([theta for _, theta in block])
-            np.add.at(
-                self._sums, [owner for owner, _ in block], slopes.double().square().sum(1).cpu().numpy()
-            )
+            squares = slopes.double().square().sum(1).cpu().numpy()
+            np.add.at(self._sums, [owner for owner, _ in block], squares)
+            for (owner, _), square in zip(block, squares, strict=True):
+                self._values[self._watched == owner, self._measured[owner]] = square
+                self._measured[owner] += 1
 
     def _slopes(self, thetas: list[Tensor]) -> Tensor:
         """∇F at each point: of a perceptron together, of others one by one, in eval mode and in chunks."""
@@ -221,11 +234,14 @@ class _MeasuredStack:
         waiting = [theta.cpu().numpy() for _, theta in self._waiting]
         return {
             "sums": self._sums.copy(),
+            "values": self._values.copy(),
+            "measured": self._measured.copy(),
             "waiting owners": np.array([owner for owner, _ in self._waiting], dtype=np.int64),
             "waiting thetas": np.array(waiting).reshape(len(waiting), self._objective.num_parameters),
         }
 
     def _restore(self, state: Mapping[str, Any]) -> None:
-        self._sums = np.array(state["sums"])
+        self._sums, self._values = np.array(state["sums"]), np.array(state["values"])
+        self._measured = np.array(state["measured"])
         thetas = torch.from_numpy(np.array(state["waiting thetas"])).to(self.replicas.thetas)
         self._waiting = list(zip(state["waiting owners"].tolist(), thetas, strict=True))

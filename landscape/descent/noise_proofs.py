@@ -1,0 +1,224 @@
+"""Measured gradient noise by another road: one measured step, one probe, and the table and laws by their formulas."""
+
+import math
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import torch
+from scipy.special import stdtrit
+from torch import Tensor
+
+from landscape.descent.gradient_noise import Probe
+from landscape.descent.noise import NoisyRuns, Setting, measured_steps
+from landscape.descent.replay import ROUNDING, Stated, draws, plain_slope, slope_and_error, stack_checks
+from landscape.objective import checks, plain
+from landscape.objective.objective import Objective
+from landscape.objective.precision import in_float64
+from landscape.result import Check
+
+# Steps of difference quotients in float64, and what these may be off by: they bear no more.
+DIFFERENCE, DIFFERENCE_BOUND = 1e-7, 1e-6
+NEIGHBOURS = 3
+# Gradients of single samples against the steps of all runs: a tenth of what the command takes.
+PART = 0.1
+
+
+def run_checks(
+    objective: Objective,
+    start: Tensor,
+    settings: Sequence[Setting],
+    runs: NoisyRuns,
+    probes: Sequence[Probe],
+    places: Sequence[Tensor],
+    *,
+    num_steps: int,
+    measure_every: int | None,
+    seed: int,
+) -> list[Check]:
+    """Steps of seeded runs, one measured step of theirs, and one of the ``probes``, which stand at ``places``.
+
+    None of it where the module draws random numbers in training.
+    """
+    wide = in_float64(objective)
+    if draws(wide, start.double()):
+        return []
+    num_seeds = runs.means.shape[1]
+    count = len(settings) * num_seeds
+    own = np.random.SeedSequence(seed).generate_state(2 * count, np.uint64).reshape(count, 2) >> 1
+    stated = [
+        Stated(
+            settings[i // num_seeds].step_size, "uniform", settings[i // num_seeds].batch_size, int(own[i, 0])
+        )
+        for i in range(count)
+    ]
+    found = stack_checks(objective, wide, runs.seen, stated, start.repeat(min(count, NEIGHBOURS), 1))
+    steps = {int(i): measured_steps(num_steps, measure_every, int(own[i, 1])) for i in runs.watched if i >= 0}
+    found += _measured_checks(objective, wide, runs, steps, seed)
+    which = int(np.random.default_rng(seed).integers(min(1, len(probes) - 1), len(probes)))
+    is_cheap = objective.num_samples <= PART * num_steps * count
+    return found + _probe_checks(objective, wide, places[which], probes[which], with_variance=is_cheap)
+
+
+def _measured_checks(
+    objective: Objective, wide: Objective, runs: NoisyRuns, steps: Mapping[int, np.ndarray], seed: int
+) -> list[Check]:
+    watched = runs.watched.tolist()
+    means = runs.means.ravel()
+    alike = [k for k, i in enumerate(watched) if i >= 0 and np.isfinite(means[i])]
+    if not alike:
+        return []
+    gap = max(
+        abs(float(runs.values[k].mean()) / float(means[watched[k]]) - 1) for k in alike if means[watched[k]]
+    )
+    found = [
+        Check(
+            "mean of a run",
+            gap,
+            ROUNDING,
+            "mean of ‖∇F(θ_k)‖² of a run against all that was measured, relative",
+        )
+    ]
+    seen = [
+        k
+        for k, i in enumerate(runs.seen.replicas.tolist())
+        if i in steps and i in [watched[j] for j in alike]
+    ]
+    if not seen:
+        return found
+    k = int(np.random.default_rng(seed).choice(seen))
+    run, first = int(runs.seen.replicas[k]), int(runs.seen.first[k])
+    value = float(runs.values[watched.index(run), int(np.flatnonzero(steps[run] == first)[0])])
+    theta = torch.from_numpy(runs.seen.thetas[k, 0]).to(wide.device).double()
+    meaning = (
+        "‖∇F(θ_k)‖² at one measured step against autograd on the module in float64, over what rounding allows"
+    )
+    return [*found, Check("measured step", _squared_gap(objective, wide, theta, value), 1.0, meaning)]
+
+
+def _squared_gap(objective: Objective, wide: Objective, theta: Tensor, value: float) -> float:
+    """How far ``value`` is from ‖∇F‖² at θ (d,), over what rounding allows of ∇F."""
+    _, slope, error = slope_and_error(objective, wide, theta, torch.arange(wide.num_samples))
+    norm = float(slope.norm())
+    gap = abs(value - norm**2) / max((2 * norm + error) * error, 1e-300)
+    return gap if math.isfinite(gap) else math.inf
+
+
+def _probe_checks(
+    objective: Objective, wide: Objective, theta: Tensor, probe: Probe, *, with_variance: bool
+) -> list[Check]:
+    point, rounding = objective.as_point(theta), checks.rounding(objective)
+    found = [
+        checks.agreement(
+            "loss at a probe", objective, probe.loss, point, "loss at a visited point by a plain loop"
+        ),
+        Check(
+            "gradient at a probe",
+            _squared_gap(objective, wide, theta.to(wide.device).double(), probe.squared_norm),
+            1.0,
+            "‖∇F‖² there against autograd on the module in float64, over what rounding allows",
+        ),
+    ]
+    theta = theta.to(wide.device).double()
+    if with_variance:
+        each = [plain_slope(wide, theta, torch.tensor([i]))[1] for i in range(wide.num_samples)]
+        mean = torch.stack(each).mean(0)
+        second = float(torch.stack([one.square().sum() for one in each]).mean())
+        variance = float(torch.stack([(one - mean).square().sum() for one in each]).mean())
+        meaning = "variance there against that of one gradient after another, over their mean square; twice rounding"
+        gap = abs(probe.variance - variance) / max(second, 1e-300)
+        found.append(Check("variance at a probe", gap, 2 * max(rounding, ROUNDING), meaning))
+    if not wide.doubts and not objective.doubts:
+        found += _curvature_check(wide, theta, probe, rounding)
+    return found
+
+
+def _curvature_check(wide: Objective, theta: Tensor, probe: Probe, rounding: float) -> list[Check]:
+    """max |λ| against the change of ∇F along its direction; nothing where a kink lies that near."""
+    way = torch.from_numpy(probe.direction).to(theta)
+    way = way / way.norm()
+    step = DIFFERENCE * max(1.0, float(theta.norm()))
+    behind, here, ahead = (
+        float(plain.gradient(wide, plain.by_name(wide, wide.as_point(theta + k * step * way))) @ way)
+        for k in (-1, 0, 1)
+    )
+    bound = max(5 * rounding, DIFFERENCE_BOUND)
+    scale = max(probe.curvature, 1e-300)
+    if not abs(ahead - 2 * here + behind) / step <= 0.1 * bound * scale:
+        return []
+    gap = abs(abs(ahead - behind) / (2 * step) - probe.curvature) / scale
+    meaning = (
+        "max |λ| there against a difference of ∇F on the module along its eigenvector, float64, relative"
+    )
+    return [Check("curvature at a probe", gap, bound, meaning)]
+
+
+def table_checks(
+    table: Mapping[str, np.ndarray],
+    *,
+    lipschitz: float,
+    variance: float,
+    above: float,
+    num_steps: int,
+    laws: Mapping[str, tuple[float | None, np.ndarray | None]],
+) -> list[Check]:
+    """The columns of a result from its runs and probes by the formulas of its words, and its power laws.
+
+    ``table``: ``step_size``, ``batch_size``, ``mean``, ``standard_error``, ``bound`` (setting,), ``runs`` (setting,
+    seed), ``probe_curvature`` and ``probe_variance`` (probe,). ``laws``: of α and B the exponent and its interval.
+    """
+    runs, alpha, size = table["runs"], table["step_size"], table["batch_size"]
+    count = runs.shape[1]
+    mean = np.array([math.fsum(row) / count for row in runs])
+    square = np.array([math.fsum((row - one) ** 2) for row, one in zip(runs, mean, strict=True)])
+    error = np.sqrt(square / (count * (count - 1))) if count > 1 else np.full(len(runs), np.nan)
+    largest, noise = max(table["probe_curvature"].tolist()), max(table["probe_variance"].tolist())
+    bound = alpha * largest * noise / size + 2 * above / (num_steps * alpha)
+    bound[alpha * largest > 1] = np.nan
+    pairs = [
+        (table["mean"], mean),
+        (table["standard_error"], error),
+        (table["bound"], bound),
+        (np.array([lipschitz, variance]), np.array([largest, noise])),
+    ]
+    meaning = "means, standard errors (n − 1), bounds, L and M against their formulas from runs and probes, relative"
+    found = [Check("table", max(_apart(*pair) for pair in pairs), ROUNDING, meaning)]
+    usable = np.isfinite(runs).all(1) & (mean > 0)
+    fits = {
+        "α": (alpha, usable & (size == size.min())),
+        "B": (size, usable & (alpha == alpha.max())),
+    }
+    gaps = [_law_gap(x[which], mean[which], laws[name]) for name, (x, which) in fits.items()]
+    meaning = (
+        "exponents and intervals against the normal equations of the logarithms and Student's distribution"
+    )
+    return [*found, Check("power law", max(gaps), ROUNDING, meaning)]
+
+
+def _apart(said: np.ndarray, true: np.ndarray) -> float:
+    """The largest relative distance; two NaNs or equal infinities agree."""
+    with np.errstate(invalid="ignore", divide="ignore"):
+        gap = np.abs(said - true) / np.maximum(np.abs(true), 1e-300)
+    is_same = (said == true) | (np.isnan(said) & np.isnan(true))
+    return float(np.nan_to_num(np.where(is_same, 0.0, gap), nan=np.inf).max(initial=0.0))
+
+
+def _law_gap(x: np.ndarray, y: np.ndarray, said: tuple[float | None, np.ndarray | None]) -> float:
+    """How far exponent and 95 % interval are from those of y ∝ x^exponent, over the larger of 1 and the exponent."""
+    exponent, interval = said
+    if exponent is None or interval is None or len(x) < 2:
+        return 0.0 if exponent is None and len(x) < 2 else math.inf
+    design = np.stack([np.ones(len(x)), np.log(x)], 1)
+    inverse = np.linalg.inv(design.T @ design)
+    line = inverse @ design.T @ np.log(y)
+    freedom = len(x) - 2
+    if freedom:
+        residuals = np.log(y) - design @ line
+        half = stdtrit(freedom, 0.975) * math.sqrt(float(residuals @ residuals) / freedom * inverse[1, 1])
+    else:
+        half = math.inf
+    true = np.array([line[1], line[1] - half, line[1] + half])
+    gaps = np.array([exponent, *interval])
+    is_same = gaps == true
+    with np.errstate(invalid="ignore"):
+        far = np.where(is_same, 0.0, np.abs(gaps - true))
+    return float(np.nan_to_num(far, nan=np.inf).max()) / max(1.0, abs(float(line[1])))
