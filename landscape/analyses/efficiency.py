@@ -186,7 +186,7 @@ def efficiency(
         for n, own in zip(subsets, budgets, strict=True):
             part = part_of(objective, draw.choice(objective.num_samples, n, replace=False))
             grid.train(part, own, memory_limit, journal, progress)
-    result = _result(grid, budgets, observations_per_sample, num_records)
+    result = _result(grid, budgets, sampling, observations_per_sample, num_records)
     if np.isnan(result.best_step).all():
         # Nothing is worth going on from: another grid may take this one's place.
         journal.clear()
@@ -200,30 +200,38 @@ def efficiency(
 
 
 def _result(
-    grid: Grid, budgets: Sequence[Sequence[Budget]], observations_per_sample: float, num_records: int
+    grid: Grid,
+    budgets: Sequence[Sequence[Budget]],
+    sampling: str,
+    observations_per_sample: float,
+    num_records: int,
 ) -> Efficiency:
     import numpy as np
 
     from landscape.descent.comparison import selected
-    from landscape.objective import checks
+    from landscape.descent.efficiency_proofs import observations_check, table_check
 
-    short = max(
-        (budget.total - budget.observations[-1]) / budget.batch_size for own in budgets for budget in own
-    )
-    meaning = "observations that a method has less than asked for, in batches"
     zero, least = (np.array(column, dtype=float) for column in zip(*grid.baselines, strict=True))
+    table, steps = selected(np.stack(grid.costs), grid.step_sizes), np.array(grid.step_sizes, dtype=float)
+    observations = np.array([[budget.observations for budget in own] for own in budgets])
+    sizes = [own[0].num_samples for own in budgets]
+    batches = np.array([[budget.batch_size for budget in own] for own in budgets])
     return Efficiency(
-        size=np.array([own[0].num_samples for own in budgets]),
+        size=np.array(sizes),
         method=np.array(grid.methods),
-        step=np.array(grid.step_sizes, dtype=float),
+        step=steps,
         seed=grid.seed + np.arange(len(grid.thetas)),
         record=np.linspace(0, observations_per_sample, num_records + 1),
-        observations=np.array([[budget.observations for budget in own] for own in budgets]),
+        observations=observations,
         zero_predictor=None if np.isnan(zero).all() else zero,
         least_squares=None if np.isnan(least).all() else least,
-        checks=[*grid.checks, checks.Check("observations", float(short), 1.0, meaning)],
+        checks=[
+            *grid.checks,
+            observations_check(observations, sizes, batches, sampling, observations_per_sample),
+            table_check(table["replica_cost"], steps, table),
+        ],
         notes=grid.notes,
-        **selected(np.stack(grid.costs), grid.step_sizes),
+        **table,
     )
 
 

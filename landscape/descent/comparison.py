@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from landscape.descent.budgets import Budget, recorded
+from landscape.descent.efficiency_proofs import recorded_check, steps_check
 from landscape.descent.replay import Stated, draws, stack_checks
 from landscape.numerics.steps.replicas import Plan
 from landscape.numerics.steps.sampling import Sampler
@@ -78,12 +79,20 @@ class Grid:
             self.checks.append(checks.agreement(f"cost at n = {n}", part, lowest, found.best, meaning))
             if len(self.costs) == 1:
                 self.checks += checks.meaning(part, found.best)
+        due = np.array([budgets[m].steps for _, _, m in grid])
+        self.checks += [
+            replace(one, name=f"{one.name} at n = {n}")
+            for one in (
+                steps_check(found.steps, np.isfinite(found.costs[:, -1]), due[:, -1]),
+                *recorded_check(part, found.seen, found.costs, due, self.seed),
+            )
+        ]
         wide = in_float64(part)
         if not draws(wide, self.thetas[0].double()):
             stated = [self._stated(budgets[m], m, alpha, s) for alpha, s, m in grid]
-            stack = stack_checks(
-                part, wide, found.seen, stated, self.thetas[[s for _, s, _ in grid[:NEIGHBOURS]]]
-            )
+            # Recording the gradients of a stack takes seconds: once is enough.
+            count = NEIGHBOURS if len(self.costs) == 1 else 0
+            stack = stack_checks(part, wide, found.seen, stated, self.thetas[[s for _, s, _ in grid[:count]]])
             self.checks += [replace(one, name=f"{one.name} at n = {n}") for one in stack]
 
     def _stated(self, budget: Budget, method: int, alpha: float, point: int) -> Stated:

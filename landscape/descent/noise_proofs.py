@@ -17,7 +17,7 @@ from landscape.objective.precision import in_float64
 from landscape.result import Check
 
 # Steps of difference quotients in float64, and what these may be off by: they bear no more.
-DIFFERENCE, DIFFERENCE_BOUND = 1e-7, 1e-6
+DIFFERENCE, DIFFERENCE_BOUND = 1e-7, 1e-5
 NEIGHBOURS = 3
 # Gradients of single samples against the steps of all runs: a tenth of what the command takes.
 PART = 0.1
@@ -143,7 +143,7 @@ def _curvature_check(wide: Objective, theta: Tensor, probe: Probe, rounding: flo
     )
     bound = max(5 * rounding, DIFFERENCE_BOUND)
     scale = max(probe.curvature, 1e-300)
-    if not abs(ahead - 2 * here + behind) / step <= 0.1 * bound * scale:
+    if not abs(ahead - 2 * here + behind) / step <= bound * scale:
         return []
     gap = abs(abs(ahead - behind) / (2 * step) - probe.curvature) / scale
     meaning = (
@@ -176,7 +176,8 @@ def table_checks(
     bound[alpha * largest > 1] = np.nan
     pairs = [
         (table["mean"], mean),
-        (table["standard_error"], error),
+        # Known to the rounding of the means that it is of.
+        (table["standard_error"] + mean, error + mean),
         (table["bound"], bound),
         (np.array([lipschitz, variance]), np.array([largest, noise])),
     ]

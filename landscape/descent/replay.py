@@ -147,9 +147,9 @@ def rehearsed(wide: Objective, thetas: Tensor, stated: Sequence[Stated]) -> Chec
 def stack_checks(
     objective: Objective, wide: Objective, seen: Seen, stated: Sequence[Stated], thetas: Tensor
 ) -> list[Check]:
-    """:func:`retaken`, and where the stack is not in float64, :func:`rehearsed` from ``thetas`` (k, d) as well."""
+    """:func:`retaken`, and where the stack is not in float64, :func:`rehearsed` from ``thetas`` (k, d), if any."""
     found = [retaken(objective, wide, seen, stated)]
-    if objective.dtype != torch.float64:
+    if objective.dtype != torch.float64 and len(thetas):
         found.append(rehearsed(wide, thetas, stated[: len(thetas)]))
     return [one for one in found if one]
 

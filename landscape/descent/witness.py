@@ -44,7 +44,7 @@ class Witness:
         chosen: list[tuple[int, int, int]] = []
         for size in np.unique(self._sizes):
             members = np.flatnonzero(self._sizes == size)
-            certain = min(_certain(plans[i]) for i in members)
+            certain = min(_certain(plans[i]) for i in members.tolist())
             length = min(STEPS, certain)
             who = int(generator.choice(members))
             steps = np.arange(certain) if watched is None else watched(who)
@@ -69,22 +69,22 @@ class Witness:
 
     def look(self, replicas: Replicas) -> None:
         """Keep what is to be seen at the step at hand."""
-        for k in np.flatnonzero((self._first == replicas.step) & ~self._is_begun):
+        is_due = (self._first == replicas.step) & (self._who != NOBODY)
+        for k in np.flatnonzero(is_due & ~self._is_begun).tolist():
             alike = [i for i in replicas.active if self._sizes[i] == self._sizes[self._who[k]]]
             if self._who[k] not in alike:
                 self._who[k] = alike[0] if alike else NOBODY
             if self._who[k] != NOBODY:
                 self._keep(replicas, k, 0)
                 self._is_begun[k] = True
-        for k in np.flatnonzero(
-            (self._first + self._length == replicas.step) & self._is_begun & ~self._is_ended
-        ):
+        is_due = self._first + self._length == replicas.step
+        for k in np.flatnonzero(is_due & self._is_begun & ~self._is_ended).tolist():
             self._keep(replicas, k, 1)
             self._is_ended[k] = True
 
     def found(self, replicas: Replicas, begin: int) -> dict[str, np.ndarray]:
         """A :class:`Seen` as arrays, of a stack that has ended and whose first replica has the number ``begin``."""
-        for k in np.flatnonzero(self._is_begun & ~self._is_ended):
+        for k in np.flatnonzero(self._is_begun & ~self._is_ended).tolist():
             # It diverged meanwhile, and the stack went no further.
             self._keep(replicas, k, 1)
         kept = self._is_begun

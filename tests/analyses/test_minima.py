@@ -245,12 +245,26 @@ def test_it_is_saved_under_its_published_names(tmp_path):
 def test_the_index_beyond_the_dense_limit_is_that_of_lanczos(monkeypatch):
     objective = family(3, 1, 0)
     theta = torch.randn(objective.num_parameters, generator=torch.Generator().manual_seed(1)).double()
-    dense = examined(objective, theta, tolerance=1e9)
+    dense = examined(objective, theta, tolerance=0.0)
     monkeypatch.setattr("landscape.descent.critical.DENSE_PARAMETERS", 1)
-    krylov = examined(objective, theta, tolerance=1e9)
-    assert krylov.index == dense.index
+    krylov = examined(objective, theta, tolerance=0.0)
+    assert krylov.index == dense.index > 0
     assert krylov.smallest_eigenvalue == pytest.approx(dense.smallest_eigenvalue, rel=1e-5)
     assert krylov.largest_eigenvalue == pytest.approx(dense.largest_eigenvalue, rel=1e-5)
+
+
+def test_an_index_is_a_lower_bound_where_lanczos_saw_negative_eigenvalues_alone(monkeypatch):
+    objective = family(3, 1, 0)
+    theta = torch.randn(objective.num_parameters, generator=torch.Generator().manual_seed(1)).double()
+    dense = examined(objective, theta, tolerance=0.0)
+    assert dense.is_exact
+    assert dense.index > 1
+    monkeypatch.setattr("landscape.descent.critical.DENSE_PARAMETERS", 1)
+    for pairs, is_exact in ((1, False), (dense.index, False), (dense.index + 1, True)):
+        monkeypatch.setattr("landscape.descent.critical.LANCZOS_PAIRS", pairs)
+        found = examined(objective, theta, tolerance=0.0)
+        assert found.is_exact is is_exact
+        assert found.index == min(pairs, dense.index)
 
 
 @pytest.mark.parametrize(

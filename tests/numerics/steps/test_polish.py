@@ -85,3 +85,23 @@ def test_distinct_values_and_rows_are_counted_to_their_tolerance():
     assert num_distinct_rows(rows, 0.5) == 2
     assert num_distinct_rows(rows[[0, 2, 3]], 0.5) == 3
     assert num_distinct_rows(rows[:0], 0.5) == 0
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_no_step_is_taken_uphill(seed):
+    """Where the model of second order is wrong over a tenth of the trust region; each point has its Hessian taken."""
+
+    def function(theta: Tensor) -> Tensor:
+        return 0.5 * theta.square().sum() + 0.2 * torch.sin(40 * theta).sum()
+
+    value_and_gradient, hessian = with_derivatives(function)
+    visited = []
+
+    def seen(theta: Tensor) -> Tensor:
+        visited.append(function(theta).item())
+        return hessian(theta)
+
+    theta = 2 * torch.randn(4, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+    found = polished(value_and_gradient, seen, theta, quasi_newton_steps=0)
+    assert len(visited) > 3
+    assert (torch.tensor([*visited, found.value]).diff() <= 1e-12).all()

@@ -356,3 +356,18 @@ def test_plans_out_of_range(plan, message):
 def test_as_many_plans_as_replicas():
     with pytest.raises(BadInput, match="2 plans for 1 replicas"):
         Replicas(stacked_gradients(crooked()), starts(crooked(), 1), [Plan(step_size=1.0, num_steps=1)] * 2)
+
+
+def test_step_sizes_of_periods_two_and_three_change_each_in_its_time():
+    """With a slope of one, a replica goes as far as the sum of its step sizes."""
+    plans = [
+        Plan(step_size=1.0, num_steps=6, schedule="piecewise", arguments={"every": every, "gamma": 0.5})
+        for every in (2, 3, 6)
+    ]
+
+    def ones(thetas: Tensor, indices: Tensor | None) -> tuple[Tensor, Tensor]:
+        return torch.zeros(len(thetas), dtype=torch.float64), torch.ones_like(thetas)
+
+    stack = Replicas(ones, torch.zeros(3, 1, dtype=torch.float64), plans)
+    stack.advance(6)
+    assert (-stack.thetas[:, 0]).tolist() == [2 + 1 + 0.5, 3 + 1.5, 6]

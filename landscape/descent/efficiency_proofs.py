@@ -1,0 +1,110 @@
+"""Budgets and costs counted again: observations from the lengths of batches, costs on the way, the best step sizes."""
+
+from collections.abc import Mapping, Sequence
+from itertools import accumulate
+
+import numpy as np
+import torch
+
+from landscape.descent.replay import ROUNDING
+from landscape.descent.witness import Seen
+from landscape.objective import checks
+from landscape.objective.objective import Objective
+from landscape.result import Check
+
+
+def observations_check(
+    observations: np.ndarray, sizes: Sequence[int], batches: np.ndarray, rule: str, per_sample: float
+) -> Check:
+    """``observations`` (size, method, record) against the lengths of ``batches`` (size, method) added up.
+
+    ``rule`` is how batches are drawn: with replacement all are whole, else the last one of a pass may be short.
+    """
+    gap = 0
+    for i, n in enumerate(sizes):
+        total, num_records = round(per_sample * n), observations.shape[2] - 1
+        for j, batch in enumerate(batches[i]):
+            a_pass = [int(batch)] if rule == "uniform" else [int(batch)] * (n // batch) + [n % int(batch)]
+            lengths = [one for one in a_pass if one] * (total // sum(a_pass) + 1)
+            used = np.array([0, *accumulate(lengths)])
+            for k in range(num_records + 1):
+                gap = max(
+                    gap, abs(int(used[used <= total * k // num_records].max()) - int(observations[i, j, k]))
+                )
+    meaning = "observations used by each record against the lengths of batches added up to at most its share"
+    return Check("observations", float(gap), 0.0, meaning)
+
+
+def steps_check(steps: np.ndarray, is_finite: np.ndarray, planned: np.ndarray) -> Check:
+    """``steps`` (R,) taken by replicas that ended at a finite cost, against those ``planned`` (R,)."""
+    gap = float(np.abs(steps - planned)[is_finite].max(initial=0))
+    return Check(
+        "steps", gap, 0.0, "steps taken by replicas that did not diverge, against those of the budget"
+    )
+
+
+def recorded_check(part: Objective, seen: Seen, costs: np.ndarray, due: np.ndarray, seed: int) -> list[Check]:
+    """One cost on the way: ``costs`` (R, records) at steps ``due`` (R, records) of a replica that was seen there."""
+    if not len(seen.replicas):
+        return []
+    k = int(np.random.default_rng(seed).integers(len(seen.replicas)))
+    i, first = int(seen.replicas[k]), int(seen.first[k])
+    record = int(np.flatnonzero(due[i] == first)[0])
+    point = part.as_point(torch.from_numpy(seen.thetas[k, 0]))
+    meaning = "a cost recorded on the way of a seeded replica against a plain loop over model.eval()"
+    return [checks.agreement("recorded cost", part, float(costs[i, record]), point, meaning)]
+
+
+def table_check(replica_cost: np.ndarray, steps: np.ndarray, said: Mapping[str, np.ndarray | None]) -> Check:
+    """Means, spreads (n − 1) and best step sizes from ``replica_cost`` (size, method, step, seed, record), one by one.
+
+    ``said`` are the fields of the result; those that it lacks are passed over.
+    """
+    num_sizes, num_methods, num_steps, num_seeds, num_records = replica_cost.shape
+    found = {
+        "cost": np.full((num_sizes, num_methods, num_steps), np.nan),
+        "cost_spread": np.full((num_sizes, num_methods, num_steps), np.nan),
+        "num_diverged": np.zeros((num_sizes, num_methods, num_steps)),
+        "best_step": np.full((num_sizes, num_methods), np.nan),
+        "best_cost": np.full((num_sizes, num_methods), np.nan),
+        "best_cost_error": np.full((num_sizes, num_methods), np.nan),
+        "cost_curve": np.full((num_sizes, num_methods, num_records), np.nan),
+        "cost_curve_spread": np.full((num_sizes, num_methods, num_records), np.nan),
+    }
+    for i, j in np.ndindex(num_sizes, num_methods):
+        lowest = np.inf
+        for k in range(num_steps):
+            ends = [float(one) for one in replica_cost[i, j, k, :, -1]]
+            mean, spread = _mean_and_spread(ends)
+            found["num_diverged"][i, j, k] = sum(not np.isfinite(one) for one in ends)
+            found["cost"][i, j, k], found["cost_spread"][i, j, k] = mean, spread
+            if not found["num_diverged"][i, j, k] and mean < lowest:
+                lowest = mean
+                curve = [_mean_and_spread(replica_cost[i, j, k, :, r].tolist()) for r in range(num_records)]
+                found["best_step"][i, j], found["best_cost"][i, j] = steps[k], mean
+                found["best_cost_error"][i, j] = spread / num_seeds**0.5
+                found["cost_curve"][i, j], found["cost_curve_spread"][i, j] = zip(*curve, strict=True)
+    gaps = [0.0]
+    for name, true in found.items():
+        value = said[name]
+        # Where every step diverges there is no best one to look at.
+        is_known = (
+            ~np.isnan(true) if name.startswith(("best_cost", "cost_curve")) else np.ones(true.shape, bool)
+        )
+        if value is not None:
+            # A spread is known to the rounding of the values that it is of.
+            base = np.nan_to_num(np.abs(found[name.removesuffix("_spread").removesuffix("_error")]))
+            gap = np.abs(value - true) / np.maximum(np.maximum(1e-3, base), np.abs(true))
+            is_same = (np.isnan(value) & np.isnan(true)) | ~is_known
+            gaps.append(float(np.nan_to_num(np.where(is_same, 0.0, gap), nan=np.inf).max(initial=0.0)))
+    meaning = (
+        "means, spreads (n − 1), divergence and best step sizes against the costs of the replicas, one by one"
+    )
+    return Check("table", max(gaps), ROUNDING, meaning)
+
+
+def _mean_and_spread(values: Sequence[float]) -> tuple[float, float]:
+    mean = sum(values) / len(values)
+    if len(values) == 1:
+        return mean, 0.0
+    return mean, (sum((one - mean) ** 2 for one in values) / (len(values) - 1)) ** 0.5
