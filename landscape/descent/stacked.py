@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
+from zlib import crc32
 
 import numpy as np
 import torch
@@ -102,7 +103,7 @@ def in_stacks(
                     journal[chosen] = {"number": threads(gradients, thetas) if threads else most}
             replicas, saver = Replicas(gradients, thetas, plans), Saver(journal, "state", weight=weight)
             own = watched and partial(_from, watched, rows.start)
-            witness = Witness(plans, thetas[0], seed + number, own)
+            witness = Witness(plans, thetas[0], (seed, crc32(key.encode())), own)
             stack = Stack(replicas, witness, rows, key, number, len(parts), objective.device, saver)
             # Dropout draws from the global generators: for each stack from the seed, whatever went before.
             with using(journal[chosen]["number"]), isolated_rng(seed + number, objective.device):

@@ -9,8 +9,8 @@ from torch import Tensor
 
 from landscape.numerics.steps.replicas import NEVER, Plan, Replicas
 
-# Steps between the two points of a replica that are kept.
-STEPS = 2
+# Steps between the two points of a replica that are kept, and how many replicas of each size of batch.
+STEPS, REPLICAS = 2, 2
 KEPT = "seen "
 NOBODY = -1
 
@@ -25,7 +25,7 @@ class Seen(NamedTuple):
 
 
 class Witness:
-    """Of each size of batch one replica, looked at before and after a few steps: who and when, the seed says.
+    """Of each size of batch two replicas, looked at before and after a few steps: who and when, the seed says.
 
     ``watched(i)`` are steps before which replica i may be looked at first; None: any. Only steps that are taken
     for certain count: those before a schedule or a stop rule sets in. One that has diverged by then is replaced by
@@ -36,7 +36,7 @@ class Witness:
         self,
         plans: Sequence[Plan],
         theta: Tensor,
-        seed: int,
+        seed: Sequence[int],
         watched: Callable[[int], np.ndarray] | None = None,
     ):
         self._sizes = np.array([plan.sampler.batch_size if plan.sampler else 0 for plan in plans])
@@ -46,12 +46,12 @@ class Witness:
             members = np.flatnonzero(self._sizes == size)
             certain = min(_certain(plans[i]) for i in members.tolist())
             length = min(STEPS, certain)
-            who = int(generator.choice(members))
-            steps = np.arange(certain) if watched is None else watched(who)
-            steps = steps[steps <= certain - length]
-            late = steps[steps > 0]
-            if length and len(steps):
-                chosen.append((who, int(generator.choice(late if len(late) else steps)), length))
+            for who in generator.permutation(members)[:REPLICAS].tolist():
+                steps = np.arange(certain) if watched is None else watched(who)
+                steps = steps[steps <= certain - length]
+                late = steps[steps > 0]
+                if length and len(steps):
+                    chosen.append((who, int(generator.choice(late if len(late) else steps)), length))
         self._who, self._first, self._length = np.array(chosen, dtype=np.int64).reshape(-1, 3).T.copy()
         self._is_begun = np.zeros(len(chosen), dtype=bool)
         self._is_ended = np.zeros(len(chosen), dtype=bool)
