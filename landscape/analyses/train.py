@@ -119,7 +119,8 @@ def train(
     run resumable: from the last saved state it goes on bit for bit. Raises BadInput for options out of
     range.
     """
-    from landscape.descent.training import Regime, Trainer
+    from landscape.descent.regime import Regime
+    from landscape.descent.training import Trainer
     from landscape.objective import checks
 
     regime = Regime(
@@ -149,13 +150,12 @@ def train(
 def _result(trainer: Trainer, proofs: list[checks.Check]) -> Train:
     import numpy as np
 
+    from landscape.descent.training_proofs import training_checks
     from landscape.objective import checks
 
     logs = trainer.logs
     last = logs[-1]
     column = {name: np.array([log[name] for log in logs]) for name in last}
-    meaning = "logged loss against a plain loop over model.eval()"
-    loss = checks.agreement("final loss", trainer.objective, last["loss"], trainer.final, meaning)
     result = Train(
         **{name: column[name] for name in ("step", "loss", "gradient_norm", "step_size", "epoch")},
         **{name: _known(column[name]) for name in ("accuracy", "test_loss", "test_accuracy")},
@@ -165,10 +165,12 @@ def _result(trainer: Trainer, proofs: list[checks.Check]) -> Train:
         num_steps=trainer.step,
         num_observations=trainer.num_observations,
         outcome="diverged" if trainer.diverged else "complete",
-        checks=[*proofs, loss, *checks.meaning(trainer.objective, trainer.final)],
+        checks=proofs,
         parameters=trainer.objective.pieces,
         states=trainer.states,
     )
+    result.checks += training_checks(trainer, result)
+    result.checks += checks.meaning(trainer.objective, trainer.final)
     if trainer.regime.method != "gd" and not trainer.objective.is_mean:
         result.notes.append(
             f"the loss {trainer.objective.loss.name} is no mean over samples: the mean of its mini-batches is not F"

@@ -2,54 +2,23 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import torch
 
+from landscape.descent.regime import Regime
+from landscape.descent.step_proofs import StepProofs
 from landscape.errors import BadInput
 from landscape.numerics.steps.motion import Motion, optimiser
-from landscape.numerics.steps.sampling import Sampler, isolated_rng
+from landscape.numerics.steps.sampling import isolated_rng
 from landscape.numerics.steps.schedules import Plateau, schedule_parameters, step_size
 from landscape.objective.objective import Objective
 from landscape.objective.parameters import Point, split
 from landscape.progress import Journal, Progress, Saver
 
-
-@dataclass(frozen=True, kw_only=True)
-class Regime:
-    """How to train; see :func:`landscape.analyses.train.train`. Raises BadInput for options that exclude each other."""
-
-    method: str
-    batch_size: int
-    sampling: str
-    epochs: float | None
-    steps: int | None
-    lr: float
-    optimizer: str
-    momentum: float
-    nesterov: bool
-    weight_decay: float
-    schedule: str
-    schedule_arguments: Mapping[str, Any] = field(default_factory=dict)
-    measure_every: int | None
-    checkpoint_every: int | None
-    seed: int
-
-    def __post_init__(self) -> None:
-        if (self.epochs is None) == (self.steps is None):
-            seen = "neither epochs nor steps" if self.epochs is None else "both epochs and steps"
-            raise BadInput(f"{seen} given", "one of them")
-        if self.nesterov and self.momentum == 0:
-            raise BadInput("Nesterov's method without momentum", "a momentum above 0")
-        if self.optimizer != "sgd" and self.momentum:
-            raise BadInput(f"momentum with {self.optimizer}", "momentum only where `optimizer` is sgd")
-
-    def sampler(self, num_samples: int) -> Sampler:
-        """The batches of a training set of so many samples."""
-        size = {"gd": num_samples, "minibatch": self.batch_size, "sgd": 1}[self.method]
-        return Sampler(self.sampling, num_samples, size, self.seed)
+# Where is kept what was wrong after a resumption.
+TAKEN_UP = "taken up"
 
 
 class Trainer:
@@ -92,6 +61,14 @@ class Trainer:
         tensors = {"theta": self.theta, **{f"fixed {name}": tensor for name, tensor in self.fixed.items()}}
         self._motion = Motion(tensors, self.sampler, objective.device, optimiser=self._stepper)
         self.step, self.diverged = 0, False
+        self.again = StepProofs(
+            objective,
+            regime,
+            total=self.total,
+            every=self._every,
+            measurements=self.total / self._measure_steps + 1,
+            journal=journal,
+        )
 
     def run(self, progress: Progress) -> None:
         """Every step from where the kept state stands; afterwards the point ``final`` is measured and kept."""
@@ -105,9 +82,12 @@ class Trainer:
                 self._restore(state)
             while self.step < self.total and not self.diverged:
                 self._reschedule()
+                before = self.again.before(self.step, self.final, self._stepper)
                 if not self._advance():
                     self.diverged = True
                     break
+                if before is not None:
+                    self.again.after(self.step - 1, before, self.final)
                 if self.step % self._measure_steps == 0 or self.step == self.total:
                     self._measure()
                     self.diverged = self._measured_not_finite()
@@ -124,6 +104,11 @@ class Trainer:
     def final(self) -> Point:
         """Where it stands."""
         return Point(self.theta.detach(), self.fixed, "final")
+
+    @property
+    def num_different(self) -> int:
+        """Entries of the state that were not as they had been kept where the run was taken up again."""
+        return self.journal.get(TAKEN_UP, {"different": 0})["different"]
 
     @property
     def logs(self) -> list[dict[str, float]]:
@@ -221,3 +206,14 @@ class Trainer:
         if seen:
             seen.step, seen.best, seen.waited, seen.cooling = state["plateau"]
         self.diverged = self._measured_not_finite()
+        self.journal[TAKEN_UP] = {"different": self.num_different + _num_different(state, self._state())}
+
+
+def _num_different(one: Mapping[str, Any], other: Mapping[str, Any]) -> int:
+    """Entries of two states that are not the same, bit for bit."""
+
+    def bits(value: Any) -> Any:
+        return (value.dtype.str, value.shape, value.tobytes()) if isinstance(value, np.ndarray) else value
+
+    names = one.keys() | other.keys()
+    return sum(name not in one or name not in other or bits(one[name]) != bits(other[name]) for name in names)

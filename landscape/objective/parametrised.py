@@ -131,9 +131,11 @@ class Parametrised:
         """Inside, the user's own module stands at θ with ``fixed`` beside it; afterwards as before, bit for bit."""
         return self._standing.at({**self._rest, **split(theta, self.pieces), **fixed}, training=training)
 
-    def written(self, tensors: Mapping[str, Tensor]) -> AbstractContextManager[None]:
-        """Inside, the module's own parameters and buffers hold the numbers of ``tensors``, in eval mode."""
-        return self._standing.written({**self._rest, **tensors})
+    def written(
+        self, tensors: Mapping[str, Tensor], *, training: bool = False
+    ) -> AbstractContextManager[None]:
+        """Inside, the module's own parameters and buffers hold the numbers of ``tensors``, by default in eval mode."""
+        return self._standing.written({**self._rest, **tensors}, training=training)
 
     def now(self, name: str) -> Tensor:
         """What is in the place of one of the module's tensors at present."""

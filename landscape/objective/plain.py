@@ -124,6 +124,26 @@ def gradient(objective: Objective, tensors: Mapping[str, Tensor]) -> Tensor:
     return flat / divisor
 
 
+def batch_gradient(objective: Objective, rows: Tensor) -> dict[str, Tensor]:
+    """By name the gradient of what the loss says of the samples ``rows`` as a batch, where the module stands now.
+
+    ``rows`` number all n samples. The penalty is left out; what it costs the caller counts.
+    """
+    samples, names = objective.samples, [piece.name for piece in objective.pieces]
+    own = [objective.now(name) for name in names]
+    here = rows[(rows >= samples.share.start) & (rows < samples.share.stop)] - samples.share.start
+    share = _Share(0.0, 0.0, 0.0)
+    if len(here):
+        inputs, targets = samples.picked(here)
+        share = _share(objective, objective.module(*trees.mapped(torch.clone, inputs)), targets)
+    parts = [torch.zeros_like(one) for one in own]
+    if isinstance(share.value, Tensor) and share.value.requires_grad:
+        parts = torch.autograd.grad(share.value, own, allow_unused=True, materialize_grads=True)
+    weight = distributed.total(torch.tensor(share.weight, dtype=torch.float64, device=objective.device))
+    times = share.times / _divisor(objective, float(weight))
+    return {name: distributed.total(part.detach() * times) for name, part in zip(names, parts, strict=True)}
+
+
 class _Share(NamedTuple):
     """What a batch adds to the loss: ``value``, ``times`` over; and its weight."""
 

@@ -145,12 +145,13 @@ class Standing:
                 layer.__dict__["training"] = flag
 
     @contextmanager
-    def written(self, tensors: Mapping[str, Tensor]) -> Iterator[None]:
-        """Inside, the numbers of ``tensors`` are those of the module's own tensors, in eval mode.
+    def written(self, tensors: Mapping[str, Tensor], *, training: bool = False) -> Iterator[None]:
+        """Inside, the numbers of ``tensors`` are those of the module's own tensors, in eval or in training mode.
 
         The objects stay who they are, so that a plain call sees the numbers wherever it finds a tensor.
         """
-        with self.kept():
+        with self.kept(training=training):
+            held_before = [held[key] for held, key, _ in self._slots]
             own = {name: self.now(name) for name in tensors if name in self._places}
             before = {name: tensor.data for name, tensor in own.items()}
             constants = [(held, key, held[key]) for held, key, _ in self._constants]
@@ -164,6 +165,9 @@ class Standing:
                 yield
             finally:
                 for held, key, tensor in constants:
+                    held[key] = tensor
+                # A call may put another buffer in the place of one.
+                for (held, key, _), tensor in zip(self._slots, held_before, strict=True):
                     held[key] = tensor
                 for name, tensor in own.items():
                     tensor.data = before[name]

@@ -1,0 +1,43 @@
+"""How to train, as it was asked for."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from landscape.errors import BadInput
+from landscape.numerics.steps.sampling import Sampler
+
+
+@dataclass(frozen=True, kw_only=True)
+class Regime:
+    """How to train; see :func:`landscape.analyses.train.train`. Raises BadInput for options that exclude each other."""
+
+    method: str
+    batch_size: int
+    sampling: str
+    epochs: float | None
+    steps: int | None
+    lr: float
+    optimizer: str
+    momentum: float
+    nesterov: bool
+    weight_decay: float
+    schedule: str
+    schedule_arguments: Mapping[str, Any] = field(default_factory=dict)
+    measure_every: int | None
+    checkpoint_every: int | None
+    seed: int
+
+    def __post_init__(self) -> None:
+        if (self.epochs is None) == (self.steps is None):
+            seen = "neither epochs nor steps" if self.epochs is None else "both epochs and steps"
+            raise BadInput(f"{seen} given", "one of them")
+        if self.nesterov and self.momentum == 0:
+            raise BadInput("Nesterov's method without momentum", "a momentum above 0")
+        if self.optimizer != "sgd" and self.momentum:
+            raise BadInput(f"momentum with {self.optimizer}", "momentum only where `optimizer` is sgd")
+
+    def sampler(self, num_samples: int) -> Sampler:
+        """The batches of a training set of so many samples."""
+        size = {"gd": num_samples, "minibatch": self.batch_size, "sgd": 1}[self.method]
+        return Sampler(self.sampling, num_samples, size, self.seed)

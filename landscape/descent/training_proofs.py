@@ -1,0 +1,157 @@
+"""What a training run says of itself, by another road: its points as they are stored, its logs, its step sizes."""
+
+import math
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from landscape.descent.regime import Regime
+from landscape.descent.step_proofs import same, step_size_of
+from landscape.descent.training import Trainer
+from landscape.numerics.steps.schedules import schedule_parameters
+from landscape.objective import checks, plain
+from landscape.objective.accuracy import accuracy_check
+from landscape.objective.objective import Objective
+from landscape.objective.samples import converted
+from landscape.result import Check, Result
+
+# Terms of a gradient are as long as the longest one logged; where they cancel, their rounding stays, over this part.
+CANCELLED = 0.1
+
+
+def training_checks(trainer: Trainer, result: Any) -> list[Check]:
+    """Of a :class:`~landscape.analyses.train.Train`: its stored end, a seeded logged point, steps and step sizes.
+
+    Two evaluations of F, two on the test data, and a gradient, besides the steps.
+    """
+    objective, test = trainer.objective, trainer.test
+    final = state_of(objective, result, "final")
+    found = point_checks(
+        "final",
+        objective,
+        final,
+        result.final_loss,
+        result.final_accuracy,
+        "of the stored end, by name, against a plain loop over model.eval()",
+    )
+    if test is not None:
+        found += point_checks(
+            "final test",
+            test,
+            final,
+            _or_nan(result.final_test_loss),
+            result.final_test_accuracy,
+            "of the stored end on the test data against a plain loop",
+        )
+    return [
+        *found,
+        *_logged(trainer, result),
+        _begins(objective, result),
+        *trainer.again.checks(),
+        *_step_sizes(trainer, result),
+        Check(
+            "taken up",
+            float(trainer.num_different),
+            0.0,
+            "entries of the state that differ from those kept, where a stopped run went on (0 = none)",
+        ),
+    ]
+
+
+def point_checks(
+    name: str,
+    objective: Objective,
+    tensors: dict[str, Tensor],
+    loss: float,
+    accuracy: float | None,
+    meaning: str,
+) -> list[Check]:
+    """Loss and, where there is one, accuracy that a result says of a point. One evaluation."""
+    seen = plain.measure(objective, tensors)
+    word = f"{name} " if name else ""
+    found = [checks.close(f"{word}loss", loss, seen.loss, checks.rounding(objective), f"loss {meaning}")]
+    if accuracy is not None or not np.isnan(seen.accuracy):
+        found.append(
+            accuracy_check(f"{word}accuracy", objective, accuracy, seen.accuracy, f"accuracy {meaning}")
+        )
+    return found
+
+
+def state_of(objective: Objective, result: Result, label: str) -> dict[str, Tensor]:
+    """The tensors of a stored point, by name, with the numbers that are stored, in the objective's dtype."""
+    state = {name: torch.from_numpy(value) for name, value in result.states[label].items()}
+    return {name: converted(one, objective.device, objective.dtype) for name, one in state.items()}
+
+
+def _or_nan(value: float | None) -> float:
+    return float("nan") if value is None else value
+
+
+def _logged(trainer: Trainer, result: Any) -> list[Check]:
+    """A seeded stored point against the log at it; at the start where no other is logged."""
+    rows = {label: row for label in result.states if (row := _row(result, label)) is not None}
+    inner = [label for label in rows if label not in ("init", "final")] or ["init"]
+    label = str(np.random.default_rng(trainer.regime.seed).choice(inner))
+    row, objective = rows[label], trainer.objective
+    tensors = state_of(objective, result, label)
+
+    def at(column: np.ndarray | None) -> float:
+        return float("nan") if column is None else float(column[row])
+
+    meaning = f"logged at the stored point {label}, against a plain loop"
+    accuracy = None if result.accuracy is None else at(result.accuracy)
+    found = point_checks("logged", objective, tensors, at(result.loss), accuracy, meaning)
+    if trainer.test is not None:
+        accuracy = None if result.test_accuracy is None else at(result.test_accuracy)
+        found += point_checks("logged test", trainer.test, tensors, at(result.test_loss), accuracy, meaning)
+    if np.isfinite(at(result.gradient_norm)):
+        true = float(plain.gradient(objective, tensors).norm())
+        longest = float(np.nanmax(np.where(np.isfinite(result.gradient_norm), result.gradient_norm, np.nan)))
+        gap = abs(at(result.gradient_norm) - true) / max(true, CANCELLED * longest, 1e-300)
+        about = f"‖∇F‖ {meaning} with autograd; over a tenth of the longest logged where it is shorter"
+        found.append(Check("logged gradient norm", gap, checks.rounding(objective), about))
+    return found
+
+
+def _row(result: Any, label: str) -> int | None:
+    """The row of the log at a point, told by its label."""
+    if label in ("init", "final"):
+        return 0 if label == "init" else len(result.step) - 1
+    unit, _, number = label.partition("=")
+    found = np.flatnonzero(getattr(result, unit) == float(number))
+    return int(found[0]) if len(found) else None
+
+
+def _begins(objective: Objective, result: Any) -> Check:
+    """That the stored start is what the module holds."""
+    wrong = sum(
+        not same(tensor, objective.now(name).detach())
+        for name, tensor in state_of(objective, result, "init").items()
+    )
+    return Check(
+        "init", float(wrong), 0.0, "tensors of the stored start that are not the module's own (0 = none)"
+    )
+
+
+def _step_sizes(trainer: Trainer, result: Any) -> list[Check]:
+    """Every logged step size against the formula of its schedule, or against those that a plateau can come to."""
+    regime, every = trainer.regime, trainer.again.every
+    gaps = []
+    for step, size in zip(result.step.tolist(), result.step_size.tolist(), strict=True):
+        wanted = step_size_of(regime, every, max(0, int(step) - 1))
+        wanted = _fallen(regime, size) if wanted is None else wanted
+        gaps.append(abs(size - wanted) / max(abs(wanted), 1e-300))
+    meaning = "logged step sizes against the formula of the schedule, relative"
+    return [Check("step size", max(gaps), 1e-12, meaning)]
+
+
+def _fallen(regime: Regime, size: float) -> float:
+    """The step size nearest to ``size`` that a plateau comes to: cut so many times, at least the floor."""
+    about = schedule_parameters("plateau", regime.schedule_arguments)
+    factor, times = about["factor"], 0.0
+    if 0 < factor < 1 and size > 0:
+        times = max(0.0, round(math.log(size / regime.lr) / math.log(factor)))
+    cut = max(about["floor"], regime.lr * factor**times)
+    return min((regime.lr, cut, about["floor"]), key=lambda one: abs(one - size))
