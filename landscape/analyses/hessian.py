@@ -273,12 +273,23 @@ def hessian(
     with checks.untouched(objective, proofs):
         survey = surveyed(objective, theta, question, block, per_layer, others, split, progress)
         proofs += checks.meaning(survey.places[0].objective, survey.places[0].point)
-    return _result(survey, question, block, survey.columns(stability_limits, save_vectors), proofs)
+        result = _proven(survey, question, block, survey.columns(stability_limits, save_vectors))
+    result.checks = proofs + result.checks
+    return result
 
 
-def _result(
-    survey: Survey, question: Question, block: str | None, columns: dict[str, Any], proofs: list[Check]
-) -> Hessian:
+def _proven(survey: Survey, question: Question, block: str | None, columns: dict[str, Any]) -> Hessian:
+    """The result with its proofs, which go by the numbers as they stand in it."""
+    from landscape.curvature.proofs import proven, subset_checks
+
+    result = _result(survey, question, block, columns)
+    found, notes = proven({name: getattr(result, name) for name in columns}, survey, question)
+    found += subset_checks(result.subset_eigenvalues, result.subset_spread, survey, question)
+    result.checks, result.notes = survey.checks + found, result.notes + notes
+    return result
+
+
+def _result(survey: Survey, question: Question, block: str | None, columns: dict[str, Any]) -> Hessian:
     import numpy as np
 
     on_subsets, roundings = survey.subset_eigenvalues, [one.rounding for one in survey.found]
@@ -296,7 +307,6 @@ def _result(
         block=block,
         product_rounding=max((one for one in roundings if one is not None), default=None),
         product_error=max((one for one in stated if one is not None), default=None),
-        checks=proofs + survey.checks,
         parameters=survey.places[0].objective.pieces if "eigenvectors" in columns else (),
     )
     _conclude(result, survey.found, survey.elsewhere, question)

@@ -1,7 +1,7 @@
 """Spectra at several places: points, a block of them, or every layer at one, and on other samples beside."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -33,6 +33,8 @@ class Place(NamedTuple):
 class Survey:
     """The spectra ``found`` at ``places``, fewer where it was interrupted, and ``elsewhere``, on other samples.
 
+    ``beside`` are the places of the latter.
+
     ``parts`` are the Gauss–Newton part and the rest of the eigenvalues (k,) of each, where asked for.
     """
 
@@ -42,6 +44,7 @@ class Survey:
     parts: list[tuple[Tensor, Tensor]]
     is_single: bool
     per_layer: bool
+    beside: list[Place] = field(default_factory=list)
 
     @property
     def all(self) -> list[Spectrum]:
@@ -125,9 +128,10 @@ def surveyed(
     for number, other in enumerate(others, 1):
         if survey.all[-1].pairs.is_interrupted:
             break
-        ((_, own, here),) = _places(other, points, block, False)
+        ((label, own, here),) = _places(other, points, block, False)
         report = partial(_at, progress, number, len(others) + 1)
         survey.elsewhere.append(spectrum(own, here, replace(question, **PLAIN), report))
+        survey.beside.append(Place(label, own, here))
     return survey
 
 

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from landscape import distributed
 from landscape.curvature import operators
+from landscape.curvature.estimate_proofs import dense_checks, threshold_check
 from landscape.errors import BadInput
 from landscape.numerics.spectra.density import Density, spectral_density
 from landscape.numerics.spectra.inertia import (
@@ -24,7 +25,7 @@ from landscape.numerics.spectra.inertia import (
 from landscape.numerics.spectra.krylov import Operator
 from landscape.numerics.spectra.lanczos import Eigenpairs, top_eigenpairs
 from landscape.numerics.spectra.trace import Trace, trace_estimate
-from landscape.objective import checks
+from landscape.objective import checks, plain
 from landscape.objective.differences import Differences
 from landscape.objective.objective import Fixed, Objective
 from landscape.objective.parameters import Point
@@ -68,6 +69,7 @@ class Spectrum:
 
     pairs: Eigenpairs
     trace: Trace | None
+    trace_product_error: float
     density: Density | None
     values: np.ndarray | None
     inertia: Inertia | None
@@ -97,7 +99,8 @@ def spectrum(objective: Objective, point: Point, question: Question, progress: P
     if objective.dtype == torch.float64 and question.certify is not False:
         exact = product
     basis = torch.device(question.basis_device or objective.device)
-    proofs, notes, spent = _probed(objective, product, generator)
+    anew = product if isinstance(product, Differences) else _operator(objective, point, question, 1)
+    proofs, notes, spent = _probed(objective, product, anew, generator)
     pairs = top_eigenpairs(
         _brought(product, basis),
         objective.num_parameters,
@@ -127,6 +130,7 @@ def spectrum(objective: Objective, point: Point, question: Question, progress: P
     known = {"values": pairs.values, "vectors": pairs.vectors.to(objective.dtype), "generator": generator}
     known |= {"dtype": objective.dtype, "device": basis}
     trace = density = None
+    drawn_by = 0.0
     if question.trace:
         trace = trace_estimate(
             _brought(product, basis),
@@ -137,7 +141,7 @@ def spectrum(objective: Objective, point: Point, question: Question, progress: P
         )
         spent += trace.num_products
         sampled = float(np.hypot(trace.standard_error, objective.num_parameters**0.5 * product.largest_error))
-        trace = trace._replace(standard_error=sampled)
+        trace, drawn_by = trace._replace(standard_error=sampled), product.largest_error
     if question.density:
         density = spectral_density(
             _brought(product, basis),
@@ -172,6 +176,7 @@ def spectrum(objective: Objective, point: Point, question: Question, progress: P
     return Spectrum(
         pairs=pairs,
         trace=trace,
+        trace_product_error=drawn_by,
         density=density,
         values=values,
         inertia=counted,
@@ -196,11 +201,14 @@ def _placed(objective: Objective, point: Point) -> tuple[Tensor, Fixed]:
     return point.theta, point.fixed
 
 
-def _operator(objective: Objective, point: Point, question: Question) -> Product | Differences:
+def _operator(
+    objective: Objective, point: Point, question: Question, num_products: int = 1000
+) -> Product | Differences:
     theta, fixed = _placed(objective, point)
     # Half of it, as the basis, or the graphs of the certificate after it, stand beside these graphs.
+    room = question.memory_limit / 2
     return operators.operator(
-        question.operator, objective, theta, fixed, memory_limit=question.memory_limit / 2
+        question.operator, objective, theta, fixed, num_products=num_products, memory_limit=room
     )
 
 
@@ -220,21 +228,29 @@ def _is_certified(objective: Objective, wanted: bool | None) -> bool:
 
 
 def _probed(
-    objective: Objective, product: Product | Differences, generator: torch.Generator
+    objective: Objective,
+    product: Product | Differences,
+    anew: Product | Differences,
+    generator: torch.Generator,
 ) -> tuple[list[Check], list[str], int]:
-    """Determinism and symmetry, before curvature means anything (dropout and batch statistics break both)."""
+    """Determinism and symmetry, before curvature means anything (dropout and batch statistics break both).
+
+    ``anew`` is the product on graphs of its own: on those kept, what is drawn in a forward pass is drawn once.
+    """
     draws = torch.randn(2, objective.num_parameters, generator=generator, dtype=torch.float64)
     first, second = (draws / torch.linalg.vector_norm(draws, dim=1, keepdim=True)).to(
         objective.device, objective.dtype
     )
-    image, again, other = (product(v).double() for v in (first, first, second))
+    image, again, other = product(first).double(), anew(first).double(), product(second).double()
     error = product.largest_error
     size = max(float(torch.linalg.vector_norm(image)), float(torch.linalg.vector_norm(other)), 1e-300)
     asymmetry = abs(float(torch.dot(second.double(), image) - torch.dot(first.double(), other)))
     difference = float((image - again).abs().max())
     precision = checks.rounding(objective)
     proofs = [
-        Check("determinism", difference / size, precision, "the same product twice"),
+        Check(
+            "determinism", difference / size, precision, "the same product twice, each on a graph of its own"
+        ),
         Check(
             "symmetry",
             asymmetry / size,
@@ -283,11 +299,22 @@ def _exactly(
     known = error_at(size) if question.operator == "hessian" else 0.0
     counted = inertia(values, stated_error(dense, values, product_error=known))
     words = verdict(counted, size, tolerance=STATIONARY)
+    fresh = _operator(objective, point, question, 1)
+    error = 2 * dense.rounding + dense.product_error
+    precision = checks.rounding(objective)
+    with plain.proving(gradients=3):
+        proofs = dense_checks(dense.matrix, values, fresh, error, precision, question.seed)
+    proofs.append(threshold_check(dense, values, counted, known))
     best = np.sort(values)[::-1]
-    ends = np.concatenate([best[: question.top_k], best[::-1][: question.bottom_k]])
-    proofs = []
-    if question.which == "largest" and len(ends) == len(pairs.values):
-        worst = float(np.abs(ends - pairs.values).max()) / scale
+    top, bottom = question.top_k, question.bottom_k
+    if question.which == "magnitude":
+        best, bottom = best[np.argsort(-np.abs(best), kind="stable")], 0
+    elif question.which != "largest":
+        top, bottom = (0, max(top, bottom)) if question.which == "smallest" else (top, bottom or top)
+    ends = np.concatenate([best[:top], best[::-1][:bottom]])
+    if len(ends) == len(pairs.values):
+        size = np.abs if question.which == "magnitude" else np.asarray
+        worst = float(np.abs(size(ends) - size(pairs.values)).max()) / scale
         proofs.append(
             Check("Lanczos", worst, question.tol, "Ritz values against the dense matrix, relative to max|λ|")
         )

@@ -23,13 +23,16 @@ class Trace(NamedTuple):
 
     The error is that of the probes' mean times Student's factor for their number, so it may be read
     like that of a normal variable however few there were; it is infinite for one probe, and 0 where
-    the sum is exact to rounding. ``converged``: the error is within what was asked.
+    the sum is exact to rounding. ``converged``: the error is within what was asked. ``forms`` (m,) are zᵀHz of
+    every probe, or with ``is_sum`` of all unit vectors off the known ones, which are added up.
     """
 
     value: float
     standard_error: float
     num_products: int
     converged: bool
+    forms: np.ndarray
+    is_sum: bool
 
 
 def trace_estimate(
@@ -70,7 +73,7 @@ def trace_estimate(
     base, size = float(known.sum()), float(np.abs(known).sum())
     num_left = dimension - len(basis)
     if num_left == 0:
-        return Trace(base, 0.0, 0, True)
+        return Trace(base, 0.0, 0, True, np.zeros(0), True)
     relative_error = min(relative_error, LARGEST_RELATIVE_ERROR)
     precision = torch.finfo(dtype).eps
     samples: list[float] = []
@@ -92,12 +95,13 @@ def trace_estimate(
             is_exact = not is_enough and dimension <= min(num_wanted, max_products) - count
     num_products = len(samples)
     if is_exact:
-        value, error, is_enough = base, 0.0, True
+        value, error, is_enough, samples = base, 0.0, True, []
         for axis in _projected_axes(basis):
-            value += _quadratic_form(operator, axis)
+            samples.append(_quadratic_form(operator, axis))
+            value += samples[-1]
             num_products += 1
             progress(num_products, max_products)
-    return Trace(value, error, num_products, is_enough)
+    return Trace(value, error, num_products, is_enough, np.array(samples), is_exact)
 
 
 def known_pairs(

@@ -1,0 +1,258 @@
+"""The proofs of estimates: trace and density from what was drawn, against one another and against all eigenvalues."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from scipy.special import betaincinv
+from torch import Tensor
+
+from landscape.numerics.spectra.density import COINCIDENT
+from landscape.numerics.spectra.inertia import Dense, Inertia
+from landscape.numerics.spectra.krylov import Operator
+from landscape.result import Check
+
+# A correct estimate fails a check about once in so many results.
+SELDOM = 1e6
+
+
+@dataclass(frozen=True)
+class Stated:
+    """What a result says of one point: arrays as they are stored, None where it was not asked for.
+
+    ``known`` (k,) are the Ritz values, ``nodes`` and ``weights`` (probe, node), ``spectrum`` (d,).
+    """
+
+    dimension: int
+    known: np.ndarray
+    trace: float | None = None
+    trace_error: float | None = None
+    nodes: np.ndarray | None = None
+    weights: np.ndarray | None = None
+    mass: float | None = None
+    mass_error: float | None = None
+    index_estimate: float | None = None
+    index_error: float | None = None
+    spectrum: np.ndarray | None = None
+    index: int | None = None
+    nullity: int | None = None
+    threshold: float = 0.0
+
+
+def sampling_error(num_probes: int, frobenius: float, spectral: float) -> float:
+    """What the mean of zᵀAz over so many probes z of random signs is off by, but for once in :data:`SELDOM`.
+
+    For symmetric A (Cortinovis and Kressner 2021, theorem 2; with ‖A‖ for ‖A − diag A‖, twice for the spectral norm).
+    """
+    x = np.log(2 * SELDOM) / num_probes
+    linear = 8 * x * spectral
+    return float(linear + np.sqrt(linear**2 + 8 * x * frobenius**2))
+
+
+def trace_checks(
+    said: Stated, forms: np.ndarray, is_sum: bool, product_error: float, dimension: int
+) -> list[Check]:
+    """The trace from ``forms`` (m,), zᵀHz of every probe, and its standard error by Student's interval.
+
+    ``is_sum``: the forms are of all unit vectors instead, and are added up. ``product_error`` is that of products
+    along unit vectors, which an error contains √d times.
+    """
+    assert said.trace is not None
+    assert said.trace_error is not None
+    base = float(said.known.sum())
+    size = float(np.abs(said.known).sum() + np.abs(forms).sum()) or 1.0
+    count = len(forms)
+    value, error = base + float(forms.sum()), 0.0
+    if count and not is_sum:
+        value = base + float(forms.sum()) / count
+        error = (
+            _student(count) * float(((forms - forms.sum() / count) ** 2).sum() / (count - 1) / count) ** 0.5
+        )
+    error = float(np.hypot(error, dimension**0.5 * product_error))
+    return [
+        Check(
+            "trace",
+            abs(said.trace - value) / size,
+            1e-10,
+            "tr H against Σ λ of the pairs + mean of the probes",
+        ),
+        Check(
+            "trace error",
+            abs(said.trace_error - error) / max(error, 1e-10 * size),
+            1e-8,
+            "its standard error against Student's 95 % interval of the probes, relative",
+        ),
+    ]
+
+
+def density_checks(said: Stated) -> list[Check]:
+    """Weights of every probe of sum 1, and the share below zero within what nodes and weights allow."""
+    nodes, weights = _drawn(said)
+    d, left = said.dimension, said.dimension - len(said.known)
+    if not len(nodes):
+        return []
+    assert said.mass is not None
+    assert said.mass_error is not None
+    sums = np.abs(weights.sum(1) + len(said.known) / d - 1).max()
+    # What lies so near to zero counts as lying on it.
+    least, most = below_zero(said, COINCIDENT * float(np.abs(nodes).max()))
+    outside = max(0.0, least - said.mass, said.mass - most)
+    share = np.clip((said.mass * d - (said.known < 0).sum()) / left, 0, 1)
+    sampling = left / d * (2 * share * (1 - share) / (left + 2) / len(nodes)) ** 0.5
+    pairs = [(said.index_estimate, said.mass), (said.index_error, said.mass_error)]
+    off = max(abs(count - d * mass) / max(d * mass, 1e-300) for count, mass in pairs if count is not None)
+    return [
+        Check(
+            "density weights",
+            float(sums),
+            1e-10,
+            "weights of each probe and 1/d of each Ritz value, of sum 1",
+        ),
+        Check(
+            "density below zero",
+            float(max(outside, (sampling - said.mass_error) / max(sampling, 1e-300), off)),
+            1e-10,
+            "share below zero outside what nodes and weights allow, or its error below that of the sampling",
+        ),
+    ]
+
+
+def below_zero(said: Stated, threshold: float) -> tuple[float, float]:
+    """Between which shares of all eigenvalues the probes' means lie below zero (Chebyshev, Markov, Stieltjes).
+
+    Gauss nodes x₁ < x₂ < …: the mass below xₖ is at least that of the nodes before, and with xₖ at most. Within
+    ``threshold`` of zero either sign counts.
+    """
+    nodes, weights = _drawn(said)
+    least = most = 0.0
+    for row, mass in zip(nodes, weights, strict=True):
+        order = np.argsort(row[mass > 0])
+        row, mass = row[mass > 0][order], mass[mass > 0][order]
+        least += mass[: max(0, int((row < -threshold).sum()) - 1)].sum() / len(nodes)
+        most += mass[: int((row <= threshold).sum()) + 1].sum() / len(nodes)
+    return (
+        least + float((said.known < -threshold).sum()) / said.dimension,
+        most + float((said.known < threshold).sum()) / said.dimension,
+    )
+
+
+def between_checks(said: Stated, num_probes: int, precision: float) -> list[Check]:
+    """Trace, density and all eigenvalues against one another, as far as they are there.
+
+    ``num_probes`` are those of the trace, 0 where it is a sum. What was drawn may be off by
+    :func:`sampling_error` of what the pairs leave; its Frobenius norm is that of the eigenvalues, or of the density.
+    To this comes d times ``precision``, the rounding of a product over the largest |λ|.
+    """
+    d, (nodes, weights) = said.dimension, _drawn(said)
+    exact = said.spectrum
+    if exact is None and not len(nodes):
+        return []
+    scale = max(
+        float(np.abs(one).max(initial=0.0)) for one in (said.known, nodes, [] if exact is None else exact)
+    )
+    if exact is not None:
+        squares = max(0.0, float((exact**2).sum() - (said.known**2).sum()))
+        truth = float(exact.sum())
+    else:
+        squares = 2 * d * float((weights * nodes**2).sum(1).mean())
+        truth = float("nan")
+    rounding, rest = d * precision * scale, squares**0.5
+    off_trace = sampling_error(num_probes, rest, scale) if num_probes else 0.0
+    found = []
+    moment = d * float((weights * nodes).sum(1).mean()) + said.known.sum() if len(nodes) else float("nan")
+    off_moment = sampling_error(len(nodes), rest, scale) if len(nodes) else 0.0
+    if exact is not None:
+        for name, value, off in (("trace", said.trace, off_trace), ("first moment", moment, off_moment)):
+            if value is not None and not np.isnan(value):
+                found.append(_between(f"{name} and spectrum", value, truth, off + rounding))
+        if len(nodes):
+            found.append(_signs(said, len(nodes)))
+    elif said.trace is not None:
+        found.append(_between("trace and density", said.trace, moment, off_trace + off_moment + rounding))
+    return found
+
+
+def _between(name: str, value: float, truth: float, bound: float) -> Check:
+    return Check(name, abs(value - truth), bound, "difference of both, which sampling exceeds once in 1e6")
+
+
+def _signs(said: Stated, count: int) -> Check:
+    assert said.spectrum is not None
+    d, zero = said.dimension, said.threshold
+    least, most = below_zero(said, zero)
+    surely, perhaps = float((said.spectrum < -zero).sum()) / d, float((said.spectrum <= zero).sum()) / d
+    rank = d * min(perhaps, 1 - surely)
+    off = sampling_error(count, rank**0.5, 1.0) / d
+    beyond = max(0.0, least - perhaps, surely - most)
+    meaning = (
+        "share of negative eigenvalues outside what the density allows, which sampling exceeds once in 1e6"
+    )
+    return Check("density and index", beyond, off + 1e-10, meaning)
+
+
+def dense_checks(
+    matrix: Tensor, values: np.ndarray, product: Operator, error: float, precision: float, seed: int
+) -> list[Check]:
+    """The dense ``matrix`` (d, d) against a product of its own with a random vector, and its eigenvalues against it.
+
+    ``error``: what is known of ‖δH‖ of the matrix; ``precision`` the rounding of a product, relative.
+    """
+    generator = torch.Generator().manual_seed(seed + 1)
+    draw = torch.randn(len(matrix), generator=generator, dtype=torch.float64)
+    vector = (draw / torch.linalg.vector_norm(draw)).to(matrix)
+    scale = max(float(np.abs(values).max(initial=0.0)), 1e-300)
+    gap = float(torch.linalg.vector_norm((matrix @ vector).double() - product(vector).to(matrix).double()))
+    eps = torch.finfo(matrix.dtype).eps
+    squares = float((values**2).sum())
+    off = max(
+        abs(float(values.sum()) - float(matrix.diagonal().double().sum())) / (np.abs(values).sum() or 1.0),
+        abs(squares - float(matrix.double().square().sum())) / (squares or 1.0),
+    )
+    return [
+        Check(
+            "dense matrix",
+            gap / scale,
+            max(precision, error / scale),
+            "its product with a random unit vector against one of its own, over the largest |λ|",
+        ),
+        Check(
+            "eigenvalues",
+            float(off),
+            100 * len(values) * eps,
+            "Σ λ and Σ λ² against trace and Frobenius norm of the matrix, relative",
+        ),
+    ]
+
+
+def threshold_check(dense: Dense, values: np.ndarray, counted: Inertia, gradient: float) -> Check:
+    """What counts as zero against the error of the eigenvalues, term by term; ``gradient`` is ‖∇F‖ if it counts."""
+    largest = max(abs(float(one)) for one in (values.min(), values.max()))
+    terms = [dense.rounding, dense.rounding, dense.product_error, gradient]
+    terms.append(torch.finfo(dense.matrix.dtype).eps * max(100, len(dense.matrix)) * largest)
+    stated = sum(terms)
+    meaning = "what counts as zero against asymmetry, solver, products and ‖∇F‖ together, relative"
+    return Check("threshold", abs(counted.threshold - stated) / max(stated, 1e-300), 1e-9, meaning)
+
+
+def count_check(said: Stated) -> Check:
+    """Index and nullity counted again from the stored eigenvalues."""
+    assert said.spectrum is not None
+    signs = [sum(1 for one in said.spectrum if one < -said.threshold)]
+    signs.append(sum(1 for one in said.spectrum if abs(one) <= said.threshold))
+    off = abs(signs[0] - (said.index or 0)) + abs(signs[1] - (said.nullity or 0))
+    return Check("index", float(off), 0.0, "negative and zero eigenvalues counted from the stored ones")
+
+
+def _drawn(said: Stated) -> tuple[np.ndarray, np.ndarray]:
+    """Nodes and weights of the probes that are there."""
+    if said.nodes is None or said.weights is None:
+        return np.zeros((0, 1)), np.zeros((0, 1))
+    there = (said.weights != 0).any(1)
+    return said.nodes[there], said.weights[there]
+
+
+def _student(count: int) -> float:
+    """Student's factor by the incomplete beta function: P(|T| > t) = I(ν/2, ½; ν/(ν + t²))."""
+    free = count - 1
+    share = float(betaincinv(free / 2, 0.5, 0.05))
+    return (free * (1 / share - 1)) ** 0.5 / 1.959964

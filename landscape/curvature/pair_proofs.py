@@ -1,0 +1,107 @@
+"""The proofs of eigenpairs as they are stored: residuals by products of their own, and that none was missed."""
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from landscape.numerics.spectra.krylov import Operator
+from landscape.result import Check
+
+
+def residual_checks(
+    product: Operator,
+    values: np.ndarray,
+    residuals: np.ndarray,
+    vectors: Tensor,
+    *,
+    scale: float,
+    precision: float,
+    rng: np.random.Generator,
+    singly: bool,
+) -> list[Check]:
+    """‖Hv − λv‖ of a random combination of all, and ``singly`` of one, by a product each, against stated residuals.
+
+    ``values`` and ``residuals`` (k,), ``vectors`` (k, d); ``scale`` is the largest |λ|, ``precision`` what a product
+    is known to, over it. For weights c the combination has at most Σ |cᵢ| rᵢ.
+    """
+    one = int(rng.integers(len(values)))
+    mixed = rng.standard_normal(len(values))
+    tried = [("Ritz pairs", mixed / np.linalg.norm(mixed), "of a random combination of all")]
+    if singly:
+        tried.append(("Ritz pair", np.eye(len(values))[one], f"of pair {one + 1}"))
+    found = []
+    for name, weights, what in tried:
+        across = torch.from_numpy(weights).to(vectors)
+        image = product(across @ vectors).to(vectors.device).double()
+        rest = image - (across.double() * torch.from_numpy(values).to(image)) @ vectors.double()
+        beyond = float(torch.linalg.vector_norm(rest)) - float(np.abs(weights) @ residuals)
+        meaning = (
+            f"‖Hv − λv‖ {what} by a product of its own, beyond the stated residual, over the largest |λ|"
+        )
+        found.append(Check(name, _number(max(0.0, beyond) / scale), precision, meaning))
+    return found
+
+
+def error_check(values: np.ndarray, residuals: np.ndarray, errors: np.ndarray, scale: float) -> Check:
+    """That no error is stated smaller than its residual r allows: min(r, r²/gap) for the gap to the values stored.
+
+    ``values``, ``residuals``, ``errors`` (k,). The gap to what is not stored can only be smaller, so it is a lower
+    bound; and r is an upper one.
+    """
+    distances = np.abs(values[:, None] - values)
+    apart = distances > residuals[:, None] + residuals
+    gaps = np.where(apart, distances, np.inf).min(axis=1, initial=2 * scale)
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        least = np.fmin(residuals, residuals * (residuals / gaps))
+    worst = float(np.maximum(least - errors, errors - residuals).max() / max(residuals.max(), 1e-300))
+    meaning = "stated errors of λ outside [min(r, r²/gap), r] of the stored values, over the largest residual"
+    return Check("stated errors", _number(max(0.0, worst)), 1e-10, meaning)
+
+
+def missed_check(
+    beside: np.ndarray, values: np.ndarray, which: str, top: int, *, scale: float, bound: float
+) -> Check:
+    """That no Ritz value ``beside`` (m,), of the complement of the pairs, is better than the worst of them.
+
+    ``values`` (k,) are those of the pairs, the best first; the first ``top`` count as the largest, the others as
+    the smallest. A Ritz value of the complement has an eigenvalue beyond it.
+    """
+    if which == "magnitude":
+        over = [np.abs(beside).max() - np.abs(values).min()]
+    else:
+        ends = values[:top], values[top:]
+        over = [beside.max() - one.min() for one in ends[:1] if len(one)]
+        over += [one.max() - beside.min() for one in ends[1:] if len(one)]
+    meaning = "Ritz values of the complement beyond the stored ones, over the largest |λ|"
+    return Check("none missed", _number(max(0.0, *over) / scale), bound, meaning)
+
+
+def complement(product: Operator, vectors: Tensor, count: int, generator: torch.Generator) -> np.ndarray:
+    """Ritz values (m,) of ``product`` from ``count`` products at random, in the complement of ``vectors`` (k, d)."""
+    wide = vectors.double()
+    basis, images = wide[:0], wide[:0]
+
+    def off(vector: Tensor) -> Tensor:
+        for _ in range(3):
+            vector = vector - wide.T @ (wide @ vector) - basis.T @ (basis @ vector)
+        return vector
+
+    start = torch.randn(vectors.shape[1], generator=generator, dtype=torch.float64).to(wide)
+    for _ in range(min(count, vectors.shape[1] - len(wide))):
+        length = float(torch.linalg.vector_norm(start))
+        start = off(start)
+        left = float(torch.linalg.vector_norm(start))
+        if not left > 1e-6 * length:
+            break
+        start = off(start / left)
+        start = start / torch.linalg.vector_norm(start)
+        image = product(start.to(vectors.dtype)).to(wide)
+        basis, images = torch.cat([basis, start[None]]), torch.cat([images, image[None]])
+        start = image
+    projected = (basis @ images.T).cpu().numpy()
+    return np.linalg.eigvalsh((projected + projected.T) / 2)
+
+
+def _number(gap: float) -> float:
+    """NaN fails as well."""
+    return float(np.nan_to_num(gap, nan=np.inf))

@@ -1,0 +1,205 @@
+"""What proves a stated curvature: one seeded point, layer or subset by products, all of them by what is stored."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+
+from landscape.curvature import pair_proofs, product_proofs
+from landscape.curvature.estimate_proofs import (
+    Stated,
+    between_checks,
+    count_check,
+    density_checks,
+    trace_checks,
+)
+from landscape.curvature.places import Place, Survey
+from landscape.curvature.spectrum import Question, Spectrum
+from landscape.numerics.spectra.lanczos import wanted
+from landscape.objective import checks, plain
+from landscape.objective.parameters import Point
+from landscape.objective.precision import in_float64, widened
+from landscape.result import Check
+
+# Of what a spectrum took, so much for its proofs; but for the gradient and one product, which there is always time
+# for; and so many products at most in the complement.
+SHARE, ALWAYS, MOST = 0.1, 5.0, 8
+
+
+def proven(stored: Mapping[str, Any], survey: Survey, question: Question) -> tuple[list[Check], list[str]]:
+    """Checks and notes of what is ``stored`` of each place, by the names of the result.
+
+    What costs products or gradients is done at one seeded place; what can be told from the numbers alone at all.
+    """
+    found, notes = [], []
+    rng = np.random.default_rng(question.seed)
+    seeded = int(rng.integers(len(survey.found)))
+    with plain.proving():
+        for number, (one, place) in enumerate(zip(survey.found, survey.places, strict=False)):
+            row = stored if survey.is_single else {name: rows[number] for name, rows in stored.items()}
+            here = _free(row, one, place, question)
+            if number == seeded:
+                more, remarks = _costly(row, one, place, question, rng)
+                here, notes = here + more, notes + remarks
+            found += here if survey.is_single else [_named(check, place.label) for check in here]
+    return found, notes
+
+
+def subset_checks(values: Any, spread: Any, survey: Survey, question: Question) -> list[Check]:
+    """Those of one seeded part of the samples, and of the spread (k,) over the eigenvalues (subsets, k) of all."""
+    if not survey.elsewhere:
+        return []
+    rng = np.random.default_rng(question.seed)
+    number = int(rng.integers(len(survey.elsewhere)))
+    one, place = survey.elsewhere[number], survey.beside[number]
+    own = np.asarray(values)[number + 1][: len(one.pairs.values)]
+    with plain.proving():
+        found = (
+            [] if one.pairs.is_interrupted else _residuals(own, one.pairs.vectors, one, place, question, rng)
+        )
+    apart = values - values.sum(0) / len(values)
+    gap = np.abs((apart**2).sum(0) / (len(values) - 1) - spread**2) / np.maximum((values**2).max(0), 1e-300)
+    meaning = "variance over the subsets from the stored eigenvalues, over their largest square"
+    found.append(Check("spread", float(np.nan_to_num(gap.max(), nan=np.inf)), 1e-10, meaning))
+    return [_named(check, f"subset {number + 2}") for check in found]
+
+
+def _named(check: Check, label: str) -> Check:
+    return replace(check, name=f"{check.name} at {label}")
+
+
+def _values(row: Mapping[str, Any], name: str, one: Spectrum) -> np.ndarray:
+    """Those of the Ritz values, without what fills them up."""
+    return np.asarray(row[name], dtype=float)[: len(one.pairs.values)]
+
+
+def _free(row: Mapping[str, Any], one: Spectrum, place: Place, question: Question) -> list[Check]:
+    """What the numbers of a place say of one another."""
+    pairs, d = one.pairs, int(row["num_parameters"])
+    values = _values(row, "eigenvalues", one)
+    residuals, errors = _values(row, "residuals", one), _values(row, "errors", one)
+    precision = max(checks.rounding(place.objective), one.product_error or 0.0)
+    scale = max(pairs.scale, 1e-300)
+    said = _stated(row, values, d)
+    found = [pair_proofs.error_check(values, residuals, errors, scale)] if len(values) else []
+    if row.get("gauss_newton_part") is not None:
+        parts = _values(row, "gauss_newton_part", one) + _values(row, "remainder_part", one)
+        gap = np.abs(parts - values) / scale
+        bound = max(precision, float(residuals.max()) / scale)
+        meaning = "Gauss–Newton part and rest against λ, over the largest |λ|"
+        found.append(Check("split", float(np.nan_to_num(gap.max(), nan=np.inf)), bound, meaning))
+    num_probes = 0
+    if one.trace is not None:
+        num_probes = 0 if one.trace.is_sum else len(one.trace.forms)
+        found += trace_checks(said, one.trace.forms, one.trace.is_sum, one.trace_product_error, d)
+    if said.nodes is not None:
+        found += density_checks(said)
+        drawn = np.asarray(said.nodes)[np.asarray(said.weights) > 0]
+        if pairs.is_searched and pairs.converged.all() and len(drawn):
+            found.append(_missed(drawn, values, question, d, scale, precision))
+    found += between_checks(said, num_probes, precision)
+    if said.spectrum is not None:
+        found.append(count_check(said))
+    return found
+
+
+def _stated(row: Mapping[str, Any], values: np.ndarray, d: int) -> Stated:
+    def number(name: str) -> Any:
+        return None if row.get(name) is None else float(row[name])
+
+    spectrum = row.get("spectrum")
+    return Stated(
+        d,
+        values,
+        number("trace"),
+        number("trace_error"),
+        row.get("density_nodes"),
+        row.get("density_weights"),
+        number("mass_below_zero"),
+        number("mass_below_zero_error"),
+        number("index_estimate"),
+        number("index_estimate_error"),
+        None if spectrum is None else np.asarray(spectrum)[:d],
+        None if spectrum is None else int(row["index"]),
+        None if spectrum is None else int(row["nullity"]),
+        number("zero_threshold") or 0.0,
+    )
+
+
+def _costly(
+    row: Mapping[str, Any], one: Spectrum, place: Place, question: Question, rng: np.random.Generator
+) -> tuple[list[Check], list[str]]:
+    """What takes products and gradients; after an interruption nothing does."""
+    _, objective, point = place
+    if one.pairs.is_interrupted:
+        return [], []
+    found = [product_proofs.gradient_check(objective, point, one.gradient, float(row["gradient_norm"]))]
+    if not len(one.pairs.vectors):
+        return found, []
+    values = _values(row, "eigenvalues", one)
+    vectors = one.pairs.vectors
+    if row.get("eigenvectors") is not None:
+        vectors = torch.from_numpy(np.array(row["eigenvectors"])).to(vectors)
+    found += _residuals(values, vectors, one, place, question, rng)
+    operator, axis = question.operator, vectors[0]
+    more, notes = product_proofs.product_check(objective, point, operator, axis)
+    if row.get("gauss_newton_part") is not None:
+        of_part, remarks = product_proofs.product_check(objective, point, "gauss-newton", axis)
+        more, notes = more + of_part, notes + remarks
+    found += more
+    pairs, d = one.pairs, objective.num_parameters
+    left = _budget(one) - ALWAYS - 2 * product_proofs.FRESH
+    count = min(int(left / product_proofs.KEPT), MOST)
+    if one.density is None and count > 1 and pairs.is_searched and pairs.converged.all() and len(values) < d:
+        product = product_proofs.recut(
+            objective, point, operator, num_products=count, memory_limit=question.memory_limit / 2
+        )
+        generator = torch.Generator().manual_seed(question.seed + 1)
+        beside = pair_proofs.complement(product, vectors.to(point.theta), count, generator)
+        precision = max(checks.rounding(objective), one.product_error or 0.0)
+        found.append(_missed(beside, values, question, d, max(pairs.scale, 1e-300), precision))
+    return found, notes
+
+
+def _budget(one: Spectrum) -> float:
+    """Gradients that the proofs of a spectrum may take."""
+    return SHARE * product_proofs.KEPT * one.num_products
+
+
+def _missed(
+    beside: np.ndarray, values: np.ndarray, question: Question, d: int, scale: float, precision: float
+) -> Check:
+    top = wanted(question.which, question.top_k, question.bottom_k, d).top
+    bound = max(question.tol, 10 * precision)
+    return pair_proofs.missed_check(beside, values, question.which, top, scale=scale, bound=bound)
+
+
+def _residuals(
+    values: np.ndarray,
+    vectors: torch.Tensor,
+    one: Spectrum,
+    place: Place,
+    question: Question,
+    rng: np.random.Generator,
+) -> list[Check]:
+    """By products in the precision of the last step of the search."""
+    _, objective, point = place
+    precision = checks.rounding(objective)
+    if one.rounding is not None:
+        objective, precision = in_float64(objective), 1e-12
+        point = Point(*widened(point, objective.device))
+    room = question.memory_limit / 2
+    product = product_proofs.recut(objective, point, question.operator, memory_limit=room)
+    stated = max(precision, one.product_error or 0.0)
+    return pair_proofs.residual_checks(
+        product,
+        values,
+        one.pairs.residuals,
+        vectors,
+        scale=max(one.pairs.scale, 1e-300),
+        precision=stated,
+        rng=rng,
+        singly=_budget(one) > ALWAYS + product_proofs.FRESH,
+    )
