@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Annotated, ClassVar
 
 from landscape.analyses.declare import analysis
@@ -180,22 +180,52 @@ def sharpness(
                 notes.append(moved.reason)
             else:
                 there = measured(objective, moved.point, "rescaled", norms, asked, progress)
-    proofs += _checks(objective, point, asked, [one for one in (here, there) if one is not None])
-    changes = None
-    if moved and there:
-        meaning = f"outputs after rescaling {moved.num_units} units against those before, ‖Δh‖/‖h‖"
-        proofs.append(Check("function preserved", moved.gap, precision, meaning))
-        changes = {name: _changes(objective, here, there, name) for name in here.table}
-        notes.append(_verdict([name for name, flag in changes.items() if flag], rescaling))
-    num_units = moved.num_units if moved else 0
-    notes += objective.doubts_at(point)
-    return _result(asked, here, there, changes, rescaling if there else "none", num_units, notes, proofs)
+        proofs += _checks(objective, point, asked, [one for one in (here, there) if one is not None])
+        changes = None
+        if moved and there:
+            meaning = f"outputs after rescaling {moved.num_units} units against those before, ‖Δh‖/‖h‖"
+            proofs.append(Check("function preserved", moved.gap, precision, meaning))
+            changes = {name: _changes(objective, here, there, name) for name in here.table}
+            notes.append(_verdict([name for name, flag in changes.items() if flag], rescaling))
+        num_units = moved.num_units if moved else 0
+        notes += objective.doubts_at(point)
+        result = _result(asked, here, there, changes, rescaling if there else "none", num_units, notes)
+        _prove(result, objective, asked, [(point, here), (moved.point if moved else None, there)])
+    result.checks = [*proofs, *result.checks]
+    return result
+
+
+def _prove(
+    result: Sharpness,
+    objective: Objective,
+    asked: Asked,
+    places: Sequence[tuple[Point | None, Measured | None]],
+) -> None:
+    """Adds the proofs of both points, which go by the numbers as they stand in the result."""
+    from landscape.curvature.sharpness_proofs import proven
+
+    for before, (point, found) in zip(("", "rescaled_"), places, strict=True):
+        if point is None or found is None:
+            continue
+        values, errors = getattr(result, f"{before}values"), getattr(result, f"{before}errors")
+        table = dict(
+            zip(result.measure.tolist(), zip(values.tolist(), errors.tolist(), strict=True), strict=True)
+        )
+        rises = {}
+        for norm in found.noise:
+            name = f"{before}noise_rise{'' if norm == 'none' else '_filter'}"
+            rises[norm] = (getattr(result, name), getattr(result, f"{name}_error"))
+        proofs, notes = proven(objective, point, found, asked, table, rises)
+        ending = " rescaled" if before else ""
+        result.checks += [replace(check, name=check.name + ending) for check in proofs]
+        result.notes += [note for note in notes if note not in result.notes]
 
 
 def _checks(objective: Objective, point: Point, asked: Asked, results: Sequence[Measured]) -> list[Check]:
     import numpy as np
 
     from landscape.curvature.sharpness import noise_direction
+    from landscape.curvature.sharpness_proofs import seeded
     from landscape.objective import checks
     from landscape.paths.direction_checks import norm_check
 
@@ -213,7 +243,9 @@ def _checks(objective: Objective, point: Point, asked: Asked, results: Sequence[
         Check("within the ball", overshoot, 1e-12, meaning),
     ]
     if "filter" in here.noise:
-        drawn = noise_direction(objective, point, "filter", asked.ignore, asked.seed)[None]
+        # Of a pair that is measured again, so that it is the one used.
+        number, _ = seeded(asked)
+        drawn = noise_direction(objective, point, "filter", asked.ignore, asked.seed + number)[None]
         proofs.append(norm_check(objective, point.theta, drawn, "filter", asked.ignore))
     return proofs
 
@@ -226,7 +258,6 @@ def _result(
     rescaling: str,
     num_units: int,
     notes: list[str],
-    proofs: list[Check],
 ) -> Sharpness:
     import numpy as np
 
@@ -261,7 +292,6 @@ def _result(
         num_rescaled_units=num_units,
         outcome="not-converged" if unconverged else "complete",
         notes=notes + unconverged,
-        checks=proofs,
     )
 
 

@@ -66,7 +66,7 @@ def trace_checks(
     if count and not is_sum:
         value = base + float(forms.sum()) / count
         error = (
-            _student(count) * float(((forms - forms.sum() / count) ** 2).sum() / (count - 1) / count) ** 0.5
+            student(count) * float(((forms - forms.sum() / count) ** 2).sum() / (count - 1) / count) ** 0.5
         )
     error = float(np.hypot(error, dimension**0.5 * product_error))
     return [
@@ -251,7 +251,7 @@ def _drawn(said: Stated) -> tuple[np.ndarray, np.ndarray]:
     return said.nodes[there], said.weights[there]
 
 
-def _student(count: int) -> float:
+def student(count: int) -> float:
     """Student's factor by the incomplete beta function: P(|T| > t) = I(ν/2, ½; ν/(ν + t²))."""
     free = count - 1
     share = float(betaincinv(free / 2, 0.5, 0.05))

@@ -35,11 +35,19 @@ class Asked(NamedTuple):
 
 
 class Measured(NamedTuple):
-    """Everything at one point: (value, error) by measure, (rises, errors) over σ and ascents by norm."""
+    """Everything at one point: (value, error) by measure, (rises, errors) over σ and ascents by norm.
+
+    And what they came from: the rise of every pair ±σξ (num_draws, num_sigmas) and the worst u (d,) within the ball
+    by norm; ``curvature`` with the top eigenvector and zᵀHz of the trace's probes; ``slope`` is ∇F.
+    """
 
     table: dict[str, tuple[float, float]]
     noise: dict[str, tuple[np.ndarray, np.ndarray]]
+    pairs: dict[str, np.ndarray]
     ascents: dict[str, np.ndarray]
+    worst: dict[str, np.ndarray]
+    curvature: dict[str, Any]
+    slope: Tensor
     loss: float
     gradient_norm: float
     overshoot: float
@@ -70,13 +78,16 @@ def measured(
         "trace_per_parameter": (trace / d, trace_error / d),
     }
     noise: dict[str, tuple[np.ndarray, np.ndarray]] = {}
+    pairs: dict[str, np.ndarray] = {}
     ascents: dict[str, np.ndarray] = {}
+    worst: dict[str, np.ndarray] = {}
     rounding = checks.rounding(objective)
     overshoot = 0.0
     sweep = Sweep(objective, None, "frozen", asked.journal, progress)
     for norm in norms:
         ending = "" if norm == "none" else "_filter"
-        noise[norm] = _noise(sweep, point, where, norm, value, asked)
+        pairs[norm] = _noise(sweep, point, where, norm, asked) - value
+        noise[norm] = _mean(pairs[norm])
         middle = len(asked.sigmas) // 2
         table[f"noise_rise{ending}"] = (float(noise[norm][0][middle]), float(noise[norm][1][middle]))
         vector = torch.from_numpy(curvature["vector"])
@@ -85,7 +96,7 @@ def measured(
             f"{where} ball {norm}",
             lambda norm=norm, vector=vector: _ball(objective, point, norm, slope, vector, asked, progress),
         )
-        ascents[norm] = np.array(found["rises"])
+        ascents[norm], worst[norm] = np.array(found["rises"]), found["worst"]
         overshoot = max(overshoot, found["radius"] / asked.rho - 1)
         for name, rise in (("ball_rise_at_least", ascents[norm][-1]), ("sam_rise", found["one_step"])):
             # The difference of two losses, each known to rounding alone.
@@ -93,7 +104,11 @@ def measured(
     return Measured(
         table,
         noise,
+        pairs,
         ascents,
+        worst,
+        curvature,
+        slope,
         value,
         float(torch.linalg.vector_norm(slope.double())),
         overshoot,
@@ -142,19 +157,21 @@ def _curvature(objective: Objective, point: Point, asked: Asked, progress: Progr
         "lambda_max": float(pairs.values[0]),
         "residual": float(pairs.residuals[0]),
         "vector": pairs.vectors[0].cpu().numpy(),
+        "scale": float(pairs.scale),
+        "known": float(pairs.values.sum()),
+        "forms": trace.forms.tolist(),
+        "is_sum": trace.is_sum,
+        "product_error": float(operator.largest_error),
         "trace": float(trace.value),
         "trace_error": float(np.hypot(trace.standard_error, d**0.5 * operator.largest_error)),
         "unconverged": faults,
     }
 
 
-def _noise(
-    sweep: Sweep, point: Point, where: str, norm: str, value: float, asked: Asked
-) -> tuple[np.ndarray, np.ndarray]:
-    """Mean rises over the pairs ±σξ, and their standard errors: shapes (num_sigmas,).
+def _noise(sweep: Sweep, point: Point, where: str, norm: str, asked: Asked) -> np.ndarray:
+    """The mean loss of every pair ±σξ, (num_draws, num_sigmas).
 
-    As with the trace, 1.96 errors are Student's 95 % interval. Points run over draws, then σ, then the
-    two signs, so that each ξ is drawn when it is needed.
+    Points run over draws, then σ, then the two signs, so that each ξ is drawn when it is needed.
     """
     per_draw = 2 * len(asked.sigmas)
     kept: dict[int, Tensor] = {}
@@ -169,10 +186,15 @@ def _noise(
             torch.add(point.theta, kept[draw], alpha=step, out=row)
 
     table = sweep.measure(f"{where} noise {norm}", asked.num_draws * per_draw, fill, [point])
-    means = table[:, 0].reshape(asked.num_draws, len(asked.sigmas), 2).mean(2) - value
+    return table[:, 0].reshape(asked.num_draws, len(asked.sigmas), 2).mean(2)
+
+
+def _mean(pairs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Mean rises over the pairs and their standard errors, 1.96 of which are Student's 95 % interval: (num_sigmas,)."""
+    count = len(pairs)
     with np.errstate(invalid="ignore"):  # infinite losses are counted by a check
-        error = means.std(0, ddof=1) / np.sqrt(asked.num_draws)
-        return means.mean(0), student_factor(asked.num_draws) * error
+        error = pairs.std(0, ddof=1) / np.sqrt(count)
+        return pairs.mean(0), student_factor(count) * error
 
 
 def noise_direction(
@@ -214,6 +236,7 @@ def _ball(
         "rises": found.rises.tolist(),
         "one_step": float(found.first[0]) if has_slope else 0.0,
         "radius": found.radius,
+        "worst": found.worst.cpu().numpy(),
     }
 
 

@@ -14,12 +14,14 @@ class Ascent(NamedTuple):
     """What an ascent found.
 
     ``rises`` (num_steps + 1,): the best rise so far, the centre's 0 included; ``first`` (m,): the rise at
-    each start on the sphere; ``radius``: the largest ‖u‖ of any point visited.
+    each start on the sphere; ``radius``: the largest ‖u‖ of any point visited; ``worst`` (d,): u of the best rise,
+    zero where there was none.
     """
 
     rises: np.ndarray
     first: np.ndarray
     radius: float
+    worst: Tensor
 
 
 def ball_ascent(
@@ -52,6 +54,7 @@ def ball_ascent(
     rises = np.zeros(num_steps + 1)
     first = np.full(len(starts), np.nan)
     farthest, total = 0.0, len(starts) * (num_steps + 1)
+    worst, highest = torch.zeros_like(wide), 0.0
     for number, start in enumerate(starts):
         u = _on_sphere(start.double(), radius)
         for step in range(num_steps + 1):
@@ -60,13 +63,15 @@ def ball_ascent(
             if step == 0:
                 first[number] = value - centre
             rises[step] = np.fmax(rises[step], value - centre)
+            if value - centre > highest:
+                worst, highest = u, value - centre
             progress(number * (num_steps + 1) + step + 1, total)
             uphill = scales * slope.double()
             length = float(torch.linalg.vector_norm(uphill))
             if not 0 < length < float("inf"):
                 break
             u = _on_sphere(u / radius + uphill / length, radius)
-    return Ascent(np.maximum.accumulate(rises), first, farthest)
+    return Ascent(np.maximum.accumulate(rises), first, farthest, worst)
 
 
 def filter_lengths(theta: Tensor, pieces: Sequence[Piece], ignore: Collection[str]) -> Tensor:

@@ -1,0 +1,188 @@
+"""What proves measures of sharpness: curvature by products of its own, noise and ball by plain loops at θ + ε."""
+
+from collections.abc import Collection, Mapping, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from landscape.curvature import product_proofs
+from landscape.curvature.estimate_proofs import Stated, student, trace_checks
+from landscape.curvature.pair_proofs import residual_checks
+from landscape.curvature.sharpness import Asked, Measured, noise_direction
+from landscape.numerics.pieces import Piece
+from landscape.objective import checks, plain
+from landscape.objective.objective import Objective
+from landscape.objective.parameters import Point
+from landscape.result import Check
+
+# (values, errors) of the result by measure, and of the mean rise over σ by norm.
+Columns = Mapping[str, tuple[float, float]]
+Rises = Mapping[str, tuple[np.ndarray, np.ndarray]]
+
+
+def seeded(asked: Asked) -> tuple[int, int]:
+    """Which draw, never the first, and which σ are measured again."""
+    rng = np.random.default_rng(asked.seed)
+    return int(rng.integers(1, asked.num_draws)), int(rng.integers(len(asked.sigmas)))
+
+
+def proven(
+    objective: Objective, point: Point, found: Measured, asked: Asked, table: Columns, rises: Rises
+) -> tuple[list[Check], list[str]]:
+    """Checks and notes of everything at one point, as it stands in the result."""
+    with plain.proving():
+        slope = float(torch.linalg.vector_norm(found.slope.double()))
+        proofs = [product_proofs.gradient_check(objective, point, found.slope, slope)]
+        more, notes = _curvature(objective, point, found, asked, table)
+        proofs += more
+        base = plain.measure(objective, plain.by_name(objective, point)).loss
+        for norm in found.noise:
+            here = [
+                *_noise(objective, point, norm, found.pairs[norm], asked, rises[norm], base),
+                *_ball(objective, point, norm, found, asked, table, base),
+            ]
+            proofs += here
+    return proofs, notes
+
+
+def _curvature(
+    objective: Objective, point: Point, found: Measured, asked: Asked, table: Columns
+) -> tuple[list[Check], list[str]]:
+    curvature, precision = found.curvature, checks.rounding(objective)
+    vectors = torch.from_numpy(np.array(curvature["vector"]))[None].to(point.theta)
+    value, residual = table["lambda_max"]
+    scale = max(float(curvature["scale"]), 1e-300)
+    known = max(precision, float(curvature["product_error"]) / scale)
+    proofs = residual_checks(
+        product_proofs.recut(objective, point, "hessian"),
+        np.array([value]),
+        np.array([residual]),
+        vectors,
+        scale=scale,
+        precision=known,
+        rng=np.random.default_rng(asked.seed),
+        singly=False,
+    )
+    more, notes = product_proofs.product_check(objective, point, "hessian", vectors[0])
+    trace, error = table["trace"]
+    d = objective.num_parameters
+    said = Stated(d, np.array([curvature["known"]]), trace=trace, trace_error=error)
+    forms = np.array(curvature["forms"], dtype=float)
+    proofs += more
+    proofs += trace_checks(said, forms, bool(curvature["is_sum"]), float(curvature["product_error"]), d)
+    of_one, error_of_one = table["trace_per_parameter"]
+    off = max(abs(of_one * d - trace), abs(error_of_one * d - error)) / max(abs(trace), error, 1e-300)
+    proofs.append(
+        Check("trace per parameter", off, 1e-12, "times d against the trace and its error, relative")
+    )
+    return proofs, notes
+
+
+def _noise(
+    objective: Objective,
+    point: Point,
+    norm: str,
+    pairs: np.ndarray,
+    asked: Asked,
+    stated: tuple[np.ndarray, np.ndarray],
+    base: float,
+) -> list[Check]:
+    """One seeded pair ±σξ by plain loops, and mean and standard error from the pairs (num_draws, num_sigmas)."""
+    draw, step = seeded(asked)
+    generator = torch.Generator().manual_seed(asked.seed + draw)
+    way = torch.randn(len(point.theta), generator=generator, dtype=torch.float64)
+    if norm == "filter":
+        way = noise_direction(objective, point, norm, asked.ignore, asked.seed + draw).cpu().double()
+    sides = []
+    for sign in (1, -1):
+        moved = point.theta.cpu().double() + sign * float(asked.sigmas[step]) * way
+        sides.append(_loss(objective, point, moved))
+    rise, count = sum(sides) / 2 - base, len(pairs)
+    size = max(abs(base), *map(abs, sides), 1e-3)
+    mean = pairs.sum(0) / count
+    with np.errstate(invalid="ignore", over="ignore"):
+        error = student(count) * (((pairs - mean) ** 2).sum(0) / (count - 1) / count) ** 0.5
+        ends = [
+            np.abs(mean - stated[0]) / np.maximum(np.abs(pairs).max(0), 1e-300),
+            np.abs(error - stated[1]) / np.maximum(error, 1e-12 * np.abs(pairs).max(0) + 1e-300),
+        ]
+    there = np.isfinite(pairs).all(0)
+    off = max((float(one[there].max(initial=0.0)) for one in ends), default=0.0)
+    named = f"noise {norm}"
+    gap = abs(rise - float(pairs[draw, step])) / size
+    gap = 0.0 if not np.isfinite(pairs[draw, step]) and not np.isfinite(rise) else gap
+    return [
+        Check(
+            named,
+            float(np.nan_to_num(gap, nan=np.inf)),
+            2 * checks.rounding(objective),
+            f"rise of pair {draw + 1} at σ = {asked.sigmas[step]:g} against plain loops at θ ± σξ, over F",
+        ),
+        Check(
+            f"{named} error",
+            off,
+            1e-8,
+            "mean rises and standard errors against the pairs and Student's 95 % interval, relative",
+        ),
+    ]
+
+
+def _ball(
+    objective: Objective,
+    point: Point,
+    norm: str,
+    found: Measured,
+    asked: Asked,
+    table: Columns,
+    base: float,
+) -> list[Check]:
+    """The worst ε within the ball: its length over the filters', its rise by a plain loop; and SAM's step anew."""
+    ending = "" if norm == "none" else "_filter"
+    scales = np.ones(len(point.theta))
+    if norm == "filter":
+        scales = _lengths(point.theta, objective.pieces, asked.ignore)
+    worst = np.asarray(found.worst[norm], dtype=float)
+    overshoot = max(0.0, float(np.sqrt((worst**2).sum())) / asked.rho - 1)
+    theta = point.theta.cpu().double()
+    rise = _loss(objective, point, theta + torch.from_numpy(scales * worst)) - base
+    stated = table[f"ball_rise_at_least{ending}"][0]
+    uphill = scales * found.slope.cpu().double().numpy()
+    length = float(np.sqrt((uphill**2).sum()))
+    sam, of_sam = table[f"sam_rise{ending}"][0], 0.0
+    if 0 < length < np.inf:
+        step = torch.from_numpy(asked.rho * scales * uphill / length)
+        of_sam = _loss(objective, point, theta + step) - base
+    size = max(abs(base), abs(base + rise), 1e-3)
+    bound = 2 * checks.rounding(objective)
+    return [
+        Check(f"ball {norm}", overshoot, 1e-12, "‖T⁻¹ε‖/ρ − 1 of the worst point, by sums of its own"),
+        _same(
+            f"worst {norm}", stated, rise, size, bound, "rise at the worst point against a plain loop, over F"
+        ),
+        _same(f"SAM {norm}", sam, of_sam, size, bound, "rise after ρT²∇F/‖T∇F‖ against a plain loop, over F"),
+    ]
+
+
+def _same(name: str, stated: float, found: float, size: float, bound: float, meaning: str) -> Check:
+    if stated == found or (np.isnan(stated) and np.isnan(found)):
+        return Check(name, 0.0, bound, meaning)
+    return Check(name, float(np.nan_to_num(abs(stated - found) / size, nan=np.inf)), bound, meaning)
+
+
+def _lengths(theta: Tensor, pieces: Sequence[Piece], ignore: Collection[str]) -> np.ndarray:
+    """‖w_f‖ for every parameter (d,), by sums over its own axes cut into ``units``; 0 for ignored roles."""
+    wide, lengths = theta.cpu().double().numpy(), np.zeros(len(theta))
+    for piece in pieces:
+        if piece.role in ignore or not piece.size:
+            continue
+        squares = wide[piece.span].reshape(piece.shape) ** 2
+        for axis, (size, count) in enumerate(zip(piece.shape, piece.units, strict=True)):
+            summed = np.add.reduceat(squares, np.arange(count) * (size // count), axis=axis)
+            squares = np.repeat(summed, size // count, axis=axis)
+        lengths[piece.span] = np.sqrt(squares).reshape(-1)
+    return lengths
+
+
+def _loss(objective: Objective, point: Point, theta: Tensor) -> float:
+    return plain.measure(objective, plain.by_name(objective, Point(theta.to(point.theta), point.fixed))).loss
