@@ -1,0 +1,54 @@
+"""Faults of matching and rescaling."""
+
+from mutations.harness import Fault
+
+FAULTS = (
+    Fault(
+        "mat-inverse-in-one-group",
+        "symmetry/matching.py",
+        "permutations[unit] = order\n",
+        "permutations[unit] = order.argsort() if unit == min(symmetry.free) else order\n",
+        "symmetry/test_matching.py::test_permutations_planted_in_an_mlp_are_found",
+        "align",
+    ),
+    Fault(
+        "mat-inverse-on-columns",
+        "symmetry/permutations.py",
+        "index, outer = permutations[group].to(values.device), block.outers[axis]",
+        "index, outer = permutations[group].to(values.device), block.outers[axis]\n        index = index.argsort(-1) if axis == 1 else index",
+        "symmetry/test_matching.py::test_permutations_planted_anywhere_are_found",
+        "align",
+    ),
+    Fault(
+        "mat-minimise",
+        "symmetry/matching.py",
+        "maximize=True",
+        "maximize=False",
+        "symmetry/test_matching.py::test_permutations_planted_in_an_mlp_are_found",
+        "align",
+    ),
+    Fault(
+        "mat-composed-order",
+        "symmetry/permutations.py",
+        "found.append(first[number][then[number]])",
+        "found.append(then[number][first[number]])",
+        "symmetry/test_tracing.py::test_two_permutations_make_one",
+        "align_refined",
+    ),
+    Fault(
+        "res-bias-not-scaled",
+        "symmetry/rescaling.py",
+        "for piece in one.incoming:",
+        "for piece in one.incoming[:1]:",
+        "analyses/test_sharpness.py::test_the_function_stays_and_curvature_changes",
+        "align_rescaled sharpness",
+    ),
+    Fault(
+        "res-nearest-wrong-root",
+        "symmetry/rescaling.py",
+        "best.append(min(real",
+        "best.append(max(real",
+        "analyses/test_align.py::test_the_function_stays_for_every_way_of_matching",
+        "align_rescaled",
+    ),
+)
