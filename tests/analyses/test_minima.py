@@ -6,6 +6,7 @@ import math
 import numpy as np
 import pytest
 import torch
+from plain import quadratic
 from torch import Tensor, nn
 
 from landscape import Objective
@@ -61,7 +62,17 @@ def test_ends_whose_kind_is_known():
     np.testing.assert_allclose(found.smallest_eigenvalue[0, 0], [2, 2, -4, 2], atol=1e-6)
     np.testing.assert_allclose(found.largest_eigenvalue[0, 0], [8, 8, 2, 8], atol=1e-5)
     assert found.num_distinct_costs[0, 0] == 2
+    # (1, 0) and (−1, 0) are one function.
+    assert found.num_distinct[0, 0] == 2
     assert found.status == "complete"
+
+
+def test_an_eigenvalue_counts_from_its_error_on():
+    """That of diag(4, 1, −2e-12), rotated, is 100 ε · 4 = 9e-14, and a little for asymmetry."""
+    spectrum = torch.tensor([4.0, 1.0, -2e-12])
+    objective, _, _, minimum = quadratic(torch.float64, spectrum)
+    end = examined(objective, minimum)
+    assert (end.index, end.is_exact, end.status) == (1, True, "saddle")
 
 
 def test_polishing_goes_on_to_the_minimum():

@@ -92,6 +92,20 @@ def test_noise_on_a_quadratic_is_half_the_quadratic_form(minimum):
     assert at(result, "noise_rise") == result.noise_rise[1]
 
 
+def test_noise_on_a_slope_has_no_part_of_the_slope(minimum):
+    """Off the minimum ±ξ cancel: what is left of each pair is still (σ²/2) ξᵀHξ."""
+    objective, theta, H = minimum
+    aside = theta + 0.5
+    assert float(objective.gradient(aside).norm()) > 0.1
+    result = landscape.sharpness(objective, aside, sigmas=(0.1, 0.5), num_draws=4, ascent_steps=1, seed=7)
+    draws = [
+        torch.randn(15, generator=torch.Generator().manual_seed(7 + i), dtype=torch.float64).numpy()
+        for i in range(4)
+    ]
+    forms = np.array([0.5 * xi @ H @ xi for xi in draws])
+    np.testing.assert_allclose(result.noise_rise, forms.mean() * result.sigma**2, rtol=1e-10)
+
+
 def test_coverage_of_the_standard_error_of_the_noise(minimum):
     """σ²/2 tr H lies in the 95 % interval of 88 to 99 of 100 seeds."""
     objective, theta, H = minimum

@@ -50,6 +50,13 @@ def test_both_ends_trace_and_spectrum_are_those_of_the_dense_matrix(objective, d
     assert result.status == "complete"
 
 
+def test_what_counts_as_zero_is_what_the_eigenvalues_may_be_off_by(objective, dense):
+    """100 ε ‖H‖₂, and the little by which products of 51 unit vectors are not symmetric."""
+    result = landscape.hessian(objective, objective.theta, top_k=1, exact=True)
+    solver = 100 * np.finfo(float).eps * np.abs(np.linalg.eigvalsh(dense)).max()
+    assert solver <= result.zero_threshold <= 2 * solver
+
+
 def test_density_has_the_moments_of_the_dense_matrix(objective, dense):
     """Nodes, weights and Ritz values: the first moment is tr H / d, exact in expectation (Golub and Meurant)."""
     d = len(dense)

@@ -10,6 +10,7 @@ import json
 import sys
 import tempfile
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -160,10 +161,8 @@ def train_resumed() -> Any:
     """Stopped after seven steps, with its state kept at each, and gone on."""
     journal: dict[str, Any] = {}
     with patch("landscape.progress.SAVE_SECONDS", -1.0):
-        try:
+        with suppress(KeyboardInterrupt):
             _train(journal=journal, progress=_stopping(7))
-        except KeyboardInterrupt:
-            pass
         return _train(journal=journal)
 
 
@@ -209,9 +208,9 @@ def slice2d_layer() -> Any:
 
 @scenario
 def slice2d_blocks() -> Any:
-    """In several blocks, as a large net has them."""
+    """In two blocks, as a large net has them, θ* in the first."""
     objective, _ = problem(trained(mlp, 0))
-    with patch("landscape.objective.sweep.BLOCK_POINTS", 10):
+    with patch("landscape.objective.sweep.BLOCK_POINTS", 30):
         return landscape.slice2d(objective, objective.present_point(), num_points=7)
 
 

@@ -1,14 +1,15 @@
-"""One pass for the loss and its samples, against torch's own losses per sample."""
+"""One pass for the loss and its samples, against torch's own losses per sample; many points in blocks."""
 
+import numpy as np
 import pytest
 import torch
-from plain import plain_module
+from plain import another, plain_module
 from torch import nn
 from torch.nn import functional
 
 from landscape import Objective
 from landscape.objective.losses import Loss
-from landscape.objective.sweep import measured_with_samples
+from landscape.objective.sweep import Sweep, measured_with_samples
 
 X = torch.randn(11, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
 CLASSES = torch.arange(11) % 3
@@ -62,3 +63,25 @@ def test_the_samples_behind_a_loss(loss, targets, rows, chunk_size):
     assert float(found[0]) == pytest.approx(measured.loss, rel=1e-14)
     assert float(found[1]) == pytest.approx(measured.accuracy, nan_ok=True)
     assert objective.measure(theta, {}).loss > measured.loss
+
+
+@pytest.mark.parametrize("each", [False, True])
+@pytest.mark.parametrize("batchnorm", ["frozen", "recalibrate"])
+@pytest.mark.parametrize("is_blended", [False, True])
+def test_blocks_hold_what_one_block_holds(classifier, batchnorm, each, is_blended, monkeypatch):
+    """θ and buffers of a point are its own, whichever block it falls into."""
+    points = [another(classifier, 1), another(classifier, 2)]
+    t = np.linspace(0, 1, 11)
+
+    def fill(block, thetas):
+        for row, i in zip(thetas, block, strict=True):
+            row.copy_(points[0].theta + t[i] * (points[1].theta - points[0].theta))
+
+    def measured(size):
+        monkeypatch.setattr("landscape.objective.sweep.BLOCK_POINTS", size)
+        weights_at = (lambda i: [1 - t[i], t[i]]) if is_blended else None
+        return Sweep(classifier, None, batchnorm).measure("", len(t), fill, points, weights_at, each=each)
+
+    found, expected = measured(4), measured(4096)
+    np.testing.assert_allclose(found, expected, rtol=1e-13)
+    assert len(np.unique(expected[:, 0])) == len(t)

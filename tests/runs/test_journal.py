@@ -308,6 +308,16 @@ def test_an_old_line_never_finds_newer_arrays(tmp_path):
         assert piece["step"] == piece["theta"][0]
 
 
+def test_arrays_written_after_a_resumption_leave_those_before_it(tmp_path):
+    for key, value in (("first", 1.0), ("second", 2.0), ("third", 3.0)):
+        journal = opened(tmp_path)
+        journal[key] = {"x": np.full(2, value)}
+        journal.close()
+    again = opened(tmp_path)
+    assert contents(again) == {"first": {"x": [1, 1]}, "second": {"x": [2, 2]}, "third": {"x": [3, 3]}}
+    assert again.dropped == []
+
+
 def test_another_configuration_is_refused_by_name_and_left_alone(history):
     folder, states = history
     before = (folder / "rank-0.jsonl").read_bytes()

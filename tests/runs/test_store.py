@@ -431,6 +431,8 @@ def test_checks_are_recomputed_by_nobody(results, tmp_path):
     store.save(failed, tmp_path / "a.h5")
     assert store.header(tmp_path / "a.h5")["status"] == "failed-checks"
     assert not store.load(tmp_path / "a.h5").checks[0].passed
+    with h5py.File(tmp_path / "a.h5") as file:
+        assert np.asarray(file["checks/passed"]).tolist() == [False]
 
 
 def test_checks_of_close_values():

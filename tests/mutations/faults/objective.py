@@ -102,9 +102,12 @@ FAULTS = (
     Fault(
         "sweep-block-shifted-later",
         "objective/sweep.py",
-        "thetas = memory[: len(block)]\n                fill(block, thetas)",
-        "thetas = memory[: len(block)]\n                fill(range(block.start - 1, block.stop - 1) if start else block, thetas)",
-        "objective/test_sweep.py",
+        ("thetas = memory[: len(block)]\n                fill(block, thetas)"),
+        (
+            "thetas = memory[: len(block)]\n"
+            "                fill(range(block.start - 1, block.stop - 1) if start else block, thetas)"
+        ),
+        "objective/test_sweep.py::test_blocks_hold_what_one_block_holds",
         "slice2d_blocks",
     ),
     Fault(

@@ -7,15 +7,32 @@ FAULTS = (
         "tr-momentum-dampened",
         "numerics/steps/motion.py",
         "[parameter], lr=lr, momentum=momentum, nesterov=nesterov, weight_decay=weight_decay",
-        "[parameter],\n        lr=lr,\n        momentum=momentum,\n        dampening=0.0 if nesterov else momentum,\n        nesterov=nesterov,\n        weight_decay=weight_decay,",
+        (
+            "[parameter],\n"
+            "        lr=lr,\n"
+            "        momentum=momentum,\n"
+            "        dampening=0.0 if nesterov else momentum,\n"
+            "        nesterov=nesterov,\n"
+            "        weight_decay=weight_decay,"
+        ),
         "analyses/test_train.py::test_minibatches_are_a_plain_loop_with_dropout_and_batch_norm",
         "train",
     ),
     Fault(
         "tr-schedule-one-early",
         "descent/training.py",
-        "if self.step % self._every:\n            return\n        if self._plateau is None:\n            period = self.step //",
-        "if (self.step + 1) % self._every:\n            return\n        if self._plateau is None:\n            period = (self.step + 1) //",
+        (
+            "if self.step % self._every:\n"
+            "            return\n"
+            "        if self._plateau is None:\n"
+            "            period = self.step //"
+        ),
+        (
+            "if (self.step + 1) % self._every:\n"
+            "            return\n"
+            "        if self._plateau is None:\n"
+            "            period = (self.step + 1) //"
+        ),
         "analyses/test_train.py::test_the_logged_step_size_is_the_formula",
         "train train_plain",
     ),
@@ -31,7 +48,10 @@ FAULTS = (
         "samp-with-replacement",
         "numerics/steps/sampling.py",
         "batch = self._order[self._position : self._position + self.batch_size]",
-        "size = min(self.batch_size, self.num_samples - self._position)\n        batch = torch.randint(self.num_samples, (size,), generator=self._generator)",
+        (
+            "size = min(self.batch_size, self.num_samples - self._position)\n"
+            "        batch = torch.randint(self.num_samples, (size,), generator=self._generator)"
+        ),
         "numerics/steps/test_sampling.py::test_a_pass_sees_every_sample_once",
         "train",
     ),
@@ -47,7 +67,10 @@ FAULTS = (
         "train-final-is-start",
         "descent/training.py",
         "tensors = {**split(self.theta.detach(), self.objective.pieces), **self.fixed}",
-        'theta = self.objective.theta if label == "final" else self.theta.detach()\n        tensors = {**split(theta, self.objective.pieces), **self.fixed}',
+        (
+            'theta = self.objective.theta if label == "final" else self.theta.detach()\n'
+            "        tensors = {**split(theta, self.objective.pieces), **self.fixed}"
+        ),
         "analyses/test_train.py::test_minibatches_are_a_plain_loop_with_dropout_and_batch_norm",
         "train",
     ),
@@ -55,7 +78,10 @@ FAULTS = (
         "train-final-stale-buffers",
         "descent/training.py",
         "tensors = {**split(self.theta.detach(), self.objective.pieces), **self.fixed}",
-        'fixed = self.objective.present_point().fixed if label == "final" else self.fixed\n        tensors = {**split(self.theta.detach(), self.objective.pieces), **fixed}',
+        (
+            'fixed = self.objective.present_point().fixed if label == "final" else self.fixed\n'
+            "        tensors = {**split(self.theta.detach(), self.objective.pieces), **fixed}"
+        ),
         "analyses/test_train.py::test_minibatches_are_a_plain_loop_with_dropout_and_batch_norm",
         "train_bn",
     ),
@@ -70,8 +96,8 @@ FAULTS = (
     Fault(
         "train-resume-forgets-momentum",
         "numerics/steps/motion.py",
-        "if self.optimiser:\n            self.optimiser.state[",
-        "if self.optimiser and False:\n            self.optimiser.state[",
+        ("if self.optimiser:\n            self.optimiser.state["),
+        ("if self.optimiser and False:\n            self.optimiser.state["),
         "analyses/test_train.py::test_a_killed_run_ends_bit_for_bit_like_an_undisturbed_one",
         "train_resumed",
     ),
@@ -80,7 +106,7 @@ FAULTS = (
         "numerics/steps/replicas.py",
         "self._theta.addcmul_(self._rate, slopes, value=-1)",
         "self._theta.addcmul_(self._rate, slopes + 1e-3 * slopes.roll(1, 0), value=-1)",
-        "numerics/steps/test_replicas.py",
+        "descent/test_replay.py",
         "minima efficiency noise",
     ),
     Fault(
@@ -88,7 +114,7 @@ FAULTS = (
         "numerics/steps/replicas.py",
         "self._theta[kept], self._rate[kept], self._loss[kept]",
         "self._theta[kept], self._rate[: int(kept.sum())], self._loss[kept]",
-        "numerics/steps/test_replicas.py",
+        "numerics/steps/test_replicas.py::test_a_replica_that_diverges_stays_and_is_marked_and_the_others_go_on",
         "minima efficiency noise",
     ),
     Fault(
@@ -96,7 +122,7 @@ FAULTS = (
         "numerics/steps/perceptron.py",
         "gap * (2 / outputs.shape[1])",
         "gap * (1 / outputs.shape[1])",
-        "numerics/steps/test_replicas.py",
+        "numerics/steps/test_replicas.py::test_the_gradient_by_hand_is_the_general_one",
         "minima_polished",
     ),
     Fault(
@@ -104,7 +130,7 @@ FAULTS = (
         "descent/critical.py",
         "inertia(values, stated_error(dense, values, product_error=error_at(size, tolerance)))",
         "inertia(values, 100 * stated_error(dense, values, product_error=error_at(size, tolerance)))",
-        "analyses/test_minima.py",
+        "analyses/test_minima.py::test_an_eigenvalue_counts_from_its_error_on",
         "minima minima_polished",
     ),
     Fault(
@@ -112,7 +138,7 @@ FAULTS = (
         "analyses/noise.py",
         "runs.means.std(1, ddof=1)",
         "runs.means.std(1)",
-        "analyses/test_noise.py",
+        "analyses/test_noise.py::test_errors_and_bounds_are_those_of_the_arrays",
         "noise",
     ),
     Fault(
@@ -144,7 +170,7 @@ FAULTS = (
         "numerics/steps/polish.py",
         "is_better = ratio > 0.05 or",
         "is_better = ratio > -10 or",
-        "numerics/steps/test_polish.py",
+        "numerics/steps/test_polish.py::test_a_kink_is_named",
         "minima_polished",
     ),
     Fault(
@@ -168,7 +194,7 @@ FAULTS = (
         "descent/cells.py",
         "num_distinct_rows(_outputs(wide, thetas[kept]), SAME_OUTPUT)",
         "num_distinct_rows(thetas[kept].cpu().numpy(), SAME_OUTPUT)",
-        "analyses/test_minima.py",
+        "analyses/test_minima.py::test_ends_whose_kind_is_known",
         "minima_polished",
     ),
 )

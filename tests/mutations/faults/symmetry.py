@@ -15,7 +15,10 @@ FAULTS = (
         "mat-inverse-on-columns",
         "symmetry/permutations.py",
         "index, outer = permutations[group].to(values.device), block.outers[axis]",
-        "index, outer = permutations[group].to(values.device), block.outers[axis]\n        index = index.argsort(-1) if axis == 1 else index",
+        (
+            "index, outer = permutations[group].to(values.device), block.outers[axis]\n"
+            "        index = index.argsort(-1) if axis == 1 else index"
+        ),
         "symmetry/test_matching.py::test_permutations_planted_anywhere_are_found",
         "align",
     ),

@@ -1,0 +1,89 @@
+"""The checks themselves: their bounds by number, and that each fails where the library is off by more."""
+
+import pytest
+import torch
+from torch import nn
+
+import landscape
+from landscape import Objective, Point
+from landscape.objective import checks
+
+
+def net(dtype: torch.dtype = torch.float64) -> Objective:
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(20, 3, generator=generator, dtype=torch.float64)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(1)
+        module = nn.Sequential(nn.Linear(3, 4), nn.Tanh(), nn.Linear(4, 2))
+    return Objective(module, "cross_entropy", (x, torch.arange(20) % 2), dtype=dtype)
+
+
+def off_by(monkeypatch: pytest.MonkeyPatch, share: float) -> None:
+    """Makes every loss of the library too large by a share of it."""
+    sums = Objective._sums
+    monkeypatch.setattr(Objective, "_sums", lambda self, *given: sums(self, *given) * (1 + share))
+
+
+@pytest.mark.parametrize(
+    ("dtype", "bound"), [(torch.float64, 1e-12), (torch.float32, 2e-5), (torch.bfloat16, 5e-2)]
+)
+def test_bounds_by_number(dtype, bound):
+    assert checks.rounding(net(dtype)) == bound
+
+
+def test_differences_are_relative_down_to_a_thousandth():
+    assert checks.close("", 3.0, 2.0, 1, "").value == 0.5
+    assert checks.close("", 2e3, 1e3, 1, "").value == 1
+    assert checks.close("", 2e-3, 1e-3, 1, "").value == 1
+    assert checks.close("", 1e-6, 0.0, 1, "").value == pytest.approx(1e-3)
+
+
+@pytest.mark.parametrize(("dtype", "share"), [(torch.float64, 1e-6), (torch.float32, 1e-4)])
+def test_a_loss_that_is_off_fails(dtype, share, monkeypatch):
+    objective = net(dtype)
+    point = objective.present_point()
+    true = checks.independent_loss(objective, point)
+    assert checks.agreement("loss", objective, objective.value(point.theta), point, "").passed
+    off_by(monkeypatch, share)
+    assert checks.independent_loss(objective, point) == true
+    check = checks.agreement("loss", objective, objective.value(point.theta), point, "")
+    assert not check.passed
+    assert check.value == pytest.approx(share, rel=0.1)
+
+
+OTHER = {
+    "slice1d": {"num_points": 3},
+    "slice2d": {"num_points": 3},
+    "hessian": {"top_k": 1},
+    "sharpness": {"sigmas": (0.1,), "num_draws": 2, "ascent_steps": 1},
+}
+PAIRS = {
+    "interpolate": {"num_points": 3},
+    "align": {"num_points": 3},
+    "connect": {"num_points": 3, "epochs": 1, "batch_size": 20},
+}
+
+
+@pytest.mark.parametrize("kind", [*OTHER, *PAIRS, "train", "noise"])
+def test_losses_that_are_off_fail_in_every_kind(kind, monkeypatch):
+    objective = net()
+    point = objective.present_point()
+    other = Point(point.theta.flip(0), point.fixed)
+    off_by(monkeypatch, 1e-6)
+    function = getattr(landscape, kind)
+    if kind in PAIRS:
+        result = function(objective, point, other, **PAIRS[kind])
+    elif kind == "train":
+        result = function(objective, epochs=1, batch_size=10)
+    elif kind == "noise":
+        options = {
+            "step_sizes": (0.01, 0.02),
+            "batch_sizes": (1,),
+            "num_steps": 4,
+            "num_seeds": 2,
+            "num_probes": 1,
+        }
+        result = function(objective, point, **options)
+    else:
+        result = function(objective, point, **OTHER[kind])
+    assert result.status == "failed-checks"
