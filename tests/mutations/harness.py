@@ -87,7 +87,7 @@ def check_side(fault: Fault | None, scenarios: str) -> Seen:
         done = _python(folder, "-m", "mutations.scenarios", *scenarios.split())
     if done.returncode:
         raise RuntimeError(f"{fault and fault.name}: {done.stderr[-2000:]}")
-    return Seen(json.loads(done.stdout))
+    return Seen(json.loads(next(line for line in done.stdout.splitlines() if line.startswith("{"))))
 
 
 def test_side(fault: Fault | None, tests: str) -> tuple[bool, str]:

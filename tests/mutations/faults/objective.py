@@ -144,10 +144,10 @@ FAULTS = (
     ),
     Fault(
         "param-norm-role-lost",
-        "objective/uses.py",
-        'piece = replace(piece, role="norm")',
-        'piece = replace(piece, role="vector")',
-        "objective/test_uses.py::test_a_layer_is_a_norm_by_what_it_does",
+        "objective/parameters.py",
+        '"norm" if isinstance(owner, NORMS) else name_of_role(name, shape),',
+        "name_of_role(name, shape),",
+        "objective/test_parameters.py::test_roles",
         "slice2d_conv",
     ),
     Fault(
