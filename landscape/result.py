@@ -311,6 +311,31 @@ def folded(title: str, parts: Iterable[str], *, lines: int, width: int = 100) ->
     return [line.replace("\xa0", " ") for line in found[:lines]]
 
 
+def with_error(value: float, error: float) -> str:
+    """``value ± error``, the error in one digit, in two where it begins with 1, and the value to the same place.
+
+    As it is, in six digits, where the error is 0 or not finite.
+
+    >>> with_error(348.5, 38.0), with_error(348.5, 2084.7), with_error(0.0721, 0.00123)
+    ('350 ± 40', '0 ± 2000', '0.0721 ± 0.0012')
+    >>> with_error(1.5, 0.0), with_error(2.5e-9, 3e-11)
+    ('1.5 ± 0', '2.50e-09 ± 3e-11')
+    """
+    if not (math.isfinite(value) and math.isfinite(error) and error > 0):
+        return f"{value:.6g} ± {error:.2g}"
+    leading = f"{error:.1e}"
+    place = int(leading.partition("e")[2]) - (leading[0] == "1")
+    # Adding zero takes the sign from one that was negative.
+    value, error = round(value, -place) + 0.0, round(error, -place)
+    if 1e-4 <= max(abs(value), error) < 1e7:
+        return f"{value:.{max(0, -place)}f} ± {error:.{max(0, -place)}f}"
+
+    def digits(number: float) -> int:
+        return math.floor(math.log10(max(abs(number), error))) - place
+
+    return f"{value:.{digits(value)}e} ± {error:.{digits(error)}e}"
+
+
 def field_metadata(kind: type[Result]) -> dict[str, Mapping[str, Any]]:
     """What :func:`array` and :func:`scalar` said about each field of a kind."""
     return {one.name: one.metadata for one in fields(kind) if one.metadata}

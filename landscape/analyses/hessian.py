@@ -93,6 +93,9 @@ class Hessian(Result):
     mass_near_zero: np.ndarray | None = array(
         "point", long_name="share of eigenvalues within the band about zero", optional=True
     )
+    mass_near_zero_error: np.ndarray | None = array(
+        "point", long_name="standard error of that share", optional=True
+    )
     zero_band: np.ndarray | None = array("point", long_name="half width of that band", optional=True)
     spectrum: np.ndarray | None = array(
         "point", "eigenvalue", long_name="all eigenvalues, of the dense matrix in float64", optional=True
@@ -215,10 +218,12 @@ def hessian(
     ] = None,
     trace: Annotated[bool, "The trace, with its standard error."] = False,
     trace_error: Annotated[float, Option("Relative error to reach.", above=0, is_how=True)] = 0.01,
-    density: Annotated[bool, "The spectral density, with its error bars."] = False,
+    density: Annotated[
+        bool, "The spectral density, with its error bars; the index to 2 % of d where it can be."
+    ] = False,
     num_probes: Annotated[
-        int, Option("Random vectors for the density.", least=2, called="probes", is_how=True)
-    ] = 2,
+        int | None, Option("Probes of the density [default: enough].", least=2, called="probes", is_how=True)
+    ] = None,
     num_steps: Annotated[int, Option("Lanczos steps from each.", least=2, called="steps", is_how=True)] = 40,
     exact: Annotated[bool, "All eigenvalues of the dense matrix: index, nullity, verdict."] = False,
     stability_limits: Sequence[float] | None = None,
@@ -238,8 +243,8 @@ def hessian(
 
     ``others`` are the same objective on other samples, among which the eigenvalues spread. ``per_layer`` takes
     the diagonal block of every layer; ``point`` is then that of layers, and one of fewer parameters than
-    eigenvalues asked for is filled up with NaN. ``trace`` and ``density`` (stochastic Lanczos quadrature) are
-    deflated by the pairs found. ``stability_limits`` of a run at the points
+    eigenvalues asked for is filled up with NaN. ``trace`` and ``density`` are deflated by the pairs found;
+    ``num_probes``: see :func:`~landscape.numerics.spectra.density.spectral_density`. ``stability_limits`` of a run
     (:func:`landscape.curvature.places.stability_limit`) are stored beside the eigenvalues.
 
     Raises BadInput for counts, names and limits out of range, NotDifferentiable, NotFinite.

@@ -18,7 +18,7 @@ from rich.table import Table
 
 from landscape import progress as reporting
 from landscape.cli.words import told
-from landscape.result import Check, Result, field_metadata
+from landscape.result import Check, Result, field_metadata, with_error
 
 # Work that is over sooner needs no bar.
 PATIENCE_SECONDS = 1.0
@@ -97,28 +97,34 @@ class Screen:
             self.provenance(result)
 
     def values(self, result: Result) -> None:
-        """Scalars, then short arrays over a common dimension as the columns of one table."""
+        """Scalars, then short arrays over a common dimension as the columns of one table; each with its error."""
         about = field_metadata(type(result))
         table = Table(box=None, show_header=False, pad_edge=False)
-        for name, value in result.scalars().items():
-            table.add_row(escape(name), text_of(value), f"[dim]{escape(about[name]['long_name'])}[/dim]")
+        for name, (value, error) in with_errors(result.scalars()).items():
+            text = text_of(value) if error is None else with_error(value, error)
+            table.add_row(escape(name), text, f"[dim]{escape(about[name]['long_name'])}[/dim]")
         if table.row_count:
             self.out.print(table)
-        by_dims: dict[str, list[Any]] = {}
+        by_dims: dict[str, dict[str, np.ndarray]] = {}
         for one in result.arrays():
             if len(one.dims) == 1 and 0 < one.values.size <= MOST_ROWS:
-                by_dims.setdefault(one.dims[0], []).append(one)
+                by_dims.setdefault(one.dims[0], {})[one.name] = one.values
         for columns in by_dims.values():
             if len(columns) < 2:
                 continue
             rows = Table(box=None, pad_edge=False)
-            for one in columns:
-                is_text = one.values.dtype.kind in "US"
+            texts = []
+            for name, (values, errors) in with_errors(columns).items():
+                is_text = values.dtype.kind in "US"
                 # Without underscores a long name breaks between its words.
-                title = escape(one.name.replace("_", " "))
+                title = escape(name.replace("_", " "))
                 rows.add_column(title, justify="right", no_wrap=is_text, overflow="fold")
-            for row in zip(*(one.values.tolist() for one in columns), strict=True):
-                rows.add_row(*(text_of(value, digits=4) for value in row))
+                if errors is None:
+                    texts.append([text_of(value, digits=4) for value in values.tolist()])
+                else:
+                    texts.append(list(map(with_error, values.tolist(), errors.tolist())))
+            for row in zip(*texts, strict=True):
+                rows.add_row(*row)
             self.out.print(rows)
         self._matrices(result)
 
@@ -201,6 +207,18 @@ def worst_of_each(checks: list[Check]) -> list[Check]:
         title = closest.name if len(group) == 1 else f"{name} ({len(group)} points)"
         shown += failed or [Check(title, closest.value, closest.bound, closest.meaning)]
     return shown
+
+
+def with_errors(values: dict[str, Any]) -> dict[str, tuple[Any, Any]]:
+    """Every value with the one called its error, which then is none of its own; None where there is none.
+
+    >>> with_errors({"trace": 4.0, "trace_error": 0.1, "loss": 1.0})
+    {'trace': (4.0, 0.1), 'loss': (1.0, None)}
+    """
+    owners = {f"{name}_error" for name in values}
+    return {
+        name: (value, values.get(f"{name}_error")) for name, value in values.items() if name not in owners
+    }
 
 
 def status_text(result: Result) -> str:

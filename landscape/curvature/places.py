@@ -218,6 +218,7 @@ def _estimates(found: list[Spectrum]) -> dict[str, list[Any]]:
             "index_estimate": [n * d.mass_below_zero for n, d in sized],
             "index_estimate_error": [n * d.mass_below_zero_error for n, d in sized],
             "mass_near_zero": [d.mass_near_zero for d in densities],
+            "mass_near_zero_error": [d.mass_near_zero_error for d in densities],
             "zero_band": [d.band for d in densities],
         }
     if first.inertia is not None:
@@ -234,6 +235,7 @@ def _estimates(found: list[Spectrum]) -> dict[str, list[Any]]:
 
 
 def _padded(arrays: list[np.ndarray]) -> list[np.ndarray]:
-    """Arrays (probe, node) with as many nodes each; what is added has the weight 0."""
-    most = max(one.shape[1] for one in arrays)
-    return [np.pad(one, ((0, 0), (0, most - one.shape[1]))) for one in arrays]
+    """Arrays (probe, node) of one shape: added nodes have the weight 0, added probes are NaN."""
+    probes, nodes = (max(one.shape[axis] for one in arrays) for axis in (0, 1))
+    wide = [np.pad(one, ((0, 0), (0, nodes - one.shape[1]))) for one in arrays]
+    return [np.pad(one, ((0, probes - len(one)), (0, 0)), constant_values=np.nan) for one in wide]

@@ -10,7 +10,7 @@ from landscape import distributed
 from landscape.curvature import operators
 from landscape.curvature.estimate_proofs import dense_checks, threshold_check
 from landscape.errors import BadInput
-from landscape.numerics.spectra.density import Density, spectral_density
+from landscape.numerics.spectra.density import INDEX_ERROR, Density, spectral_density
 from landscape.numerics.spectra.inertia import (
     STATIONARY,
     Inertia,
@@ -52,7 +52,7 @@ class Question:
     trace: bool
     trace_error: float
     density: bool
-    num_probes: int
+    num_probes: int | None
     num_steps: int
     exact: bool
     seed: int
@@ -148,10 +148,13 @@ def spectrum(objective: Objective, point: Point, question: Question, progress: P
             objective.num_parameters,
             num_probes=question.num_probes,
             num_steps=question.num_steps,
+            memory_limit=question.memory_limit - product.kept_bytes,
+            product_error=lambda: product.largest_error,
             progress=lambda done, total: progress(done, total, "products for the density"),
             **known,
         )
         spent += density.num_products
+        notes += _left_open(density)
     values = counted = words = None
     if question.exact:
         values, counted, words, more = _exactly(wide or objective, point, question, pairs, progress)
@@ -192,6 +195,23 @@ def spectrum(objective: Objective, point: Point, question: Question, progress: P
         checks=proofs,
         notes=notes,
     )
+
+
+def _left_open(density: Density) -> list[str]:
+    """What keeps the number of negative eigenvalues from being known to a share of d, in words."""
+    below, near = density.below_zero, density.near_zero
+    if below.error <= INDEX_ERROR:
+        return []
+    reasons = {
+        "resolution": f"{near.value:.0%} of the eigenvalues lie within {density.band:.2g} of zero, and "
+        f"{density.nodes.shape[1]} steps do not tell their signs",
+        "sampling": f"{len(density.nodes)} random vectors leave so much to chance",
+        "products": "products are not known any better",
+    }
+    return [
+        f"the index is known to {below.error:.1%} of d, not to {INDEX_ERROR:.0%}, after {density.num_products} "
+        f"products for the density: {reasons[below.largest_part]}"
+    ]
 
 
 def _placed(objective: Objective, point: Point) -> tuple[Tensor, Fixed]:

@@ -9,7 +9,7 @@ from pathlib import PurePath
 import numpy as np
 from matplotlib.font_manager import FontProperties, findfont, get_font
 
-from landscape.result import Result, Variable
+from landscape.result import Result, Variable, with_error
 
 FONT = "DejaVu Sans"  # comes with matplotlib and has every sign used here
 EQUALS = "\u00a0=\u00a0"  # with no-break spaces
@@ -34,6 +34,15 @@ def short(value: float, digits: int = 3, *, powers: bool = False) -> str:
         power = "10" + str(int(exponent)).translate(_SUPERSCRIPTS)
         text = mantissa.replace("1", power) if mantissa in ("1", "-1") else f"{mantissa}×{power}"
     return text.replace("-", "−")
+
+
+def uncertain(value: float, error: float) -> str:
+    """A number with its error, for the eye, on one line.
+
+    >>> uncertain(-0.0721, 0.0012)
+    '−0.0721\xa0±\xa00.0012'
+    """
+    return with_error(value, error).replace("-", "−").replace(" ", "\u00a0")
 
 
 def numbers(values: np.ndarray, log: bool, least: int = 3) -> Callable[[float], str]:

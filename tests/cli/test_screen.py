@@ -1,9 +1,13 @@
 """What is printed of a result: few checks whole, many by their worst."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from pathlib import Path
 
-from landscape.cli.screen import MOST_CHECKS, worst_of_each
-from landscape.result import Check
+import numpy as np
+import pytest
+
+from landscape.cli.screen import MOST_CHECKS, Look, Screen, worst_of_each
+from landscape.result import Check, Result, array, scalar, with_error
 
 CHECKS = [Check(f"loss at epoch={i}", float(i), 20.0, "meaning") for i in range(MOST_CHECKS)]
 OTHER = Check("module untouched", 0.0, 0.0, "")
@@ -29,3 +33,47 @@ def test_eigenvalues_of_several_points_are_a_table(command, folder):
     label, first, second = rows[header + 1].split()
     assert label == "a.h5@init"
     assert float(first) >= float(second)
+
+
+@pytest.mark.parametrize(
+    ("value", "error", "text"),
+    [
+        (348.5, 38.0, "350 ± 40"),
+        (348.5, 2084.7, "0 ± 2000"),
+        (-348.5, 2084.7, "0 ± 2000"),
+        (0.002, 0.004, "0.002 ± 0.004"),
+        (123.4, 0.149, "123.40 ± 0.15"),
+        (0.5, 0.0996, "0.50 ± 0.10"),
+        (5.0, 9.7, "5 ± 10"),
+        (2.5e-9, 3e-11, "2.50e-09 ± 3e-11"),
+        (-2e-9, 5e-8, "0e+00 ± 5e-08"),
+        (1.5, 0.0, "1.5 ± 0"),
+        (1.23456789, np.nan, "1.23457 ± nan"),
+        (np.nan, 1.0, "nan ± 1"),
+    ],
+)
+def test_a_number_has_the_digits_that_its_error_leaves(value, error, text):
+    assert with_error(value, error) == text
+
+
+def test_a_value_and_its_error_stand_together(capsys):
+    @dataclass(kw_only=True, eq=False)
+    class Found(Result):
+        height: float = scalar("height")
+        height_error: float | None = scalar("its error", optional=True)
+        stray_error: float = scalar("an error of nothing")
+        x: np.ndarray = array("x", long_name="place")
+        y: np.ndarray = array("x", long_name="value")
+        y_error: np.ndarray = array("x", long_name="its error")
+
+    about = {"stray_error": 2.0, "x": np.array([1.0, 2.0]), "y": np.array([10.25, 0.5])}
+    errors = np.array([0.3, 0.04])
+    Screen(Look()).summary(Found(height=348.5, height_error=38.0, **about, y_error=errors), Path("x.h5"))
+    out = capsys.readouterr().out
+    assert [line.split()[:2] for line in out.splitlines() if "error of" in line] == [["stray_error", "2"]]
+    assert "height       350 ± 40" in out
+    assert "its error" not in out
+    assert "10.2 ± 0.3" in out
+    assert "0.50 ± 0.04" in out
+    Screen(Look()).summary(Found(height=348.5, **about, y_error=errors), Path("x.h5"))
+    assert "height       348.5" in capsys.readouterr().out

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from plain import quadratic
 from torch import nn
 
 import landscape
@@ -83,6 +84,40 @@ def test_the_index_estimated_from_the_density_holds_the_true_one(objective, dens
         assert r.index_estimate == pytest.approx(51 * r.mass_below_zero, rel=1e-14)
         offs.append((r.index_estimate - truth) / r.index_estimate_error)
     assert np.mean(np.abs(offs) <= 3) >= 0.9
+
+
+def test_without_a_number_of_probes_the_index_is_known_to_two_percent(dense):
+    """Of a quadratic with no eigenvalue near zero; and where half of them vanish a note says why not."""
+    resolved = torch.cat([-torch.linspace(0.5, 1, 60), torch.linspace(0.5, 2, 140)])
+    objective, _, _, _ = quadratic(torch.float64, resolved)
+    found = landscape.hessian(objective, objective.theta, top_k=3, density=True)
+    assert found.mass_below_zero_error <= 0.02
+    assert len(found.density_weights) > 2
+    assert abs(found.index_estimate - 60) <= 3 * found.index_estimate_error
+    assert not any("the index is known" in note for note in found.notes)
+    few = landscape.hessian(objective, objective.theta, top_k=3, density=True, num_probes=2)
+    assert len(few.density_weights) == 2
+    assert few.mass_below_zero_error > 0.02
+    assert any("2 random vectors leave so much to chance" in note for note in few.notes)
+    resolved[60:140] = 0
+    objective, _, _, _ = quadratic(torch.float64, resolved)
+    found = landscape.hessian(objective, objective.theta, top_k=3, density=True, num_steps=3)
+    assert abs(found.mass_near_zero - 0.4) <= 3 * found.mass_near_zero_error
+    if found.mass_below_zero_error > 0.02:
+        assert any("do not tell their signs" in note for note in found.notes)
+
+
+def test_points_with_unlike_numbers_of_probes_stand_side_by_side(objective, dense):
+    points = [landscape.Point(objective.theta * s, {}, f"at {s}") for s in (0.5, 1.0)]
+    options = {"top_k": 2, "density": True, "num_steps": 10}
+    both = landscape.hessian(objective, points, **options)
+    for i, point in enumerate(points):
+        alone = landscape.hessian(objective, point, **options)
+        num_probes, num_nodes = alone.density_weights.shape
+        np.testing.assert_array_equal(both.density_nodes[i, :num_probes, :num_nodes], alone.density_nodes)
+        assert (both.density_weights[i, :num_probes, num_nodes:] == 0).all()
+        assert np.isnan(both.density_weights[i, num_probes:]).all()
+        assert both.index_estimate[i] == alone.index_estimate
 
 
 def test_the_gradient_against_the_dense_matrix(objective, dense):

@@ -311,6 +311,22 @@ def test_every_reported_interval_holds_the_truth(name, dtype):
     assert not any("memory_limit" in note for note in found.notes)
 
 
+def test_the_error_of_the_products_is_in_that_of_the_index():
+    """As if they were off by a tenth of the largest |λ|: half of the eigenvalues so near to zero may change sides."""
+    meaning = MEANINGS["weight norm"]()
+    objective = objective_of(meaning)
+    exact = ends(matrix_of(meaning, objective.theta))
+    options = {"top_k": 1, "density": True, "num_probes": 40, "num_steps": len(exact)}
+    found = landscape.hessian(objective, objective.theta, **options)
+    with pytest.MonkeyPatch.context() as patch:
+        error = 0.1 * np.abs(exact).max()
+        patch.setattr(Differences, "largest_error", property(lambda _: error, lambda *_: None), raising=False)
+        coarse = landscape.hessian(objective, objective.theta, **options)
+    added = float(np.hypot(found.mass_below_zero_error, (np.abs(exact) <= error).mean() / 2))
+    assert coarse.mass_below_zero_error == pytest.approx(added, rel=0.2)
+    assert coarse.mass_below_zero_error > 1.5 * found.mass_below_zero_error
+
+
 def test_other_analyses_take_the_same_products():
     meaning = MEANINGS["weight norm"]()
     theta = weights(meaning)

@@ -1,21 +1,49 @@
 """The spectral density of a symmetric operator by stochastic Lanczos quadrature, with its error bars."""
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
 import torch
-from scipy.linalg import eigh_tridiagonal
 from torch import Tensor
 
-from landscape.errors import BadInput, NotFinite
-from landscape.numerics.spectra.krylov import Operator, orthogonalised
+from landscape.errors import BadInput
+from landscape.numerics.spectra.krylov import Operator
+from landscape.numerics.spectra.quadrature import Recurrence, mass_beyond
 from landscape.numerics.spectra.trace import deflated_probe, known_pairs, student_factor
 
-# Eigenvalues this close to a point, relative to the largest, count as lying on it.
-COINCIDENT = 1e-7
-# Lanczos' tridiagonal matrix: its diagonal (m,) and what stands beside it (m,), the last of which leads out.
-Recurrence = tuple[np.ndarray, np.ndarray]
+# Where probes are drawn until the number of negative eigenvalues is known: to this share of all, with so many
+# products at most, from so many probes on.
+INDEX_ERROR = 0.02
+MAX_PRODUCTS = 1000
+FEWEST_PROBES = 2
+# What doubling the steps is believed to lower their error by at least, as long as that could be enough.
+LEAST_GAIN = 2**0.75
+
+
+class Share(NamedTuple):
+    """A share of all eigenvalues, with the parts of its standard error.
+
+    sampling    the chance in the probes
+    resolution  what few nodes leave open
+    products    what the stated error of the products leaves open
+    """
+
+    value: float
+    sampling: float
+    resolution: float
+    products: float
+
+    @property
+    def error(self) -> float:
+        """All parts together, of which ±1.96 make a 95 % interval."""
+        return math.hypot(self.sampling, self.resolution, self.products)
+
+    @property
+    def largest_part(self) -> str:
+        """The name of the part that decides the error."""
+        return max(self._fields[1:], key=lambda name: getattr(self, name))
 
 
 class Density(NamedTuple):
@@ -25,7 +53,7 @@ class Density(NamedTuple):
     deflated        (k,): eigenvalues known beforehand, each of weight ``deflated_weight`` = 1/d, so that
                     the weights of every probe and of the deflated add up to 1
     band            what "near zero" means: |λ| ≤ band
-    mass_…          shares of all d eigenvalues, each with a standard error
+    below_zero, near_zero   shares of all d eigenvalues
     """
 
     nodes: np.ndarray
@@ -34,10 +62,24 @@ class Density(NamedTuple):
     deflated_weight: float
     num_products: int
     band: float
-    mass_below_zero: float
-    mass_below_zero_error: float
-    mass_near_zero: float
-    mass_near_zero_error: float
+    below_zero: Share
+    near_zero: Share
+
+    @property
+    def mass_below_zero(self) -> float:
+        return self.below_zero.value
+
+    @property
+    def mass_below_zero_error(self) -> float:
+        return self.below_zero.error
+
+    @property
+    def mass_near_zero(self) -> float:
+        return self.near_zero.value
+
+    @property
+    def mass_near_zero_error(self) -> float:
+        return self.near_zero.error
 
 
 def spectral_density(
@@ -46,9 +88,13 @@ def spectral_density(
     *,
     values: np.ndarray | None = None,
     vectors: Tensor | None = None,
-    num_probes: int = 4,
+    num_probes: int | None = 4,
     num_steps: int = 20,
     band: float | None = None,
+    index_error: float = INDEX_ERROR,
+    max_products: int = MAX_PRODUCTS,
+    memory_limit: float = 2.0**31,
+    product_error: Callable[[], float] = lambda: 0.0,
     generator: torch.Generator,
     dtype: torch.dtype = torch.float64,
     device: torch.device | str = "cpu",
@@ -62,68 +108,46 @@ def spectral_density(
     probe: its moments up to 2 num_steps − 1 are exact. A Krylov space that closes earlier gives fewer
     nodes, and the measure itself.
 
-    ``mass_below_zero`` counts λ < 0, ``mass_near_zero`` |λ| ≤ ``band`` (None: 1e-3 of the largest
-    |λ| met). Their errors, of which ±1.96 make a 95 % interval, join two: the spread of the probes,
-    known beforehand, as the mass p of a random direction of n dimensions inside an eigenspace is Beta
-    distributed, of variance 2 p (1 − p) / (n + 2); and what few nodes leave open (:func:`_mass_beyond`),
-    which is large where many eigenvalues crowd at 0 and ``num_steps`` do not resolve their sign, or ``band``.
+    ``below_zero`` counts λ < 0, ``near_zero`` |λ| ≤ ``band`` (None: 1e-3 of the largest |λ| met). Their
+    errors join three: the spread of the probes, known beforehand, as the mass p of a random direction
+    of n dimensions inside an eigenspace is Beta distributed, of variance 2 p (1 − p) / (n + 2); what few
+    nodes leave open (:func:`~landscape.numerics.spectra.quadrature.mass_beyond`), which is large where many
+    eigenvalues crowd at 0 and ``num_steps`` do not resolve their sign, or ``band``; and, as no eigenvalue
+    moves by more than the ``product_error`` ε of a product with a unit vector (Weyl), half of what lies
+    within ε of the edge.
+
+    ``num_probes`` None: as many as bring the error of ``below_zero`` to ``index_error``. Two begin; while
+    it is the nodes that leave too much open, the steps of both are doubled, their bases within
+    ``memory_limit`` bytes; then so many more are drawn as the chance in them needs. It ends where
+    ``max_products`` are spent, and before where, at the rate seen, they could not be enough.
 
     Raises BadInput for fewer than one probe or step, a negative band, or shapes that do not match;
     NotFinite for a product that is not finite.
     """
-    if num_probes < 1 or num_steps < 1 or not (band is None or band >= 0):
+    if (num_probes is not None and num_probes < 1) or num_steps < 1 or not (band is None or band >= 0):
         raise BadInput(
             f"{num_probes} probes of {num_steps} steps, band {band}",
             "at least 1 of each, and a band of 0 or more",
         )
     known, basis = known_pairs(dimension, values, vectors, dtype, device)
     num_left = dimension - len(basis)
-    num_steps = min(num_steps, num_left)
-    nodes, weights = np.zeros((2, num_probes, max(num_steps, 1)))
-    scale = float(np.abs(known).max(initial=0.0))
-    recurrences: list[Recurrence] = []
-    spent = 0
+    begin = FEWEST_PROBES if num_probes is None else num_probes
+    probes = _Probes(operator, basis, known, generator, progress, min(num_steps, num_left))
+    probes.add(begin if num_left else 0, is_kept=num_probes is None)
 
-    def product(v: Tensor) -> Tensor:
-        nonlocal spent
-        image = operator(v)
-        spent += 1
-        progress(spent, num_probes * num_steps)
-        return image
+    def shares(steps: int) -> tuple[Share, Share, float]:
+        return _shares(probes.drawn, known, dimension, band, product_error(), steps)
 
-    for probe in range(num_probes if num_left else 0):
-        one = _recurrence(product, deflated_probe(basis, generator), basis, num_steps, scale)
-        recurrences.append(one)
-        found, mass = _quadrature(one[0], one[1][:-1])
-        nodes[probe] = np.pad(found, (0, num_steps - len(found)), mode="edge")
-        weights[probe, : len(mass)] = mass * num_left / dimension
-    scale = max(scale, float(np.abs(nodes).max()))
-    band = 1e-3 * scale if band is None else band
-
-    below, unsure = _mass_beyond(recurrences, 0.0, scale, -1)
-    low, unsure_low = _mass_beyond(recurrences, -band, scale, -1)
-    high, unsure_high = _mass_beyond(recurrences, band, scale, 1)
-
-    def share(mass: float, quadrature_error: float, of_known: np.ndarray) -> tuple[float, float]:
-        mass = min(max(mass, 0.0), 1.0)
-        sampling = 2 * mass * (1 - mass) / (num_left + 2) / num_probes
-        error = float(np.hypot(sampling**0.5, quadrature_error))
-        return (num_left * mass + int(of_known.sum())) / dimension, num_left * error / dimension
-
-    negative, negative_error = share(below, unsure, known < 0)
-    near, near_error = share(1 - low - high, float(np.hypot(unsure_low, unsure_high)), np.abs(known) <= band)
-    return Density(
-        nodes=nodes,
-        weights=weights,
-        deflated=known,
-        deflated_weight=1 / dimension,
-        num_products=spent,
-        band=band,
-        mass_below_zero=negative,
-        mass_below_zero_error=negative_error,
-        mass_near_zero=near,
-        mass_near_zero_error=near_error,
-    )
+    if num_probes is None and num_left:
+        room = int(memory_limit // (FEWEST_PROBES * dimension * basis.element_size()))
+        _until(probes, lambda steps: shares(steps)[0], index_error, max_products, min(num_left, room))
+    below, near, width = shares(probes.num_steps)
+    nodes, weights = np.zeros((2, max(len(probes.drawn), begin), max(probes.num_steps, 1)))
+    for i, one in enumerate(probes.drawn):
+        found, mass = one.nodes_and_weights()
+        nodes[i] = np.pad(found, (0, nodes.shape[1] - len(found)), mode="edge")
+        weights[i, : len(mass)] = mass * num_left / dimension
+    return Density(nodes, weights, known, 1 / dimension, probes.num_products, width, below, near)
 
 
 def moment(density: Density, power: int) -> tuple[float, float]:
@@ -143,84 +167,128 @@ def _error_over_probes(each: np.ndarray) -> np.ndarray:
     return np.asarray(student_factor(count) * np.std(each, axis=0, ddof=1) / count**0.5)
 
 
-def _recurrence(operator: Operator, start: Tensor, known: Tensor, num_steps: int, scale: float) -> Recurrence:
-    """At most ``num_steps`` steps of Lanczos from ``start`` (d,) in the complement of the rows ``known``."""
-    first, tiny = len(known), torch.finfo(known.dtype).eps
-    basis = torch.cat([known, known.new_empty((num_steps, known.shape[1]))])
-    alphas: list[float] = []
-    betas: list[float] = []
-    vector = start / torch.linalg.vector_norm(start)
-    for step in range(1, num_steps + 1):
-        basis[first + step - 1] = vector
-        image = operator(vector)
-        alphas.append(float(torch.dot(image.double(), vector.double())))
-        length = float(torch.linalg.vector_norm(image.double()))
-        image = orthogonalised(image, basis[: first + step])
-        beta = float(torch.linalg.vector_norm(image.double()))
-        if not np.isfinite(beta):
-            raise NotFinite(f"product {step} of a probe has the norm {length}", "finite products")
-        scale = max(scale, abs(alphas[-1]), beta)
-        is_closed = beta <= 10 * tiny * scale or first + step == known.shape[1]
-        betas.append(0.0 if is_closed else beta)
-        if is_closed:
+class _Probes:
+    """Recurrences from random vectors off ``basis``, all of ``num_steps`` steps; their products are counted."""
+
+    def __init__(
+        self,
+        operator: Operator,
+        basis: Tensor,
+        known: np.ndarray,
+        generator: torch.Generator,
+        progress: Callable[[int, int], None],
+        num_steps: int,
+    ):
+        self.basis, self.generator, self.num_steps = basis, generator, num_steps
+        self.drawn: list[Recurrence] = []
+        self.num_products = self._planned = 0
+        self._scale = float(np.abs(known).max(initial=0.0))
+
+        def product(v: Tensor) -> Tensor:
+            image = operator(v)
+            self.num_products += 1
+            progress(self.num_products, self._planned)
+            return image
+
+        self._product = product
+
+    def add(self, count: int, *, is_kept: bool = False) -> None:
+        """``count`` more; with ``is_kept`` they may be taken further."""
+        self._planned = self.num_products + count * self.num_steps
+        for _ in range(count):
+            one = Recurrence(
+                self._product, deflated_probe(self.basis, self.generator), self.basis, self._scale
+            )
+            one.extend(self.num_steps)
+            if not is_kept:
+                one.forget()
+            self.drawn.append(one)
+
+    def deepen(self, num_steps: int) -> None:
+        """All of them, to ``num_steps`` steps each."""
+        self._planned = self.num_products + len(self.drawn) * (num_steps - self.num_steps)
+        for one in self.drawn:
+            one.extend(num_steps)
+        self.num_steps = num_steps
+
+    def forget(self) -> None:
+        for one in self.drawn:
+            one.forget()
+
+
+def _until(
+    probes: _Probes,
+    below_zero: Callable[[int], Share],
+    wanted: float,
+    max_products: int,
+    most_steps: int,
+) -> None:
+    """More steps, then more probes, until the error of the share ``below_zero`` (of so many steps) is ``wanted``.
+
+    What is decided hangs on sizes of errors, hardly on the estimate itself, so that stopping does not move it.
+    """
+    count = len(probes.drawn)
+    while True:
+        share, steps = below_zero(probes.num_steps), probes.num_steps
+        most = min(most_steps, (max_products - probes.num_products) // count + steps)
+        # Half of the squared error is left to the chance in the probes.
+        is_fine = share.resolution <= wanted / 2**0.5 or share.products > wanted
+        if is_fine or most <= steps:
             break
-        vector = image / beta
-        if beta < 0.1 * length:  # what cancellation leaves is not orthogonal to rounding yet
-            vector = orthogonalised(vector, basis[: first + step])
-            vector = vector / torch.linalg.vector_norm(vector)
-    return np.array(alphas), np.array(betas)
+        # By so much has the last doubling of the steps lowered it, and by chance it may look like less.
+        gain = max(LEAST_GAIN, below_zero(max(1, steps // 2)).resolution / share.resolution)
+        if math.log2(share.resolution * 2**0.5 / wanted) > math.log2(gain) * math.log2(most / steps):
+            break
+        probes.deepen(min(2 * steps, most))
+    probes.forget()
+    while share.error > wanted > math.hypot(share.resolution, share.products):
+        room = wanted**2 - share.resolution**2 - share.products**2
+        more = max(1, math.ceil(len(probes.drawn) * (share.sampling**2 / room - 1)))
+        longest = max(one.num_steps for one in probes.drawn)
+        more = min(more, (max_products - probes.num_products) // longest)
+        if more < 1:
+            break
+        probes.add(more)
+        share = below_zero(probes.num_steps)
 
 
-def _quadrature(alphas: np.ndarray, betas: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Gauss quadrature of a Jacobi matrix: nodes, ascending, and weights of sum 1 (Golub and Welsch 1969)."""
-    pair = eigh_tridiagonal(alphas, betas)
-    weights = np.asarray(pair[1])[0] ** 2
-    return np.asarray(pair[0]), weights / weights.sum()
+def _shares(
+    drawn: Sequence[Recurrence],
+    known: np.ndarray,
+    dimension: int,
+    band: float | None,
+    product_error: float,
+    steps: int,
+) -> tuple[Share, Share, float]:
+    """The shares below and near zero of ``dimension`` eigenvalues, ``known`` ones among them, and the band.
 
-
-def _around(recurrence: Recurrence, point: float, steps: int, scale: float) -> tuple[float, float]:
-    """What moments prove of one probe's mass below ``point``: it lies in [first, first + second].
-
-    The quadrature with a node prescribed at ``point`` has the largest mass there that the moments
-    allow (Chebyshev, Markov, Stieltjes; Golub 1973 for the modified matrix).
+    As if the probes had gone ``steps`` steps and no further.
     """
-    steps = min(steps, len(recurrence[0]))
-    if steps == 0:
-        return 0.0, 1.0
-    alphas, betas = recurrence[0][:steps], recurrence[1][:steps]
-    tiny = 1e-8 * max(scale, 1e-300)
-    pivot = 1.0
-    for i in range(steps):
-        pivot = alphas[i] - point - (betas[i - 1] ** 2 / pivot if i else 0.0)
-        if abs(pivot) < 1e-8 * tiny:
-            pivot = 1e-8 * tiny
-    last = point + float(np.clip(betas[-1] ** 2 / pivot, -scale / 1e-8, scale / 1e-8))
-    nodes, weights = _quadrature(np.r_[alphas, last], betas)
-    distance = nodes - point
-    here = np.abs(distance) <= max(COINCIDENT * scale, np.abs(distance).min())
-    return float(weights[(distance < 0) & ~here].sum()), float(weights[here].sum())
+    num_left = dimension - len(known)
+    nodes = [float(np.abs(one.nodes_and_weights()[0]).max()) for one in drawn]
+    scale = max([float(np.abs(known).max(initial=0.0)), *nodes])
+    band = 1e-3 * scale if band is None else band
 
+    def beyond(edge: float, sign: int = -1) -> tuple[float, float]:
+        return mass_beyond(drawn, edge, scale, sign, steps)
 
-def _mass_beyond(recurrences: list[Recurrence], point: float, scale: float, sign: int) -> tuple[float, float]:
-    """The probes' mean mass below ``point`` (above for sign 1), and the error that few nodes leave in it.
+    def carried(edge: float) -> float:
+        """The share of eigenvalues that products of such an error may carry across ``edge``."""
+        low, high = (beyond(edge + side)[0] for side in (-product_error, product_error))
+        count = num_left * max(high - low, 0.0) + int((np.abs(known - edge) <= product_error).sum())
+        return count / dimension
 
-    A smooth density has half of what is undecided at ``point`` below it, and that amount shrinks like
-    1/steps. What does not shrink from half the steps to all is an atom at or next to ``point``: taken to
-    lie on it, and half of it stated as error, as it may lie beside it. To this comes the change of the
-    estimate from half the steps to all.
-    """
-    if not recurrences:
-        return 0.0, 0.0
-    steps = max(len(alphas) for alphas, _ in recurrences)
-    half = steps // 2
-    whole = np.array([_around(one, point, steps, scale) for one in recurrences]).mean(axis=0)
-    halved = np.array([_around(one, point, half, scale) for one in recurrences]).mean(axis=0)
-    atom = float(np.clip((steps * whole[1] - half * halved[1]) / (steps - half), 0, whole[1]))
+    def share(mass: float, resolution: float, of_known: np.ndarray, edges: Sequence[float]) -> Share:
+        mass = min(max(mass, 0.0), 1.0)
+        sampling = (2 * mass * (1 - mass) / (num_left + 2) / max(len(drawn), 1)) ** 0.5
+        return Share(
+            (num_left * mass + int(of_known.sum())) / dimension,
+            num_left / dimension * sampling,
+            num_left / dimension * resolution,
+            sum(map(carried, edges)) / 2 if product_error else 0.0,
+        )
 
-    def estimate(bounds: np.ndarray) -> float:
-        start = 1 - bounds.sum() if sign > 0 else bounds[0]
-        return float(start + max(bounds[1] - atom, 0.0) / 2)
-
-    if all(betas[-1] == 0 for _, betas in recurrences):  # the measures of the probes themselves
-        return float(1 - whole.sum() if sign > 0 else whole[0]), 0.0
-    return estimate(whole), float(np.hypot(atom / 2, estimate(whole) - estimate(halved)))
+    below, unsure = beyond(0.0)
+    (low, unsure_low), (high, unsure_high) = beyond(-band), beyond(band, 1)
+    near = share(1 - low - high, math.hypot(unsure_low, unsure_high), np.abs(known) <= band, (-band, band))
+    return share(below, unsure, known < 0, (0.0,)), near, band

@@ -8,7 +8,7 @@ from matplotlib.ticker import MaxNLocator
 
 from landscape.plots.axes import legend, log_axis
 from landscape.plots.page import BLUE, GREY, VERMILLION, Page
-from landscape.plots.words import EQUALS, input_names, short, titled
+from landscape.plots.words import EQUALS, input_names, short, titled, uncertain
 
 # Bins of the spectrum on each side of zero, and lines drawn along a run.
 BINS, LINES = 16, 4
@@ -82,7 +82,7 @@ def _density(page: Page, linear: Axes, axes: Axes, result: Any) -> None:
         below, error = (float(part) for part in (result.mass_below_zero, result.mass_below_zero_error))
         page.note(
             f"spectrum: Lanczos quadrature from {len(result.density_weights)} random vectors; below zero "
-            f"{short(below, 2)}\u00a0±\u00a0{short(error, 2)} of all eigenvalues"
+            f"{uncertain(below, error)} of all eigenvalues"
         )
     for panel in (linear, axes):
         panel.set(xlabel="eigenvalue λ", ylabel="share")

@@ -7,7 +7,7 @@ from scipy.fft import dct, idct
 from scipy.stats import wasserstein_distance
 
 from landscape.errors import BadInput, NotFinite
-from landscape.numerics.spectra.density import moment, spectral_density
+from landscape.numerics.spectra.density import MAX_PRODUCTS, moment, spectral_density
 
 RNG = np.random.default_rng(0)
 OUTLIERS = np.array([40, 25, 18, 12, 9, 7, 6, -5, 5, 4.5])
@@ -133,6 +133,95 @@ def test_95_percent_intervals_of_the_mass_below_zero_contain_it_95_times_in_100(
         found = spectral_density(operator, SIZE, num_probes=2, generator=seeded(seed))
         hits += abs(found.mass_below_zero - truth) <= 1.96 * found.mass_below_zero_error
     assert 88 <= hits <= 99
+
+
+@pytest.mark.parametrize("name", SHARES)
+def test_drawn_until_the_index_is_known_the_intervals_keep_their_promise(name):
+    """The coverage in 50 runs has itself the standard error √(0.95 · 0.05 / 50), of which three are allowed."""
+    operator, truth = dense(SHARES[name]), float((SHARES[name] < 0).mean())
+    hits, offs = 0, []
+    for seed in range(50):
+        found = spectral_density(operator, SIZE, num_probes=None, generator=seeded(seed))
+        assert found.mass_below_zero_error <= 0.02
+        assert found.num_products <= MAX_PRODUCTS
+        hits += abs(found.mass_below_zero - truth) <= 1.96 * found.mass_below_zero_error
+        offs.append(found.mass_below_zero - truth)
+    assert hits / 50 >= 0.95 - 3 * (0.95 * 0.05 / 50) ** 0.5
+    # Nor does when it stops depend on which side of the truth the estimate is.
+    assert abs(np.mean(offs)) <= 0.25 * 0.02 + 3 * np.std(offs, ddof=1) / 50**0.5
+
+
+def test_what_was_drawn_until_then_is_what_as_many_probes_give():
+    operator = dense(SHARES["two points"])
+    found = spectral_density(operator, SIZE, num_probes=None, generator=seeded(3))
+    fixed = spectral_density(operator, SIZE, num_probes=len(found.weights), generator=seeded(3))
+    np.testing.assert_array_equal(found.nodes, fixed.nodes)
+    assert found.below_zero == fixed.below_zero
+    # No more than the Beta distribution asks for: 2 p (1 − p) / (n + 2) over 0.02².
+    assert len(found.weights) in (4, 5)
+
+
+def test_steps_taken_further_are_the_steps_of_a_longer_recurrence():
+    spectrum = LARGE["bulk at zero"][10:]
+    operator, _ = rotated(spectrum)
+    found = spectral_density(operator, 1990, num_probes=None, num_steps=10, generator=seeded())
+    steps = found.nodes.shape[1]
+    assert steps > 10
+    assert found.num_products == 2 * steps
+    whole = spectral_density(operator, 1990, num_probes=2, num_steps=steps, generator=seeded())
+    np.testing.assert_allclose(found.nodes, whole.nodes, rtol=1e-12)
+    truth = (spectrum < 0).mean()
+    assert abs(found.mass_below_zero - truth) <= 3 * found.mass_below_zero_error <= 3 * 0.02
+    # Within the memory of two bases of 20 vectors there are no more steps than these.
+    small = spectral_density(
+        operator, 1990, num_probes=None, num_steps=10, memory_limit=2 * 20 * 1990 * 8, generator=seeded()
+    )
+    assert small.nodes.shape[1] <= 20
+
+
+def test_what_no_budget_resolves_is_not_tried():
+    """A thousand zeros have no sign: ±25 % of d is all there is to say, and the first products say it."""
+    operator, _ = rotated(LARGE["dead half"])
+    found = spectral_density(operator, 2000, num_probes=None, num_steps=40, generator=seeded())
+    assert found.num_products == 80
+    assert found.below_zero.largest_part == "resolution"
+    assert found.mass_below_zero_error == pytest.approx(0.25, abs=0.03)
+
+
+def test_a_budget_is_an_end():
+    operator = dense(SHARES["uniform"])
+    found = spectral_density(
+        operator, SIZE, num_probes=None, index_error=0.01, max_products=65, generator=seeded()
+    )
+    assert len(found.weights) == 3
+    assert found.num_products == 60
+    assert found.mass_below_zero_error > 0.01
+
+
+@pytest.mark.parametrize("k", [0, 40])
+def test_an_error_of_the_products_leaves_open_what_lies_within_it(k):
+    """Weyl: products off by ε move no eigenvalue farther. Of 300 at equal distances in [−1, 1] a share ε is near."""
+    spectrum = np.linspace(-1, 1, SIZE)
+    near = np.argsort(np.abs(spectrum))[:k]
+    known = {"values": spectrum[near], "vectors": torch.from_numpy(ROTATION.T[near].copy())}
+    options = {"num_probes": 40, "num_steps": 60, "band": 0.5, **known}
+    sound = spectral_density(dense(spectrum), SIZE, generator=seeded(), **options)
+    assert sound.below_zero.products == sound.near_zero.products == 0
+    for error in (0.05, 0.2):
+        found = spectral_density(
+            dense(spectrum), SIZE, product_error=lambda e=error: e, generator=seeded(), **options
+        )
+        assert found.below_zero.value == sound.below_zero.value
+        assert found.below_zero.products == pytest.approx(error / 2, rel=0.1)
+        assert found.near_zero.products == pytest.approx(error, rel=0.1)
+        assert found.mass_below_zero_error == pytest.approx(
+            np.hypot(sound.mass_below_zero_error, found.below_zero.products), rel=1e-12
+        )
+        # The worst that such an error can do.
+        moved = spectral_density(
+            dense(spectrum + error), SIZE, generator=seeded(), num_probes=40, num_steps=60
+        )
+        assert abs(moved.mass_below_zero - 0.5) <= 1.1 * found.below_zero.products
 
 
 @pytest.mark.parametrize("power", [1, 2])
