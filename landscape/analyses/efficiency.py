@@ -12,7 +12,7 @@ from landscape.analyses.options import Option, Parameter
 from landscape.choices import Method, Sampling
 from landscape.errors import BadInput, NotFinite
 from landscape.progress import Journal, Progress, silent
-from landscape.result import Result, array
+from landscape.result import Result, array, with_error
 
 if TYPE_CHECKING:
     import numpy as np
@@ -270,11 +270,13 @@ def _conclude(result: Efficiency) -> None:
             if math.isnan(alpha):
                 lost.append(method)
                 continue
-            error = "" if result.best_cost_error is None else f" ± {result.best_cost_error[i, j]:.2g}"
-            found.append(f"{method} {result.best_cost[i, j]:.4g}{error} (α = {alpha:g})")
+            cost, errors = float(result.best_cost[i, j]), result.best_cost_error
+            told = f"{cost:.4g}" if errors is None else with_error(cost, float(errors[i, j]))
+            found.append(f"{method} {told} (α = {alpha:g})")
             if len(alphas) > 1 and alpha in (alphas.min(), alphas.max()):
                 edges.append(method)
-        result.notes.append(f"n = {n}, lowest cost first: {', '.join(found) or 'nothing'}")
+        how = "" if result.best_cost_error is None else " (± standard error over seeds)"
+        result.notes.append(f"n = {n}, lowest cost first{how}: {', '.join(found) or 'nothing'}")
         if edges:
             result.notes.append(
                 f"n = {n}: the best step of {', '.join(edges)} is an end of the grid, so another may be better"

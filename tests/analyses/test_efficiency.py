@@ -1,6 +1,7 @@
 """Methods compared within one budget: replicas against plain loops, baselines by hand, the choice of step sizes."""
 
 import copy
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from landscape.descent.comparison import baseline_costs, selected
 from landscape.errors import BadInput, NotFinite
 from landscape.inputs.data.housing import features_and_values
 from landscape.numerics.steps.sampling import Sampler
+from landscape.result import field_metadata, with_error
 from landscape.runs.recipe import Recipe
 
 STEPS = (0.5, 0.1)
@@ -124,6 +126,54 @@ def test_the_best_step_is_that_of_the_lowest_mean_without_divergence():
     single = selected(curves[:, :, :, :1], (1.0, 0.5, 0.1))
     np.testing.assert_array_equal(single["best_step"], [[1.0, nan]])
     assert single["cost_spread"] is None
+
+
+@pytest.mark.parametrize("reaches_zero", [False, True])
+def test_the_shade_is_what_its_caption_says(reaches_zero):
+    """Mean ± standard deviation over the seeds, by hand from the cost of every replica at the best step size."""
+    objective = problem()
+    points = [scale * objective.theta for scale in (1.0, 0.5, 0.2)]
+    result = efficiency(objective, points, sizes=(8, 16), **LINE)
+    if reaches_zero:
+        # One seed far above the others: the mean less the standard deviation is below zero.
+        costs = result.replica_cost.copy()
+        costs[0, 1, :, 2] *= 100
+        result = replace(result, **selected(costs, STEPS))
+    figure, is_out = result.plot(), False
+    for i, axes in enumerate(figure.axes[:2]):
+        assert axes.get_yscale() == "log"
+        bottom = axes.get_ylim()[0]
+        for j, band in enumerate(axes.collections):
+            k = STEPS.index(result.best_step[i, j])
+            costs = result.replica_cost[i, j, k]
+            mean = costs.sum(0) / 3
+            deviation = np.sqrt(((costs - mean) ** 2).sum(0) / 2)
+            vertices = band.get_paths()[0].vertices
+            for x, low, high in zip(
+                result.observations[i, j], mean - deviation, mean + deviation, strict=True
+            ):
+                ends = vertices[vertices[:, 0] == x, 1]
+                assert ends.max() == pytest.approx(high, rel=1e-12)
+                if low >= bottom:
+                    assert ends.min() == pytest.approx(low, rel=1e-12)
+                else:
+                    assert ends.min() < bottom
+                    is_out = True
+        assert len(axes.collections) == 3
+    caption = " ".join(figure.get_supxlabel().split())
+    assert "shaded: mean ± standard deviation over 3 seeds" in caption
+    assert ("runs out of the panel" in caption) is is_out
+    assert is_out or not reaches_zero
+    about = field_metadata(type(result))
+    assert "mean over seeds" in about["cost_curve"]["long_name"]
+    assert "standard deviation over seeds" in about["cost_curve_spread"]["long_name"]
+    # What is printed beside the cost is another thing, and says so.
+    first = next(note for note in result.notes if note.startswith("n = 8"))
+    assert "(± standard error over seeds)" in first
+    if not reaches_zero:
+        j = int(np.argmin(result.best_cost[0]))
+        final = result.replica_cost[0, j, STEPS.index(result.best_step[0, j]), :, -1]
+        assert with_error(final.mean(), final.std(ddof=1) / 3**0.5) in first
 
 
 def test_baselines_are_those_of_the_normal_equations():

@@ -34,7 +34,7 @@ def test_it_is_written_with_its_names_and_checks(command, tmp_path):
         assert file["replica_cost"].shape == (2, 3, 2, 2, 21)
     assert not list(tmp_path.glob("*.part"))
     notes = " ".join(summary["notes"])
-    assert "n = 30, lowest cost first: " in notes
+    assert "n = 30, lowest cost first (± standard error over seeds): " in notes
     assert "an end of the grid" in notes
 
 
