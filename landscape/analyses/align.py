@@ -170,6 +170,7 @@ def _result(
 ) -> Align:
     import numpy as np
 
+    from landscape.numerics.arrays import array_of
     from landscape.numerics.curves.barriers import barriers
     from landscape.objective.parameters import split
 
@@ -195,7 +196,7 @@ def _result(
         notes=notes,
         checks=proofs,
         parameters=objective.pieces,
-        states={"final": {name: tensor.cpu().numpy() for name, tensor in tensors.items()}},
+        states={"final": {name: array_of(tensor) for name, tensor in tensors.items()}},
     )
 
 

@@ -49,6 +49,7 @@ def import_point(objective: Objective, point: Point, *, test: Objective | None =
     """The point with its loss, checked against a plain loop over ``model.eval()``."""
     import numpy as np
 
+    from landscape.numerics.arrays import array_of
     from landscape.objective import checks
     from landscape.objective.parameters import split
 
@@ -68,5 +69,5 @@ def import_point(objective: Objective, point: Point, *, test: Objective | None =
         final_test_accuracy=None if tested is None or np.isnan(tested.accuracy) else tested.accuracy,
         checks=proofs,
         parameters=objective.pieces,
-        states={"final": {name: tensor.cpu().numpy() for name, tensor in tensors.items()}},
+        states={"final": {name: array_of(tensor) for name, tensor in tensors.items()}},
     )

@@ -165,7 +165,7 @@ def sharpness(
     steps = np.array(sigmas, dtype=float)
     if not (np.diff(steps) > 0).all():
         raise BadInput(f"`sigmas` = {', '.join(f'{s:g}' for s in steps)}", "numbers in increasing order")
-    tol = TOLERANCES.get(8 * objective.dtype.itemsize, 5e-2) if tol is None else tol
+    tol = TOLERANCES.get(8 * objective.coarsest.itemsize, 5e-2) if tol is None else tol
     point, precision = objective.as_point(theta), checks.rounding(objective)
     asked = Asked(steps, num_draws, rho, ascent_steps, tol, ignore, seed, {} if journal is None else journal)
     proofs: list[Check] = []

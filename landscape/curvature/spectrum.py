@@ -96,7 +96,7 @@ def spectrum(objective: Objective, point: Point, question: Question, progress: P
     # The wide one first, which finds out for both whether a double backward is right.
     exact = _operator(wide, point, question) if wide else None
     product = _operator(objective, point, question)
-    if objective.dtype == torch.float64 and question.certify is not False:
+    if objective.is_double and question.certify is not False:
         exact = product
     basis = torch.device(question.basis_device or objective.device)
     anew = product if isinstance(product, Differences) else _operator(objective, point, question, 1)
@@ -216,7 +216,7 @@ def _left_open(density: Density) -> list[str]:
 
 def _placed(objective: Objective, point: Point) -> tuple[Tensor, Fixed]:
     """The numbers of the point in the precision of the objective, which may be that of the certificate."""
-    if objective.dtype == torch.float64:
+    if objective.is_double:
         return widened(point, objective.device)
     return point.theta, point.fixed
 
@@ -244,7 +244,7 @@ def _is_certified(objective: Objective, wanted: bool | None) -> bool:
         raise BadInput(
             "a certificate in float64 on mps or on several processes", "one process on a cpu or cuda"
         )
-    return objective.dtype != torch.float64 and possible and wanted is not False
+    return not objective.is_double and possible and wanted is not False
 
 
 def _probed(

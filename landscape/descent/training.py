@@ -10,6 +10,7 @@ import torch
 from landscape.descent.regime import Regime
 from landscape.descent.step_proofs import StepProofs
 from landscape.errors import BadInput
+from landscape.numerics.arrays import array_of
 from landscape.numerics.steps.motion import Motion, optimiser
 from landscape.numerics.steps.sampling import isolated_rng
 from landscape.numerics.steps.schedules import Plateau, schedule_parameters, step_size
@@ -189,7 +190,7 @@ class Trainer:
 
     def _keep(self, label: str) -> None:
         tensors = {**split(self.theta.detach(), self.objective.pieces), **self.fixed}
-        arrays = {f"tensor {name}": tensor.cpu().numpy().copy() for name, tensor in tensors.items()}
+        arrays = {f"tensor {name}": array_of(tensor) for name, tensor in tensors.items()}
         self.journal[f"point {label}"] = {"step": self.step, **arrays}
 
     def _state(self) -> dict[str, Any]:

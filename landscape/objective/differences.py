@@ -34,7 +34,8 @@ class Differences:
     """v ↦ (∇F(θ + hv̂) − ∇F(θ − hv̂)) ‖v‖ / 2h + l2·v for vectors (d,), in place of a double backward.
 
     ``gradient`` is that of F without its penalty, summed in float64, and called at points in the dtype of ``theta``
-    (d,), whose own rounding counts as the gradient's. Images have ``dtype`` and lie on ``device``.
+    (d,), whose own rounding counts as the gradient's; ``precision``, by default that of ``theta``, is that of the
+    coarsest dtype it is computed in. Images have ``dtype`` and lie on ``device``.
 
     A third gradient tells the ``error`` of each product, by the third difference Δ³ of ∇F over −h, 0, h and 2h:
     ‖Δ³‖/h is six times the truncation h²/6 ‖∇⁴F v̂v̂v̂‖, about six times the rounding σ/√2h, and twice or more what a
@@ -60,10 +61,12 @@ class Differences:
         num_chunks: int,
         dtype: torch.dtype,
         device: torch.device,
+        precision: float | None = None,
     ):
         self._gradient, self._theta, self._l2 = gradient, theta.detach(), l2
         self._pieces, self.num_chunks = pieces, num_chunks
         self._dtype, self._device = dtype, device
+        self._precision = precision or torch.finfo(theta.dtype).eps
         self._centre: Tensor | None = None
         self._step = self._rounding = 0.0
         self.error = self.largest_error = 0.0
@@ -90,7 +93,7 @@ class Differences:
         noise = torch.randn(len(self._theta), generator=torch.Generator().manual_seed(0), dtype=torch.float64)
         axis = (noise / _norm(noise)).to(self._theta.device)
         centre = self._centre = self._finite(self._gradient(self._theta), axis)
-        size, precision = _norm(self._theta) or 1.0, torch.finfo(self._theta.dtype).eps
+        size, precision = _norm(self._theta) or 1.0, self._precision
         near = [centre, *(self._at(axis, number * SPACING * precision * size) for number in range(1, 8))]
         self._rounding = max(_roughness(near), precision * _norm(centre))
         found = self._tried(axis, precision ** (1 / 3) * size)

@@ -13,7 +13,7 @@ from landscape.numerics.pieces import Piece
 from landscape.objective import chunking, meaning, trees
 from landscape.objective.losses import Loss, is_built_in, name_of, weighted_mean
 from landscape.objective.parametrised import Parametrised
-from landscape.objective.samples import Samples
+from landscape.objective.samples import Samples, coarsest
 from landscape.objective.tracing import uses_in
 from landscape.objective.trial import (
     Seen,
@@ -112,16 +112,16 @@ def _seen(
     seen = watched(trial, given, few)
     require_one_function(trial, few, outputs)
     require_reached(trial, given, few)
-    loss, is_whole = (None, True) if few is None else _meaning(trial, given, exact, outputs, seen.activations)
+    loss, is_whole = (None, True) if few is None else _meaning(trial, given, exact, outputs, seen)
     return outputs, few, seen, loss, is_whole
 
 
 def _meaning(
-    trial: Trial, given: Any, exact: Loss | None, outputs: Any, activations: int
+    trial: Trial, given: Any, exact: Loss | None, outputs: Any, seen: Seen
 ) -> tuple[Loss | None, bool]:
     """The loss by its meaning, None for that of a whole; whether the data cannot be cut."""
     samples = trial.samples
-    size = min(meaning.PROBED, max(FEW, PROBED_ACTIVATIONS // activations))
+    size = min(meaning.PROBED, max(FEW, PROBED_ACTIVATIONS // seen.activations))
     rows = meaning.probe(samples.inputs, samples.targets, size)
     try:
         outputs = trees.mapped(torch.Tensor.detach, trial.outputs(rows))
@@ -135,7 +135,7 @@ def _meaning(
     targets = samples.picked(rows)[1]
     function = callable_of(given, outputs)
     has_rows = trees.count(outputs) == count and len(trees.tensors(outputs)) == len(trees.leaves(outputs))
-    tolerance = ALONE.get(dtype, 5e-2)
+    tolerance = ALONE.get(coarsest((dtype, *seen.dtypes)), 5e-2)
     runs = [
         (lambda part, at=at: trees.mapped(torch.Tensor.detach, trial.outputs(rows[part], at)))
         for at in (trial.theta, trial.aside)

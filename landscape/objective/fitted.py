@@ -18,7 +18,7 @@ from landscape.objective.fit import fit
 from landscape.objective.identity import parts_of
 from landscape.objective.losses import Loss, known_loss
 from landscape.objective.parametrised import Fixed, Parametrised
-from landscape.objective.samples import Chunk, Samples, checked_data
+from landscape.objective.samples import Chunk, Samples, checked_data, coarsest, in_dtype
 
 
 class Fitted(Parametrised):
@@ -41,34 +41,52 @@ class Fitted(Parametrised):
         self._chunk_size = chunk_size
         self._recurs = any(isinstance(layer, nn.RNNBase) for layer in self.module.modules())
         self._given = known_loss(loss)
-        if isinstance(self._given, nn.Module):
-            self._standing.follow(self._given, self.device, self.dtype)
         samples = data if isinstance(data, Samples) else Samples.of(data)
         if samples.count < distributed.num_processes():
             raise BadInput(
                 f"{samples.count} samples for {distributed.num_processes()} processes",
                 "a sample each or more",
             )
-        self.samples = samples.to(self.device, self.dtype)
-        self.num_processes, everything = distributed.num_processes(), self.samples
-        if self.num_processes > 1:
-            if not isinstance(data, Samples):
-                # Where every process has everything, all of them find the same.
-                everything = self._everything(data)
-                self.samples = replace(self.samples, sha256_of_all=everything.sha256)
-            distributed.require_same(parts_of(self.module, self._given, self.samples))
-        self._fit = fit(self, self._given, everything, watches=pieces is None)
+        self.num_processes, self.num_samples = distributed.num_processes(), samples.count
+        try:
+            everything = self._fitted(samples, data, self._asked, pieces is None)
+        except BadInput:
+            if self._asked is not None or not self._would_convert(samples):
+                raise
+            # A module does not take numbers of another dtype than its own, as a rule.
+            everything = self._fitted(samples, data, self.dtype, pieces is None)
         if pieces is None:
             self.pieces = self._fit.pieces
         if self._fit.is_whole:
             self._keep_whole(everything)
         self.loss = self._fit.loss
-        self.num_samples = samples.count
 
-    def _everything(self, data: tuple[Any, Tensor]) -> Samples:
+    def _fitted(self, samples: Samples, data: Any, dtype: torch.dtype | None, watches: bool) -> Samples:
+        """All the samples, after module and loss were tried with them in ``dtype``; as they come for None."""
+        if isinstance(self._given, nn.Module):
+            self._standing.follow(self._given, self.device, dtype)
+        self.samples = samples.to(self.device, dtype)
+        everything = self.samples
+        if self.num_processes > 1:
+            if not isinstance(data, Samples):
+                # Where every process has everything, all of them find the same.
+                everything = self._everything(data, dtype)
+                self.samples = replace(self.samples, sha256_of_all=everything.sha256)
+            distributed.require_same(parts_of(self.module, self._given, self.samples))
+        self._fit = fit(self, self._given, everything, watches=watches)
+        return everything
+
+    def _would_convert(self, samples: Samples) -> bool:
+        """Whether data, or what the loss holds, have real or complex numbers in another dtype than θ's."""
+        held = [*trees.tensors(samples.inputs), samples.targets]
+        if isinstance(self._given, nn.Module):
+            held += [*self._given.parameters(), *self._given.buffers()]
+        return any(one.dtype != in_dtype(one, self.dtype) for one in held)
+
+    def _everything(self, data: tuple[Any, Tensor], dtype: torch.dtype | None) -> Samples:
         inputs, targets = checked_data(data)
         whole = Samples(inputs, targets, len(targets), slice(0, len(targets)))
-        return whole.to(self.device, self.dtype)
+        return whole.to(self.device, dtype)
 
     def _keep_whole(self, everything: Samples) -> None:
         """All samples in every process, as one chunk, and what was asked for otherwise said in a note."""
@@ -126,7 +144,7 @@ class Fitted(Parametrised):
     @property
     def coarsest(self) -> torch.dtype:
         """The dtype of least precision among the objective's and those that the module computes in."""
-        return max((self.dtype, *self.dtypes), key=lambda dtype: torch.finfo(dtype).eps)
+        return coarsest((self.dtype, *self.dtypes))
 
     @property
     def given(self) -> Any:

@@ -102,7 +102,7 @@ class Objective(Fitted):
             self.module if module is None else module,
             self._given,
             self.samples if data is None else data,
-            dtype=dtype or self.dtype,
+            dtype=dtype or self._asked,
             device=device or self.device,
             chunk_size=self._chunk_size,
             l2=l2,
@@ -281,6 +281,7 @@ class Objective(Fitted):
             num_chunks=-(-self.samples.count_here // self.derivative_chunk()),
             dtype=self.dtype,
             device=self.device,
+            precision=torch.finfo(wide.coarsest).eps,
         )
 
     def _double_backward(
@@ -330,7 +331,7 @@ class Objective(Fitted):
 
     def _wide(self, samples: Samples) -> "Objective":
         """The same on some of its own samples, in float64 where the device has it and loss and module take it."""
-        if self.dtype != torch.float64:
+        if not self.is_double:
             try:
                 device = "cpu" if self.device.type == "mps" else None
                 return self.varied(data=samples, dtype=torch.float64, device=device)
@@ -341,7 +342,7 @@ class Objective(Fitted):
         return twin
 
     def _beside(self, fixed: Fixed) -> Fixed:
-        return {name: self._converted(tensor) for name, tensor in fixed.items()}
+        return {name: self._converted(name, tensor) for name, tensor in fixed.items()}
 
     def product(
         self,

@@ -6,6 +6,7 @@ also when something raises half way.
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
+from functools import reduce
 
 import torch
 from torch import Tensor, nn
@@ -14,7 +15,7 @@ from landscape.errors import BadInput
 from landscape.numerics.pieces import Piece
 from landscape.objective import batchnorm
 from landscape.objective.parameters import Point, chosen, flatten, layout, require, split
-from landscape.objective.samples import converted
+from landscape.objective.samples import in_dtype
 from landscape.objective.standing import Standing, copied, unwrapped
 
 Fixed = Mapping[str, Tensor]
@@ -23,7 +24,8 @@ Fixed = Mapping[str, Tensor]
 class Parametrised:
     """``module`` with its trainable parameters, or ``pieces`` of them alone, as θ of shape (d,).
 
-    On ``device`` and in ``dtype``, by default those of the module.
+    On ``device``, and everything in ``dtype`` where one is given. Otherwise every tensor keeps its own, and θ has the
+    least dtype that holds the numbers of all parameters: of a bfloat16 embedding under a float32 head, float32.
     """
 
     def __init__(
@@ -41,24 +43,40 @@ class Parametrised:
         self.module = module
         self.pieces: tuple[Piece, ...] = whole if pieces is None else chosen(pieces)
         reference = next(p for p in module.parameters() if p.requires_grad)
-        self.dtype = dtype or reference.dtype
+        floats = {p.dtype for p in module.parameters() if p.is_floating_point()}
+        self.dtype = dtype or reduce(torch.promote_types, floats, reference.dtype)
         self.device = torch.device(device) if device is not None else reference.device
+        self._asked = dtype
         self._standing = Standing(module)
+        held = [*module.named_parameters(), *module.named_buffers()]
+        self._dtypes = {
+            name: tensor.dtype if dtype is None else in_dtype(tensor, dtype) for name, tensor in held
+        }
         trainable = {piece.name for piece in self.pieces}
         # What stands in where a call gives nothing else: frozen parameters as they are, buffers to write into.
         self._rest = {
-            name: self._converted(tensor.detach())
+            name: self._converted(name, tensor.detach())
             for name, tensor in module.named_parameters()
             if name not in trainable
         }
         self._rest |= {
-            name: self._converted(tensor.detach().clone()) for name, tensor in module.named_buffers()
+            name: self._converted(name, tensor.detach().clone()) for name, tensor in module.named_buffers()
         }
 
     @property
     def num_parameters(self) -> int:
         """d, the length of θ."""
         return self.pieces[-1].span.stop
+
+    @property
+    def is_mixed(self) -> bool:
+        """Whether some parameter or buffer of real numbers is in another dtype than θ."""
+        return any(dtype != self.dtype for dtype in self._dtypes.values() if dtype.is_floating_point)
+
+    @property
+    def is_double(self) -> bool:
+        """Whether θ, and everything beside it, is in float64."""
+        return self.dtype == torch.float64 and not self.is_mixed
 
     @property
     def theta(self) -> Tensor:
@@ -93,7 +111,7 @@ class Parametrised:
         shapes |= {name: tuple(tensor.shape) for name, tensor in fixed.items()}
         require(tensors, shapes, label or "the point", type(self.module).__name__)
         theta = flatten(tensors, self.pieces).to(self.device, self.dtype)
-        kept = {name: self._converted(tensors[name].detach().clone()) for name in fixed}
+        kept = {name: self._converted(name, tensors[name].detach().clone()) for name in fixed}
         return Point(theta, kept, label)
 
     def as_point(self, point: Point | Tensor) -> Point:
@@ -115,27 +133,30 @@ class Parametrised:
     ) -> nn.Module:
         """A copy of the module that stands at the point, its frozen parameters and buffers too, in eval mode.
 
-        On the device and in the dtype of the objective, unless others are given.
+        On the device and in the dtypes of the objective, unless others are given.
         """
         point = self.as_point(point)
-        tensors = {**split(point.theta, self.pieces), **point.fixed}
-        # By way of the CPU, as not every device knows every dtype.
+        tensors = {**self._rest, **split(point.theta, self.pieces), **point.fixed}
         with self._standing.written({}):
-            module = copied(self.module).cpu().to(dtype or self.dtype).eval()
-        module.load_state_dict({name: tensor.cpu() for name, tensor in tensors.items()}, strict=False)
+            module = copied(self.module).eval()
+        for name, tensor in (*module.named_parameters(), *module.named_buffers()):
+            wanted = self._dtypes[name] if dtype is None else in_dtype(tensor, dtype)
+            # By way of the CPU, as not every device knows every dtype.
+            tensor.data = tensors.get(name, tensor).detach().cpu().to(wanted, copy=True)
         return module.to(device or self.device)
 
     def standing(
         self, theta: Tensor, fixed: Fixed, *, training: bool = False
     ) -> AbstractContextManager[None]:
         """Inside, the user's own module stands at θ with ``fixed`` beside it; afterwards as before, bit for bit."""
-        return self._standing.at({**self._rest, **split(theta, self.pieces), **fixed}, training=training)
+        return self._standing.at({**self._rest, **self._placed(theta), **fixed}, training=training)
 
     def written(
         self, tensors: Mapping[str, Tensor], *, training: bool = False
     ) -> AbstractContextManager[None]:
         """Inside, the module's own parameters and buffers hold the numbers of ``tensors``, by default in eval mode."""
-        return self._standing.written({**self._rest, **tensors}, training=training)
+        given = {name: tensor.to(self._dtypes[name]) for name, tensor in tensors.items()}
+        return self._standing.written({**self._rest, **given}, training=training)
 
     def now(self, name: str) -> Tensor:
         """What is in the place of one of the module's tensors at present."""
@@ -150,10 +171,18 @@ class Parametrised:
         if fixed is not None:
             return fixed
         present = {**dict(self.module.named_parameters()), **dict(self.module.named_buffers())}
-        return {name: self._converted(present[name].detach().clone()) for name, _ in self._fixed_tensors()}
+        return {
+            name: self._converted(name, present[name].detach().clone()) for name, _ in self._fixed_tensors()
+        }
 
-    def _converted(self, tensor: Tensor) -> Tensor:
-        return converted(tensor, self.device, self.dtype)
+    def _converted(self, name: str, tensor: Tensor) -> Tensor:
+        """``tensor`` as it stands beside θ under that name."""
+        return tensor.to(self.device, self._dtypes[name])
+
+    def _placed(self, theta: Tensor) -> dict[str, Tensor]:
+        """The parameters of θ by name, each in its own dtype."""
+        parts = split(theta, self.pieces)
+        return {name: part.to(self._dtypes[name]) for name, part in parts.items()} if self.is_mixed else parts
 
     def _leaf(self, theta: Tensor) -> Tensor:
         if theta.shape != (self.num_parameters,):

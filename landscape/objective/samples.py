@@ -48,7 +48,7 @@ class Samples:
         """How many of the samples are in this process."""
         return self.share.stop - self.share.start
 
-    def to(self, device: torch.device, dtype: torch.dtype) -> "Samples":
+    def to(self, device: torch.device, dtype: torch.dtype | None) -> "Samples":
         """The same on a device, and floating-point numbers in a dtype; nothing is copied that is so already."""
         inputs, targets = self._each(lambda part: converted(part, device, dtype))
         return replace(self, inputs=inputs, targets=targets)
@@ -95,11 +95,21 @@ class Samples:
         return (self.inputs, self.targets)[half]
 
 
-def converted(tensor: Tensor, device: torch.device, dtype: torch.dtype) -> Tensor:
-    """``tensor`` on the device, and in the dtype where its numbers are floating-point ones; complex stays complex."""
+def in_dtype(tensor: Tensor, dtype: torch.dtype) -> torch.dtype:
+    """What ``tensor`` becomes in ``dtype``: real numbers that dtype, complex ones its complex kin, all others stay."""
     if tensor.is_complex():
-        return tensor.to(device, COMPLEX.get(dtype, torch.complex64))
-    return tensor.to(device, dtype if tensor.is_floating_point() else tensor.dtype)
+        return COMPLEX.get(dtype, torch.complex64)
+    return dtype if tensor.is_floating_point() else tensor.dtype
+
+
+def coarsest(dtypes: Iterable[torch.dtype]) -> torch.dtype:
+    """The one of least precision among floating-point dtypes."""
+    return max(dtypes, key=lambda dtype: torch.finfo(dtype).eps)
+
+
+def converted(tensor: Tensor, device: torch.device, dtype: torch.dtype | None) -> Tensor:
+    """``tensor`` on the device, and in ``dtype`` as :func:`in_dtype` says; for None in its own."""
+    return tensor.to(device, tensor.dtype if dtype is None else in_dtype(tensor, dtype))
 
 
 def _each(inputs: tuple[Any, ...], targets: Tensor, change: Callable[[Tensor], Tensor]) -> Chunk:

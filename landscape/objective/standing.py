@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from landscape.errors import BadInput
+from landscape.objective.samples import converted
 
 
 def unwrapped(module: nn.Module) -> nn.Module:
@@ -58,6 +59,7 @@ class Standing:
                         name = self._names.setdefault(id(tensor), f"{prefix}.{key}" if prefix else key)
                         self._slots.append((held, key, name))
                         self._places.setdefault(name, (held, key))
+        self._num_own = len(self._slots)
         self._sparse = [
             one for one in self._layers if isinstance(one, nn.Embedding | nn.EmbeddingBag) and one.sparse
         ]
@@ -66,8 +68,12 @@ class Standing:
         self._loose: dict[bool, list[nn.Module] | None] = {True: None, False: None}
         self._constants: list[tuple[dict[str, Any], str, Tensor]] = []
 
-    def follow(self, criterion: nn.Module, device: torch.device, dtype: torch.dtype) -> None:
-        """Lets ``criterion`` see what stands in for tensors it shares; its own are taken to device and dtype."""
+    def follow(self, criterion: nn.Module, device: torch.device, dtype: torch.dtype | None) -> None:
+        """Lets ``criterion`` see what stands in for tensors it shares; its own are taken to device and dtype.
+
+        For None they keep their own dtype.
+        """
+        self._slots, self._constants = self._slots[: self._num_own], []
         mine = set(map(id, self._layers))
         for layer in criterion.modules():
             for held in (layer._parameters, layer._buffers) if id(layer) not in mine else ():
@@ -77,9 +83,7 @@ class Standing:
                     if id(tensor) in self._names:
                         self._slots.append((held, key, self._names[id(tensor)]))
                     else:
-                        moves = tensor.is_floating_point()
-                        now = tensor.detach().to(device, dtype if moves else tensor.dtype)
-                        self._constants.append((held, key, now))
+                        self._constants.append((held, key, converted(tensor.detach(), device, dtype)))
 
     @contextmanager
     def at(self, tensors: Mapping[str, Tensor], *, training: bool = False) -> Iterator[None]:

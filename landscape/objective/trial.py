@@ -137,13 +137,15 @@ class Seen(NamedTuple):
 def watched(trial: Trial, given: Any, rows: Tensor | None) -> Seen:
     """What the module is seen to do in a pass over some samples, and in one that records gradients."""
     sizes: list[int] = []
+    made: set[torch.dtype] = set()
     subject = trial.subject
-    hooks = [
-        layer.register_forward_hook(
-            lambda _, __, out: sizes.append(sum(one.numel() for one in trees.tensors(out)))
-        )
-        for layer in subject.module.modules()
-    ]
+
+    def ended(layer: nn.Module, args: Any, out: Any) -> None:
+        tensors = trees.tensors(out)
+        sizes.append(sum(one.numel() for one in tensors))
+        made.update(one.dtype for one in tensors if one.is_floating_point())
+
+    hooks = [layer.register_forward_hook(ended) for layer in subject.module.modules()]
     inputs, targets = trial.rows(rows)
     fixed = {name: tensor.clone() for name, tensor in trial.fixed.items()}
     try:
@@ -158,7 +160,7 @@ def watched(trial: Trial, given: Any, rows: Tensor | None) -> Seen:
     recomputes, dtypes = _graph(trial, given, rows)
     activations = max(1, sum(sizes) // len(targets))
     has_sample_axis = all(one.dim() and len(one) == len(targets) for one in trees.tensors(outputs))
-    return Seen(activations, moves_buffers, moves_inputs, recomputes, dtypes, has_sample_axis)
+    return Seen(activations, moves_buffers, moves_inputs, recomputes, dtypes | made, has_sample_axis)
 
 
 def _graph(trial: Trial, given: Any, rows: Tensor | None) -> tuple[bool, frozenset[torch.dtype]]:
@@ -264,7 +266,12 @@ def _still_read(trial: Trial, given: Any, rows: Tensor | None) -> list[str]:
             return []
         try:
             slopes = torch.autograd.grad([one.sum() for one in parts], own, allow_unused=True)
-        except RuntimeError:
+        except RuntimeError as error:
+            if "dtype" in str(error):
+                # Some losses take targets of another dtype than the outputs, and have no derivative then.
+                raise loss_failed(
+                    name_of(given), outputs, trees.described(outputs), targets, error
+                ) from error
             # No derivative, which is said where one is asked for.
             return []
     return [piece.name for piece, slope in zip(subject.pieces, slopes, strict=True) if slope is not None]

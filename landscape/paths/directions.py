@@ -80,14 +80,10 @@ def eigen_directions(
             f"{count} eigenvectors where d = {objective.num_parameters}", f"at least {count} parameters"
         )
     exact = None
-    if (
-        objective.dtype != torch.float64
-        and objective.device.type != "mps"
-        and distributed.num_processes() == 1
-    ):
+    if not objective.is_double and objective.device.type != "mps" and distributed.num_processes() == 1:
         exact = in_float64(objective).hessian_operator(*widened(point, objective.device))
     product = objective.hessian_operator(point.theta, point.fixed)
-    exact = product if objective.dtype == torch.float64 else exact
+    exact = product if objective.is_double else exact
     tolerance = EIGEN_TOLERANCE.get(objective.dtype, 1e-6)
     pairs = top_eigenpairs(
         product,

@@ -19,13 +19,12 @@ from landscape.objective.parameters import Point, flatten, split
 from landscape.objective.samples import converted
 from landscape.progress import Progress, silent
 from landscape.result import Check
-from landscape.symmetry import function_difference, symmetry_of
+from landscape.symmetry import Traced, function_difference, preserved, symmetry_of
 from landscape.symmetry.correlations import correlations
 from landscape.symmetry.matching import assigned, coordinate_descent, matched
 from landscape.symmetry.permutations import Permutations, Symmetry, composed, flipped, permuted
 from landscape.symmetry.rescaling import Junction, balanced, junctions, nearest
 
-PRESERVED = 1e-9
 # Samples that the graph is traced and tried on; the graph of activations has this many at a time.
 CPU = torch.device("cpu")
 FEW, MANY = 4, 64
@@ -37,9 +36,10 @@ class Aligned(NamedTuple):
     """What was done to B.
 
     ``point``: B aligned; ``function_difference``: of its outputs on the data, max |Δh| / max |h| in float64;
-    ``stored_difference``: the same of the point, whose rescaled numbers are rounded to its dtype;
-    ``planted_recovered``: whether A, permuted at random, was brought back to A exactly; ``signs``: ±1 for
-    every unit of B in groups with odd activations; ``num_rescaled``: units whose scale may have changed.
+    ``stored_difference``: the same of the point, whose rescaled numbers are rounded to its dtype; ``preserved``: what
+    the former may be by rounding; ``planted_recovered``: whether A, permuted at random, was brought back to A exactly;
+    ``signs``: ±1 for every unit of B in groups with odd activations; ``num_rescaled``: units whose scale may have
+    changed.
     """
 
     point: Point
@@ -49,6 +49,7 @@ class Aligned(NamedTuple):
     num_rescaled: int
     function_difference: float
     stored_difference: float
+    preserved: float
     planted_recovered: bool
     notes: list[str]
 
@@ -65,7 +66,7 @@ class Aligned(NamedTuple):
     def check(self) -> Check:
         """That B is the same function as before."""
         meaning = "outputs of B on the data before and after, in float64: max |Δh| / max |h|"
-        return Check("function preserved", self.function_difference, PRESERVED, meaning)
+        return Check("function preserved", self.function_difference, self.preserved, meaning)
 
 
 def aligned(
@@ -137,8 +138,8 @@ def aligned(
         more = _refined(objective, symmetry, a, objective.point(now), refine, generator, progress)
         now, permutations = permuted(now, symmetry, more), composed(symmetry, permutations, more)
     gap = function_difference(module, start, now, _batches(objective, objective.chunk_size))
-    if not gap <= PRESERVED:
-        raise _changed(objective, module, start, symmetry, permutations, gap)
+    if not gap <= preserved(traced):
+        raise _changed(objective, module, start, traced, permutations, gap)
     point = objective.point(now, f"{b.label} aligned")
     stored = gap
     if scaled:
@@ -154,6 +155,7 @@ def aligned(
         sum(one.num_units for one in scaled),
         gap,
         stored,
+        preserved(traced),
         bool(torch.equal(flatten(back, objective.pieces).to(a.theta), a.theta)),
         _notes(rescale, scaled, signs),
     )
@@ -230,12 +232,12 @@ def _changed(
     objective: Objective,
     module: nn.Module,
     tensors: Mapping[str, Tensor],
-    symmetry: Symmetry,
+    traced: Traced,
     permutations: Permutations,
     gap: float,
 ) -> ChangedFunction:
     """The refusal, with the group that alone changes the function most."""
-    gaps = {}
+    gaps, symmetry = {}, traced.symmetry
     for group in symmetry.free:
         alone = symmetry.identity()
         alone[group] = permutations[group]
@@ -245,7 +247,7 @@ def _changed(
     return ChangedFunction(
         f"aligning would change the outputs of {type(objective.module).__name__} by {gap:.2g} of their size, "
         f"most at {symmetry.groups[worst].name}",
-        f"at most {PRESERVED:g}",
+        f"at most {preserved(traced):g}",
     )
 
 

@@ -11,8 +11,10 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, fx, nn
 from torch.fx.node import map_arg
+from torch.utils._pytree import tree_leaves
 
 from landscape.errors import BadInput
+from landscape.objective.samples import coarsest
 from landscape.symmetry.axes import (
     Axis,
     Factor,
@@ -42,6 +44,13 @@ class Traced(NamedTuple):
     nodes: dict[fx.Node, Any]
     groups: dict[Factor, int]
     symmetry: Symmetry
+
+    @property
+    def coarsest(self) -> torch.dtype:
+        """The floating-point dtype of least precision that an operation of the graph makes."""
+        made = [one for node in self.graph.graph.nodes for one in tree_leaves(node.meta.get("val"))]
+        dtypes = {one.dtype for one in made if isinstance(one, Tensor) and one.is_floating_point()}
+        return coarsest(dtypes | {torch.float64})
 
 
 def traced(module: nn.Module, inputs: tuple[Any, ...]) -> Traced:

@@ -11,27 +11,28 @@ from torch.func import functional_call
 from landscape.symmetry.permutations import permuted
 from landscape.symmetry.tracing import Traced, traced
 
-TOLERANCE = 1e-9
+# What a symmetry may move the outputs by, relative, by the coarsest dtype that a module in float64 computes in inside.
+PRESERVED = {torch.float64: 1e-9, torch.float32: 2e-5}
 
 
 def symmetry_of(module: nn.Module, inputs: tuple[Any, ...], *, seed: int = 0) -> Traced:
     """The permutations of hidden units that leave the function of ``module`` as it is.
 
     Found from its graph on ``inputs`` (a few samples along axis 0); then all groups are permuted at random
-    in float64, and where the outputs move by more than 1e-9 of their size, each one alone: those that
-    change the function are blocked and say so. The module stays as it is. Raises BadInput for a module
-    that cannot be traced.
+    in float64, and where the outputs move by more than rounding of their size (1e-9; 2e-5 where the module computes in
+    float32 inside), each one alone: those that change the function are blocked and say so. The module stays as it
+    is. Raises BadInput for a module that cannot be traced.
     """
     module = copy.deepcopy(module).double().eval().cpu().requires_grad_()
     inputs = tuple(_double(part) for part in inputs)
     found = traced(module, inputs)
     generator = torch.Generator().manual_seed(seed)
     tensors = {name: t.detach() for name, t in (*module.named_parameters(), *module.named_buffers())}
-    symmetry = found.symmetry
+    symmetry, tolerance = found.symmetry, preserved(found)
 
     def changes(only: int | None = None) -> bool:
         other = permuted(tensors, symmetry, symmetry.random(generator, only))
-        return not function_difference(module, tensors, other, [inputs]) <= TOLERANCE
+        return not function_difference(module, tensors, other, [inputs]) <= tolerance
 
     if changes():
         for group in symmetry.free:
@@ -41,6 +42,11 @@ def symmetry_of(module: nn.Module, inputs: tuple[Any, ...], *, seed: int = 0) ->
             for group in symmetry.free:
                 symmetry = symmetry.without(group, "permuting it with others changed the function")
     return found._replace(symmetry=symmetry)
+
+
+def preserved(found: Traced) -> float:
+    """What rounding may move the outputs of a traced module by, max |Δh| over max |h|."""
+    return PRESERVED.get(found.coarsest, 5e-2)
 
 
 def function_difference(

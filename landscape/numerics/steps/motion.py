@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from landscape.numerics.arrays import array_of
 from landscape.numerics.steps.sampling import Sampler, restore_rng, rng_state
 
 
@@ -41,7 +42,7 @@ class Motion:
             own = self.optimiser.state[_parameter(self.optimiser)]
             groups["optimiser"] = {name: value for name, value in own.items() if value is not None}
         return {
-            f"{group} {name}": tensor.detach().cpu().numpy().copy()
+            f"{group} {name}": array_of(tensor)
             for group, tensors in groups.items()
             for name, tensor in tensors.items()
         }

@@ -1,0 +1,15 @@
+"""Tensors as NumPy has them, which knows fewer dtypes."""
+
+import numpy as np
+import torch
+from torch import Tensor
+
+
+def array_of(tensor: Tensor) -> np.ndarray:
+    """A copy of ``tensor`` as an array, in the least dtype of NumPy's that holds its numbers: of bfloat16, float32."""
+    tensor = tensor.detach().cpu()
+    if tensor.dtype == torch.complex32:
+        tensor = tensor.to(torch.complex64)
+    elif tensor.is_floating_point() and tensor.dtype not in (torch.float16, torch.float32, torch.float64):
+        tensor = tensor.float()
+    return tensor.numpy().copy()
