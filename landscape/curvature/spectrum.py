@@ -27,9 +27,9 @@ from landscape.numerics.spectra.lanczos import Eigenpairs, top_eigenpairs
 from landscape.numerics.spectra.trace import Trace, trace_estimate
 from landscape.objective import checks, plain
 from landscape.objective.differences import Differences
-from landscape.objective.objective import Fixed, Objective
+from landscape.objective.objective import Objective
 from landscape.objective.parameters import Point
-from landscape.objective.precision import in_float64, widened
+from landscape.objective.precision import in_float64
 from landscape.objective.products import Product
 from landscape.progress import Progress
 from landscape.result import Check
@@ -90,6 +90,7 @@ def spectrum(objective: Objective, point: Point, question: Question, progress: P
     """Answer ``question`` at ``point``. Raises BadInput, NotDifferentiable and NotFinite."""
     generator = torch.Generator().manual_seed(question.seed)
     wide = in_float64(objective) if _is_certified(objective, question.certify) else None
+    wide = wide if wide is not None and wide.is_double else None
     if question.exact:
         require_memory(objective.num_parameters, question.memory_limit)
     value, gradient = objective.value_and_gradient(point.theta, point.fixed)
@@ -214,17 +215,10 @@ def _left_open(density: Density) -> list[str]:
     ]
 
 
-def _placed(objective: Objective, point: Point) -> tuple[Tensor, Fixed]:
-    """The numbers of the point in the precision of the objective, which may be that of the certificate."""
-    if objective.is_double:
-        return widened(point, objective.device)
-    return point.theta, point.fixed
-
-
 def _operator(
     objective: Objective, point: Point, question: Question, num_products: int = 1000
 ) -> Product | Differences:
-    theta, fixed = _placed(objective, point)
+    theta, fixed = objective.brought(point)
     # Half of it, as the basis, or the graphs of the certificate after it, stand beside these graphs.
     room = question.memory_limit / 2
     return operators.operator(
@@ -314,7 +308,7 @@ def _exactly(
     )
     values = exact_spectrum(dense.matrix).values
     scale = max(float(np.abs(values).max()), 1e-300)
-    gradient = objective.gradient(*_placed(objective, point))
+    gradient = objective.gradient(*objective.brought(point))
     size = float(torch.linalg.vector_norm(gradient.double()))
     known = error_at(size) if question.operator == "hessian" else 0.0
     counted = inertia(values, stated_error(dense, values, product_error=known))

@@ -15,7 +15,7 @@ from landscape.numerics.steps.sampling import isolated_rng
 from landscape.objective import checks
 from landscape.objective.objective import Objective
 from landscape.objective.parameters import Point
-from landscape.objective.precision import in_float64, widened
+from landscape.objective.precision import in_float64
 from landscape.progress import Journal, Progress
 from landscape.result import Check
 
@@ -126,7 +126,7 @@ def probe_checks(objective: Objective, start: Tensor, gradients: Gradients, firs
     stacked = gradients(start[None], None)[1][0]
     # In float64, since σ(h) − y, which autograd takes, has no digits left in float32 where the loss is small.
     wide = in_float64(objective)
-    exact = wide.gradient(*widened(point, wide.device))
+    exact = wide.gradient(*wide.brought(point))
     gap = torch.linalg.vector_norm(stacked.to(exact) - exact)
     scale = math.sqrt(max(mean_square(objective, start, gradients), 1e-300))
     return [

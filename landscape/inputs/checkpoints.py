@@ -107,8 +107,13 @@ def loaded(module: nn.Module, tensors: Mapping[str, Tensor], source: str) -> nn.
     return module
 
 
-def in_dtype(module: nn.Module, dtype: torch.dtype) -> nn.Module:
-    """``module`` with its real floating-point parameters and buffers in ``dtype``; all others stay as they are."""
+def in_dtype(module: nn.Module, dtype: torch.dtype | None) -> nn.Module:
+    """``module`` with its real floating-point parameters and buffers in ``dtype``; all others stay as they are.
+
+    For None all of them do.
+    """
+    if dtype is None:
+        return module
     return module._apply(lambda tensor: tensor.to(dtype) if tensor.is_floating_point() else tensor)
 
 

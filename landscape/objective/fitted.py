@@ -13,7 +13,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from landscape import distributed
 from landscape.errors import BadInput, LandscapeError
 from landscape.numerics.pieces import Piece
-from landscape.objective import chunking, trees
+from landscape.objective import chunking, doubts, trees
 from landscape.objective.fit import fit
 from landscape.objective.identity import parts_of
 from landscape.objective.losses import Loss, known_loss
@@ -175,6 +175,12 @@ class Fitted(Parametrised):
     def activations(self) -> int:
         """Numbers that one evaluation over all of the data passes from layer to layer, the same in every process."""
         return self._fit.seen.activations * self.num_samples
+
+    @property
+    def num_smooth(self) -> int:
+        """Samples of this process for differences of ∇F: of all together, so few that no kink lies within a step."""
+        few = max(1, doubts.ACTIVATIONS * self.num_samples // max(1, self.activations))
+        return -(-few // self.num_processes)
 
     def outputs(self, theta: Tensor, fixed: Fixed, inputs: Any, training: bool = False) -> Any:
         """h(x; θ) of a chunk's inputs, differentiable in θ, and in whatever of ``fixed`` requires a gradient."""

@@ -301,12 +301,6 @@ class Objective(Fitted):
 
         return self.product(leaf, part, num_products=num_products, memory_limit=memory_limit)
 
-    @property
-    def num_smooth(self) -> int:
-        """Samples of this process for differences of ∇F: of all together, so few that no kink lies within a step."""
-        few = max(1, doubts.ACTIVATIONS * self.num_samples // max(1, self.activations))
-        return -(-few // self.num_processes)
-
     def _doubt(self, theta: Tensor, fixed: Fixed) -> str | None:
         """Why a double backward is not to be used, found out once; where it is wrong for some pieces, for any."""
         if self.pieces not in self._doubts:
@@ -340,9 +334,6 @@ class Objective(Fitted):
         twin = copy.copy(self)
         twin.samples = samples
         return twin
-
-    def _beside(self, fixed: Fixed) -> Fixed:
-        return {name: self._converted(name, tensor) for name, tensor in fixed.items()}
 
     def product(
         self,

@@ -124,6 +124,10 @@ class Parametrised:
             raise BadInput(f"a point of shape {tuple(theta.shape)}", f"({self.num_parameters},)")
         return Point(theta.detach().to(self.device, self.dtype), fixed, label)
 
+    def brought(self, point: Point) -> tuple[Tensor, Fixed]:
+        """θ of shape (d,) and what stands beside it, on the device and in the dtypes of this objective."""
+        return point.theta.detach().to(self.device, self.dtype), self._beside(point.fixed)
+
     def module_at(
         self,
         point: Point | Tensor,
@@ -178,6 +182,10 @@ class Parametrised:
     def _converted(self, name: str, tensor: Tensor) -> Tensor:
         """``tensor`` as it stands beside θ under that name."""
         return tensor.to(self.device, self._dtypes[name])
+
+    def _beside(self, fixed: Fixed) -> Fixed:
+        """``fixed`` as it stands beside θ."""
+        return {name: self._converted(name, tensor) for name, tensor in fixed.items()}
 
     def _placed(self, theta: Tensor) -> dict[str, Tensor]:
         """The parameters of θ by name, each in its own dtype."""

@@ -11,7 +11,7 @@ from landscape.numerics.curves import directions as kernels
 from landscape.objective import checks, doubts
 from landscape.objective.objective import Objective
 from landscape.objective.parameters import Point, split
-from landscape.objective.precision import in_float64, widened
+from landscape.objective.precision import in_float64
 from landscape.paths.directions import Eigenvectors
 from landscape.result import Check
 
@@ -94,8 +94,11 @@ def curvature_checks(objective: Objective, point: Point, axes: Tensor) -> tuple[
     notes: list[str] = []
     try:
         part = in_float64(objective, objective.num_smooth)
-        wide = [one.to(part.device, torch.float64) for one in axes]
-        theta, fixed = widened(point, part.device)
+        if part.coarsest not in doubts.BOUNDS:
+            name = str(part.coarsest).removeprefix("torch.")
+            return found, [f"curvature not checked: {name} in the module has no digits for differences of ∇F"]
+        wide = [one.to(part.device, part.dtype) for one in axes]
+        theta, fixed = part.brought(point)
         product = part.hessian_operator(theta, fixed)
         for name, axis in zip(("α", "β"), wide, strict=False):
             gap, has_limit, _ = doubts.departure(

@@ -13,7 +13,7 @@ from landscape.numerics.curves import directions as kernels
 from landscape.numerics.spectra.lanczos import top_eigenpairs
 from landscape.objective.objective import Objective
 from landscape.objective.parameters import Point
-from landscape.objective.precision import in_float64, widened
+from landscape.objective.precision import in_float64
 from landscape.progress import Progress
 
 # ‖Hd − λd‖ of an eigenvector, relative to the largest |λ|.
@@ -81,7 +81,8 @@ def eigen_directions(
         )
     exact = None
     if not objective.is_double and objective.device.type != "mps" and distributed.num_processes() == 1:
-        exact = in_float64(objective).hessian_operator(*widened(point, objective.device))
+        wide = in_float64(objective)
+        exact = wide.hessian_operator(*wide.brought(point)) if wide.is_double else None
     product = objective.hessian_operator(point.theta, point.fixed)
     exact = product if objective.is_double else exact
     tolerance = EIGEN_TOLERANCE.get(objective.dtype, 1e-6)

@@ -15,7 +15,8 @@ from landscape.inputs.models import build_model, takes_num_outputs
 from landscape.objective.objective import Objective
 from landscape.objective.samples import sha256
 
-DTYPES = {"float32": torch.float32, "float64": torch.float64}
+# None: what has several dtypes keeps them.
+DTYPES = {"float32": torch.float32, "float64": torch.float64, "mixed": None}
 
 
 class Objectives(NamedTuple):
@@ -45,8 +46,23 @@ class Recipe:
     num_outputs: int = 0
     data_sha256: str = ""
 
-    def data_set(self, data_dir: Path | None = None, dtype: torch.dtype = torch.float32) -> DataSet:
-        """The data in ``dtype``, cut to the seeded subset where one is asked for."""
+    def followed(
+        self, data_dir: Path | None = None, dtype: str | None = None
+    ) -> "tuple[Recipe, DataSet, str]":
+        """The recipe completed, its data, and the dtype of both: float32 where none is asked for, unless of its own.
+
+        ``mixed`` says that a module made by the user has floating-point tensors of several dtypes, which stay.
+        """
+        data = self.data_set(data_dir, None)
+        recipe = self.completed(data)
+        if dtype is None:
+            is_mixed = specs.is_factory_spec(self.model) and len(floats_in(recipe.module())) > 1
+            dtype = "mixed" if is_mixed else "float32"
+        precision = DTYPES[dtype]
+        return recipe, data if precision is None else data.to(precision), dtype
+
+    def data_set(self, data_dir: Path | None = None, dtype: torch.dtype | None = torch.float32) -> DataSet:
+        """The data in ``dtype``, or for None as they come, cut to the seeded subset where one is asked for."""
         whole = load_data(self.data, self.data_arguments, data_dir, dtype)
         if self.subset is None:
             return whole
@@ -88,7 +104,7 @@ class Recipe:
         module: nn.Module,
         data: DataSet,
         *,
-        dtype: torch.dtype = torch.float32,
+        dtype: torch.dtype | None = torch.float32,
         device: str = "cpu",
         chunk_size: int | None = None,
         l2: float = 0.0,
@@ -115,6 +131,11 @@ class Recipe:
         """Its specs of code that lies outside the current folder: not to be run on a file's word."""
         named = [self.model, self.data, self.loss]
         return [spec for spec in named if specs.is_factory_spec(spec) and not _is_at_home(spec)]
+
+
+def floats_in(module: nn.Module) -> set[torch.dtype]:
+    """The real floating-point dtypes among a module's parameters and buffers."""
+    return {one.dtype for one in (*module.parameters(), *module.buffers()) if one.is_floating_point()}
 
 
 def fingerprint(data: DataSet) -> str:

@@ -229,11 +229,9 @@ def _from_recipe(
     recipe = replace(recipe, seed=settings.seed, subset=settings.subset)
     tensors = _weights(checkpoint, settings.verify) if checkpoint else None
     inputs = [{"path": str(checkpoint), "sha256": provenance.sha256(checkpoint)}] if checkpoint else []
-    dtype, where = settings.dtype or "float32", device(settings.device, settings.dtype)
-    own = sources.named(recipe)
+    own, where = sources.named(recipe), device(settings.device, settings.dtype)
     with own.opened():
-        data = recipe.data_set(settings.data_dir, DTYPES[dtype])
-        recipe = recipe.completed(data)
+        recipe, data, dtype = recipe.followed(settings.data_dir, settings.dtype)
     config = {
         "kind": declared.name,
         "inputs": [{"sha256": one["sha256"]} for one in inputs],
@@ -293,7 +291,7 @@ def _in_memory(
     inputs = [
         {"path": type(objective.module).__name__, "sha256": one.sha256, "point": one.label} for one in found
     ]
-    dtype = str(objective.dtype).removeprefix("torch.")
+    dtype = "mixed" if objective.is_mixed else str(objective.dtype).removeprefix("torch.")
     config = {
         "kind": declared.name,
         "inputs": [{"sha256": one["sha256"], "point": one["point"]} for one in inputs],
@@ -315,7 +313,7 @@ def _signature(objective: Objective, point: Point) -> str:
 
     To fewer digits than F is rounded to, so that another number of threads does not make it another F.
     """
-    digits = 10 if objective.dtype == torch.float64 else 5
+    digits = {torch.float64: 10, torch.float32: 5}.get(objective.coarsest, 2)
     noise = torch.randn(point.theta.shape, generator=torch.Generator().manual_seed(0))
     beside = 1.1 * point.theta + 0.01 * noise.to(point.theta)
     return " ".join(f"{objective.value(theta, point.fixed):.{digits}g}" for theta in (point.theta, beside))

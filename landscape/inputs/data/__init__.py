@@ -33,18 +33,19 @@ DATA_SETS: dict[str, Callable[..., DataSet]] = {
 
 
 def load_data(
-    spec: str, arguments: Mapping[str, Any], data_dir: Path | None, dtype: torch.dtype = torch.float32
+    spec: str, arguments: Mapping[str, Any], data_dir: Path | None, dtype: torch.dtype | None = torch.float32
 ) -> DataSet:
     """The data set that ``spec`` names, in ``dtype``: a name in DATA_SETS, ``npz:file.npz`` or a factory spec.
 
     ``data_dir`` is the folder to look in first; a factory of the user's that has a parameter of this
     name is given it too. What comes back is validated. What is there in float64 is rounded to ``dtype`` at
-    the end alone, and not at all where that is float64.
+    the end alone, and not at all where that is float64, or None.
 
     Raises BadInput for an unknown name, for arguments that the data set does not take, for files
     that are missing or damaged, and for data that ``validate`` refuses.
     """
-    return _made(spec, arguments, data_dir).to(dtype)
+    made = _made(spec, arguments, data_dir)
+    return made if dtype is None else made.to(dtype)
 
 
 def _made(spec: str, arguments: Mapping[str, Any], data_dir: Path | None) -> DataSet:

@@ -18,7 +18,7 @@ FAR, FEW_CLASSES = 2, 10
 class DataSet:
     """Training samples, and test samples where there are any.
 
-    ``inputs`` (n, ...) are float32 or float64, or int64 where they are tokens; ``targets`` are int64 classes
+    ``inputs`` (n, ...) are float32 or float64, or int64 or int32 where they are tokens; ``targets`` are int64 classes
     (n,), or (n, ...) for one per position, in classification and float32 or float64 (n, k) in regression.
     ``num_classes`` is None in regression. ``doubt`` says why the largest label may name no class.
     """
@@ -183,8 +183,8 @@ def _tensor(name: str, what: str, values: Any) -> Tensor:
 
 
 def _typed_inputs(inputs: Tensor) -> Tensor:
-    # Tokens come as int64; smaller integers are pixels.
-    if inputs.dtype == torch.int64:
+    # Tokens come as int64 or int32; smaller integers are pixels.
+    if inputs.dtype in (torch.int64, torch.int32):
         return inputs
     inputs = _floating(inputs)
     return inputs[:, None] if inputs.ndim == 1 else inputs
