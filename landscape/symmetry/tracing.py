@@ -115,6 +115,9 @@ def _propagated(
             nodes[node] = Labelled(
                 _shape(node), [fixed(size, "an input of the module") for size in _shape(node)]
             )
+        elif node.op == "call_function" and "val" not in node.meta:
+            # An assertion, as the tracer puts beside a change of dtype.
+            nodes[node] = None
         elif node.op == "call_function":
             nodes[node] = _called(node, nodes)
     for tensor in _labelled(nodes, graph.output_node().args):
