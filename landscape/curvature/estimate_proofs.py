@@ -7,9 +7,9 @@ import torch
 from scipy.special import betaincinv
 from torch import Tensor
 
-from landscape.numerics.spectra.density import COINCIDENT
 from landscape.numerics.spectra.inertia import Dense, Inertia
 from landscape.numerics.spectra.krylov import Operator
+from landscape.numerics.spectra.quadrature import COINCIDENT
 from landscape.result import Check
 
 # A correct estimate fails a check about once in so many results.

@@ -16,7 +16,7 @@ from landscape.numerics.spectra.krylov import Operator
 from landscape.objective import checks, doubts, plain, trees
 from landscape.objective.objective import Fixed, Objective
 from landscape.objective.parameters import Point
-from landscape.objective.precision import in_float64, widened
+from landscape.objective.precision import in_float64
 from landscape.objective.samples import Chunk, Samples
 from landscape.result import Check
 
@@ -231,7 +231,7 @@ def _few(objective: Objective, point: Point) -> tuple[Objective, Point]:
             return objective, point
         return objective.varied(data=objective.samples.few(few)), point
     fixed: Fixed
-    theta, fixed = widened(point, part.device)
+    theta, fixed = part.brought(point)
     return part, Point(theta, fixed)
 
 

@@ -20,7 +20,7 @@ from landscape.curvature.spectrum import Question, Spectrum
 from landscape.numerics.spectra.lanczos import wanted
 from landscape.objective import checks, plain
 from landscape.objective.parameters import Point
-from landscape.objective.precision import in_float64, widened
+from landscape.objective.precision import in_float64
 from landscape.result import Check
 
 # Of what a spectrum took, so much for its proofs; but for the gradient and one product, which there is always time
@@ -189,7 +189,7 @@ def _residuals(
     precision = checks.rounding(objective)
     if one.rounding is not None:
         objective, precision = in_float64(objective), 1e-12
-        point = Point(*widened(point, objective.device))
+        point = Point(*objective.brought(point))
     room = question.memory_limit / 2
     product = product_proofs.recut(objective, point, question.operator, memory_limit=room)
     stated = max(precision, one.product_error or 0.0)

@@ -129,7 +129,7 @@ def test_everything_known_costs_nothing():
 def test_a_remainder_of_rounding_alone_converges_at_once():
     """The zero matrix, and one of low rank with its whole range known and no trace."""
     zero = trace_estimate(torch.zeros_like, 50, generator=torch.Generator().manual_seed(0))
-    assert zero == (0.0, 0.0, 8, True)
+    assert zero[:4] == (0.0, 0.0, 8, True)
     spectrum = np.r_[2.0, -2.0, np.zeros(SIZE - 2)]
     matrix = rotated(spectrum)
     found = trace_estimate(
