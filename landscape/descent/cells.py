@@ -11,7 +11,7 @@ from torch import Tensor
 
 from landscape.descent import input_plane
 from landscape.descent.critical import end_of
-from landscape.descent.proofs import distinct_check, end_checks
+from landscape.descent.proofs import distinct_check, end_checks, prediction_check
 from landscape.descent.replay import Stated, draws, stack_checks
 from landscape.descent.starts import Family, descended, starts
 from landscape.descent.witness import seen_of
@@ -135,7 +135,9 @@ def _examined(
         proofs.append(checks.agreement("cost", wide, float(costs.min()), wide.as_point(best), meaning))
         proofs += end_checks(wide, begun, thetas, rows, kept, seed)
         proofs.append(distinct_check(wide, thetas[kept], costs, counts, (SAME_OUTPUT, SAME_COST)))
-        prediction = input_plane.outputs(wide, best, axes) if axes else None
+        if axes:
+            prediction = input_plane.outputs(wide, best, axes)
+            proofs.append(prediction_check(wide, best, axes, prediction, seed))
     return Cell(
         rows=rows,
         num_distinct=counts[0],

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from landscape.descent.budgets import Budget, recorded
-from landscape.descent.efficiency_proofs import recorded_check, steps_check
+from landscape.descent.efficiency_proofs import baselines_check, recorded_check, steps_check
 from landscape.descent.replay import Stated, draws, stack_checks
 from landscape.numerics.steps.replicas import Plan
 from landscape.numerics.steps.sampling import Sampler
@@ -84,6 +84,7 @@ class Grid:
             replace(one, name=f"{one.name} at n = {n}")
             for one in (
                 steps_check(found.steps, np.isfinite(found.costs[:, -1]), due[:, -1]),
+                *baselines_check(part, self.baselines[-1]),
                 *recorded_check(part, found.seen, found.costs, due, self.seed),
             )
         ]

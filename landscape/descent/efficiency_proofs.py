@@ -55,6 +55,25 @@ def recorded_check(part: Objective, seen: Seen, costs: np.ndarray, due: np.ndarr
     return [checks.agreement("recorded cost", part, float(costs[i, record]), point, meaning)]
 
 
+def baselines_check(part: Objective, said: tuple[float, float]) -> list[Check]:
+    """The square loss of zero, and that of least squares by the normal equations of centred data; none where NaN."""
+    zero, least = said
+    if np.isnan(zero):
+        return []
+    inputs, targets = part.samples
+    y = targets.flatten(1).double().cpu()
+    pairs = [(zero, float((y * y).mean()))]
+    if not np.isnan(least):
+        x = inputs[0].flatten(1).double().cpu()
+        x, y = x - x.mean(0), y - y.mean(0)
+        line = torch.linalg.pinv(x.T @ x, hermitian=True) @ (x.T @ y)
+        pairs.append((least, float((x @ line - y).square().mean())))
+    # The normal equations square the condition of the data.
+    gap = max(abs(one - other) for one, other in pairs) / max(pairs[0][1], 1e-300)
+    meaning = "square loss of zero and of least squares against the normal equations of centred data, over the first"
+    return [Check("baselines", gap, 1e-6, meaning)]
+
+
 def table_check(replica_cost: np.ndarray, steps: np.ndarray, said: Mapping[str, np.ndarray | None]) -> Check:
     """Means, spreads (n − 1) and best step sizes from ``replica_cost`` (size, method, step, seed, record), one by one.
 

@@ -175,6 +175,21 @@ def _plain_outputs(wide: Objective, theta: Tensor) -> np.ndarray:
     return np.concatenate([one.detach().flatten().cpu().numpy() for one in trees.tensors(outputs)])
 
 
+def prediction_check(
+    wide: Objective, theta: Tensor, axes: tuple[np.ndarray, np.ndarray], prediction: np.ndarray, seed: int
+) -> Check:
+    """One node of ``prediction`` (y, x), off the diagonal, against the output of the user's own module there."""
+    i, j = np.random.default_rng(seed).choice(len(axes[0]), 2, replace=False).tolist()
+    node = torch.tensor([[axes[0][j], axes[1][i]]], dtype=wide.dtype, device=wide.device)
+    tensors = plain.by_name(wide, wide.as_point(theta))
+    grads = torch.set_grad_enabled(wide.needs_gradients)
+    with plain.proving(evaluations=1 / wide.num_samples), wide.written(tensors), grads:
+        output = float(wide.module(node).detach())
+    gap = abs(float(prediction[i, j]) - output) / max(1.0, float(np.abs(prediction).max()))
+    meaning = "output of the best end at one node (x, y) of the grid against the module's, over the largest"
+    return Check("prediction", gap, ROUNDING, meaning)
+
+
 def worst_of(places: Mapping[str, Sequence[Check]]) -> list[Check]:
     """Of the checks of each name the worst, measured by its bound, which says where that was."""
     names = dict.fromkeys(check.name for found in places.values() for check in found)

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 import landscape
 from landscape import Objective
 from landscape.analyses import minima
-from landscape.descent import cells, comparison, critical, gradient_noise
+from landscape.descent import cells, comparison, critical, gradient_noise, input_plane
 from landscape.descent.budgets import Budget
 from landscape.descent.gradient_noise import Probe
 from landscape.descent.noise import _MeasuredStack
@@ -303,6 +303,21 @@ def test_costs_told_apart_that_are_the_same(monkeypatch):
     assert failed(minima(permuted, **COPIES)) == {"distinct ends"}
 
 
+def test_a_grid_of_outputs_transposed(monkeypatch):
+    subject = objective(width=4)
+    (x,), y = subject.samples
+
+    def plane(width: int, depth: int, seed: int) -> Objective:
+        module = nn.Sequential(nn.Linear(2, width), nn.Tanh(), nn.Linear(width, 1))
+        return Objective(module.double(), "mse", (x[:, :2], y))
+
+    assert "prediction" in names(found := minima(plane, **COPIES))
+    assert failed(found) == set()
+    true = input_plane.outputs
+    monkeypatch.setattr(input_plane, "outputs", lambda *given: true(*given).T)
+    assert failed(minima(plane, **COPIES)) == {"prediction"}
+
+
 # --- noise ----------------------------------------------------------------------------------
 
 
@@ -449,6 +464,12 @@ def test_the_best_step_is_the_worst(monkeypatch):
 
     monkeypatch.setattr(comparison, "selected", worst)
     assert failed(efficiency()) == {"table"}
+
+
+def test_baselines_without_an_intercept(monkeypatch):
+    true = np.linalg.lstsq
+    monkeypatch.setattr(np.linalg, "lstsq", lambda x, y: (true(x * [1, 1, 1, 0], y)[0],))
+    assert failed(efficiency()) == {"baselines"}
 
 
 def test_what_proofs_cost_is_little():
