@@ -53,7 +53,7 @@ def end_checks(
             "before and after polishing, against a plain loop",
         )
     ]
-    found.append(_gradient_check(wide, thetas[k], rows, k))
+    found += [_gradient_check(wide, thetas[k], rows, k), _kinds_check(rows, kept)]
     is_short = 2 * wide.num_parameters <= max(
         FEW_GRADIENTS, PART * (rows["num_steps"].max() + 2 * wide.num_parameters * len(kept))
     )
@@ -78,6 +78,21 @@ def _gradient_check(wide: Objective, theta: Tensor, rows: Mapping[str, np.ndarra
         "terms that cancel, ‖H‖ ‖θ‖ + √(F ‖H‖)"
     )
     return Check("gradient norm of an end", abs(said - true) / max(allowed, 1e-300), 1.0, meaning)
+
+
+def _kinds_check(rows: Mapping[str, np.ndarray], kept: np.ndarray) -> Check:
+    """The kind of every end against ‖∇F‖, the index and the reason that are said of it."""
+    norms = rows["polished_gradient_norm" if "polished_cost" in rows else "gradient_norm"]
+    wrong = 0
+    for k in kept.tolist():
+        if norms[k] > STATIONARY:
+            is_kink = "polish_reason" in rows and rows["polish_reason"][k] == KINK
+            kinds = {"kink"} if is_kink else {"cut short"}
+        else:
+            kinds = {"saddle"} if rows["index"][k] > 0 else {"minimum", "degenerate"}
+        wrong += rows["end_status"][k] not in kinds
+    meaning = f"ends whose kind is not what ‖∇F‖ ≤ {STATIONARY:g}, index and reason said of them make it"
+    return Check("kinds of the ends", float(wrong), 0.0, meaning)
 
 
 def _hessian_checks(wide: Objective, theta: Tensor, said: Mapping[str, np.ndarray]) -> list[Check]:

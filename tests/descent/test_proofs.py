@@ -230,7 +230,8 @@ def broken_end(monkeypatch, **changes):
         ({"smallest_eigenvalue": lambda one: one + 1e-3}, {"eigenvalues of an end"}),
         ({"largest_eigenvalue": lambda one: 1.001 * one}, {"eigenvalues of an end"}),
         ({"index": lambda one: one + 1}, {"index of an end"}),
-        ({"status": lambda one: "minimum"}, {"kind of an end"}),
+        ({"status": lambda one: "minimum"}, {"kind of an end", "kinds of the ends"}),
+        ({"status": lambda one: "kink"}, {"kind of an end", "kinds of the ends"}),
     ],
 )
 def test_what_is_said_of_an_end(changes, seen, monkeypatch):
