@@ -105,9 +105,11 @@ def problem(module: nn.Module, images: bool = False, **options: Any) -> tuple[Ob
     return objective, objective.on((digits if images else rows)(*TEST))
 
 
-def two(build: Callable[[], nn.Module], **options: Any) -> tuple[Objective, Objective, Point, Point]:
+def two(
+    build: Callable[[], nn.Module], steps: int = 150, **options: Any
+) -> tuple[Objective, Objective, Point, Point]:
     """An objective, the same on the test set, and two trained points."""
-    first, second = trained(build, 0), trained(build, 1)
+    first, second = trained(build, 0, steps), trained(build, 1, steps)
     objective, test = problem(first, **options)
     return objective, test, objective.present_point("A"), objective.point(second.state_dict(), "B")
 
@@ -329,8 +331,8 @@ def connect_neb() -> Any:
 @scenario
 def connect_diverging() -> Any:
     """Its second pass is not finite."""
-    objective, _, a, b = two(mlp)
-    return _connect(objective, a, b, schedule="piecewise", schedule_arguments={"gamma": 1e30}, epochs=4)
+    objective, _, a, b = two(lambda: mlp(nn.ReLU))
+    return _connect(objective, a, b, schedule="piecewise", schedule_arguments={"gamma": 1e12}, epochs=4)
 
 
 @scenario
@@ -347,8 +349,8 @@ def align_rescaled() -> Any:
 
 @scenario
 def align_refined() -> Any:
-    objective, _, a, b = two(lambda: mlp(nn.ReLU))
-    return landscape.align(objective, a, b, num_points=9, refine=6)
+    objective, _, a, b = two(lambda: mlp(nn.ReLU), steps=20)
+    return landscape.align(objective, a, b, num_points=9, refine=20)
 
 
 # --- curvature ------------------------------------------------------------------------------
@@ -357,6 +359,15 @@ def align_refined() -> Any:
 def _hessian(objective: Objective, **options: Any) -> Any:
     usual = {"top_k": 5, "bottom_k": 2, "trace": True, "density": True, "num_probes": 3}
     return landscape.hessian(objective, objective.present_point(), **{**usual, **options})
+
+
+def regression(**options: Any) -> Objective:
+    """A linear model with square loss and three outputs."""
+    inputs, labels = rows(*TRAIN)
+    wanted = functional.one_hot(labels, 10)[:, :3].double()
+    module = nn.Sequential(nn.Linear(16, 3, bias=False)).double()
+    nn.init.constant_(module[0].weight, 0.1)
+    return Objective(module, "mse", (inputs.double(), wanted), **options)
 
 
 @scenario
@@ -381,20 +392,17 @@ def hessian_chunk() -> Any:
 
 @scenario
 def hessian_restarted() -> Any:
-    """With room for a basis of few vectors."""
-    objective, _ = problem(trained(mlp, 0, steps=40), dtype=torch.float64)
-    room = 12 * 8 * objective.num_parameters
-    return _hessian(objective, top_k=3, bottom_k=0, trace=False, density=False, memory_limit=room)
+    """With room for a basis of few vectors, restarted many times."""
+    objective = regression(chunk_size=201)
+    room = 9 * 8 * objective.num_parameters
+    options = {"trace": False, "density": False, "search": False, "memory_limit": room}
+    return _hessian(objective, top_k=2, bottom_k=3, **options)
 
 
 @scenario
 def hessian_copies() -> Any:
-    """Of a linear model with square loss, whose every eigenvalue is there once for each output."""
-    inputs, labels = rows(*TRAIN)
-    wanted = functional.one_hot(labels, 10)[:, :3].double()
-    module = nn.Sequential(nn.Linear(16, 3, bias=False)).double()
-    objective = Objective(module, "mse", (inputs.double(), wanted))
-    return _hessian(objective, top_k=4, bottom_k=0, num_steps=10, exact=True)
+    """Every eigenvalue is there once for each output."""
+    return _hessian(regression(), top_k=4, bottom_k=0, num_steps=10, exact=True)
 
 
 @scenario
@@ -493,6 +501,31 @@ def minima_polished() -> Any:
     return _minima("mse", polish=True)
 
 
+class Flat(nn.Module):
+    """2u² + v²/2 − 1e-12 w²: an eigenvalue that is twenty times its error, and no more."""
+
+    def __init__(self, seed: int):
+        super().__init__()
+        self.place = nn.Parameter(torch.tensor([0.1 * seed, -0.1, 0.2], dtype=torch.float64))
+        self.register_buffer("bends", torch.tensor([2.0, 0.5, -1e-12], dtype=torch.float64))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return (self.bends * self.place.square()).sum() + 0 * x
+
+
+@scenario
+def minima_flat() -> Any:
+    data = (torch.zeros(3, 1, dtype=torch.float64), torch.zeros(3, 1))
+    return landscape.minima(
+        lambda width, depth, seed: Objective(Flat(seed), "output", data),
+        widths=(1,),
+        restarts=(2,),
+        lr=(0.2,),
+        steps=400,
+        max_steps=400,
+    )
+
+
 @scenario
 def efficiency() -> Any:
     objective = circle_net(3, 1, 0)
@@ -501,7 +534,7 @@ def efficiency() -> Any:
         objective,
         [objective.present_point(), other],
         sizes=(30, 60),
-        step_sizes=(0.5, 0.1),
+        step_sizes=(1e308, 0.5, 0.1),  # of the first nothing is left
         batch_size=7,
         observations_per_sample=4,
         num_records=4,

@@ -131,7 +131,7 @@ FAULTS = (
         "inertia(values, stated_error(dense, values, product_error=error_at(size, tolerance)))",
         "inertia(values, 100 * stated_error(dense, values, product_error=error_at(size, tolerance)))",
         "analyses/test_minima.py::test_an_eigenvalue_counts_from_its_error_on",
-        "minima minima_polished",
+        "minima_flat",
     ),
     Fault(
         "noi-std-with-n",
