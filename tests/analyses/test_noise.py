@@ -225,30 +225,3 @@ def test_glorot_is_uniform_by_the_layer_with_zero_biases():
             limit = (6 / (layer.in_features + layer.out_features)) ** 0.5
             assert 0.7 * limit < float(layer.weight.detach().abs().max()) <= limit
             assert not layer.bias.any()
-
-
-def test_errors_and_bounds_are_those_of_the_arrays():
-    """Standard errors of means over seeds, and αLM/B + 2 F(θ₁)/(Kα) with the largest L and M of the probes."""
-    objective = tiny()
-    found = landscape.noise(
-        objective,
-        objective.theta,
-        step_sizes=(0.01, 0.05),
-        batch_sizes=(1, 4),
-        num_steps=40,
-        num_seeds=3,
-        measure_every=4,
-        num_probes=2,
-    )
-    for means, mean, error in zip(
-        found.mean_squared_gradient_norm, found.mean, found.standard_error, strict=True
-    ):
-        assert mean == pytest.approx(sum(means) / 3, rel=1e-13)
-        assert error == pytest.approx((sum((means - mean) ** 2) / 2 / 3) ** 0.5, rel=1e-12)
-    smooth, spread = found.probe_curvature.max(), found.probe_variance.max()
-    assert len(found.probe_curvature) == 3
-    assert (found.lipschitz, found.variance) == (smooth, spread)
-    assert found.start_loss == pytest.approx(objective.value(objective.theta), rel=1e-13)
-    for alpha, size, bound in zip(found.step_size, found.batch_size, found.bound, strict=True):
-        expected = alpha * smooth * spread / size + 2 * found.start_loss / (40 * alpha)
-        assert bound == pytest.approx(expected, rel=1e-12)
