@@ -46,23 +46,20 @@ class Import(Result):
     places=lambda work, options: (work.objective, work.points[0]),
 )
 def import_point(objective: Objective, point: Point, *, test: Objective | None = None) -> Import:
-    """The point with its loss, checked against a plain loop over ``model.eval()``."""
+    """The point with its loss and accuracy, checked as it is stored against a plain loop over ``model.eval()``."""
     import numpy as np
 
     from landscape.numerics.arrays import array_of
     from landscape.objective import checks
     from landscape.objective.parameters import split
+    from landscape.objective.stored import point_checks, state_of
 
     proofs: list[checks.Check] = []
     with checks.untouched(objective, proofs):
         seen = objective.measure(point.theta, point.fixed)
         tested = test.measure(point.theta, point.fixed) if test else None
-    proofs.append(
-        checks.agreement("loss", objective, seen.loss, point, "loss against a plain loop over model.eval()")
-    )
-    proofs += checks.meaning(objective, point)
     tensors = {**split(point.theta, objective.pieces), **point.fixed}
-    return Import(
+    result = Import(
         final_loss=seen.loss,
         final_accuracy=None if np.isnan(seen.accuracy) else seen.accuracy,
         final_test_loss=tested.loss if tested else None,
@@ -71,3 +68,10 @@ def import_point(objective: Objective, point: Point, *, test: Objective | None =
         parameters=objective.pieces,
         states={"final": {name: array_of(tensor) for name, tensor in tensors.items()}},
     )
+    stored, meaning = state_of(objective, result, "final"), "of the stored point against a plain loop"
+    proofs += point_checks("", objective, stored, result.final_loss, result.final_accuracy, meaning)
+    if test is not None:
+        loss = np.nan if result.final_test_loss is None else result.final_test_loss
+        proofs += point_checks("test", test, stored, loss, result.final_test_accuracy, meaning)
+    proofs += checks.meaning(objective, point)
+    return result

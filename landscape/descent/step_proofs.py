@@ -19,6 +19,7 @@ from landscape.numerics.steps.schedules import schedule_parameters
 from landscape.objective import checks, plain
 from landscape.objective.objective import Objective
 from landscape.objective.parameters import Point
+from landscape.objective.stored import same
 from landscape.progress import Journal
 from landscape.result import Check
 
@@ -192,12 +193,6 @@ class StepProofs:
     @cached_property
     def _rows(self) -> dict[int, Tensor]:
         return batches(self.regime, self.objective.num_samples, self._size, self.steps)
-
-
-def same(one: Tensor, other: Tensor) -> bool:
-    """Whether the numbers are the same, in the dtype of ``one``, NaN as well."""
-    other = other.to(one.device, one.dtype)
-    return one.shape == other.shape and bool(((one == other) | ((one != one) & (other != other))).all())
 
 
 def proven_steps(total: int, periods: Sequence[int], seed: int) -> list[int]:

@@ -4,18 +4,15 @@ import math
 from typing import Any
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from landscape.descent.regime import Regime
-from landscape.descent.step_proofs import same, step_size_of
+from landscape.descent.step_proofs import step_size_of
 from landscape.descent.training import Trainer
 from landscape.numerics.steps.schedules import schedule_parameters
 from landscape.objective import checks, plain
-from landscape.objective.accuracy import accuracy_check
 from landscape.objective.objective import Objective
-from landscape.objective.samples import converted
-from landscape.result import Check, Result
+from landscape.objective.stored import point_checks, same, state_of
+from landscape.result import Check
 
 # Terms of a gradient are as long as the longest one logged; where they cancel, their rounding stays, over this part.
 CANCELLED = 0.1
@@ -58,31 +55,6 @@ def training_checks(trainer: Trainer, result: Any) -> list[Check]:
             "entries of the state that differ from those kept, where a stopped run went on (0 = none)",
         ),
     ]
-
-
-def point_checks(
-    name: str,
-    objective: Objective,
-    tensors: dict[str, Tensor],
-    loss: float,
-    accuracy: float | None,
-    meaning: str,
-) -> list[Check]:
-    """Loss and, where there is one, accuracy that a result says of a point. One evaluation."""
-    seen = plain.measure(objective, tensors)
-    word = f"{name} " if name else ""
-    found = [checks.close(f"{word}loss", loss, seen.loss, checks.rounding(objective), f"loss {meaning}")]
-    if accuracy is not None or not np.isnan(seen.accuracy):
-        found.append(
-            accuracy_check(f"{word}accuracy", objective, accuracy, seen.accuracy, f"accuracy {meaning}")
-        )
-    return found
-
-
-def state_of(objective: Objective, result: Result, label: str) -> dict[str, Tensor]:
-    """The tensors of a stored point, by name, with the numbers that are stored, in the objective's dtype."""
-    state = {name: torch.from_numpy(value) for name, value in result.states[label].items()}
-    return {name: converted(one, objective.device, objective.dtype) for name, one in state.items()}
 
 
 def _or_nan(value: float | None) -> float:

@@ -19,10 +19,11 @@ from landscape.objective.parameters import Point
 from landscape.objective.threads import best_number, using
 from landscape.progress import Journal as Remembered
 from landscape.progress import Progress, silent
-from landscape.result import Result
+from landscape.result import Check, Result
 from landscape.runs import provenance, store
 from landscape.runs.config import config_difference, config_hash, is_same
 from landscape.runs.journal import Journal
+from landscape.runs.readback import require_written
 from landscape.runs.settings import Settings
 
 Say = Callable[[str], None]
@@ -47,6 +48,8 @@ class Work:
     max_threads: int = 1
     # The same data with the model of other arguments, initialised by another seed.
     variant: Callable[[int, dict[str, Any]], Objective] | None = None
+    # What proves where the points come from.
+    proofs: Callable[[], list[Check]] = list
 
 
 class Answer(NamedTuple):
@@ -117,6 +120,7 @@ def publish(
                 say(f"going on from {kept.folder}: {len(kept.pieces)} finished pieces")
         with plain.counted() as proofs:
             result = order.analyse(work)
+            result.checks += work.proofs()
         result.notes = list(dict.fromkeys([*work.notes, *work.objective.notes, *result.notes]))
         result.config = order.config
         result.provenance = provenance.record(
@@ -132,6 +136,7 @@ def publish(
         distributed.require_same_steps()
         if is_mine and output is not None:
             store.save(result, output)
+            require_written(result, output)
     return Answer(result, output, is_mine=is_mine)
 
 

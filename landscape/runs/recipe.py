@@ -20,11 +20,15 @@ DTYPES = {"float32": torch.float32, "float64": torch.float64, "mixed": None}
 
 
 class Objectives(NamedTuple):
-    """F on the training data and, where the data have any, on the test data; notes on what differs."""
+    """F on the training data and, where the data have any, on the test data; notes on what differs.
+
+    ``is_as_made``: the data are all of those that the run was made with.
+    """
 
     train: Objective
     test: Objective | None
     notes: list[str]
+    is_as_made: bool = True
 
 
 @dataclass(frozen=True)

@@ -71,7 +71,8 @@ class Run:
         recipe, precision = self.sources.recipe, DTYPES[dtype or self.dtype]
         with self.sources.opened():
             data = recipe.data_set(data_dir, precision)
-        if fingerprint(data) != self.recipe.data_sha256:
+        is_same = fingerprint(data) == self.recipe.data_sha256
+        if not is_same:
             notes.append(
                 f"the data {self.recipe.data} are not those {self.path.name} was made with: "
                 "their fingerprints differ"
@@ -87,7 +88,7 @@ class Run:
                 chunk_size=chunk_size,
                 l2=l2,
             )
-        return made._replace(notes=notes)
+        return made._replace(notes=notes, is_as_made=is_same and subset is None)
 
     def label(self, name: str) -> str:
         """The label that an address names: ``final`` for '', and for the last step or epoch by its number.
@@ -117,9 +118,23 @@ class Run:
         """The options the run was trained with; none for one that was imported."""
         return self.config.get("options", {})
 
+    def loss_at(self, label: str) -> float | None:
+        """The training loss that the run says of a point; None where it says none."""
+        if label == "final":
+            said = self.header.get("value:final_loss")
+            return None if said is None else float(said)
+        if self.header["kind"] != "train":
+            return None
+        step, _, epoch, loss = self._logs
+        unit, _, number = label.partition("=")
+        rows = (
+            [0] if label == "init" else np.flatnonzero((epoch if unit == "epoch" else step) == float(number))
+        )
+        return float(loss[rows[0]]) if len(rows) else None
+
     def step_size_at(self, label: str) -> float:
         """The step size of training at a point: that of the logged step nearest to it."""
-        step, size, epoch = self._logs
+        step, size, epoch, _ = self._logs
         unit, _, number = label.partition("=")
         column = epoch if unit == "epoch" else step
         nearest = int(np.argmin(np.abs(column - float(number)))) if number else len(step) - 1
@@ -130,7 +145,7 @@ class Run:
         """The first and the last point by what they are besides ``init`` and ``final``: ``epoch=4``, ``step=200``."""
         if self.header["kind"] != "train":
             return {}
-        step, _, epoch = self._logs
+        step, _, epoch, _ = self._logs
         columns = {"step": step, "epoch": epoch}
         ends = (("init", 0), ("final", -1))
         return {
@@ -141,11 +156,13 @@ class Run:
         }
 
     @cached_property
-    def _logs(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Steps, step sizes and passes over the data, as logged."""
+    def _logs(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        """Steps, step sizes, passes over the data and losses, as logged."""
         logs = store.load(self.path, verify=False)
-        step, size, epoch = (np.asarray(getattr(logs, name)) for name in ("step", "step_size", "epoch"))
-        return step, size, epoch
+        step, size, epoch, loss = (
+            np.asarray(getattr(logs, name)) for name in ("step", "step_size", "epoch", "loss")
+        )
+        return step, size, epoch, loss
 
     def module(self, name: str = "") -> nn.Module:
         """The module at a point, in the dtype of the run, without any data."""

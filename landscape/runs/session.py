@@ -25,6 +25,7 @@ from landscape.progress import Progress, silent
 from landscape.result import Result
 from landscape.runs import provenance, sources, store
 from landscape.runs.address import default_output, parse_address, points_of
+from landscape.runs.begun import begun_checks, num_wrong, points_check, points_of_runs
 from landscape.runs.device import device, processes
 from landscape.runs.publish import Answer, Order, Say, Work, publish, unheard
 from landscape.runs.recipe import DTYPES, Recipe
@@ -190,16 +191,17 @@ def _at_addresses(
             )
             for number in range(_num_subsets(options, settings))
         )
-        points = [_point(runs[0], run, opened.train, label) for run, label in zip(runs, labels, strict=True)]
+        points, trajectory = points_of_runs(runs, labels, opened.train), runs[0].trajectory(opened.train)
         is_along_a_run = len(set(runs)) == 1 < len(runs)
         return Work(
             opened.train,
             opened.test,
             points,
-            trajectory=runs[0].trajectory(opened.train),
+            trajectory=trajectory,
             of_run=declared.from_run(runs[0], labels) if declared.from_run and is_along_a_run else {},
             notes=opened.notes,
             others=[one.train for one in others],
+            proofs=lambda: begun_checks(runs, labels, opened, points, trajectory, settings.seed),
         )
 
     analyse = _analyse(declared, options, say)
@@ -254,7 +256,14 @@ def _from_recipe(
                 module = checkpoints.loaded(module, tensors, str(checkpoint))
             objectives = recipe.objectives(module, data, **how)
         start = objectives.train.present_point(str(checkpoint or "init"))
-        return Work(objectives.train, objectives.test, [start], variant=variant)
+        proofs = lambda: [points_check(num_wrong(objectives.train, module.state_dict(), start))]  # noqa: E731
+        return Work(
+            objectives.train,
+            objectives.test,
+            [start],
+            variant=variant,
+            proofs=proofs if checkpoint else list,
+        )
 
     def variant(seed: int, arguments: dict[str, Any]) -> Objective:
         other = replace(recipe, seed=seed, model_arguments={**recipe.model_arguments, **arguments})
@@ -377,17 +386,6 @@ def _num_subsets(options: Options, settings: Settings) -> int:
     """How many subsets of the data are looked at: one, unless their spread at one point was asked for."""
     has_one_place = options.get("at") is None and not options.get("per_layer")
     return options.get("subsets", 1) if settings.subset and has_one_place else 1
-
-
-def _point(first: Run, run: Run, objective: Objective, label: str) -> Point:
-    try:
-        return run.point(objective, label)
-    except BadInput as error:
-        raise BadInput(
-            error.seen,
-            error.wanted,
-            f"{first.path.name} is {first.recipe.described()}, {run.path.name} is {run.recipe.described()}",
-        ) from None
 
 
 def _named(places: Any) -> str:

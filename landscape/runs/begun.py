@@ -1,0 +1,89 @@
+"""Where an analysis begins: its points are those of the file, tensor by tensor, and F there is what the run logged."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from landscape.errors import BadInput
+from landscape.objective import Objective, checks, plain
+from landscape.objective.parameters import Point
+from landscape.objective.stored import same
+from landscape.result import Check
+from landscape.runs import store
+from landscape.runs.recipe import DTYPES, Objectives
+from landscape.runs.run import Run
+
+
+def points_of_runs(runs: Sequence[Run], labels: Sequence[str], objective: Objective) -> list[Point]:
+    """The point of each run under its label. Raises BadInput, naming both models, where one is of another model."""
+    points, first = [], runs[0]
+    for run, label in zip(runs, labels, strict=True):
+        try:
+            points.append(run.point(objective, label))
+        except BadInput as error:
+            models = f"{first.path.name} is {first.recipe.described()}, {run.path.name} is {run.recipe.described()}"
+            raise BadInput(error.seen, error.wanted, models) from None
+    return points
+
+
+def begun_checks(
+    runs: Sequence[Run],
+    labels: Sequence[str],
+    opened: Objectives,
+    points: Sequence[Point],
+    trajectory: Sequence[Point],
+    seed: int,
+) -> list[Check]:
+    """That ``points`` are those of ``runs`` under ``labels``, and F at a seeded one is what its run says.
+
+    Of the stored ``trajectory`` of the first run a seeded point is looked at. F is compared where it is the run's:
+    all of its data, its loss, its dtype, its kind of device, no penalty. One evaluation.
+    """
+    generator, places = np.random.default_rng(seed), list(zip(runs, labels, points, strict=True))
+    if trajectory:
+        k = int(generator.integers(len(trajectory)))
+        places.append((runs[0], runs[0].labels[k], trajectory[k]))
+    wrong = sum(
+        num_wrong(opened.train, {name: torch.from_numpy(value) for name, value in state.items()}, point)
+        for run, label, point in places
+        for state in (store.read_state(run.path, label, verify=False),)
+    )
+    found = [points_check(wrong)]
+    first = runs[0]
+    said = [
+        (run.loss_at(label), f"{run.path.name}@{label}", point)
+        for run, label, point in zip(runs, labels, points, strict=True)
+        if opened.is_as_made and not opened.train.l2 and _is_same(first, run, opened.train)
+    ]
+    said = [(loss, address, point) for loss, address, point in said if loss is not None]
+    if said:
+        loss, address, point = said[int(generator.integers(len(said)))]
+        seen = checks.independent_loss(opened.train, point)
+        meaning = f"loss that its run says of {address}, against a plain loop"
+        found.append(checks.close("as logged", loss, seen, checks.rounding(opened.train), meaning))
+    return found
+
+
+def points_check(wrong: int) -> Check:
+    """From how many tensors of the points an analysis begins with are not those of the file."""
+    meaning = "tensors of its points, by name, that are not those of the file (0 = none)"
+    return Check("points", float(wrong), 0.0, meaning)
+
+
+def num_wrong(objective: Objective, state: Mapping[str, Tensor], point: Point) -> int:
+    """How many tensors of a point are not those of ``state``, by name, in the dtype of the objective."""
+    tensors = plain.by_name(objective, point)
+    return sum(name in state and not same(tensor, state[name]) for name, tensor in tensors.items())
+
+
+def _is_same(first: Run, run: Run, objective: Objective) -> bool:
+    """Whether F of ``run``, where it was made, is that of ``first`` here."""
+    theirs, ours = run.recipe, first.recipe
+    where = str(run.header.get("device", "")).partition(":")[0]
+    return (
+        (theirs.data_sha256, theirs.loss) == (ours.data_sha256, ours.loss)
+        and DTYPES[run.dtype] == objective.dtype
+        and where == objective.device.type
+    )
