@@ -148,19 +148,23 @@ def between_checks(said: Stated, num_probes: int, precision: float) -> list[Chec
     if exact is None and not len(nodes):
         return []
     scale = max(
-        float(np.abs(one).max(initial=0.0)) for one in (said.known, nodes, [] if exact is None else exact)
+        float(np.abs(one).max(initial=0.0)) for one in (said.known, nodes, [0.0] if exact is None else exact)
     )
     if exact is not None:
-        squares = max(0.0, float((exact**2).sum() - (said.known**2).sum()))
+        beside = exact
+        for value in said.known:
+            beside = np.delete(beside, np.abs(beside - value).argmin())
+        squares, largest = float((beside**2).sum()), float(np.abs(beside).max(initial=0.0))
         truth = float(exact.sum())
     else:
-        squares = 2 * d * float((weights * nodes**2).sum(1).mean())
+        # Of the density itself, and so with some room.
+        squares, largest = 2 * d * float((weights * nodes**2).sum(1).mean()), 2 * float(np.abs(nodes).max())
         truth = float("nan")
     rounding, rest = d * precision * scale, squares**0.5
-    off_trace = sampling_error(num_probes, rest, scale) if num_probes else 0.0
+    off_trace = sampling_error(num_probes, rest, largest) if num_probes else 0.0
     found = []
     moment = d * float((weights * nodes).sum(1).mean()) + said.known.sum() if len(nodes) else float("nan")
-    off_moment = sampling_error(len(nodes), rest, scale) if len(nodes) else 0.0
+    off_moment = sampling_error(len(nodes), rest, largest) if len(nodes) else 0.0
     if exact is not None:
         for name, value, off in (("trace", said.trace, off_trace), ("first moment", moment, off_moment)):
             if value is not None and not np.isnan(value):

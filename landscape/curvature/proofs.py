@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -44,7 +45,21 @@ def proven(stored: Mapping[str, Any], survey: Survey, question: Question) -> tup
                 more, remarks = _costly(row, one, place, question, rng)
                 here, notes = here + more, notes + remarks
             found += here if survey.is_single else [_named(check, place.label) for check in here]
+    if stored.get("overlap") is not None and len(survey.found) > 1:
+        found.append(_overlap(stored["overlap"], survey))
     return found, notes
+
+
+def _overlap(stated: np.ndarray, survey: Survey) -> Check:
+    """By the angles between neighbouring spaces."""
+    worst = 0.0
+    bases = [one.pairs.vectors.double().cpu().numpy() for one in survey.found]
+    for number, (before, here) in enumerate(pairwise(bases), 1):
+        cosines = np.linalg.svd(here @ before.T, compute_uv=False)
+        worst = max(worst, abs(float(cosines @ cosines) / max(len(here), 1) - float(stated[number])))
+    return Check(
+        "overlap", float(np.nan_to_num(worst, nan=np.inf)), 1e-10, "Σ cos² of the angles between spaces"
+    )
 
 
 def subset_checks(values: Any, spread: Any, survey: Survey, question: Question) -> list[Check]:
@@ -149,8 +164,10 @@ def _costly(
         of_part, remarks = product_proofs.product_check(objective, point, "gauss-newton", axis)
         more, notes = more + of_part, notes + remarks
     found += more
+    if _budget(one) > ALWAYS + 2 * product_proofs.FRESH:
+        found.append(_along_gradient(row, one, place, question))
     pairs, d = one.pairs, objective.num_parameters
-    left = _budget(one) - ALWAYS - 2 * product_proofs.FRESH
+    left = _budget(one) - ALWAYS - 3 * product_proofs.FRESH
     count = min(int(left / product_proofs.KEPT), MOST)
     if one.density is None and count > 1 and pairs.is_searched and pairs.converged.all() and len(values) < d:
         product = product_proofs.recut(
@@ -161,6 +178,26 @@ def _costly(
         precision = max(checks.rounding(objective), one.product_error or 0.0)
         found.append(_missed(beside, values, question, d, max(pairs.scale, 1e-300), precision))
     return found, notes
+
+
+def _along_gradient(row: Mapping[str, Any], one: Spectrum, place: Place, question: Question) -> Check:
+    """gᵀHg/gᵀg by a product of its own, and the part of g in the span of the Ritz vectors by their coefficients."""
+    _, objective, point = place
+    slope = one.gradient.double()
+    squares = float(slope.square().sum())
+    if not squares > 0:
+        return Check("along ∇F", 0.0, checks.rounding(objective), "∇F is zero")
+    product = product_proofs.recut(
+        objective, point, question.operator, memory_limit=question.memory_limit / 2
+    )
+    unit = slope / squares**0.5
+    bend = float((product(unit.to(one.gradient)).double() * unit).sum())
+    gap = abs(bend - float(row["gradient_curvature"])) / max(one.pairs.scale, 1e-300)
+    inside = sum(float((vector.double() * unit.to(vector.device)).sum()) ** 2 for vector in one.pairs.vectors)
+    precision = max(checks.rounding(objective), one.product_error or 0.0)
+    meaning = "gᵀHg/gᵀg by a product of its own, over the largest |λ|, and the part of ‖g‖² in the span"
+    worst = max(gap, abs(inside - float(row["gradient_in_span"])))
+    return Check("along ∇F", float(np.nan_to_num(worst, nan=np.inf)), 2 * precision, meaning)
 
 
 def _budget(one: Spectrum) -> float:

@@ -1,0 +1,533 @@
+"""Every proof of curvature and sharpness is seen to fail: a kernel is broken, and just the checks of it say so."""
+
+import importlib
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+import landscape
+from landscape import Objective
+from landscape.curvature import estimate_proofs, operators, product_proofs, proofs
+from landscape.numerics.spectra.inertia import Inertia
+from landscape.objective.objective import Objective as Kernel
+from landscape.objective.products import Product
+
+SPECTRUM = importlib.import_module("landscape.curvature.spectrum")
+SHARPNESS = importlib.import_module("landscape.curvature.sharpness")
+ASCENT = importlib.import_module("landscape.numerics.steps.ascent")
+
+
+def objective_of(loss="cross_entropy", activation=nn.Tanh, **options) -> Objective:
+    """30 samples of 3 classes, in chunks of 7, so that the last has two."""
+    generator = torch.Generator().manual_seed(1)
+    x = torch.randn(30, 4, generator=generator, dtype=torch.float64)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        module = nn.Sequential(nn.Linear(4, 5), activation(), nn.Linear(5, 3)).double()
+    y = torch.arange(30) % 3 if loss == "cross_entropy" else torch.rand(30, 3, generator=generator).double()
+    return Objective(module, loss, (x, y), chunk_size=7, **options)
+
+
+@pytest.fixture
+def objective() -> Objective:
+    return objective_of()
+
+
+def measured(objective: Objective, **options):
+    return landscape.hessian(objective, objective.theta, **{"top_k": 3, **options})
+
+
+def failed(result) -> set[str]:
+    return {check.name for check in result.checks if not check.passed}
+
+
+def known(objective: Objective) -> None:
+    """Finds out now whether a double backward is right, or a broken one would not be used."""
+    assert not objective.doubts_at(objective.present_point())
+
+
+def break_(monkeypatch, owner, name, change):
+    """Puts ``change(kernel)`` in the place of a kernel."""
+    monkeypatch.setattr(owner, name, change(getattr(owner, name)))
+
+
+def test_nothing_fails_where_nothing_is_broken(objective):
+    options = {"bottom_k": 2, "trace": True, "density": True, "exact": True, "split": True}
+    result = measured(objective, **options)
+    assert not failed(result)
+    names = {check.name for check in result.checks}
+    assert names >= {
+        "Hv against ∇F",
+        "vᵀAv against outputs",
+        "Ritz pairs",
+        "none missed",
+        "stated errors",
+        "gradient",
+        "split",
+        "trace",
+        "trace error",
+        "density weights",
+        "density below zero",
+        "trace and spectrum",
+        "first moment and spectrum",
+        "density and index",
+        "dense matrix",
+        "eigenvalues",
+        "threshold",
+        "index",
+        "Lanczos",
+    }
+    assert not failed(measured(objective_of(activation=nn.ReLU, dtype=torch.float32), **options))
+    for where in ({"per_layer": True}, {"which": "both"}, {"which": "magnitude"}, {"which": "smallest"}):
+        assert not failed(measured(objective, exact=True, **where))
+
+
+# Products
+
+
+def test_a_product_over_n_minus_one(objective, monkeypatch):
+    """What all products share is seen against the gradient alone."""
+
+    def change(kernel):
+        def product(self, *args, **options):
+            found = kernel(self, *args, **options)
+            found._divisor = found._divisor - 1
+            return found
+
+        return product
+
+    known(objective)
+    break_(monkeypatch, Kernel, "product", change)
+    assert failed(measured(objective)) == {"Hv against ∇F"}
+
+
+def test_a_penalty_that_products_forget(monkeypatch):
+    def change(kernel):
+        def product(self, *args, **options):
+            found = kernel(self, *args, **options)
+            found._l2 = 0.0
+            return found
+
+        return product
+
+    break_(monkeypatch, Kernel, "product", change)
+    assert failed(measured(objective_of(l2=0.1))) == {"Hv against ∇F"}
+
+
+def test_a_gradient_over_n_minus_one(objective, monkeypatch):
+    def change(kernel):
+        def summed(self, theta, fixed):
+            value, slope = kernel(self, theta, fixed)
+            return value, slope * self.divisor / (self.divisor - 1)
+
+        return summed
+
+    break_(monkeypatch, Kernel, "_summed", change)
+    assert "gradient" in failed(measured(objective))
+
+
+def test_a_penalty_that_the_gradient_forgets(monkeypatch):
+    def change(kernel):
+        def summed(self, theta, fixed):
+            value, slope = kernel(self, theta, fixed)
+            return value, slope - self.l2 * theta
+
+        return summed
+
+    break_(monkeypatch, Kernel, "_summed", change)
+    assert "gradient" in failed(measured(objective_of(l2=0.1)))
+
+
+def test_a_chunk_left_out_of_the_products(objective, monkeypatch):
+    """Not in the other cut of the samples, which has parts of its own."""
+
+    def change(kernel):
+        def images(self, v):
+            found = list(kernel(self, v))
+            is_whole = self._samples.count == 30 and type(self._samples) is not product_proofs.Strided
+            return found[:-1] if is_whole else found
+
+        return images
+
+    known(objective)
+    break_(monkeypatch, Product, "_images", change)
+    assert failed(measured(objective)) >= {"Ritz pairs"}
+
+
+@pytest.mark.parametrize(
+    ("operator", "kernel"),
+    [
+        ("gauss-newton", "_second_derivative_of_loss"),
+        ("fisher", "_second_derivative_of_loss"),
+        ("empirical-fisher", "_outer_product_of_slopes"),
+    ],
+)
+@pytest.mark.parametrize("loss", ["cross_entropy", "bce", "mse"])
+def test_other_matrices_are_seen_from_the_outputs(loss, operator, kernel, monkeypatch):
+    assert not failed(measured(objective_of(loss), operator=operator))
+
+    def change(kernel):
+        def middle(*args):
+            product = kernel(*args)
+            return lambda u: product(u) + 1e-3 * u
+
+        return middle
+
+    break_(monkeypatch, operators, kernel, change)
+    assert failed(measured(objective_of(loss), operator=operator)) == {"vᵀAv against outputs"}
+
+
+def test_a_module_that_draws_past_the_first_twenty_samples_is_not_determinate():
+    class Late(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layer = nn.Linear(4, 3)
+
+        def forward(self, x):
+            y = self.layer(x)
+            return y * (1 + 0.3 * torch.rand_like(y)) if len(x) > 20 else y
+
+    generator = torch.Generator().manual_seed(1)
+    x = torch.randn(30, 4, generator=generator, dtype=torch.float64)
+    late = Objective(Late().double(), "cross_entropy", (x, torch.arange(30) % 3), chunk_size=25)
+    assert "determinism" in failed(measured(late))
+
+
+# Pairs
+
+
+def test_values_in_the_order_of_other_vectors(objective, monkeypatch):
+    def change(kernel):
+        def pairs(*args, **options):
+            found = kernel(*args, **options)
+            return found._replace(vectors=found.vectors[[1, 0, 2]])
+
+        return pairs
+
+    break_(monkeypatch, SPECTRUM, "top_eigenpairs", change)
+    assert failed(measured(objective)) >= {"Ritz pairs"}
+
+
+def test_a_residual_stated_too_small(objective, monkeypatch):
+    def change(kernel):
+        def pairs(*args, **options):
+            found = kernel(*args, **{**options, "tol": 1e-3})
+            return found._replace(residuals=found.residuals / 100, errors=found.errors / 100)
+
+        return pairs
+
+    break_(monkeypatch, SPECTRUM, "top_eigenpairs", change)
+    monkeypatch.setattr(proofs, "SHARE", 1.0)
+    assert failed(measured(objective)) >= {"Ritz pairs", "Ritz pair"}
+
+
+def test_an_error_ten_times_too_small(objective, monkeypatch):
+    break_(
+        monkeypatch,
+        SPECTRUM,
+        "top_eigenpairs",
+        lambda kernel: (
+            lambda *args, **options: (lambda found: found._replace(errors=found.errors / 10))(
+                kernel(*args, **options)
+            )
+        ),
+    )
+    assert failed(measured(objective)) == {"stated errors"}
+
+
+@pytest.mark.parametrize("options", [{}, {"density": True}, {"exact": True}])
+def test_an_eigenvalue_that_was_missed(objective, options, monkeypatch):
+    def change(kernel):
+        def pairs(product, d, k, **options):
+            found = kernel(product, d, k + 1, **options)
+            kept = [0, *range(2, k + 1)]
+            rows = {
+                name: getattr(found, name)[kept]
+                for name in ("values", "vectors", "residuals", "estimated", "errors", "converged")
+            }
+            return found._replace(**rows)
+
+        return pairs
+
+    break_(monkeypatch, SPECTRUM, "top_eigenpairs", change)
+    # So few products leave no time for a look into the complement.
+    monkeypatch.setattr(proofs, "SHARE", 1.0)
+    assert failed(measured(objective, **options)) & {
+        "none missed",
+        "Lanczos",
+    }
+
+
+def test_a_gradient_along_which_the_curvature_is_another(objective, monkeypatch):
+    places = importlib.import_module("landscape.curvature.places")
+    monkeypatch.setattr(proofs, "SHARE", 1.0)
+    break_(monkeypatch, places, "_share", lambda kernel: lambda *args: kernel(*args) ** 0.5)
+    assert failed(measured(objective)) == {"along ∇F"}
+    monkeypatch.undo()
+    monkeypatch.setattr(proofs, "SHARE", 1.0)
+    break_(
+        monkeypatch,
+        SPECTRUM,
+        "Spectrum",
+        lambda kind: lambda **found: kind(**{**found, "gradient_curvature": 2 * found["gradient_curvature"]}),
+    )
+    assert failed(measured(objective)) == {"along ∇F"}
+
+
+def test_an_overlap_of_other_spaces(objective, monkeypatch):
+    places = importlib.import_module("landscape.curvature.places")
+    points = [landscape.Point(objective.theta * s, {}, f"at {s}") for s in (0.5, 1.0, 1.5)]
+    assert not failed(landscape.hessian(objective, points, top_k=3))
+    break_(monkeypatch, places, "_overlaps", lambda kernel: lambda bases: kernel(bases)[[0, 2, 1]])
+    assert failed(landscape.hessian(objective, points, top_k=3)) == {"overlap"}
+
+
+# Trace, density and the dense matrix
+
+
+@pytest.mark.parametrize(
+    ("change", "check"),
+    [
+        (lambda t: t._replace(value=float(np.mean(t.forms))), "trace"),
+        (lambda t: t._replace(standard_error=t.standard_error / len(t.forms) ** 0.5), "trace error"),
+        (lambda t: t._replace(standard_error=np.std(t.forms, ddof=1) / len(t.forms) ** 0.5), "trace error"),
+    ],
+)
+def test_a_trace_without_its_known_part_or_with_a_wrong_error(objective, change, check, monkeypatch):
+    whole = measured(objective, trace=True)
+    assert not failed(whole)
+    break_(
+        monkeypatch,
+        SPECTRUM,
+        "trace_estimate",
+        lambda kernel: lambda *args, **options: change(kernel(*args, **{**options, "relative_error": 0.2})),
+    )
+    assert failed(measured(objective, trace=True)) == {check}
+
+
+@pytest.mark.parametrize(
+    ("change", "checks"),
+    [
+        (lambda d: d._replace(weights=1.1 * d.weights), {"density weights", "density below zero"}),
+        (lambda d: d._replace(mass_below_zero=1.0), {"density below zero"}),
+        (lambda d: d._replace(mass_below_zero_error=d.mass_below_zero_error / 1e3), {"density below zero"}),
+        (lambda d: d._replace(nodes=d.nodes + 100), {"none missed", "density below zero"}),
+    ],
+)
+def test_a_density_with_wrong_weights_nodes_or_mass(objective, change, checks, monkeypatch):
+    break_(
+        monkeypatch,
+        SPECTRUM,
+        "spectral_density",
+        lambda kernel: lambda *args, **options: change(kernel(*args, **options)),
+    )
+    found = failed(measured(objective, density=True, num_steps=6))
+    assert found
+    assert found <= checks
+
+
+def test_trace_density_and_spectrum_see_one_another():
+    said = estimate_proofs.Stated(
+        400,
+        np.array([3.0]),
+        trace=3.0,
+        nodes=np.tile([-0.1, 0.1], (40, 1)),
+        weights=np.full((40, 2), 399 / 800),
+        spectrum=np.r_[np.repeat([-0.1, 0.1], [200, 199]), 3.0],
+        index=200,
+        nullity=0,
+    )
+
+    def names(**changes) -> set[str]:
+        found = estimate_proofs.between_checks(replace(said, **changes), 40, 1e-12)
+        return {check.name for check in found if not check.passed}
+
+    assert not names()
+    assert not names(spectrum=None)
+    assert names(trace=0.0) == set()
+    assert names(trace=-20.0) == {"trace and spectrum"}
+    assert names(trace=-60.0, spectrum=None) == {"trace and density"}
+    assert names(nodes=np.tile([0.0, 0.2], (40, 1))) == {"first moment and spectrum"}
+    assert "density and index" in names(
+        nodes=np.tile([0.05, 0.06, 0.1], (40, 1)), weights=np.full((40, 3), 133 / 400)
+    )
+
+
+def test_a_sampling_error_is_exceeded_rarely():
+    """Of 2000 estimates none by more than its bound, and the bound is no more than thirty standard deviations."""
+    generator = np.random.default_rng(0)
+    matrix = generator.standard_normal((30, 30))
+    matrix = matrix + matrix.T
+    signs = generator.choice([-1.0, 1.0], (2000, 8, 30))
+    means = np.einsum("rpi,ij,rpj->rp", signs, matrix, signs).mean(1) - np.trace(matrix)
+    bound = estimate_proofs.sampling_error(8, np.linalg.norm(matrix), np.linalg.norm(matrix, 2))
+    assert np.abs(means).max() < bound < 30 * means.std()
+
+
+def test_a_dense_matrix_with_two_rows_exchanged(objective, monkeypatch):
+    def change(kernel):
+        def dense(*args, **options):
+            found = kernel(*args, **options)
+            order = [1, 0, *range(2, len(found.matrix))]
+            return found._replace(matrix=found.matrix[order][:, order])
+
+        return dense
+
+    break_(monkeypatch, SPECTRUM, "dense_matrix", change)
+    assert failed(measured(objective, exact=True)) == {"dense matrix"}
+
+
+def test_eigenvalues_that_are_not_those_of_the_matrix(objective, monkeypatch):
+    break_(
+        monkeypatch,
+        SPECTRUM,
+        "exact_spectrum",
+        lambda kernel: (
+            lambda matrix: (lambda found: found._replace(values=1.01 * found.values))(kernel(matrix))
+        ),
+    )
+    assert failed(measured(objective, exact=True)) >= {"eigenvalues", "Lanczos"}
+
+
+@pytest.mark.parametrize("factor", [100, 0.5])
+def test_a_threshold_that_is_not_the_error(objective, factor, monkeypatch):
+    break_(
+        monkeypatch,
+        SPECTRUM,
+        "inertia",
+        lambda kernel: lambda values, error: kernel(values, factor * error),
+    )
+    assert failed(measured(objective, exact=True)) == {"threshold"}
+
+
+def test_an_asymmetry_left_out_of_the_threshold(monkeypatch):
+    break_(
+        monkeypatch,
+        SPECTRUM,
+        "stated_error",
+        lambda kernel: lambda dense, *args, **options: kernel(dense._replace(rounding=0.0), *args, **options),
+    )
+    assert failed(measured(objective_of(dtype=torch.float32), exact=True, certify=False)) == {"threshold"}
+
+
+def test_signs_that_were_counted_wrong(objective, monkeypatch):
+    break_(
+        monkeypatch,
+        SPECTRUM,
+        "inertia",
+        lambda kernel: (
+            lambda *args: (
+                lambda found: Inertia(*found[:2], found[2], found[3], found[4], found[5])._replace(
+                    num_negative=found[0] + 1
+                )
+            )(kernel(*args))
+        ),
+    )
+    assert failed(measured(objective, exact=True)) == {"index"}
+
+
+def test_a_remainder_of_the_wrong_sign(objective, monkeypatch):
+    places = importlib.import_module("landscape.curvature.places")
+
+    def change(kernel):
+        def split(*args, **options):
+            first, rest = kernel(*args, **options)
+            return first, -rest
+
+        return split
+
+    break_(monkeypatch, places.operators, "gauss_newton_split", change)
+    assert failed(measured(objective, split=True)) == {"split"}
+
+
+def test_a_spread_over_subsets_with_n(objective, monkeypatch):
+    (x,), y = objective.samples
+    others = [objective.on((x[:20], y[:20])), objective.on((x[10:], y[10:]))]
+    result = measured(objective, others=others)
+    assert not failed(result)
+    assert {"Ritz pairs at subset", "spread at subset"} <= {check.name[:-2] for check in result.checks}
+
+
+# Sharpness
+
+SMALL = {"sigmas": (0.01, 0.1), "num_draws": 4, "ascent_steps": 3}
+
+
+def sharp(objective: Objective):
+    return failed(landscape.sharpness(objective, objective.theta, **SMALL))
+
+
+@pytest.fixture
+def relu() -> Objective:
+    return objective_of(activation=nn.ReLU)
+
+
+def test_sharpness_passes_its_own(relu):
+    assert not sharp(relu)
+    assert not sharp(objective_of(activation=nn.ReLU, dtype=torch.float32))
+
+
+def test_noise_of_one_sign_alone(relu, monkeypatch):
+    def change(kernel):
+        def measure(self, name, num_points, fill, points, *args, **options):
+            def one_sided(block, thetas):
+                return fill(block if "noise" not in name else [i - i % 2 for i in block], thetas)
+
+            return kernel(self, name, num_points, one_sided, points, *args, **options)
+
+        return measure
+
+    break_(monkeypatch, SHARPNESS.Sweep, "measure", change)
+    names = {"noise none", "noise filter", "noise none rescaled", "noise filter rescaled"}
+    assert sharp(relu) == names
+
+
+def test_noise_with_a_normal_interval(relu, monkeypatch):
+    monkeypatch.setattr(SHARPNESS, "student_factor", lambda count: 1.0)
+    assert sharp(relu) == {
+        f"noise {norm} error{end}" for norm in ("none", "filter") for end in ("", " rescaled")
+    }
+
+
+def test_a_ball_that_is_too_large(relu, monkeypatch):
+    break_(monkeypatch, ASCENT, "_on_sphere", lambda kernel: lambda u, radius: kernel(u, 1.1 * radius))
+    found = sharp(relu)
+    assert found >= {"within the ball", "ball none", "SAM none"}
+    assert not any(name.startswith(("worst", "noise")) for name in found)
+
+
+def test_a_worst_point_that_is_not_the_one_found(relu, monkeypatch):
+    break_(
+        monkeypatch,
+        SHARPNESS,
+        "ball_ascent",
+        lambda kernel: (
+            lambda *args, **options: (lambda one: one._replace(rises=2 * one.rises))(kernel(*args, **options))
+        ),
+    )
+    assert sharp(relu) == {f"worst {norm}{end}" for norm in ("none", "filter") for end in ("", " rescaled")}
+
+
+def test_directions_of_sharpness_that_are_not_normalised(relu, monkeypatch):
+    break_(
+        monkeypatch,
+        SHARPNESS,
+        "random_direction",
+        lambda kernel: lambda *args, **options: 2 * kernel(*args, **options),
+    )
+    assert sharp(relu) >= {"direction norms", "noise none"}
+
+
+def test_a_trace_of_sharpness_without_its_known_part(relu, monkeypatch):
+    break_(
+        monkeypatch,
+        SHARPNESS,
+        "trace_estimate",
+        lambda kernel: (
+            lambda *args, **options: (lambda t: t._replace(value=t.value + 1))(kernel(*args, **options))
+        ),
+    )
+    assert sharp(relu) == {"trace", "trace rescaled"}
