@@ -79,10 +79,12 @@ def raised_at(error: BaseException) -> str:
     return f" ({_shown(frames[-1].filename)}, line {frames[-1].lineno})" if frames else ""
 
 
-def loss_failed(name: str, outputs: Any, described: Any, targets: Any, error: Exception) -> BadInput:
+def loss_failed(
+    name: str, outputs: Any, described: Any, targets: Any, error: Exception, *, training: bool = False
+) -> BadInput:
     """The refusal for a loss that raised on these ``outputs``, ``described`` in words, and targets."""
     remedy = ""
-    if getattr(outputs, "shape", None) is None:
+    if getattr(outputs, "shape", None) is None and not training:
         remedy = (
             "the module is called in eval mode (self.training is false): one that gives its losses or its outputs "
             "only in training mode needs a forward that gives them in both"

@@ -115,6 +115,7 @@ def shared() -> list[click.Option]:
         Grouped(["--threads"], type=AtLeastOne(), help="CPU threads [default: 1, or measured]."),
         Grouped(["--subset"], type=AtLeastOne(), help="N training samples, drawn by --seed."),
         Grouped(["--data-dir"], type=path, envvar="LANDSCAPE_DATA", help=data_help),
+        Grouped(["--training"], is_flag=True, help="The module in training mode, its buffers frozen."),
         Grouped(["--trust"], is_flag=True, help="Trust the code that a run file names."),
         Grouped(["--no-verify", "verify"], **VERIFY),
         Grouped(["--json", "as_json"], is_flag=True, help="One JSON object on standard output."),

@@ -22,6 +22,7 @@ from landscape.objective.trial import (
     check_all_targets,
     require_one_function,
     require_reached,
+    told_of_the_mode,
     tried,
     watched,
 )
@@ -100,14 +101,14 @@ def _seen(
     check_all_targets(given, samples.targets)
     try:
         outputs = tried(trial, given, few)
-    except BadInput:
+    except BadInput as error:
         # A graph in one piece, or a contrastive loss, takes all samples and nothing less.
         try:
             outputs = tried(trial, given, None)
         except BadInput:
             outputs = None
         if outputs is None:
-            raise
+            raise told_of_the_mode(trial, given, few, error) from error.__cause__
         few = None
     seen = watched(trial, given, few)
     require_one_function(trial, few, outputs)

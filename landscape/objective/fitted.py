@@ -34,10 +34,11 @@ class Fitted(Parametrised):
         device: str | torch.device | None,
         chunk_size: int | None,
         pieces: Sequence[Piece] | None,
+        training: bool,
     ):
         if chunk_size is not None and chunk_size < 1:
             raise BadInput(f"chunk size {chunk_size}", "at least one sample")
-        super().__init__(module, dtype=dtype, device=device, pieces=pieces)
+        super().__init__(module, dtype=dtype, device=device, pieces=pieces, training=training)
         self._chunk_size = chunk_size
         self._recurs = any(isinstance(layer, nn.RNNBase) for layer in self.module.modules())
         self._given = known_loss(loss)
@@ -154,7 +155,8 @@ class Fitted(Parametrised):
     @property
     def notes(self) -> list[str]:
         """What a reader of any number of this objective should know."""
-        return list(self._fit.notes)
+        mode = ["the module stands in training mode, its buffers frozen"] if self.training else []
+        return [*mode, *self._fit.notes]
 
     @property
     def has_sample_losses(self) -> bool:

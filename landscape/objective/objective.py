@@ -47,10 +47,11 @@ class Objective(Fitted):
     samples at a time: it bounds memory and never moves the value beyond rounding; where the data cannot be cut it
     is ignored, which ``notes`` then say. θ has shape (d,), see
     :func:`~landscape.objective.parameters.layout`; ``pieces`` are some of these, the other parameters fixed.
+    With ``training`` the module stands in training mode, its buffers frozen, for one that gives its losses in no other.
 
     F is evaluated on the module itself, which is as before after every call; the loss is called while it stands
     at θ. Raises BadInput for empty data, NaN in the data, targets out of range, a module that does not
-    take the data, or one whose parameters do not move F.
+    take the data, one that draws at random, or one whose parameters do not move F.
     """
 
     def __init__(
@@ -64,8 +65,10 @@ class Objective(Fitted):
         chunk_size: int | None = None,
         l2: float = 0.0,
         pieces: Sequence[Piece] | None = None,
+        training: bool = False,
     ):
-        super().__init__(module, loss, data, dtype=dtype, device=device, chunk_size=chunk_size, pieces=pieces)
+        how: dict[str, Any] = {"device": device, "chunk_size": chunk_size, "pieces": pieces}
+        super().__init__(module, loss, data, dtype=dtype, training=training, **how)
         self.l2 = l2
         self._may_batch = distributed.num_processes() == 1
         # By what θ is made of: why its second derivative by autograd is not used, or None. Twins know the same.
@@ -107,6 +110,7 @@ class Objective(Fitted):
             chunk_size=self._chunk_size,
             l2=l2,
             pieces=pieces,
+            training=self.training,
         )
         twin._doubts = self._doubts
         return twin

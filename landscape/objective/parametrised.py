@@ -5,7 +5,7 @@ also when something raises half way.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, contextmanager
 from functools import reduce
 
 import torch
@@ -25,7 +25,8 @@ class Parametrised:
     """``module`` with its trainable parameters, or ``pieces`` of them alone, as θ of shape (d,).
 
     On ``device``, and everything in ``dtype`` where one is given. Otherwise every tensor keeps its own, and θ has the
-    least dtype that holds the numbers of all parameters: of a bfloat16 embedding under a float32 head, float32.
+    least dtype that holds the numbers of all parameters: of a bfloat16 embedding under a float32 head, float32. It
+    stands in eval mode, or in ``training`` mode, and what calls write into its buffers is put back.
     """
 
     def __init__(
@@ -35,6 +36,7 @@ class Parametrised:
         dtype: torch.dtype | None,
         device: str | torch.device | None,
         pieces: Sequence[Piece] | None,
+        training: bool = False,
     ):
         if not isinstance(module, nn.Module):
             raise BadInput(f"the module is a {type(module).__name__}", "a torch.nn.Module")
@@ -47,7 +49,7 @@ class Parametrised:
         self.dtype = dtype or reduce(torch.promote_types, floats, reference.dtype)
         self.device = torch.device(device) if device is not None else reference.device
         self._asked = dtype
-        self._standing = Standing(module)
+        self._standing = Standing(module, is_training=training)
         held = [*module.named_parameters(), *module.named_buffers()]
         self._dtypes = {
             name: tensor.dtype if dtype is None else in_dtype(tensor, dtype) for name, tensor in held
@@ -67,6 +69,11 @@ class Parametrised:
     def num_parameters(self) -> int:
         """d, the length of θ."""
         return self.pieces[-1].span.stop
+
+    @property
+    def training(self) -> bool:
+        """Whether the module stands in training mode."""
+        return self._standing.is_training
 
     @property
     def is_mixed(self) -> bool:
@@ -135,14 +142,14 @@ class Parametrised:
         device: str | torch.device | None = None,
         dtype: torch.dtype | None = None,
     ) -> nn.Module:
-        """A copy of the module that stands at the point, its frozen parameters and buffers too, in eval mode.
+        """A copy of the module that stands at the point, its frozen parameters and buffers too.
 
-        On the device and in the dtypes of the objective, unless others are given.
+        In the mode, on the device and in the dtypes of the objective, unless others are given.
         """
         point = self.as_point(point)
         tensors = {**self._rest, **split(point.theta, self.pieces), **point.fixed}
         with self._standing.written({}):
-            module = copied(self.module).eval()
+            module = copied(self.module).train(self.training)
         for name, tensor in (*module.named_parameters(), *module.named_buffers()):
             wanted = self._dtypes[name] if dtype is None else in_dtype(tensor, dtype)
             # By way of the CPU, as not every device knows every dtype.
@@ -158,9 +165,19 @@ class Parametrised:
     def written(
         self, tensors: Mapping[str, Tensor], *, training: bool = False
     ) -> AbstractContextManager[None]:
-        """Inside, the module's own parameters and buffers hold the numbers of ``tensors``, by default in eval mode."""
+        """Inside, the module's own parameters and buffers hold the numbers of ``tensors``, in the mode of F or in training."""
         given = {name: tensor.to(self._dtypes[name]) for name, tensor in tensors.items()}
         return self._standing.written({**self._rest, **given}, training=training)
+
+    @contextmanager
+    def in_training(self) -> Iterator[None]:
+        """Inside, the module stands in training mode."""
+        before = self._standing.is_training
+        self._standing.is_training = True
+        try:
+            yield
+        finally:
+            self._standing.is_training = before
 
     def now(self, name: str) -> Tensor:
         """What is in the place of one of the module's tensors at present."""

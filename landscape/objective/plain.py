@@ -79,16 +79,14 @@ def measure(
     those of ``torch.nn.functional``. The accuracy is NaN where it has no meaning. One evaluation.
     """
     sums = torch.zeros(4, dtype=torch.float64, device=objective.device)
-    with (
-        proving(evaluations=1),
-        objective.written(tensors),
-        torch.set_grad_enabled(objective.needs_gradients),
-    ):
+    with proving(evaluations=1), torch.set_grad_enabled(objective.needs_gradients):
         for rows in _batches(objective, batches, BATCH):
             inputs, targets = objective.samples.picked(rows)
-            outputs = objective.module(*trees.mapped(torch.clone, inputs))
-            share = _share(objective, outputs, targets)
-            right = _right(objective, outputs, targets)
+            # Anew for every batch, as a call may write into a buffer.
+            with objective.written(tensors):
+                outputs = objective.module(*trees.mapped(torch.clone, inputs))
+                share = _share(objective, outputs, targets)
+                right = _right(objective, outputs, targets)
             sums += torch.tensor(
                 [float(share.value) * share.times, share.weight, *right], dtype=torch.float64
             ).to(sums)
@@ -103,17 +101,18 @@ def gradient(objective: Objective, tensors: Mapping[str, Tensor]) -> Tensor:
     names = [piece.name for piece in objective.pieces]
     flat = torch.zeros(objective.num_parameters, dtype=torch.float64, device=objective.device)
     weight = torch.zeros((), dtype=torch.float64, device=objective.device)
-    with proving(gradients=1), objective.written(tensors), torch.enable_grad():
+    with proving(gradients=1), torch.enable_grad():
         own = [objective.now(name) for name in names]
         for rows in _batches(objective, None, objective.derivative_chunk()):
             inputs, targets = objective.samples.picked(rows)
-            share = _share(objective, objective.module(*trees.mapped(torch.clone, inputs)), targets)
-            weight += share.weight
-            if isinstance(share.value, Tensor) and share.value.requires_grad:
-                parts = torch.autograd.grad(
-                    share.value * share.times, own, allow_unused=True, materialize_grads=True
-                )
-                flat += torch.cat([part.detach().reshape(-1).double() for part in parts]).to(flat)
+            with objective.written(tensors):
+                share = _share(objective, objective.module(*trees.mapped(torch.clone, inputs)), targets)
+                weight += share.weight
+                if isinstance(share.value, Tensor) and share.value.requires_grad:
+                    parts = torch.autograd.grad(
+                        share.value * share.times, own, allow_unused=True, materialize_grads=True
+                    )
+                    flat += torch.cat([part.detach().reshape(-1).double() for part in parts]).to(flat)
     flat, divisor = distributed.total(flat), _divisor(objective, float(distributed.total(weight)))
     if objective.l2:
         flat += (

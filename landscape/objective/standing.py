@@ -44,10 +44,11 @@ class Standing:
     """A module and, where the loss is one, its criterion: what can stand in for their tensors, by name.
 
     A tied tensor has its first name everywhere; where the criterion holds a tensor of the module, it follows.
+    ``is_training``: it stands in training mode whatever is asked for.
     """
 
-    def __init__(self, module: nn.Module):
-        self.module = module
+    def __init__(self, module: nn.Module, *, is_training: bool = False):
+        self.module, self.is_training = module, is_training
         self._layers = list(module.modules())
         self._slots: list[tuple[dict[str, Any], str, str]] = []
         self._places: dict[str, tuple[dict[str, Any], str]] = {}
@@ -116,6 +117,7 @@ class Standing:
     @contextmanager
     def kept(self, *, training: bool = False) -> Iterator[None]:
         """The mode set, the fast path off; afterwards they and what a call leaves behind are as before."""
+        training = training or self.is_training
         modes = [
             (layer, layer.training)
             for layer, flag in zip(self._layers, self._flags[training], strict=True)
@@ -150,7 +152,7 @@ class Standing:
 
     @contextmanager
     def written(self, tensors: Mapping[str, Tensor], *, training: bool = False) -> Iterator[None]:
-        """Inside, the numbers of ``tensors`` are those of the module's own tensors, in eval or in training mode.
+        """Inside, the numbers of ``tensors`` are those of the module's own tensors, in the mode of F or in training.
 
         The objects stay who they are, so that a plain call sees the numbers wherever it finds a tensor.
         """

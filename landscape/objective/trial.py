@@ -86,6 +86,23 @@ def tried(trial: Trial, given: Any, rows: Tensor | None) -> Any:
             raise error from error.__cause__
 
 
+def told_of_the_mode(trial: Trial, given: Any, rows: Tensor | None, error: BadInput) -> BadInput:
+    """``error``, or one that says so where module, loss and data fit one another in training mode alone."""
+    subject = trial.subject
+    if subject.training:
+        return error
+    try:
+        with subject.in_training():
+            tried(trial, given, rows)
+    except BadInput:
+        return error
+    return BadInput(
+        f"{error.seen}, in eval mode (self.training is false); in training mode it is taken",
+        "a module that gives its losses, or its outputs, in both modes",
+        "give it a forward that does, or `training` for F of the module in training mode, its buffers frozen",
+    )
+
+
 def _taken(trial: Trial, given: Any, rows: Tensor | None) -> Any:
     outputs, targets = trial.pair(rows)
     function = callable_of(given, outputs)
@@ -102,7 +119,8 @@ def _taken(trial: Trial, given: Any, rows: Tensor | None) -> Any:
         raise
     except Exception as error:
         described = trees.described(outputs)
-        raise loss_failed(name_of(given), outputs, described, targets, error) from error
+        training = trial.subject.training
+        raise loss_failed(name_of(given), outputs, described, targets, error, training=training) from error
     if any(
         "target size" in str(one.message) and "different to the input size" in str(one.message)
         for one in caught
@@ -190,11 +208,21 @@ def _graph(trial: Trial, given: Any, rows: Tensor | None) -> tuple[bool, frozens
 def require_one_function(trial: Trial, rows: Tensor | None, outputs: Any) -> None:
     """Raises BadInput for a module that draws, and for one that is another function where gradients are taken."""
     name = type(trial.subject.module).__name__
-    if not trees.agree(trial.outputs(rows), outputs, SAME):
+    if trial.subject.training and draws(lambda: trial.outputs(rows)):
+        # Of a seldom draw two calls may show nothing.
         raise BadInput(
-            f"{name} gives different outputs for the same inputs in eval mode",
+            f"{name} draws random numbers in training mode",
             "a function of its parameters",
-            "switch its randomness off where self.training is false",
+            "set the rate of its dropout to 0, or make its randomness depend on a switch of its own",
+        )
+    if not trees.agree(trial.outputs(rows), outputs, SAME):
+        mode, switch = (
+            ("training", "a switch of its own") if trial.subject.training else ("eval", "self.training")
+        )
+        raise BadInput(
+            f"{name} gives different outputs for the same inputs in {mode} mode",
+            "a function of its parameters",
+            f"switch its randomness off where {switch} is false",
         )
     if not trial.needs_gradients:
         trial.needs_gradients = True
@@ -208,6 +236,18 @@ def require_one_function(trial: Trial, rows: Tensor | None, outputs: Any) -> Non
                 "one function of its parameters",
                 "does it ask torch.is_grad_enabled?",
             )
+
+
+def draws(call: Callable[[], Any]) -> bool:
+    """Whether ``call`` takes random numbers of torch's."""
+    before = _states()
+    call()
+    return not all(map(torch.equal, before, _states()))
+
+
+def _states() -> list[Tensor]:
+    """Of torch's generators of random numbers."""
+    return [torch.get_rng_state(), *(torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [])]
 
 
 def require_reached(trial: Trial, given: Any, rows: Tensor | None) -> None:

@@ -51,17 +51,17 @@ class Recipe:
     data_sha256: str = ""
 
     def followed(
-        self, data_dir: Path | None = None, dtype: str | None = None
+        self, data_dir: Path | None = None, dtype: str | None = None, least: str = "float32"
     ) -> "tuple[Recipe, DataSet, str]":
-        """The recipe completed, its data, and the dtype of both: float32 where none is asked for, unless of its own.
+        """The recipe completed, its data, and the dtype of both: ``least`` where none is asked for, or its own.
 
-        ``mixed`` says that a module made by the user has floating-point tensors of several dtypes, which stay.
+        The latter is ``mixed``: a module made by the user has floating-point tensors of several dtypes, which stay.
         """
         data = self.data_set(data_dir, None)
         recipe = self.completed(data)
         if dtype is None:
             is_mixed = specs.is_factory_spec(self.model) and len(floats_in(recipe.module())) > 1
-            dtype = "mixed" if is_mixed else "float32"
+            dtype = "mixed" if is_mixed else least
         precision = DTYPES[dtype]
         return recipe, data if precision is None else data.to(precision), dtype
 
@@ -112,6 +112,7 @@ class Recipe:
         device: str = "cpu",
         chunk_size: int | None = None,
         l2: float = 0.0,
+        training: bool = False,
     ) -> Objectives:
         """F of ``module`` on ``data``, in training and test."""
         train = Objective(
@@ -122,6 +123,7 @@ class Recipe:
             device=device,
             chunk_size=chunk_size,
             l2=l2,
+            training=training,
         )
         if data.test_inputs is None or data.test_targets is None:
             return Objectives(train, None, [])

@@ -35,7 +35,8 @@ class Run:
             raise BadInput(
                 f"{self.path} holds {', '.join(self.labels)} of a module in memory, and not what made that module",
                 "a run file, which says its model, data and loss",
-                "import this file with its `model`, `data` and `loss` to make it one",
+                "import this file with its `model`, `data` and `loss`, and the name of the run file as `output`, "
+                "to make it one",
             )
         if not self.labels:
             raise BadInput(
@@ -55,6 +56,11 @@ class Run:
         """The dtype the run was made in, by name."""
         return str(self.header.get("dtype", "float32"))
 
+    @property
+    def training(self) -> bool:
+        """Whether the run was made of the module in training mode."""
+        return bool(self.config.get("training"))
+
     def objectives(
         self,
         *,
@@ -65,6 +71,7 @@ class Run:
         seed: int = 0,
         data_dir: Path | None = None,
         l2: float = 0.0,
+        training: bool = False,
     ) -> Objectives:
         """F of the run's module on its data; ``subset`` takes that many samples, drawn by ``seed``."""
         notes = list(self.sources.notes)
@@ -87,6 +94,7 @@ class Run:
                 device=device,
                 chunk_size=chunk_size,
                 l2=l2,
+                training=training or self.training,
             )
         return made._replace(notes=notes, is_as_made=is_same and subset is None)
 

@@ -6,7 +6,6 @@ questions begin with a model, data and a loss instead.
 
 import difflib
 import inspect
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -23,7 +22,7 @@ from landscape.objective import Objective
 from landscape.objective.parameters import Point
 from landscape.progress import Progress, silent
 from landscape.result import Result
-from landscape.runs import provenance, sources, store
+from landscape.runs import provenance, sources
 from landscape.runs.address import default_output, parse_address, points_of
 from landscape.runs.begun import begun_checks, num_wrong, points_check, points_of_runs
 from landscape.runs.device import device, processes
@@ -31,6 +30,7 @@ from landscape.runs.publish import Answer, Order, Say, Work, publish, unheard
 from landscape.runs.recipe import DTYPES, Recipe
 from landscape.runs.run import Run
 from landscape.runs.settings import NAMES, Settings, called
+from landscape.runs.weights import dtype_of, weights
 
 BROUGHT = ("model", "model_arg", "data", "data_arg", "loss")
 
@@ -172,7 +172,7 @@ def _at_addresses(
         "options": _stored(declared, options),
     }
     output = settings.output or default_output(declared, [run.path for run in runs])
-    config |= _contents(runs[0].sources)
+    config |= _contents(runs[0].sources, settings.training or runs[0].training)
     recorded = None
     if declared.makes_run:
         config["recipe"] = asdict(runs[-1].recipe)
@@ -188,6 +188,7 @@ def _at_addresses(
                 seed=settings.seed + number,
                 data_dir=settings.data_dir,
                 l2=options.get("l2", 0.0),
+                training=settings.training,
             )
             for number in range(_num_subsets(options, settings))
         )
@@ -229,11 +230,12 @@ def _from_recipe(
         )
     recipe = replace(recipe, model_arguments={**recipe.model_arguments, **first})
     recipe = replace(recipe, seed=settings.seed, subset=settings.subset)
-    tensors = _weights(checkpoint, settings.verify) if checkpoint else None
+    tensors = weights(checkpoint, verify=settings.verify) if checkpoint else None
     inputs = [{"path": str(checkpoint), "sha256": provenance.sha256(checkpoint)}] if checkpoint else []
     own, where = sources.named(recipe), device(settings.device, settings.dtype)
     with own.opened():
-        recipe, data, dtype = recipe.followed(settings.data_dir, settings.dtype)
+        least = dtype_of(checkpoint) if checkpoint else "float32"
+        recipe, data, dtype = recipe.followed(settings.data_dir, settings.dtype, least)
     config = {
         "kind": declared.name,
         "inputs": [{"sha256": one["sha256"]} for one in inputs],
@@ -242,15 +244,16 @@ def _from_recipe(
         "seed": settings.seed,
         "recipe": asdict(recipe),
         "options": _stored(declared, options),
-        **_contents(own),
+        **_contents(own, settings.training),
     }
     how: dict[str, Any] = {"dtype": DTYPES[dtype], "device": where, "chunk_size": settings.chunk_size}
+    how["training"] = settings.training
 
     def prepare() -> Work:
         with own.opened():
             module = recipe.module()
             if tensors is not None:
-                if settings.dtype is not None:
+                if dtype != "float32" or settings.dtype is not None:
                     # Before the weights come in, which would else be rounded to what the factory made.
                     module = checkpoints.in_dtype(module, DTYPES[dtype])
                 module = checkpoints.loaded(module, tensors, str(checkpoint))
@@ -286,8 +289,8 @@ def _in_memory(
     """A computation at points of an objective that no file describes; what it is is told by its numbers."""
     if declared.source != "points":
         raise BadInput(f"{declared.name} of an objective", "a recipe", "call the function itself")
-    for name in ("dtype", "subset", "chunk_size", "device"):
-        if getattr(settings, name) not in (None, "auto"):
+    for name in ("dtype", "subset", "chunk_size", "device", "training"):
+        if getattr(settings, name) not in (None, "auto", False):
             raise BadInput(f"`{name}` for an objective", "what the objective was made with", "make it so")
     if options.get("at") is not None:
         raise BadInput(
@@ -312,6 +315,7 @@ def _in_memory(
         "data": objective.samples.sha256,
         "F": [_signature(objective, one) for one in found],
         "options": _stored(declared, options),
+        **({"training": True} if objective.training else {}),
     }
     work = Work(objective, None, found)
     return Order(config, inputs, dtype, lambda: work, _analyse(declared, options, say), declared.is_resumable)
@@ -367,19 +371,10 @@ def _stored(declared: Analysis, options: Options) -> dict[str, Any]:
     return {**kept, **({"preset": options.get("preset")} if whole.presets else {})}
 
 
-def _weights(path: Path, verify: bool) -> dict[str, Tensor]:
-    """The tensors of a checkpoint, or of the last point in a file that was saved without saying of what module."""
-    if not store.is_ours(path) or "recipe" in json.loads(store.header(path, verify=verify)["config"]):
-        return checkpoints.read(path)
-    labels = store.point_labels(path, verify=False)
-    state = store.read_state(path, labels[-1], verify=False) if labels else {}
-    return {name: torch.from_numpy(values) for name, values in state.items()} or checkpoints.read(path)
-
-
-def _contents(own: sources.Sources) -> dict[str, Any]:
-    """What a configuration says of the user's own files of code; nothing where there are none."""
+def _contents(own: sources.Sources, training: bool) -> dict[str, Any]:
+    """What a configuration says of the user's own files of code, and of training mode; nothing where there is none."""
     contents = own.contents()
-    return {"sources": contents} if contents else {}
+    return ({"sources": contents} if contents else {}) | ({"training": True} if training else {})
 
 
 def _num_subsets(options: Options, settings: Settings) -> int:

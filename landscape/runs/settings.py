@@ -18,6 +18,7 @@ class Settings:
     ``device``: auto, cpu, cuda, cuda:1 or mps; ``dtype``: float32 or float64 (default: the run's, float32 in training);
     ``chunk_size``: samples at a time, memory only; ``threads``: 1 for small nets, else measured; ``subset``: so many
     training samples, drawn by ``seed``; ``trust``: trust, now and later, the code that a run file names;
+    ``training``: F of the module in training mode, its buffers frozen (default: the run's);
     ``verify``: check the bytes of every file that is opened; ``command``: what was typed or called, for the record.
     """
 
@@ -30,6 +31,7 @@ class Settings:
     threads: int | None = None
     subset: int | None = None
     data_dir: Path | None = None
+    training: bool = False
     trust: bool = False
     verify: bool = True
     command: str = ""

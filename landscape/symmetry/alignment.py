@@ -94,6 +94,8 @@ def aligned(
     or has no unit to permute, and ChangedFunction where the outputs of B on the data would move.
     """
     distributed.require_one_process("alignment")
+    if objective.training:
+        raise BadInput("alignment of a module in training mode", "eval mode", "leave `training` away")
     module = objective.module_at(b, device="cpu", dtype=torch.float64)
     few = min(objective.num_samples, FEW if match == "weights" else MANY)
     traced = symmetry_of(module, objective.samples.few(few).inputs, seed=seed)

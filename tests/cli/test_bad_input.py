@@ -407,13 +407,16 @@ def test_a_point_saved_from_python_says_what_it_lacks_and_comes_in_by_import(com
     refused(
         command("hessian", "p.h5"),
         "p.h5 holds final of a module in memory",
-        "import this file with its --model, --data and --loss",
+        "import this file with its --model, --data and --loss, and the name of the run file as -o",
     )
-    line = [*TINY, "-o", "q.h5", "--dtype", "float64"]
+    # In float64 without a word, as it was saved from there.
+    line = [*TINY, "--output", "q.h5"]
     assert command("import", "p.h5", *line).code == 0
     wanted, found = (store.read_state(folder / name, "final") for name in ("a.h5", "q.h5"))
     assert found.keys() == wanted.keys()
     assert all(np.array_equal(found[name], wanted[name]) for name in wanted)
+    assert Run("q.h5").dtype == "float64"
+    assert landscape.load("q.h5").final_loss == result.final_loss
     assert command("hessian", "q.h5", "--top-k", 1).code == 0
     refused(command("import", "a.h5", *TINY, "-o", "r.h5"), "a run file needs no import")
 
