@@ -36,6 +36,10 @@ class Align(Result):
     loss_after: np.ndarray = array("alpha", long_name="training loss on the line to B aligned")
     barrier_before: float = scalar("barrier over the chord before: max F − [(1−t)F(A) + tF(B)]")
     barrier_after: float = scalar("barrier over the chord after")
+    barrier_before_error: float | None = scalar(
+        "standard error of barrier_before from the data", optional=True
+    )
+    barrier_after_error: float | None = scalar("standard error of barrier_after from the data", optional=True)
     distance_before: float = scalar("distance ‖B − A‖ before")
     distance_after: float = scalar("distance ‖B − A‖ after")
     function_difference: float = scalar("outputs of B before and after, float64: max |Δh| / max |h|")
@@ -59,7 +63,10 @@ class Align(Result):
     @property
     def headline(self) -> str:
         """What was found, in a few words."""
-        return f"barrier {self.barrier_before:.3g} → {self.barrier_after:.3g} over chord"
+        from landscape.paths.heights import in_words
+
+        before = in_words(self.barrier_before, self.barrier_before_error)
+        return f"barrier over chord {before} → {in_words(self.barrier_after, self.barrier_after_error)}"
 
 
 @analysis(
@@ -97,13 +104,16 @@ def align(
     """B's hidden units permuted to lie closest to A; straight-line barriers at ``num_points`` before and after.
 
     ``match``, ``restarts``, ``rescale``, ``refine``: see :func:`landscape.symmetry.alignment.aligned`, whose errors it
-    raises; ``batchnorm`` as in :func:`landscape.interpolate`. Raises BadInput for fewer than 3 points.
+    raises; ``batchnorm`` and the errors of barriers as in :func:`landscape.interpolate`. Raises BadInput for fewer than
+    3 points.
     """
     import numpy as np
 
+    from landscape.numerics.curves.barriers import barrier_errors
     from landscape.numerics.curves.grids import grid
     from landscape.objective import checks
-    from landscape.objective.sweep import Sweep
+    from landscape.objective.scatter import without_errors
+    from landscape.objective.sweep import COLUMNS, Sweep
     from landscape.symmetry.alignment import aligned
 
     first, second = objective.as_point(a), objective.as_point(b)
@@ -122,10 +132,10 @@ def align(
             progress=progress,
         )
         sweep = Sweep(objective, None, batchnorm, journal, progress)
-        before, after = (
-            sweep.line(name, first, end, alpha)[:, 0]
-            for name, end in (("before", second), ("after", found.point))
-        )
+        lines = [
+            sweep.line(name, first, end, alpha) for name, end in (("before", second), ("after", found.point))
+        ]
+        before, after = (table[:, 0] for table in lines)
         ends = [sweep.reference(point) for point in (first, second, found.point)]
     losses = (before[0], before[-1], after[-1])
     for name, point, value in zip(("first end", "second end", "aligned end"), ends, losses, strict=True):
@@ -136,9 +146,10 @@ def align(
     proofs += _checks(
         found, distance, checks.rounding(objective), is_nearest=match == "weights" and not refine
     )
-    notes = [found.coverage, *found.notes, *sweep.notes(first, second)]
+    notes = [found.coverage, *found.notes, *sweep.notes(first, second), *without_errors(objective, 0)]
     notes += [] if distance[0] else ["the two points are the same"]
-    return _result(objective, found, alpha, before, after, distance, notes, proofs)
+    errors = [barrier_errors(alpha, table[:, COLUMNS:], seed=seed).chord for table in lines]
+    return _result(objective, found, alpha, before, after, errors, distance, notes, proofs)
 
 
 def _checks(
@@ -164,6 +175,7 @@ def _result(
     alpha: np.ndarray,
     before: np.ndarray,
     after: np.ndarray,
+    errors: list[float],
     distance: list[float],
     notes: list[str],
     proofs: list[checks.Check],
@@ -171,17 +183,23 @@ def _result(
     import numpy as np
 
     from landscape.numerics.arrays import array_of
-    from landscape.numerics.curves.barriers import barriers
+    from landscape.numerics.curves.barriers import barriers, or_none
     from landscape.objective.parameters import split
+    from landscape.paths.heights import below_their_errors
 
     tensors = {**split(found.point.theta, objective.pieces), **found.point.fixed}
-    symmetry = found.symmetry
+    symmetry, heights = found.symmetry, [barriers(alpha, losses).chord for losses in (before, after)]
+    named = zip(
+        ("the straight line to B", "that to B aligned"), zip(heights, errors, strict=True), strict=True
+    )
     return Align(
         alpha=alpha,
         loss_before=before,
         loss_after=after,
-        barrier_before=barriers(alpha, before).chord,
-        barrier_after=barriers(alpha, after).chord,
+        barrier_before=heights[0],
+        barrier_after=heights[1],
+        barrier_before_error=or_none(errors[0]),
+        barrier_after_error=or_none(errors[1]),
         distance_before=distance[0],
         distance_after=distance[1],
         function_difference=found.function_difference,
@@ -193,7 +211,7 @@ def _result(
         blocked=np.array(list(symmetry.blocked), dtype=str),
         blocked_reason=np.array(list(symmetry.blocked.values()), dtype=str),
         **_groups(found),
-        notes=notes,
+        notes=notes + below_their_errors(dict(named)),
         checks=proofs,
         parameters=objective.pieces,
         states={"final": {name: array_of(tensor) for name, tensor in tensors.items()}},

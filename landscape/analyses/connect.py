@@ -55,7 +55,16 @@ class Connect(Result):
     test_loss_straight: np.ndarray | None = array(
         "t", long_name="test loss on the straight line", optional=True
     )
+    test_loss_error: np.ndarray | None = array(
+        "t", long_name="standard error of the test loss on the curve over the test samples", optional=True
+    )
+    test_loss_straight_error: np.ndarray | None = array(
+        "t", long_name="standard error of the test loss on the straight line", optional=True
+    )
     test_accuracy: np.ndarray | None = array("t", long_name="test accuracy on the curve", optional=True)
+    test_accuracy_error: np.ndarray | None = array(
+        "t", long_name="standard error of the test accuracy on the curve over the test samples", optional=True
+    )
     penalty: np.ndarray | None = array("t", long_name="penalty (l2/2)‖θ(t)‖² on the curve", optional=True)
     epoch: np.ndarray = array("epoch", long_name="pass over the data")
     epoch_loss: np.ndarray = array("epoch", long_name="mean batch loss along the curve in that pass")
@@ -126,7 +135,11 @@ class Connect(Result):
     @property
     def headline(self) -> str:
         """What was found, in a few words."""
-        return f"{self.barrier_chord:.3g} over chord, straight {self.barrier_chord_straight:.3g}"
+        from landscape.paths.heights import in_words
+
+        curve = in_words(self.barrier_chord, self.barrier_chord_error)
+        straight = in_words(self.barrier_chord_straight, self.barrier_chord_straight_error)
+        return f"over chord {curve}; straight {straight}"
 
 
 @analysis(
@@ -188,6 +201,7 @@ def connect(
     best curve so far. Raises BadInput for options out of range.
     """
     from landscape.objective import checks
+    from landscape.objective.scatter import without_errors
     from landscape.paths.connection import Connector, notes_on_ends
     from landscape.paths.curve_training import Training
     from landscape.paths.path import Path
@@ -230,10 +244,7 @@ def connect(
             chord = chord.to(moved.point)
         found = connector.connected(chord)
         remarks += found.notes + notes_on_ends(found)
-        if not objective.tells_samples_apart:
-            remarks.append(
-                f"no standard errors over samples: the loss {objective.loss.name} is not had for each from the outputs"
-            )
+        remarks += without_errors(objective, 0) or (without_errors(test, 0, "test samples") if test else [])
         if plane:
             about |= _seen_from(plane_of(found, plane_points), float(found.line.lengths.sum()), remarks)
     return _result(found, connector, about, remarks, proofs + found.checks())
@@ -248,10 +259,17 @@ def _result(
 ) -> Connect:
     import numpy as np
 
+    from landscape.numerics.curves.barriers import or_none
     from landscape.objective.sweep import known
+    from landscape.paths.heights import below_their_errors, tested_in_words
 
     path, line, trained, objective = found.path, found.line, found.trained, connector.objective
     shown, straight = path.summary(connector.seed), line.summary(connector.seed)
+    notes += below_their_errors(
+        {"the curve": (shown.height.chord, shown.height_error.chord)}
+        | {"the straight line": (straight.height.chord, straight.height_error.chord)}
+    )
+    notes += tested_in_words(path.table, {"A": 0, "the top of the curve": int(np.argmax(path.loss)), "B": -1})
     has_test = path.sweep.test is not None
     return Connect(
         t=path.t,
@@ -261,7 +279,10 @@ def _result(
         accuracy=known(path.accuracy),
         test_loss=path.test_loss if has_test else None,
         test_loss_straight=line.test_loss if has_test else None,
+        test_loss_error=known(path.test_loss_error),
+        test_loss_straight_error=known(line.test_loss_error),
         test_accuracy=known(path.test_accuracy),
+        test_accuracy_error=known(path.test_accuracy_error),
         penalty=path.penalty(objective.l2) if objective.l2 else None,
         epoch=np.arange(1, len(trained.losses) + 1),
         epoch_loss=np.array(trained.losses),
@@ -275,16 +296,16 @@ def _result(
         max_loss=shown.height.top,
         mean_loss_t=shown.mean_t,
         mean_loss_arc=shown.mean_arc,
-        barrier_chord_error=_number(shown.height_error.chord),
-        barrier_ends_error=_number(shown.height_error.ends),
-        barrier_mean_error=_number(shown.height_error.mean),
-        max_loss_error=_number(shown.height_error.top),
-        mean_loss_t_error=_number(shown.mean_t_error),
-        mean_loss_arc_error=_number(shown.mean_arc_error),
+        barrier_chord_error=or_none(shown.height_error.chord),
+        barrier_ends_error=or_none(shown.height_error.ends),
+        barrier_mean_error=or_none(shown.height_error.mean),
+        max_loss_error=or_none(shown.height_error.top),
+        mean_loss_t_error=or_none(shown.mean_t_error),
+        mean_loss_arc_error=or_none(shown.mean_arc_error),
         barrier_chord_straight=straight.height.chord,
         barrier_ends_straight=straight.height.ends,
         barrier_mean_straight=straight.height.mean,
-        barrier_chord_straight_error=_number(straight.height_error.chord),
+        barrier_chord_straight_error=or_none(straight.height_error.chord),
         length=float(path.lengths.sum() / line.lengths.sum()) if line.lengths.any() else math.nan,
         first_gradient_norm=found.slopes[0],
         second_gradient_norm=found.slopes[1],
@@ -315,8 +336,3 @@ def _seen_from(plane: Plane | None, distance: float, notes: list[str]) -> dict[s
         "control_residual": plane.control_residual,
         "plane_residual": float(plane.curve_residual.max()) / distance,
     }
-
-
-def _number(value: float) -> float | None:
-    """None where there is no error to give: a single sample, or losses that are not finite."""
-    return None if math.isnan(value) else value

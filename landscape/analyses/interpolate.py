@@ -30,9 +30,17 @@ class Interpolate(Result):
     loss: np.ndarray = array("alpha", long_name="training loss")
     accuracy: np.ndarray | None = array("alpha", long_name="training accuracy", optional=True)
     test_loss: np.ndarray | None = array("alpha", long_name="test loss", optional=True)
+    test_loss_error: np.ndarray | None = array(
+        "alpha", long_name="standard error of the test loss over the test samples", optional=True
+    )
     test_accuracy: np.ndarray | None = array("alpha", long_name="test accuracy", optional=True)
+    test_accuracy_error: np.ndarray | None = array(
+        "alpha", long_name="standard error of the test accuracy over the test samples", optional=True
+    )
     barrier_chord: float = scalar("barrier over the chord: max F − [(1−t)F(A) + tF(B)]")
     barrier_ends: float = scalar("barrier over the worse end: max F − max(F(A), F(B))")
+    barrier_chord_error: float | None = scalar("standard error of barrier_chord from the data", optional=True)
+    barrier_ends_error: float | None = scalar("standard error of barrier_ends from the data", optional=True)
     test_barrier_chord: float | None = scalar("barrier of the test loss over the chord", optional=True)
     is_monotone: bool = scalar("no bump from the worse end to the better (Goodfellow et al. 2015)")
     bump_alpha: np.ndarray = array("bump", long_name="top of a bump")
@@ -42,7 +50,10 @@ class Interpolate(Result):
     @property
     def headline(self) -> str:
         """What was found, in a few words."""
-        return f"{'monotone' if self.is_monotone else 'barrier'}, {self.barrier_chord:.3g} over chord"
+        from landscape.paths.heights import in_words
+
+        height = in_words(self.barrier_chord, self.barrier_chord_error)
+        return f"{'monotone' if self.is_monotone else 'barrier'}, over chord {height}"
 
 
 @analysis(
@@ -74,13 +85,15 @@ def interpolate(
     data at every α, also at the ends; ``repair`` rescales every layer to the spread interpolated between
     the ends' besides (:mod:`landscape.objective.repair`), within [0, 1]. ``align`` first permutes B's units to lie
     closest to A, its function unchanged (:func:`landscape.align`, whose draws ``seed`` decides). Barriers:
-    Frankle et al. (2020), Entezari et al. (2022).
+    Frankle et al. (2020), Entezari et al. (2022); their standard errors are those of the data, the ends being given, by
+    a bootstrap over samples that ``seed`` draws.
     Raises BadInput for fewer than 3 points or a span that does not hold [0, 1].
     """
     import torch
 
     from landscape.numerics.curves.grids import grid
     from landscape.objective import checks
+    from landscape.objective.scatter import without_errors
     from landscape.objective.sweep import Sweep
     from landscape.symmetry.alignment import aligned
 
@@ -111,10 +124,11 @@ def interpolate(
         )
     proofs += [*checks.meaning(objective, ends[0]), checks.finite(table[:, 0])]
     notes += sweep.notes(first, second)
+    notes += without_errors(objective, 0) or (without_errors(test, 0, "test samples") if test else [])
     notes += [] if bool((first.theta != second.theta).any()) else ["the two points are the same"]
     distance = float(torch.linalg.vector_norm((second.theta - first.theta).double()))
     tested = table[:, 2] if test else None
-    return _result(alpha, table, tested, distance, checks.rounding(objective), notes, proofs)
+    return _result(alpha, table, tested, distance, checks.rounding(objective), seed, notes, proofs)
 
 
 def _result(
@@ -123,16 +137,27 @@ def _result(
     tested: np.ndarray | None,
     distance: float,
     rounding: float,
+    seed: int,
     notes: list[str],
     proofs: list[checks.Check],
 ) -> Interpolate:
     import numpy as np
 
-    from landscape.numerics.curves.barriers import barriers, bumps
-    from landscape.objective.sweep import known
+    from landscape.numerics.curves.barriers import (
+        barrier_errors,
+        barriers,
+        bumps,
+        or_none,
+    )
+    from landscape.objective.sweep import COLUMNS, known
+    from landscape.paths.heights import below_their_errors, tested_in_words
 
     loss = table[:, 0]
     height = barriers(alpha, loss)
+    inside = (alpha >= 0) & (alpha <= 1)
+    error = barrier_errors(alpha[inside], table[inside, COLUMNS:], seed=seed)
+    notes = notes + below_their_errors({"the straight line": (height.chord, error.chord)})
+    notes += tested_in_words(table, {"A": int(np.argmax(alpha == 0)), "B": int(np.argmax(alpha == 1))})
     size = float(np.abs(loss[np.isfinite(loss)]).max(initial=0.0))
     found = bumps(alpha, loss, 10 * rounding * size)
     return Interpolate(
@@ -140,9 +165,13 @@ def _result(
         loss=loss,
         accuracy=known(table[:, 1]),
         test_loss=tested,
+        test_loss_error=known(table[:, 4]),
         test_accuracy=known(table[:, 3]),
+        test_accuracy_error=known(table[:, 5]),
         barrier_chord=height.chord,
         barrier_ends=height.ends,
+        barrier_chord_error=or_none(error.chord),
+        barrier_ends_error=or_none(error.ends),
         test_barrier_chord=barriers(alpha, tested).chord if tested is not None else None,
         is_monotone=len(found.heights) == 0,
         bump_alpha=found.at,

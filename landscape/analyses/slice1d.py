@@ -38,6 +38,13 @@ class Slice1D(Result):
     done: np.ndarray = array("alpha", long_name="whether the point was computed")
     accuracy: np.ndarray | None = array("alpha", long_name="training accuracy", optional=True)
     test_loss: np.ndarray | None = array("alpha", long_name="test loss", optional=True)
+    test_loss_error: np.ndarray | None = array(
+        "alpha", long_name="standard error of the test loss over the test samples", optional=True
+    )
+    test_accuracy: np.ndarray | None = array("alpha", long_name="test accuracy", optional=True)
+    test_accuracy_error: np.ndarray | None = array(
+        "alpha", long_name="standard error of the test accuracy over the test samples", optional=True
+    )
     draw_loss: np.ndarray | None = array(
         "draw", "alpha", long_name="training loss of each draw", optional=True
     )
@@ -132,6 +139,9 @@ def _result(found: Slice, proofs: list[Check]) -> Slice1D:
         done=np.ones(len(table), dtype=bool),
         accuracy=known(table[:, 1]),
         test_loss=table[:, 2] if found.sweep.test else None,
+        test_loss_error=known(table[:, 4]),
+        test_accuracy=known(table[:, 3]),
+        test_accuracy_error=known(table[:, 5]),
         draw_loss=losses if len(losses) > 1 else None,
         loss_mean=losses.mean(0) if len(losses) > 1 else None,
         loss_spread=losses.std(0, ddof=1) if len(losses) > 1 else None,

@@ -42,6 +42,13 @@ class Slice2D(Result):
     done: np.ndarray = array("beta", "alpha", long_name="whether the cell was computed")
     accuracy: np.ndarray | None = array("beta", "alpha", long_name="training accuracy", optional=True)
     test_loss: np.ndarray | None = array("beta", "alpha", long_name="test loss", optional=True)
+    test_loss_error: np.ndarray | None = array(
+        "beta", "alpha", long_name="standard error of the test loss over the test samples", optional=True
+    )
+    test_accuracy: np.ndarray | None = array("beta", "alpha", long_name="test accuracy", optional=True)
+    test_accuracy_error: np.ndarray | None = array(
+        "beta", "alpha", long_name="standard error of the test accuracy over the test samples", optional=True
+    )
     lambda_max: np.ndarray | None = array(
         "beta", "alpha", long_name="largest eigenvalue λ of the Hessian", optional=True
     )
@@ -214,6 +221,9 @@ def _result(found: Slice, hessians: CurvatureMap | None, on_own_axes: bool, proo
         done=np.ones(square, dtype=bool),
         accuracy=known(table[..., 1]),
         test_loss=table[..., 2] if found.sweep.test else None,
+        test_loss_error=known(table[..., 4]),
+        test_accuracy=known(table[..., 3]),
+        test_accuracy_error=known(table[..., 5]),
         lambda_max=hessians.largest.reshape(square) if hessians else None,
         lambda_min=hessians.smallest.reshape(square) if hessians else None,
         curvature_ratio=hessians.ratio.reshape(square) if hessians else None,

@@ -14,12 +14,15 @@ from landscape.objective.batching import keep_freed_memory
 from landscape.objective.objective import Objective
 from landscape.objective.parameters import Point
 from landscape.objective.repair import Repair
+from landscape.objective.scatter import has_errors, measured_with_errors
 from landscape.progress import Journal, Progress, silent
 
 # A block is large enough that remembering it costs nothing beside computing it.
 BLOCK_ACTIVATIONS = 2**24
 BLOCK_PARAMETERS = 2**24
 BLOCK_POINTS = 4096
+# What is known of a point, before the losses of its samples.
+COLUMNS = 6
 
 
 class Sweep:
@@ -67,9 +70,9 @@ class Sweep:
         *,
         each: bool = False,
     ) -> np.ndarray:
-        """Train loss, train accuracy, test loss and test accuracy at ``num_points`` points: (num_points, 4).
+        """Train loss and accuracy, test loss and accuracy, the test's standard errors: (num_points, ``COLUMNS``).
 
-        With ``each`` the losses of all n training samples follow, where F is their mean: (num_points, 4 + n).
+        With ``each`` the losses of all n training samples follow, where F is their mean: (num_points, COLUMNS + n).
 
         ``fill(block, thetas)`` writes the θ of a block of points into the rows of ``thetas``, the same
         memory for every block (fresh pages would cost as much as a small net's forward pass). The
@@ -90,7 +93,9 @@ class Sweep:
                 fill(block, thetas)
                 if self.repairs and repair is None:
                     repair = Repair(self.objective, *map(self.reference, points))
-                found = self._block(block, thetas, points[0].fixed, fixed_at, weights_at, repair, each)
+                found = self._block(
+                    block, thetas, points[0].fixed, fixed_at, weights_at, repair, each, num_points
+                )
                 # Arrays are files of their own, which only long rows are worth.
                 self.journal[key] = {"rows": found if each else found.tolist()}
             rows.append(np.asarray(self.journal[key]["rows"]))
@@ -98,7 +103,7 @@ class Sweep:
         return np.concatenate(rows)
 
     def line(self, name: str, first: Point, second: Point, alpha: np.ndarray) -> np.ndarray:
-        """The table of :meth:`measure` at (1 − α)A + αB, buffers mixed in the same proportion."""
+        """The table of :meth:`measure` at (1 − α)A + αB with ``each``, buffers mixed in the same proportion."""
         positions = torch.from_numpy(alpha).to(self.objective.device, self.objective.dtype)
 
         def fill(block: range, thetas: Tensor) -> None:
@@ -106,7 +111,7 @@ class Sweep:
             torch.lerp(first.theta, second.theta, positions[block.start : block.stop, None], out=thetas)
 
         points = [first, second]
-        return self.measure(name, len(alpha), fill, points, lambda i: [1 - alpha[i], alpha[i]])
+        return self.measure(name, len(alpha), fill, points, lambda i: [1 - alpha[i], alpha[i]], each=True)
 
     def reference(self, point: Point) -> Point:
         """The point as its own model under this policy: what an end of a path must agree with."""
@@ -140,9 +145,10 @@ class Sweep:
         weights_at: Any,
         repair: Repair | None,
         each: bool,
+        num_points: int,
     ) -> np.ndarray:
         if fixed_at is None and not self.recalibrates and not repair:
-            return self._measured(thetas, first, each)
+            return self._measured(thetas, first, each, num_points)
         rows = []
         for i, theta in zip(block, thetas, strict=True):
             fixed = first if fixed_at is None else fixed_at(i)
@@ -150,16 +156,24 @@ class Sweep:
                 theta, fixed = repair(theta, fixed, weights_at(i)[1])
             elif self.recalibrates:
                 fixed = self.objective.recalibrated(theta, fixed)
-            rows.append(self._measured(theta.reshape(1, -1), fixed, each))
+            rows.append(self._measured(theta.reshape(1, -1), fixed, each, num_points))
         return np.concatenate(rows)
 
-    def _measured(self, thetas: Tensor, fixed: Mapping[str, Tensor], each: bool) -> np.ndarray:
+    def _measured(
+        self, thetas: Tensor, fixed: Mapping[str, Tensor], each: bool, num_points: int
+    ) -> np.ndarray:
         if each:
             train = torch.stack([measured_with_samples(self.objective, theta, fixed) for theta in thetas])
+            penalty = 0.5 * self.objective.l2 * thetas.double().square().sum(1, keepdim=True).cpu()
+            train[:, :1] += penalty
+            train[:, 2:] += penalty
         else:
             train = self.objective.measurements(thetas, fixed)
-        unknown = torch.full((len(thetas), 2), torch.nan, dtype=torch.float64)
-        tested = self.test.measurements(thetas, fixed) if self.test else unknown
+        tested = torch.full((len(thetas), 4), torch.nan, dtype=torch.float64)
+        if self.test and has_errors(self.test, 0 if each else num_points):
+            tested = measured_with_errors(self.test, thetas, fixed)
+        elif self.test:
+            tested[:, :2] = self.test.measurements(thetas, fixed)
         return torch.cat([train[:, :2], tested, train[:, 2:]], dim=1).numpy()
 
 

@@ -13,7 +13,7 @@ from landscape.numerics.curves.barriers import (
     mean_error,
     mean_weights,
 )
-from landscape.objective.sweep import Sweep
+from landscape.objective.sweep import COLUMNS, Sweep
 from landscape.paths.path import Path
 
 # Each round halves the gaps beside the top, so this many leave nothing of a gap in float64.
@@ -34,15 +34,15 @@ class Summary(NamedTuple):
 class PathLoss:
     """The loss measured along θ(t), point by point as asked for; every point is remembered by the sweep.
 
-    Columns over ``t``, rising: ``loss``, ``accuracy``, ``test_loss``, ``test_accuracy``, and ``samples``,
-    the loss of every training sample (T, n). Buffers are those of the ends mixed in proportion to t, or
-    whatever else the sweep's policy says.
+    Columns over ``t``, rising: ``loss``, ``accuracy``, ``test_loss``, ``test_accuracy``, the standard errors of these
+    two over the test samples, and ``samples``, the loss of every training sample (T, n). Buffers are those of the
+    ends mixed in proportion to t, or whatever else the sweep's policy says.
     """
 
     def __init__(self, sweep: Sweep, name: str, path: Path):
         self.sweep, self.name, self.path = sweep, name, path
         self.t = np.zeros(0)
-        self._table = np.zeros((0, 4))
+        self.table = np.zeros((0, COLUMNS))
         self._rounds = 0
 
     def measure(self, t: np.ndarray) -> None:
@@ -64,7 +64,7 @@ class PathLoss:
         )
         self._rounds += 1
         order = np.argsort(np.concatenate([self.t, fresh]))
-        self._table = np.concatenate([self._table, table])[order] if len(self.t) else table
+        self.table = np.concatenate([self.table, table])[order] if len(self.t) else table
         self.t = np.concatenate([self.t, fresh])[order]
 
     def refine(self, tolerance: float) -> bool:
@@ -83,23 +83,31 @@ class PathLoss:
 
     @property
     def loss(self) -> np.ndarray:
-        return self._table[:, 0]
+        return self.table[:, 0]
 
     @property
     def accuracy(self) -> np.ndarray:
-        return self._table[:, 1]
+        return self.table[:, 1]
 
     @property
     def test_loss(self) -> np.ndarray:
-        return self._table[:, 2]
+        return self.table[:, 2]
 
     @property
     def test_accuracy(self) -> np.ndarray:
-        return self._table[:, 3]
+        return self.table[:, 3]
+
+    @property
+    def test_loss_error(self) -> np.ndarray:
+        return self.table[:, 4]
+
+    @property
+    def test_accuracy_error(self) -> np.ndarray:
+        return self.table[:, 5]
 
     @property
     def samples(self) -> np.ndarray:
-        return self._table[:, 4:]
+        return self.table[:, COLUMNS:]
 
     @property
     def loss_error(self) -> np.ndarray | None:

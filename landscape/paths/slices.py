@@ -14,7 +14,8 @@ from landscape.numerics.curves.grids import grid_around, symmetric_grid
 from landscape.objective import checks
 from landscape.objective.objective import Objective
 from landscape.objective.parameters import Point
-from landscape.objective.sweep import Sweep
+from landscape.objective.scatter import without_errors
+from landscape.objective.sweep import COLUMNS, Sweep
 from landscape.objective.uses import guesses
 from landscape.paths.direction_checks import curvature_checks, eigen_checks, norm_check, orthogonality_check
 from landscape.paths.directions import (
@@ -25,6 +26,7 @@ from landscape.paths.directions import (
     require_grid,
     require_trajectory,
 )
+from landscape.paths.heights import tested_in_words
 from landscape.paths.planes import Projection, fill, projected
 from landscape.progress import Progress
 from landscape.result import Check
@@ -76,7 +78,7 @@ class Axes(NamedTuple):
 class Slice:
     """F at θ* + Σⱼ stepsᵢⱼ dⱼ for every cell i of a grid, the first direction running fastest.
 
-    ``tables``: train loss, train accuracy, test loss and test accuracy (cells, 4) of every draw; ``given`` and
+    ``tables``: what :meth:`~Sweep.measure` says (cells, ``COLUMNS``) of every draw; ``given`` and
     ``shown`` are the points that span the plane and the trajectory, seen from the first draw's directions.
     """
 
@@ -95,8 +97,8 @@ class Slice:
 
     @property
     def table(self) -> np.ndarray:
-        """That of the first draw in the shape of the grid, (…, 4)."""
-        return self.tables[0].reshape(*(len(axis) for axis in reversed(self.grid)), 4)
+        """That of the first draw in the shape of the grid, (…, ``COLUMNS``)."""
+        return self.tables[0].reshape(*(len(axis) for axis in reversed(self.grid)), COLUMNS)
 
     @property
     def losses(self) -> np.ndarray:
@@ -153,6 +155,7 @@ def sliced(sweep: Sweep, points: Sequence[Point], cut: Cut, num_axes: int) -> Sl
     remarks = remarks + objective.doubts
     if cut.is_drawn(points) and cut.norm == "filter":
         remarks = remarks + guesses(objective.pieces, cut.ignore)
+    unsure = without_errors(sweep.test, len(steps), "test samples") if sweep.test else []
     drawn = cut.trajectory if cut.show_trajectory and cut.trajectory else []
     found = Slice(
         sweep=sweep,
@@ -166,9 +169,10 @@ def sliced(sweep: Sweep, points: Sequence[Point], cut: Cut, num_axes: int) -> Sl
         shown=shown,
         centre=sweep.reference(origin),
         checks=[],
-        notes=sweep.notes(*points, *drawn) + remarks,
+        notes=sweep.notes(*points, *drawn) + remarks + unsure,
     )
     found.checks.extend(_checks(found, cut) + along)
+    found.notes.extend(tested_in_words(tables[0], {"θ*": found.middle}))
     return found
 
 

@@ -39,6 +39,18 @@ def line(
         axes.axvspan(edges[index], edges[index + 1], zorder=0, **MISSING)
 
 
+def error_band(
+    page: Page, axes: Axes, x: np.ndarray, y: np.ndarray, error: np.ndarray | None, colour: str
+) -> None:
+    """y ± its standard error over the test samples, where there is one, behind the lines."""
+    if error is None or not np.isfinite(error).any():
+        return
+    low, high = np.subtract(y, error), np.add(y, error)
+    known = np.isfinite(low) & np.isfinite(high)
+    axes.fill_between(x, low, high, where=known.tolist(), color=colour, alpha=0.25, linewidth=0, zorder=1)
+    page.note("shaded: ± standard error over the test samples")
+
+
 def log_axis(page: Page, axes: Axes, *values: np.ndarray | None, nonpositive: str = "mask") -> None:
     """A logarithmic vertical axis, if anything can be seen on it; what cannot is counted.
 
@@ -120,11 +132,19 @@ def accuracies_of(result: Any) -> list[tuple[str, np.ndarray]]:
     return [(label, values) for label, values in both if values is not None]
 
 
-def accuracy_panel(page: Page, axes: Axes, x: np.ndarray, parts: list[tuple[str, np.ndarray]]) -> None:
-    """Accuracies over x."""
+def accuracy_panel(
+    page: Page,
+    axes: Axes,
+    x: np.ndarray,
+    parts: list[tuple[str, np.ndarray]],
+    test_error: np.ndarray | None = None,
+) -> None:
+    """Accuracies over x, that of the test with its standard error."""
     for label, values in parts:
         style: Any = {"color": BLUE} if label == "training" else DASHED
         line(page, axes, x, values, label, **style)
+        if label == "test":
+            error_band(page, axes, x, values, test_error, style["color"])
     axes.set_ylabel(f"{parts[0][0]}\naccuracy" if len(parts) == 1 else "accuracy")
 
 

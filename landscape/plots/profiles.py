@@ -5,10 +5,10 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 
-from landscape.numerics.curves.barriers import barriers
+from landscape.numerics.curves.barriers import barriers, is_below_its_error
 from landscape.plots.axes import whose_statistics
 from landscape.plots.page import GREY, Page
-from landscape.plots.words import EQUALS, short
+from landscape.plots.words import EQUALS, short, uncertain
 
 
 def chord(axes: Axes, t: np.ndarray, loss: np.ndarray) -> None:
@@ -22,7 +22,19 @@ def chord(axes: Axes, t: np.ndarray, loss: np.ndarray) -> None:
     axes.plot([0, 1], [first, last], linestyle="", marker="o", color="black", markersize=3.5, zorder=5)
 
 
-def barrier(axes: Axes, t: np.ndarray, loss: np.ndarray, value: float, colour: str) -> None:
+def barrier(
+    page: Page,
+    axes: Axes,
+    t: np.ndarray,
+    loss: np.ndarray,
+    height: tuple[float, float | None],
+    colour: str,
+) -> None:
+    """The barrier over the chord with its standard error, where there is one; the small print says if it is none."""
+    value, error = height
+    told = short(value) if error is None else uncertain(value, error)
+    if is_below_its_error(value, error):
+        page.note(f"barrier {told}: none beyond its error")
     if not (np.isfinite(value) and value > 0):
         return
     at = barriers(t, loss).at_chord
@@ -41,7 +53,7 @@ def barrier(axes: Axes, t: np.ndarray, loss: np.ndarray, value: float, colour: s
         markersize=7,
         markeredgewidth=0,
         color=colour,
-        label=f"barrier {short(value)}",
+        label=f"barrier {told}",
     )
 
 

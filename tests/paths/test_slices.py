@@ -9,7 +9,7 @@ import torch
 from landscape.choices import Directions
 from landscape.errors import BadInput
 from landscape.objective.parameters import Point
-from landscape.objective.sweep import Sweep
+from landscape.objective.sweep import COLUMNS, Sweep
 from landscape.paths import slices
 from landscape.paths.slices import Cut, sliced
 
@@ -34,7 +34,7 @@ def test_a_cell_is_where_its_steps_lead(regression, num_axes):
     point = regression.present_point()
     found = sliced(Sweep(regression), [point], Cut(directions="random", **CUT), num_axes)
     shape = (5,) * num_axes
-    assert found.table.shape == (*shape, 4)
+    assert found.table.shape == (*shape, COLUMNS)
     for cell in (0, 3, 5**num_axes - 1):
         # α runs fastest.
         place = np.unravel_index(cell, shape)[::-1]

@@ -5,6 +5,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+# A height of so many standard errors is more than chance in the data.
+BEYOND = 2.0
 # The relative error of a standard error from R resamples is about 1/√(2R): 3.5 %.
 RESAMPLES = 400
 
@@ -59,6 +61,16 @@ def barriers(t: np.ndarray, loss: np.ndarray) -> Barriers:
         top - float(loss[0] + loss[-1]) / 2,
         top,
     )
+
+
+def is_below_its_error(height: float, error: float | None) -> bool:
+    """Whether a barrier, with its standard error where there is one, is none that the data show."""
+    return error is not None and height < BEYOND * error
+
+
+def or_none(error: float) -> float | None:
+    """None where there is no error to give: a single sample, or losses that are not finite."""
+    return None if math.isnan(error) else error
 
 
 def finer(t: np.ndarray, at: float) -> np.ndarray:

@@ -16,8 +16,9 @@ def align(page: Page, result: Any) -> str:
     chord(axes, result.alpha, result.loss_before)
     if page.log:
         log_axis(page, axes, result.loss_before, result.loss_after)
-    barrier(axes, result.alpha, result.loss_before, result.barrier_before, VERMILLION)
-    barrier(axes, result.alpha, result.loss_after, result.barrier_after, BLUE)
+    before, after = result.barrier_before_error, result.barrier_after_error
+    barrier(page, axes, result.alpha, result.loss_before, (result.barrier_before, before), VERMILLION)
+    barrier(page, axes, result.alpha, result.loss_after, (result.barrier_after, after), BLUE)
     ends_marked([axes])
     axes.set_ylabel("training loss")
     axes.set_xlabel(page.labels["alpha"])

@@ -6,7 +6,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.patheffects import withStroke
 
-from landscape.plots.axes import legend, line, log_axis, whose_statistics
+from landscape.plots.axes import error_band, legend, line, log_axis, whose_statistics
 from landscape.plots.fields import clear, draw_flat, field
 from landscape.plots.page import BLUE, DASHED, ORANGE, SKY, VERMILLION, Page
 from landscape.plots.profiles import barrier, chord, ends_marked
@@ -43,11 +43,14 @@ def _profile(page: Page, axes: Axes, result: Any) -> None:
         thin = {"linewidth": 0.8, "marker": ""}
         line(page, axes, t, tests[1], "straight line, test", color=ORANGE, linestyle="-.", **thin)
         line(page, axes, t, tests[0], "curve, test", color=SKY, linestyle=(0, (5, 1, 1, 1)), **thin)
+        error_band(page, axes, t, tests[1], result.test_loss_straight_error, ORANGE)
+        error_band(page, axes, t, tests[0], result.test_loss_error, SKY)
     chord(axes, t, result.loss)
     if page.log:
         log_axis(page, axes, result.loss, result.loss_straight, *tests)
-    barrier(axes, t, result.loss_straight, result.barrier_chord_straight, VERMILLION)
-    barrier(axes, t, result.loss, result.barrier_chord, BLUE)
+    straight_height = result.barrier_chord_straight, result.barrier_chord_straight_error
+    barrier(page, axes, t, result.loss_straight, straight_height, VERMILLION)
+    barrier(page, axes, t, result.loss, (result.barrier_chord, result.barrier_chord_error), BLUE)
     ends_marked([axes])
     axes.set_ylabel("loss" if tests else "training loss")
     axes.set_xlabel(wrapped(page.labels["t"], 3.2))

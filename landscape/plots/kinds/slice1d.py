@@ -4,8 +4,8 @@ from typing import Any
 
 import numpy as np
 
-from landscape.plots.axes import accuracies_of, accuracy_panel, legend, line, log_axis
-from landscape.plots.page import BLUE, DASHED, GREY, ORANGE, STAR, Page
+from landscape.plots.axes import accuracies_of, accuracy_panel, error_band, legend, line, log_axis
+from landscape.plots.page import BLUE, DASHED, GREY, ORANGE, STAR, VERMILLION, Page
 from landscape.plots.profiles import how_cut, residual_note
 from landscape.plots.words import titled
 
@@ -32,6 +32,7 @@ def slice1d(page: Page, result: Any) -> str:
         drawn += list(result.draw_loss)
     if result.test_loss is not None and result.draw_loss is None:
         line(page, axes, alpha, result.test_loss, "test", **DASHED)
+        error_band(page, axes, alpha, result.test_loss, result.test_loss_error, VERMILLION)
     if result.trajectory_alpha is not None:
         axes.plot(
             result.trajectory_alpha,
@@ -53,7 +54,7 @@ def slice1d(page: Page, result: Any) -> str:
     axes.set_ylabel("training loss" if result.test_loss is None or result.draw_loss is not None else "loss")
     legend(axes)
     if accuracies:
-        accuracy_panel(page, panels[1], alpha, accuracies)
+        accuracy_panel(page, panels[1], alpha, accuracies, result.test_accuracy_error)
     panels[-1].set_xlabel(page.labels["alpha"])
     how_cut(page, result)
     return titled("Loss along one direction from", result)

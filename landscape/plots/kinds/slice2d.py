@@ -10,7 +10,7 @@ from matplotlib.patheffects import withStroke
 from landscape.plots.fields import clear, draw_flat, draw_surface, field, height
 from landscape.plots.page import STAR, Page
 from landscape.plots.profiles import how_cut, residual_note
-from landscape.plots.words import short, titled, titled_points, wrapped
+from landscape.plots.words import short, titled, titled_points, uncertain, wrapped
 
 MAX_STRETCH = 2.0  # a plane longer than this many times its breadth would be too thin to read at one scale
 
@@ -18,6 +18,10 @@ MAX_STRETCH = 2.0  # a plane longer than this many times its breadth would be to
 def slice2d(page: Page, result: Any) -> str:
     """The loss on the plane, with θ* or the three given points, and the trajectory where there is one."""
     three = result.point_alpha is not None
+    if result.test_loss_error is not None:
+        centre = int(np.abs(result.beta).argmin()), int(np.abs(result.alpha).argmin())
+        tested = uncertain(float(result.test_loss[centre]), float(result.test_loss_error[centre]))
+        page.note(f"test loss at {'A' if three else 'θ*'} {tested} (standard error over the test samples)")
     result, origin, names = _in_parameters(result)
     values, label = result.loss, page.labels["loss"]
     # A trajectory was projected on the plane of the first draw, so it goes with that draw alone.
