@@ -140,6 +140,10 @@ def test_the_profile_is_a_plain_loop(classifier, bends):
         ):
             assert curve[i] == pytest.approx(plain_loss(objective, theta, fixed), rel=1e-12)
             assert straight[i] == pytest.approx(plain_loss(objective, line, fixed), rel=1e-12)
+        for at, found in ((theta, result.test_loss_error), (line, result.test_loss_straight_error)):
+            tested = plain_module(classifier, at, fixed)(x + 0.5).detach()
+            each = functional.cross_entropy(tested, y, reduction="none")
+            assert found[i] == pytest.approx(float(each.std()) / 30**0.5, rel=1e-11)
         right = plain_module(classifier, theta, fixed)(x).argmax(1) == y
         assert result.accuracy[i] == pytest.approx(float(right.double().mean()))
     assert result.max_loss == result.loss.max()

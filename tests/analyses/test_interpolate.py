@@ -167,3 +167,71 @@ def test_a_point_of_another_architecture_is_refused(regression):
 def test_every_point_passes_its_checks(classifier):
     result = interpolate(classifier, another(classifier, 1), another(classifier, 2), num_points=5)
     assert set(named(result)) >= {"first end", "second end", "not finite", "module untouched"}
+
+
+def test_test_losses_and_the_barrier_have_the_errors_of_their_samples(classifier):
+    """Against a loop over the samples: s/√n of the test, and a bootstrap of the barrier by hand."""
+    a, b = another(classifier, 1), another(classifier, 2)
+    (x,), y = classifier.samples
+    test = classifier.on((x[:20] + 0.5, y[:20]))
+    result = interpolate(classifier, a, b, test=test, num_points=5, seed=3)
+    rows = []
+    for i, t in enumerate(result.alpha):
+        module = plain_module(classifier, (1 - t) * a.theta + t * b.theta, mixed(a, b, t))
+        with torch.no_grad():
+            each = nn.functional.cross_entropy(module(x[:20] + 0.5), y[:20], reduction="none").numpy()
+            right = (module(x[:20] + 0.5).argmax(1) == y[:20]).double().mean().item()
+            rows.append(nn.functional.cross_entropy(module(x), y, reduction="none").numpy())
+        assert result.test_loss_error[i] == pytest.approx(each.std(ddof=1) / 20**0.5, rel=1e-11)
+        assert result.test_accuracy_error[i] == pytest.approx((right * (1 - right) / 20) ** 0.5, rel=1e-11)
+    draws, heights = np.random.default_rng(8), []
+    for _ in range(4000):
+        loss = np.array(rows)[:, draws.integers(30, size=30)].mean(1)
+        heights.append((loss - (1 - result.alpha) * loss[0] - result.alpha * loss[-1]).max())
+    # 400 resamples know a standard error to 1/√800, here to four of it.
+    assert result.barrier_chord_error == pytest.approx(np.std(heights), rel=4 / 800**0.5)
+    assert any(
+        note.startswith("test loss (± standard error over the test samples) at A") for note in result.notes
+    )
+
+
+def test_a_penalty_is_in_the_loss_and_not_in_its_error(classifier):
+    a, b = another(classifier, 1), another(classifier, 2)
+    penalised = classifier.varied(l2=0.3)
+    plain, result = (interpolate(one, a, b, num_points=5) for one in (classifier, penalised))
+    for t, one, other in zip(result.alpha, plain.loss, result.loss, strict=True):
+        size = float(((1 - t) * a.theta + t * b.theta).square().sum())
+        assert other == pytest.approx(one + 0.15 * size, rel=1e-12)
+    assert result.loss[0] == penalised.value(a.theta, a.fixed)
+
+
+def test_a_barrier_below_its_own_error_is_called_that(classifier):
+    """To a point nearby there is none; between two draws of weights there may be one."""
+    a = another(classifier, 1)
+    near = Point(a.theta + 1e-3 * torch.randn_like(a.theta), a.fixed)
+    result = interpolate(classifier, a, near, num_points=5)
+    assert result.barrier_chord < 2 * result.barrier_chord_error
+    assert any("none beyond its error" in note for note in result.notes)
+    assert "none beyond its error" in result.headline
+    figure = result.plot()
+    assert "none beyond its error" in " ".join(figure.get_supxlabel().split()).replace("\u00a0", " ")
+    objective = toy_product()
+    ends = torch.tensor([[1.0, 1.0], [-1.0, -1.0]]).double()
+    single = interpolate(objective, *ends)
+    assert single.barrier_chord_error is None
+    assert single.headline == "barrier, over chord 1"
+
+
+def test_without_errors_a_note_says_so(classifier):
+    whole = Objective(
+        classifier.module, lambda h, y: nn.functional.cross_entropy(h, y).sqrt(), _data(classifier)
+    )
+    result = interpolate(whole, whole.theta, 0.9 * whole.theta, test=whole, num_points=3)
+    assert result.test_loss_error is None
+    assert result.barrier_chord_error is None
+    assert any("no standard errors over samples" in note for note in result.notes)
+
+
+def _data(objective):
+    (x,), y = objective.samples
+    return x, y

@@ -44,6 +44,12 @@ def test_losses_are_a_plain_loop(classifier, norm):
         assert result.test_loss[i] == pytest.approx(plain_loss(test, theta, point.fixed), rel=1e-12)
         right = plain_module(classifier, theta, point.fixed)(x).argmax(1) == y
         assert result.accuracy[i] == pytest.approx(float(right.double().mean()))
+        tested = plain_module(classifier, theta, point.fixed)(x + 0.5).detach()
+        each = nn.functional.cross_entropy(tested, y, reduction="none")
+        p = float((tested.argmax(1) == y).double().mean())
+        assert result.test_loss_error[i] == pytest.approx(float(each.std()) / 30**0.5, rel=1e-11)
+        assert result.test_accuracy[i] == pytest.approx(p, rel=1e-14)
+        assert result.test_accuracy_error[i] == pytest.approx((p * (1 - p) / 30) ** 0.5, rel=1e-11)
     assert result.centre_loss == classifier.value(point.theta, point.fixed)
     assert result.status == "complete"
 

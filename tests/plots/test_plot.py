@@ -581,6 +581,7 @@ class TestLines:
         result = made_up(Connect)
         assert isinstance(result, Connect)
         result.barrier_chord, result.barrier_chord_straight = 0.25, 0.75
+        result.barrier_chord_error, result.barrier_chord_straight_error = 0.02, 0.4
         figure = plot(result)
         above, plane, below = [axes for axes in figure.axes if axes.lines]
         np.testing.assert_array_equal(labelled(above, "curve").get_ydata(), result.loss)
@@ -588,8 +589,19 @@ class TestLines:
         np.testing.assert_array_equal(below.lines[0].get_xydata().T, [result.epoch, result.epoch_loss])
         watched = [result.training_epoch, result.training_barrier]
         np.testing.assert_array_equal(labelled(below, "barrier").get_xydata().T, watched)
-        assert labelled(above, "barrier 0.25")
-        assert labelled(above, "barrier 0.75")
+        assert labelled(above, "barrier 0.25\u00a0±\u00a00.02")
+        assert labelled(above, "barrier 0.8\u00a0±\u00a00.4")
+        said = small_print(figure).replace("\u00a0", " ")
+        assert "barrier 0.8 ± 0.4: none beyond its error" in said
+        assert "barrier 0.25 ± 0.02: none" not in said
+        assert "shaded: ± standard error over the test samples" in said
+        bands = [one.get_paths()[0].vertices[:, 1] for one in above.collections]
+        for values, errors in (
+            (result.test_loss_straight, result.test_loss_straight_error),
+            (result.test_loss, result.test_loss_error),
+        ):
+            ends = (values - errors).min(), (values + errors).max()
+            assert any((one.min(), one.max()) == pytest.approx(ends, rel=1e-12) for one in bands)
         drawn = [one.get_xydata().T.tolist() for one in plane.lines]
         assert [list(result.curve_alpha), list(result.curve_beta)] in drawn
         assert [list(result.control_alpha), list(result.control_beta)] in drawn
