@@ -166,6 +166,8 @@ def _costly(
     found += more
     if _budget(one) > ALWAYS + 2 * product_proofs.FRESH:
         found.append(_along_gradient(row, one, place, question))
+    if one.trace is not None and len(one.trace.forms):
+        found.append(_last_probe(one, place, question))
     pairs, d = one.pairs, objective.num_parameters
     left = _budget(one) - ALWAYS - 3 * product_proofs.FRESH
     count = min(int(left / product_proofs.KEPT), MOST)
@@ -198,6 +200,23 @@ def _along_gradient(row: Mapping[str, Any], one: Spectrum, place: Place, questio
     meaning = "gᵀHg/gᵀg by a product of its own, over the largest |λ|, and the part of ‖g‖² in the span"
     worst = max(gap, abs(inside - float(row["gradient_in_span"])))
     return Check("along ∇F", float(np.nan_to_num(worst, nan=np.inf)), 2 * precision, meaning)
+
+
+def _last_probe(one: Spectrum, place: Place, question: Question) -> Check:
+    """The last probe of the trace: off the Ritz vectors, and its zᵀHz by a product of its own."""
+    assert one.trace is not None
+    _, objective, point = place
+    product = product_proofs.recut(
+        objective, point, question.operator, memory_limit=question.memory_limit / 2
+    )
+    z = one.trace.last.double()
+    squares = max(float(z.square().sum()), 1e-300)
+    inside = sum(abs(float((vector.double() * z).sum())) for vector in one.pairs.vectors) / squares**0.5
+    form = float((product(one.trace.last).to(z) * z).sum())
+    gap = abs(form - float(one.trace.forms[-1])) / (squares * max(one.pairs.scale, 1e-300))
+    bound = max(checks.rounding(objective), one.product_error or 0.0)
+    meaning = "last z of the trace: what lies in the span of the pairs, and zᵀHz/zᵀz by a product of its own"
+    return Check("trace probe", float(np.nan_to_num(max(gap, inside), nan=np.inf)), 2 * bound, meaning)
 
 
 def _budget(one: Spectrum) -> float:

@@ -308,6 +308,13 @@ def test_a_trace_without_its_known_part_or_with_a_wrong_error(objective, change,
     assert failed(measured(objective, trace=True)) == {check}
 
 
+def test_probes_that_are_not_off_the_known_pairs(objective, monkeypatch):
+    assert not failed(measured(objective, trace=True))
+    trace = importlib.import_module("landscape.numerics.spectra.trace")
+    monkeypatch.setattr(trace, "orthogonalised", lambda vector, basis: vector)
+    assert "trace probe" in failed(measured(objective, trace=True))
+
+
 @pytest.mark.parametrize(
     ("change", "checks"),
     [

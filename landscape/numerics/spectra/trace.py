@@ -24,7 +24,8 @@ class Trace(NamedTuple):
     The error is that of the probes' mean times Student's factor for their number, so it may be read
     like that of a normal variable however few there were; it is infinite for one probe, and 0 where
     the sum is exact to rounding. ``converged``: the error is within what was asked. ``forms`` (m,) are zᵀHz of
-    every probe, or with ``is_sum`` of all unit vectors off the known ones, which are added up.
+    every probe, or with ``is_sum`` of all unit vectors off the known ones, which are added up; ``last`` (d,) is the
+    last such z.
     """
 
     value: float
@@ -33,6 +34,7 @@ class Trace(NamedTuple):
     converged: bool
     forms: np.ndarray
     is_sum: bool
+    last: Tensor
 
 
 def trace_estimate(
@@ -73,15 +75,17 @@ def trace_estimate(
     base, size = float(known.sum()), float(np.abs(known).sum())
     num_left = dimension - len(basis)
     if num_left == 0:
-        return Trace(base, 0.0, 0, True, np.zeros(0), True)
+        return Trace(base, 0.0, 0, True, np.zeros(0), True, basis.new_zeros(dimension))
     relative_error = min(relative_error, LARGEST_RELATIVE_ERROR)
     precision = torch.finfo(dtype).eps
     samples: list[float] = []
     value, error, is_enough = base, np.inf, False
+    probe = basis.new_zeros(dimension)
     # All d unit vectors: at once where there are few, later when sampling turns out to need as many.
     is_exact = dimension <= min(FEWEST_PROBES, max_products)
     while not (is_exact or is_enough or len(samples) == max_products):
-        samples.append(_quadratic_form(operator, deflated_probe(basis, generator)))
+        probe = deflated_probe(basis, generator)
+        samples.append(_quadratic_form(operator, probe))
         progress(len(samples), max_products)
         count = len(samples)
         value = base + float(np.mean(samples))
@@ -96,12 +100,12 @@ def trace_estimate(
     num_products = len(samples)
     if is_exact:
         value, error, is_enough, samples = base, 0.0, True, []
-        for axis in _projected_axes(basis):
-            samples.append(_quadratic_form(operator, axis))
+        for probe in _projected_axes(basis):
+            samples.append(_quadratic_form(operator, probe))
             value += samples[-1]
             num_products += 1
             progress(num_products, max_products)
-    return Trace(value, error, num_products, is_enough, np.array(samples), is_exact)
+    return Trace(value, error, num_products, is_enough, np.array(samples), is_exact, probe)
 
 
 def known_pairs(
