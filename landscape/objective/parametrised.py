@@ -165,7 +165,7 @@ class Parametrised:
     def written(
         self, tensors: Mapping[str, Tensor], *, training: bool = False
     ) -> AbstractContextManager[None]:
-        """Inside, the module's own parameters and buffers hold the numbers of ``tensors``, in F's mode or in training."""
+        """Inside, the module's own tensors hold the numbers of ``tensors``, in the mode of F or in training."""
         given = {name: tensor.to(self._dtypes[name]) for name, tensor in tensors.items()}
         return self._standing.written({**self._rest, **given}, training=training)
 
