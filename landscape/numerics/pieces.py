@@ -75,3 +75,8 @@ def from_filters(piece: Piece, rows: "Tensor") -> "Tensor":
 def _parts(piece: Piece) -> list[int]:
     """The length of a part of each axis."""
     return [size // count if count else 1 for size, count in zip(piece.shape, piece.units, strict=True)]
+
+
+def along_axis_1(shape: Sequence[int], groups: int) -> tuple[int, ...]:
+    """The units of a weight whose filters lie along axis 1, apart for each of ``groups`` of axis 0."""
+    return (groups, shape[1], *(1 for _ in shape[2:]))

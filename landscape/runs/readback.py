@@ -8,20 +8,21 @@ import numpy as np
 
 from landscape.errors import LandscapeError
 from landscape.result import Result
-from landscape.runs import store
 
 
-def require_written(result: Result, path: Path) -> None:
-    """Raises LandscapeError, and removes the file, where it holds another number than ``result``."""
-    there = dict(_numbers(store.load(path, verify=False)))
-    mine = dict(_numbers(result))
-    for name in mine.keys() | there.keys():
-        if name not in mine or name not in there or not _is_same(mine[name], there[name]):
-            path.unlink()
+def require_written(result: Result, there: Result, path: Path) -> None:
+    """Raises LandscapeError where ``there``, read back from what is to stand at ``path``, is not ``result``.
+
+    A class of the user's own may hold more than its kind does, which files do not keep.
+    """
+    mine, theirs = dict(_numbers(result)), dict(_numbers(there))
+    names = mine.keys() | theirs.keys() if type(there) is type(result) else mine.keys() & theirs.keys()
+    for name in sorted(names):
+        if name not in mine or name not in theirs or not _is_same(mine[name], theirs[name]):
             raise LandscapeError(
-                f"{path} did not hold {name} as it was measured",
-                "every number in it bit for bit",
-                "tell where it is developed",
+                f"what was written for {path} does not hold {name} as it was measured",
+                "every number bit for bit",
+                "nothing was published",
             )
 
 

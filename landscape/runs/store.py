@@ -38,10 +38,11 @@ import numpy as np
 
 from landscape.analyses import known_kinds, result_of
 from landscape.errors import BadInput
-from landscape.numerics.pieces import Piece, conventional
+from landscape.numerics.pieces import Piece, along_axis_1, conventional
 from landscape.result import Check, Result, field_metadata
 from landscape.runs import trailer
 from landscape.runs.config import config_hash
+from landscape.runs.readback import require_written
 from landscape.runs.seal import require_room, seal_of
 
 FORMAT, VERSION = "landscape", 1
@@ -58,10 +59,10 @@ _BARE_DIMENSION = "This is a netCDF dimension but not a netCDF variable."
 
 
 def save(result: Result, path: Path) -> None:
-    """Publish ``result`` at ``path``: all of it or nothing.
+    """Publish ``result`` at ``path``: all of it or nothing, read back before it is there.
 
-    Raises BadInput where the folder cannot be written, OSError where the disk is full; what was
-    there before then stands untouched.
+    Raises BadInput where the folder cannot be written, OSError where the disk is full, LandscapeError where another
+    number was written than there is; what was there before then stands untouched.
     """
     path = Path(path)
     temporary = path.with_name(path.name + ".tmp")
@@ -75,6 +76,8 @@ def save(result: Result, path: Path) -> None:
             _write(file, result)
             file.attrs[SEAL] = seal_of(file, SEAL)
         trailer.append(temporary)
+        if result_of(result.kind) is not None:
+            require_written(result, load(temporary, verify=False), path)
         os.replace(temporary, path)
         _sync_folder(path.parent)
     except BaseException as error:
@@ -360,7 +363,7 @@ def _rows_of_pieces(pieces: Sequence[Piece]) -> list[dict[str, Any]]:
     rows, is_all_told = [asdict(piece) for piece in pieces], True
     for row, piece in zip(rows, pieces, strict=True):
         row["shape"], row["units"] = ("x".join(map(str, sizes)) for sizes in (piece.shape, piece.units))
-        is_along_1 = len(piece.shape) > 1 and piece.units == _along_axis_1(piece.shape, piece.units[0])
+        is_along_1 = len(piece.shape) > 1 and piece.units == along_axis_1(piece.shape, piece.units[0])
         is_along_0 = piece.units == conventional(piece.shape)
         row["output_axis"], row["groups"] = (1, piece.units[0]) if is_along_1 and not is_along_0 else (0, 1)
         is_all_told &= is_along_0 or is_along_1
@@ -374,13 +377,9 @@ def _read_pieces(file: h5py.File) -> tuple[Piece, ...]:
     for row in rows:
         row["shape"] = shape = _sizes(row["shape"])
         axis, groups = row.pop("output_axis"), row.pop("groups")
-        told = _along_axis_1(shape, groups) if axis == 1 else conventional(shape)
+        told = along_axis_1(shape, groups) if axis == 1 else conventional(shape)
         row["units"] = _sizes(row["units"]) if "units" in row else told
     return tuple(Piece(**row) for row in rows)
-
-
-def _along_axis_1(shape: Sequence[int], groups: int) -> tuple[int, ...]:
-    return (groups, shape[1], *(1 for _ in shape[2:]))
 
 
 def _sizes(text: str) -> tuple[int, ...]:
