@@ -143,9 +143,9 @@ def _meaning(
     ]
     if has_rows:
         # Where a half still has the length of the whole, axis 0 is not that of samples.
-        for run, of_all in ((runs[0], outputs), (runs[1], None)):
+        for run, of_all, parts in zip(runs, (outputs, None), meaning.companies(count), strict=True):
             of_all = run(torch.arange(count)) if of_all is None else of_all
-            if not meaning.takes_samples_alone(run, of_all, count, tolerance):
+            if not meaning.takes_samples_alone(run, of_all, parts, tolerance):
                 known = is_built_in(given) or isinstance(given, Loss)
                 return (given if known else None), True
         if isinstance(given, Loss):

@@ -18,6 +18,8 @@ from landscape.objective.losses import Loss, correct_of, name_of, per_sample, re
 
 # Samples that are tried, and of those how many one by one.
 PROBED, ALONE = 256, 12
+# Of which as many are sent through the module one by one: what does not take one alone does not take another.
+LONELY = 3
 # Distinct integers of which every one gets a sample.
 MOST_CLASSES = 64
 # What a sum may be off by when it is added in another order, relative.
@@ -74,21 +76,28 @@ def cuts(count: int) -> Iterator[Cut]:
         yield Cut(pair, list(pair.split(1)))
 
 
-def takes_samples_alone(run: Callable[[Tensor], Any], outputs: Any, count: int, tolerance: float) -> bool:
-    """Whether every output row is that of its own sample: ``run(rows)`` against the ``rows`` of ``outputs``."""
-    for cut in cuts(count):
-        if len(cut.union) == 2:
-            return True
-        for part in cut.parts:
-            try:
-                alone = run(part)
-            except LandscapeError:
-                return False
-            if not trees.agree(
-                alone, trees.rows(outputs, part.to(trees.tensors(outputs)[0].device)), tolerance
-            ):
-                return False
+def takes_samples_alone(
+    run: Callable[[Tensor], Any], outputs: Any, parts: Sequence[Tensor], tolerance: float
+) -> bool:
+    """Whether every output row is that of its own sample: ``run(part)`` against the same rows of ``outputs``."""
+    for part in parts:
+        try:
+            alone = run(part)
+        except LandscapeError:
+            return False
+        if not trees.agree(alone, trees.rows(outputs, part.to(trees.tensors(outputs)[0].device)), tolerance):
+            return False
     return True
+
+
+def companies(count: int) -> tuple[list[Tensor], list[Tensor]]:
+    """Parts of the samples in which the outputs are looked at, thoroughly and, at a second point, briefly.
+
+    All that :func:`cuts` makes of all samples, and a few samples one by one; of these the parts of the permutation.
+    """
+    found = [cut.parts for cut in cuts(count) if len(cut.union) == count][:3]
+    lonely = list(torch.arange(min(count, LONELY)).split(1))
+    return [part for parts in found for part in parts] + lonely, found[-1]
 
 
 def settled(given: Any, trials: Sequence[Trial], count: int, dtype: torch.dtype) -> Loss | None:
