@@ -8,7 +8,7 @@ import torch
 from scipy.sparse.csgraph import connected_components
 from torch import Tensor
 
-from landscape.descent.replay import ROUNDING, batch_loss
+from landscape.descent.replay import ROUNDING
 from landscape.numerics.spectra.inertia import STATIONARY
 from landscape.numerics.steps.polish import KINK
 from landscape.objective import checks, plain, trees
@@ -142,8 +142,7 @@ def _plain_hessian(wide: Objective, theta: Tensor) -> tuple[float, np.ndarray]:
     tensors, rows = plain.by_name(wide, wide.as_point(theta)), []
     with plain.proving(gradients=2 * wide.num_parameters), wide.written(tensors), torch.enable_grad():
         own = [wide.now(piece.name) for piece in wide.pieces]
-        inputs, targets = wide.samples.picked(None)
-        loss = batch_loss(wide, wide.module(*trees.mapped(torch.clone, inputs)), targets)
+        loss = plain.batch_loss(wide, None)
         if wide.l2:
             loss = loss + 0.5 * wide.l2 * torch.stack([one.square().sum() for one in own]).sum()
         slopes = torch.autograd.grad(loss, own, create_graph=True, allow_unused=True, materialize_grads=True)

@@ -1,20 +1,19 @@
 """Steps of a stack taken again by plain loops: the user's module, autograd, and the samples by a rule of their own."""
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from landscape.descent.gradients import stacked_gradients
+from landscape.descent.stated_batches import batches
 from landscape.descent.witness import STEPS, Seen
 from landscape.numerics.steps.replicas import Plan, Replicas
 from landscape.numerics.steps.sampling import Sampler
-from landscape.objective import checks, plain, trees
+from landscape.objective import checks, plain
 from landscape.objective.checks import Check
-from landscape.objective.losses import LOSSES
 from landscape.objective.objective import Objective
 
 # Of a gradient, whose terms cancel, over the sizes of these: a thousand roundings of a sum of float64.
@@ -36,23 +35,10 @@ class Stated(NamedTuple):
         return Plan(step_size=self.step_size, num_steps=num_steps, sampler=sampler)
 
     def batches(self, num_samples: int, first: int, count: int) -> list[Tensor]:
-        """The samples of ``count`` steps from ``first`` on, without a sampler.
-
-        The generator gives an order first; ``uniform`` then draws each batch with replacement, ``cycle`` and
-        ``reshuffle`` cut passes into batches, the last one short, and the latter draws an order for each.
-        """
-        if self.rule is None:
-            return [torch.arange(num_samples)] * count
-        generator, size = torch.Generator().manual_seed(self.seed), min(self.batch_size, num_samples)
-        order = torch.randperm(num_samples, generator=generator)
-        if self.rule == "uniform":
-            return list(torch.randint(num_samples, (first + count, size), generator=generator)[first:])
-        a_pass, passes, found = -(-num_samples // size), 0, []
-        for step in range(first, first + count):
-            while self.rule == "reshuffle" and passes < step // a_pass:
-                order, passes = torch.randperm(num_samples, generator=generator), passes + 1
-            found.append(order[step % a_pass * size :][:size])
-        return found
+        """The samples of ``count`` steps from ``first`` on, without a sampler."""
+        steps = range(first, first + count)
+        found = batches(self.rule, num_samples, self.batch_size, self.seed, steps)
+        return [found[step] for step in steps]
 
 
 def draws(objective: Objective, theta: Tensor) -> bool:
@@ -71,34 +57,13 @@ def plain_slope(objective: Objective, theta: Tensor, rows: Tensor) -> tuple[floa
     tensors = plain.by_name(objective, objective.as_point(theta))
     with (
         plain.proving(gradients=len(rows) / objective.num_samples),
-        objective.written(tensors),
+        objective.written(tensors, training=True),
         torch.enable_grad(),
     ):
-        objective.module.train()
-        try:
-            own = [objective.now(piece.name) for piece in objective.pieces]
-            inputs, targets = objective.samples.picked(rows)
-            outputs = objective.module(*trees.mapped(torch.clone, inputs))
-            loss = batch_loss(objective, outputs, targets)
-            if objective.l2:
-                loss = loss + 0.5 * objective.l2 * torch.stack([one.square().sum() for one in own]).sum()
-            slopes = torch.autograd.grad(loss, own, allow_unused=True, materialize_grads=True)
-        finally:
-            objective.module.eval()
-    return float(loss.detach()), torch.cat([one.detach().reshape(-1).double() for one in slopes])
-
-
-def batch_loss(objective: Objective, outputs: Any, targets: Tensor) -> Tensor:
-    """That of a batch: torch's own where the user named one of it."""
-    given = objective.given
-    if given is LOSSES["cross_entropy"]:
-        return functional.cross_entropy(outputs, targets)
-    if given is LOSSES["bce"]:
-        wanted = targets.to(outputs.dtype).reshape(outputs.shape)
-        return functional.binary_cross_entropy_with_logits(outputs, wanted)
-    if given is LOSSES["mse"] and targets.is_floating_point():
-        return functional.mse_loss(outputs, targets.reshape(outputs.shape))
-    return objective.loss.mean(outputs, targets)
+        loss, slopes = plain.batch_gradient(objective, rows)
+    theta = theta.detach().double()
+    slope = torch.cat([slopes[piece.name].reshape(-1).double() for piece in objective.pieces])
+    return loss + 0.5 * objective.l2 * float(theta.square().sum()), slope + objective.l2 * theta.to(slope)
 
 
 def retaken(objective: Objective, wide: Objective, seen: Seen, stated: Sequence[Stated]) -> Check | None:

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from landscape.descent.regime import Regime
+from landscape.descent.stated_batches import batches
 from landscape.numerics.steps.sampling import restore_rng, rng_state
 from landscape.numerics.steps.schedules import schedule_parameters
 from landscape.objective import checks, plain
@@ -174,7 +175,7 @@ class StepProofs:
             objective.written({name: one.clone() for name, one in before.tensors.items()}, training=True),
             torch.enable_grad(),
         ):
-            slopes = plain.batch_gradient(objective, rows)
+            _, slopes = plain.batch_gradient(objective, rows)
             moved = {name: objective.now(name).detach().clone() for name in before.tensors}
         own = {name: nn.Parameter(before.tensors[name].clone()) for name in slopes}
         for name, parameter in own.items():
@@ -192,7 +193,8 @@ class StepProofs:
 
     @cached_property
     def _rows(self) -> dict[int, Tensor]:
-        return batches(self.regime, self.objective.num_samples, self._size, self.steps)
+        rule = None if self.regime.method == "gd" else self.regime.sampling
+        return batches(rule, self.objective.num_samples, self._size, self.regime.seed, self.steps)
 
 
 def proven_steps(total: int, periods: Sequence[int], seed: int) -> list[int]:
@@ -220,29 +222,6 @@ def step_size_of(regime: Regime, every: int, step: int) -> float | None:
     if regime.schedule == "polynomial":
         return regime.lr / (about["beta"] * k + 1) ** about["gamma"]
     return regime.lr
-
-
-def batches(regime: Regime, num_samples: int, size: int, steps: Sequence[int]) -> dict[int, Tensor]:
-    """The samples of each of ``steps``, drawn from the seed of the run in the order of all steps.
-
-    A pass is a permutation of all samples cut into batches of ``size``, the last one shorter: the same for every pass
-    (cycle) or another (reshuffle). Draws with replacement come after one permutation that is not used.
-    """
-    if regime.method == "gd":
-        return {step: torch.arange(num_samples) for step in steps}
-    generator = torch.Generator().manual_seed(regime.seed)
-    permutation = torch.randperm(num_samples, generator=generator)
-    if regime.sampling == "uniform":
-        draws = (torch.randint(num_samples, (size,), generator=generator) for _ in range(max(steps) + 1))
-        return {step: rows for step, rows in enumerate(draws) if step in steps}
-    per_pass, found = -(-num_samples // size), {}
-    for number in range(max(steps) // per_pass + 1):
-        if number and regime.sampling == "reshuffle":
-            permutation = torch.randperm(num_samples, generator=generator)
-        for place, rows in enumerate(permutation.split(size)):
-            if number * per_pass + place in steps:
-                found[number * per_pass + place] = rows
-    return found
 
 
 def _optimiser(regime: Regime, parameters: list[nn.Parameter], lr: float) -> torch.optim.Optimizer:

@@ -123,11 +123,18 @@ def gradient(objective: Objective, tensors: Mapping[str, Tensor]) -> Tensor:
     return flat / divisor
 
 
-def batch_gradient(objective: Objective, rows: Tensor) -> dict[str, Tensor]:
-    """By name the gradient of what the loss says of the samples ``rows`` as a batch, where the module stands now.
+def batch_loss(objective: Objective, rows: Tensor | None) -> Tensor:
+    """What the loss says of the samples ``rows`` (None: all) of this process as one batch, where the module stands now.
 
-    ``rows`` number all n samples. The penalty is left out; what it costs the caller counts.
+    Differentiable. The penalty is left out; what it costs the caller counts.
     """
+    inputs, targets = objective.samples.picked(rows)
+    share = _share(objective, objective.module(*trees.mapped(torch.clone, inputs)), targets)
+    return torch.as_tensor(share.value) * (share.times / _divisor(objective, share.weight))
+
+
+def batch_gradient(objective: Objective, rows: Tensor) -> tuple[float, dict[str, Tensor]]:
+    """:func:`batch_loss` over all processes, whose samples ``rows`` number, and its gradient by name."""
     samples, names = objective.samples, [piece.name for piece in objective.pieces]
     own = [objective.now(name) for name in names]
     here = rows[(rows >= samples.share.start) & (rows < samples.share.stop)] - samples.share.start
@@ -138,9 +145,15 @@ def batch_gradient(objective: Objective, rows: Tensor) -> dict[str, Tensor]:
     parts = [torch.zeros_like(one) for one in own]
     if isinstance(share.value, Tensor) and share.value.requires_grad:
         parts = torch.autograd.grad(share.value, own, allow_unused=True, materialize_grads=True)
-    weight = distributed.total(torch.tensor(share.weight, dtype=torch.float64, device=objective.device))
-    times = share.times / _divisor(objective, float(weight))
-    return {name: distributed.total(part.detach() * times) for name, part in zip(names, parts, strict=True)}
+    value = float(torch.as_tensor(share.value).detach()) * share.times
+    sums = torch.tensor([value, share.weight], dtype=torch.float64)
+    value, weight = distributed.total(sums.to(objective.device)).tolist()
+    divisor = _divisor(objective, weight)
+    slopes = {
+        name: distributed.total(part.detach() * (share.times / divisor))
+        for name, part in zip(names, parts, strict=True)
+    }
+    return value / divisor, slopes
 
 
 class _Share(NamedTuple):

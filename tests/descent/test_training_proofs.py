@@ -242,7 +242,7 @@ def test_the_batches_of_a_pass_are_every_sample_once_and_those_of_the_sampler():
         checkpoint_every=None,
         seed=5,
     )
-    found = batches(regime, 30, 8, range(12))
+    found = batches(regime.sampling, 30, 8, regime.seed, range(12))
     passes = [torch.cat([found[step] for step in range(start, start + 4)]) for start in (0, 4, 8)]
     assert [len(found[step]) for step in range(4)] == [8, 8, 8, 6]
     for one in passes:
