@@ -94,8 +94,16 @@ FAULTS = (
     Fault(
         "sweep-test-loss-on-train",
         "objective/sweep.py",
-        "self.test.measurements(thetas, fixed) if self.test",
-        "self.objective.measurements(thetas, fixed) if self.test",
+        (
+            "            tested = measured_with_errors(self.test, thetas, fixed)\n"
+            "        elif self.test:\n"
+            "            tested[:, :2] = self.test.measurements(thetas, fixed)\n"
+        ),
+        (
+            "            tested = measured_with_errors(self.objective, thetas, fixed)\n"
+            "        elif self.test:\n"
+            "            tested[:, :2] = self.objective.measurements(thetas, fixed)\n"
+        ),
         "analyses/test_interpolate.py::test_losses_are_a_plain_loop_with_the_buffers_blended",
         "slice2d interpolate connect",
     ),
