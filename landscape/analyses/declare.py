@@ -8,15 +8,18 @@ checked here, whether they come from Python or from a command line.
 
 import inspect
 import sys
-from collections.abc import Callable, Container, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property, wraps
 from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin
 
 from landscape import distributed
 from landscape.analyses import DECLARED
 from landscape.analyses.options import Option, Parameter
+from landscape.result import Check
 
+# The check that fails, too, where an analysis moved the points it was given.
+UNTOUCHED = "module untouched"
 Function = TypeVar("Function", bound=Callable[..., Any])
 Options = dict[str, Any]
 # (all options, the names of those that were given, the preset's values) -> all options
@@ -121,6 +124,16 @@ class Analysis:
         return "journal" in self.handed
 
 
+def _each(places: Any) -> Iterator[Any]:
+    """Places, those in lists as well."""
+    for one in places:
+        yield from _each(one) if isinstance(one, list | tuple) else (one,)
+
+
+def _failed(check: Check) -> Check:
+    return replace(check, value=1.0, meaning=f"{check.meaning}; the points given are not what they were")
+
+
 def _evaluated(annotation: str, names: dict[str, Any]) -> Any:
     """What an annotation stands for; None where it names what is imported for types alone, as no option does."""
     try:
@@ -187,7 +200,12 @@ def analysis(
                 from landscape.objective.identity import parts_of_call
 
                 distributed.require_same(parts_of_call(own, where, given))
-            return function(*where, **given)
+            points = [one for one in _each(where) if hasattr(one, "sha256")]
+            before = [one.sha256 for one in points]
+            result = function(*where, **given)
+            if [one.sha256 for one in points] != before:
+                result.checks = [_failed(one) if one.name == UNTOUCHED else one for one in result.checks]
+            return result
 
         DECLARED[own] = declared
         return checked  # pyright: ignore[reportReturnType]

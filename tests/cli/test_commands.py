@@ -292,6 +292,40 @@ def test_hessian_along_a_run(command, folder):
     np.testing.assert_allclose(values["eigenvalues"][1], alone["eigenvalues"], rtol=1e-6)
 
 
+def test_the_stability_limit_is_that_of_the_step_before_the_point_and_of_the_momentum(command, folder):
+    line = ["--epochs", 4, "--momentum", 0.9, "--schedule", "piecewise", "--schedule-arg", "gamma=0.5"]
+    assert (
+        command(
+            "train",
+            "--model",
+            "mlp",
+            "--data",
+            "moons",
+            *line,
+            "--batch-size",
+            2000,
+            "--checkpoint-every",
+            1,
+            "-o",
+            "m.h5",
+        ).code
+        == 0
+    )
+    values = command("hessian", "m.h5", "--at", "init,epoch=1,epoch=3,final", "--json").json["values"]
+    # One step a pass: of 0.1, 0.05, 0.025, 0.0125.
+    wanted = [2 * 1.9 / size for size in (0.1, 0.1, 0.025, 0.0125)]
+    np.testing.assert_allclose(values["stability_limit"], wanted, rtol=1e-12)
+
+
+def test_another_point_of_the_same_file_is_not_already_there(command, folder):
+    assert command("hessian", "a.h5@final", "-o", "h.h5").code == 0
+    before = (folder / "h.h5").read_bytes()
+    refused = command("hessian", "a.h5@init", "-o", "h.h5")
+    assert (refused.code, refused.out) == (2, "")
+    assert "h.h5 exists and was made by another configuration (made from other points)" in refused.err
+    assert (folder / "h.h5").read_bytes() == before
+
+
 def test_everything_hessian_can_say(command, folder):
     line = ["hessian", "a.h5", "--top-k", 2, "--bottom-k", 1, "--trace", "--density", "--steps", 5, "--exact"]
     values = command(*line, "--split", "--json").json["values"]

@@ -427,8 +427,11 @@ def test_a_run_of_version_1():
 def test_checks_are_recomputed_by_nobody(results, tmp_path):
     """A loaded result is what was proved when it was made, failures included."""
     result = results["import"]
-    failed = type(result)(**{**vars(result), "checks": [Check("loss", 1.0, 0.5, "too far")]})
+    proofs = [Check("loss", 1.0, 0.5, "too far"), Check("moved", 0.1, 0.5, "near")]
+    failed = type(result)(**{**vars(result), "checks": proofs})
     store.save(failed, tmp_path / "a.h5")
+    with h5py.File(tmp_path / "a.h5") as file:
+        assert file["checks/passed"][()].tolist() == [False, True]
     assert store.header(tmp_path / "a.h5")["status"] == "failed-checks"
     assert not store.load(tmp_path / "a.h5").checks[0].passed
     with h5py.File(tmp_path / "a.h5") as file:
