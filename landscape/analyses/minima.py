@@ -280,7 +280,7 @@ def _result(
 
     from landscape.descent import input_plane
 
-    num_samples, num_inputs = first.num_samples, math.prod(first.samples[0][0].shape[1:])
+    num_samples, num_inputs = first.num_samples, first.samples.num_inputs
     most = max(len(cell.rows["done"]) for row in table for cell in row)
 
     def of_each(values: Callable[[Cell], Any]) -> np.ndarray:

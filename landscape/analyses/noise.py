@@ -143,7 +143,7 @@ def noise(
     from landscape import distributed
     from landscape.descent.gradient_noise import kept_probe, probe_checks, probes_of_ends
     from landscape.descent.gradients import stacked_gradients
-    from landscape.descent.noise import gradient_descent, noisy_runs
+    from landscape.descent.noise import gradient_descent, noisy_runs, objective_beside
     from landscape.descent.noise_proofs import run_checks
     from landscape.objective import checks
 
@@ -152,8 +152,8 @@ def noise(
     journal = {} if journal is None else journal
     proofs: list[Check] = []
     with checks.untouched(objective, proofs):
-        here = objective.varied(module=objective.module_at(theta))
-        gradients, start = stacked_gradients(here), here.theta
+        here, start = objective_beside(objective, theta)
+        gradients = stacked_gradients(here)
         work = {"seed": seed, "journal": journal, "progress": progress}
         if descent_steps:
             start = gradient_descent(

@@ -120,7 +120,9 @@ def perceptron_layers(objective: Objective) -> list[Layer] | None:
     inputs, targets = objective.samples
     is_plain = (
         isinstance(module, nn.Sequential)
+        and not any("forward" in layer.__dict__ for layer in module.modules())
         and type(module).forward is nn.Sequential.forward
+        and not objective.is_mixed
         and loss.name in perceptron.HEADS
         and LOSSES[loss.name] is loss
         and objective.is_mean

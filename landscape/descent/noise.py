@@ -16,6 +16,7 @@ from landscape.numerics.steps.replicas import Gradients, Plan
 from landscape.numerics.steps.sampling import Sampler
 from landscape.numerics.steps.stationarity import random_steps
 from landscape.objective.objective import Objective
+from landscape.objective.parameters import Point
 from landscape.objective.threads import for_batches
 from landscape.progress import Journal, Progress
 
@@ -113,6 +114,18 @@ def noisy_runs(
     thetas = torch.from_numpy(ends).to(start).reshape(*shape, -1)
     watched, values = (np.concatenate([one[key] for one in found]) for key in ("watched", "values"))
     return NoisyRuns(means.reshape(shape), diverged.reshape(shape), thetas, seen_of(found), watched, values)
+
+
+def objective_beside(objective: Objective, theta: Point | Tensor) -> tuple[Objective, Tensor]:
+    """θ (d,), and the objective whose module has for its own what stands beside θ at a point.
+
+    The user's own module where it has that already, since a copy may be another function: its ``forward``, or a hook,
+    may close over what it was copied from.
+    """
+    point, present = objective.as_point(theta), objective.present_point().fixed
+    if all(torch.equal(tensor, present[name]) for name, tensor in point.fixed.items()):
+        return objective, point.theta
+    return objective.varied(module=objective.module_at(point)), point.theta
 
 
 def gradient_descent(

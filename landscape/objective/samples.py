@@ -48,6 +48,11 @@ class Samples:
         """How many of the samples are in this process."""
         return self.share.stop - self.share.start
 
+    @property
+    def num_inputs(self) -> int:
+        """How many numbers go into the module for one sample."""
+        return sum(one[0].numel() for one in trees.tensors(self.inputs))
+
     def to(self, device: torch.device, dtype: torch.dtype | None) -> "Samples":
         """The same on a device, and floating-point numbers in a dtype; nothing is copied that is so already."""
         inputs, targets = self._each(lambda part: converted(part, device, dtype))

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from landscape import distributed
 from landscape.numerics.pieces import Piece
+from landscape.objective import trees
 from landscape.objective.objective import Objective
 from landscape.objective.parameters import Point
 
@@ -239,17 +240,9 @@ def _function_gap(objective: Objective, point: Point, other: Point) -> float:
     sums = torch.zeros(2, dtype=torch.float64, device=objective.device)
     with torch.no_grad():
         for inputs, _ in objective.chunks():
-            before, after = (list(_tensors(m(*(part.clone() for part in inputs)))) for m in modules)
+            before, after = (trees.tensors(m(*trees.mapped(torch.clone, inputs))) for m in modules)
             for a, b in zip(before, after, strict=True):
                 sums[0] += (b.double() - a.double()).square().sum()
                 sums[1] += a.double().square().sum()
     difference, size = distributed.total(sums).sqrt().tolist()
     return difference / size if size else difference
-
-
-def _tensors(outputs: Any) -> Iterator[Tensor]:
-    if isinstance(outputs, Tensor):
-        yield outputs
-    elif isinstance(outputs, dict | list | tuple):
-        for part in outputs.values() if isinstance(outputs, dict) else outputs:
-            yield from _tensors(part)

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from landscape.objective import trees
 from landscape.symmetry.permutations import permuted
 from landscape.symmetry.tracing import Traced, traced
 
@@ -24,7 +25,7 @@ def symmetry_of(module: nn.Module, inputs: tuple[Any, ...], *, seed: int = 0) ->
     is. Raises BadInput for a module that cannot be traced.
     """
     module = copy.deepcopy(module).double().eval().cpu().requires_grad_()
-    inputs = tuple(_double(part) for part in inputs)
+    inputs = trees.mapped(_double, inputs)
     found = traced(module, inputs)
     generator = torch.Generator().manual_seed(seed)
     tensors = {name: t.detach() for name, t in (*module.named_parameters(), *module.named_buffers())}
@@ -63,8 +64,8 @@ def function_difference(
                 torch.cat(
                     [
                         part.double().flatten()
-                        for part in _parts(
-                            functional_call(module, dict(one), tuple(p.clone() for p in inputs))
+                        for part in trees.tensors(
+                            functional_call(module, dict(one), trees.mapped(torch.clone, inputs))
                         )
                     ]
                 )
@@ -78,12 +79,3 @@ def function_difference(
 def _double(part: Any) -> Any:
     part = part.detach().cpu()
     return part.double() if part.is_floating_point() else part
-
-
-def _parts(outputs: Any) -> list[Tensor]:
-    """The tensors of outputs nested in tuples, lists and dictionaries."""
-    if isinstance(outputs, Tensor):
-        return [outputs]
-    parts = outputs.values() if isinstance(outputs, dict) else outputs
-    is_nested = isinstance(outputs, dict | list | tuple)
-    return [one for part in parts for one in _parts(part)] if is_nested else []
