@@ -25,13 +25,12 @@ from landscape.analyses.shared import (
     ProfileTolerance,
 )
 from landscape.progress import Journal, Progress, silent
-from landscape.result import Result, array, scalar
+from landscape.result import Check, Result, Variable, array, scalar
 
 if TYPE_CHECKING:
     import numpy as np
     from torch import Tensor
 
-    from landscape.objective import checks
     from landscape.objective.objective import Objective
     from landscape.objective.parameters import Point
     from landscape.paths.connection import Connection, Connector
@@ -233,7 +232,7 @@ def connect(
     )
     chord = Path.chord(objective.as_point(a), objective.as_point(b))
     about: dict[str, Any] = {}
-    proofs: list[checks.Check] = []
+    proofs: list[Check] = []
     remarks: list[str] = []
     with checks.untouched(objective, proofs):
         if align:
@@ -247,7 +246,56 @@ def connect(
         remarks += without_errors(objective, 0) or (without_errors(test, 0, "test samples") if test else [])
         if plane:
             about |= _seen_from(plane_of(found, plane_points), float(found.line.lengths.sum()), remarks)
-    return _result(found, connector, about, remarks, proofs + found.checks())
+        result = _result(found, connector, about, remarks)
+        stated = _stated_checks(found, connector, result)
+    result.checks = proofs + found.checks() + stated
+    return result
+
+
+def _stated_checks(found: Connection, connector: Connector, result: Connect) -> list[Check]:
+    from landscape.paths import connect_proofs as roads
+
+    seed, columns = connector.seed, {name: one.values for name, one in _over_t(result).items()}
+    said = {
+        "chord": result.barrier_chord,
+        "ends": result.barrier_ends,
+        "mean": result.barrier_mean,
+        "top": result.max_loss,
+        "mean_t": result.mean_loss_t,
+        "mean_arc": result.mean_loss_arc,
+        "chord_error": result.barrier_chord_error,
+        "ends_error": result.barrier_ends_error,
+        "mean_error": result.barrier_mean_error,
+        "top_error": result.max_loss_error,
+        "mean_t_error": result.mean_loss_t_error,
+        "mean_arc_error": result.mean_loss_arc_error,
+    }
+    straight = {
+        "chord": result.barrier_chord_straight,
+        "ends": result.barrier_ends_straight,
+        "mean": result.barrier_mean_straight,
+        "chord_error": result.barrier_chord_straight_error,
+    }
+    proofs = [
+        *roads.curve_checks(found, connector, result.t, columns, result.control_points),
+        *roads.summary_checks(found.path, said, seed),
+        *roads.summary_checks(found.line, straight, seed, "straight "),
+        *roads.length_check(found, result.t, result.control_points, result.length),
+        roads.gradient_check(found, seed),
+    ]
+    if connector.restarts > 1:
+        proofs.append(roads.restart_check(found, connector))
+    if result.plane_loss is not None:
+        alpha, beta, directions = result.plane_alpha, result.plane_beta, result.plane_directions
+        assert alpha is not None
+        assert beta is not None
+        assert directions is not None
+        proofs += roads.plane_checks(found, alpha, beta, result.plane_loss, directions, seed)
+    return proofs
+
+
+def _over_t(result: Connect) -> dict[str, Variable]:
+    return {one.name: one for one in result.arrays() if one.dims == ("t",)}
 
 
 def _result(
@@ -255,7 +303,6 @@ def _result(
     connector: Connector,
     about: dict[str, Any],
     notes: list[str],
-    proofs: list[checks.Check],
 ) -> Connect:
     import numpy as np
 
@@ -312,7 +359,6 @@ def _result(
         restart_barrier=np.array(found.restart_barriers) if connector.restarts > 1 else None,
         **about,
         notes=notes,
-        checks=proofs,
         parameters=objective.pieces,
         outcome="diverged" if trained.diverged else "complete",
     )

@@ -10,15 +10,15 @@ from landscape.analyses.options import Option
 from landscape.analyses.shared import LineStatistics
 from landscape.errors import BadInput
 from landscape.progress import Journal, Progress, silent
-from landscape.result import Result, array, scalar
+from landscape.result import Check, Result, array, scalar
 
 if TYPE_CHECKING:
     import numpy as np
     from torch import Tensor
 
-    from landscape.objective import checks
     from landscape.objective.objective import Objective
     from landscape.objective.parameters import Point
+    from landscape.objective.sweep import Sweep
 
 
 @dataclass(kw_only=True, eq=False)
@@ -106,7 +106,7 @@ def interpolate(
         )
     first, second = objective.as_point(a), objective.as_point(b)
     alpha = grid(low, high, num_points)
-    proofs: list[checks.Check] = []
+    proofs: list[Check] = []
     notes: list[str] = []
     with checks.untouched(objective, proofs):
         if align:
@@ -117,6 +117,10 @@ def interpolate(
         sweep = Sweep(objective, test, batchnorm, journal, progress, is_line=True)
         table = sweep.line("line", first, second, alpha)
         ends = [sweep.reference(point) for point in (first, second)]
+        tested = table[:, 2] if test else None
+        distance = float(torch.linalg.vector_norm((second.theta - first.theta).double()))
+        result = _result(alpha, table, tested, distance, checks.rounding(objective), seed)
+        stated = _stated_checks(sweep, (first, second), result, seed)
     for name, point, position in (("first end", ends[0], 0.0), ("second end", ends[1], 1.0)):
         value = float(table[alpha == position, 0][0])
         proofs.append(
@@ -126,9 +130,25 @@ def interpolate(
     notes += sweep.notes(first, second)
     notes += without_errors(objective, 0) or (without_errors(test, 0, "test samples") if test else [])
     notes += [] if bool((first.theta != second.theta).any()) else ["the two points are the same"]
-    distance = float(torch.linalg.vector_norm((second.theta - first.theta).double()))
-    tested = table[:, 2] if test else None
-    return _result(alpha, table, tested, distance, checks.rounding(objective), seed, notes, proofs)
+    result.notes, result.checks = notes + result.notes, proofs + stated
+    return result
+
+
+def _stated_checks(sweep: Sweep, ends: tuple[Point, Point], result: Interpolate, seed: int) -> list[Check]:
+    from landscape.paths.line_proofs import barrier_check, distance_check, line_checks
+
+    columns = (result.loss, result.accuracy, result.test_loss, result.test_accuracy)
+    proofs = [
+        *line_checks(sweep, ends, result.alpha, columns, seed=seed),
+        barrier_check(
+            result.alpha, result.loss, {"chord": result.barrier_chord, "ends": result.barrier_ends}
+        ),
+        distance_check(ends, result.distance),
+    ]
+    if result.test_loss is not None and result.test_barrier_chord is not None:
+        height = {"chord": result.test_barrier_chord}
+        proofs.append(barrier_check(result.alpha, result.test_loss, height, "test barrier"))
+    return proofs
 
 
 def _result(
@@ -138,8 +158,6 @@ def _result(
     distance: float,
     rounding: float,
     seed: int,
-    notes: list[str],
-    proofs: list[checks.Check],
 ) -> Interpolate:
     import numpy as np
 
@@ -156,7 +174,7 @@ def _result(
     height = barriers(alpha, loss)
     inside = (alpha >= 0) & (alpha <= 1)
     error = barrier_errors(alpha[inside], table[inside, COLUMNS:], seed=seed)
-    notes = notes + below_their_errors({"the straight line": (height.chord, error.chord)})
+    notes = below_their_errors({"the straight line": (height.chord, error.chord)})
     notes += tested_in_words(table, {"A": int(np.argmax(alpha == 0)), "B": int(np.argmax(alpha == 1))})
     size = float(np.abs(loss[np.isfinite(loss)]).max(initial=0.0))
     found = bumps(alpha, loss, 10 * rounding * size)
@@ -178,5 +196,4 @@ def _result(
         bump_height=found.heights,
         distance=distance,
         notes=notes,
-        checks=proofs,
     )

@@ -28,13 +28,12 @@ from landscape.analyses.shared import (
 )
 from landscape.errors import BadInput
 from landscape.progress import Journal, Progress, silent
-from landscape.result import Result, array, scalar
+from landscape.result import Check, Result, array, scalar
 
 if TYPE_CHECKING:
     import numpy as np
     from torch import Tensor
 
-    from landscape.objective import checks
     from landscape.objective.objective import Objective
     from landscape.objective.parameters import Point
     from landscape.paths.connection import Connection, Connector
@@ -125,6 +124,8 @@ def modes(
     of every pair is first aligned with the first, and the curve joins these. Resumable through ``journal``,
     pair by pair and within one. Raises BadInput for fewer than three points.
     """
+    import numpy as np
+
     from landscape.objective import checks
     from landscape.paths.connection import Connector
     from landscape.paths.curve_training import Training
@@ -157,17 +158,52 @@ def modes(
     )
     ends = [objective.as_point(point) for point in points]
     tables = _Tables(len(ends), seed)
-    proofs: list[checks.Check] = []
+    proofs: list[Check] = []
+    pairs = list(combinations(range(len(ends)), 2))
+    seeded = pairs[int(np.random.default_rng(seed).integers(len(pairs)))]
+    shown: Connection | None = None
     with checks.untouched(objective, proofs):
-        for i, j in combinations(range(len(ends)), 2):
+        for i, j in pairs:
             chord, straight = Path.chord(ends[i], ends[j]), None
             if align:
                 moved = aligned(objective, *chord.ends, seed=seed, progress=progress)
                 straight = connector.straight_line(f"{i} {j} straight", chord)
                 tables.changes.append(moved.check)
                 chord = chord.to(moved.point)
-            tables.add(i, j, connector.connected(chord, f"{i} {j} "), straight)
-    return _result(ends, tables, connector, proofs)
+            found = connector.connected(chord, f"{i} {j} ")
+            tables.add(i, j, found, straight)
+            if (i, j) == seeded:
+                shown = found
+        result = _result(ends, tables, connector, proofs)
+        result.checks += _stated_checks(result, shown, connector, *seeded)
+    return result
+
+
+def _stated_checks(
+    result: Modes, found: Connection | None, connector: Connector, i: int, j: int
+) -> list[Check]:
+    """One pair, drawn by the seed, proven like the two points of connect; and the spanning tree."""
+    import numpy as np
+
+    from landscape.paths import connect_proofs as roads
+
+    assert found is not None
+    path, line, seed = found.path, found.line, connector.seed
+    curved = {"chord": result.barrier_curved[i, j], "chord_error": result.barrier_curved_error[i, j]}
+    heights, errors = result.barrier_straight, result.barrier_straight_error
+    if result.barrier_aligned is not None and result.barrier_aligned_error is not None:
+        heights, errors = result.barrier_aligned, result.barrier_aligned_error
+    straight = {"chord": heights[j, i], "chord_error": errors[j, i]}
+    columns = {"loss": path.loss, "loss_straight": line.loss}
+    control = found.trained.path.control[1:-1].double().cpu().numpy()
+    return [
+        *roads.curve_checks(found, connector, path.t, columns, control),
+        *roads.summary_checks(path, {key: float(one) for key, one in curved.items()}, seed),
+        *roads.summary_checks(line, {key: float(one) for key, one in straight.items()}, seed, "straight "),
+        roads.tree_check(
+            result.barrier_curved, np.stack([result.tree_from, result.tree_to], 1), result.largest_barrier
+        ),
+    ]
 
 
 class _Tables:
@@ -180,7 +216,7 @@ class _Tables:
         self.height = {name: np.zeros((count, count)) for name in ("straight", "aligned", "curved")}
         self.error = {name: np.zeros((count, count)) for name in self.height}
         self.losses = np.zeros(count)
-        self.changes: list[checks.Check] = []
+        self.changes: list[Check] = []
         self._remarks: dict[str, list[str]] = {}
 
     def add(self, i: int, j: int, found: Connection, straight: PathLoss | None) -> None:
@@ -200,9 +236,7 @@ class _Tables:
         return [f"{note} ({', '.join(pairs)})" for note, pairs in self._remarks.items()]
 
 
-def _result(
-    ends: Sequence[Point], tables: _Tables, connector: Connector, proofs: list[checks.Check]
-) -> Modes:
+def _result(ends: Sequence[Point], tables: _Tables, connector: Connector, proofs: list[Check]) -> Modes:
     import numpy as np
     import torch
 

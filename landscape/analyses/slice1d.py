@@ -104,6 +104,7 @@ def slice1d(
     """
     from landscape.objective import checks
     from landscape.objective.sweep import Sweep
+    from landscape.paths.slice_proofs import stated_checks
     from landscape.paths.slices import Cut, sliced
 
     cut = Cut(
@@ -121,10 +122,14 @@ def slice1d(
     with checks.untouched(objective, proofs):
         sweep = Sweep(objective, test, batchnorm, journal, progress)
         found = sliced(sweep, [objective.as_point(theta)], cut, 1)
-    return _result(found, proofs)
+        result = _result(found)
+        columns = (result.loss, result.accuracy, result.test_loss)
+        stated = stated_checks(found, cut, (result.alpha,), columns, result.draw_loss, result.directions)
+    result.checks = proofs + found.checks + stated
+    return result
 
 
-def _result(found: Slice, proofs: list[Check]) -> Slice1D:
+def _result(found: Slice) -> Slice1D:
     import numpy as np
     import torch
 
@@ -154,7 +159,6 @@ def _result(found: Slice, proofs: list[Check]) -> Slice1D:
         trajectory_loss=shown.loss if shown else None,
         centre_loss=found.centre_loss,
         notes=found.notes,
-        checks=proofs + found.checks,
         outcome="complete" if eigen is None or eigen.converged else "not-converged",
         parameters=objective.pieces,
     )

@@ -169,6 +169,7 @@ def slice2d(
     from landscape.objective import checks
     from landscape.objective.parameters import Point
     from landscape.objective.sweep import Sweep
+    from landscape.paths.slice_proofs import stated_checks
     from landscape.paths.slices import Cut, plane_checks, sliced
 
     cut = Cut(
@@ -201,10 +202,22 @@ def slice2d(
             found.checks.extend(
                 range_checks(objective, found.centre, found.axes.draws[0], hessians, found.middle)
             )
-    return _result(found, hessians, directions == "axes", proofs + found.checks + plane_checks(found, cut))
+        result = _result(found, hessians, directions == "axes")
+        columns = (result.loss, result.accuracy, result.test_loss)
+        stated = stated_checks(
+            found,
+            cut,
+            (result.alpha, result.beta),
+            columns,
+            result.draw_loss,
+            result.directions,
+            result.explained_variance,
+        )
+    result.checks = proofs + found.checks + plane_checks(found, cut) + stated
+    return result
 
 
-def _result(found: Slice, hessians: CurvatureMap | None, on_own_axes: bool, proofs: list[Check]) -> Slice2D:
+def _result(found: Slice, hessians: CurvatureMap | None, on_own_axes: bool) -> Slice2D:
     import numpy as np
 
     from landscape.numerics.curves.directions import gram_matrix
@@ -248,7 +261,6 @@ def _result(found: Slice, hessians: CurvatureMap | None, on_own_axes: bool, proo
         centre=found.points[0].theta.cpu().numpy() if on_own_axes and given is None else None,
         centre_loss=found.centre_loss,
         notes=found.notes,
-        checks=proofs,
         outcome="complete" if converged else "not-converged",
         parameters=found.sweep.objective.pieces,
     )

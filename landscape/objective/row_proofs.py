@@ -1,0 +1,158 @@
+"""A row of a sweep by the plain road: losses and accuracies where the numbers lie that a result states.
+
+Such numbers are made in numpy's float64 from directions, coordinates and control points as they are stored, and cut
+by name in the order of the module's parameters; buffers are mixed, or taken from a training pass, as the policy says.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from landscape import distributed
+from landscape.objective import checks, plain, trees
+from landscape.objective.batchnorm_proofs import repaired_spread, statistics_of_a_pass
+from landscape.objective.objective import Measurement, Objective
+from landscape.objective.parameters import Point
+from landscape.objective.repair import Repair
+from landscape.objective.sweep import Sweep
+from landscape.result import Check
+
+UNKNOWN = float("nan")
+# Statistics of a pass are rounded once more, layer after layer.
+RECALIBRATED = 10.0
+
+
+class Row(NamedTuple):
+    """What a result says of one place; NaN where it says nothing."""
+
+    loss: float
+    accuracy: float = UNKNOWN
+    test_loss: float = UNKNOWN
+    test_accuracy: float = UNKNOWN
+
+
+class Place(NamedTuple):
+    """A row and the module's tensors there, by name."""
+
+    row: Row
+    tensors: Mapping[str, Tensor]
+
+
+def numbers(theta: Tensor) -> np.ndarray:
+    """θ (d,) as numpy's float64."""
+    return theta.detach().double().cpu().numpy()
+
+
+def stated(objective: Objective, values: np.ndarray) -> dict[str, Tensor]:
+    """Numbers (d,), float64, by the names of the module's parameters, in the dtype of the objective."""
+    found, start = {}, 0
+    for name, parameter in objective.module.named_parameters():
+        if any(piece.name == name for piece in objective.pieces):
+            part = torch.from_numpy(values[start : start + parameter.numel()].copy())
+            found[name] = part.reshape(parameter.shape).to(objective.device, objective.dtype)
+            start += parameter.numel()
+    return found
+
+
+def mixed(points: Sequence[Point], weights: Sequence[float]) -> dict[str, Tensor]:
+    """Buffers of some points in proportion, none with less than nothing; integers are those of the largest share."""
+    shares = np.maximum(np.asarray(weights, dtype=float), 0)
+    shares /= shares.sum()
+    found = {}
+    for name, tensor in points[int(shares.argmax())].fixed.items():
+        found[name] = tensor
+        if tensor.is_floating_point() and shares.max() < 1:
+            terms = [s * one.fixed[name].double() for s, one in zip(shares, points, strict=True) if s]
+            found[name] = torch.stack(terms).sum(0).to(tensor.dtype)
+    return found
+
+
+def place(
+    sweep: Sweep, row: Row, values: np.ndarray, points: Sequence[Point], weights: Sequence[float]
+) -> tuple[Place, list[Check]]:
+    """A row with the tensors at the numbers ``values`` (d,), and what else is to be proven of them."""
+    objective, proofs = sweep.objective, []
+    tensors = {**stated(objective, values), **mixed(points, weights)}
+    if sweep.repairs:
+        ends = [sweep.reference(point) for point in points]
+        repair = Repair(objective, *ends)
+        theta = torch.cat([tensors[piece.name].reshape(-1) for piece in objective.pieces])
+        moved = Point(*repair(theta, mixed(points, weights), float(weights[1])))
+        proofs.append(repaired_spread(objective, repair.layers, ends, moved, float(weights[1])))
+        tensors = plain.by_name(objective, moved)
+    elif sweep.recalibrates:
+        fresh = statistics_of_a_pass(objective, tensors)
+        if fresh is None:
+            theta = torch.cat([tensors[piece.name].reshape(-1) for piece in objective.pieces])
+            fresh = objective.recalibrated(theta, mixed(points, weights))
+        tensors = {**tensors, **fresh}
+    return Place(row, tensors), proofs
+
+
+def row_checks(sweep: Sweep, places: Sequence[Place], where: str, name: str = "seeded") -> list[Check]:
+    """Every loss and accuracy of some places against the plain road, the worst of them, by what is compared."""
+    room = RECALIBRATED if sweep.recalibrates else 1.0
+    found: dict[str, list[Check]] = {}
+    for row, tensors in places:
+        for half, objective, loss, accuracy in (
+            ("", sweep.objective, row.loss, row.accuracy),
+            ("test ", sweep.test, row.test_loss, row.test_accuracy),
+        ):
+            if objective is None:
+                continue
+            seen = plain.measure(objective, tensors)
+            if half == "" or not np.isnan([loss, seen.loss]).all():
+                bound = room * checks.rounding(objective)
+                meaning = f"{where} against the module with its numbers, a plain loop"
+                proof = checks.close(f"{name} {half}loss", loss, seen.loss, bound, meaning)
+                found.setdefault(proof.name, []).append(proof)
+            if not np.isnan(accuracy):
+                proof = _accuracy_check(f"{name} {half}accuracy", objective, accuracy, seen, tensors, where)
+                found.setdefault(proof.name, []).append(proof)
+    return [max(ones, key=lambda one: one.value / max(one.bound, 1e-300)) for ones in found.values()]
+
+
+def _accuracy_check(
+    name: str,
+    objective: Objective,
+    accuracy: float,
+    seen: Measurement,
+    tensors: Mapping[str, Tensor],
+    where: str,
+) -> Check:
+    meaning = f"{where} against the module's own labels; those on the edge within rounding may differ"
+    gap = abs(accuracy - seen.accuracy)
+    exact = 4 * float(np.finfo(float).eps)
+    bound = exact if gap <= exact else exact + _undecided(objective, tensors)
+    return Check(name, gap if np.isfinite(gap) else np.inf, bound, meaning)
+
+
+def _undecided(objective: Objective, tensors: Mapping[str, Tensor]) -> float:
+    """The share of labels that rounding of the outputs may turn."""
+    edge = torch.zeros(2, dtype=torch.float64)
+
+    def count(_: object, __: object, outputs: Tensor) -> None:
+        values = next(iter(_tensors(outputs))).detach().double()
+        size = values.abs().max()
+        if objective.loss.of_classes:
+            top = values.topk(2, dim=1).values
+            margin = top[:, 0] - top[:, 1]
+        else:
+            margin = values.abs()
+        near = (margin <= checks.rounding(objective) * size).double()
+        edge.add_(torch.tensor([float(near.sum()), near.numel()]))
+
+    handle = objective.module.register_forward_hook(count)
+    try:
+        plain.measure(objective, tensors)
+    finally:
+        handle.remove()
+    near, count_of_all = distributed.total(edge.to(objective.device)).tolist()
+    return near / count_of_all
+
+
+def _tensors(outputs: object) -> list[Tensor]:
+    return [one for one in trees.leaves(outputs) if isinstance(one, Tensor)]

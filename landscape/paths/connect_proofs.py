@@ -1,0 +1,184 @@
+"""The proofs of a trained curve from what its result states: a point inside it, its means, errors, lengths, plane."""
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from landscape.objective import checks, plain
+from landscape.objective.row_proofs import Row, numbers, place, row_checks
+from landscape.paths.connection import Connection, Connector
+from landscape.paths.line_proofs import (
+    SUMS,
+    barrier_check,
+    error_check,
+    heights,
+    inner,
+    line_checks,
+    mean_check,
+    numbers_check,
+)
+from landscape.paths.profile import PathLoss
+from landscape.result import Check
+
+Columns = Mapping[str, np.ndarray | None]
+
+
+def on_curve(t: float, control: np.ndarray, knots: np.ndarray | None) -> np.ndarray:
+    """θ(t) (d,) by de Casteljau's corner cutting, or between the two pivots that ``knots`` (m,) has around t."""
+    if knots is not None:
+        right = min(int(np.searchsorted(knots, t, side="left")), len(knots) - 1) or 1
+        share = (t - knots[right - 1]) / (knots[right] - knots[right - 1])
+        return (1 - share) * control[right - 1] + share * control[right]
+    rows = control
+    while len(rows) > 1:
+        rows = (1 - t) * rows[:-1] + t * rows[1:]
+    return rows[0]
+
+
+def curve_checks(
+    found: Connection, connector: Connector, t: np.ndarray, columns: Columns, control_points: np.ndarray
+) -> list[Check]:
+    """One point inside the curve and one inside the straight line. ``columns``: fields of a result over t."""
+    ends, sweep = found.path.path.ends, found.path.sweep
+    control = np.stack([numbers(ends[0].theta), *control_points.astype(float), numbers(ends[1].theta)])
+    knots = found.trained.path.curve.vertices if len(found.trained.path.curve.vertices) else None
+    i = inner(t, connector.seed, sweep.block_size)
+    if i is None:
+        return []
+    stated = [columns.get(name) for name in ("loss", "accuracy", "test_loss", "test_accuracy")]
+    row = Row(*[np.nan if one is None else float(one[i]) for one in stated])
+    values = on_curve(float(t[i]), control, knots)
+    curve, more = place(sweep, row, values, ends, [1 - t[i], t[i]])
+    proofs = [*row_checks(sweep, [curve], "a point inside the curve", "curve"), *more]
+    straight = (columns.get("loss_straight"), None, columns.get("test_loss_straight"))
+    line_ends = found.line.path.ends
+    proofs += line_checks(
+        found.line.sweep, line_ends, t, straight, seed=connector.seed + 1, name="straight line"
+    )
+    if (penalty := columns.get("penalty")) is not None:
+        wanted = 0.5 * connector.objective.l2 * float((values**2).sum())
+        gap = abs(float(penalty[i]) - wanted) / max(wanted, 1e-300)
+        proofs.append(
+            Check("penalty", gap, 100 * SUMS, "(l2/2)‖θ‖² inside the curve against numpy's, relative")
+        )
+    return proofs
+
+
+def length_check(found: Connection, t: np.ndarray, control_points: np.ndarray, length: float) -> list[Check]:
+    """The polygon through the points of the curve, by numpy, over ‖B − A‖."""
+    first, last = map(numbers, (one.theta for one in found.path.path.ends))
+    if not np.isfinite(length):
+        return []
+    control = np.stack([first, *control_points.astype(float), last]) - first
+    knots = found.trained.path.curve.vertices if len(found.trained.path.curve.vertices) else None
+    total, before = 0.0, control[0]
+    for at in t[1:].tolist():
+        now = on_curve(at, control, knots)
+        total, before = total + float(np.linalg.norm(now - before)), now
+    wanted = total / float(np.linalg.norm(last - first))
+    meaning = "polygon through the points of the curve over ‖B − A‖, by numpy, relative"
+    # Products of the control points lose half of the digits where neighbours are close.
+    return [Check("length", abs(length - wanted) / wanted, 1e-7, meaning)]
+
+
+def summary_checks(
+    path: PathLoss, stated: Mapping[str, float | None], seed: int, name: str = ""
+) -> list[Check]:
+    """Heights, means and errors as they are stated (by the names of :class:`Summary`), the losses given."""
+    said = {key: float("nan") if one is None else one for key, one in stated.items()}
+    tall = {key: said[key] for key in ("chord", "ends", "mean", "top") if key in said}
+    proofs = [barrier_check(path.t, path.loss, tall, f"{name}barrier")]
+    if "mean_t" in said:
+        means = {"t": said["mean_t"], "arc": said["mean_arc"]}
+        proofs.append(mean_check(path.t, path.loss, path.lengths, means, f"{name}mean loss"))
+        proofs += _mean_errors(path, said, f"{name}mean errors")
+    wrong = {key.removesuffix("_error"): one for key, one in said.items() if key.endswith("_error")}
+    wrong = {key: one for key, one in wrong.items() if key in ("chord", "ends", "mean", "top")}
+    proof = error_check(path.t, path.samples, wrong, seed, f"{name}barrier errors") if wrong else None
+    if proof is not None:
+        proofs.append(proof)
+    return proofs
+
+
+def _mean_errors(path: PathLoss, said: Mapping[str, float], name: str) -> list[Check]:
+    """The means are means over samples: their errors are √(Σ(v − v̄)²/(n(n − 1))); so is that of F at one t."""
+    count = path.samples.shape[1]
+    if count < 2 or not np.isfinite(path.samples).all():
+        return []
+    wanted = {}
+    for key, widths in (("mean_t", np.diff(path.t)), ("mean_arc", path.lengths)):
+        if not widths.sum() > 0:
+            continue
+        v = widths @ (path.samples[:-1] + path.samples[1:]) / 2 / widths.sum()
+        wanted[key] = float(np.sqrt(((v - v.mean()) ** 2).sum() / (count * (count - 1))))
+    stated = {key: said[f"{key}_error"] for key in wanted}
+    off = np.abs(path.samples.mean(1) - path.loss).max() / max(float(np.abs(path.loss).max()), 1e-300)
+    found = numbers_check(name, stated, wanted, "standard errors of the means, written out, relative")
+    samples = "mean of the losses of the samples against the loss, worst t, relative"
+    return [
+        Check(found.name, found.value, 100 * SUMS, found.meaning),
+        Check("losses of samples", float(off), 1e-6, samples),
+    ]
+
+
+def gradient_check(found: Connection, seed: int) -> Check:
+    """‖∇F‖ at one of the ends, drawn by the seed, by autograd on the module's own parameters. One gradient."""
+    i = int(np.random.default_rng(seed).integers(2))
+    objective = found.path.sweep.objective
+    slope = plain.gradient(objective, plain.by_name(objective, found.ends[i]))
+    wanted = float(slope.norm())
+    bound = 10 * checks.rounding(objective)
+    meaning = "‖∇F‖ at an end against a plain loop with autograd"
+    return checks.close("gradient norm", found.slopes[i], wanted, bound, meaning)
+
+
+def restart_check(found: Connection, connector: Connector) -> Check:
+    """The curve that is shown is the one of the lowest barrier among the restarts, as it was before refinement."""
+    t = np.union1d(connector.t, found.trained.path.curve.vertices)
+    height = heights(t, found.path.loss[np.isin(found.path.t, t)])["chord"]
+    lowest = np.nanmin(found.restart_barriers) if not np.isnan(found.restart_barriers).all() else np.nan
+    scale = float(np.abs(found.path.loss).max())
+    gap = 0.0 if np.isnan([height, lowest]).all() else abs(height - lowest) / scale
+    meaning = "barrier of the curve shown, before refinement, over the lowest of the restarts, relative"
+    return Check("lowest restart", float(np.nan_to_num(gap, nan=np.inf)), SUMS, meaning)
+
+
+def plane_checks(
+    found: Connection,
+    alpha: np.ndarray,
+    beta: np.ndarray,
+    loss: np.ndarray,
+    directions: np.ndarray,
+    seed: int,
+) -> list[Check]:
+    """One cell of the plane off both axes' zeros, by A + α d₁ + β d₂ from the stored directions."""
+    first, last = found.path.path.ends
+    i, j = (
+        int(np.random.default_rng(seed + k).choice(np.flatnonzero(x))) for k, x in enumerate((alpha, beta))
+    )
+    origin, along = numbers(first.theta), directions.astype(float)
+    share = float(np.clip(alpha[i] / ((numbers(last.theta) - origin) @ along[0]), 0, 1))
+    values = origin + alpha[i] * along[0] + beta[j] * along[1]
+    weights = [1 - share, share]
+    seen, more = place(found.path.sweep, Row(float(loss[j, i])), values, (first, last), weights)
+    return [*row_checks(found.path.sweep, [seen], "a cell of the plane", "plane"), *more]
+
+
+def tree_check(height: np.ndarray, edges: np.ndarray, largest: float) -> Check:
+    """All points are joined below the highest edge stated, and without pairs as high as it they are not."""
+
+    def is_joined(pairs: np.ndarray) -> bool:
+        reached = {0}
+        for _ in range(len(height)):
+            reached |= {b for a, b in (*pairs.tolist(), *pairs[:, ::-1].tolist()) if a in reached}
+        return len(reached) == len(height)
+
+    high = np.where(np.isnan(height), np.inf, height)
+    low = np.argwhere(high < np.nan_to_num(largest, nan=np.inf))
+    stated = [high[i, j] for i, j in edges.tolist()]
+    is_top = max(stated) == np.nan_to_num(largest, nan=np.inf)
+    is_least = is_joined(edges) and not is_joined(low)
+    meaning = (
+        "the tree joins all points, its highest edge is as stated, and no lower pairs join them (0 = so)"
+    )
+    return Check("spanning tree", 0.0 if is_top and is_least else 1.0, 0.0, meaning)

@@ -1,0 +1,142 @@
+"""The proofs of a loss along a path from what a result states: a point inside, heights, means and their errors."""
+
+from collections.abc import Mapping
+from itertools import pairwise
+
+import numpy as np
+import torch
+
+from landscape.numerics.curves.barriers import RESAMPLES
+from landscape.objective.parameters import Point
+from landscape.objective.row_proofs import Row, numbers, place, row_checks
+from landscape.objective.sweep import Sweep
+from landscape.result import Check
+
+# Sums of a few hundred losses in float64, in another order.
+SUMS = 1e-12
+# Numbers of a resampling at a time.
+BLOCK = 2**24
+
+
+def inner(t: np.ndarray, seed: int, block_size: int) -> int | None:
+    """A position that is no end, drawn by the seed from the last block."""
+    start = (len(t) - 1) // block_size * block_size
+    inside = [i for i in range(len(t)) if t[i] not in (0, 1)]
+    last = [i for i in inside if i >= start] or inside
+    return int(np.random.default_rng(seed).choice(last)) if last else None
+
+
+def line_checks(
+    sweep: Sweep,
+    ends: tuple[Point, Point],
+    t: np.ndarray,
+    columns: tuple[np.ndarray | None, ...],
+    *,
+    seed: int,
+    name: str = "seeded",
+) -> list[Check]:
+    """One point inside the straight line, (1 − t)A + tB. ``columns``: as :class:`Row`, over ``t``."""
+    i = inner(t, seed, sweep.block_size)
+    if i is None:
+        return []
+    first, second = map(numbers, (one.theta for one in ends))
+    row = Row(*[np.nan if one is None else float(one[i]) for one in columns])
+    found, more = place(sweep, row, (1 - t[i]) * first + t[i] * second, ends, [1 - t[i], t[i]])
+    return [*row_checks(sweep, [found], "a point inside the line", name), *more]
+
+
+def distance_check(ends: tuple[Point, Point], distance: float) -> Check:
+    """‖B − A‖ by numpy."""
+    first, second = map(numbers, (one.theta for one in ends))
+    wanted = float(np.sqrt(((second - first) ** 2).sum()))
+    scale = max(wanted, float(np.linalg.norm(first)), 1e-300)
+    eps = torch.finfo(ends[0].theta.dtype).eps
+    meaning = "distance of the two points against numpy's, relative to them; a difference is rounded once"
+    return Check("distance", abs(distance - wanted) / scale, 2 * eps, meaning)
+
+
+def heights(t: np.ndarray, loss: np.ndarray) -> dict[str, float]:
+    """Barriers over the chord, the worse end and the mean of the ends, and the top, written out."""
+    found = {"chord": -np.inf, "ends": -np.inf, "mean": -np.inf, "top": -np.inf}
+    inside = [(at, value) for at, value in zip(t.tolist(), loss.tolist(), strict=True) if 0 <= at <= 1]
+    (_, first), (_, last) = inside[0], inside[-1]
+    if np.isnan([value for _, value in inside]).any() or np.isinf([first, last]).any():
+        return dict.fromkeys(found, np.nan)
+    for at, value in inside:
+        found["chord"] = max(found["chord"], value - ((1 - at) * first + at * last))
+        found["ends"] = max(found["ends"], value - max(first, last))
+        found["mean"] = max(found["mean"], value - (first + last) / 2)
+        found["top"] = max(found["top"], value)
+    return found
+
+
+def numbers_check(name: str, stated: Mapping[str, float], wanted: Mapping[str, float], meaning: str) -> Check:
+    """Stated numbers against others of the same names, the worst of them, relative to the largest."""
+    finite = [abs(one) for one in wanted.values() if np.isfinite(one)]
+    scale = max([*finite, 1e-300])
+    worst = 0.0
+    for key, value in stated.items():
+        other = wanted[key]
+        if value == other or (np.isnan(value) and np.isnan(other)):
+            continue
+        worst = max(worst, float(np.nan_to_num(abs(value - other) / scale, nan=np.inf)))
+    return Check(name, worst, SUMS, meaning)
+
+
+def barrier_check(
+    t: np.ndarray, loss: np.ndarray, stated: Mapping[str, float], name: str = "barrier"
+) -> Check:
+    """Barriers as they are stated against their definitions over the stated losses."""
+    wanted = heights(t, loss)
+    kept = {"scale": float(np.abs(loss[np.isfinite(loss)]).max(initial=0)), **wanted}
+    return numbers_check(name, stated, kept, "heights of the stated losses by their definitions, relative")
+
+
+def mean_check(
+    t: np.ndarray, loss: np.ndarray, gaps: np.ndarray, stated: Mapping[str, float], name: str = "mean loss"
+) -> Check:
+    """The means over t and over arc length, ``gaps`` the lengths of the pieces, by the trapezoidal rule written out."""
+    wanted = {}
+    for key, widths in (("t", np.diff(t)), ("arc", gaps)):
+        total = float(
+            sum(w * (a + b) / 2 for w, (a, b) in zip(widths.tolist(), pairwise(loss.tolist()), strict=True))
+        )
+        wanted[key] = total / float(widths.sum()) if widths.sum() > 0 else float(loss.mean())
+    found = numbers_check(name, stated, wanted, "trapezoidal means of the stated losses, relative")
+    return Check(found.name, found.value, 100 * SUMS, found.meaning)
+
+
+def error_check(
+    t: np.ndarray, losses: np.ndarray, stated: Mapping[str, float], seed: int, name: str = "barrier errors"
+) -> Check | None:
+    """Standard errors of barriers by the same resamples of samples, in one product, and their spread written out.
+
+    ``losses`` (T, n) of every sample. None where there is nothing to resample.
+    """
+    count = losses.shape[1]
+    if count < 2 or not np.isfinite(losses).all():
+        return None
+    generator = np.random.default_rng(seed)
+    drawn: list[np.ndarray] = []
+    rows = max(1, BLOCK // count)
+    for start in range(0, RESAMPLES, rows):
+        times = np.zeros((min(rows, RESAMPLES - start), count))
+        for one in times:
+            np.add.at(one, generator.integers(count, size=count), 1.0)
+        drawn.append(times @ losses.T / count)
+    means = np.concatenate(drawn)
+    over = {
+        "chord": (means - np.outer(means[:, 0], 1 - t) - np.outer(means[:, -1], t)).max(1),
+        "ends": (means - np.maximum(means[:, :1], means[:, -1:])).max(1),
+        "mean": means.max(1) - (means[:, 0] + means[:, -1]) / 2,
+        "top": means.max(1),
+    }
+    wanted = {
+        key: float(np.sqrt(((one - one.mean()) ** 2).sum() / (len(one) - 1))) for key, one in over.items()
+    }
+    scale = max(float(np.abs(means).max()), 1e-300)
+    worst = max(abs(value - wanted[key]) / scale for key, value in stated.items())
+    meaning = (
+        "standard errors of the barriers by the same draws, written out, relative to the largest mean loss"
+    )
+    return Check(name, float(worst), SUMS, meaning)

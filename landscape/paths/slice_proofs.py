@@ -1,0 +1,197 @@
+"""The proofs of a slice from what its result states: cells off the centre, the grid, angles, coordinates."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from landscape.objective import checks, plain
+from landscape.objective.objective import Objective
+from landscape.objective.parameters import Point
+from landscape.objective.row_proofs import Row, numbers, place, row_checks
+from landscape.paths.slices import Cut, Slice
+from landscape.result import Check
+
+# Independent directions are further from a right angle than so many standard deviations once in 10⁷.
+DEVIATIONS = 6.0
+
+
+def stated_checks(
+    found: Slice,
+    cut: Cut,
+    grid: Sequence[np.ndarray],
+    table: Sequence[np.ndarray | None],
+    draws: np.ndarray | None,
+    directions: np.ndarray,
+    explained: np.ndarray | None = None,
+) -> list[Check]:
+    """What a result states of a slice, each by a road of its own.
+
+    ``grid``: α, or α and β; ``table``: loss, accuracy and test loss over it, as ``draws`` the loss of every draw;
+    ``directions`` (m, d), of every draw for one axis and of the first for two.
+    """
+    return [
+        *_cells(found, cut.seed, grid, table, draws, directions),
+        *_grids(found, cut, grid),
+        *_angles(found, cut, directions[: len(grid)]),
+        *_components(found, cut, directions, explained),
+        *_projections(found, cut, directions[: len(grid)]),
+    ]
+
+
+def _cells(
+    found: Slice,
+    seed: int,
+    grid: Sequence[np.ndarray],
+    table: Sequence[np.ndarray | None],
+    draws: np.ndarray | None,
+    directions: np.ndarray,
+) -> list[Check]:
+    """One cell anywhere but at the centre, and one in the last block of the last draw."""
+    sweep, points, count = found.sweep, found.points, len(grid)
+    shape = tuple(len(axis) for axis in reversed(grid))
+    num_cells, size = int(np.prod(shape)), sweep.block_size
+    generator = np.random.default_rng(seed)
+    origin = numbers(points[0].theta)
+    places, proofs = [], []
+    for draw, start in ((0, 0), (-1, (num_cells - 1) // size * size)):
+        index = np.unravel_index(np.arange(start, num_cells), shape)
+        steps = np.stack([axis[i] for axis, i in zip(grid, reversed(index), strict=True)], axis=1)
+        off = np.flatnonzero(steps.any(axis=1))
+        if not len(off):
+            continue
+        one = int(generator.choice(off))
+        cell = tuple(int(i[one]) for i in index)
+        if draws is None or draw == 0:
+            row = Row(*[np.nan if column is None else float(column[cell]) for column in table])
+            axes = directions[:count]
+        else:
+            row = Row(float(draws[(draw, *cell)]))
+            axes = directions[-1:] if count == 1 else found.axes.draws[-1].double().cpu().numpy()
+        values = origin + sum(step * axis.astype(float) for step, axis in zip(steps[one], axes, strict=True))
+        weights = [1.0]
+        if found.given is not None:
+            corners = np.vstack([found.given.coordinates.T, np.ones(3)])
+            weights = np.linalg.solve(corners, [*steps[one], 1.0]).tolist()
+        found_place, more = place(sweep, row, values, points[: len(weights)], weights)
+        places.append(found_place)
+        proofs += more
+    return [*row_checks(sweep, places, "a cell off the centre, and one of the last block and draw,"), *proofs]
+
+
+def _grids(found: Slice, cut: Cut, grid: Sequence[np.ndarray]) -> list[Check]:
+    """The ends of every axis, its steps and θ* on it, as written out from what was asked for."""
+    worst = 0.0
+    for number, axis in enumerate(grid):
+        gaps = np.diff(axis)
+        worst = max(worst, float(np.ptp(gaps) / np.abs(axis).max()), float(np.abs(axis).min()))
+        seen = found.axes.seen
+        if cut.span is None and len(seen):
+            inside = axis[0] <= min(0.0, seen[:, number].min()) and axis[-1] >= max(
+                0.0, seen[:, number].max()
+            )
+            worst = max(worst, 0.0 if inside else 1.0)
+        else:
+            span = 1.0 if cut.span is None else cut.span
+            worst = max(worst, abs(axis[0] + span) / span, abs(axis[-1] - span) / span)
+    bound = 8 * float(np.finfo(float).eps)
+    meaning = "equal steps, 0 among them, from end to end of what was asked for, relative to the longest"
+    return [Check("grid", float(worst), bound, meaning)]
+
+
+def _angles(found: Slice, cut: Cut, directions: np.ndarray) -> list[Check]:
+    """That random directions are as far from parallel as independent ones are.
+
+    The cosine of two is Σ l_f² c_f / Σ l_f² over filters of length l_f and size k_f, where c_f has the variance
+    1/k_f (and is sub-Gaussian with it). Where six standard deviations reach 1, nothing is proven.
+    """
+    axes = np.vstack([directions, *(one.double().cpu().numpy() for one in found.axes.draws[1:])]).astype(
+        float
+    )
+    if not cut.is_drawn(found.points) or cut.orthogonal or len(axes) < 2:
+        return []
+    pieces = found.sweep.objective.pieces
+    size, spread = np.zeros(len(axes)), np.zeros(len(axes))
+    for piece in pieces:
+        part = axes[:, piece.span]
+        if cut.norm == "none":
+            squares, parts = (part**2).sum(1)[:, None], max(piece.size, 1)
+        else:
+            number = int(np.prod(piece.units)) if cut.norm == "filter" else 1
+            parts = max(piece.size // max(number, 1), 1)
+            squares = _squares(part.reshape(len(axes), *piece.shape), piece.units if number > 1 else ())
+        size += squares.sum(1)
+        spread += (squares**2).sum(1) / parts
+    cosine = np.abs(axes @ axes.T) / np.sqrt(np.outer(size, size))
+    np.fill_diagonal(cosine, 0)
+    deviation = float((np.sqrt(spread) / size).max())
+    if DEVIATIONS * deviation >= 1:
+        return []
+    meaning = (
+        "largest |cos| between directions of different draws: six standard deviations of independent ones"
+    )
+    return [Check("independent directions", float(cosine.max()), DEVIATIONS * deviation, meaning)]
+
+
+def _squares(parts: np.ndarray, units: Sequence[int]) -> np.ndarray:
+    """Squared lengths (m, filters) of the filters in each of m arrays."""
+    squares = parts**2
+    for axis, count in enumerate(units, start=1):
+        size = squares.shape[axis]
+        squares = np.add.reduceat(squares, np.arange(count) * (size // count), axis=axis)
+    if not units:
+        return squares.reshape(len(squares), -1).sum(1)[:, None]
+    return squares.reshape(len(squares), -1)
+
+
+def _components(found: Slice, cut: Cut, directions: np.ndarray, explained: np.ndarray | None) -> list[Check]:
+    """Principal components by a singular value decomposition of the stored trajectory, in numpy."""
+    if cut.directions != "pca" or len(found.points) == 3 or not cut.trajectory:
+        return []
+    objective = found.sweep.objective
+    origin = found.points[0].theta
+    differences = np.stack([numbers(one.theta - origin) for one in cut.trajectory])
+    values = np.linalg.svd(differences, compute_uv=False) ** 2
+    shares = values / values.sum()
+    along = ((differences @ directions.astype(float).T) ** 2).sum(0) / values.sum()
+    worst = float(np.abs(along - shares[: len(along)]).max())
+    if explained is not None:
+        worst = max(worst, float(np.abs(explained - shares[:2]).max()))
+    meaning = "variance explained, and that along the directions, against singular values of θ_t − θ*"
+    proofs = [Check("principal components", worst, checks.rounding(objective), meaning)]
+    walk = found.axes.random_walk
+    if walk is not None:
+        moved = int(differences.any(axis=1).sum())
+        angles = (2 * np.arange(1, 3) - 1) * np.pi / (2 * (2 * moved + 1))
+        wanted = 1 / (4 * np.sin(angles) ** 2) / (moved * (moved + 1) / 2)
+        gap = float(np.abs(walk[: min(2, moved)] - wanted[: len(walk)]).max())
+        meaning = "variance explained of a random walk as long against 1/(4 sin²((2k − 1)π/(4T + 2)))"
+        proofs.append(Check("random walk", gap, 1e-12, meaning))
+    return proofs
+
+
+def _projections(found: Slice, cut: Cut, directions: np.ndarray) -> list[Check]:
+    """Stored coordinates lead to where the points are, up to the stored distance; their losses are the points' own."""
+    sweep, origin, plane = found.sweep, found.points[0].theta, directions.astype(float)
+    proofs = []
+    seen = [("point", found.given, found.points), ("checkpoint", found.shown, cut.trajectory or [])]
+    for what, projection, points in seen:
+        if projection is None:
+            continue
+        offsets = np.stack([numbers(one.theta - origin) for one in points])
+        rest = offsets - projection.coordinates @ plane
+        scale = max(float(np.linalg.norm(offsets, axis=1).max()), 1e-300)
+        lengths = np.linalg.norm(plane, axis=1)
+        gap = np.abs(np.linalg.norm(rest, axis=1) - projection.residual).max() / scale
+        slant = np.abs(rest @ (plane / lengths[:, None]).T).max() / scale
+        bound = checks.rounding(sweep.objective)
+        meaning = f"what the coordinates of every {what} leave: as long as stated, and across the directions"
+        proofs.append(Check(f"{what} coordinates", float(max(gap, slant)), bound, meaning))
+        one = int(np.random.default_rng(cut.seed).integers(len(points)))
+        proofs.append(_loss_check(what, sweep.objective, sweep.reference(points[one]), projection.loss[one]))
+    return proofs
+
+
+def _loss_check(what: str, objective: Objective, point: Point, loss: float) -> Check:
+    seen = plain.measure(objective, plain.by_name(objective, point)).loss
+    bound = checks.rounding(objective)
+    return checks.close(f"{what} loss", float(loss), seen, bound, f"a {what} against the model itself")
