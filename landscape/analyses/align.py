@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from landscape.objective import checks
     from landscape.objective.objective import Objective
     from landscape.objective.parameters import Point
+    from landscape.objective.sweep import Sweep
     from landscape.symmetry.alignment import Aligned
 
 
@@ -149,7 +150,34 @@ def align(
     notes = [found.coverage, *found.notes, *sweep.notes(first, second), *without_errors(objective, 0)]
     notes += [] if distance[0] else ["the two points are the same"]
     errors = [barrier_errors(alpha, table[:, COLUMNS:], seed=seed).chord for table in lines]
-    return _result(objective, found, alpha, before, after, errors, distance, notes, proofs)
+    result = _result(objective, found, alpha, before, after, errors, distance, notes, proofs)
+    is_nearest = match == "weights" and not refine
+    result.checks += _stated_checks(sweep, (first, second), found, result, seed, is_nearest=is_nearest)
+    return result
+
+
+def _stated_checks(
+    sweep: Sweep, ends: tuple[Point, Point], found: Aligned, result: Align, seed: int, *, is_nearest: bool
+) -> list[checks.Check]:
+    """``is_nearest``: nothing came after the weights of B were brought as near as can be."""
+    from landscape.paths.line_proofs import barrier_check, distance_check, line_checks
+    from landscape.symmetry import proofs as roads
+
+    objective, state = sweep.objective, result.states["final"]
+    proofs = [
+        roads.moved_by_hand(objective, ends[1], found, state),
+        roads.matching_check(objective, ends[0], found, state) if is_nearest else None,
+        roads.rescaling_check(objective, ends[0], found) if is_nearest else None,
+    ]
+    lines = (
+        ("before", ends, result.loss_before, result.barrier_before, result.distance_before),
+        ("after", (ends[0], found.point), result.loss_after, result.barrier_after, result.distance_after),
+    )
+    for name, points, loss, height, distance in lines:
+        proofs += line_checks(sweep, points, result.alpha, (loss,), seed=seed, name=name)
+        proofs.append(barrier_check(result.alpha, loss, {"chord": height}, f"barrier {name}"))
+        proofs.append(distance_check(points, distance, f"distance {name}"))
+    return [one for one in proofs if one is not None]
 
 
 def _checks(

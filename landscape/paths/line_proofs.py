@@ -45,14 +45,14 @@ def line_checks(
     return [*row_checks(sweep, [found], "a point inside the line", name), *more]
 
 
-def distance_check(ends: tuple[Point, Point], distance: float) -> Check:
+def distance_check(ends: tuple[Point, Point], distance: float, name: str = "distance") -> Check:
     """‖B − A‖ by numpy."""
     first, second = map(numbers, (one.theta for one in ends))
     wanted = float(np.sqrt(((second - first) ** 2).sum()))
     scale = max(wanted, float(np.linalg.norm(first)), 1e-300)
     eps = torch.finfo(ends[0].theta.dtype).eps
     meaning = "distance of the two points against numpy's, relative to them; a difference is rounded once"
-    return Check("distance", abs(distance - wanted) / scale, 2 * eps, meaning)
+    return Check(name, abs(distance - wanted) / scale, 2 * eps, meaning)
 
 
 def heights(t: np.ndarray, loss: np.ndarray) -> dict[str, float]:

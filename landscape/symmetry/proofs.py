@@ -1,0 +1,135 @@
+"""The proofs of an alignment from what its result states: B moved by hand, and that no swap of units is better."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from landscape.numerics.pieces import Piece
+from landscape.objective import checks
+from landscape.objective.objective import Objective
+from landscape.objective.parameters import Point
+from landscape.objective.row_proofs import numbers
+from landscape.result import Check
+from landscape.symmetry.alignment import Aligned
+from landscape.symmetry.matching import SAME
+from landscape.symmetry.permutations import Block, Symmetry
+from landscape.symmetry.rescaling import junctions
+
+# Of all multiples of a unit that may be nearer, those that are tried.
+FACTORS = np.geomspace(0.125, 8, 49)
+
+
+def moved_by_hand(
+    objective: Objective, second: Point, found: Aligned, state: Mapping[str, np.ndarray]
+) -> Check | None:
+    """The stored point against B with its units taken one by one; not where they may have been rescaled.
+
+    A unit i of the new point is the old one p[i] times its sign, on every axis it stands on. Nested groups are left
+    to ``function preserved``.
+    """
+    symmetry = found.symmetry
+    if found.num_rescaled or any(group.outer is not None for group in symmetry.groups):
+        return None
+    old = _arrays(objective, second)
+    worst = 0.0
+    for block in symmetry.blocks:
+        box = tuple(slice(*ends) for ends in block.where)
+        values = old[block.tensor][box].reshape(block.shape).copy()
+        for axis, group in enumerate(block.groups):
+            if group is None:
+                continue
+            order = found.permutations[group].tolist()
+            sign = found.signs[group].tolist() if group in found.signs else [1.0] * len(order)
+            rows = [np.take(values, old_unit, axis) * sign[old_unit] for old_unit in order]
+            values = np.stack(rows, axis)
+        wanted = np.asarray(state[block.tensor], dtype=float)[box].reshape(block.shape)
+        worst = max(worst, float(np.abs(values - wanted).max(initial=0)))
+    meaning = "B with its units moved by hand as the permutations say against the stored point, bit for bit"
+    return Check("moved by hand", worst, 0.0, meaning)
+
+
+def matching_check(
+    objective: Objective, first: Point, found: Aligned, state: Mapping[str, np.ndarray]
+) -> Check | None:
+    """No two units of a group swapped bring the stored point closer to A, by plain sums over their weights.
+
+    ⟨A, P(B)⟩ gains c_ij + c_ji − c_ii − c_jj by a swap of i and j, where c_ij sums the products of A's unit i with
+    B's unit j. Groups that are nested, or stand on an axis with another of their own, are left out.
+    """
+    if found.num_rescaled:  # balanced weights, or others, were matched
+        return None
+    symmetry, one, worst = found.symmetry, _arrays(objective, first), 0.0
+    other = {name: np.asarray(values, dtype=float) for name, values in state.items()}
+    is_any = False
+    for group in symmetry.free:
+        blocks = [block for block in symmetry.of(group) if block.tensor in {p.name for p in objective.pieces}]
+        if not blocks or not _is_plain(symmetry, group, blocks):
+            continue
+        size = symmetry.groups[group].size
+        gains, scale = np.zeros((size, size)), 0.0
+        for block in blocks:
+            box, axis = tuple(slice(*ends) for ends in block.where), block.groups.index(group)
+            rows = [
+                np.moveaxis(part[block.tensor][box].reshape(block.shape), axis, 0).reshape(size, -1)
+                for part in (one, other)
+            ]
+            gains += rows[0] @ rows[1].T
+            scale += float(np.linalg.norm(rows[0]) * np.linalg.norm(rows[1]))
+        own = np.diag(gains)
+        swapped = gains + gains.T - own[:, None] - own[None, :]
+        worst, is_any = max(worst, float(swapped.max()) / max(scale, 1e-300)), True
+    if not is_any:
+        return None
+    meaning = (
+        "largest gain of ⟨A, P(B)⟩ by a swap of two units, by plain sums, relative; 1e-6 ends the search"
+    )
+    return Check("best match", max(0.0, worst), SAME + 10 * checks.rounding(objective), meaning)
+
+
+def rescaling_check(objective: Objective, first: Point, found: Aligned) -> Check | None:
+    """No unit multiplied by a number between 1/8 and 8 brings the stored point closer to A."""
+    if not found.num_rescaled:
+        return None
+    goal, theta = numbers(first.theta), numbers(found.point.theta)
+    size = float((goal**2).sum())
+    worst = 0.0
+    for one in junctions(objective.module, objective.pieces):
+        incoming = np.concatenate([_rows(theta, p.span, one.num_units) for p in one.incoming], 1)
+        wanted = np.concatenate([_rows(goal, p.span, one.num_units) for p in one.incoming], 1)
+        outgoing, target = (_columns(x, one.outgoing, one.num_units) for x in (theta, goal))
+        now = ((wanted - incoming) ** 2).sum(1) + ((target - outgoing) ** 2).sum(1)
+        for c in FACTORS:
+            there = ((wanted - c * incoming) ** 2).sum(1) + ((target - outgoing / c) ** 2).sum(1)
+            worst = max(worst, float((now - there).max()))
+    meaning = "largest fall of ‖A − B‖² by one unit times c, 1/8 ≤ c ≤ 8, over ‖A‖²"
+    bound = 10 * checks.rounding(objective)
+    return Check("nearest scales", worst / max(size, 1e-300), bound, meaning)
+
+
+def _is_plain(symmetry: Symmetry, group: int, blocks: Sequence[Block]) -> bool:
+    nested = any(one.outer == group for one in symmetry.groups) or symmetry.groups[group].outer is not None
+    return not nested and all(block.groups.count(group) == 1 for block in blocks)
+
+
+def _arrays(objective: Objective, point: Point) -> dict[str, np.ndarray]:
+    """Every tensor of a point by name, in float64, parameters cut in the module's own order."""
+    found, theta, start = {}, numbers(point.theta), 0
+    for name, shape in ((piece.name, piece.shape) for piece in objective.pieces):
+        size = int(np.prod(shape))
+        found[name], start = theta[start : start + size].reshape(shape), start + size
+    return {**found, **{name: _wide(tensor) for name, tensor in point.fixed.items()}}
+
+
+def _wide(tensor: Tensor) -> np.ndarray:
+    return tensor.detach().cpu().to(torch.float64).numpy()
+
+
+def _rows(theta: np.ndarray, span: slice, count: int) -> np.ndarray:
+    return theta[span].reshape(count, -1)
+
+
+def _columns(theta: np.ndarray, piece: Piece, count: int) -> np.ndarray:
+    values = theta[piece.span].reshape(piece.shape[0], count, -1)
+    return np.moveaxis(values, 1, 0).reshape(count, -1)
