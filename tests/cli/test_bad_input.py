@@ -355,7 +355,7 @@ def test_a_module_that_gives_its_losses_in_training_mode_is_told_of_eval_mode(co
     done = command(
         "train", "--model", "own.py:Net", "--data", "moons", "--loss", "output", "--steps", 1, "-o", "x.h5"
     )
-    refused(done, "outputs dict", "eval mode", "only in training mode")
+    refused(done, "outputs dict", "eval mode", "in training mode it is taken")
 
 
 @pytest.mark.parametrize(
