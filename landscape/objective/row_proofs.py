@@ -20,18 +20,22 @@ from landscape.objective.repair import Repair
 from landscape.objective.sweep import Sweep
 from landscape.result import Check
 
-UNKNOWN = float("nan")
 # Statistics of a pass are rounded once more, layer after layer.
 RECALIBRATED = 10.0
 
 
 class Row(NamedTuple):
-    """What a result says of one place; NaN where it says nothing."""
+    """What a result says of one place; None where it says nothing."""
 
-    loss: float
-    accuracy: float = UNKNOWN
-    test_loss: float = UNKNOWN
-    test_accuracy: float = UNKNOWN
+    loss: float | None
+    accuracy: float | None = None
+    test_loss: float | None = None
+    test_accuracy: float | None = None
+
+    @classmethod
+    def of(cls, columns: Sequence[np.ndarray | None], at: int | tuple[int, ...]) -> "Row":
+        """The entries ``at`` of columns in this order, fewer where the last ones are not there."""
+        return cls(*[None if one is None else float(one[at]) for one in columns])
 
 
 class Place(NamedTuple):
@@ -101,16 +105,18 @@ def row_checks(sweep: Sweep, places: Sequence[Place], where: str, name: str = "s
             ("", sweep.objective, row.loss, row.accuracy),
             ("test ", sweep.test, row.test_loss, row.test_accuracy),
         ):
-            if objective is None:
+            if objective is None or (loss is None and accuracy is None):
                 continue
             seen = plain.measure(objective, tensors)
-            if half == "" or not np.isnan([loss, seen.loss]).all():
+            proofs = []
+            if loss is not None:
                 bound = room * checks.rounding(objective)
                 meaning = f"{where} against the module with its numbers, a plain loop"
-                proof = checks.close(f"{name} {half}loss", loss, seen.loss, bound, meaning)
-                found.setdefault(proof.name, []).append(proof)
-            if not np.isnan(accuracy):
-                proof = _accuracy_check(f"{name} {half}accuracy", objective, accuracy, seen, tensors, where)
+                proofs.append(checks.close(f"{name} {half}loss", loss, seen.loss, bound, meaning))
+            if accuracy is not None and not (np.isnan(accuracy) and np.isnan(seen.accuracy)):
+                label = f"{name} {half}accuracy"
+                proofs.append(_accuracy_check(label, objective, accuracy, seen, tensors, where))
+            for proof in proofs:
                 found.setdefault(proof.name, []).append(proof)
     return [max(ones, key=lambda one: one.value / max(one.bound, 1e-300)) for ones in found.values()]
 

@@ -46,7 +46,7 @@ def curve_checks(
     if i is None:
         return []
     stated = [columns.get(name) for name in ("loss", "accuracy", "test_loss", "test_accuracy")]
-    row = Row(*[np.nan if one is None else float(one[i]) for one in stated])
+    row = Row.of(stated, i)
     values = on_curve(float(t[i]), control, knots)
     curve, more = place(sweep, row, values, ends, [1 - t[i], t[i]])
     proofs = [*row_checks(sweep, [curve], "a point inside the curve", "curve"), *more]

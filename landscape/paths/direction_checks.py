@@ -4,11 +4,11 @@ from collections.abc import Collection, Sequence
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from landscape.errors import LandscapeError
 from landscape.numerics.curves import directions as kernels
-from landscape.objective import checks, doubts
+from landscape.objective import checks, doubts, trees
 from landscape.objective.objective import Objective
 from landscape.objective.parameters import Point, split
 from landscape.objective.precision import in_float64
@@ -16,6 +16,10 @@ from landscape.paths.directions import Eigenvectors
 from landscape.result import Check
 
 CURVATURE_BOUND = 1e-3
+# Layers of torch by the axis of their weights along which the output units lie.
+OUTPUTS_FIRST = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Embedding)
+OUTPUTS_SECOND = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
+NORMALISATIONS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.LayerNorm, nn.GroupNorm)
 
 
 def eigen_checks(objective: Objective, point: Point, found: Eigenvectors) -> list[Check]:
@@ -40,19 +44,21 @@ def norm_check(
 ) -> Check:
     """‖d_f‖ against ‖w_f‖ filter by filter (or layer by layer), by sums that share nothing with the kernel.
 
-    The squares of a parameter are summed axis by axis, apart for every output unit along it. Ignored parameters
-    must be at rest; with ``none`` that is all there is to check.
+    The squares of a parameter are summed axis by axis, apart for every output unit along it; where the units lie, and
+    what is a normalisation's, is told by the class of torch's own layers. Ignored parameters must be at rest; with
+    ``none`` that is all there is to check.
     """
-    worst = 0.0
+    worst, told = 0.0, _told(objective)
     weights = split(theta, objective.pieces)
     for axis in axes:
         parts = split(axis, objective.pieces)
         for piece in objective.pieces:
             weight, part = (one[piece.name].double().cpu().numpy() for one in (weights, parts))
-            if piece.role in ignore:
+            role, units = told.get(piece.name, (piece.role, piece.units))
+            if role in ignore:
                 worst = max(worst, float(np.abs(part).max(initial=0)))
             elif norm != "none" and piece.size:
-                units = piece.units if norm == "filter" else (1,) * len(piece.shape)
+                units = units if norm == "filter" else (1,) * len(piece.shape)
                 wanted, found = _lengths(weight, units), _lengths(part, units)
                 worst = max(worst, float((np.abs(found - wanted) / np.where(wanted > 0, wanted, 1)).max()))
     meaning = {
@@ -61,6 +67,45 @@ def norm_check(
         "none": "largest entry among the ignored parameters",
     }
     return Check("direction norms", worst, checks.rounding(objective), meaning[norm])
+
+
+def _told(objective: Objective) -> dict[str, tuple[str, tuple[int, ...]]]:
+    """Role and units of the parameters of torch's own layers that are called, by the manual of their class."""
+    found = {}
+    called = _called(objective)
+    for prefix, layer in objective.layers.items():
+        if layer not in called:
+            continue
+        for key, parameter in layer.named_parameters(recurse=False):
+            name, shape = f"{prefix}.{key}" if prefix else key, tuple(parameter.shape)
+            if type(layer) in NORMALISATIONS:
+                found[name] = ("norm", (1,) * len(shape))
+            elif key == "bias" and type(layer) in (*OUTPUTS_FIRST, *OUTPUTS_SECOND):
+                found[name] = ("bias", (1,))
+            elif key == "weight" and type(layer) in OUTPUTS_FIRST:
+                found[name] = ("weight", (shape[0], *(1 for _ in shape[1:])))
+            elif key == "weight" and isinstance(layer, OUTPUTS_SECOND) and type(layer) in OUTPUTS_SECOND:
+                found[name] = ("weight", (layer.groups, shape[1], *(1 for _ in shape[2:])))
+    return found
+
+
+def _called(objective: Objective) -> set[nn.Module]:
+    """The layers that a pass over a sample goes through."""
+    found: set[nn.Module] = set()
+    layers = [
+        one
+        for one in objective.layers.values()
+        if type(one) in (*OUTPUTS_FIRST, *OUTPUTS_SECOND, *NORMALISATIONS)
+    ]
+    handles = [one.register_forward_hook(lambda layer, _, __: found.add(layer)) for one in layers]
+    samples = objective.samples if objective.is_whole else objective.samples.few(1)
+    try:
+        with objective.written({}), torch.set_grad_enabled(objective.needs_gradients):
+            objective.module(*trees.mapped(torch.clone, samples.inputs))
+    finally:
+        for handle in handles:
+            handle.remove()
+    return found
 
 
 def _lengths(values: np.ndarray, units: Sequence[int]) -> np.ndarray:

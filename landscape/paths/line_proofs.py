@@ -40,7 +40,7 @@ def line_checks(
     if i is None:
         return []
     first, second = map(numbers, (one.theta for one in ends))
-    row = Row(*[np.nan if one is None else float(one[i]) for one in columns])
+    row = Row.of(columns, i)
     found, more = place(sweep, row, (1 - t[i]) * first + t[i] * second, ends, [1 - t[i], t[i]])
     return [*row_checks(sweep, [found], "a point inside the line", name), *more]
 

@@ -62,7 +62,7 @@ def _cells(
         one = int(generator.choice(off))
         cell = tuple(int(i[one]) for i in index)
         if draws is None or draw == 0:
-            row = Row(*[np.nan if column is None else float(column[cell]) for column in table])
+            row = Row.of(table, cell)
             axes = directions[:count]
         else:
             row = Row(float(draws[(draw, *cell)]))
