@@ -42,7 +42,8 @@ class Check:
 
     @property
     def passed(self) -> bool:
-        return self.value <= self.bound
+        # Numbers of numpy compare to a truth value that is not JSON.
+        return bool(self.value <= self.bound)
 
 
 class Variable(NamedTuple):

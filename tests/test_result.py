@@ -3,9 +3,10 @@
 import base64
 import html
 import importlib.util
+import json
 import re
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import matplotlib.figure
@@ -253,3 +254,8 @@ class TestXarray:
 
 def test_file_names():
     assert [file_name(kind) for kind in ("train", "import", "class")] == ["train", "import_", "class_"]
+
+
+def test_a_check_of_numpy_numbers_is_json(measured):
+    result = replace(measured["train"], checks=[Check("one", np.float64(1), np.float64(2), "")])
+    assert json.loads(json.dumps(result.as_json()))["checks"][0]["passed"] is True
