@@ -18,6 +18,7 @@ from landscape.paths.line_proofs import (
     numbers_check,
 )
 from landscape.paths.profile import PathLoss
+from landscape.paths.step_proofs import steps_check
 from landscape.result import Check
 
 Columns = Mapping[str, np.ndarray | None]
@@ -38,18 +39,23 @@ def on_curve(t: float, control: np.ndarray, knots: np.ndarray | None) -> np.ndar
 def curve_checks(
     found: Connection, connector: Connector, t: np.ndarray, columns: Columns, control_points: np.ndarray
 ) -> list[Check]:
-    """One point inside the curve and one inside the straight line. ``columns``: fields of a result over t."""
+    """One point inside the curve and one inside the straight line, and the first steps of the training.
+
+    ``columns``: fields of a result over t.
+    """
     ends, sweep = found.path.path.ends, found.path.sweep
     control = np.stack([numbers(ends[0].theta), *control_points.astype(float), numbers(ends[1].theta)])
     knots = found.trained.path.curve.vertices if len(found.trained.path.curve.vertices) else None
     i = inner(t, connector.seed, sweep.block_size)
     if i is None:
         return []
+    steps = steps_check(connector.objective, found.line.path, connector.training, connector.seed)
     stated = [columns.get(name) for name in ("loss", "accuracy", "test_loss", "test_accuracy")]
     row = Row.of(stated, i)
     values = on_curve(float(t[i]), control, knots)
     curve, more = place(sweep, row, values, ends, [1 - t[i], t[i]])
     proofs = [*row_checks(sweep, [curve], "a point inside the curve", "curve"), *more]
+    proofs += [] if steps is None else [steps]
     straight = (columns.get("loss_straight"), None, columns.get("test_loss_straight"))
     line_ends = found.line.path.ends
     proofs += line_checks(

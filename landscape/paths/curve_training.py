@@ -151,6 +151,15 @@ def trained_curve(
     return Trained(mover.path, losses, watched, not is_finite)
 
 
+def first_steps(objective: Objective, chord: Path, training: Training, seed: int, number: int) -> Tensor:
+    """The control points (m, d) after ``number`` steps of size ``lr`` from the chord, taken as in training."""
+    sampler = Sampler("reshuffle", objective.num_samples, training.batch_size, seed)
+    mover = (_Band if training.method == "neb" else _Bend)(objective, chord, training, seed)
+    with isolated_rng(seed, objective.device):
+        mover.advance([sampler.next() for _ in range(number)], training.lr)
+    return mover.control
+
+
 class _Bend:
     """The free control points of a Bézier curve or a chain; t goes through [0, 1] as the batches go by."""
 

@@ -5,12 +5,12 @@ import importlib
 import numpy as np
 import pytest
 import torch
-from plain import another
+from plain import another, named
 from torch import nn
 
 from landscape import Objective
 from landscape.analyses import align, connect, interpolate, modes, slice1d, slice2d
-from landscape.numerics.curves import barriers, curves
+from landscape.numerics.curves import band, barriers, curves
 from landscape.numerics.curves.directions import Components
 from landscape.objective import batchnorm, repair
 from landscape.objective.parameters import Point
@@ -436,3 +436,27 @@ def test_faults_of_modes(objective, ends, monkeypatch):
     whole = path.Path.points
     monkeypatch.setattr(path.Path, "points", lambda self, t: whole(self, t * t))
     assert failed(call()) >= {"curve loss", "straight line loss"}
+
+
+@pytest.mark.parametrize("method", ["bezier", "chain", "minmax", "neb"])
+def test_faults_of_the_steps_of_a_curve(joined, monkeypatch, method):
+    call = lambda: joined(method=method, bends=3, epochs=1, batch_size=16)  # noqa: E731
+    assert "curve steps" in named(call())
+    assert not failed(call())
+    if method != "neb":
+        with monkeypatch.context() as patch:
+            patch.setattr(curves.Curve, "mobility", property(lambda self: 0.9))
+            assert failed(call()) == {"curve steps"}
+        whole = torch.Tensor.addr_
+        monkeypatch.setattr(torch.Tensor, "addr_", lambda v, a, b, beta: whole(v, a, b, beta=-beta))
+        assert failed(call()) == {"curve steps"}
+        return
+    tangents = band.tangents
+    for kernel, wrong in (
+        ("across", lambda gradients, tangents: gradients),
+        ("redistributed", lambda points, shares: points.clone()),
+        ("tangents", lambda points, energies: tangents(points, -energies)),
+    ):
+        with monkeypatch.context() as patch:
+            patch.setattr(band, kernel, wrong)
+            assert failed(call()) == {"curve steps"}, kernel
