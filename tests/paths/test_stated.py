@@ -16,6 +16,7 @@ from landscape.objective import batchnorm, repair
 from landscape.objective.parameters import Point
 from landscape.objective.sweep import Sweep
 from landscape.paths import path, planes, profile, slices
+from landscape.symmetry import alignment, matching, rescaling
 
 SWEEP = importlib.import_module("landscape.objective.sweep")
 
@@ -460,3 +461,28 @@ def test_faults_of_the_steps_of_a_curve(joined, monkeypatch, method):
         with monkeypatch.context() as patch:
             patch.setattr(band, kernel, wrong)
             assert failed(call()) == {"curve steps"}, kernel
+
+
+# Alignment
+
+
+def test_faults_of_alignments(objective, ends, monkeypatch):
+    call = lambda **more: align(objective, *ends, num_points=5, **more)  # noqa: E731
+    assert {"moved by hand", "best match", "before loss", "after loss"} <= set(named(call()))
+    assert not failed(call())
+    assert "nearest scales" in named(call(rescale=True))
+    assert not failed(call(rescale=True))
+    with monkeypatch.context() as patch:
+        whole = matching.linear_sum_assignment
+        patch.setattr(matching, "linear_sum_assignment", lambda cost, maximize: whole(cost, not maximize))
+        assert failed(call()) <= {"best match", "no farther"}
+        assert "best match" in failed(call())
+    with monkeypatch.context() as patch:
+        patch.setattr(rescaling, "nearest", rescaling.balanced)
+        patch.setattr(alignment, "nearest", lambda found, theta, _: rescaling.balanced(found, theta))
+        assert "nearest scales" in failed(call(rescale=True))
+    with monkeypatch.context() as patch:
+        patch.setattr(alignment, "composed", lambda symmetry, first, then: then)
+        assert failed(call(refine=10)) == {"moved by hand"}
+    forgotten_names(monkeypatch)
+    assert "after loss" in failed(call())
