@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 
 import numpy as np
+import torch
 
 from landscape.objective import checks, plain
 from landscape.objective.row_proofs import Row, numbers, place, row_checks
@@ -56,6 +57,11 @@ def curve_checks(
     curve, more = place(sweep, row, values, ends, [1 - t[i], t[i]])
     proofs = [*row_checks(sweep, [curve], "a point inside the curve", "curve"), *more]
     proofs += [] if steps is None else [steps]
+    if found.trained.diverged and len(found.trained.losses) > 1:
+        chord = found.line.path.along(found.trained.path.curve).control
+        stayed = float(torch.equal(chord, found.trained.path.control))
+        meaning = "whether a training that ended in NaN gives back the chord, and not its best curve (0 = no)"
+        proofs.append(Check("best kept", stayed, 0.0, meaning))
     straight = (columns.get("loss_straight"), None, columns.get("test_loss_straight"))
     line_ends = found.line.path.ends
     proofs += line_checks(

@@ -21,7 +21,7 @@ Gradient = Callable[[np.ndarray, Tensor], tuple[float, np.ndarray]]
 
 
 def steps_check(objective: Objective, chord: Path, training: Training, seed: int) -> Check | None:
-    """Control points after two steps from the chord, against torch.optim's SGD or a loop over pivots.
+    """Control points after two steps from the chord, against heavy ball or a loop over pivots.
 
     None where there is nothing to train, or the loss is not finite.
     """
@@ -77,20 +77,20 @@ def _weights(t: float, count: int, *, is_chain: bool) -> np.ndarray:
 
 def _bend(objective: Objective, chord: Path, training: Training, seed: int) -> np.ndarray:
     count, is_chain = training.bends + 2, training.method == "chain"
-    control = torch.from_numpy(_on_chord(chord, count)).requires_grad_()
+    control = _on_chord(chord, count)
+    velocity = np.zeros_like(control)
     at = [*np.linspace(0, 1, 1001), *(np.linspace(0, 1, count) if is_chain else [])]
     most = max(float((_weights(t, count, is_chain=is_chain)[1:-1] ** 2).sum()) for t in at)
-    optimiser = torch.optim.SGD([control], lr=training.lr / most, momentum=training.momentum)
     offset = float(torch.rand((), generator=torch.Generator().manual_seed(seed + 1)))
     gradient = _gradient(objective, chord)
     for k, batch in enumerate(_batches(objective, training, seed)):
         weights = _weights((offset + k * GOLDEN) % 1, count, is_chain=is_chain)
-        _, slope = gradient(weights @ control.detach().numpy(), batch)
+        _, slope = gradient(weights @ control, batch)
         free = weights.copy()
         free[[0, -1]] = 0
-        control.grad = torch.from_numpy(np.outer(free, slope))
-        optimiser.step()
-    return control.detach().numpy()
+        velocity = training.momentum * velocity + np.outer(free, slope)
+        control = control - training.lr / most * velocity
+    return control
 
 
 def _band(objective: Objective, chord: Path, training: Training, seed: int) -> np.ndarray:

@@ -1,6 +1,7 @@
 """Every number that a slice, a line or a curve states has a check that fails where its kernel is wrong."""
 
 import importlib
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -15,7 +16,7 @@ from landscape.numerics.curves.directions import Components
 from landscape.objective import batchnorm, repair
 from landscape.objective.parameters import Point
 from landscape.objective.sweep import Sweep
-from landscape.paths import path, planes, profile, slices
+from landscape.paths import connection, curve_training, path, planes, profile, slices
 from landscape.symmetry import alignment, matching, rescaling
 
 SWEEP = importlib.import_module("landscape.objective.sweep")
@@ -237,8 +238,6 @@ def test_faults_of_coordinates(objective, monkeypatch, what):
 
 
 def test_filters_along_another_axis_are_seen_where_the_class_tells_them(objective, monkeypatch):
-    from dataclasses import replace
-
     objective = net(nn.Linear(6, 12), nn.BatchNorm1d(12), nn.Linear(12, 3))
     assert not failed(slice2d(objective, objective.present_point(), num_points=3))
     whole = objective.pieces
@@ -418,8 +417,6 @@ def test_losses_of_other_samples_penalties_and_gradients_are_seen(objective, end
 
 
 def test_the_worst_restart_and_a_turned_plane_are_seen(joined, monkeypatch):
-    from landscape.paths import connection
-
     with monkeypatch.context() as patch:
         patch.setattr(connection.np, "nanargmin", np.nanargmax)
         assert "lowest restart" in failed(joined(restarts=3, epochs=1, lr=0.5))
@@ -486,3 +483,17 @@ def test_faults_of_alignments(objective, ends, monkeypatch):
         assert failed(call(refine=10)) == {"moved by hand"}
     forgotten_names(monkeypatch)
     assert "after loss" in failed(call())
+
+
+def test_a_diverged_curve_that_goes_back_to_the_chord_is_seen(regression, monkeypatch):
+    a, b = regression.theta, regression.theta + 1
+    options = {"epochs": 300, "lr": 1e4, "batch_size": 40, "num_points": 3}
+    assert named(connect(regression, a, b, **options))["best kept"].passed
+    whole = curve_training.trained_curve
+
+    def forgetful(objective, chord, *args, **more):
+        found = whole(objective, chord, *args, **more)
+        return found._replace(path=chord.along(found.path.curve))
+
+    monkeypatch.setattr(connection, "trained_curve", forgetful)
+    assert "best kept" in failed(connect(regression, a, b, **options))
