@@ -48,7 +48,7 @@ def norm_check(
     what is a normalisation's, is told by the class of torch's own layers. Ignored parameters must be at rest; with
     ``none`` that is all there is to check.
     """
-    worst, told = 0.0, _told(objective)
+    worst, told = 0.0, _told(objective, theta)
     weights = split(theta, objective.pieces)
     for axis in axes:
         parts = split(axis, objective.pieces)
@@ -69,10 +69,10 @@ def norm_check(
     return Check("direction norms", worst, checks.rounding(objective), meaning[norm])
 
 
-def _told(objective: Objective) -> dict[str, tuple[str, tuple[int, ...]]]:
+def _told(objective: Objective, theta: Tensor) -> dict[str, tuple[str, tuple[int, ...]]]:
     """Role and units of the parameters of torch's own layers that are called, by the manual of their class."""
     found = {}
-    called = _called(objective)
+    called = _called(objective, theta)
     for prefix, layer in objective.layers.items():
         if layer not in called:
             continue
@@ -89,7 +89,7 @@ def _told(objective: Objective) -> dict[str, tuple[str, tuple[int, ...]]]:
     return found
 
 
-def _called(objective: Objective) -> set[nn.Module]:
+def _called(objective: Objective, theta: Tensor) -> set[nn.Module]:
     """The layers that a pass over a sample goes through."""
     found: set[nn.Module] = set()
     layers = [
@@ -100,7 +100,10 @@ def _called(objective: Objective) -> set[nn.Module]:
     handles = [one.register_forward_hook(lambda layer, _, __: found.add(layer)) for one in layers]
     samples = objective.samples if objective.is_whole else objective.samples.few(1)
     try:
-        with objective.written({}), torch.set_grad_enabled(objective.needs_gradients):
+        with (
+            objective.written({**objective.present_point().fixed, **split(theta, objective.pieces)}),
+            torch.set_grad_enabled(objective.needs_gradients),
+        ):
             objective.module(*trees.mapped(torch.clone, samples.inputs))
     finally:
         for handle in handles:
