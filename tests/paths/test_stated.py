@@ -497,3 +497,13 @@ def test_a_diverged_curve_that_goes_back_to_the_chord_is_seen(regression, monkey
 
     monkeypatch.setattr(connection, "trained_curve", forgetful)
     assert "best kept" in failed(connect(regression, a, b, **options))
+
+
+def test_numbers_of_one_precision_are_proven_in_another(objective):
+    (x,), y = objective.samples
+    single = Objective(objective.module, "cross_entropy", (x, y), dtype=torch.float32)
+    assert not failed(slice2d(single, single.present_point(), num_points=5, test=test_on(single)))
+    ends = single.as_point(another(objective, 1)), single.as_point(another(objective, 2))
+    assert not failed(interpolate(single, *ends, num_points=7))
+    assert not failed(connect(single, *ends, num_points=7, epochs=1, method="neb", bends=2))
+    assert not failed(align(single, *ends, num_points=7))
