@@ -123,7 +123,7 @@ def _arrays(objective: Objective, point: Point) -> dict[str, np.ndarray]:
 
 
 def _wide(tensor: Tensor) -> np.ndarray:
-    return tensor.detach().cpu().to(torch.float64).numpy()
+    return tensor.detach().cpu().to(torch.complex128 if tensor.is_complex() else torch.float64).numpy()
 
 
 def _rows(theta: np.ndarray, span: slice, count: int) -> np.ndarray:
