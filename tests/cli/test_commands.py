@@ -249,11 +249,12 @@ def test_the_choices_are_what_the_library_has():
         (choices.Model, MODELS),
         (choices.Data, DATA_SETS),
         (choices.LossName, LOSSES),
-        (choices.Dtype, DTYPES),
         (choices.OperatorName, operators.OPERATORS),
         (choices.Schedule, schedules.PARAMETERS),
     ):
         assert set(get_args(names)) == set(known)
+    # What a user's module has of its own is not chosen, but recorded.
+    assert {*get_args(choices.Dtype), "mixed"} == set(DTYPES)
     assert set(get_args(choices.CurveSchedule)) == {"garipov", *schedules.PARAMETERS}
 
 
