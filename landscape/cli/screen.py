@@ -25,6 +25,7 @@ PATIENCE_SECONDS = 1.0
 # Arrays up to this length are printed row by row.
 MOST_ROWS = 20
 MOST_CHECKS = 14
+MOST_TOLD = 6
 
 
 @dataclass(frozen=True)
@@ -91,7 +92,7 @@ class Screen:
         title = f"[bold]{result.kind}[/bold] → [bold]{escape(str(output))}[/bold]  {status_text(result)}"
         self.out.print(title + (f" ({escape(remark)})" if remark else ""), soft_wrap=True)
         self.values(result)
-        self.checks(result)
+        self.checks(result, output)
         self.notes(result)
         if self.look.verbosity > 0:
             self.provenance(result)
@@ -148,19 +149,24 @@ class Screen:
                 rows.add_row(*labels, *(text_of(value.item(), digits=4) for value in one.values[own]))
             self.out.print(rows)
 
-    def checks(self, result: Result) -> None:
-        """One line a check: passed or failed, the value, the bound, what was compared."""
+    def checks(self, result: Result, output: Path) -> None:
+        """One line a check: passed or failed, value, bound, what was compared; the telling ones, or with -v all."""
+        every = worst_of_each(result.checks)
+        shown = every if self.look.verbosity > 0 else telling(every)
         table = Table(box=None, pad_edge=False, header_style="dim")
         for title, justify in (("check", "left"), ("", "left"), ("value", "right"), ("bound", "right")):
             table.add_column(title, justify=justify)  # pyright: ignore[reportArgumentType]
         table.add_column("meaning", style="dim")
-        for one in worst_of_each(result.checks):
+        for one in shown:
             verdict = "[green]passed[/green]" if one.passed else "[bold red]failed[/bold red]"
             table.add_row(
                 escape(one.name), verdict, f"{one.value:.2g}", f"{one.bound:.2g}", escape(one.meaning)
             )
         if result.checks:
             self.out.print(table)
+        if len(shown) < len(every):
+            others = f"{len(every) - len(shown)} other checks passed"
+            self.out.print(f"[dim]{others}: landscape show {escape(str(output))}[/dim]", soft_wrap=True)
 
     def contents(self, result: Result) -> None:
         """The arrays of a result with their dimensions and ranges, and the points of a run."""
@@ -203,10 +209,24 @@ def worst_of_each(checks: list[Check]) -> list[Check]:
     shown: list[Check] = []
     for name, group in groups.items():
         failed = [one for one in group if not one.passed]
-        closest = max(group, key=lambda one: one.value / one.bound if one.bound else one.value)
+        closest = max(group, key=_nearness)
         title = closest.name if len(group) == 1 else f"{name} ({len(group)} points)"
         shown += failed or [Check(title, closest.value, closest.bound, closest.meaning)]
     return shown
+
+
+def telling(checks: list[Check]) -> list[Check]:
+    """Those that failed, and up to :data:`MOST_TOLD` in all those closest to their bounds, in their order.
+
+    >>> [one.name for one in telling([Check(str(i), i, 100.0, "") for i in range(9)])]
+    ['3', '4', '5', '6', '7', '8']
+    """
+    closest = sorted(checks, key=_nearness, reverse=True)[:MOST_TOLD]
+    return [one for one in checks if not one.passed or one in closest]
+
+
+def _nearness(check: Check) -> float:
+    return check.value / check.bound if check.bound else check.value
 
 
 def with_errors(values: dict[str, Any]) -> dict[str, tuple[Any, Any]]:

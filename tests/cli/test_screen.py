@@ -1,12 +1,13 @@
 """What is printed of a result: few checks whole, many by their worst."""
 
+import re
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from landscape.cli.screen import MOST_CHECKS, Look, Screen, worst_of_each
+from landscape.cli.screen import MOST_CHECKS, MOST_TOLD, Look, Screen, telling, worst_of_each
 from landscape.result import Check, Result, array, scalar, with_error
 
 CHECKS = [Check(f"loss at epoch={i}", float(i), 20.0, "meaning") for i in range(MOST_CHECKS)]
@@ -77,3 +78,12 @@ def test_a_value_and_its_error_stand_together(capsys):
     assert "0.50 ± 0.04" in out
     Screen(Look()).summary(Found(height=348.5, **about, y_error=errors), Path("x.h5"))
     assert "height       348.5" in capsys.readouterr().out
+
+
+def test_those_that_failed_and_the_closest_are_told_and_show_has_all(command, folder):
+    short, full = command("hessian", "a.h5", "--top-k", 1).out, command("show", "a.hessian.h5").out
+    passed = [len(re.findall(r" passed  ", text)) for text in (short, full)]
+    assert passed[0] == MOST_TOLD
+    assert f"{passed[1] - MOST_TOLD} other checks passed: landscape show a.hessian.h5" in short
+    far = [Check(str(i), 0.1, 1.0, "") for i in range(MOST_TOLD + 2)]
+    assert telling([*far, Check("off", 2.0, 1.0, "")])[-1].name == "off"
