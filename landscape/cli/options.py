@@ -120,7 +120,9 @@ def shared() -> list[click.Option]:
         Grouped(["--no-verify", "verify"], **VERIFY),
         Grouped(["--json", "as_json"], is_flag=True, help="One JSON object on standard output."),
         Grouped(["-q", "--quiet"], is_flag=True, help="Print nothing but errors."),
-        Grouped(["-v", "--verbose"], is_flag=True, help="Print provenance, all checks, and where an error arose."),
+        Grouped(
+            ["-v", "--verbose"], is_flag=True, help="Print provenance, all checks, and where an error arose."
+        ),
         Grouped(["--strict"], is_flag=True, help="Exit 3 unless converged and checks passed."),
     ]
 

@@ -61,10 +61,10 @@ def matching_check(
     if found.num_rescaled:  # balanced weights, or others, were matched
         return None
     symmetry, one, worst = found.symmetry, _arrays(objective, first), 0.0
-    other = {name: np.asarray(values, dtype=float) for name, values in state.items()}
+    other = {piece.name: np.asarray(state[piece.name], dtype=float) for piece in objective.pieces}
     is_any = False
     for group in symmetry.free:
-        blocks = [block for block in symmetry.of(group) if block.tensor in {p.name for p in objective.pieces}]
+        blocks = [block for block in symmetry.of(group) if block.tensor in other]
         if not blocks or not _is_plain(symmetry, group, blocks):
             continue
         size = symmetry.groups[group].size
