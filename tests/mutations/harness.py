@@ -39,7 +39,7 @@ class Fault:
 
 
 class Seen(dict[str, Any]):
-    """By scenario, what it said with the fault in; see :func:`mutations.scenarios.said`."""
+    """By scenario, what it said with the fault in; see :func:`mutations.scenarios.__main__.said`."""
 
     @property
     def failed(self) -> list[str]:

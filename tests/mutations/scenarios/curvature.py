@@ -1,0 +1,85 @@
+"""Spectra, traces and sharpness."""
+
+from typing import Any
+
+from mutations.scenarios.ground import TRAIN, mlp, problem, rows, scenario, trained
+from torch import nn
+from torch.nn import functional
+
+import landscape
+from landscape import Objective
+
+
+def _hessian(objective: Objective, **options: Any) -> Any:
+    usual = {"top_k": 5, "bottom_k": 2, "trace": True, "density": True, "num_probes": 3}
+    return landscape.hessian(objective, objective.present_point(), **{**usual, **options})
+
+
+def regression(**options: Any) -> Objective:
+    """A linear model with square loss and three outputs."""
+    inputs, labels = rows(*TRAIN)
+    wanted = functional.one_hot(labels, 10)[:, :3].double()
+    module = nn.Sequential(nn.Linear(16, 3, bias=False)).double()
+    nn.init.constant_(module[0].weight, 0.1)
+    return Objective(module, "mse", (inputs.double(), wanted), **options)
+
+
+@scenario
+def hessian() -> Any:
+    return _hessian(problem(trained(mlp, 0, steps=40))[0], num_steps=20)
+
+
+@scenario
+def hessian_exact() -> Any:
+    return _hessian(problem(trained(mlp, 0, steps=40))[0], num_steps=20, exact=True)
+
+
+@scenario
+def hessian_l2() -> Any:
+    return _hessian(problem(trained(mlp, 0, steps=40), l2=0.05)[0], num_steps=10)
+
+
+@scenario
+def hessian_chunk() -> Any:
+    return _hessian(problem(trained(mlp, 0, steps=40), chunk_size=50)[0], num_steps=10)
+
+
+@scenario
+def hessian_restarted() -> Any:
+    """With room for a basis of few vectors, restarted many times."""
+    objective = regression(chunk_size=201)
+    room = 9 * 8 * objective.num_parameters
+    options = {"trace": False, "density": False, "search": False, "memory_limit": room}
+    return _hessian(objective, top_k=2, bottom_k=3, **options)
+
+
+@scenario
+def hessian_copies() -> Any:
+    """Every eigenvalue is there once for each output."""
+    return _hessian(regression(), top_k=4, bottom_k=0, num_steps=10, exact=True)
+
+
+@scenario
+def hessian_magnitude() -> Any:
+    objective, _ = problem(trained(mlp, 0, steps=5))
+    return _hessian(objective, which="magnitude", bottom_k=0, trace=False, density=False)
+
+
+@scenario
+def hessian_fisher() -> Any:
+    objective, _ = problem(trained(mlp, 0, steps=40))
+    return _hessian(objective, operator="empirical-fisher", density=False)
+
+
+@scenario
+def hessian_split() -> Any:
+    objective, _ = problem(trained(mlp, 0, steps=40))
+    return _hessian(objective, split=True, trace=False, density=False)
+
+
+@scenario
+def sharpness() -> Any:
+    objective, _ = problem(trained(lambda: mlp(nn.ReLU), 0, steps=60))
+    return landscape.sharpness(
+        objective, objective.present_point(), sigmas=(0.01, 0.05), num_draws=4, ascent_steps=5
+    )

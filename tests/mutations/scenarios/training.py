@@ -1,0 +1,82 @@
+"""Training runs: plain, with batch norm, a penalty, chunks, stopped and taken up, and as a file gives them back."""
+
+import tempfile
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+import torch
+from mutations.scenarios.ground import mlp, normed, problem, scenario, trained
+from torch import nn
+
+import landscape
+
+
+def _train(module: nn.Module | None = None, data: dict[str, Any] | None = None, **options: Any) -> Any:
+    objective, test = problem(module or trained(mlp, 0, steps=2), **(data or {}))
+    usual = {"epochs": 4, "batch_size": 32, "lr": 0.2, "momentum": 0.9, "seed": 3, "test": test}
+    return landscape.train(objective, **{**usual, **options})
+
+
+@scenario
+def train() -> Any:
+    return _train(schedule="exponential", schedule_arguments={"every": 3}, checkpoint_every=1)
+
+
+@scenario
+def train_bn() -> Any:
+    return _train(trained(normed, 0, steps=2))
+
+
+@scenario
+def train_l2() -> Any:
+    return _train(data={"l2": 0.01})
+
+
+@scenario
+def train_chunk() -> Any:
+    return _train(data={"chunk_size": 50})
+
+
+@scenario
+def train_adam() -> Any:
+    return _train(optimizer="adam", lr=0.01, momentum=0.0)
+
+
+@scenario
+def train_plain() -> Any:
+    return _train(method="gd", epochs=None, steps=20, momentum=0.0, schedule="polynomial", lr=0.5)
+
+
+@scenario
+def train_uniform() -> Any:
+    return _train(sampling="uniform", nesterov=True)
+
+
+@scenario
+def train_resumed() -> Any:
+    """Stopped after seven steps, with its state kept at each, and gone on."""
+    journal: dict[str, Any] = {}
+    with patch("landscape.progress.SAVE_SECONDS", -1.0):
+        with suppress(KeyboardInterrupt):
+            _train(journal=journal, progress=_stopping(7))
+        return _train(journal=journal)
+
+
+@scenario
+def train_saved() -> Any:
+    """As it comes back from its file."""
+    result = _train(data={"dtype": torch.float64})
+    with tempfile.TemporaryDirectory() as folder:
+        result.save(Path(folder) / "run.h5")
+        return landscape.load(Path(folder) / "run.h5")
+
+
+def _stopping(number: int) -> Callable[[int, int, str], None]:
+    def progress(done: int, total: int, what: str) -> None:
+        if done == number:
+            raise KeyboardInterrupt
+
+    return progress
