@@ -53,10 +53,39 @@ def run_checks(
     ]
     found = stack_checks(objective, wide, runs.seen, stated, start.repeat(min(count, NEIGHBOURS), 1))
     steps = {int(i): measured_steps(num_steps, measure_every, int(own[i, 1])) for i in runs.watched if i >= 0}
+    found.append(due_check(runs, steps, num_steps, measure_every))
     found += _measured_checks(objective, wide, runs, steps, seed)
     which = int(np.random.default_rng(seed).integers(min(1, len(probes) - 1), len(probes)))
     is_cheap = objective.num_samples <= PART * num_steps * count
     return found + _probe_checks(objective, wide, places[which], probes[which], with_variance=is_cheap)
+
+
+def due_check(
+    runs: NoisyRuns, steps: Mapping[int, np.ndarray], num_steps: int, measure_every: int | None
+) -> Check:
+    """``steps`` of each run that is watched, and of each point seen on its way, against the words of the command.
+
+    Every ``measure_every``-th step from the first on; where it is None, one in each of equal spans, of a hundred steps
+    or fewer.
+    """
+    wrong = 0
+    for run, values in zip(runs.watched.tolist(), runs.values, strict=True):
+        if run not in steps or not np.isfinite(runs.means.ravel()[run]):
+            continue
+        own, count = steps[run], len(steps[run])
+        if measure_every is not None:
+            wrong += len(set(own.tolist()) ^ {k for k in range(num_steps) if k % measure_every == 0})
+        else:
+            borders = np.arange(count + 1) * num_steps / count
+            wrong += int(((own < np.floor(borders[:-1])) | (own > borders[1:]) | (own >= num_steps)).sum())
+            wrong += int(count < min(num_steps, num_steps / 100))
+        wrong += abs(int(np.isfinite(values).sum()) - count)
+        wrong += int((~np.isin(runs.seen.first[runs.seen.replicas == run], own)).sum())
+    meaning = (
+        "steps of watched runs that are measured and not due, or due and not measured: every N-th from the first, or "
+        "one in each of equal spans"
+    )
+    return Check("measured steps", float(wrong), 0.0, meaning)
 
 
 def _measured_checks(
