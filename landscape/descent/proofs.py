@@ -8,6 +8,7 @@ import torch
 from scipy.sparse.csgraph import connected_components
 from torch import Tensor
 
+from landscape.descent.critical import POLISHED
 from landscape.descent.replay import ROUNDING
 from landscape.numerics.spectra.inertia import STATIONARY
 from landscape.numerics.steps.polish import KINK
@@ -63,6 +64,10 @@ def end_checks(
         rises = (rows["polished_cost"] - rows["cost"])[kept] / np.maximum(1e-3, np.abs(rows["cost"][kept]))
         meaning = "largest rise of the cost by polishing, relative"
         found.append(Check("polish", max(0.0, float(rises.max())), checks.rounding(wide), meaning))
+        is_above = rows["polished_gradient_norm"][kept] > POLISHED
+        wrong = int((is_above != (rows["polish_reason"][kept] != "")).sum())
+        meaning = f"ends with ‖∇F‖ above {POLISHED:g} and no reason, or a reason and none above"
+        found.append(Check("polished ends", float(wrong), 0.0, meaning))
     return found
 
 

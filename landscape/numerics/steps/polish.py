@@ -40,12 +40,13 @@ def polished(
     if found is not None and found[1] <= value:
         theta, value, slope = found
     norm = float(torch.linalg.vector_norm(slope))
-    reason = "out of steps" if hessian is not None else "L-BFGS ended, and d is too large for Newton's method"
+    if hessian is None:
+        reason = "L-BFGS ended, and d is too large for Newton's method"
+        return Polished(theta, value, norm, reason if norm > tolerance else "")
     radius = 0.1 * max(1.0, float(torch.linalg.vector_norm(theta)))
-    for _ in range(newton_steps if hessian is not None else 0):
-        assert hessian is not None
+    for _ in range(newton_steps):
         if norm <= tolerance:
-            break
+            return Polished(theta, value, norm, "")
         values, vectors = torch.linalg.eigh(hessian(theta))
         turned = vectors.T @ slope
         while True:
@@ -67,7 +68,7 @@ def polished(
                 jumps = gain > rounding
                 reason = KINK if jumps else "float64 resolves F no further"
                 return Polished(theta, value, norm, reason if norm > tolerance else "")
-    return Polished(theta, value, norm, reason if norm > tolerance else "")
+    return Polished(theta, value, norm, "out of steps" if norm > tolerance else "")
 
 
 def _quasi_newton(
