@@ -17,6 +17,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from mutations.generic import name_of
+
 ROOT = Path(__file__).parents[2]
 COPIED = ("landscape", "tests", "pyproject.toml", "README.md", "CHANGELOG.md", "CONTRIBUTING.md")
 SECONDS = 300
@@ -55,11 +57,15 @@ class Seen(dict[str, Any]):
             found += [f"{name}: {key}" for key in usual if one["numbers"].get(key) != usual[key]]
         return found
 
+    @property
+    def names(self) -> list[str]:
+        """The checks that failed, without where, and ``refused`` where an analysis ended otherwise."""
+        found = {name_of(check) for one in self.values() for check in one["failed"]}
+        return sorted(found | {"refused" for one in self.values() if one["refused"]})
+
     def sees(self, check: str) -> bool:
-        """Whether a check of this name, or of one that begins like it, failed, or the analysis refused."""
-        return any(
-            one["refused"] or any(name.startswith(check) for name in one["failed"]) for one in self.values()
-        )
+        """Whether a check of this name failed, or the analysis refused."""
+        return not {check, "refused"}.isdisjoint(self.names)
 
 
 @contextmanager

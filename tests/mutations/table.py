@@ -1,6 +1,6 @@
 """Every fault in turn: what the checks say of it, what the tests say, and what nobody has seen.
 
-From the root of the tree, ``PYTHONPATH=tests python -m mutations.table [--tests] [--jobs N] [NAME …]``.
+From the root of the tree, ``PYTHONPATH=tests python -m mutations.table [--tests] [--record] [--jobs N] [NAME …]``.
 """
 
 import argparse
@@ -8,11 +8,12 @@ import sys
 from concurrent.futures import ThreadPoolExecutor, as_completed
 
 from mutations.expected import CHECKS, UNSEEN
+from mutations.failed import keep
 from mutations.faults.all import FAULTS
 from mutations.harness import Fault, Seen, check_side, test_side, without_fault
 
 
-def row(fault: Fault, with_tests: bool) -> list[str]:
+def row(fault: Fault, with_tests: bool, is_recorded: bool) -> list[str]:
     """One line of the table: name, tests, the check that must see it, what failed, what moved."""
     tests = ""
     if with_tests:
@@ -21,6 +22,8 @@ def row(fault: Fault, with_tests: bool) -> list[str]:
     if not fault.scenarios:
         return [fault.name, tests, "–", "–", "–"]
     seen, check = check_side(fault, fault.scenarios), CHECKS[fault.name]
+    if is_recorded:
+        keep(fault.name, seen.names)
     verdict = "seen" if check and seen.sees(check) else "NO" if check else "–"
     if fault.name in UNSEEN and verdict == "seen":
         verdict = "seen, unlike UNSEEN says"
@@ -39,6 +42,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("names", nargs="*")
     parser.add_argument("--tests", action="store_true", help="run the tests as well")
+    parser.add_argument(
+        "--record", action="store_true", help="keep which checks fail for each, in failed.json"
+    )
     parser.add_argument("--jobs", type=int, default=1)
     given = parser.parse_args()
     chosen = [FAULTS[name] for name in given.names or FAULTS]
@@ -46,7 +52,7 @@ def main() -> None:
         sys.exit(f"without a fault: {without_fault().failed}")
     print("| fault | tests | check | failed | moved |\n|---|---|---|---|---|")
     with ThreadPoolExecutor(given.jobs) as pool:
-        waiting = {pool.submit(row, one, given.tests): one for one in chosen}
+        waiting = {pool.submit(row, one, given.tests, given.record): one for one in chosen}
         for done in as_completed(waiting):
             try:
                 cells = done.result()

@@ -54,4 +54,39 @@ FAULTS = (
         "analyses/test_align.py::test_the_function_stays_for_every_way_of_matching",
         "align_rescaled",
     ),
+    Fault(
+        "aln-line-to-a",
+        "analyses/align.py",
+        '(("before", second), ("after", found.point))',
+        '(("before", second), ("after", first))',
+        "analyses/test_align.py::test_two_solutions_come_closer_and_the_result_says_what_was_done",
+        "align",
+    ),
+    Fault(
+        "aln-distances-swapped",
+        "analyses/align.py",
+        "for point in (second, found.point)]",
+        "for point in (found.point, second)]",
+        "analyses/test_align.py::test_two_solutions_come_closer_and_the_result_says_what_was_done",
+        "align",
+    ),
+    Fault(
+        "aln-stored-in-bfloat16",
+        "symmetry/alignment.py",
+        "point = objective.point(now,",
+        (
+            "coarse = {k: v.bfloat16().to(v) if v.is_floating_point() else v for k, v in now.items()}\n"
+            "    point = objective.point(coarse,"
+        ),
+        "analyses/test_align.py::test_rescaled_and_permuted_copies_come_back_too",
+        "align_rescaled",
+    ),
+    Fault(
+        "aln-barriers-over-ends",
+        "analyses/align.py",
+        "[barriers(alpha, losses).chord for",
+        "[barriers(alpha, losses).ends for",
+        "analyses/test_align.py::test_two_solutions_come_closer_and_the_result_says_what_was_done",
+        "align",
+    ),
 )

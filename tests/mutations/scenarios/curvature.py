@@ -83,3 +83,31 @@ def sharpness() -> Any:
     return landscape.sharpness(
         objective, objective.present_point(), sigmas=(0.01, 0.05), num_draws=4, ascent_steps=5
     )
+
+
+@scenario
+def hessian_subsets() -> Any:
+    """On three parts of the samples."""
+    module = trained(mlp, 0, steps=40)
+    parts = [Objective(module, "cross_entropy", rows(67 * i, 67 * (i + 1))) for i in range(3)]
+    return landscape.hessian(parts[0], parts[0].present_point(), others=parts[1:], top_k=2)
+
+
+@scenario
+def hessian_points() -> Any:
+    """Between which the spaces turn."""
+    objective, _ = problem(trained(mlp, 0, steps=40))
+    other = objective.point(trained(mlp, 0, steps=20).state_dict(), "before")
+    return landscape.hessian(objective, [objective.present_point(), other], top_k=2)
+
+
+@scenario
+def hessian_layers() -> Any:
+    objective, _ = problem(trained(mlp, 0, steps=40))
+    return landscape.hessian(objective, objective.present_point(), top_k=1, per_layer=True)
+
+
+@scenario
+def hessian_sampled() -> Any:
+    """With a trace of random probes, not of all unit vectors."""
+    return _hessian(problem(trained(mlp, 0, steps=40))[0], density=False, trace_error=0.2)

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from mutations.scenarios.ground import mlp, normed, scenario, two
+from mutations.scenarios.ground import mlp, normed, scenario, trained, two
 from torch import nn
 
 import landscape
@@ -67,3 +67,12 @@ def align_rescaled() -> Any:
 def align_refined() -> Any:
     objective, _, a, b = two(lambda: mlp(nn.ReLU), steps=20)
     return landscape.align(objective, a, b, num_points=9, refine=20)
+
+
+@scenario
+def modes() -> Any:
+    objective, _, a, b = two(mlp)
+    points = [a, b, objective.point(trained(mlp, 2).state_dict(), "C")]
+    return landscape.modes(
+        objective, points, align=True, epochs=3, batch_size=42, num_points=9, tolerance=1e-2
+    )

@@ -22,14 +22,16 @@ def half_moons(count: int = 60) -> tuple[Tensor, Tensor]:
     return torch.from_numpy(noisy), torch.from_numpy(label.astype(float))[:, None]
 
 
-def circle_net(width: int, depth: int, seed: int, loss: str = "bce") -> Objective:
+def circle_net(
+    width: int, depth: int, seed: int, loss: str = "bce", dtype: torch.dtype | None = None
+) -> Objective:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         layers: list[nn.Module] = []
         for size in [2] + [width] * (depth - 1):
             layers += [nn.Linear(size, width), nn.Tanh()]
         module = nn.Sequential(*layers, nn.Linear(width, 1)).double()
-    return Objective(module, loss, half_moons())
+    return Objective(module, loss, half_moons(), dtype=dtype)
 
 
 @scenario
@@ -75,6 +77,19 @@ def minima() -> Any:
 
 
 @scenario
+def minima_single() -> Any:
+    """In float32, whose rounding hides what float64 shows."""
+    return landscape.minima(
+        lambda width, depth, seed: circle_net(width, depth, seed, dtype=torch.float32),
+        widths=(2,),
+        restarts=(3,),
+        lr=(0.3,),
+        steps=60,
+        max_steps=60,
+    )
+
+
+@scenario
 def minima_polished() -> Any:
     return _minima("mse", polish=True)
 
@@ -104,16 +119,18 @@ def minima_flat() -> Any:
     )
 
 
+def _efficiency(loss: str = "bce", **options: Any) -> Any:
+    objective = circle_net(3, 1, 0, loss)
+    other = objective.point(copy.deepcopy(circle_net(3, 1, 1, loss).module).state_dict(), "other")
+    usual = {"sizes": (30, 60), "batch_size": 7, "observations_per_sample": 4, "num_records": 4}
+    return landscape.efficiency(objective, [objective.present_point(), other], **{**usual, **options})
+
+
 @scenario
 def efficiency() -> Any:
-    objective = circle_net(3, 1, 0)
-    other = objective.point(copy.deepcopy(circle_net(3, 1, 1).module).state_dict(), "other")
-    return landscape.efficiency(
-        objective,
-        [objective.present_point(), other],
-        sizes=(30, 60),
-        step_sizes=(1e308, 0.5, 0.1),  # of the first nothing is left
-        batch_size=7,
-        observations_per_sample=4,
-        num_records=4,
-    )
+    return _efficiency(step_sizes=(1e308, 0.5, 0.1))  # of the first nothing is left
+
+
+@scenario
+def efficiency_square() -> Any:
+    return _efficiency("mse", step_sizes=(0.1,))

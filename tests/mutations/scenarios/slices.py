@@ -110,3 +110,9 @@ def interpolate_recalibrated() -> Any:
 def interpolate_repaired() -> Any:
     objective, _, a, b = two(lambda: mlp(nn.ReLU))
     return landscape.interpolate(objective, a, b, num_points=11, batchnorm="repair")
+
+
+@scenario
+def slice2d_curvature() -> Any:
+    objective, _ = problem(trained(mlp, 0, steps=20))
+    return landscape.slice2d(objective, objective.present_point(), num_points=3, curvature=True)

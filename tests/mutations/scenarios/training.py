@@ -80,3 +80,18 @@ def _stopping(number: int) -> Callable[[int, int, str], None]:
             raise KeyboardInterrupt
 
     return progress
+
+
+@scenario
+def imported() -> Any:
+    objective, test = problem(trained(mlp, 0))
+    return landscape.import_point(objective, objective.present_point(), test=test)
+
+
+@scenario
+def begun() -> Any:
+    """From a file: where the point is another's, or not where its run says."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "run.h5"
+        landscape.measure(None, "train", output=path, model="mlp", data="digits", epochs=1, subset=100)
+        return landscape.measure(path, "slice1d", output=Path(folder) / "line.h5", num_points=5)

@@ -1,0 +1,126 @@
+"""What the code of a check does not say of itself: why its bound is what it is, and what it takes."""
+
+# Each in words: the checks whose bound it is.
+BOUNDS = {
+    "0, exact": (
+        "distinct ends; ends fixed; index; index of an end; init; kind of an end; kinds of the ends; module "
+        "untouched; measured steps; moved by hand; not finite; observations; points; polished ends; spanning "
+        "tree; taken up"
+    ),
+    "rounding": (
+        "Ritz pair; Ritz pairs; aligned end; as logged; as stored; centre loss; checkpoint coordinates; "
+        "checkpoint loss; cost; cost of an end; cut; dense matrix; determinism; direction norms; eigenvalue "
+        "along an axis; final loss; final test loss; first end; gradient; logged gradient norm; logged loss; "
+        "logged test loss; loss; loss at a probe; moved; no farther; orthogonal; point coordinates; point "
+        "loss; point of many; points on plane; polish; principal components; recorded cost; second end; "
+        "split; stacked gradient; start loss; symmetry; test loss"
+    ),
+    "twice rounding, for each of two numbers is rounded": "SAM; along ∇F; noise; trace probe; worst",
+    "ten times rounding: a gradient sums what cancels": "gradient norm",
+    "rounding; ten times that where statistics of a pass are taken, rounded layer after layer": (
+        "after loss; before loss; curve loss; curve test loss; plane loss; seeded loss; seeded test loss; "
+        "straight line loss; straight line test loss"
+    ),
+    "ten times rounding: statistics of a pass, rounded layer after layer": "repaired spread",
+    "rounding; a hundred times that under Adam, which divides by small slopes; 0 for numbers of steps": "steps",
+    "a few ε of float64, or the share of labels that rounding may turn": (
+        "curve accuracy; curve test accuracy; seeded accuracy; seeded test accuracy"
+    ),
+    "1e-6 of a label, but for ties": (
+        "accuracy; final accuracy; final test accuracy; logged accuracy; logged test accuracy; test accuracy"
+    ),
+    "a few ε: one rounding": "distance; distance after; distance before; grid",
+    "1e-12: one sum in float64": (
+        "ball; barrier; barrier after; barrier before; barrier errors; lowest restart; random walk; step "
+        "size; straight barrier; straight barrier errors; test barrier; trace per parameter; within the ball"
+    ),
+    "1e-10: a hundred sums in float64": (
+        "density below zero; density weights; mean errors; mean loss; orthogonality; overlap; penalty; "
+        "spread; stated errors; trace"
+    ),
+    "1e-9 to 1e-8: float64 where terms cancel": (
+        "eigenvalues of an end; mean of a run; noise error; power law; prediction; table; threshold; trace "
+        "error; variance at a probe"
+    ),
+    "100 d ε, of the solver in float64": "eigenvalues",
+    "1e-9 in float64; rounding for a rescaled point": "function preserved",
+    "1e-7 to 1e-6: float32 sums of samples or points": "length; losses of samples",
+    "1e-6: normal equations square the condition": "baselines",
+    "the tolerance asked for": "Lanczos",
+    "the tolerance asked for, or ten times rounding": "none missed",
+    "ten times rounding, and 1e-6 where the search ends": "best match",
+    "ten times rounding, of sums of squares": "nearest scales",
+    "1: allowed is what rounding makes of the terms that cancel": (
+        "gradient at a probe; gradient norm of an end; measured step; stack; stack in float64"
+    ),
+    "1e-5: differences in float64, √ε and how the slope bends": (
+        "Hv against ∇F; curvature at a probe; vᵀAv against outputs"
+    ),
+    "1e-3: differences of gradients in float64": "curvature along an axis",
+    "1e-3 in float64, 5e-2 in float32: a difference of values": "cut, derivative",
+    "3e-3: the tolerance of the map": "curvature range",
+    "what sampling exceeds once in a million": (
+        "density and index; first moment and spectrum; trace and density; trace and spectrum"
+    ),
+    "six standard deviations of independent ones": "independent directions",
+}
+
+# Each in words: the checks that take it. F is a plain loop over the data.
+COSTS = {
+    "none": (
+        "as stored; ball; barrier; barrier after; barrier before; barrier errors; density and index; density "
+        "below zero; density weights; direction norms; distance; distance after; distance before; ends fixed; "
+        "first moment and spectrum; grid; independent directions; index; init; kinds of the ends; length; "
+        "losses of samples; lowest restart; mean errors; mean loss; mean of a run; measured steps; module "
+        "untouched; no farther; noise error; not finite; observations; orthogonal; orthogonality; overlap; "
+        "penalty; points; points on plane; polish; polished ends; power law; random walk; spanning tree; "
+        "split; spread; stated errors; step size; straight barrier; straight barrier errors; table; taken up; "
+        "test barrier; threshold; trace; trace and density; trace and spectrum; trace error; trace per "
+        "parameter; within the ball"
+    ),
+    "a sum over θ or so": (
+        "best match; checkpoint coordinates; eigenvalues; moved by hand; nearest scales; point coordinates; "
+        "principal components"
+    ),
+    "1 F": (
+        "SAM; after loss; aligned end; as logged; before loss; centre loss; checkpoint loss; cost; curve "
+        "loss; curve test loss; final loss; final test loss; first end; function preserved; logged loss; "
+        "logged test loss; loss; loss at a probe; plane loss; point loss; point of many; recorded cost; "
+        "second end; start loss; straight line loss; straight line test loss; test loss; worst"
+    ),
+    "of the same loop": (
+        "accuracy; curve accuracy; curve test accuracy; final accuracy; final test accuracy; logged accuracy; "
+        "logged test accuracy; seeded accuracy; seeded test accuracy; test accuracy"
+    ),
+    "2 F": "cost of an end; cut; moved; noise; repaired spread; seeded loss; seeded test loss",
+    "1 F, 1 ∇F": "cut, derivative",
+    "the data, once": "baselines",
+    "outputs of every end": "distinct ends",
+    "outputs at one input": "prediction",
+    "1 ∇F": (
+        "gradient; gradient at a probe; gradient norm; gradient norm of an end; logged gradient norm; "
+        "measured step; stacked gradient"
+    ),
+    "2 ∇F": "curvature at a probe",
+    "2 ∇F on a few samples": "curvature along an axis; Hv against ∇F",
+    "some outputs of a few samples": "vᵀAv against outputs",
+    "n gradients of one sample, where that is little": "variance at a probe",
+    "1 Hv": "Ritz pair; Ritz pairs; along ∇F; dense matrix; eigenvalue along an axis; trace probe",
+    "2 Hv": "curvature range; determinism; symmetry",
+    "some Hv": "none missed",
+    "none beside the d products of `exact`": "Lanczos",
+    "d products, where d is small": "eigenvalues of an end; index of an end; kind of an end",
+    "some steps of three replicas": "stack; stack in float64",
+    "3 to 6 steps of training; none for numbers of steps": "steps",
+}
+
+
+def by_check(words: dict[str, str]) -> dict[str, str]:
+    """The words of each check by its name; one that stands twice is an error."""
+    found: dict[str, str] = {}
+    for said, names in words.items():
+        for name in names.split("; "):
+            if name in found:
+                raise ValueError(f"{name} has two")
+            found[name] = said
+    return found
