@@ -147,6 +147,8 @@ TESTS = {
     "baselines": "descent/test_proofs.py::test_baselines_without_an_intercept",
     "cost of an end": "descent/test_proofs.py::test_what_is_said_of_an_end",
     "curvature at a probe": "descent/test_proofs.py::test_what_is_said_of_a_probe",
+    "best kept": "paths/test_stated.py::test_a_diverged_curve_that_goes_back_to_the_chord_is_seen",
+    "curve steps": "paths/test_stated.py::test_faults_of_the_steps_of_a_curve",
     "curvature range": "analyses/test_slice2d.py::test_a_wrong_largest_eigenvalue_is_seen_at_the_centre",
     "dense matrix": "curvature/test_proofs.py::test_a_dense_matrix_with_two_rows_exchanged",
     "density and index": "curvature/test_proofs.py::test_trace_density_and_spectrum_see_one_another",

@@ -3,7 +3,7 @@
 # Each in words: the checks whose bound it is.
 BOUNDS = {
     "0, exact": (
-        "distinct ends; ends fixed; index; index of an end; init; kind of an end; kinds of the ends; module "
+        "best kept; distinct ends; ends fixed; index; index of an end; init; kind of an end; kinds of the ends; module "
         "untouched; measured steps; moved by hand; not finite; observations; points; polished ends; spanning "
         "tree; taken up"
     ),
@@ -16,6 +16,7 @@ BOUNDS = {
         "split; stacked gradient; start loss; symmetry; test loss"
     ),
     "twice rounding, for each of two numbers is rounded": "SAM; along ∇F; noise; trace probe; worst",
+    "a hundred times rounding, and ε of θ over the way of the steps": "curve steps",
     "ten times rounding: a gradient sums what cancels": "gradient norm",
     "rounding; ten times that where statistics of a pass are taken, rounded layer after layer": (
         "after loss; before loss; curve loss; curve test loss; plane loss; seeded loss; seeded test loss; "
@@ -68,8 +69,8 @@ BOUNDS = {
 # Each in words: the checks that take it. F is a plain loop over the data.
 COSTS = {
     "none": (
-        "as stored; ball; barrier; barrier after; barrier before; barrier errors; density and index; density "
-        "below zero; density weights; direction norms; distance; distance after; distance before; ends fixed; "
+        "as stored; ball; barrier; barrier after; barrier before; barrier errors; best kept; density and index; "
+        "density below zero; density weights; direction norms; distance; distance after; distance before; ends fixed; "
         "first moment and spectrum; grid; independent directions; index; init; kinds of the ends; length; "
         "losses of samples; lowest restart; mean errors; mean loss; mean of a run; measured steps; module "
         "untouched; no farther; noise error; not finite; observations; orthogonal; orthogonality; overlap; "
@@ -101,7 +102,7 @@ COSTS = {
         "gradient; gradient at a probe; gradient norm; gradient norm of an end; logged gradient norm; "
         "measured step; stacked gradient"
     ),
-    "2 ∇F": "curvature at a probe",
+    "2 ∇F": "curvature at a probe; curve steps",
     "2 ∇F on a few samples": "curvature along an axis; Hv against ∇F",
     "some outputs of a few samples": "vᵀAv against outputs",
     "n gradients of one sample, where that is little": "variance at a probe",

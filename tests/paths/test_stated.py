@@ -15,7 +15,7 @@ from landscape.numerics.curves import band, barriers, curves
 from landscape.numerics.curves.directions import Components
 from landscape.objective import batchnorm, repair
 from landscape.objective.parameters import Point
-from landscape.objective.sweep import Sweep
+from landscape.objective.sweep import COLUMNS, Sweep
 from landscape.paths import connection, curve_training, path, planes, profile, slices
 from landscape.symmetry import alignment, matching, rescaling
 
@@ -70,8 +70,8 @@ def train_for_test(monkeypatch: pytest.MonkeyPatch) -> None:
     """Test losses measured on the training data."""
     whole = Sweep._measured
 
-    def measured(self, thetas, fixed, each):
-        found = whole(self, thetas, fixed, each)
+    def measured(self, thetas, fixed, *rest):
+        found = whole(self, thetas, fixed, *rest)
         found[:, 2:4] = found[:, :2]
         return found
 
@@ -82,8 +82,8 @@ def one_more_sample(monkeypatch: pytest.MonkeyPatch) -> None:
     """Accuracies over one sample too many."""
     whole = Sweep._measured
 
-    def measured(self, thetas, fixed, each):
-        found = whole(self, thetas, fixed, each).copy()
+    def measured(self, thetas, fixed, *rest):
+        found = whole(self, thetas, fixed, *rest).copy()
         found[:, [1, 3]] *= 40 / 41
         return found
 
@@ -404,7 +404,7 @@ ERRORS = barriers.barrier_errors
 
 def test_losses_of_other_samples_penalties_and_gradients_are_seen(objective, ends, joined, monkeypatch):
     with monkeypatch.context() as patch:
-        patch.setattr(profile.PathLoss, "samples", property(lambda self: self._table[:, 5:]))
+        patch.setattr(profile.PathLoss, "samples", property(lambda self: self.table[:, COLUMNS - 1 :]))
         assert failed(joined()) >= {"losses of samples"}
     heavy = objective.varied(l2=0.1)
     assert not failed(connect(heavy, *ends, epochs=1, num_points=5))

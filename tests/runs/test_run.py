@@ -9,8 +9,7 @@ import torch
 
 import landscape
 from landscape.cli import main
-from landscape.errors import BadInput, LandscapeError
-from landscape.objective import parametrised
+from landscape.errors import BadInput
 from landscape.runs.recipe import Recipe, fingerprint
 from landscape.runs.run import Run
 
@@ -131,12 +130,3 @@ def test_a_run_says_in_ten_lines_what_it_holds(path):
     shown = repr(run).count("epoch=")
     assert shown > 50
     assert lines[-1].endswith(f"and {5000 - shown} more")
-
-
-def test_numbers_under_other_names_are_refused(path, monkeypatch):
-    run = Run(path)
-    objective = run.objectives().train
-    whole = parametrised.flatten
-    monkeypatch.setattr(parametrised, "flatten", lambda tensors, pieces: whole(tensors, pieces).flip(0))
-    with pytest.raises(LandscapeError, match="is not what the file holds"):
-        run.point(objective, "init")

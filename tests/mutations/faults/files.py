@@ -90,8 +90,8 @@ FAULTS = (
     Fault(
         "chk-nan-passes",
         "result.py",
-        "return self.value <= self.bound",
-        "return not self.value > self.bound",
+        "return bool(self.value <= self.bound)",
+        "return bool(not self.value > self.bound)",
         "runs/test_store.py::test_not_a_number_and_infinity_stay_what_they_are",
         "",
     ),
