@@ -63,7 +63,7 @@ def run_checks(
 def due_check(
     runs: NoisyRuns, steps: Mapping[int, np.ndarray], num_steps: int, measure_every: int | None
 ) -> Check:
-    """``steps`` of each run that is watched, and of each point seen on its way, against the words of the command.
+    """``steps`` of each run that is watched, and how many of its values there are, against the words of the command.
 
     Every ``measure_every``-th step from the first on; where it is None, one in each of equal spans, of a hundred steps
     or fewer.
@@ -80,7 +80,6 @@ def due_check(
             wrong += int(((own < np.floor(borders[:-1])) | (own > borders[1:]) | (own >= num_steps)).sum())
             wrong += int(count < min(num_steps, num_steps / 100))
         wrong += abs(int(np.isfinite(values).sum()) - count)
-        wrong += int((~np.isin(runs.seen.first[runs.seen.replicas == run], own)).sum())
     meaning = (
         "steps of watched runs that are measured and not due, or due and not measured: every N-th from the first, or "
         "one in each of equal spans"
@@ -97,7 +96,12 @@ def _measured_checks(
     if not alike:
         return []
     gap = max(
-        abs(float(runs.values[k].mean()) / float(means[watched[k]]) - 1) for k in alike if means[watched[k]]
+        (
+            abs(float(runs.values[k].mean()) / float(means[watched[k]]) - 1)
+            for k in alike
+            if means[watched[k]]
+        ),
+        default=0.0,
     )
     found = [
         Check(
@@ -110,7 +114,8 @@ def _measured_checks(
     seen = [
         k
         for k, i in enumerate(runs.seen.replicas.tolist())
-        if i in steps and i in [watched[j] for j in alike]
+        # One that took the place of a run that diverged was seen at that one's step.
+        if i in [watched[j] for j in alike] and runs.seen.first[k] in steps[i]
     ]
     if not seen:
         return found

@@ -26,7 +26,7 @@ def failed(**options) -> set[str]:
         "num_seeds": 2,
         "num_probes": 0,
     }
-    result = landscape.noise(objective, objective.theta, **asked, **options)
+    result = landscape.noise(objective, objective.theta, **{**asked, **options})
     assert "measured steps" in {check.name for check in result.checks}
     return {check.name for check in result.checks if not check.passed}
 
@@ -34,6 +34,12 @@ def failed(**options) -> set[str]:
 @pytest.mark.parametrize("every", [None, 1, 7, 60, 100])
 def test_nothing_fails_where_they_are_as_said(every):
     assert failed(measure_every=every) == set()
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_run_that_diverges_gives_its_place_to_one_measured_at_other_steps(seed):
+    found = {"step_sizes": (0.01, 300.0), "batch_sizes": (1,), "num_steps": 300, "num_seeds": 1}
+    assert failed(seed=seed, **found) == set()
 
 
 @pytest.mark.parametrize(
@@ -56,3 +62,14 @@ def test_others_are_seen(every, instead, monkeypatch):
 def test_values_that_are_missing_are_seen(monkeypatch):
     monkeypatch.setattr(noise, "measured_steps", lambda *given: MEASURED(*given)[:-1])
     assert "measured steps" in failed(measure_every=7)
+
+
+def test_at_a_minimum_of_every_sample_nothing_is_measured_and_nothing_fails():
+    module = nn.Linear(3, 1, bias=False).double()
+    nn.init.zeros_(module.weight)
+    x = torch.eye(3, dtype=torch.float64)
+    objective = Objective(module, "mse", (x, torch.zeros(3, 1).double()))
+    asked = {"step_sizes": (0.01,), "batch_sizes": (1,), "num_steps": 40, "num_seeds": 2, "num_probes": 0}
+    result = landscape.noise(objective, objective.theta, **asked)
+    assert [check.name for check in result.checks if not check.passed] == []
+    assert not result.mean.any()
