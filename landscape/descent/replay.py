@@ -75,11 +75,17 @@ def retaken(objective: Objective, wide: Objective, seen: Seen, stated: Sequence[
     gaps = []
     for i, first, length, (start, end) in zip(*seen, strict=True):
         theta, allowed = torch.from_numpy(start).to(wide.device).double(), 0.0
+        before: tuple[Tensor, Tensor] | None = None
         own = stated[i]
         for rows in own.batches(wide.num_samples, int(first), int(length)):
             loss, slope, error = slope_and_error(objective, wide, theta, rows)
             if not np.isfinite(loss):
                 break
+            if before is not None:
+                # What a step was off by grows in the next one as the slope changes on the way.
+                way = max(float((theta - before[0]).norm()), 1e-300)
+                allowed *= 1 + own.step_size * float((slope - before[1]).norm()) / way
+            before = (theta, slope)
             theta = theta - own.step_size * slope
             allowed += own.step_size * error
         eps = torch.finfo(objective.coarsest).eps

@@ -210,15 +210,16 @@ def error_estimates(values: np.ndarray, residuals: np.ndarray, gaps: np.ndarray)
     """min(r, r²/gap) for Ritz values (k,): the distance to an eigenvalue if none was missed.
 
     ``gaps`` (k,) are the distances to values outside the set. Those inside count where the residuals tell
-    them apart; a cluster that they do not is one block, whose error its outer gap decides
-    (Parlett 1998, theorems 11.7.1 and 11.7.2).
+    them apart; a cluster that they do not is one block, whose error its outer gap decides; without any other value
+    there is no gap to go by (Parlett 1998, theorems 11.7.1 and 11.7.2).
     """
     distances = np.abs(values[:, None] - values)
     is_apart = distances > residuals[:, None] + residuals
     inner = np.where(is_apart, distances - residuals, np.inf).min(axis=1, initial=np.inf)
     gap = np.minimum(gaps, inner)
     with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
-        return np.where(gap > residuals, residuals * (residuals / gap), residuals)
+        is_known = (gap > residuals) & np.isfinite(gap)
+        return np.where(is_known, residuals * (residuals / gap), residuals)
 
 
 def outer_gaps(values: np.ndarray, residuals: np.ndarray, inside: np.ndarray) -> np.ndarray:
