@@ -306,6 +306,7 @@ def _result(
 ) -> Connect:
     import numpy as np
 
+    from landscape.numerics.arrays import array_of
     from landscape.numerics.curves.barriers import or_none
     from landscape.objective.sweep import known
     from landscape.paths.heights import below_their_errors, tested_in_words
@@ -335,7 +336,7 @@ def _result(
         epoch_loss=np.array(trained.losses),
         training_epoch=np.array([passes for passes, _ in trained.watched], dtype=int),
         training_barrier=np.array([barrier for _, barrier in trained.watched], dtype=float),
-        control_points=trained.path.control[1:-1].cpu().numpy(),
+        control_points=array_of(trained.path.control[1:-1]),
         control_t=trained.path.curve.start[1:-1].numpy(),
         barrier_chord=shown.height.chord,
         barrier_ends=shown.height.ends,
@@ -366,6 +367,8 @@ def _result(
 
 def _seen_from(plane: Plane | None, distance: float, notes: list[str]) -> dict[str, Any]:
     """The fields of a result that a plane fills, none where there is none, which ``notes`` then says."""
+    from landscape.numerics.arrays import array_of
+
     if plane is None:
         notes.append("no plane: the middle control point lies on the line from A to B")
         return {}
@@ -373,7 +376,7 @@ def _seen_from(plane: Plane | None, distance: float, notes: list[str]) -> dict[s
         "plane_alpha": plane.alpha,
         "plane_beta": plane.beta,
         "plane_loss": plane.loss,
-        "plane_directions": plane.directions.cpu().numpy(),
+        "plane_directions": array_of(plane.directions),
         "curve_alpha": plane.curve[:, 0],
         "curve_beta": plane.curve[:, 1],
         "curve_residual": plane.curve_residual,

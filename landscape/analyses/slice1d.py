@@ -133,6 +133,7 @@ def _result(found: Slice) -> Slice1D:
     import numpy as np
     import torch
 
+    from landscape.numerics.arrays import array_of
     from landscape.numerics.curves.directions import gram_matrix
     from landscape.objective.sweep import known
 
@@ -150,7 +151,7 @@ def _result(found: Slice) -> Slice1D:
         draw_loss=losses if len(losses) > 1 else None,
         loss_mean=losses.mean(0) if len(losses) > 1 else None,
         loss_spread=losses.std(0, ddof=1) if len(losses) > 1 else None,
-        directions=axes.cpu().numpy(),
+        directions=array_of(axes),
         gram=gram_matrix(axes),
         direction_curvature=eigen.values if eigen else None,
         direction_residual=eigen.residuals if eigen else None,

@@ -220,6 +220,7 @@ def slice2d(
 def _result(found: Slice, hessians: CurvatureMap | None, on_own_axes: bool) -> Slice2D:
     import numpy as np
 
+    from landscape.numerics.arrays import array_of
     from landscape.numerics.curves.directions import gram_matrix
     from landscape.objective.sweep import known
 
@@ -245,7 +246,7 @@ def _result(found: Slice, hessians: CurvatureMap | None, on_own_axes: bool) -> S
         draw_loss=losses if len(losses) > 1 else None,
         loss_mean=losses.mean(0) if len(losses) > 1 else None,
         loss_spread=losses.std(0, ddof=1) if len(losses) > 1 else None,
-        directions=plane.cpu().numpy(),
+        directions=array_of(plane),
         gram=gram_matrix(plane),
         explained_variance=axes.explained,
         random_walk_variance=axes.random_walk,
@@ -258,7 +259,7 @@ def _result(found: Slice, hessians: CurvatureMap | None, on_own_axes: bool) -> S
         trajectory_beta=shown.coordinates[:, 1] if shown else None,
         trajectory_residual=shown.residual if shown else None,
         trajectory_loss=shown.loss if shown else None,
-        centre=found.points[0].theta.cpu().numpy() if on_own_axes and given is None else None,
+        centre=array_of(found.points[0].theta) if on_own_axes and given is None else None,
         centre_loss=found.centre_loss,
         notes=found.notes,
         outcome="complete" if converged else "not-converged",

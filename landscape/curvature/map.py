@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from landscape.errors import NotFinite
+from landscape.numerics.arrays import array_of
 from landscape.numerics.spectra.lanczos import top_eigenpairs
 from landscape.objective import batchnorm
 from landscape.objective.objective import Objective
@@ -87,7 +88,7 @@ def curvature_map(
     near = torch.from_numpy(state["near"]).to(objective.device) if "near" in state else None
 
     def reached() -> dict[str, Any]:
-        vectors = {} if near is None else {"near": near.cpu().numpy()}
+        vectors = {} if near is None else {"near": array_of(near)}
         return {"table": table.copy(), "done": done, "products": products, **vectors}
 
     sweep.progress(done, num_cells, what)

@@ -12,6 +12,7 @@ from torch import Tensor
 from landscape.curvature import blocks, operators
 from landscape.curvature.spectrum import Question, Spectrum, spectrum
 from landscape.errors import BadInput
+from landscape.numerics.arrays import array_of
 from landscape.objective.objective import Objective
 from landscape.objective.parameters import Point
 from landscape.progress import Progress
@@ -77,10 +78,10 @@ class Survey:
             "num_parameters": [one.vectors.shape[1] for one in pairs],
         }
         if save_vectors:
-            rows["eigenvectors"] = [one.vectors.cpu().numpy() for one in pairs]
+            rows["eigenvectors"] = [array_of(one.vectors) for one in pairs]
         if self.parts:
-            rows["gauss_newton_part"] = [part.cpu().numpy() for part, _ in self.parts]
-            rows["remainder_part"] = [rest.cpu().numpy() for _, rest in self.parts]
+            rows["gauss_newton_part"] = [array_of(part) for part, _ in self.parts]
+            rows["remainder_part"] = [array_of(rest) for _, rest in self.parts]
         if limits is not None:
             rows["stability_limit"] = list(limits[: len(found)])
         rows |= _estimates(found)

@@ -163,7 +163,9 @@ def _form(part: Objective, here: Point, operator: str, axis: Tensor, step: float
     elif operator == "fisher":
         total = _fisher(part.loss.name, middle[0], ways[0])
     else:
-        total = _bent_loss(part, outputs[1][1], outputs[1][0], ways, targets)
+        # What the loss holds, as weights of classes, is in the dtype of F there alone.
+        with part.written(plain.by_name(part, here)):
+            total = _bent_loss(part, outputs[1][1], outputs[1][0], ways, targets)
     sums = torch.tensor([total], dtype=torch.float64, device=part.device)
     value = float(distributed.total(sums)) / part.divisor + part.l2 * float(axis.double().square().sum())
     return _Form(value, _length(bends) / max(moved, 1e-300))

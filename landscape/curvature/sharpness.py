@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from landscape.numerics.arrays import array_of
 from landscape.numerics.curves.directions import random_direction
 from landscape.numerics.spectra.lanczos import top_eigenpairs
 from landscape.numerics.spectra.trace import student_factor, trace_estimate
@@ -156,7 +157,7 @@ def _curvature(objective: Objective, point: Point, asked: Asked, progress: Progr
     return {
         "lambda_max": float(pairs.values[0]),
         "residual": float(pairs.residuals[0]),
-        "vector": pairs.vectors[0].cpu().numpy(),
+        "vector": array_of(pairs.vectors[0]),
         "scale": float(pairs.scale),
         "known": float(pairs.values.sum()),
         "forms": trace.forms.tolist(),
@@ -236,7 +237,7 @@ def _ball(
         "rises": found.rises.tolist(),
         "one_step": float(found.first[0]) if has_slope else 0.0,
         "radius": found.radius,
-        "worst": found.worst.cpu().numpy(),
+        "worst": array_of(found.worst),
     }
 
 

@@ -329,7 +329,9 @@ def _exactly(
     if len(ends) == len(pairs.values):
         size = np.abs if question.which == "magnitude" else np.asarray
         worst = float(np.abs(size(ends) - size(pairs.values)).max()) / scale
+        # What did not converge says so, and is proven within what it says.
+        bound = max(question.tol, float(pairs.errors.max(initial=0)) / scale)
         proofs.append(
-            Check("Lanczos", worst, question.tol, "Ritz values against the dense matrix, relative to max|λ|")
+            Check("Lanczos", worst, bound, "Ritz values against the dense matrix, relative to max|λ|")
         )
     return values, counted, words, proofs

@@ -12,6 +12,7 @@ from torch import Tensor
 from landscape.descent.stacked import Stack, in_stacks
 from landscape.descent.witness import Seen, seen_of
 from landscape.errors import BadInput
+from landscape.numerics.arrays import array_of
 from landscape.numerics.steps.replicas import Plan
 from landscape.objective.objective import Objective
 from landscape.objective.parameters import Point
@@ -119,7 +120,7 @@ def recorded(
     def run(stack: Stack) -> dict[str, Any]:
         found = _run(objective, stack, due[stack.rows], progress)
         final = np.where(np.isfinite(found[:, -1]), found[:, -1], np.inf)
-        end = stack.replicas.thetas[int(final.argmin())].cpu().numpy().copy()
+        end = array_of(stack.replicas.thetas[int(final.argmin())])
         return {"costs": found, "end": end, "steps": stack.replicas.steps.copy()}
 
     found = in_stacks(

@@ -15,6 +15,7 @@ from landscape.descent.proofs import distinct_check, end_checks, prediction_chec
 from landscape.descent.replay import Stated, draws, stack_checks
 from landscape.descent.starts import Family, descended, starts
 from landscape.descent.witness import seen_of
+from landscape.numerics.arrays import array_of
 from landscape.numerics.distinct import num_distinct_rows, num_distinct_values
 from landscape.numerics.steps.replicas import Plan
 from landscape.objective import checks, trees
@@ -149,7 +150,7 @@ def _examined(
 
 
 def _numbers(outputs: Any) -> np.ndarray:
-    return np.concatenate([one.flatten().cpu().numpy() for one in trees.tensors(outputs)])
+    return np.concatenate([array_of(one.flatten()) for one in trees.tensors(outputs)])
 
 
 def _outputs(objective: Objective, thetas: Tensor) -> np.ndarray:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from landscape.descent.gradients import stacked_gradients
+from landscape.numerics.arrays import array_of
 from landscape.numerics.spectra.inertia import (
     STATIONARY,
     Dense,
@@ -138,7 +139,7 @@ def end_of(wide: Objective, theta: Tensor, polish: bool, progress: Progress, wha
     }
     is_kink = polish and found["polish_reason"] == KINK
     status = "kink" if is_kink and end.status == "cut short" else end.status
-    return {**found, **about, "end_status": status, "theta": theta.cpu().numpy().copy()}
+    return {**found, **about, "end_status": status, "theta": array_of(theta)}
 
 
 def _named(progress: Progress, what: str, done: int, total: int) -> None:

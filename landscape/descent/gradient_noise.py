@@ -8,6 +8,7 @@ from torch import Tensor
 
 from landscape.descent.replay import draws, slope_and_error
 from landscape.errors import BadInput
+from landscape.numerics.arrays import array_of
 from landscape.numerics.spectra.lanczos import top_eigenpairs
 from landscape.numerics.steps.replicas import Gradients
 from landscape.numerics.steps.sampling import isolated_rng
@@ -62,9 +63,7 @@ def probed(objective: Objective, theta: Tensor, gradients: Gradients, seed: int)
     squared_norm = float(slope.double().square().sum())
     second_moment = mean_square(objective, theta, gradients)
     variance = max(0.0, second_moment - squared_norm)
-    return Probe(
-        loss, squared_norm, variance, abs(float(pairs.values[0])), pairs.vectors[0].cpu().numpy().copy()
-    )
+    return Probe(loss, squared_norm, variance, abs(float(pairs.values[0])), array_of(pairs.vectors[0]))
 
 
 def mean_square(objective: Objective, theta: Tensor, gradients: Gradients) -> float:

@@ -12,6 +12,7 @@ from landscape.descent.gradients import perceptron_layers
 from landscape.descent.stacked import Stack, in_stacks
 from landscape.descent.witness import Seen, seen_of
 from landscape.errors import NotFinite
+from landscape.numerics.arrays import array_of
 from landscape.numerics.steps.replicas import Gradients, Plan
 from landscape.numerics.steps.sampling import Sampler
 from landscape.numerics.steps.stationarity import random_steps
@@ -150,7 +151,7 @@ def gradient_descent(
             stack.offer()
         if replica.diverged[0]:
             raise NotFinite(f"gradient descent diverges at step size {step_size:g}", "", "take a smaller one")
-        return {"theta": replica.thetas[0].cpu().numpy().copy()}
+        return {"theta": array_of(replica.thetas[0])}
 
     (found,) = in_stacks(
         objective,
@@ -221,7 +222,7 @@ class _MeasuredStack:
         return {
             "means": np.where(self.replicas.diverged, np.nan, self._sums / self._counts),
             "diverged": self.replicas.diverged.copy(),
-            "ends": self.replicas.thetas.cpu().numpy().copy(),
+            "ends": array_of(self.replicas.thetas),
             "watched": self._watched + self._stack.rows.start,
             "values": self._values.copy(),
         }
@@ -244,7 +245,7 @@ class _MeasuredStack:
         return torch.stack([self._objective.gradient(theta, self._fixed) for theta in thetas])
 
     def _state(self) -> dict[str, Any]:
-        waiting = [theta.cpu().numpy() for _, theta in self._waiting]
+        waiting = [array_of(theta) for _, theta in self._waiting]
         return {
             "sums": self._sums.copy(),
             "values": self._values.copy(),

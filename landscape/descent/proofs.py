@@ -10,6 +10,7 @@ from torch import Tensor
 
 from landscape.descent.critical import POLISHED
 from landscape.descent.replay import ROUNDING
+from landscape.numerics.arrays import array_of
 from landscape.numerics.spectra.inertia import STATIONARY
 from landscape.numerics.steps.polish import KINK
 from landscape.objective import checks, plain, trees
@@ -206,7 +207,7 @@ def _plain_outputs(wide: Objective, theta: Tensor) -> np.ndarray:
     inputs, _ = wide.samples.picked(None)
     with plain.proving(evaluations=1), wide.written(tensors), torch.set_grad_enabled(wide.needs_gradients):
         outputs = wide.module(*trees.mapped(torch.clone, inputs))
-    return np.concatenate([one.detach().flatten().cpu().numpy() for one in trees.tensors(outputs)])
+    return np.concatenate([array_of(one.flatten()) for one in trees.tensors(outputs)])
 
 
 def prediction_check(

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from landscape.descent.stacked import Stack, in_stacks
 from landscape.errors import BadInput
+from landscape.numerics.arrays import array_of
 from landscape.numerics.steps.replicas import Plan
 from landscape.objective.objective import Objective
 from landscape.objective.threads import for_stack
@@ -82,7 +83,7 @@ def descended(
             progress(min(replicas.step, plan.num_steps), plan.num_steps, f"steps at most of {cell}")
             stack.offer()
         return {
-            "thetas": replicas.thetas.cpu().numpy().copy(),
+            "thetas": array_of(replicas.thetas),
             "steps": replicas.steps.copy(),
             "diverged": replicas.diverged.copy(),
             "threads": np.full(len(replicas.steps), torch.get_num_threads()),

@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from landscape.numerics.arrays import array_of
 from landscape.numerics.steps.replicas import NEVER, Plan, Replicas
 
 # Steps between the two points of a replica that are kept, and how many replicas of each size of batch.
@@ -89,7 +90,7 @@ class Witness:
             self._keep(replicas, k, 1)
         kept = self._is_begun
         seen = Seen(
-            self._who[kept] + begin, self._first[kept], self._length[kept], self._thetas.numpy()[kept]
+            self._who[kept] + begin, self._first[kept], self._length[kept], array_of(self._thetas)[kept]
         )
         return {f"{KEPT}{name}": value.copy() for name, value in seen._asdict().items()}
 
@@ -97,13 +98,13 @@ class Witness:
         """What a stack that goes on needs to know."""
         about = {"who": self._who, "begun": self._is_begun, "ended": self._is_ended}
         return {
-            f"{KEPT}{name}": one.copy() for name, one in (about | {"points": self._thetas.numpy()}).items()
+            f"{KEPT}{name}": one.copy() for name, one in (about | {"points": array_of(self._thetas)}).items()
         }
 
     def restore(self, state: Mapping[str, Any]) -> None:
         self._who = np.array(state[f"{KEPT}who"])
         self._is_begun, self._is_ended = (np.array(state[f"{KEPT}{name}"]) for name in ("begun", "ended"))
-        self._thetas = torch.from_numpy(np.array(state[f"{KEPT}points"]))
+        self._thetas = torch.from_numpy(np.array(state[f"{KEPT}points"])).to(self._thetas.dtype)
 
     def _keep(self, replicas: Replicas, k: int, which: int) -> None:
         self._thetas[k, which] = replicas.thetas[int(self._who[k])].cpu()

@@ -124,8 +124,11 @@ def _mean_errors(path: PathLoss, said: Mapping[str, float], name: str) -> list[C
         v = widths @ (path.samples[:-1] + path.samples[1:]) / 2 / widths.sum()
         wanted[key] = float(np.sqrt(((v - v.mean()) ** 2).sum() / (count * (count - 1))))
     stated = {key: said[f"{key}_error"] for key in wanted}
+    wanted["scale"] = float(np.abs(path.samples).max(initial=0))
     off = np.abs(path.samples.mean(1) - path.loss).max() / max(float(np.abs(path.loss).max()), 1e-300)
-    found = numbers_check(name, stated, wanted, "standard errors of the means, written out, relative")
+    found = numbers_check(
+        name, stated, wanted, "standard errors of the means, written out, over the largest loss"
+    )
     samples = "mean of the losses of the samples against the loss, worst t, relative"
     return [
         Check(found.name, found.value, 100 * SUMS, found.meaning),

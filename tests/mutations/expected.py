@@ -1,9 +1,9 @@
 """By fault, the check of a result that must see it, or ``refused`` where the analysis ends otherwise.
 
 '' where none can: a fault of the checks or of files; of an estimate's error that a single result does not show; of
-how a curve is trained, which is another curve and no wrong one; of a product that departs from the gradients, in whose
-place differences are taken, which a note says; or one whose numbers are right all the same. The names in UNSEEN are
-those whose check does not see them yet; once it does, the slow tests say so.
+a product that departs from the gradients, in whose place differences are taken, which a note says; or one whose
+numbers are right all the same, if by another way. The names in UNSEEN are those whose check does not see them yet;
+once it does, the slow tests say so.
 """
 
 CHECKS = {
@@ -47,12 +47,12 @@ CHECKS = {
     "cur-t-squared": "curve loss",
     "cur-line-t-squared": "seeded loss",
     "cur-end-not-fixed": "ends fixed",
-    "cur-mobility-1": "",
-    "cur-momentum-sign": "",
-    "cur-best-never-taken": "",
-    "band-not-across": "",
+    "cur-mobility-1": "curve steps",
+    "cur-momentum-sign": "curve steps",
+    "cur-best-never-taken": "best kept",
+    "band-not-across": "curve steps",
     "band-tangent-swapped": "",
-    "band-not-redistributed": "",
+    "band-not-redistributed": "curve steps",
     "pat-chord-weights-swapped": "barrier",
     "pat-mean-left-riemann": "mean loss",
     "pat-bootstrap-error-by-R": "barrier errors",
@@ -147,8 +147,6 @@ TESTS = {
     "baselines": "descent/test_proofs.py::test_baselines_without_an_intercept",
     "cost of an end": "descent/test_proofs.py::test_what_is_said_of_an_end",
     "curvature at a probe": "descent/test_proofs.py::test_what_is_said_of_a_probe",
-    "best kept": "paths/test_stated.py::test_a_diverged_curve_that_goes_back_to_the_chord_is_seen",
-    "curve steps": "paths/test_stated.py::test_faults_of_the_steps_of_a_curve",
     "curvature range": "analyses/test_slice2d.py::test_a_wrong_largest_eigenvalue_is_seen_at_the_centre",
     "dense matrix": "curvature/test_proofs.py::test_a_dense_matrix_with_two_rows_exchanged",
     "density and index": "curvature/test_proofs.py::test_trace_density_and_spectrum_see_one_another",

@@ -13,7 +13,7 @@ BOUNDS = {
         "along an axis; final loss; final test loss; first end; gradient; logged gradient norm; logged loss; "
         "logged test loss; loss; loss at a probe; moved; no farther; orthogonal; point coordinates; point "
         "loss; point of many; points on plane; polish; principal components; recorded cost; second end; "
-        "split; stacked gradient; start loss; symmetry; test loss"
+        "stacked gradient; start loss; symmetry; test loss"
     ),
     "twice rounding, for each of two numbers is rounded": "SAM; along ∇F; noise; trace probe; worst",
     "a hundred times rounding, and ε of θ over the way of the steps": "curve steps",
@@ -45,7 +45,8 @@ BOUNDS = {
     ),
     "100 d ε, of the solver in float64": "eigenvalues",
     "1e-9 in float64; rounding for a rescaled point": "function preserved",
-    "1e-7 to 1e-6: float32 sums of samples or points": "length; losses of samples",
+    "1e-7: half of the digits where neighbours are close": "length",
+    "1e-6: losses of samples are kept in float32": "losses of samples",
     "1e-6: normal equations square the condition": "baselines",
     "the tolerance asked for": "Lanczos",
     "the tolerance asked for, or ten times rounding": "none missed",
@@ -64,36 +65,40 @@ BOUNDS = {
         "density and index; first moment and spectrum; trace and density; trace and spectrum"
     ),
     "six standard deviations of independent ones": "independent directions",
+    "rounding, or the largest residual": "split",
 }
 
 # Each in words: the checks that take it. F is a plain loop over the data.
 COSTS = {
     "none": (
-        "as stored; ball; barrier; barrier after; barrier before; barrier errors; best kept; density and index; "
+        "ball; best kept; barrier; barrier after; barrier before; barrier errors; density and index; "
         "density below zero; density weights; direction norms; distance; distance after; distance before; ends fixed; "
-        "first moment and spectrum; grid; independent directions; index; init; kinds of the ends; length; "
-        "losses of samples; lowest restart; mean errors; mean loss; mean of a run; measured steps; module "
-        "untouched; no farther; noise error; not finite; observations; orthogonal; orthogonality; overlap; "
-        "penalty; points; points on plane; polish; polished ends; power law; random walk; spanning tree; "
-        "split; spread; stated errors; step size; straight barrier; straight barrier errors; table; taken up; "
-        "test barrier; threshold; trace; trace and density; trace and spectrum; trace error; trace per "
-        "parameter; within the ball"
+        "first moment and spectrum; grid; independent directions; index; init; kinds of the ends; length; losses of "
+        "samples; lowest restart; mean errors; mean loss; mean of a run; measured steps; module untouched; no "
+        "farther; noise error; not finite; observations; orthogonal; orthogonality; overlap; penalty; points; "
+        "points on plane; polish; polished ends; power law; random walk; spanning tree; split; spread; stated "
+        "errors; step size; straight barrier; straight barrier errors; table; taken up; test barrier; "
+        "threshold; trace; trace and density; trace and spectrum; trace error; trace per parameter; within "
+        "the ball"
     ),
-    "a sum over θ or so": (
+    "sums over θ": (
         "best match; checkpoint coordinates; eigenvalues; moved by hand; nearest scales; point coordinates; "
         "principal components"
     ),
     "1 F": (
         "SAM; after loss; aligned end; as logged; before loss; centre loss; checkpoint loss; cost; curve "
-        "loss; curve test loss; final loss; final test loss; first end; function preserved; logged loss; "
-        "logged test loss; loss; loss at a probe; plane loss; point loss; point of many; recorded cost; "
-        "second end; start loss; straight line loss; straight line test loss; test loss; worst"
+        "loss; curve test loss; final loss; final test loss; first end; logged loss; logged test loss; loss; "
+        "loss at a probe; plane loss; point loss; point of many; recorded cost; second end; start loss; "
+        "straight line loss; straight line test loss; test loss; worst"
     ),
     "of the same loop": (
         "accuracy; curve accuracy; curve test accuracy; final accuracy; final test accuracy; logged accuracy; "
         "logged test accuracy; seeded accuracy; seeded test accuracy; test accuracy"
     ),
-    "2 F": "cost of an end; cut; moved; noise; repaired spread; seeded loss; seeded test loss",
+    "2 F": (
+        "as stored; cost of an end; cut; function preserved; moved; noise; repaired spread; seeded loss; "
+        "seeded test loss"
+    ),
     "1 F, 1 ∇F": "cut, derivative",
     "the data, once": "baselines",
     "outputs of every end": "distinct ends",
@@ -108,7 +113,7 @@ COSTS = {
     "n gradients of one sample, where that is little": "variance at a probe",
     "1 Hv": "Ritz pair; Ritz pairs; along ∇F; dense matrix; eigenvalue along an axis; trace probe",
     "2 Hv": "curvature range; determinism; symmetry",
-    "some Hv": "none missed",
+    "some Hv, or none beside a density": "none missed",
     "none beside the d products of `exact`": "Lanczos",
     "d products, where d is small": "eigenvalues of an end; index of an end; kind of an end",
     "some steps of three replicas": "stack; stack in float64",

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from landscape.errors import BadInput
+from landscape.numerics.arrays import array_of
 from landscape.numerics.steps.sampling import Sampler
 from landscape.numerics.steps.schedules import PARAMETERS, Stall, schedule_parameters, step_size
 
@@ -317,7 +318,7 @@ class Replicas:
             "steps": self.steps.copy(),
             "diverged": self.diverged.copy(),
             "active": self._active.copy(),
-            **{name: value.cpu().numpy().copy() for name, value in arrays.items()},
+            **{name: array_of(value) for name, value in arrays.items()},
         }
 
     def restore(self, state: Mapping[str, Any]) -> None:
@@ -329,7 +330,7 @@ class Replicas:
 
         self.step, self.steps = int(state["step"]), np.array(state["steps"])
         self.diverged = np.array(state["diverged"])
-        self._thetas, self._losses = tensor("thetas"), tensor("losses")
+        self._thetas, self._losses = tensor("thetas").to(self._thetas.dtype), tensor("losses")
         self._stack(np.array(state["active"]))
         self._rate, self._next_change = tensor("rate"), int(state["next change"])
         for name, memory in (("plateau", self._plateau), ("stop", self._stop)):

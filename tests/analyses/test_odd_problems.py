@@ -1,0 +1,79 @@
+"""Problems at the edge of what numbers can say: right ones pass every check, and none ends in a traceback."""
+
+import json
+
+import pytest
+import torch
+from torch import nn
+
+import landscape
+from landscape import Objective
+
+GENERATOR = torch.Generator().manual_seed(0)
+X = torch.randn(20, 4, generator=GENERATOR)
+LABELS = torch.randint(3, (20,), generator=GENERATOR)
+
+
+def net(outputs: int = 3) -> nn.Module:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        return nn.Sequential(nn.Linear(4, 5), nn.Tanh(), nn.Linear(5, outputs))
+
+
+def coarse() -> Objective:
+    return Objective(net().bfloat16(), "cross_entropy", (X.bfloat16(), LABELS))
+
+
+def exact() -> Objective:
+    """Targets are the outputs: F and its gradients vanish but for rounding."""
+    layer = nn.Linear(4, 1)
+    return Objective(layer, "mse", (X, layer(X).detach()))
+
+
+def huge() -> Objective:
+    """Steps diverge at once."""
+    return Objective(net(1), "mse", (X, 1e4 * X[:, :1]))
+
+
+def alike() -> Objective:
+    """Every sample is the same, so that no error is left to chance."""
+    return Objective(net(), "cross_entropy", (X[:1].expand(10, 4).clone(), torch.zeros(10, dtype=torch.long)))
+
+
+def weighted() -> Objective:
+    loss = nn.CrossEntropyLoss(weight=torch.tensor([1.0, 2.0, 3.0]), ignore_index=0)
+    return Objective(net(), loss, (X, LABELS))
+
+
+def pair(objective: Objective) -> tuple:
+    return objective, objective.theta, objective.theta.flip(0)
+
+
+KINDS = {
+    "slice1d": lambda o: landscape.slice1d(o, o.theta, num_points=5, draws=2),
+    "slice2d": lambda o: landscape.slice2d(o, o.theta, num_points=5),
+    "sharpness": lambda o: landscape.sharpness(o, o.theta, sigmas=(0.01,), num_draws=4, ascent_steps=2),
+    "connect": lambda o: landscape.connect(*pair(o), epochs=2, batch_size=8, num_points=5, lr=0.01),
+    "noise": lambda o: landscape.noise(
+        o, o.theta, step_sizes=(0.01, 0.02), batch_sizes=(1, 2), num_steps=6, num_seeds=2
+    ),
+    "gauss-newton": lambda o: landscape.hessian(o, o.theta, top_k=1, operator="gauss-newton", exact=True),
+    "empirical Fisher": lambda o: landscape.hessian(o, o.theta, top_k=1, operator="empirical-fisher"),
+}
+
+
+@pytest.mark.parametrize(
+    ("problem", "kinds"),
+    [
+        (coarse, {*KINDS}),
+        (exact, {*KINDS}),
+        (huge, {*KINDS}),
+        (alike, {*KINDS}),
+        (weighted, {*KINDS} - {"noise", "empirical Fisher"}),
+    ],
+)
+def test_right_numbers_pass(problem, kinds):
+    for kind in kinds:
+        result = KINDS[kind](problem())
+        assert [one for one in result.checks if not one.passed] == [], kind
+        assert json.loads(json.dumps(result.as_json()))["kind"] == result.kind
