@@ -97,7 +97,7 @@ def _free(row: Mapping[str, Any], one: Spectrum, place: Place, question: Questio
     residuals, errors = _values(row, "residuals", one), _values(row, "errors", one)
     precision = max(checks.rounding(place.objective), one.product_error or 0.0)
     scale = max(pairs.scale, 1e-300)
-    said = _stated(row, values, d)
+    said = _stated(row, values, d, one)
     found = [pair_proofs.error_check(values, residuals, errors, scale)] if len(values) else []
     if row.get("gauss_newton_part") is not None:
         parts = _values(row, "gauss_newton_part", one) + _values(row, "remainder_part", one)
@@ -120,9 +120,13 @@ def _free(row: Mapping[str, Any], one: Spectrum, place: Place, question: Questio
     return found
 
 
-def _stated(row: Mapping[str, Any], values: np.ndarray, d: int) -> Stated:
+def _stated(row: Mapping[str, Any], values: np.ndarray, d: int, one: Spectrum) -> Stated:
     def number(name: str) -> Any:
         return None if row.get(name) is None else float(row[name])
+
+    def probes(name: str) -> Any:
+        # Rows past its own are there for a layer that took more probes.
+        return None if one.density is None else row[name][: len(one.density.nodes)]
 
     spectrum = row.get("spectrum")
     return Stated(
@@ -130,8 +134,8 @@ def _stated(row: Mapping[str, Any], values: np.ndarray, d: int) -> Stated:
         values,
         number("trace"),
         number("trace_error"),
-        row.get("density_nodes"),
-        row.get("density_weights"),
+        probes("density_nodes"),
+        probes("density_weights"),
         number("mass_below_zero"),
         number("mass_below_zero_error"),
         number("index_estimate"),

@@ -341,6 +341,13 @@ def test_a_density_with_wrong_weights_nodes_or_mass(objective, change, checks, m
     assert found <= checks
 
 
+def test_layers_with_fewer_probes_than_another_are_judged_by_their_own(objective):
+    result = measured(objective, density=True, per_layer=True)
+    added = np.isnan(result.density_weights).all(2)
+    assert added.any(), "every layer took as many probes"
+    assert not failed(result)
+
+
 def test_trace_density_and_spectrum_see_one_another():
     said = estimate_proofs.Stated(
         400,
