@@ -6,6 +6,7 @@
                              config (JSON) config-sha256 contents-sha256 (the seal of the file; absent in files of
                              old), and the provenance: created generated-by
                              command seed dtype device threads processes inputs torch numpy python platform,
+                             what its checks took (checks-evaluations checks-gradients checks-seconds),
                              and sources (JSON: spec path sha256) where there are files of the user's own;
                              every scalar of the result is an attribute ``value:<name>``
     /<name>           one dataset per array; dimension scales attached to every axis;
