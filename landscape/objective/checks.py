@@ -69,15 +69,22 @@ def _meaning(objective: Objective, point: Point) -> list[Check]:
     ]
     step, bound = STEPS.get(objective.coarsest, (0.0, 0.0))
     if slope is not None and step and np.isfinite([value, moved]).all():
-        ahead = theta + (step * way).to(theta.dtype)
-        true_way = (ahead - theta).double() / step
-        quotient = (plainly(ahead) - here) / step
-        along = float(slope.double() @ true_way)
-        bend = 2 * abs(moved - value - MOVED * along) / MOVED**2
-        # What the quotient may be off by: rounding of F, and the curvature on the way.
-        off = 100 * torch.finfo(objective.coarsest).eps * abs(value) / step + 2 * step * bend
-        typical = float(slope.double().norm() * true_way.norm()) / len(theta) ** 0.5
-        gap = abs(quotient - along) / max(abs(along) + typical + off / bound, 1e-300)
+        eps, before = torch.finfo(objective.coarsest).eps, None
+        # Half as far only where F bends more on the way than it does from here to the point moved to.
+        for size in (step, step / 2):
+            ahead = theta + (size * way).to(theta.dtype)
+            true_way = (ahead - theta).double() / size
+            quotient = (plainly(ahead) - here) / size
+            along = float(slope.double() @ true_way)
+            bend = 2 * abs(moved - value - MOVED * along) / MOVED**2
+            # What the quotient may be off by: rounding of F, and the curvature on the way.
+            off = 100 * eps * abs(value) / size + 2 * size * bend
+            # Behind a jump quotients grow as the step falls, and differ by half of themselves.
+            off += 0.0 if before is None else 4 * abs(quotient - before)
+            typical = float(slope.double().norm() * true_way.norm()) / len(theta) ** 0.5
+            gap, before = abs(quotient - along) / max(abs(along) + typical + off / bound, 1e-300), quotient
+            if gap <= bound:
+                break
         found.append(
             Check(
                 "cut, derivative",

@@ -87,3 +87,23 @@ def test_losses_that_are_off_fail_in_every_kind(kind, monkeypatch):
     else:
         result = function(objective, point, **OTHER[kind])
     assert result.status == "failed-checks"
+
+
+def test_a_bend_on_the_way_is_no_wrong_derivative(monkeypatch):
+    """Inputs of a thousand and targets of a million: units turn over within a thousandth of ‖θ‖."""
+    generator = torch.Generator().manual_seed(0)
+    x, y = (10**k * torch.randn(20, n, generator=generator) for k, n in ((3, 4), (6, 1)))
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        objective = Objective(nn.Sequential(nn.Linear(4, 5), nn.Tanh(), nn.Linear(5, 1)), "mse", (x, y))
+    run = landscape.train(objective, epochs=3, batch_size=8, lr=1e-2)
+    point = objective.point({name: torch.from_numpy(one) for name, one in run.states["final"].items()})
+    for at in (objective.present_point(), point):
+        assert [one.name for one in checks.meaning(objective, at) if not one.passed] == []
+    whole = Objective.value_and_gradient
+    monkeypatch.setattr(
+        Objective, "value_and_gradient", lambda self, *a: (whole(self, *a)[0], 2 * whole(self, *a)[1])
+    )
+    plain_one = net(torch.float32)
+    failed = [one.name for one in checks.meaning(plain_one, plain_one.present_point()) if not one.passed]
+    assert failed == ["cut, derivative"]
