@@ -42,10 +42,13 @@ def doubt(gradient: Vector, product: Vector, theta: Tensor, dtype: torch.dtype) 
     ``gradient`` is ∇F, and ``dtype`` the coarsest that it is computed in. Two products with random unit vectors and,
     where nothing is wrong, two gradients. Raises NotDifferentiable where there is not even a gradient, and NotFinite.
     """
-    draws = torch.randn(2, len(theta), generator=torch.Generator().manual_seed(1), dtype=torch.float64)
-    axes = [*(draws / torch.linalg.vector_norm(draws, dim=1, keepdim=True)).to(theta)]
+    axes = _units(theta)
     try:
-        images = [product(axis) for axis in axes]
+        image = product(axes[1])
+        skew, size = float(torch.dot(axes[0].double(), image.double())), float(image.double().norm())
+        image = product(axes[0])
+        skew -= float(torch.dot(axes[1].double(), image.double()))
+        skew = abs(skew) / max(size, float(image.double().norm()), 1e-300)
     except NotDifferentiable as error:
         gradient(theta)
         return error.seen
@@ -53,19 +56,16 @@ def doubt(gradient: Vector, product: Vector, theta: Tensor, dtype: torch.dtype) 
         return None
     symmetric, steps, near = BOUNDS[dtype]
 
-    def departed(number: int) -> Departure:
-        return departure(gradient, images[number], theta, axes[number], steps=steps, bound=near)
-
-    skew, reason = _asymmetry(axes, images), None
+    reason = None
     if skew > symmetric:
         reason = f"the double backward of autograd is not symmetric, uᵀHv and vᵀHu differ by {skew:.2g} ‖Hv‖"
     try:
-        first = departed(0)
+        first = departure(gradient, image, theta, axes[0], steps=steps, bound=near)
         if reason is None and first.has_limit and first.gap > near:
             reason = f"the double backward of autograd departs from them by {first.gap:.2g} ‖Hv‖"
         if reason is None:
             return None
-        second = departed(1)
+        second = departure(gradient, product(axes[1]), theta, axes[1], steps=steps, bound=near)
     except (NotDifferentiable, NotFinite):
         return reason
     # Behind a detach ∇F is not the gradient of anything, and has no symmetric derivative either.
@@ -73,6 +73,12 @@ def doubt(gradient: Vector, product: Vector, theta: Tensor, dtype: torch.dtype) 
     if is_known and _asymmetry(axes, [first.quotient, second.quotient]) > 10 * near:
         return None
     return reason
+
+
+def _units(theta: Tensor) -> list[Tensor]:
+    """Two random unit vectors like ``theta`` (d,), drawn in float64."""
+    draws = torch.randn(2, len(theta), generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    return [*draws.div_(torch.linalg.vector_norm(draws, dim=1, keepdim=True)).to(theta)]
 
 
 def _asymmetry(axes: Sequence[Tensor], images: Sequence[Tensor]) -> float:
@@ -100,11 +106,12 @@ def departure(
     unit = (size or 1.0) / length
     least, before, quotient = math.inf, None, image
     for step in steps:
-        upper, lower = gradient(theta + step * unit * axis), gradient(theta - step * unit * axis)
-        quotient = (upper - lower) / (2 * step * unit)
+        upper = gradient(torch.add(theta, axis, alpha=step * unit))
+        lower = gradient(torch.add(theta, axis, alpha=-step * unit))
+        quotient = (upper - lower).div_(2 * step * unit)
         # Below a millionth of the gradient per relative step a quotient is rounding.
         scale = max(float(image.norm()), 1e-6 * float(upper.norm()) / unit, 1e-300)
-        least = min(least, float((quotient - image).norm()) / scale)
+        least = min(least, float(torch.dist(quotient, image.to(quotient))) / scale)
         if least <= bound:
             return Departure(least, True, quotient)
         if before is not None and float((quotient - before).norm()) <= bound * max(

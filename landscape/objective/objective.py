@@ -25,6 +25,8 @@ from landscape.objective.parametrised import Fixed
 from landscape.objective.products import Part, Product
 from landscape.objective.samples import Samples
 
+# Beyond so many parameters a second derivative is tried in the dtype of F, as vectors of float64 would be its peak.
+MOST_WIDE = 2**22
 # Below this many activations per evaluation the overhead of a forward pass costs more than its arithmetic.
 BATCHED_ACTIVATIONS = 2**15
 BATCH_ACTIVATIONS = 2**20
@@ -318,7 +320,7 @@ class Objective(Fitted):
             try:
                 self._doubts[self.pieces] = doubts.doubt(
                     lambda x: part._summed(x, beside)[1],
-                    part._double_backward(point, beside, 2, 2**31),
+                    part._double_backward(point, beside, 1, 0.0),
                     point,
                     part.coarsest,
                 )
@@ -328,8 +330,8 @@ class Objective(Fitted):
         return self._doubts[self.pieces]
 
     def _wide(self, samples: Samples) -> "Objective":
-        """The same on some of its own samples, in float64 where the device has it and loss and module take it."""
-        if not self.is_double:
+        """The same on some of its own samples, in float64 where device, loss and module take it and it fits."""
+        if not self.is_double and self.num_parameters <= MOST_WIDE:
             try:
                 device = "cpu" if self.device.type == "mps" else None
                 return self.varied(data=samples, dtype=torch.float64, device=device)
