@@ -7,17 +7,26 @@ import torch
 from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+# Up to so many activations an evaluation is less than the overhead of its calls; so many are then taken at a time.
+BATCHED_ACTIVATIONS = 2**15
+BATCH_ACTIVATIONS = 2**20
 KEPT_BYTES = 2**24
 # How vmap says that it cannot; an error of the module itself comes again where the points go one by one.
 REFUSALS = (RuntimeError, TypeError, ValueError, UserWarning)
 
 
-def batched(function: Callable[[Tensor], Tensor], points: Tensor, block: int) -> Tensor | None:
-    """``function`` at every row of ``points``, ``block`` rows at a time, through ``torch.func.vmap``.
+def is_worthwhile(activations: int, points: Tensor) -> bool:
+    """Whether evaluations of so many ``activations`` at ``points`` are quicker together."""
+    return activations <= BATCHED_ACTIVATIONS and len(points) > 1
+
+
+def batched(function: Callable[[Tensor], Tensor], points: Tensor, activations: int) -> Tensor | None:
+    """``function``, of so many ``activations``, at every row of ``points``, through ``torch.func.vmap``.
 
     None where vmap cannot (control flow that looks at values, operations it would only loop over), and
     where the first point evaluated alone disagrees, as for a module that functional calls do not reach.
     """
+    block = max(2, BATCH_ACTIVATIONS // activations)
     alone = function(points[0])
     together = torch.func.vmap(function)
     try:

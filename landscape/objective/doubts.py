@@ -20,6 +20,8 @@ ACTIVATIONS = 2**14
 # Relative steps of a difference quotient in float64, and up to where ∇F bends no more than a smooth one.
 STEPS = (1e-4, 1e-5, 1e-6, 1e-7)
 BENT = 1e-3
+# Numbers of a vector that are widened at a time.
+BLOCK = 2**20
 # By the coarsest dtype of a trial: what uᵀHv − vᵀHu may be over ‖Hv‖, the steps, and the departure from a quotient.
 # Well above rounding, since products by differences that replace a double backward have an error as well.
 BOUNDS = {
@@ -42,13 +44,13 @@ def doubt(gradient: Vector, product: Vector, theta: Tensor, dtype: torch.dtype) 
     ``gradient`` is ∇F, and ``dtype`` the coarsest that it is computed in. Two products with random unit vectors and,
     where nothing is wrong, two gradients. Raises NotDifferentiable where there is not even a gradient, and NotFinite.
     """
-    axes = _units(theta)
     try:
-        image = product(axes[1])
-        skew, size = float(torch.dot(axes[0].double(), image.double())), float(image.double().norm())
-        image = product(axes[0])
-        skew -= float(torch.dot(axes[1].double(), image.double()))
-        skew = abs(skew) / max(size, float(image.double().norm()), 1e-300)
+        image = product(_unit(theta, 1))
+        axis = _unit(theta, 0)
+        skew, size = _dot(axis, image), _norm(image)
+        del image  # two of them would be more than any later product holds
+        image = product(axis)
+        skew = abs(skew - _dot(_unit(theta, 1), image)) / max(size, _norm(image), 1e-300)
     except NotDifferentiable as error:
         gradient(theta)
         return error.seen
@@ -60,32 +62,39 @@ def doubt(gradient: Vector, product: Vector, theta: Tensor, dtype: torch.dtype) 
     if skew > symmetric:
         reason = f"the double backward of autograd is not symmetric, uᵀHv and vᵀHu differ by {skew:.2g} ‖Hv‖"
     try:
-        first = departure(gradient, image, theta, axes[0], steps=steps, bound=near)
+        first = departure(gradient, image, theta, axis, steps=steps, bound=near)
         if reason is None and first.has_limit and first.gap > near:
             reason = f"the double backward of autograd departs from them by {first.gap:.2g} ‖Hv‖"
         if reason is None:
             return None
-        second = departure(gradient, product(axes[1]), theta, axes[1], steps=steps, bound=near)
+        other = _unit(theta, 1)
+        second = departure(gradient, product(other), theta, other, steps=steps, bound=near)
     except (NotDifferentiable, NotFinite):
         return reason
     # Behind a detach ∇F is not the gradient of anything, and has no symmetric derivative either.
     is_known = first.has_limit and second.has_limit
-    if is_known and _asymmetry(axes, [first.quotient, second.quotient]) > 10 * near:
-        return None
+    if is_known:
+        of_axis, of_other = first.quotient, second.quotient
+        skew = abs(_dot(other, of_axis) - _dot(axis, of_other))
+        if skew > 10 * near * max(_norm(of_axis), _norm(of_other), 1e-300):
+            return None
     return reason
 
 
-def _units(theta: Tensor) -> list[Tensor]:
-    """Two random unit vectors like ``theta`` (d,), drawn in float64."""
-    draws = torch.randn(2, len(theta), generator=torch.Generator().manual_seed(1), dtype=torch.float64)
-    return [*draws.div_(torch.linalg.vector_norm(draws, dim=1, keepdim=True)).to(theta)]
+def _unit(theta: Tensor, seed: int) -> Tensor:
+    """A random unit vector like ``theta`` (d,); drawn again where it is wanted again, as none is to be kept."""
+    draw = torch.randn(len(theta), generator=torch.Generator().manual_seed(seed), dtype=theta.dtype)
+    return draw.div_(_norm(draw)).to(theta)
 
 
-def _asymmetry(axes: Sequence[Tensor], images: Sequence[Tensor]) -> float:
-    """|uᵀHv − vᵀHu| over the larger of ‖Hu‖ and ‖Hv‖."""
-    (u, v), (of_u, of_v) = ([one.double() for one in pair] for pair in (axes, images))
-    size = max(float(torch.linalg.vector_norm(one)) for one in (of_u, of_v))
-    return abs(float(torch.dot(v, of_u) - torch.dot(u, of_v))) / max(size, 1e-300)
+def _dot(a: Tensor, b: Tensor) -> float:
+    """Added in float64, a block at a time."""
+    blocks = zip(a.split(BLOCK), b.split(BLOCK), strict=True)
+    return sum(float(torch.dot(one.double(), other.double())) for one, other in blocks)
+
+
+def _norm(a: Tensor) -> float:
+    return math.sqrt(_dot(a, a))
 
 
 def departure(

@@ -15,7 +15,7 @@ from landscape import distributed
 from landscape.errors import BadInput, NotFinite
 from landscape.numerics.pieces import Piece
 from landscape.objective import batchnorm, doubts
-from landscape.objective.batching import batched
+from landscape.objective.batching import batched, is_worthwhile
 from landscape.objective.derivatives import derivative, second_derivative
 from landscape.objective.differences import Differences
 from landscape.objective.fitted import Fitted
@@ -27,9 +27,6 @@ from landscape.objective.samples import Samples
 
 # Beyond so many parameters a second derivative is tried in the dtype of F, as vectors of float64 would be its peak.
 MOST_WIDE = 2**22
-# Below this many activations per evaluation the overhead of a forward pass costs more than its arithmetic.
-BATCHED_ACTIVATIONS = 2**15
-BATCH_ACTIVATIONS = 2**20
 
 
 class Measurement(NamedTuple):
@@ -163,8 +160,10 @@ class Objective(Fitted):
         thetas = thetas.detach().to(self.device, self.dtype)
         fixed = self._fixed_or_present(fixed)
         with torch.set_grad_enabled(self._fit.needs_gradients):
-            is_small = self.activations <= BATCHED_ACTIVATIONS and len(thetas) > 1
-            sums = self._batched_sums(thetas, fixed) if self._may_batch and is_small else None
+            sums = None
+            if self._may_batch and is_worthwhile(self.activations, thetas):
+                sums = batched(lambda theta: self._sums(theta, fixed), thetas, self.activations)
+                self._may_batch = sums is not None
             if sums is None:
                 sums = torch.stack([self._sums(theta, fixed) for theta in thetas])
             result = distributed.total(sums.detach()).cpu()
@@ -193,25 +192,33 @@ class Objective(Fitted):
         return value, slope.to(self.dtype)
 
     def _summed(self, theta: Tensor, fixed: Fixed) -> tuple[float, Tensor]:
-        """F(θ) and ∇F(θ), as it is added in float64."""
+        """F(θ) and ∇F(θ), in float64 where chunks are added."""
         leaf = self._leaf(theta)
-        size = self.num_parameters + 1
 
-        def summed() -> Tensor:
-            sums = torch.zeros(size, dtype=torch.float64, device=self.device)
-            slope, value = sums[:-1], sums[-1]
+        def added() -> tuple[Tensor, Tensor]:
+            # Widened with the second chunk: the derivative of a single one is the sum.
+            value, slope = torch.zeros((), dtype=torch.float64, device=self.device), None
             for inputs, targets in self.chunks(self.derivative_chunk()):
                 with self.passed(leaf, fixed, inputs) as outputs:
                     chunk = self.loss.total(outputs, targets)
-                    slope += derivative(chunk, leaf)
+                    part = derivative(chunk, leaf)
+                slope = part if slope is None else slope.double().add_(part)
                 value += chunk.detach()
-            return sums
+            return value, torch.zeros_like(leaf) if slope is None else slope
 
-        sums = distributed.summed(summed, size, self.device)
-        value, slope = sums[-1].item() / self.divisor, sums[:-1] / self.divisor
+        def summed() -> Tensor:
+            value, slope = added()
+            return torch.cat([value.reshape(1), slope.double()])
+
+        if distributed.num_processes() == 1:
+            total, slope = added()
+        else:
+            sums = distributed.summed(summed, len(leaf) + 1, self.device)
+            total, slope = sums[0], sums[1:]
+        value, slope = float(total) / self.divisor, slope / self.divisor
         if self.l2:
             value += 0.5 * self.l2 * leaf.detach().double().square().sum().item()
-            slope += self.l2 * leaf.detach()
+            slope.add_(leaf.detach(), alpha=self.l2)
         return value, slope
 
     def batch_gradient(
@@ -319,8 +326,8 @@ class Objective(Fitted):
             point, beside = self._leaf(theta).detach().to(part.device, part.dtype), part._beside(fixed)
             try:
                 self._doubts[self.pieces] = doubts.doubt(
-                    lambda x: part._summed(x, beside)[1],
-                    part._double_backward(point, beside, 1, 0.0),
+                    lambda x: part.gradient(x, beside),
+                    lambda v: part._double_backward(point, beside, 1, 2**31)(v),
                     point,
                     part.coarsest,
                 )
@@ -390,9 +397,3 @@ class Objective(Fitted):
                 )
             parts.append(torch.stack([loss, right]))
         return parts[0] if len(parts) == 1 else torch.stack(parts).sum(0)
-
-    def _batched_sums(self, thetas: Tensor, fixed: Fixed) -> Tensor | None:
-        block = max(2, BATCH_ACTIVATIONS // self.activations)
-        sums = batched(lambda theta: self._sums(theta, fixed), thetas, block)
-        self._may_batch = sums is not None
-        return sums

@@ -82,10 +82,11 @@ class Product:
         v = v.detach().to(leaf.device, leaf.dtype)
 
         def summed() -> Tensor:
-            result = torch.zeros(len(leaf), dtype=torch.float64, device=leaf.device)
+            # Widened with the second chunk: the image of a single one is the sum.
+            result = None
             for image in self._images(v):
-                result += image
-            return result
+                result = image if result is None else result.double().add_(image)
+            return torch.zeros_like(leaf) if result is None else result
 
         result = distributed.summed(summed, len(leaf), leaf.device) / self._divisor
         if self._kept_bytes is None:
@@ -111,6 +112,7 @@ class Product:
                 image = part.image(v, has_room)
             if has_room:
                 self._kept.append(part)
+            del part  # its graph, while the image is added
             yield image
 
     def _has_room(self, part: Part, inputs: Any) -> bool:

@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 
 from landscape import distributed
-from landscape.objective.batching import batched
-from landscape.objective.objective import BATCH_ACTIVATIONS, BATCHED_ACTIVATIONS, Objective
+from landscape.objective.batching import batched, is_worthwhile
+from landscape.objective.objective import Objective
 
 # A loss that has to be called for every sample alone is, no more often than this.
 MOST_ALONE = 2**18
@@ -40,12 +40,10 @@ def measured_with_errors(objective: Objective, thetas: Tensor, fixed: Mapping[st
     thetas = thetas.detach().to(objective.device, objective.dtype)
     count, here = objective.num_samples, objective.samples.count_here
     with torch.set_grad_enabled(objective.needs_gradients):
-        is_small = objective.activations <= BATCHED_ACTIVATIONS and len(thetas) > 1
         may_batch = distributed.num_processes() == 1 and objective.loss.rows is not None
         local = None
-        if is_small and may_batch:
-            block = max(2, BATCH_ACTIVATIONS // objective.activations)
-            local = batched(lambda theta: _sums(objective, theta, fixed), thetas, block)
+        if may_batch and is_worthwhile(objective.activations, thetas):
+            local = batched(lambda theta: _sums(objective, theta, fixed), thetas, objective.activations)
         if local is None:
             local = torch.stack([_sums(objective, theta, fixed) for theta in thetas])
     local = local.detach()

@@ -5,14 +5,14 @@ operation to the next, until they meet the data in a sum of products: the axes o
 are not cut into filters, the others are.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves, tree_map
+from torch.utils._pytree import tree_map
 from torch.utils.weak import WeakTensorKeyDictionary
 
 from landscape.objective import trees
@@ -135,9 +135,9 @@ class Watch(TorchDispatchMode):
 
     def _follow(self, func: Any, args: Sequence[Any], kwargs: Mapping[str, Any], result: Any) -> None:
         """Notes down where what ``func`` made comes from, and how it used parameters."""
-        given = [one for one in tree_leaves((args, kwargs)) if isinstance(one, Tensor)]
+        given = _tensors((*args, *kwargs.values()))
         origins = [self._origin(one) for one in given]
-        made = [one for one in tree_leaves(result) if isinstance(one, Tensor)]
+        made = _tensors(result if isinstance(result, list | tuple) else [result])
         is_data = any(one.is_data for one in origins)
         if not is_data and not any(one.places for one in origins):
             return
@@ -244,7 +244,7 @@ class Watch(TorchDispatchMode):
         is_data: bool,
     ) -> Sequence[Origin]:
         """What is moved with its places, parameter by parameter; where others stand there is no place."""
-        given = [one for one in tree_leaves((args, kwargs)) if isinstance(one, Tensor)]
+        given = _tensors((*args, *kwargs.values()))
         found: list[dict[str, Tensor | None]] = [{} for _ in made]
         for name in {name for one in given for name in self._origin(one).places}:
 
@@ -262,7 +262,8 @@ class Watch(TorchDispatchMode):
                 if made[0].dtype == args[0].dtype:
                     moved = [placed(args[0]).reshape(made[0].shape)]
             elif not is_mixed:
-                moved = tree_leaves(func(*tree_map(placed, args), **tree_map(placed, kwargs)))
+                result = func(*tree_map(placed, args), **tree_map(placed, kwargs))
+                moved = list(result) if isinstance(result, list | tuple) else [result]
             for places, one in zip(found, moved, strict=True):
                 places[name] = one
         return [Origin(is_data, places) for places in found]
@@ -290,6 +291,17 @@ def _mixed(origins: Sequence[Origin]) -> Origin:
 def _others(tensor: Tensor, axes: Sequence[int]) -> tuple[int, ...]:
     inside = {axis % tensor.dim() for axis in axes}
     return tuple(axis for axis in range(tensor.dim()) if axis not in inside)
+
+
+def _tensors(given: Iterable[Any]) -> list[Tensor]:
+    """Those among the arguments of an operation, or in a list among them: no operation takes them deeper."""
+    found: list[Tensor] = []
+    for one in given:
+        if isinstance(one, Tensor):
+            found.append(one)
+        elif isinstance(one, list | tuple):
+            found += [part for part in one if isinstance(part, Tensor)]
+    return found
 
 
 def _has_numbers(tensor: Tensor) -> bool:

@@ -30,8 +30,8 @@ class Trial:
         point = subject.present_point()
         self.theta, self.fixed = point.theta, point.fixed
         noise = torch.randn(len(self.theta), generator=torch.Generator().manual_seed(2), dtype=torch.float64)
-        length = float(self.theta.double().norm()) or 1.0
-        self.aside = self.theta + (ASIDE * length / float(noise.norm()) * noise).to(self.theta)
+        length = float(torch.linalg.vector_norm(self.theta, dtype=torch.float64)) or 1.0
+        self.aside = noise.mul_(ASIDE * length / float(noise.norm())).to(self.theta).add_(self.theta)
         self.needs_gradients = False
 
     @contextmanager

@@ -23,7 +23,7 @@ from landscape.analyses import slice2d
 from landscape.curvature import map
 from landscape.errors import BadInput
 from landscape.numerics.curves import directions as kernels
-from landscape.objective.objective import BATCHED_ACTIVATIONS
+from landscape.objective.batching import BATCHED_ACTIVATIONS
 from landscape.objective.parameters import Point
 from landscape.paths import directions
 from landscape.runs.journal import Journal

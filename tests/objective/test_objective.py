@@ -272,7 +272,7 @@ def test_nothing_depends_on_the_chunk_size(name, dtype, tolerance):
 @pytest.mark.parametrize("batched", [True, False])
 def test_many_points_equal_a_plain_loop(name, batched, monkeypatch):
     if not batched:
-        monkeypatch.setattr("landscape.objective.objective.BATCHED_ACTIVATIONS", 0)
+        monkeypatch.setattr("landscape.objective.batching.BATCHED_ACTIVATIONS", 0)
     objective = make(name)
     thetas = objective.theta + 0.3 * draw(9, objective.num_parameters)
     found = objective.values(thetas)

@@ -59,7 +59,7 @@ def module() -> nn.Module:
 def test_errors_are_those_of_a_plain_loop_over_the_samples(name, chunk_size, together, monkeypatch):
     loss, targets, one, right = CASES[name]
     if not together:
-        monkeypatch.setattr(scatter, "BATCHED_ACTIVATIONS", 0)
+        monkeypatch.setattr("landscape.objective.batching.BATCHED_ACTIVATIONS", 0)
     objective = Objective(module(), loss, (X, targets), chunk_size=chunk_size, l2=0.5)
     thetas = objective.theta + 0.3 * torch.arange(3)[:, None]
     found = measured_with_errors(objective, thetas, {})
