@@ -111,3 +111,31 @@ def test_the_memory_of_a_process_stays_below_the_limit(limit, share):
     kept, chunks, bytes_more = map(int, text.split())
     assert bytes_more <= limit
     assert kept == chunks if share == 1 else kept == 0 if share == 0 else 0 < kept < chunks
+
+
+VECTORS = """
+import resource, torch
+from torch import nn
+from landscape import Objective
+torch.manual_seed(0)
+torch.set_num_threads(1)
+module = nn.Sequential(nn.Linear(3000, 3000), nn.Tanh(), nn.Linear(3000, 10))
+objective = Objective(module, "cross_entropy", (torch.randn(16, 3000), torch.randint(10, (16,))))
+theta, bytes_each = objective.theta, 4 * objective.num_parameters
+v = torch.randn_like(theta)
+def peak():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if __import__("sys").platform == "darwin" else 1024)
+before = int(open("/proc/self/statm").read().split()[1]) * resource.getpagesize()
+for _ in range(2):
+    objective.hvp(theta, v)
+print((peak() - before) / bytes_each)
+"""
+
+
+@pytest.mark.skipif(
+    not sys.platform.startswith("linux"), reason="reads what a process holds at present from /proc"
+)
+def test_a_product_and_its_first_trial_hold_eight_vectors():
+    """Beside θ and v; the trial of the second derivative, on the first product, is the most of all."""
+    found = subprocess.run([sys.executable, "-c", VECTORS], capture_output=True, text=True, check=True).stdout
+    assert float(found) <= 8
