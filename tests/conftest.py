@@ -18,7 +18,8 @@ TINY = ["--model", "mlp", "--model-arg", "widths=6", "--data", "moons", "--data-
 
 torch.set_num_threads(1)
 # The same examples on every run, and no deadline: the first call of an operation in a process is slow.
-hypothesis.settings.register_profile("landscape", deadline=None, derandomize=True)
+hypothesis.settings.register_profile("landscape", deadline=None, derandomize=True, max_examples=40)
+hypothesis.settings.register_profile("thorough", deadline=None, max_examples=400)
 hypothesis.settings.load_profile("landscape")
 
 

@@ -26,7 +26,7 @@ def one() -> Answers:
     return everything.everything()
 
 
-@pytest.fixture(scope="module", params=[2, 3])
+@pytest.fixture(scope="module", params=[2, pytest.param(3, marks=pytest.mark.slow)])
 def several(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> list[Answers]:
     """What each of 2, and of 3, processes found; started once for all analyses."""
     folder, count = tmp_path_factory.mktemp("processes"), request.param

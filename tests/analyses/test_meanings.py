@@ -14,7 +14,8 @@ from torch.nn.utils import parameters_to_vector
 import landscape
 from landscape import Objective
 
-CHUNKS = [1, 7, 64, None]
+# Values, slopes and products of every meaning at every size are compared in tests/objective/test_meaning.py.
+CHUNKS = [7, *(pytest.param(size, marks=pytest.mark.slow) for size in (1, 64, None))]
 
 
 @functools.cache

@@ -87,12 +87,13 @@ from landscape import Objective
 torch.manual_seed(0)
 torch.set_num_threads(1)
 module = nn.Sequential(*[layer for _ in range(6) for layer in (nn.Linear(256, 256), nn.Tanh())])
-objective = Objective(module, "mse", (torch.randn(20000, 256), torch.randn(20000, 256)))
+objective = Objective(module, "mse", (torch.randn(8000, 256), torch.randn(8000, 256)))
 def peak():
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if __import__("sys").platform == "darwin" else 1024)
 small = Objective(module, "mse", (torch.randn(64, 256), torch.randn(64, 256)))
 v = torch.randn(objective.num_parameters)
 small.hvp(small.theta, v)
+objective.doubts_at(objective.present_point())
 before = peak()
 product = objective.hessian_operator(objective.theta, memory_limit={limit})
 for _ in range(3):
