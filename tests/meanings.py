@@ -342,6 +342,27 @@ def graph_in_one_piece() -> Meaning:
     return Meaning(Around(before=lambda x: links @ x), "cross_entropy", (X, Y), CE, is_whole=True)
 
 
+class Messages(nn.Module):
+    """Every node adds up what its neighbours send along the edges (2, E); graphs, where there are some, their nodes."""
+
+    def __init__(self):
+        super().__init__()
+        self.send, self.read = nn.Linear(3, 4), nn.Linear(4, 4)
+
+    def forward(self, nodes: Tensor, edges: Tensor, graph: Tensor | None = None) -> Tensor:
+        sent = self.send(nodes).tanh()
+        met = torch.zeros_like(sent).index_add(0, edges[1], sent[edges[0]])
+        out = self.read(met)
+        return (
+            out if graph is None else torch.zeros_like(out[: int(graph.max()) + 1]).index_add(0, graph, out)
+        )
+
+
+def graph_by_its_edges() -> Meaning:
+    edges = whole_numbers(2, 3 * N, below=N)
+    return Meaning(seeded(Messages), "cross_entropy", ((X, edges), Y), CE, is_whole=True)
+
+
 # --- what the loss means --------------------------------------------------------------------
 
 
@@ -523,6 +544,7 @@ MEANINGS: dict[str, Callable[[], Meaning]] = {
     "centred over the batch": centred_over_the_batch,
     "mixing that is zero at first": mixing_that_is_zero_at_first,
     "graph in one piece": graph_in_one_piece,
+    "graph by its edges": graph_by_its_edges,
     "module with its own mean": lambda: loss_module_of_its_own("mean"),
     "module with its own sum": lambda: loss_module_of_its_own("sum"),
     "ignored pixels": lambda: pixels(nn.CrossEntropyLoss(ignore_index=9)),

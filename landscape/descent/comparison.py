@@ -15,7 +15,7 @@ from landscape.descent.efficiency_proofs import baselines_check, recorded_check,
 from landscape.descent.replay import Stated, draws, stack_checks
 from landscape.numerics.steps.replicas import Plan
 from landscape.numerics.steps.sampling import Sampler
-from landscape.objective import Objective, checks, trees
+from landscape.objective import Objective, checks
 from landscape.objective.losses import LOSSES
 from landscape.objective.parameters import Point
 from landscape.objective.precision import in_float64
@@ -105,9 +105,8 @@ class Grid:
 
 def part_of(objective: Objective, drawn: np.ndarray) -> Objective:
     """The same objective on the samples ``drawn``."""
-    inputs, targets = objective.samples
     rows = torch.from_numpy(drawn).to(objective.device)
-    return objective.on((trees.rows(inputs, rows), targets[rows]))
+    return objective.on(objective.samples.picked(rows))
 
 
 def _plan(budget: Budget, method: str, alpha: float, seed: int) -> Plan:

@@ -95,6 +95,8 @@ def by_vmap(objective: Objective) -> Gradients:
         return torch.stack(values) + _penalties(objective, thetas), torch.stack(slopes)
 
     def gradients(thetas: Tensor, indices: Tensor | None) -> tuple[Tensor, Tensor]:
+        if indices is not None and objective.samples.is_one_piece:
+            return one_by_one(thetas, indices)
         key = (len(thetas), *(() if indices is None else indices.shape))
         x, y = inputs, targets
         if indices is not None:

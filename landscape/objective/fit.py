@@ -97,7 +97,8 @@ def _seen(
     given: Any, samples: Samples, trial: Trial, exact: Loss | None
 ) -> tuple[Any, Tensor | None, Seen, Loss | None, bool]:
     """Outputs on which samples, what was seen of the module, the loss by its meaning, whether the data are a whole."""
-    few: Tensor | None = meaning.probe(samples.inputs, samples.targets, FEW)
+    is_one = samples.is_one_piece
+    few: Tensor | None = None if is_one else meaning.probe(samples.inputs, samples.targets, FEW)
     check_all_targets(given, samples.targets)
     try:
         outputs = tried(trial, given, few)

@@ -20,7 +20,8 @@ Chunk = tuple[tuple[Any, ...], Tensor]
 class Samples:
     """This process's share of n samples: a tuple of inputs and a target tensor, samples along axis 0.
 
-    An input is a tensor, or tensors nested in a dictionary, a list, a named tuple or a dataclass.
+    An input is a tensor, or tensors nested in a dictionary, a list, a named tuple or a dataclass. Where they differ in
+    length, as a graph's edges and the features of its nodes do, everything is one piece: see :attr:`is_one_piece`.
 
     ``count`` is n, over all processes; ``share`` says which of them are here. Reads as a pair as well:
     ``inputs, targets = samples``. ``sha256_of_all`` is that of all n, where several processes made sure of it.
@@ -39,14 +40,21 @@ class Samples:
 
     @classmethod
     def shared(cls, inputs: tuple[Any, ...], targets: Tensor) -> "Samples":
-        """The share of all samples, which have been checked."""
+        """The share of all samples, which have been checked; of one piece, everything in every process."""
         share = distributed.share(len(targets))
+        if _differ(inputs, targets):
+            return cls(inputs, targets, len(targets), slice(0, len(targets)))
         return cls(*_each(inputs, targets, lambda part: part[share]), len(targets), share)
 
     @property
     def count_here(self) -> int:
         """How many of the samples are in this process."""
         return self.share.stop - self.share.start
+
+    @property
+    def is_one_piece(self) -> bool:
+        """Whether the inputs are no samples side by side, so that nothing less than all of them can be taken."""
+        return _differ(self.inputs, self.targets)
 
     @property
     def num_inputs(self) -> int:
@@ -59,7 +67,9 @@ class Samples:
         return replace(self, inputs=inputs, targets=targets)
 
     def few(self, size: int) -> "Samples":
-        """The first ``size`` samples of every process, or all where there are no more."""
+        """The first ``size`` samples of every process, or all where there are no more, or where they are one piece."""
+        if self.is_one_piece:
+            return self
         count = min(self.count, size * distributed.num_processes())
         return Samples(*self._each(lambda part: part[:size]), count, distributed.share(count))
 
@@ -67,14 +77,13 @@ class Samples:
         """(inputs, targets) of those ``rows``, numbered from 0 to n − 1, that are in this process."""
         if self.count_here < self.count:
             rows = rows[(rows >= self.share.start) & (rows < self.share.stop)] - self.share.start
-        return self._each(lambda part: part[rows])
+        return self._cut(rows)
 
     def picked(self, rows: Tensor | None) -> Chunk:
         """(inputs, targets) of the samples ``rows`` of those in this process, or of all of them."""
         if rows is None:
             return self.inputs, self.targets
-        rows = rows.to(self.targets.device)
-        return self._each(lambda part: part[rows])
+        return self._cut(rows.to(self.targets.device))
 
     def chunks(self, size: int) -> Iterator[Chunk]:
         """(inputs, targets) of this process's samples in their order, ``size`` at a time, the last ones fewer."""
@@ -82,13 +91,25 @@ class Samples:
             yield self.inputs, self.targets
             return
         for start in range(0, self.count_here, size):
-            rows = slice(start, start + size)
-            yield self._each(lambda part, rows=rows: part[rows])
+            yield self._cut(slice(start, start + size))
 
     @property
     def sha256(self) -> str:
         """Of every number, with dtypes and shapes; of those in this process where the others are not known."""
         return self.sha256_of_all or sha256((*trees.tensors(self.inputs), self.targets))
+
+    def _cut(self, rows: Tensor | slice) -> Chunk:
+        if self.is_one_piece:
+            every = torch.arange(self.count, device=self.targets.device)
+            if torch.equal(every[rows].sort().values, every):
+                return self.inputs, self.targets
+            lengths = ", ".join(str(len(one)) for one in trees.tensors(self.inputs))
+            raise BadInput(
+                f"a part of the samples, where the inputs have {lengths} entries along axis 0",
+                f"all {self.count} samples together",
+                "train by gradient descent, with all of them in every step",
+            )
+        return self._each(lambda part: part[rows])
 
     def _each(self, change: Callable[[Tensor], Tensor]) -> Chunk:
         return _each(self.inputs, self.targets, change)
@@ -117,6 +138,10 @@ def converted(tensor: Tensor, device: torch.device, dtype: torch.dtype | None) -
     return tensor.to(device, tensor.dtype if dtype is None else in_dtype(tensor, dtype))
 
 
+def _differ(inputs: tuple[Any, ...], targets: Tensor) -> bool:
+    return any(len(one) != len(targets) for one in trees.tensors(inputs))
+
+
 def _each(inputs: tuple[Any, ...], targets: Tensor, change: Callable[[Tensor], Tensor]) -> Chunk:
     """Every tensor changed."""
     return tuple(
@@ -136,7 +161,8 @@ def sha256(tensors: Iterable[Tensor]) -> str:
 def checked_data(data: Any) -> tuple[tuple[Any, ...], Tensor]:
     """(inputs as a tuple, targets), as many of each and all finite. Raises BadInput.
 
-    A tuple of inputs is one for every argument of the module; anything else is one argument.
+    A tuple of inputs is one for every argument of the module; anything else is one argument. Inputs that differ in
+    length are one piece where integers are among those that are not as many as targets, as they number others.
     """
     try:
         inputs, targets = data
@@ -152,9 +178,10 @@ def checked_data(data: Any) -> tuple[tuple[Any, ...], Tensor]:
             raise BadInput(f"the {name} are a single number", "one entry per sample along axis 0")
     if not found or len(targets) == 0:
         raise BadInput("the data are empty", "at least one sample")
-    for part in found:
-        if len(part) != len(targets):
-            raise BadInput(f"{len(part)} inputs and {len(targets)} targets", "as many of each")
+    other = [part for part in found if len(part) != len(targets)]
+    is_indexed = any(not (part.is_floating_point() or part.is_complex()) for part in other)
+    if other and not (is_indexed and len({len(part) for part in found}) > 1):
+        raise BadInput(f"{len(other[0])} inputs and {len(targets)} targets", "as many of each")
     for name, part in parts:
         if (part.is_floating_point() or part.is_complex()) and not bool(torch.isfinite(part).all()):
             count = int((~torch.isfinite(part)).sum())

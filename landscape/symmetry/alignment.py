@@ -209,12 +209,12 @@ def _double(tensors: Mapping[str, Any]) -> dict[str, Tensor]:
 
 def _batches(objective: Objective, size: int, *, whole: bool = False) -> Iterator[tuple[Tensor, ...]]:
     """All inputs in float64 on the CPU, ``size`` samples at a time; the last ones only if not ``whole``."""
-    inputs = objective.samples.inputs
-    count = objective.samples.count_here
+    samples = objective.samples
+    count = samples.count_here
+    size = count if samples.is_one_piece else size
     for start in range(0, count - size + 1 if whole else count, size):
-        yield trees.mapped(
-            lambda part: converted(part, CPU, torch.float64), trees.rows(inputs, slice(start, start + size))
-        )
+        inputs, _ = samples.picked(torch.arange(start, min(start + size, count)))
+        yield trees.mapped(lambda part: converted(part, CPU, torch.float64), inputs)
 
 
 def _odd_groups(objective: Objective, symmetry: Symmetry) -> list[int]:

@@ -1,5 +1,6 @@
 """Products by chunks: graphs kept within a limit, measured, and the memory of a whole process below it."""
 
+import os
 import subprocess
 import sys
 
@@ -136,7 +137,10 @@ print((peak() - before) / bytes_each)
 @pytest.mark.skipif(
     not sys.platform.startswith("linux"), reason="reads what a process holds at present from /proc"
 )
-def test_a_product_and_its_first_trial_hold_eight_vectors():
+def test_a_product_and_its_first_trial_hold_seven_vectors():
     """Beside θ and v; the trial of the second derivative, on the first product, is the most of all."""
-    found = subprocess.run([sys.executable, "-c", VECTORS], capture_output=True, text=True, check=True).stdout
-    assert float(found) <= 8
+    # What is freed goes back at once, so that the most that is held is the most that is wanted.
+    environment = {**os.environ, "MALLOC_MMAP_THRESHOLD_": "65536"}
+    command = [sys.executable, "-c", VECTORS]
+    found = subprocess.run(command, capture_output=True, text=True, check=True, env=environment).stdout
+    assert float(found) <= 7.5

@@ -178,3 +178,51 @@ def test_few_samples_in_float64_are_the_first_ones():
 def test_bad_data_are_a_sentence(data, message):
     with pytest.raises(BadInput, match=message):
         Samples.of(data)
+
+
+class TestOnePiece:
+    """Inputs of several lengths: a graph's nodes and its edges (2, E)."""
+
+    class Graph(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.send = nn.Linear(3, 2).double()
+
+        def forward(self, nodes, edges, graph=None):
+            sent = self.send(nodes).tanh()
+            met = torch.zeros_like(sent).index_add(0, edges[1], sent[edges[0]])
+            return met if graph is None else torch.zeros_like(met[:2]).index_add(0, graph, met)
+
+    nodes = torch.arange(15, dtype=torch.float64).reshape(5, 3) / 7
+    edges = torch.tensor([[0, 1, 2, 3, 4, 0, 2], [1, 2, 3, 4, 0, 2, 4]])
+    labels = torch.tensor([0, 1, 1, 0, 1])
+
+    def test_labels_of_nodes_and_of_graphs(self):
+        graph = torch.tensor([0, 0, 0, 1, 1])
+        cases = [((self.nodes, self.edges), self.labels), ((self.nodes, self.edges, graph), self.labels[:2])]
+        for inputs, labels in cases:
+            module = self.Graph()
+            objective = Objective(module, nn.CrossEntropyLoss(), (inputs, labels), chunk_size=2)
+            plain = nn.functional.cross_entropy(module(*inputs), labels)
+            assert objective.value(objective.theta) == pytest.approx(plain.item(), rel=1e-14)
+            slope = torch.autograd.grad(plain, list(module.parameters()))
+            expected = torch.cat([part.flatten() for part in slope])
+            torch.testing.assert_close(objective.gradient(objective.theta), expected, rtol=1e-12, atol=0)
+            assert objective.is_whole
+
+    def test_all_of_them_in_any_order_are_the_piece_and_a_part_is_refused(self):
+        samples = Samples.of(((self.nodes, self.edges), self.labels))
+        inputs, targets = samples.select(torch.tensor([4, 0, 3, 1, 2]))
+        assert inputs[1] is self.edges
+        assert targets is self.labels
+        assert samples.few(2) is samples
+        with pytest.raises(BadInput, match="a part of the samples, where the inputs have 5, 2 entries"):
+            samples.select(torch.tensor([0, 1]))
+        with pytest.raises(BadInput, match="all 5 samples together"):
+            list(samples.chunks(3))
+
+    def test_as_many_of_each_input_and_other_targets_stay_a_mistake(self):
+        with pytest.raises(BadInput, match="5 inputs and 4 targets"):
+            Samples.of(((self.nodes, self.labels), self.labels[:4]))
+        with pytest.raises(BadInput, match="4 inputs and 5 targets"):
+            Samples.of(((self.nodes, self.nodes[:4]), self.labels))
