@@ -351,6 +351,16 @@ def test_what_is_said_of_a_probe(name, change, seen, dtype, monkeypatch):
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
+def test_a_derivative_of_the_square_loss_that_lacks_its_two(dtype, monkeypatch):
+    def halved(outputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+        each, slopes = perceptron.mse(outputs, targets)
+        return each, slopes / 2
+
+    monkeypatch.setitem(perceptron.HEADS, "mse", halved)
+    assert {"stacked gradient", "stack"} <= failed(noise(dtype))
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
 def test_a_run_measured_after_the_step_instead_of_before(dtype, monkeypatch):
     true = _MeasuredStack._slopes
 

@@ -84,6 +84,7 @@ CHECKS = {
     "mat-minimise": "best match",
     "mat-composed-order": "moved by hand",
     "res-bias-not-scaled": "refused",
+    "res-not-tried": "function preserved",
     "res-nearest-wrong-root": "nearest scales",
     # Faults of training, sampling, stacks of replicas, noise and ends of descents.
     "tr-momentum-dampened": "steps",
@@ -177,6 +178,7 @@ TESTS = {
     "SAM": "curvature/test_proofs.py::test_a_ball_that_is_too_large",
     "spanning tree": "paths/test_stated.py::test_faults_of_modes",
     "stack in float64": "descent/test_proofs.py::test_the_slope_of_a_neighbour_mixed_in",
+    "stacked gradient": "descent/test_proofs.py::test_a_derivative_of_the_square_loss_that_lacks_its_two",
     "start loss": "descent/test_proofs.py::test_what_is_said_of_a_probe",
     "straight barrier": "paths/test_stated.py::test_faults_of_summaries",
     "symmetry": "analyses/test_hessian.py::test_a_hessian_that_is_not_symmetric_fails_its_check",

@@ -47,6 +47,14 @@ FAULTS = (
         "align_rescaled sharpness",
     ),
     Fault(
+        "res-not-tried",
+        "symmetry/rescaling.py",
+        "if not gap <= tolerance:",
+        "if gap is None:",
+        "analyses/test_sharpness.py::test_outputs_that_change_after_all_are_seen",
+        "sharpness_hooked",
+    ),
+    Fault(
         "res-nearest-wrong-root",
         "symmetry/rescaling.py",
         "best.append(min(real",

@@ -86,6 +86,18 @@ def sharpness() -> Any:
 
 
 @scenario
+def sharpness_hooked() -> Any:
+    """A hook on the ReLU keeps the function from what the structure shows."""
+    module = trained(lambda: mlp(nn.ReLU), 0, steps=60)
+    relu = next(layer for layer in module.modules() if isinstance(layer, nn.ReLU))
+    relu.register_forward_hook(lambda layer, args, out: out + 1)
+    objective, _ = problem(module)
+    return landscape.sharpness(
+        objective, objective.present_point(), sigmas=(0.01, 0.05), num_draws=4, ascent_steps=5
+    )
+
+
+@scenario
 def hessian_subsets() -> Any:
     """On three parts of the samples."""
     module = trained(mlp, 0, steps=40)
