@@ -12,6 +12,10 @@ from typing import Any, Literal, Union, get_args, get_origin
 from landscape.errors import BadInput
 
 
+# Of a number that may not be infinite: beyond it float32 has none to compute with.
+LARGEST = 1e30
+
+
 @dataclass(frozen=True)
 class Option:
     """The help of an option and the values it may have.
@@ -180,7 +184,7 @@ class Parameter:
             (about.least is None or number >= about.least)
             and (about.above is None or number > about.above)
             and (about.below is None or number < about.below)
-            and (not about.is_finite or math.isfinite(number))
+            and (not about.is_finite or wanted is Integral or abs(number) <= LARGEST)
         )
 
     @property
@@ -196,6 +200,8 @@ class Parameter:
         return f"{self.length} {one}" if self.length else one
 
     def _hint(self, value: Any) -> str:
+        if isinstance(value, float) and value > LARGEST:
+            return f"numbers here end at {LARGEST:g}"
         near = difflib.get_close_matches(str(value), self.choices, n=1)
         return f"did you mean {near[0]!r}?" if near else ""
 

@@ -20,6 +20,8 @@ PARAMETERS: dict[str, dict[str, float]] = {
     "polynomial": {"beta": 1.0, "gamma": 0.5},
     "plateau": {"factor": 0.5, "threshold": 1e-4, "cooldown": 0, "patience": 1, "floor": 0.0},
 }
+# What the step size is multiplied by from period to period.
+FACTORS = {("piecewise", "gamma"), ("plateau", "factor")}
 
 
 def schedule_parameters(name: str, given: Mapping[str, Any]) -> dict[str, float]:
@@ -34,6 +36,8 @@ def schedule_parameters(name: str, given: Mapping[str, Any]) -> dict[str, float]
             )
         if not isinstance(value, int | float) or not 0 <= value < inf:
             raise BadInput(f"{key}={value!r} of the schedule", "a number of at least 0")
+        if (name, key) in FACTORS and value > 1:
+            raise BadInput(f"{key}={value!r} of the schedule", "a number in [0, 1]: step sizes fall")
     return {**known, **{key: value for key, value in given.items() if key != "every"}}
 
 
