@@ -1,7 +1,6 @@
 """One option of an analysis: its kind, default, help and range; checked, and spelled as configurations keep it."""
 
 import difflib
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass
 from functools import cached_property
@@ -10,7 +9,6 @@ from types import NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin
 
 from landscape.errors import BadInput
-
 
 # Of a number that may not be infinite: beyond it float32 has none to compute with.
 LARGEST = 1e30
