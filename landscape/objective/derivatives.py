@@ -39,10 +39,14 @@ def second_derivative(slope: Tensor, leaf: Tensor, v: Tensor, keep: bool) -> Ten
     """(d slope / d leaf)ᵀ v; ``keep`` leaves the graph for the next product. Raises NotDifferentiable."""
     if not slope.requires_grad:
         return torch.zeros_like(leaf)
+    # Handed over as an argument, v would make torch load its symbolic shapes first, and sympy: half a second.
+    handle = slope.register_hook(lambda _: v)
     try:
-        (product,) = torch.autograd.grad(slope, leaf, v, retain_graph=keep, allow_unused=True)
+        (product,) = torch.autograd.grad(slope.sum(), leaf, retain_graph=keep, allow_unused=True)
     except RuntimeError as error:
         raise _undifferentiable(error) from error
+    finally:
+        handle.remove()
     return torch.zeros_like(leaf) if product is None else product
 
 
