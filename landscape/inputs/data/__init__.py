@@ -14,6 +14,7 @@ from landscape.inputs.data.bundled import breast_cancer, circles, digits, moons
 from landscape.inputs.data.cifar10 import cifar10
 from landscape.inputs.data.dataset import DataSet, data_set, validate
 from landscape.inputs.data.housing import housing
+from landscape.inputs.data.kept import kept
 from landscape.inputs.data.mnist import mnist
 from landscape.inputs.data.own import from_factory, npz, own_factory
 from landscape.inputs.data.point import point
@@ -30,6 +31,7 @@ DATA_SETS: dict[str, Callable[..., DataSet]] = {
     "cifar10": cifar10,
     "point": point,
 }
+BUNDLED = (digits, breast_cancer, circles, moons)
 
 
 def load_data(
@@ -54,7 +56,10 @@ def _made(spec: str, arguments: Mapping[str, Any], data_dir: Path | None) -> Dat
         return specs.call(npz, {**arguments, "path": Path(spec.removeprefix("npz:"))}, f"data {spec}")
     if spec in DATA_SETS:
         factory = DATA_SETS[spec]
-        return specs.call(factory, _with_data_dir(factory, arguments, data_dir), f"data {spec}")
+        given = _with_data_dir(factory, arguments, data_dir)
+        if factory in BUNDLED:
+            return kept(spec, given, lambda: specs.call(factory, given, f"data {spec}"))
+        return specs.call(factory, given, f"data {spec}")
     if not specs.is_factory_spec(spec):
         close = difflib.get_close_matches(spec, DATA_SETS, n=1)
         raise BadInput(
