@@ -158,6 +158,7 @@ def answers(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, np.ndarr
     return [read(folder / name) for name in names]
 
 
+@pytest.mark.processes
 def test_two_processes_agree_with_one(answers):
     one, *two = answers
     for found in two:
@@ -172,6 +173,7 @@ def test_two_processes_agree_with_one(answers):
             np.testing.assert_allclose(found[name], value, rtol=tolerance, atol=off, err_msg=name)
 
 
+@pytest.mark.processes
 def test_both_processes_hold_the_same_bits(answers):
     _, first, second = answers
     for name, value in first.items():

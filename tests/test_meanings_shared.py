@@ -6,10 +6,13 @@ import pytest
 import torch.distributed
 from launching import TESTS, launched
 
-pytestmark = pytest.mark.skipif(
-    not (torch.distributed.is_available() and torch.distributed.is_gloo_available()),
-    reason="torch without gloo",
-)
+pytestmark = [
+    pytest.mark.processes,
+    pytest.mark.skipif(
+        not (torch.distributed.is_available() and torch.distributed.is_gloo_available()),
+        reason="torch without gloo",
+    ),
+]
 
 
 def test_every_meaning_is_that_of_one_process(tmp_path):

@@ -14,10 +14,13 @@ from launching import TESTS, Ended, launched
 import landscape
 from landscape.cli import main
 
-pytestmark = pytest.mark.skipif(
-    not (torch.distributed.is_available() and torch.distributed.is_gloo_available()),
-    reason="torch without gloo",
-)
+pytestmark = [
+    pytest.mark.processes,
+    pytest.mark.skipif(
+        not (torch.distributed.is_available() and torch.distributed.is_gloo_available()),
+        reason="torch without gloo",
+    ),
+]
 Answers = dict[str, np.ndarray]
 
 

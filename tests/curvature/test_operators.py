@@ -437,6 +437,7 @@ WORK = """
 """
 
 
+@pytest.mark.processes
 @pytest.mark.skipif(
     not (torch.distributed.is_available() and torch.distributed.is_gloo_available()), reason="no gloo"
 )
