@@ -118,9 +118,12 @@ def _plan(budget: Budget, method: str, alpha: float, seed: int) -> Plan:
 
 
 def _mean_and_spread(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Over the last axis; the spread of a single value is 0."""
-    spread = values.std(-1, ddof=1) if values.shape[-1] > 1 else np.zeros(values.shape[:-1])
-    return values.mean(-1), spread
+    """Over the last axis; the spread of a single value is 0. In units of the largest, whose square may be infinite."""
+    unit = np.abs(values).max(-1, keepdims=True)
+    unit = np.where(np.isfinite(unit) & (unit > 0), unit, 1.0)
+    scaled, unit = values / unit, unit.squeeze(-1)
+    spread = scaled.std(-1, ddof=1) if values.shape[-1] > 1 else np.zeros(unit.shape)
+    return unit * scaled.mean(-1), unit * spread
 
 
 def selected(replica_cost: np.ndarray, step_sizes: Sequence[float]) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """Budgets and costs counted again: observations from the lengths of batches, costs on the way, the best step sizes."""
 
+import math
 from collections.abc import Mapping, Sequence
 from itertools import accumulate
 
@@ -126,4 +127,5 @@ def _mean_and_spread(values: Sequence[float]) -> tuple[float, float]:
     mean = sum(values) / len(values)
     if len(values) == 1:
         return mean, 0.0
-    return mean, (sum((one - mean) ** 2 for one in values) / (len(values) - 1)) ** 0.5
+    # Not by squares, which overflow where a descent has nearly diverged.
+    return mean, math.hypot(*(one - mean for one in values)) / (len(values) - 1) ** 0.5

@@ -534,10 +534,16 @@ def test_three_points_on_a_line_span_no_plane(classifier):
 # Checks can fail, and input can be bad
 
 
+@pytest.mark.parametrize("wrong", [0, 1])
 @pytest.mark.parametrize("norm", ["filter", "layer"])
-def test_directions_of_a_wrong_length_fail_their_check(classifier, monkeypatch, norm):
-    right = kernels.random_direction
-    monkeypatch.setattr(kernels, "random_direction", lambda *args, **kw: 1.001 * right(*args, **kw))
+def test_directions_of_a_wrong_length_fail_their_check(classifier, monkeypatch, norm, wrong):
+    right, drawn = kernels.random_direction, []
+
+    def of_a_wrong_length(*args, **kw):
+        drawn.append(right(*args, **kw))
+        return (1.001 if len(drawn) == wrong + 1 else 1) * drawn[-1]
+
+    monkeypatch.setattr(kernels, "random_direction", of_a_wrong_length)
     result = slice2d(classifier, classifier.theta, num_points=3, norm=norm)
     assert named(result)["direction norms"].value == pytest.approx(1e-3)
     assert result.status == "failed-checks"

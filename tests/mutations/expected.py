@@ -61,7 +61,7 @@ CHECKS = {
     "lan-no-reorthogonalisation": "Lanczos",
     "lan-residual-of-recurrence": "Ritz pair",
     "lan-multiplicity-missed": "Lanczos",
-    "lan-settled-1000x-early": "Lanczos",
+    "lan-settled-1000x-early": "",
     "lan-error-10x-small": "stated errors",
     "lan-which-smallest-abs": "none missed",
     "lan-restart-arrow-sign": "",

@@ -20,8 +20,8 @@ PARAMETERS: dict[str, dict[str, float]] = {
     "polynomial": {"beta": 1.0, "gamma": 0.5},
     "plateau": {"factor": 0.5, "threshold": 1e-4, "cooldown": 0, "patience": 1, "floor": 0.0},
 }
-# What the step size is multiplied by from period to period.
-FACTORS = {("piecewise", "gamma"), ("plateau", "factor")}
+# Step sizes grow no further: long before, nothing that was finite is left in float32.
+LARGEST = 1e30
 
 
 def schedule_parameters(name: str, given: Mapping[str, Any]) -> dict[str, float]:
@@ -36,21 +36,22 @@ def schedule_parameters(name: str, given: Mapping[str, Any]) -> dict[str, float]
             )
         if not isinstance(value, int | float) or not 0 <= value < inf:
             raise BadInput(f"{key}={value!r} of the schedule", "a number of at least 0")
-        if (name, key) in FACTORS and value > 1:
-            raise BadInput(f"{key}={value!r} of the schedule", "a number in [0, 1]: step sizes fall")
     return {**known, **{key: value for key, value in given.items() if key != "every"}}
 
 
 def step_size(name: str, parameters: Mapping[str, float], first: float, k: int) -> float:
     """The step size of period k = 0, 1, … of a schedule that does not look at the loss.
 
-    constant α₁; piecewise α₁γᵏ; exponential α₁e^{−λk} (``rate`` is λ); polynomial α₁(βk + 1)^{−γ}.
+    constant α₁; piecewise α₁γᵏ, at most LARGEST; exponential α₁e^{−λk} (``rate`` is λ); polynomial α₁(βk + 1)^{−γ}.
 
     >>> step_size("piecewise", {"gamma": 0.5}, 0.1, 2)
     0.025
     """
     if name == "piecewise":
-        return first * parameters["gamma"] ** k
+        try:
+            return min(LARGEST, first * parameters["gamma"] ** k)
+        except OverflowError:
+            return LARGEST
     if name == "exponential":
         return first * exp(-parameters["rate"] * k)
     if name == "polynomial":
@@ -82,7 +83,7 @@ class Plateau:
             self.waited += 1
         self.cooling = max(0, self.cooling - 1)
         if self.waited >= max(1, self.parameters["patience"]):
-            self.step = max(self.parameters["floor"], self.step * self.parameters["factor"])
+            self.step = min(LARGEST, max(self.parameters["floor"], self.step * self.parameters["factor"]))
             self.waited, self.cooling = 0, int(self.parameters["cooldown"])
         return self.step
 

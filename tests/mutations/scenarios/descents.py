@@ -128,7 +128,7 @@ def _efficiency(loss: str = "bce", **options: Any) -> Any:
 
 @scenario
 def efficiency() -> Any:
-    return _efficiency(step_sizes=(1e308, 0.5, 0.1))  # of the first nothing is left
+    return _efficiency(step_sizes=(1e30, 0.5, 0.1))  # of the first nothing is left
 
 
 @scenario

@@ -105,3 +105,9 @@ def test_a_stopped_plateau_goes_on_from_its_numbers(losses, cut):
     seen = walk(first, losses[:cut])
     resumed = Plateau(first.step, parameters, first.best, first.waited, first.cooling)
     assert seen + walk(resumed, losses[cut:]) == expected
+
+
+def test_what_grows_ends_at_a_number_that_float32_has():
+    assert step_size("piecewise", {"gamma": 1e30}, 0.1, 1) == pytest.approx(1e29)
+    assert step_size("piecewise", {"gamma": 1e30}, 0.1, 3) == 1e30
+    assert step_size("piecewise", {"gamma": 1e30}, 0.1, 1000) == 1e30
