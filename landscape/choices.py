@@ -21,6 +21,8 @@ Method = Literal["gd", "minibatch", "sgd"]
 Sampling = Literal["uniform", "cycle", "reshuffle"]
 Optimizer = Literal["sgd", "adam", "adamw"]
 Schedule = Literal["constant", "piecewise", "exponential", "polynomial", "plateau"]
+TrainingNoise = Literal["none", "sphere", "ball", "gaussian"]
+EscapeNoise = Literal["none", "sphere", "ball", "gaussian", "sgd"]
 
 # Paths between points.
 CurveMethod = Literal["bezier", "chain", "neb", "minmax"]

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from landscape.analyses.connect import connect
     from landscape.analyses.declare import Analysis
     from landscape.analyses.efficiency import efficiency
+    from landscape.analyses.escape import escape
     from landscape.analyses.hessian import hessian
     from landscape.analyses.import_ import import_point
     from landscape.analyses.interpolate import interpolate
@@ -45,6 +46,7 @@ __all__ = [  # noqa: RUF022  (in the order in which a reader meets them)
     "minima",
     "efficiency",
     "noise",
+    "escape",
 ]
 # By kind; where Python has taken the word for itself, the function says what it does to a point.
 FUNCTIONS = {name.removesuffix("_point"): name for name in __all__}

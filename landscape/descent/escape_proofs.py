@@ -1,0 +1,138 @@
+"""What an escape says of itself, by another road: steps with their noise drawn again, exits, curvature, the lines."""
+
+import math
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from landscape.descent.escape import KICKS, SAMPLES, Bottom, Leave
+from landscape.descent.replay import draws, slope_and_error
+from landscape.numerics.steps.leaving import NOT_YET
+from landscape.objective import checks, plain
+from landscape.objective.objective import Objective
+from landscape.result import Check
+
+EXITS = 3
+# Steps of a difference of gradients, over 1 + ‖θ‖; the better one counts, as there may be a kink beside.
+DIFFERENCES = (1e-4, 1e-6)
+# A normal variable is farther from its mean than so many deviations once in a million.
+MILLIONTH = 4.9
+
+
+def escape_checks(
+    wide: Objective, saddle: Tensor, asked: Leave, bottom: Bottom, found: dict[str, Any]
+) -> list[Check]:
+    """Of the runs ``found``: ``noisy step`` and ``exit step``; of the saddle (d,): ``lowest curvature``."""
+    one = [] if draws(wide, saddle) else [_steps(wide, asked, found)]
+    return [*[check for check in one if check], _exits(wide, asked, found), _curvature(wide, saddle, bottom)]
+
+
+def _steps(wide: Objective, asked: Leave, found: dict[str, Any]) -> Check | None:
+    """Some first steps, from where the runs stood: by plain loops, and with noise drawn by its own words."""
+    gaps, every = [], torch.arange(wide.num_samples)
+    for run, step, (before, after) in zip(
+        found["seen_runs"].tolist(), found["seen_steps"].tolist(), found["seen"], strict=True
+    ):
+        if not np.isfinite(after).all():
+            continue
+        theta = torch.from_numpy(before).to(wide.device)
+        _, slope, error = slope_and_error(wide, wide, theta, every)
+        size = asked.amplitude_of(run)
+        if asked.quiet_above is not None and float(slope.norm()) > asked.quiet_above:
+            size = 0.0
+        kick = torch.zeros_like(slope)
+        if asked.noise == "sgd":
+            seed = (asked.seed, run % asked.num_seeds, SAMPLES, step)
+            rows = np.random.default_rng(seed).integers(wide.num_samples, size=asked.batch_size)
+            _, batch, off = slope_and_error(wide, wide, theta, torch.from_numpy(rows))
+            kick, error = batch - slope, error + size * (off + error)
+        elif asked.noise != "none":
+            seed = (asked.seed, run % asked.num_seeds, KICKS)
+            kick = torch.from_numpy(stated_kick(asked.noise, len(before), seed, step)).to(slope)
+        wanted = theta - asked.step_size * (slope + size * kick)
+        eps = torch.finfo(theta.dtype).eps
+        allowed = asked.step_size * error + 4 * eps * (
+            float(theta.norm()) + asked.step_size * size * float(kick.norm())
+        )
+        gap = float((torch.from_numpy(after).to(wanted) - wanted).norm())
+        gaps.append(gap / max(allowed, 1e-300) if math.isfinite(gap) else math.inf)
+    if not gaps:
+        return None
+    meaning = (
+        f"{len(gaps)} steps of runs of the stack against plain loops over the module, their noise drawn again from "
+        "seed and step, over what rounding allows"
+    )
+    return Check("noisy step", max(gaps), 1.0, meaning)
+
+
+def stated_kick(law: str, d: int, seed: tuple[int, ...], step: int) -> np.ndarray:
+    """The noise (d,) of a step by the words of :mod:`landscape.numerics.steps.kicks`, without its code."""
+    many = min(64, 2**16 // max(d, 1)) or 1
+    generator = np.random.default_rng((*seed, step // many))
+    normal = generator.standard_normal(many * d).reshape(many, d)[step % many]
+    if law == "gaussian":
+        return normal
+    length = math.sqrt(float(normal @ normal))
+    radius = generator.random(many)[step % many] ** (1 / d) if law == "ball" else 1.0
+    return normal * (radius / length)
+
+
+def _exits(wide: Objective, asked: Leave, found: dict[str, Any]) -> Check:
+    """That F is below the level where a run is said to have left, and was not the step before."""
+    left = np.flatnonzero(found["steps"] != NOT_YET)
+    chosen = np.random.default_rng(asked.seed).permutation(left)[:EXITS].tolist()
+    wrong = 0
+    for run in chosen:
+        there = _plainly(wide, found["exits"][run])
+        slack = checks.rounding(wide) * max(abs(asked.level), abs(there), 1e-300)
+        wrong += not there < asked.level + slack
+        if found["steps"][run] > 0:
+            wrong += not _plainly(wide, found["entries"][run]) >= asked.level - slack
+    meaning = (
+        "points where a run left, and those a step before, on the wrong side of the level by a plain loop"
+    )
+    return Check("exit step", float(wrong), 0.0, meaning)
+
+
+def _plainly(wide: Objective, theta: np.ndarray) -> float:
+    point = wide.as_point(torch.from_numpy(np.array(theta)).to(wide.device))
+    return plain.measure(wide, plain.by_name(wide, point)).loss
+
+
+def _curvature(wide: Objective, saddle: Tensor, bottom: Bottom) -> Check:
+    """λ_min along its vector against a central difference of plain gradients."""
+    vector, gap = torch.from_numpy(bottom.vectors[0].copy()).to(saddle), math.inf
+    for part in DIFFERENCES:
+        h = part * (1 + float(saddle.norm()))
+        ahead, behind = (
+            plain.gradient(wide, plain.by_name(wide, wide.as_point(saddle + side * h * vector)))
+            for side in (1, -1)
+        )
+        quotient = float(vector.double() @ (ahead - behind)) / (2 * h)
+        gap = min(gap, abs(quotient - bottom.smallest) / max(bottom.largest, 1e-3))
+        if gap <= 1e-5:
+            break
+    meaning = (
+        "λ_min of the Hessian against a difference of plain gradients along its vector, over the largest |λ|"
+    )
+    return Check("lowest curvature", gap, 1e-5, meaning)
+
+
+def share_check(num_lower: int, count: int, share: float) -> Check:
+    """How many random directions fall against the share that the eigenvalues give."""
+    allowed = MILLIONTH * math.sqrt(count * share * (1 - share)) + 10
+    meaning = "directions along which F falls against the share by the eigenvalues, over what sampling allows"
+    return Check("falling share", abs(num_lower - count * share) / allowed, 1.0, meaning)
+
+
+def line_check(amplitude: np.ndarray, steps: np.ndarray, slope: float, power: float) -> Check:
+    """Slope and power against polynomials of degree 1 through the means."""
+    means = [sum(max(one, 0.5) for one in row) / len(row) for row in steps.tolist()]
+    x = [math.log10(1 / one) for one in amplitude.tolist()]
+    wanted = float(np.polyfit(x, means, 1)[0])
+    exponent = float(np.polyfit(x, [math.log10(one) for one in means], 1)[0])
+    gap = max(abs(slope - wanted) / max(abs(wanted), 1.0), abs(power - exponent) / max(abs(exponent), 0.1))
+    meaning = "steps per decade, and the power, against lines through the means over the seeds, relative"
+    return Check("table", gap, 1e-9, meaning)
