@@ -27,7 +27,7 @@ NAMES = {
         "save",
     ),
     *("align", "connect", "efficiency", "hessian", "import_point", "interpolate", "minima", "modes", "noise"),
-    *("sharpness", "slice1d", "slice2d", "train"),
+    *("escape", "sharpness", "slice1d", "slice2d", "train"),
 }
 
 

@@ -291,7 +291,8 @@ def _rows(objective: Objective, asked: Leave, seed: int, step: int) -> np.ndarra
 def statuses(found: dict[str, Any]) -> np.ndarray:
     """``left``, ``stayed`` or ``diverged``, by run."""
     words = np.where(found["steps"] != NOT_YET, "left", "stayed")
-    return np.where(found["diverged"], "diverged", words)
+    # Words as wide as the longest, which is how they come back from a file.
+    return np.array(np.where(found["diverged"], "diverged", words).tolist())
 
 
 def rate_of(bottom: Bottom, gradient_norm: float, step_size: float) -> float | None:

@@ -36,6 +36,7 @@ CALLS = {
     "efficiency": (None, {**MODEL, "sizes": (10, 20), "step_sizes": (0.1, 0.01), "seeds": 2,
                           "observations_per_sample": 2}),
     "noise": ("a.h5", {"step_sizes": (0.01, 0.02), "num_steps": 40, "num_seeds": 2, "num_probes": 1}),
+    "escape": ("a.h5", {"amplitudes": (0.1, 0.01), "num_seeds": 2, "max_steps": 60, "drop": 0.01, "directions": 9}),
 }  # fmt: skip
 KINDS = list(FUNCTIONS)
 RESUMABLE = [kind for kind in KINDS if analyses.declared(kind).is_resumable]
@@ -326,6 +327,28 @@ def noise():
     return (found.mean, found.variance), (np.array([squares.mean()]), 0.0)
 
 
+def escape():
+    # ½(x² − y²) from (0, y₀), α = 0.1: y_k = 1.1ᵏ y₀ until y² > 1.
+    class Saddle(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.x, self.y = (nn.Parameter(torch.zeros((), dtype=torch.float64)) for _ in range(2))
+
+        def forward(self, inputs):
+            return (self.x**2 - self.y**2) / 2 * inputs
+
+    one = torch.ones(1, 1, dtype=torch.float64)
+    found = landscape.escape(
+        Objective(Saddle(), "output", (one, one)), torch.zeros(2, dtype=torch.float64),
+        noise="none", amplitudes=(1e-2, 1e-4), direction=(0.0, 1.0), lr=0.1, drop=0.5, further=0,
+    )  # fmt: skip
+    wanted = np.ceil(np.log(1 / found.amplitude) / np.log(1.1))
+    end = -0.5 * (found.amplitude * 1.1**wanted) ** 2
+    theory = np.log(10) / np.log(1.1)
+    pairs = (found.steps, found.final_loss, found.steps_per_decade_theory, found.exit_cosine)
+    return pairs, (wanted, end, theory, np.ones(2))
+
+
 CLOSED_FORMS = {
     "train": train,
     "import": import_point,
@@ -340,6 +363,7 @@ CLOSED_FORMS = {
     "minima": minima,
     "efficiency": efficiency,
     "noise": noise,
+    "escape": escape,
 }
 
 

@@ -43,6 +43,7 @@ KINDS: dict[str, Callable] = {
     "connect": lambda f: landscape.connect(f, f.theta, -f.theta, **BUDGET),
     "modes": lambda f: landscape.modes(f, [f.theta, -f.theta, 2 * f.theta], **BUDGET),
     "noise": lambda f: landscape.noise(f, f.theta, step_sizes=[0.01], batch_sizes=[4], num_steps=40),
+    "escape": lambda f: landscape.escape(f, f.theta, num_seeds=2, max_steps=20, directions=9),
     "minima": minima,
     "efficiency": lambda f: landscape.efficiency(
         f, [f.theta], sizes=[16], methods=["gd"], step_sizes=[0.1, 0.2]

@@ -24,6 +24,7 @@ MEASURES = {
     "modes": ["connect", "a.h5", "b.h5", "a.h5@init", "--epochs", 2, "--num-points", 5],
     "align": ["align", "a.h5", "b.h5", "--num-points", 5],
     "noise": ["noise", "a.h5", "--steps", 20, "--seeds", 2],
+    "escape": ["escape", "a.h5", "--max-steps", 20, "--seeds", 2],
 }
 OUTPUTS = {kind: f"a.{kind}.h5" for kind in MEASURES}
 OUTPUTS |= {"connect": "a-b.connect.h5", "modes": "a-b.modes.h5", "align": "b-aligned.h5"}

@@ -55,6 +55,16 @@ def of_one_product() -> Mapping[str, Result]:
         "noise": landscape.noise(
             objective, start, step_sizes=(0.01, 0.1), batch_sizes=(1,), num_steps=5, num_seeds=2
         ),
+        "escape": landscape.escape(
+            objective,
+            0 * start,
+            noise="none",
+            amplitudes=(1e-2, 1e-4, 1e-6),
+            direction=(1.0, 1.0),
+            max_steps=200,
+            further=5,
+            directions=9,
+        ),
     }
 
 

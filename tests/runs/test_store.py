@@ -79,6 +79,9 @@ def results():
         "noise": landscape.noise(
             plain, plain.theta, step_sizes=(0.01, 0.1), batch_sizes=(1, 2, 3), num_steps=5, num_seeds=2
         ),
+        "escape": landscape.escape(
+            plain, plain.theta, amplitudes=(1.0, 0.1), num_seeds=2, max_steps=30, drop=0.1, directions=9
+        ),
     }
     for kind, result in made.items():
         result.config = {"kind": kind, "options": {"span": 1.5, "ignore": ("bias",)}, "naïve": "✓"}
@@ -108,6 +111,7 @@ def results():
         "minima",
         "efficiency",
         "noise",
+        "escape",
     ]
 )
 def saved(request, results, tmp_path):

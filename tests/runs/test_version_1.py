@@ -128,6 +128,13 @@ def efficiency(found: Any) -> None:
     assert found.method.tolist() == ["gd", "minibatch", "sgd"]
 
 
+def escape(found: Any) -> None:
+    assert found.steps.ravel().tolist() == [44, 92, 141]
+    np.testing.assert_allclose(found.steps_per_decade_theory, np.log(10) / np.log(1.1), rtol=1e-12)
+    assert found.plain_status == "stayed"
+    assert {*found.end_status[:, 0]} == {"left"}
+
+
 KNOWN: dict[str, Callable[[Any], None]] = {
     "import": imported,
     **{
@@ -136,6 +143,7 @@ KNOWN: dict[str, Callable[[Any], None]] = {
     },
     "minima": minima,
     "efficiency": efficiency,
+    "escape": escape,
 }
 
 

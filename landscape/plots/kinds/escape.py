@@ -14,13 +14,13 @@ CURVES = 6
 
 
 def escape(page: Page, result: Any) -> str:
-    """Above every run's steps with both lines, below the losses of the stack, median runs thick."""
+    """Above every run's steps with both lines, below losses of the stack, median runs thick."""
     steps, losses = page.panels(2.3, 2.1, shared=False)
     _steps(page, steps, result)
     _losses(page, losses, result)
     noise = result.config.get("options", {}).get("noise", "")
-    pushed = {"none": "moved at the start", "": "pushed", "sgd": "under the noise of batches"}
-    what = f"Leaving the point, {pushed.get(noise, f'under noise ({noise})')}"
+    pushed = {"none": "from starts beside it", "": "pushed", "sgd": "under the noise of batches"}
+    what = f"Leaving a point {pushed.get(noise, f'under noise ({noise})')}"
     return titled(f"{what}:", result) if input_names(result) else what
 
 
@@ -41,7 +41,8 @@ def _steps(page: Page, axes: Axes, result: Any) -> None:
         axes.set_xscale("log")
     if result.fit == "algebraic":
         log_axis(page, axes, mean[positive])
-    axes.set_xlabel(page.labels["amplitude"])
+    is_moved = result.config.get("options", {}).get("noise") == "none"
+    axes.set_xlabel("distance of the start" if is_moved else "size of the noise")
     axes.set_ylabel(f"steps until F < {short(float(result.level))}")
     missing = int((~np.isfinite(steps)).sum())
     if missing:
@@ -77,10 +78,10 @@ def _losses(page: Page, axes: Axes, result: Any) -> None:
         steps = np.asarray(result.steps)[which]
         order = np.argsort(np.where(np.isfinite(steps), steps, np.inf), kind="stable")
         middle = int(order[len(order) // 2])
-        for one in order[:: max(1, len(order) // 10)].tolist():
-            axes.plot(record, losses[:, which, one], color=colour, alpha=0.25, linewidth=0.6)
+        for one in order[:: max(1, len(order) // 10)].tolist() if len(order) > 1 else ():
+            axes.plot(record, losses[:, which, one], color=colour, alpha=0.25, linewidth=0.6, linestyle="-")
         label = short(float(result.amplitude[which]))
-        axes.plot(record, losses[:, which, middle], color=colour, linewidth=1.4, label=label)
+        axes.plot(record, losses[:, which, middle], color=colour, linewidth=1.4, linestyle="-", label=label)
     axes.axhline(result.saddle_loss, color=GREY, linewidth=0.5, zorder=0)
     axes.axhline(result.level, linewidth=0.8, **{k: v for k, v in DASHED.items() if k != "linewidth"})
     axes.set_xlabel("step")
