@@ -3,9 +3,9 @@
 # Each in words: the checks whose bound it is.
 BOUNDS = {
     "0, exact": (
-        "best kept; distinct ends; ends fixed; index; index of an end; init; kind of an end; kinds of the ends; module "
-        "untouched; measured steps; moved by hand; not finite; observations; points; polished ends; spanning "
-        "tree; taken up"
+        "best kept; distinct ends; ends fixed; exit step; index; index of an end; init; kind of an end; kinds of the "
+        "ends; module untouched; measured steps; moved by hand; not finite; observations; points; polished ends; "
+        "spanning tree; taken up"
     ),
     "rounding": (
         "Ritz pair; Ritz pairs; aligned end; as logged; as stored; centre loss; checkpoint coordinates; "
@@ -53,16 +53,16 @@ BOUNDS = {
     "ten times rounding, and 1e-6 where the search ends": "best match",
     "ten times rounding, of sums of squares": "nearest scales",
     "1: allowed is what rounding makes of the terms that cancel": (
-        "gradient at a probe; gradient norm of an end; measured step; stack; stack in float64"
+        "gradient at a probe; gradient norm of an end; measured step; noisy step; stack; stack in float64"
     ),
     "1e-5: differences in float64, √ε and how the slope bends": (
-        "Hv against ∇F; curvature at a probe; vᵀAv against outputs"
+        "Hv against ∇F; curvature at a probe; lowest curvature; vᵀAv against outputs"
     ),
     "1e-3: differences of gradients in float64": "curvature along an axis",
     "1e-3 in float64, 5e-2 in float32: a difference of values": "cut, derivative",
     "3e-3: the tolerance of the map": "curvature range",
     "what sampling exceeds once in a million": (
-        "density and index; first moment and spectrum; trace and density; trace and spectrum"
+        "density and index; falling share; first moment and spectrum; trace and density; trace and spectrum"
     ),
     "six standard deviations of independent ones": "independent directions",
     "rounding, or the largest residual": "split",
@@ -73,6 +73,7 @@ COSTS = {
     "none": (
         "ball; best kept; barrier; barrier after; barrier before; barrier errors; density and index; "
         "density below zero; density weights; direction norms; distance; distance after; distance before; ends fixed; "
+        "falling share; "
         "first moment and spectrum; grid; independent directions; index; init; kinds of the ends; length; losses of "
         "samples; lowest restart; mean errors; mean loss; mean of a run; measured steps; module untouched; no "
         "farther; noise error; not finite; observations; orthogonal; orthogonality; overlap; penalty; points; "
@@ -108,6 +109,9 @@ COSTS = {
         "measured step; stacked gradient"
     ),
     "2 ∇F": "curvature at a probe; curve steps",
+    "2 ∇F, or 4 where there is a kink": "lowest curvature",
+    "some ∇F": "noisy step",
+    "up to 6 F": "exit step",
     "2 ∇F on a few samples": "curvature along an axis; Hv against ∇F",
     "some outputs of a few samples": "vᵀAv against outputs",
     "n gradients of one sample, where that is little": "variance at a probe",

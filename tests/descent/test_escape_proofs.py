@@ -1,0 +1,90 @@
+"""Every proof of an escape sees the fault that it is for: one number broken at a time."""
+
+import numpy as np
+import pytest
+import torch
+from surfaces import surface
+
+import landscape
+from landscape.descent import escape as wing
+from landscape.numerics import decades
+from landscape.numerics.steps import kicks
+from landscape.result import Result
+
+
+def measured(noise: str = "sphere") -> Result:
+    objective = surface(lambda t: (t[0] ** 2 + t[1] ** 2 - t[2] ** 2) / 2, 3)
+    return landscape.escape(
+        objective,
+        torch.zeros(3, dtype=torch.float64),
+        noise=noise,
+        amplitudes=(0.1, 0.01),
+        num_seeds=3,
+        drop=0.1,
+    )
+
+
+def failed(result: Result) -> set[str]:
+    return {check.name for check in result.checks if not check.passed}
+
+
+@pytest.mark.parametrize("noise", ["none", "sphere", "ball", "gaussian", "sgd"])
+def test_right_numbers_pass(noise):
+    assert failed(measured(noise)) == set()
+
+
+def test_noise_outside_the_step_is_seen(monkeypatch):
+    source = wing._of_a_law
+
+    def outside(objective, asked, seeds):
+        inner = source(objective, asked, seeds)
+        return lambda *where: inner(*where) / asked.step_size
+
+    monkeypatch.setattr(wing, "_of_a_law", outside)
+    assert failed(measured()) == {"noisy step"}
+
+
+@pytest.mark.parametrize("law", ["sphere", "ball", "gaussian"])
+def test_the_noise_of_another_step_is_seen(monkeypatch, law):
+    at = kicks.Kicks.at
+    monkeypatch.setattr(kicks.Kicks, "at", lambda self, step: at(self, step + 1))
+    assert "noisy step" in failed(measured(law))
+
+
+def test_an_exit_that_is_told_a_step_early_is_seen(monkeypatch):
+    said = wing._said
+
+    def early(stack, watched):
+        found = said(stack, watched)
+        return {**found, "exits": found["entries"]}
+
+    monkeypatch.setattr(wing, "_said", early)
+    assert "exit step" in failed(measured())
+
+
+def test_an_eigenvalue_that_is_a_hundredth_off_is_seen(monkeypatch):
+    spectrum = wing.exact_spectrum
+
+    def off(matrix, **how):
+        found = spectrum(matrix, **how)
+        return found._replace(values=1.01 * found.values)
+
+    monkeypatch.setattr(wing, "exact_spectrum", off)
+    assert failed(measured()) == {"lowest curvature"}
+
+
+def test_a_share_of_the_directions_that_rise_is_seen(monkeypatch):
+    share = wing.falling_share_of
+    monkeypatch.setattr(wing, "falling_share_of", lambda values: 1 - share(values))
+    assert failed(measured()) == {"falling share"}
+
+
+def test_a_line_through_natural_logarithms_is_seen(monkeypatch):
+    fit = decades.fit_decades
+
+    def natural(amplitude, steps):
+        found = fit(amplitude, steps)
+        return found._replace(per_decade=found.per_decade / np.log(10))
+
+    monkeypatch.setattr(decades, "fit_decades", natural)
+    assert failed(measured()) == {"table"}
