@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, get_args
 
 from landscape.analyses.declare import Brought, analysis
 from landscape.analyses.options import Option
-from landscape.choices import Data, LossName, Method, Model, Optimizer, Sampling, Schedule
+from landscape.choices import Data, LossName, Method, Model, Optimizer, Sampling, Schedule, TrainingNoise
 from landscape.progress import Journal, Progress, silent
 from landscape.result import Result, array, scalar
 
@@ -93,6 +93,13 @@ def train(
             called="schedule_arg",
         ),
     ] = None,
+    noise: Annotated[
+        TrainingNoise,
+        "Added to every gradient: on a sphere (Ge et al. 2015), in a ball, or of every component.",
+    ] = "none",
+    amplitude: Annotated[
+        float | None, Option("Radius of the noise, or its standard deviation where gaussian.", above=0)
+    ] = None,
     measure_every: Annotated[
         int | None,
         Option("Log the full loss and ‖∇F‖ every N epochs (or steps, with `steps`).", least=1, is_how=True),
@@ -114,6 +121,10 @@ def train(
     whole set in eval mode, beside the step size of the step just taken. Schedules are those of
     :mod:`landscape.numerics.steps.schedules`; their period ``every`` is in steps (default: one pass). The
     optimisers are torch.optim's, on the flat θ.
+
+    ``noise`` is added to the gradient of every step before the optimiser sees it, so that plain SGD moves by the step
+    size times it: of length ``amplitude`` (``sphere``), uniform in a ball of that radius, or with that standard
+    deviation in every component (``gaussian``). It follows from the seed and the number of the step.
 
     A NaN or infinite loss ends the run with outcome ``diverged`` and what there is. ``journal`` makes the
     run resumable: from the last saved state it goes on bit for bit. Raises BadInput for options out of
@@ -139,6 +150,8 @@ def train(
         measure_every=measure_every,
         checkpoint_every=checkpoint_every,
         seed=seed,
+        noise=noise,
+        amplitude=amplitude,
     )
     trainer = Trainer(objective, test, regime, {} if journal is None else journal)
     proofs: list[checks.Check] = []

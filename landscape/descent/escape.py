@@ -10,6 +10,7 @@ from torch import Tensor
 
 from landscape.descent.critical import DENSE_PARAMETERS, MEMORY
 from landscape.descent.gradients import stacked_gradients
+from landscape.descent.stated_kicks import KICKS
 from landscape.numerics.arrays import array_of
 from landscape.numerics.spectra.inertia import (
     STATIONARY,
@@ -32,8 +33,8 @@ BLOCK_STEPS = 50
 STACK_BYTES = 2.0**31
 # Runs one of whose steps is taken again.
 WATCHED = 4
-# What tells apart the streams of directions, of noise, and of samples.
-DIRECTIONS, KICKS, SAMPLES = 1, 2, 3
+# What tells the streams of directions and of samples from that of noise.
+DIRECTIONS, SAMPLES = 1, 3
 DIRECTIONS_AT_ONCE = 64
 # Of F: what rounding makes of it along a direction in which it is constant.
 FLAT = 1e-13

@@ -7,8 +7,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from landscape.descent.escape import KICKS, SAMPLES, Bottom, Leave
+from landscape.descent.escape import SAMPLES, Bottom, Leave
 from landscape.descent.replay import draws, slope_and_error
+from landscape.descent.stated_kicks import KICKS, stated_kick
 from landscape.numerics.steps.leaving import NOT_YET
 from landscape.objective import checks, plain
 from landscape.objective.objective import Objective
@@ -65,18 +66,6 @@ def _steps(wide: Objective, asked: Leave, found: dict[str, Any]) -> Check | None
         "seed and step, over what rounding allows"
     )
     return Check("noisy step", max(gaps), 1.0, meaning)
-
-
-def stated_kick(law: str, d: int, seed: tuple[int, ...], step: int) -> np.ndarray:
-    """The noise (d,) of a step by the words of :mod:`landscape.numerics.steps.kicks`, without its code."""
-    many = min(64, 2**16 // max(d, 1)) or 1
-    generator = np.random.default_rng((*seed, step // many))
-    normal = generator.standard_normal(many * d).reshape(many, d)[step % many]
-    if law == "gaussian":
-        return normal
-    length = math.sqrt(float(normal @ normal))
-    radius = generator.random(many)[step % many] ** (1 / d) if law == "ball" else 1.0
-    return normal * (radius / length)
 
 
 def _exits(wide: Objective, asked: Leave, found: dict[str, Any]) -> Check:

@@ -4,7 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from landscape.descent.stated_kicks import KICKS
 from landscape.errors import BadInput
+from landscape.numerics.steps.kicks import Kicks
 from landscape.numerics.steps.sampling import Sampler
 
 
@@ -27,6 +29,8 @@ class Regime:
     measure_every: int | None
     checkpoint_every: int | None
     seed: int
+    noise: str = "none"
+    amplitude: float | None = None
 
     def __post_init__(self) -> None:
         if (self.epochs is None) == (self.steps is None):
@@ -36,6 +40,18 @@ class Regime:
             raise BadInput("Nesterov's method without momentum", "a momentum above 0")
         if self.optimizer != "sgd" and self.momentum:
             raise BadInput(f"momentum with {self.optimizer}", "momentum only where `optimizer` is sgd")
+        if (self.noise == "none") != (self.amplitude is None):
+            is_given = self.amplitude is not None
+            raise BadInput(
+                f"an `amplitude` of {self.amplitude:g} without `noise`"
+                if is_given
+                else f"`noise` {self.noise}",
+                "a `noise`, sphere, ball or gaussian" if is_given else "its `amplitude`",
+            )
+
+    def kicks(self, dimension: int) -> Kicks | None:
+        """What is added to the gradient (d,) of every step, over ``amplitude``; None where there is no noise."""
+        return None if self.noise == "none" else Kicks(self.noise, dimension, (self.seed, KICKS))
 
     def sampler(self, num_samples: int) -> Sampler:
         """The batches of a training set of so many samples."""

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from landscape.descent.regime import Regime
 from landscape.descent.stated_batches import batches
+from landscape.descent.stated_kicks import KICKS, stated_kick
 from landscape.numerics.steps.sampling import restore_rng, rng_state
 from landscape.numerics.steps.schedules import schedule_parameters
 from landscape.objective import checks, plain
@@ -67,6 +68,7 @@ class StepProofs:
         most = max(1, math.floor((gradients - 1) * self._per_pass))
         self.steps = proven_steps(total, (self._per_pass, every), regime.seed)[:most]
         self._ended: tuple[int, str] | None = None
+        self._kick: tuple[int, Tensor] | None = None
 
     def before(self, step: int, point: Point, optimiser: torch.optim.Optimizer) -> Before | None:
         """What the coming step begins with; None for one that is not, or has been, taken again."""
@@ -179,7 +181,9 @@ class StepProofs:
             moved = {name: objective.now(name).detach().clone() for name in before.tensors}
         own = {name: nn.Parameter(before.tensors[name].clone()) for name in slopes}
         for name, parameter in own.items():
-            slopes[name] = slopes[name] + objective.l2 * parameter.detach()
+            slopes[name] = (
+                slopes[name] + objective.l2 * parameter.detach() + self._noise(step, name, parameter)
+            )
             parameter.grad = slopes[name].clone()
         lr = step_size_of(self.regime, self.every, step)
         optimiser = _optimiser(self.regime, list(own.values()), before.step_size if lr is None else lr)
@@ -190,6 +194,17 @@ class StepProofs:
             }
         optimiser.step()
         return {**moved, **{name: one.detach() for name, one in own.items()}}, slopes
+
+    def _noise(self, step: int, name: str, like: Tensor) -> Tensor:
+        """What is added to the slope of the piece ``name`` in step ``step``."""
+        regime, objective = self.regime, self.objective
+        if regime.noise == "none" or regime.amplitude is None:
+            return torch.zeros_like(like)
+        if self._kick is None or self._kick[0] != step:
+            whole = stated_kick(regime.noise, objective.num_parameters, (regime.seed, KICKS), step)
+            self._kick = (step, regime.amplitude * torch.from_numpy(whole))
+        piece = next(one for one in objective.pieces if one.name == name)
+        return self._kick[1][piece.span].reshape(piece.shape).to(like.detach())
 
     @cached_property
     def _rows(self) -> dict[int, Tensor]:

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from landscape.descent.regime import Regime
 from landscape.descent.step_proofs import StepProofs
@@ -61,6 +62,7 @@ class Trainer:
         self._group = self._stepper.param_groups[0]
         tensors = {"theta": self.theta, **{f"fixed {name}": tensor for name, tensor in self.fixed.items()}}
         self._motion = Motion(tensors, self.sampler, objective.device, optimiser=self._stepper)
+        self._kicks = regime.kicks(objective.num_parameters)
         self.step, self.diverged = 0, False
         self.again = StepProofs(
             objective,
@@ -160,10 +162,17 @@ class Trainer:
             for buffer, value in zip(self._buffers, before, strict=True):
                 buffer.copy_(value)
             return False
-        self.theta.grad = slope
+        self.theta.grad = self._kicked(slope)
         self._stepper.step()
         self.step += 1
         return True
+
+    def _kicked(self, slope: Tensor) -> Tensor:
+        """The gradient with the noise of the coming step, which follows from the seed and the number of the step."""
+        if self._kicks is None:
+            return slope
+        kick = torch.from_numpy(self._kicks.at(self.step)).to(slope)
+        return slope + (self.regime.amplitude or 0.0) * kick
 
     def _measure(self) -> None:
         theta, fixed = self.theta, self.fixed

@@ -339,11 +339,12 @@ RESUMED = [
         "schedule_arguments": {"threshold": 0.3, "every": 1, "patience": 2, "cooldown": 3},
     },
     {"lr": 0.1},
+    {"lr": 0.1, "noise": "ball", "amplitude": 0.2},
 ]
 
 
 @pytest.mark.parametrize("save_every", [1, 3, 1000])
-@pytest.mark.parametrize("options", RESUMED, ids=["adam", "momentum", "plateau", "plain"])
+@pytest.mark.parametrize("options", RESUMED, ids=["adam", "momentum", "plateau", "plain", "noise"])
 def test_a_killed_run_ends_bit_for_bit_like_an_undisturbed_one(
     classifier, tmp_path: Path, monkeypatch, options, save_every
 ):
