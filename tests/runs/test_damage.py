@@ -266,8 +266,14 @@ def test_a_shape_that_cannot_be_and_a_link_that_leads_back_are_damage(saved):
         store.load(saved)
 
 
+# Kinds that came when files had a seal already.
+LATER = {"basins", "certify", "critical", "escape"}
+
+
 def test_files_of_old_open_without_a_seal():
     for path in FILES.glob("v1-*.h5"):
+        if path.stem.removeprefix("v1-") in LATER:
+            continue
         assert trailer.is_kept(path) is None
         assert store.SEAL not in store.header(path)
         store.load(path)
