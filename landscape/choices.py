@@ -15,6 +15,7 @@ Which = Literal["largest", "smallest", "both", "magnitude"]
 OperatorName = Literal["hessian", "gauss-newton", "fisher", "empirical-fisher"]
 Basis = Literal["device", "cpu"]
 Rescaling = Literal["unit", "layer", "none"]
+KernelForm = Literal["dense", "lanczos"]
 
 # Training.
 Method = Literal["gd", "minibatch", "sgd"]
@@ -35,6 +36,7 @@ Model = Literal[
     "linear",
     "cnn",
     "resnet",
+    "ntk-net",
     "toy-product",
     "toy-neuron",
     "toy-relu-neuron",

@@ -15,6 +15,7 @@ from landscape.errors import BadInput
 if TYPE_CHECKING:
     # For type checkers alone, which cannot read the table.
     from landscape.analyses.align import align
+    from landscape.analyses.certify import certify
     from landscape.analyses.connect import connect
     from landscape.analyses.declare import Analysis
     from landscape.analyses.efficiency import efficiency
@@ -37,6 +38,7 @@ __all__ = [  # noqa: RUF022  (in the order in which a reader meets them)
     "import_point",
     "hessian",
     "sharpness",
+    "certify",
     "interpolate",
     "slice1d",
     "slice2d",

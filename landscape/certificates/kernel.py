@@ -44,26 +44,31 @@ def jacobian(
 
 def dense_kernel(
     objective: Objective, point: Point, *, memory_limit: float = MEMORY, progress: Progress = silent
-) -> Tensor:
-    """K (nk, nk). J is taken whole where it fits ``memory_limit`` bytes, else in blocks of samples, most of them again."""
+) -> tuple[Tensor, Tensor]:
+    """K (nk, nk), and which parameters move any output (d,).
+
+    J is taken whole where it fits ``memory_limit`` bytes, else in blocks of samples, most of them again.
+    """
     count, k = objective.num_samples, outputs_per_sample(objective, point)
     per_sample = 8.0 * k * objective.num_parameters
-    block = max(1, min(count, int(memory_limit / 2 / per_sample)))
     if per_sample * count <= memory_limit:
         whole = jacobian(objective, point, progress=progress)
-        return whole @ whole.T
+        return whole @ whole.T, (whole != 0).any(0)
+    block = max(1, int(memory_limit / 2 / per_sample))
     kernel = point.theta.new_zeros(count * k, count * k)
+    moving = torch.zeros_like(point.theta, dtype=torch.bool)
     starts = range(0, count, block)
     for number, start in enumerate(starts):
         here = slice(start, start + block)
         first = jacobian(objective, point, here)
+        moving |= (first != 0).any(0)
         for after in starts[number:]:
             there = slice(after, after + block)
             part = first @ (first if after == start else jacobian(objective, point, there)).T
             own, other = (slice(one.start * k, min(one.stop, count) * k) for one in (here, there))
             kernel[own, other], kernel[other, own] = part, part.T
         progress(number + 1, len(starts), "blocks of samples")
-    return kernel
+    return kernel, moving
 
 
 def kernel_operator(objective: Objective, point: Point) -> Operator:

@@ -241,7 +241,8 @@ class _Watch(TorchDispatchMode):
         if tensor.numel() < 1:
             return ""
         if tensor.untyped_storage().data_ptr() == self._theta:
-            piece = self._pieces.get(tensor.storage_offset() - self._start)
+            offset: Any = tensor.storage_offset()
+            piece = self._pieces.get(offset - self._start)
             return piece.name if piece and piece.size == tensor.numel() and piece.role != "norm" else ""
         return self._fixed.get(_place(tensor), "")
 

@@ -30,6 +30,7 @@ ORDER = (
     "export",
     "hessian",
     "sharpness",
+    "certify",
     "interpolate",
     "slice1d",
     "slice2d",

@@ -13,6 +13,7 @@ from landscape import specs
 from landscape.errors import BadInput
 from landscape.inputs.models.cnn import cnn
 from landscape.inputs.models.mlp import linear, mlp
+from landscape.inputs.models.ntk import ntk_net
 from landscape.inputs.models.resnet import resnet
 from landscape.inputs.models.toy import toy_chain, toy_neuron, toy_product, toy_relu_neuron, toy_saddle
 
@@ -23,6 +24,7 @@ MODELS: dict[str, Callable[..., nn.Module]] = {
     "linear": linear,
     "cnn": cnn,
     "resnet": resnet,
+    "ntk-net": ntk_net,
     "toy-product": toy_product,
     "toy-neuron": toy_neuron,
     "toy-relu-neuron": toy_relu_neuron,

@@ -1,0 +1,33 @@
+"""What a loss is to a certificate: convex in the outputs or not, and whether a sample's least loss is attained."""
+
+from dataclasses import dataclass
+
+from torch import nn
+
+from landscape.objective.losses import LOSSES
+from landscape.objective.objective import Objective
+
+
+@dataclass(frozen=True)
+class Meaning:
+    """None stands for what cannot be known of a loss of the user's own."""
+
+    name: str
+    is_square: bool
+    is_convex: bool | None
+    attains: bool | None
+
+
+def meaning_of(objective: Objective) -> Meaning:
+    """Square loss, cross entropy and log loss are known, as built in and as torch's own; of others nothing is."""
+    given, targets, name = objective.given, objective.samples.targets, objective.loss.name
+    if given is LOSSES["mse"] or (type(given) is nn.MSELoss and given.reduction == "mean"):
+        return Meaning("mse", True, True, True)
+    is_cross_entropy = given is LOSSES["cross_entropy"] or type(given) is nn.CrossEntropyLoss
+    if is_cross_entropy or given is LOSSES["bce"] or type(given) is nn.BCEWithLogitsLoss:
+        # Soft targets have a best output, at which the loss is their entropy; hard ones push it to infinity.
+        is_soft = targets.is_floating_point() and bool(((targets > 0) & (targets < 1)).all())
+        return Meaning("cross_entropy" if is_cross_entropy else "bce", False, True, is_soft)
+    if given is LOSSES["output"]:
+        return Meaning("output", False, True, False)
+    return Meaning(name, False, None, None)

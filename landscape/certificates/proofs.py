@@ -1,0 +1,237 @@
+"""Checks of certificates: kernels, ranks and bounds once more, by the user's own module and by other formulas."""
+
+from collections.abc import Callable
+from math import acos, cos, hypot, pi, sin
+
+import torch
+from torch import Tensor
+
+from landscape.certificates.kernel import kernel_operator
+from landscape.certificates.last_layer import LastLayerPath
+from landscape.certificates.measured import Measured
+from landscape.certificates.structure import Structure
+from landscape.certificates.two_layer import arc_cosine_kernel, closed_kernel
+from landscape.objective import checks, plain, trees
+from landscape.objective.objective import Objective
+from landscape.objective.parameters import Point
+from landscape.result import Check
+
+# Of sums of squares of rounded numbers: a thousand roundings.
+SUMS = 1e3
+# Differences of outputs in float64, √ε and how they bend.
+DIFFERENCE = 1e-5
+
+
+def proven(objective: Objective, seen: Measured, seed: int) -> list[Check]:
+    """The checks of one point."""
+    point = seen.point
+    found = [
+        checks.agreement("loss", objective, seen.loss, point, "loss against a plain loop over model.eval()"),
+        gradient_check(objective, seen),
+        identity_check(objective, seen),
+        product_check(objective, seen, seed),
+        bound_check(seen),
+        checks.finite(seen.gradient.cpu().numpy()),
+    ]
+    if seen.matrix is not None:
+        found.append(kernel_check(seen.matrix))
+        if seen.two is not None and seen.two.has_all:
+            found.append(closed_check(seen))
+    if any(layer.weight is not None for layer in seen.structure.layers):
+        found.append(feature_check(objective, point, seen.structure))
+    if seen.floor is not None:
+        found.append(floor_check(seen))
+    return found
+
+
+def gradient_check(objective: Objective, seen: Measured) -> Check:
+    """∇F against autograd on the module's own parameters."""
+    own = plain.gradient(objective, plain.by_name(objective, seen.point)).to(seen.gradient)
+    size = max(float(own.norm()), float(seen.errors.norm()) * seen.kernel.largest**0.5 / objective.divisor)
+    gap = float((own - seen.gradient).norm()) / size if size else 0.0
+    return Check(
+        "gradient", gap, 10 * _rounding(objective), "∇F against autograd on the module's own parameters"
+    )
+
+
+def kernel_check(matrix: Tensor) -> Check:
+    """That K is symmetric and positive semidefinite, to rounding of its largest eigenvalue."""
+    values = torch.linalg.eigvalsh(matrix)
+    largest = float(values.abs().max()) or 1.0
+    asymmetry = float((matrix - matrix.T).abs().max())
+    bound = SUMS * torch.finfo(matrix.dtype).eps * max(1.0, len(matrix) / 100)
+    meaning = "asymmetry of K, and how far its smallest eigenvalue lies below zero, over the largest"
+    return Check("kernel", max(asymmetry, -float(values.min()), 0.0) / largest, bound, meaning)
+
+
+def product_check(objective: Objective, seen: Measured, seed: int) -> Check:
+    """uᵀKv of random u, v against (Jᵀu)·(Jᵀv), the derivatives of the user's own module."""
+    generator = torch.Generator().manual_seed(seed)
+    pair = torch.randn(2, seen.num_outputs, generator=generator, dtype=torch.float64).to(seen.gradient)
+    pair = pair / torch.linalg.vector_norm(pair, dim=1, keepdim=True)
+    if seen.matrix is not None:
+        images = pair @ seen.matrix
+    else:
+        product = kernel_operator(objective, seen.point)
+        images = torch.stack([product(one) for one in pair])
+    pulled = torch.stack([_plainly_pulled(objective, seen.point, one) for one in pair])
+    gap = float((images @ pair.T - pulled @ pulled.T).abs().max()) / (seen.kernel.largest or 1.0)
+    return Check(
+        "kernel product",
+        gap,
+        SUMS * _epsilon(objective),
+        "uᵀKv against (Jᵀu)·(Jᵀv) on the module itself, over λ_max",
+    )
+
+
+def identity_check(objective: Objective, seen: Measured) -> Check:
+    """EᵀKE against n²‖∇F‖², E = n·∂F/∂h: of the square loss eᵀKe = (nk/2)²‖∇F‖²."""
+    e = seen.errors.reshape(-1)
+    own = plain.gradient(objective, plain.by_name(objective, seen.point)).to(e)
+    scale = objective.divisor
+    if seen.meaning.is_square:
+        scale = seen.num_outputs / 2
+    image = seen.matrix @ e if seen.matrix is not None else kernel_operator(objective, seen.point)(e)
+    left, right = float(e @ image), scale**2 * float(own @ own)
+    size = max(right, 1e-3 * float(e @ e) * seen.kernel.largest)
+    gap = abs(left - right) / size if size else abs(left - right)
+    meaning = "eᵀKe against (nk/2)²‖∇F‖² of a plain loop; of other losses with n ∂F/∂h and n²"
+    return Check("kernel identity", gap, SUMS * _epsilon(objective), meaning)
+
+
+def closed_check(seen: Measured) -> Check:
+    """K against the closed form of two layers of piecewise linear units."""
+    assert seen.two is not None
+    assert seen.matrix is not None
+    gap = float((closed_kernel(seen.two) - seen.matrix).abs().max()) / (seen.kernel.largest or 1.0)
+    bound = SUMS * torch.finfo(seen.matrix.dtype).eps
+    return Check("closed kernel", gap, bound, "K against that of two layers in closed form, over λ_max")
+
+
+def feature_check(objective: Objective, point: Point, structure: Structure) -> Check:
+    """The features against what the user's own layers are handed, and what their products make of it."""
+    received: dict[str, list[Tensor]] = {}
+
+    def noted(name: str) -> Callable[..., None]:
+        return lambda layer, args: received.setdefault(name, []).append(args[0].detach().clone())
+
+    names = {
+        one.name.removesuffix(".weight"): one
+        for one in reversed(structure.layers)
+        if one.name.endswith("weight")
+    }
+    layers = {name: objective.layers[name] for name in names if name in objective.layers}
+    hooks = [layer.register_forward_pre_hook(noted(name)) for name, layer in layers.items()]
+    try:
+        with torch.no_grad(), objective.written(plain.by_name(objective, point)):
+            for inputs, _ in objective.chunks():
+                objective.module(*trees.mapped(torch.clone, inputs))
+    finally:
+        for hook in hooks:
+            hook.remove()
+    gap = 0.0
+    for name, parts in received.items():
+        features = names[name].features
+        handed = torch.cat(parts).reshape(-1)
+        if handed.numel() == features.numel():
+            size = float(handed.abs().max()) or 1.0
+            gap = max(gap, float((handed - features.reshape(-1)).abs().max()) / size)
+    if structure.last is not None and structure.last.weight is not None:
+        made = structure.last.features @ structure.last.weight.T
+        made = made if structure.last.bias is None else made + structure.last.bias
+        gap = max(gap, float((made - structure.outputs).abs().max()) / (float(made.abs().max()) or 1.0))
+    return Check(
+        "features", gap, _rounding(objective), "features against what the module's own layers are handed"
+    )
+
+
+def floor_check(seen: Measured) -> Check:
+    """That F is not below the floor, over the mean square of the targets."""
+    assert seen.floor is not None
+    scale = max(float((seen.structure.outputs - seen.errors).square().mean()), seen.loss, 1e-300)
+    below = max(0.0, seen.floor - seen.loss) / scale
+    return Check("floor", below, 1e-12, "how far F lies below the least of all linear nets of its rank")
+
+
+def bound_check(seen: Measured) -> Check:
+    """F against its bounds, of the kernel and of the last layer."""
+    bounds = [one for one in (seen.loss_bound, seen.last_layer_bound) if one < torch.inf]
+    # Of a point at the bottom both are rounding.
+    noise = torch.finfo(torch.float64).eps * float((seen.structure.outputs - seen.errors).square().mean())
+    above = max(
+        (seen.loss / max(bound, noise**2, 1e-300) - 1 for bound in bounds if seen.loss > noise**2),
+        default=0.0,
+    )
+    return Check(
+        "bound", max(0.0, above), 1e-6, "how far F lies above nk‖∇F‖²/(4 λ_min(K)), or that of the last layer"
+    )
+
+
+def path_checks(objective: Objective, seen: Measured, path: LastLayerPath, seed: int) -> list[Check]:
+    """The loss on the last layer's line, at one place against the module itself and everywhere against its law."""
+    place = int(torch.randint(1, len(path.t), (1,), generator=torch.Generator().manual_seed(seed)))
+    theta = path.ends[0] + float(path.t[place]) * (path.ends[1] - path.ends[0])
+    point = Point(theta, seen.point.fixed)
+    meaning = "a point inside the line against a plain loop over model.eval()"
+    gap = float(abs(path.loss - path.law).max()) / max(seen.loss, 1e-300)
+    return [
+        checks.agreement("path loss", objective, float(path.loss[place]), point, meaning),
+        Check("path law", gap, 1e-9, "largest |F(s) − F* − (1 − s)²(F − F*)| on the line, over F"),
+    ]
+
+
+def linear_check(objective: Objective, first: Point, by: Tensor, moved: Tensor) -> Check:
+    """J₀ by against a difference of the outputs of the module itself."""
+    size = float(moved.norm())
+    if not size:
+        return Check("linearised", 0.0, DIFFERENCE, "J₀(θ − θ₀) against a difference of outputs, relative")
+    step = 1e-6 / max(1.0, float(by.norm()))
+    ends = [_outputs(objective, Point(first.theta + sign * step * by, first.fixed)) for sign in (1, -1)]
+    quotient = (ends[0] - ends[1]) / (2 * step)
+    gap = float((quotient - moved).norm()) / size
+    return Check("linearised", gap, DIFFERENCE, "J₀(θ − θ₀) against a difference of outputs, relative")
+
+
+def limit_check(x: Tensor) -> Check:
+    """K∞ against the formula in plain numbers, by the angle's cosine."""
+    rows, gap = x.tolist(), 0.0
+    kernel = arc_cosine_kernel(x)
+    for i, one in enumerate(rows):
+        for j, other in enumerate(rows):
+            inner, lengths = sum(a * b for a, b in zip(one, other, strict=True)), hypot(*one) * hypot(*other)
+            t = acos(max(-1.0, min(1.0, inner / lengths))) if lengths else 0.0
+            wanted = (lengths * (sin(t) + (pi - t) * cos(t)) + inner * (pi - t)) / (2 * pi)
+            gap = max(gap, abs(float(kernel[i, j]) - wanted) / (lengths or 1.0))
+    return Check(
+        "arc cosine", gap, 1e-7, "limit of K against the formula by acos, which keeps half of the digits"
+    )
+
+
+def _outputs(objective: Objective, point: Point) -> Tensor:
+    with torch.no_grad(), objective.written(plain.by_name(objective, point)):
+        parts = [objective.module(*trees.mapped(torch.clone, inputs)) for inputs, _ in objective.chunks()]
+    return torch.cat([part.reshape(-1) for part in parts])
+
+
+def _plainly_pulled(objective: Objective, point: Point, v: Tensor) -> Tensor:
+    """Jᵀv (d,) by autograd on the module's own parameters."""
+    tensors, start = plain.by_name(objective, point), 0
+    total = torch.zeros_like(point.theta)
+    own = [objective.now(piece.name) for piece in objective.pieces]
+    for inputs, _ in objective.chunks():
+        with objective.written(tensors), torch.enable_grad():
+            flat = objective.module(*trees.mapped(torch.clone, inputs)).reshape(-1)
+            stop = start + len(flat)
+            parts = torch.autograd.grad(flat @ v[start:stop].to(flat), own, allow_unused=True)
+        flats = [torch.zeros_like(p) if g is None else g for p, g in zip(own, parts, strict=True)]
+        total += torch.cat([one.reshape(-1) for one in flats]).to(total)
+        start = stop
+    return total
+
+
+def _rounding(objective: Objective) -> float:
+    return checks.rounding(objective)
+
+
+def _epsilon(objective: Objective) -> float:
+    return torch.finfo(objective.coarsest).eps

@@ -1,0 +1,173 @@
+"""Certificates at several points of a run, one after the other: a row of numbers each, and how lazy the run is."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import torch
+
+from landscape.certificates import claims, kernel
+from landscape.certificates.losses import meaning_of
+from landscape.certificates.measured import Measured, measured
+from landscape.numerics.arrays import array_of
+from landscape.objective.objective import Objective
+from landscape.objective.parameters import Point
+from landscape.progress import Journal, Progress
+from landscape.result import Check
+
+Prove = Callable[[Objective, Measured, int], list[Check]]
+
+
+@dataclass(frozen=True)
+class Survey:
+    """How to look: at an ``objective`` in float64 without penalty, in order of ``points``, the first the start."""
+
+    objective: Objective
+    points: Sequence[Point]
+    tolerance: float
+    is_dense: bool
+    prove: Prove
+    seed: int
+    journal: Journal
+    progress: Progress
+    seen: dict[int, Measured] = field(default_factory=dict)
+
+    def measured(self, number: int) -> Measured:
+        """What was measured at a point, or is now."""
+        if number not in self.seen:
+            # Kernels are large: of the points before only the first is still asked for.
+            for other in [one for one in self.seen if one]:
+                del self.seen[other]
+            self.seen[number] = measured(
+                self.objective,
+                self.points[number],
+                meaning_of(self.objective),
+                is_dense=self.is_dense,
+                seed=self.seed,
+                progress=self._report(number),
+            )
+        return self.seen[number]
+
+    def rows(self) -> list[dict[str, Any]]:
+        """One for every point; ``checks`` and ``claims`` among its entries."""
+        for number in range(len(self.points)):
+            key = f"certificate {number}"
+            if key not in self.journal:
+                seen = self.measured(number)
+                row = _row(seen, self.tolerance)
+                if len(self.points) > 1:
+                    row |= self._lazy(number, seen)
+                proofs = self.prove(self.objective, seen, number)
+                row["checks"] = [
+                    [one.name, float(one.value), float(one.bound), one.meaning] for one in proofs
+                ]
+                self.journal[key] = row
+            self.progress(number + 1, len(self.points), "points")
+        return [self.journal[f"certificate {number}"] for number in range(len(self.points))]
+
+    def _lazy(self, number: int, seen: Measured) -> dict[str, float]:
+        """How far from the first point, in kernel and in weights, and what the linearised model would say here."""
+        first = self.measured(0)
+        by = seen.point.theta - first.point.theta
+        moved = self.from_first(by) if number else torch.zeros_like(first.errors).reshape(-1)
+        change = torch.nan
+        if seen.matrix is not None and first.matrix is not None:
+            size = torch.linalg.matrix_norm(first.matrix)
+            change = float(torch.linalg.matrix_norm(seen.matrix - first.matrix) / size)
+        outputs = first.structure.outputs.reshape(-1) + moved
+        return {
+            "kernel_change": change,
+            "weight_change": float(by.norm() / first.point.theta.norm()),
+            "linear_loss": kernel.loss_of(self.objective, first.point, outputs),
+        }
+
+    @cached_property
+    def from_first(self) -> Callable[[torch.Tensor], torch.Tensor]:
+        """by ↦ J₀ by, what the outputs of the model linearised at the first point move by."""
+        return lambda by: kernel.moved_along(self.objective, self.points[0], by)
+
+    def _report(self, number: int) -> Progress:
+        if len(self.points) == 1:
+            return self.progress
+        return lambda done, total, what: self.progress(
+            done, total, f"{what}, point {number + 1} of {len(self.points)}"
+        )
+
+
+def _row(seen: Measured, tolerance: float) -> dict[str, Any]:
+    """Everything of one point that a result keeps, by the names of its fields."""
+    found = claims.claims_at(seen, tolerance)
+    features = list(seen.features.values())
+    structure, rank = seen.structure, seen.kernel
+    row: dict[str, Any] = {
+        "layer": list(seen.features),
+        "feature_rank": [one.rank for one in features],
+        "feature_width": [structure_width(seen, name) for name in seen.features],
+        "feature_smallest": [one.smallest for one in features],
+        "feature_last": [one.last for one in features],
+        "feature_threshold": [one.threshold for one in features],
+        "loss": seen.loss,
+        "gradient_norm": seen.gradient_norm,
+        "ntk_rank": rank.rank,
+        "ntk_smallest": rank.smallest,
+        "ntk_largest": rank.largest,
+        "ntk_threshold": rank.threshold,
+        "loss_bound": seen.loss_bound,
+        "last_layer_bound": seen.last_layer_bound,
+        "num_dead": structure.num_dead,
+        "num_inactive": structure.num_inactive,
+        "num_patterns": structure.num_patterns,
+        "nearest_kink": structure.nearest_kink,
+        "num_moving": seen.num_moving,
+        "num_outputs": seen.num_outputs,
+        "verdict": claims.verdict(seen, found, tolerance),
+        "claims": [[one.name, one.conclusion, [list(a) for a in one.assumptions]] for one in found],
+    }
+    if seen.matrix is not None:
+        row["ntk_spectrum"] = array_of(torch.linalg.eigvalsh(seen.matrix).flip(0))
+    if seen.product is not None:
+        row |= {"product_rank": seen.product.rank, "product_threshold": seen.product.threshold}
+    if seen.floor is not None:
+        row["floor"] = seen.floor
+    if seen.pattern is not None:
+        row |= {"pattern_rank": seen.pattern.rank, "pattern_smallest": seen.pattern.smallest}
+    return row
+
+
+def structure_width(seen: Measured, name: str) -> int:
+    """Columns of the features that a layer multiplies."""
+    layers = seen.structure.layers
+    return next(one.features.shape[1] for one in layers if one.name.removesuffix(".weight") == name)
+
+
+def columns(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """The rows as arrays over points, what not every point has left out, with the tables of claims and assumptions."""
+    shared = [name for name in rows[0] if all(name in row for row in rows)]
+    left = {"checks", "claims", "layer", "num_outputs"}
+    found: dict[str, Any] = {
+        name: np.array([row[name] for row in rows]) for name in shared if name not in left
+    }
+    for name in [one for one in found if one.startswith("feature_")]:
+        if found[name].ndim < 2 or found[name].shape[1] == 0:
+            del found[name]
+    if rows[0]["layer"]:
+        found["layer"] = np.array(rows[0]["layer"])
+    keys: dict[tuple[str, str], None] = {}
+    for row in rows:
+        keys |= {(name, text): None for name, _, assumptions in row["claims"] for text, _ in assumptions}
+    names = list(dict.fromkeys(name for name, _ in keys))
+    states = [
+        {(name, text): state for name, _, assumptions in row["claims"] for text, state in assumptions}
+        for row in rows
+    ]
+    conclusions = [{name: conclusion for name, conclusion, _ in row["claims"]} for row in rows]
+    found |= {
+        "claim": np.array(names),
+        "conclusion": np.array([[one.get(name, "") for name in names] for one in conclusions]),
+        "assumption": np.array([text for _, text in keys]),
+        "assumed_by": np.array([name for name, _ in keys]),
+        "state": np.array([[one.get(key, "") for key in keys] for one in states]),
+    }
+    return found

@@ -1,0 +1,206 @@
+"""What is certain of a point: spectra, ranks, every assumption; a run from its start on; kernels and their limit."""
+
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
+
+from landscape.plots.axes import legend, line, log_axis
+from landscape.plots.page import BLUE, DASHED, GREEN, GREY, ORANGE, VERMILLION, Page
+from landscape.plots.words import short, titled, wrapped
+
+# How the state of an assumption is drawn: colour, sign.
+STATES = {"holds": (GREEN, "o"), "fails": (VERMILLION, "X"), "cannot be known": (ORANGE, "D")}
+TEXT, ROW = 6.0, 0.125
+MOST_TICKS = 6
+
+
+def certify(page: Page, result: Any) -> str:
+    """The kernel's limit by width; or a run from its first point on; or the spectrum of K, ranks and assumptions."""
+    if result.width_exponent is not None:
+        _limit(page, result)
+        return f"Tangent kernel against its limit, {result.num_outputs} samples"
+    if result.point is not None and len(result.point) > 1:
+        _run(page, result)
+        return titled("Certificates along", result)
+    _point(page, result)
+    page.note(str(np.ravel(result.verdict)[0]))
+    return titled("Certificates at", result)
+
+
+# --- one point --------------------------------------------------------------------------------
+
+
+def _point(page: Page, result: Any) -> None:
+    heights, drawings = [], []
+    if result.ntk_spectrum is not None:
+        heights, drawings = [1.5], [_spectrum]
+    if result.layer is not None and result.feature_rank is not None:
+        heights.append(0.35 + 0.16 * len(result.layer))
+        drawings.append(_features)
+    if result.path_loss is not None:
+        heights.append(1.3)
+        drawings.append(_path)
+    heights.append(_rows(result) * ROW)
+    drawings.append(_assumptions)
+    for axes, draw in zip(page.panels(*heights, shared=False), drawings, strict=True):
+        draw(page, axes, result)
+
+
+def _spectrum(page: Page, axes: Axes, result: Any) -> None:
+    values = np.ravel(result.ntk_spectrum)
+    threshold = float(np.ravel(result.ntk_threshold)[0])
+    counted = values > threshold
+    place = np.arange(1, len(values) + 1)
+    axes.plot(place[counted], values[counted], ".", color=BLUE, markersize=3, label="eigenvalue of K")
+    if (~counted).any():
+        # What rounding made of zero has no place of its own.
+        zero = np.full(int((~counted).sum()), max(threshold, np.finfo(float).tiny))
+        axes.plot(place[~counted], zero, "x", color=VERMILLION, markersize=3, label="zero, to rounding")
+    if threshold > 0:
+        axes.axhline(threshold, color=GREY, linewidth=0.7, linestyle=":", label="threshold")
+    log_axis(page, axes, values[counted])
+    rank = int(np.ravel(result.ntk_rank)[0])
+    axes.set_xlabel(
+        f"rank {rank} of nk = {result.num_outputs}; {_moving(result)} of P = {result.num_parameters} move"
+    )
+    axes.set_ylabel("eigenvalue")
+    axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
+    legend(axes)
+
+
+def _moving(result: Any) -> int:
+    return int(np.ravel(result.num_moving)[0])
+
+
+def _features(page: Page, axes: Axes, result: Any) -> None:
+    rank, width = (np.atleast_2d(one)[-1] for one in (result.feature_rank, result.feature_width))
+    rows = np.arange(len(rank))
+    axes.barh(rows, width, color="0.88", height=0.75, label="width")
+    axes.barh(rows, rank, color=BLUE, height=0.4, label="rank")
+    for row, name in zip(rows, result.layer, strict=True):
+        axes.text(0.0, float(row), f" {name}", fontsize=TEXT, va="center", ha="left", color="black")
+    axes.set_ylim(len(rank) - 0.4, -0.6)
+    axes.yaxis.set_major_locator(NullLocator())
+    axes.set_xlabel("features that each layer multiplies")
+    axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
+    legend(axes)
+
+
+def _path(page: Page, axes: Axes, result: Any) -> None:
+    line(page, axes, result.t, result.path_loss, "loss", color=BLUE)
+    axes.plot(result.t, result.path_law, label="F* + (1 − s)²(F − F*)", zorder=3, **DASHED)
+    axes.axhline(result.path_floor, color=GREY, linewidth=0.6, linestyle=":")
+    axes.set_xlabel("position s on the path of the last layer")
+    axes.set_ylabel("loss")
+    legend(axes)
+
+
+def _rows(result: Any) -> int:
+    return len(result.claim) + len(result.assumption) + sum(_lines(text) for text in _conclusions(result)) + 1
+
+
+def _conclusions(result: Any) -> list[str]:
+    return [wrapped(str(text), 3.1, TEXT) for text in np.atleast_2d(result.conclusion)[-1]]
+
+
+def _lines(text: str) -> int:
+    return text.count("\n") + 1
+
+
+def _assumptions(page: Page, axes: Axes, result: Any) -> None:
+    """Each theorem with its assumptions, a sign before each, and what follows."""
+    axes.axis("off")
+    axes.set(xlim=(0, 1), ylim=(_rows(result) - 0.3, -0.7))
+    states = np.atleast_2d(result.state)[-1]
+    row = 0
+    for claim, conclusion in zip(result.claim, _conclusions(result), strict=True):
+        axes.text(0.0, row, str(claim), fontsize=TEXT, va="center", weight="bold")
+        row += 1
+        for text, owner, state in zip(result.assumption, result.assumed_by, states, strict=True):
+            if owner == claim:
+                color, sign = STATES.get(str(state), (GREY, "."))
+                axes.plot([0.02], [row], sign, color=color, markersize=2.6)
+                axes.text(0.05, row, str(text), fontsize=TEXT, va="center")
+                row += 1
+        axes.text(0.05, row - 0.5, conclusion, fontsize=TEXT, va="top", style="italic", color=GREY)
+        row += _lines(conclusion)
+    for state, (color, sign) in STATES.items():
+        axes.plot([], [], sign, color=color, linestyle="", markersize=3, label=state)
+    legend(axes)
+
+
+# --- along a run ------------------------------------------------------------------------------
+
+
+def _run(page: Page, result: Any) -> None:
+    place = np.arange(len(result.point))
+    panels = page.panels(1.3, 1.3, 1.5)
+    positive = np.where(result.ntk_smallest > 0, result.ntk_smallest, np.nan)
+    line(page, panels[0], place, positive, "λ_min(K)", color=BLUE)
+    panels[0].plot(place, result.ntk_threshold, label="threshold", color=GREY, linestyle=":", linewidth=0.8)
+    log_axis(page, panels[0], positive)
+    panels[0].set_ylabel("λ_min(K)")
+    # At the first point both are 0.
+    changes: list[tuple[str, str, dict[str, Any]]] = [
+        ("kernel_change", "‖K − K₀‖/‖K₀‖", {"color": BLUE}),
+        ("weight_change", "‖θ − θ₀‖/‖θ₀‖", DASHED),
+    ]
+    for name, label, style in changes:
+        values = getattr(result, name)
+        if values is not None and np.isfinite(values).any():
+            line(page, panels[1], place, values, label, **style)
+    panels[1].set_ylabel("change")
+    panels[1].set_ylim(bottom=0)
+    line(page, panels[2], place, result.loss, "loss", color=BLUE)
+    if result.linear_loss is not None:
+        line(page, panels[2], place, result.linear_loss, "of the linearised model", **DASHED)
+    bound = np.where(np.isfinite(result.loss_bound), result.loss_bound, np.nan)
+    if np.isfinite(bound).any() and page.log:
+        line(page, panels[2], place, bound, "bound", color=GREEN, linestyle="-.")
+    if page.log:
+        log_axis(page, panels[2], result.loss, result.linear_loss)
+    panels[2].set_ylabel("loss")
+    for axes in panels:
+        legend(axes)
+    _named(panels[-1], [str(one) for one in result.point])
+    page.note(f"at the last point: {result.verdict[-1]}")
+
+
+def _named(axes: Axes, names: list[str]) -> None:
+    every = max(1, -(-len(names) // MOST_TICKS))
+    ticks = sorted({*range(0, len(names), every), len(names) - 1})
+    if len(ticks) > 2 and ticks[-1] - ticks[-2] < every:
+        del ticks[-2]
+    axes.xaxis.set_major_locator(FixedLocator(ticks))
+    axes.xaxis.set_major_formatter(
+        FuncFormatter(lambda x, _: names[round(x)] if 0 <= round(x) < len(names) else "")
+    )
+    axes.set_xlabel("point of the run")
+
+
+# --- the limit --------------------------------------------------------------------------------
+
+
+def _limit(page: Page, result: Any) -> None:
+    (axes,) = page.panels(2.3)
+    width, draws = np.asarray(result.width, dtype=float), result.kernel_error.shape[1]
+    dots = np.repeat(width, draws)
+    axes.plot(dots, result.kernel_error.ravel(), ".", color=GREY, alpha=0.4, markersize=2.5, label="one net")
+    axes.plot(width, result.kernel_error_rms, "o", color=BLUE, markersize=4, label="root mean square")
+    middle, height = np.log(width).mean(), np.log(result.kernel_error_rms).mean()
+    low, high = (short(float(end), 3) for end in result.width_exponent_interval)
+    fitted = f"p to the power {short(result.width_exponent, 3)} ({low} to {high})"
+    laws: list[tuple[float, str, dict[str, Any]]] = [
+        (result.width_exponent, fitted, {"color": GREEN, "linestyle": "-"}),
+        (-0.5, "p to the power −1/2", DASHED),
+    ]
+    for exponent, label, style in laws:
+        axes.plot(width, np.exp(height + exponent * (np.log(width) - middle)), label=label, **style)
+    axes.set_xscale("log")
+    log_axis(page, axes, result.kernel_error.ravel())
+    axes.set_xlabel("width p")
+    axes.set_ylabel("‖K − K∞‖ / ‖K∞‖")
+    legend(axes)
+    page.note(f"{draws} nets of each width at their start; interval: 95 %")
