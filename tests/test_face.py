@@ -26,8 +26,8 @@ NAMES = {
         "plot",
         "save",
     ),
-    *("align", "connect", "efficiency", "hessian", "import_point", "interpolate", "minima", "modes", "noise"),
-    *("escape", "sharpness", "slice1d", "slice2d", "train"),
+    *("align", "certify", "connect", "efficiency", "escape", "hessian", "import_point", "interpolate"),
+    *("minima", "modes", "noise", "sharpness", "slice1d", "slice2d", "train"),
 }
 
 

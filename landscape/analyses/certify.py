@@ -195,9 +195,11 @@ def certify(
     All in float64 where module, loss and device take it, and without a penalty. Raises BadInput for a kernel that is
     too large and outputs without samples, NotDifferentiable, NotFinite.
     """
+    import numpy as np
     import torch
 
     from landscape import distributed
+    from landscape.certificates.claims import KINK
     from landscape.certificates.limit import wide
     from landscape.certificates.proofs import proven
     from landscape.certificates.survey import Survey
@@ -220,7 +222,10 @@ def certify(
             _add_path(result, survey, seed)
         if widths and variant is not None:
             _add_limit(result, variant, widths, draws, seed, kept, progress)
-        proofs += checks.meaning(objective, objective.as_point(given[-1]))
+        # On a kink there is no derivative that a difference could agree with.
+        on_kink = bool(np.min(result.nearest_kink) <= KINK)
+        about = checks.meaning(objective, objective.as_point(given[-1]))
+        proofs += [one for one in about if not (on_kink and one.name == "cut, derivative")]
     result.checks = proofs + result.checks
     result.notes = _notes(objective, here, result) + result.notes
     return result
@@ -322,6 +327,7 @@ def _add_limit(
 def _notes(objective: Objective, here: Objective, result: Certify) -> list[str]:
     import numpy as np
 
+    from landscape.certificates.claims import KINK
     from landscape.certificates.losses import meaning_of
 
     notes = []
@@ -350,6 +356,6 @@ def _notes(objective: Objective, here: Objective, result: Certify) -> list[str]:
         notes.append(
             f"λ_min(K) ≥ {least:.3g} at the points looked at; what it is between and beyond them is not known"
         )
-    if np.min(result.nearest_kink) <= 1e-8:
+    if np.min(result.nearest_kink) <= KINK:
         notes.append("a sample lies on a kink: ∇F there is one of several, and no differentiable claim holds")
     return notes

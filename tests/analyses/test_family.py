@@ -25,6 +25,7 @@ CALLS = {
     "import": ("w.safetensors", {**MODEL, **SAME}),
     "hessian": ("a.h5", {"top_k": 2, "trace": True}),
     "sharpness": ("a.h5", {"sigmas": (0.01, 0.1), "num_draws": 2, "ascent_steps": 2}),
+    "certify": ("a.h5", {"last_layer": True}),
     "interpolate": (["a.h5", "b.h5"], {"num_points": 7}),
     "slice1d": ("a.h5", {"num_points": 9}),
     "slice2d": ("a.h5", {"num_points": 5}),
@@ -223,6 +224,13 @@ def sharpness():
     return named["lambda_max"], spectrum.max()
 
 
+def certify():
+    objective, _, _ = regression()
+    (x,), _ = objective.samples
+    found = landscape.certify(objective, objective.theta)
+    return found.ntk_spectrum, np.linalg.eigvalsh(x.numpy() @ x.numpy().T)[::-1]
+
+
 def slice1d():
     objective = bowl()
     found = landscape.slice1d(objective, objective.theta, num_points=5, norm="layer", ignore=())
@@ -354,6 +362,7 @@ CLOSED_FORMS = {
     "import": import_point,
     "hessian": hessian,
     "sharpness": sharpness,
+    "certify": certify,
     "interpolate": interpolate,
     "slice1d": slice1d,
     "slice2d": slice2d,

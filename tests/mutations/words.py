@@ -10,14 +10,15 @@ BOUNDS = {
     "rounding": (
         "Ritz pair; Ritz pairs; aligned end; as logged; as stored; centre loss; checkpoint coordinates; "
         "checkpoint loss; cost; cost of an end; cut; dense matrix; determinism; direction norms; eigenvalue "
-        "along an axis; final loss; final test loss; first end; gradient; logged gradient norm; logged loss; "
+        "along an axis; features; final loss; final test loss; first end; gradient; logged gradient norm; logged loss; "
         "logged test loss; loss; loss at a probe; moved; no farther; orthogonal; point coordinates; point "
-        "loss; point of many; points on plane; polish; principal components; recorded cost; second end; "
+        "loss; path loss; point of many; points on plane; polish; principal components; recorded cost; second end; "
         "stacked gradient; start loss; symmetry; test loss"
     ),
     "twice rounding, for each of two numbers is rounded": "SAM; along ∇F; noise; trace probe; worst",
     "a hundred times rounding, and ε of θ over the way of the steps": "curve steps",
     "ten times rounding: a gradient sums what cancels": "gradient norm",
+    "a thousand ε of float64: sums of squares": "closed kernel; kernel; kernel identity; kernel product",
     "rounding; ten times that where statistics of a pass are taken, rounded layer after layer": (
         "after loss; before loss; curve loss; curve test loss; plane loss; seeded loss; seeded test loss; "
         "straight line loss; straight line test loss"
@@ -32,7 +33,7 @@ BOUNDS = {
     ),
     "a few ε: one rounding": "distance; distance after; distance before; grid",
     "1e-12: one sum in float64": (
-        "ball; barrier; barrier after; barrier before; barrier errors; lowest restart; random walk; step "
+        "ball; barrier; barrier after; barrier before; barrier errors; floor; lowest restart; random walk; step "
         "size; straight barrier; straight barrier errors; test barrier; trace per parameter; within the ball"
     ),
     "1e-10: a hundred sums in float64": (
@@ -40,14 +41,14 @@ BOUNDS = {
         "spread; stated errors; trace"
     ),
     "1e-9 to 1e-8: float64 where terms cancel": (
-        "eigenvalues of an end; mean of a run; noise error; power law; prediction; table; threshold; trace "
+        "eigenvalues of an end; mean of a run; noise error; path law; power law; prediction; table; threshold; trace "
         "error; variance at a probe"
     ),
     "100 d ε, of the solver in float64": "eigenvalues",
     "1e-9 in float64; rounding for a rescaled point": "function preserved",
-    "1e-7: half of the digits where neighbours are close": "length",
+    "1e-7: half of the digits where neighbours are close": "arc cosine; length",
     "1e-6: losses of samples are kept in float32": "losses of samples",
-    "1e-6: normal equations square the condition": "baselines",
+    "1e-6: normal equations square the condition": "baselines; bound",
     "the tolerance asked for": "Lanczos",
     "the tolerance asked for, or ten times rounding": "none missed",
     "ten times rounding, and 1e-6 where the search ends": "best match",
@@ -56,7 +57,7 @@ BOUNDS = {
         "gradient at a probe; gradient norm of an end; measured step; noisy step; stack; stack in float64"
     ),
     "1e-5: differences in float64, √ε and how the slope bends": (
-        "Hv against ∇F; curvature at a probe; lowest curvature; vᵀAv against outputs"
+        "Hv against ∇F; curvature at a probe; linearised; lowest curvature; vᵀAv against outputs"
     ),
     "1e-3: differences of gradients in float64": "curvature along an axis",
     "1e-3 in float64, 5e-2 in float32: a difference of values": "cut, derivative",
@@ -71,12 +72,13 @@ BOUNDS = {
 # Each in words: the checks that take it. F is a plain loop over the data.
 COSTS = {
     "none": (
-        "ball; best kept; barrier; barrier after; barrier before; barrier errors; density and index; "
+        "arc cosine; ball; best kept; barrier; barrier after; barrier before; barrier errors; bound; closed kernel; "
+        "density and index; "
         "density below zero; density weights; direction norms; distance; distance after; distance before; ends fixed; "
-        "falling share; "
-        "first moment and spectrum; grid; independent directions; index; init; kinds of the ends; length; losses of "
+        "falling share; first moment and spectrum; floor; grid; independent directions; index; init; kernel; "
+        "kinds of the ends; length; losses of "
         "samples; lowest restart; mean errors; mean loss; mean of a run; measured steps; module untouched; no "
-        "farther; noise error; not finite; observations; orthogonal; orthogonality; overlap; penalty; points; "
+        "farther; noise error; not finite; observations; orthogonal; orthogonality; overlap; path law; penalty; points; "
         "points on plane; polish; polished ends; power law; random walk; spanning tree; split; spread; stated "
         "errors; step size; straight barrier; straight barrier errors; table; taken up; test barrier; "
         "threshold; trace; trace and density; trace and spectrum; trace error; trace per parameter; within "
@@ -89,7 +91,7 @@ COSTS = {
     "1 F": (
         "SAM; after loss; aligned end; as logged; before loss; centre loss; checkpoint loss; cost; curve "
         "loss; curve test loss; final loss; final test loss; first end; logged loss; logged test loss; loss; "
-        "loss at a probe; plane loss; point loss; point of many; recorded cost; second end; start loss; "
+        "features; linearised; loss at a probe; path loss; plane loss; point loss; point of many; recorded cost; second end; start loss; "
         "straight line loss; straight line test loss; test loss; worst"
     ),
     "of the same loop": (
@@ -105,10 +107,10 @@ COSTS = {
     "outputs of every end": "distinct ends",
     "outputs at one input": "prediction",
     "1 ∇F": (
-        "gradient; gradient at a probe; gradient norm; gradient norm of an end; logged gradient norm; "
+        "gradient; gradient at a probe; gradient norm; gradient norm of an end; kernel identity; logged gradient norm; "
         "measured step; stacked gradient"
     ),
-    "2 ∇F": "curvature at a probe; curve steps",
+    "2 ∇F": "curvature at a probe; curve steps; kernel product",
     "2 ∇F, or 4 where there is a kink": "lowest curvature",
     "some ∇F": "noisy step",
     "up to 6 F": "exit step",

@@ -55,6 +55,7 @@ OTHER = {
     "slice1d": {"num_points": 3},
     "slice2d": {"num_points": 3},
     "hessian": {"top_k": 1},
+    "certify": {},
     "sharpness": {"sigmas": (0.1,), "num_draws": 2, "ascent_steps": 1},
 }
 PAIRS = {

@@ -59,6 +59,7 @@ def results():
         "train": run,
         "import": landscape.import_point(objective, end, test=test),
         "hessian": landscape.hessian(objective, end, top_k=3, save_vectors=True),
+        "certify": landscape.certify(objective, end, last_layer=True),
         "sharpness": landscape.sharpness(objective, end, sigmas=(0.01, 0.1), num_draws=3, ascent_steps=2),
         "interpolate": landscape.interpolate(objective, start, end, test=test, num_points=7),
         "slice1d": landscape.slice1d(
@@ -102,6 +103,7 @@ def results():
         "import",
         "hessian",
         "sharpness",
+        "certify",
         "interpolate",
         "slice1d",
         "slice2d",

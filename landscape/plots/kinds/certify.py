@@ -4,16 +4,16 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
+from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator
 
 from landscape.plots.axes import legend, line, log_axis
 from landscape.plots.page import BLUE, DASHED, GREEN, GREY, ORANGE, VERMILLION, Page
-from landscape.plots.words import short, titled, wrapped
+from landscape.plots.words import input_names, short, titled, wrapped
 
 # How the state of an assumption is drawn: colour, sign.
 STATES = {"holds": (GREEN, "o"), "fails": (VERMILLION, "X"), "cannot be known": (ORANGE, "D")}
 TEXT, ROW = 6.0, 0.125
-MOST_TICKS = 6
+MOST_TICKS = 4
 
 
 def certify(page: Page, result: Any) -> str:
@@ -23,7 +23,10 @@ def certify(page: Page, result: Any) -> str:
         return f"Tangent kernel against its limit, {result.num_outputs} samples"
     if result.point is not None and len(result.point) > 1:
         _run(page, result)
-        return titled("Certificates along", result)
+        names = input_names(result)
+        return (
+            f"Certificates along {names[0].partition('@')[0]}" if names else "Certificates at several points"
+        )
     _point(page, result)
     page.note(str(np.ravel(result.verdict)[0]))
     return titled("Certificates at", result)
@@ -79,10 +82,9 @@ def _features(page: Page, axes: Axes, result: Any) -> None:
     rows = np.arange(len(rank))
     axes.barh(rows, width, color="0.88", height=0.75, label="width")
     axes.barh(rows, rank, color=BLUE, height=0.4, label="rank")
-    for row, name in zip(rows, result.layer, strict=True):
-        axes.text(0.0, float(row), f" {name}", fontsize=TEXT, va="center", ha="left", color="black")
+    axes.set_yticks(rows, [wrapped(str(name), 0.9, TEXT) for name in result.layer], fontsize=TEXT)
     axes.set_ylim(len(rank) - 0.4, -0.6)
-    axes.yaxis.set_major_locator(NullLocator())
+    axes.tick_params(axis="y", length=0)
     axes.set_xlabel("features that each layer multiplies")
     axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
     legend(axes)
@@ -137,11 +139,17 @@ def _assumptions(page: Page, axes: Axes, result: Any) -> None:
 def _run(page: Page, result: Any) -> None:
     place = np.arange(len(result.point))
     panels = page.panels(1.3, 1.3, 1.5)
-    positive = np.where(result.ntk_smallest > 0, result.ntk_smallest, np.nan)
-    line(page, panels[0], place, positive, "λ_min(K)", color=BLUE)
+    counted = result.ntk_smallest > result.ntk_threshold
+    panels[0].plot(place, np.where(counted, result.ntk_smallest, np.nan), ".-", color=BLUE, label="λ_min(K)")
+    if not counted.all():
+        zero = np.where(counted, np.nan, result.ntk_threshold)
+        panels[0].plot(place, zero, "x", color=VERMILLION, linestyle="", label="zero, to rounding")
+    panels[0].plot(place, result.ntk_largest, color=GREY, linestyle="-.", linewidth=0.8, label="λ_max(K)")
     panels[0].plot(place, result.ntk_threshold, label="threshold", color=GREY, linestyle=":", linewidth=0.8)
-    log_axis(page, panels[0], positive)
-    panels[0].set_ylabel("λ_min(K)")
+    log_axis(
+        page, panels[0], np.where(counted, result.ntk_smallest, result.ntk_threshold), result.ntk_threshold
+    )
+    panels[0].set_ylabel("eigenvalue of K")
     # At the first point both are 0.
     changes: list[tuple[str, str, dict[str, Any]]] = [
         ("kernel_change", "‖K − K₀‖/‖K₀‖", {"color": BLUE}),
