@@ -49,6 +49,7 @@ def of_one_product() -> Mapping[str, Result]:
         "train": run,
         "import": landscape.import_point(objective, end),
         "hessian": landscape.hessian(objective, start, top_k=2, save_vectors=True),
+        "certify": landscape.certify(objective, start, last_layer=True),
         "sharpness": landscape.sharpness(objective, start, sigmas=(0.01, 0.1), num_draws=3, ascent_steps=2),
         "interpolate": landscape.interpolate(objective, start, end, num_points=5),
         "slice1d": landscape.slice1d(objective, start, num_points=5, seed=3),

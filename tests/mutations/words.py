@@ -78,7 +78,8 @@ COSTS = {
         "falling share; first moment and spectrum; floor; grid; independent directions; index; init; kernel; "
         "kinds of the ends; length; losses of "
         "samples; lowest restart; mean errors; mean loss; mean of a run; measured steps; module untouched; no "
-        "farther; noise error; not finite; observations; orthogonal; orthogonality; overlap; path law; penalty; points; "
+        "farther; noise error; not finite; observations; orthogonal; orthogonality; overlap; "
+        "path law; penalty; points; "
         "points on plane; polish; polished ends; power law; random walk; spanning tree; split; spread; stated "
         "errors; step size; straight barrier; straight barrier errors; table; taken up; test barrier; "
         "threshold; trace; trace and density; trace and spectrum; trace error; trace per parameter; within "
@@ -91,7 +92,8 @@ COSTS = {
     "1 F": (
         "SAM; after loss; aligned end; as logged; before loss; centre loss; checkpoint loss; cost; curve "
         "loss; curve test loss; final loss; final test loss; first end; logged loss; logged test loss; loss; "
-        "features; linearised; loss at a probe; path loss; plane loss; point loss; point of many; recorded cost; second end; start loss; "
+        "features; linearised; loss at a probe; path loss; plane loss; point loss; point of many; "
+        "recorded cost; second end; start loss; "
         "straight line loss; straight line test loss; test loss; worst"
     ),
     "of the same loop": (

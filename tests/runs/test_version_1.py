@@ -135,11 +135,31 @@ def escape(found: Any) -> None:
     assert {*found.end_status[:, 0]} == {"left"}
 
 
+def certify(found: Any) -> None:
+    v, w = START
+    assert found.ntk_spectrum.tolist() == pytest.approx([v**2 + w**2])
+    assert found.loss == pytest.approx(product_loss(v, w))
+    assert found.loss_bound == pytest.approx((2 * (1 - v * w)) ** 2 / 4)
+    np.testing.assert_allclose(found.path_loss, (1 - found.t) ** 2 * found.loss, atol=1e-14)
+
+
 KNOWN: dict[str, Callable[[Any], None]] = {
     "import": imported,
     **{
         one.__name__: one
-        for one in (train, hessian, sharpness, interpolate, slice1d, slice2d, noise, connect, modes, align)
+        for one in (
+            train,
+            hessian,
+            sharpness,
+            certify,
+            interpolate,
+            slice1d,
+            slice2d,
+            noise,
+            connect,
+            modes,
+            align,
+        )
     },
     "minima": minima,
     "efficiency": efficiency,

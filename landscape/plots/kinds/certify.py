@@ -20,7 +20,8 @@ def certify(page: Page, result: Any) -> str:
     """The kernel's limit by width; or a run from its first point on; or the spectrum of K, ranks and assumptions."""
     if result.width_exponent is not None:
         _limit(page, result)
-        return f"Tangent kernel against its limit, {result.num_outputs} samples"
+        start = "Tangent kernel against its limit"
+        return titled(f"{start},", result) if input_names(result) else start
     if result.point is not None and len(result.point) > 1:
         _run(page, result)
         names = input_names(result)
@@ -197,15 +198,17 @@ def _limit(page: Page, result: Any) -> None:
     dots = np.repeat(width, draws)
     axes.plot(dots, result.kernel_error.ravel(), ".", color=GREY, alpha=0.4, markersize=2.5, label="one net")
     axes.plot(width, result.kernel_error_rms, "o", color=BLUE, markersize=4, label="root mean square")
-    middle, height = np.log(width).mean(), np.log(result.kernel_error_rms).mean()
-    low, high = (short(float(end), 3) for end in result.width_exponent_interval)
+    seen = (width > 0) & (result.kernel_error_rms > 0) & np.isfinite(result.kernel_error_rms)
+    low, high = (short(float(end), 3) for end in np.ravel(result.width_exponent_interval)[[0, -1]])
     fitted = f"p to the power {short(result.width_exponent, 3)} ({low} to {high})"
     laws: list[tuple[float, str, dict[str, Any]]] = [
         (result.width_exponent, fitted, {"color": GREEN, "linestyle": "-"}),
         (-0.5, "p to the power −1/2", DASHED),
     ]
-    for exponent, label, style in laws:
-        axes.plot(width, np.exp(height + exponent * (np.log(width) - middle)), label=label, **style)
+    for exponent, label, style in laws if seen.any() else []:
+        logs = np.log(width[seen])
+        middle, height = logs.mean(), np.log(result.kernel_error_rms[seen]).mean()
+        axes.plot(width[seen], np.exp(height + exponent * (logs - middle)), label=label, **style)
     axes.set_xscale("log")
     log_axis(page, axes, result.kernel_error.ravel())
     axes.set_xlabel("width p")

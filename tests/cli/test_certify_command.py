@@ -1,0 +1,86 @@
+"""``landscape certify`` end to end: at a point, along a run, by its preset; what it prints, draws and refuses."""
+
+import json
+
+import h5py
+import pytest
+
+import landscape
+
+TRAIN = ["--model", "mlp", "--model-arg", "widths=6", "--data", "moons", "--data-arg", "num_samples=16"]
+
+
+@pytest.fixture
+def run(command, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    done = command("train", *TRAIN, "--loss", "mse", "--epochs", 4, "--checkpoint-every", 2, "-o", "a.h5")
+    assert done.code == 0, done.err
+    return tmp_path
+
+
+def test_it_says_what_it_writes(run, command):
+    summary = command("certify", "a.h5", "--last-layer", "--json").json
+    assert (summary["kind"], summary["status"]) == ("certify", "complete")
+    values = summary["values"]
+    names = {"ntk_rank", "ntk_smallest", "ntk_largest", "loss_bound", "num_dead", "verdict"}
+    assert names | {"feature_rank", "feature_smallest", "state", "assumption", "conclusion"} <= values.keys()
+    assert len(values["feature_rank"]) == len(values["layer"]) == 2
+    assert set(values["state"]) <= {"holds", "fails", "cannot be known"}
+    with h5py.File(run / "a.certify.h5") as file:
+        assert {"path_loss", "control_points", "ntk_spectrum"} <= set(file)
+    shown = command("show", "a.certify.h5").out
+    assert "what is certain of the point" in shown
+    assert "assumed by" in shown
+    assert command("plot", "a.certify.h5", "-o", "a.png").code == 0
+
+
+def test_along_a_run_and_on_a_part_of_the_samples(run, command):
+    summary = command("certify", "a.h5", "--at", "all", "--subset", 5, "--json").json
+    values = summary["values"]
+    assert values["point"] == ["init", "epoch=2", "final"]
+    assert values["num_outputs"] == 10
+    assert values["kernel_change"][0] == values["weight_change"][0] == 0
+    assert values["linear_loss"][0] == pytest.approx(values["loss"][0])
+    assert summary["status"] == "complete"
+    assert command("plot", "a.certify.h5", "-o", "a.png").code == 0
+
+
+def test_the_preset_measures_the_limit(command, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    done = command(
+        "certify", "--preset", "ntk-width", "--widths", "20,80", "--draws", 3, "-o", "w.h5", "--json"
+    )
+    assert done.code == 0, done.err
+    assert len(done.json["values"]["kernel_error"]) == 2
+    config = json.loads(h5py.File("w.h5").attrs["config"])
+    assert config["options"]["preset"] == "ntk-width"
+    result = landscape.load("w.h5")
+    assert result.headline.startswith("K − K∞ ∝ width^")
+    assert command("plot", "w.h5", "-o", "w.png").code == 0
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ([], "neither a point nor a preset"),
+        (["a.h5", "--preset", "ntk-width"], "both a point and a preset"),
+        (["a.h5", "--widths", "3,4"], "--widths at a point"),
+        (["a.h5", "--kernel", "sparse"], "--kernel"),
+        (["a.h5", "--tol", "0"], "--tol"),
+    ],
+)
+def test_what_is_refused_is_one_sentence(run, command, words, said):
+    done = command("certify", *words)
+    assert (done.code, done.out) == (2, "")
+    assert done.err.count("\n") == 1
+    assert said in done.err
+
+
+def test_a_kernel_too_large_is_refused_and_a_part_of_it_offered(command, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    command("train", "--model", "mlp", "--model-arg", "widths=4", "--epochs", 1, "-o", "a.h5")
+    done = command("certify", "a.h5")
+    assert done.code == 2
+    assert done.err.count("\n") == 1
+    assert "--subset" in done.err
+    assert "k = 10 outputs" in done.err
