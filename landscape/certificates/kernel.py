@@ -129,7 +129,9 @@ def errors_of(objective: Objective, point: Point, outputs: Tensor) -> Tensor:
     for _, targets in objective.chunks():
         stop = start + per_sample * len(targets)
         h = outputs[start:stop].detach().reshape(len(targets), *shape).requires_grad_()
-        found.append(derivative(objective.loss.total(h, targets), h).reshape(-1))
+        # A loss with numbers of its own has them in the dtype of F while the module stands.
+        with objective.standing(point.theta, point.fixed):
+            found.append(derivative(objective.loss.total(h, targets), h).reshape(-1))
         start = stop
     return torch.cat(found)
 
@@ -138,7 +140,7 @@ def loss_of(objective: Objective, point: Point, outputs: Tensor) -> float:
     """The loss at ``outputs`` (n·k,), as F would say of a module that gives these; without the penalty."""
     shape, total, start = _shape(objective, point), 0.0, 0
     per_sample = _product(shape)
-    with torch.no_grad():
+    with torch.no_grad(), objective.standing(point.theta, point.fixed):
         for _, targets in objective.chunks():
             stop = start + per_sample * len(targets)
             h = outputs[start:stop].reshape(len(targets), *shape)
