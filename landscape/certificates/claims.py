@@ -31,11 +31,12 @@ class Assumption(NamedTuple):
 
 @dataclass(frozen=True)
 class Claim:
-    """A theorem at a point: its assumptions, and what follows, or what is in its way."""
+    """A theorem at a point: its assumptions, and what follows, or what is in its way, in short and ``at_length``."""
 
     name: str
     assumptions: tuple[Assumption, ...]
     conclusion: str
+    at_length: str = ""
 
     @property
     def holds(self) -> bool:
@@ -60,18 +61,15 @@ def verdict(seen: Measured, claims: list[Claim], tolerance: float) -> str:
         return _linear_verdict(seen, by_name, is_critical)
     before = "" if is_critical else f"not a critical point: ‖∇F‖ = {seen.gradient_norm:.6g}; "
     certain = [one for one in claims[:2] if one.holds]
-    if certain and seen.meaning.is_square and is_critical:
-        return f"global minimum certified: {certain[0].conclusion}"
     if certain and is_critical:
-        return f"global minimum certified: {certain[0].conclusion}, and the loss attains it"
+        return f"global minimum certified: {certain[0].at_length}"
     if certain:
-        return before + certain[0].conclusion
-    # The ranks that forbid a critical point of a loss without minimum, or of the square loss at a kink.
+        return before + certain[0].at_length
+    # The ranks that forbid a critical point of a loss without minimum.
     for one in claims[:2]:
-        if [a for a in one.assumptions if a.state != HOLDS] == [
-            _attains(seen)
-        ] and seen.meaning.attains is False:
-            return before + one.conclusion
+        missing = [a for a in one.assumptions if a.state != HOLDS]
+        if missing == [_attains(seen)] and seen.meaning.attains is False:
+            return before + one.at_length
     return before + _no_certificate(seen, claims)
 
 
@@ -138,13 +136,19 @@ def _full(what: str, rank: Rank) -> Assumption:
     return Assumption(f"{what} of full rank, beyond rounding", _state(rank.is_sure))
 
 
-def _follows(seen: Measured, rank: str, bound: float, symbol: str) -> str:
+def _follows(seen: Measured, what: str, rank: Rank, bound: float, symbol: str) -> tuple[str, str]:
     """What a full rank says: of the square loss a bound, of a loss without minimum that nothing here is critical."""
     if seen.meaning.is_square:
-        return f"F ≤ {symbol} = {bound:.6g}, F = {seen.loss:.6g}: {rank}"
+        short = f"F = {seen.loss:.6g} ≤ {bound:.6g} (rank {rank})"
+        return short, f"F ≤ {symbol} = {bound:.6g}, F = {seen.loss:.6g}: {what} has rank {rank}"
     if seen.meaning.attains is False:
-        return f"no critical point can be here: {rank}, and {seen.meaning.name} attains no minimum"
-    return f"{rank}, so that ∂ℓ/∂h = 0 at a critical point"
+        name = seen.meaning.name
+        said = f"no critical point can be here: {what} has rank {rank}, and {name} attains no minimum"
+        return f"no critical point can be here (rank {rank})", said
+    return (
+        f"∂ℓ/∂h = 0 at a critical point (rank {rank})",
+        f"{what} has rank {rank}: ∂ℓ/∂h = 0 at a critical point",
+    )
 
 
 def _kernel(seen: Measured) -> Claim:
@@ -157,13 +161,14 @@ def _kernel(seen: Measured) -> Claim:
         Assumption("parameters that move an output: P ≥ nk", _state(seen.num_moving >= count)),
         _full("K", seen.kernel),
     )
+    words, at_length = "", ""
     if seen.num_moving < count:
         words = f"cannot hold: {_too_few(seen)}"
     elif not seen.kernel.is_sure:
         words = f"silent: rank {seen.kernel}"
     else:
-        words = _follows(seen, f"K has rank {seen.kernel}", seen.loss_bound, "nk‖∇F‖²/(4 λ_min(K))")
-    return Claim("kernel", assumptions, words)
+        words, at_length = _follows(seen, "K", seen.kernel, seen.loss_bound, "nk‖∇F‖²/(4 λ_min(K))")
+    return Claim("kernel", assumptions, words, at_length)
 
 
 def _last_layer(seen: Measured) -> Claim:
@@ -176,6 +181,7 @@ def _last_layer(seen: Measured) -> Claim:
         Assumption("features: width ≥ n", _state(_last_width(seen) >= count)),
         Assumption("features: rank n, beyond rounding", _state(rank is not None and rank.is_sure)),
     )
+    at_length = ""
     if rank is None:
         words = "silent: no last layer"
     elif _last_width(seen) < count:
@@ -183,13 +189,9 @@ def _last_layer(seen: Measured) -> Claim:
     elif not rank.is_sure:
         words = f"silent: rank {rank}"
     else:
-        words = _follows(
-            seen,
-            f"the last features have rank {rank}",
-            seen.last_layer_bound,
-            "nk‖∇F of the last layer‖²/(4 σₙ²)",
-        )
-    return Claim("last layer", assumptions, words)
+        symbol = "nk‖∇F of the last layer‖²/(4 σₙ²)"
+        words, at_length = _follows(seen, "the last features", rank, seen.last_layer_bound, symbol)
+    return Claim("last layer", assumptions, words, at_length)
 
 
 def _last_width(seen: Measured) -> int:

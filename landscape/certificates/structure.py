@@ -4,6 +4,7 @@ Every operation of the user's own module is seen as torch carries it out, whethe
 module's makes it.
 """
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -74,7 +75,8 @@ class Kink:
 class Structure:
     """Layers and kinks in the order in which they are met, inputs (n, d₀) and outputs (n, k).
 
-    ``unfollowed``: operations whose kinks are not at 0.
+    Layers whose features are not one row a sample are left out. ``unfollowed``: operations whose kinks are not at 0;
+    ``repeated``: parameters that are used more than once.
     """
 
     inputs: Tensor
@@ -82,6 +84,7 @@ class Structure:
     layers: list[Layer] = field(default_factory=list)
     kinks: list[Kink] = field(default_factory=list)
     unfollowed: set[str] = field(default_factory=set)
+    repeated: set[str] = field(default_factory=set)
 
     @property
     def last(self) -> Layer | None:
@@ -90,7 +93,7 @@ class Structure:
         if layer is None or layer.weight is None or len(layer.features) != len(self.outputs):
             return None
         # A parameter that is used before as well is no last layer alone.
-        if any(one.name == layer.name for one in self.layers[:-1]):
+        if layer.name in self.repeated:
             return None
         made = layer.features @ layer.weight.T + (0.0 if layer.bias is None else layer.bias)
         return layer if made.shape == self.outputs.shape and _same(made, self.outputs) else None
@@ -164,7 +167,10 @@ class _Watch(TorchDispatchMode):
             raise BadInput(f"outputs {what}", "one tensor of numbers, with the samples along axis 0")
         first = next((one for one in inputs if isinstance(one, Tensor)), None)
         given = outputs.new_empty(len(outputs), 0) if first is None else _rows(first.detach())
-        return Structure(given, _rows(outputs.detach()), self._layers, self._kinks, self._unfollowed)
+        names = Counter(one.name for one in self._layers)
+        repeated = {name for name, count in names.items() if count > 1}
+        layers = [one for one in self._layers if len(one.features) == len(outputs)]
+        return Structure(given, _rows(outputs.detach()), layers, self._kinks, self._unfollowed, repeated)
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
@@ -286,6 +292,12 @@ def _joined(parts: Sequence[Structure]) -> Structure:
     whole = parts[0]
     if len(parts) == 1:
         return whole
+    shapes = [[(layer.name, layer.features.shape[1]) for layer in one.layers] for one in parts]
+    if any(one != shapes[0] for one in shapes):
+        # Of some chunk a row is no sample, which only looks like one in another.
+        shared = set(shapes[0]).intersection(*shapes[1:])
+        for part, shape in zip(parts, shapes, strict=True):
+            part.layers = [one for one, name in zip(part.layers, shape, strict=True) if name in shared]
     for others in zip(*(one.layers for one in parts), strict=False):
         others[0].features = torch.cat([one.features for one in others])
     for others in zip(*(one.kinks for one in parts), strict=False):
