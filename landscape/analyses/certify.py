@@ -262,8 +262,18 @@ def _result(survey: Survey, is_one: bool) -> Certify:
     if len(survey.points) > 1:
         by = survey.points[-1].theta - survey.points[0].theta
         proofs.append(linear_check(survey.objective, survey.points[0], by, survey.from_first(by)))
+    is_converged = all(row["is_converged"] for row in rows)
+    notes = []
+    if not survey.is_dense:
+        notes.append("by Lanczos from a random start: that no smaller eigenvalue of K was missed is assumed")
+    if not is_converged:
+        notes.append(
+            "the ends of the spectrum of K did not converge, as where it is 0 there: form K on a `subset`"
+        )
     return Certify(
         **found,
+        outcome="complete" if is_converged else "not-converged",
+        notes=notes,
         num_outputs=rows[0]["num_outputs"],
         num_parameters=survey.objective.num_parameters,
         tolerance=survey.tolerance,

@@ -29,8 +29,8 @@ class Measured:
 
     ``last``: the rank of what the last layer multiplies, with a column of ones where it adds a bias, out of n;
     ``last_gradient_norm`` is ‖∇F‖ of its parameters. ``kernel``: the rank of K out of n·k, ``matrix`` K itself where
-    it was formed. ``num_moving``: parameters on which some output depends. ``floor``: see
-    :func:`~landscape.certificates.linear.floor`; ``targets`` (n, k) are those of the square loss.
+    it was formed; ``is_converged``: else its extreme eigenvalues have been found. ``num_moving``: parameters on which
+    some output depends. ``floor``: see :func:`~landscape.certificates.linear.floor`.
     """
 
     point: Point
@@ -44,7 +44,7 @@ class Measured:
     last_gradient_norm: float
     kernel: Rank
     matrix: Tensor | None
-    is_counted: bool
+    is_converged: bool
     num_moving: int
     net: LinearNet | None
     product: Rank | None
@@ -99,13 +99,13 @@ def measured(
     slopes = kernel.errors_of(objective, point, flat).reshape(structure.outputs.shape)
     k = structure.outputs.shape[1]
     errors = slopes * (k / 2) if meaning.is_square else slopes
-    matrix, num_moving = None, objective.num_parameters
+    matrix, num_moving, is_converged = None, objective.num_parameters, True
     if is_dense:
         matrix, moving = kernel.dense_kernel(objective, point, progress=progress)
         num_moving = int(moving.sum())
         rank = kernel_rank(matrix)
     else:
-        rank = _extreme(objective, point, len(flat), seed, progress)
+        rank, is_converged = _extreme(objective, point, len(flat), seed, progress)
     net = linear_net(structure, objective, point)
     two = two_layers(structure, objective)
     last, last_norm = _last(structure, objective, gradient)
@@ -122,7 +122,7 @@ def measured(
         last_gradient_norm=last_norm,
         kernel=rank,
         matrix=matrix,
-        is_counted=is_dense,
+        is_converged=is_converged,
         num_moving=num_moving,
         net=net,
         product=net and _product_rank(net),
@@ -151,8 +151,13 @@ def kernel_rank(matrix: Tensor) -> Rank:
     return rank_of(values, len(matrix), torch.finfo(matrix.dtype).eps)
 
 
-def _extreme(objective: Objective, point: Point, size: int, seed: int, progress: Progress) -> Rank:
-    """By the ends of the spectrum alone: full where the smallest is more than its error, else at most one less."""
+def _extreme(
+    objective: Objective, point: Point, size: int, seed: int, progress: Progress
+) -> tuple[Rank, bool]:
+    """By the ends of the spectrum alone: full where the smallest is more than its error, else at most one less.
+
+    And whether both ends have converged; that no smaller eigenvalue was missed is assumed.
+    """
     pairs = top_eigenpairs(
         kernel.kernel_operator(objective, point),
         size,
@@ -167,7 +172,8 @@ def _extreme(objective: Objective, point: Point, size: int, seed: int, progress:
     largest, smallest = float(pairs.values.max()), max(0.0, float(pairs.values.min()))
     threshold = FACTOR * size * torch.finfo(torch.float64).eps * largest + float(pairs.residuals.max())
     is_full = smallest > threshold
-    return Rank(size if is_full else size - 1, size, smallest, smallest, largest, threshold)
+    rank = Rank(size if is_full else size - 1, size, smallest, smallest, largest, threshold)
+    return rank, bool(pairs.converged.all())
 
 
 def _features(structure: Structure) -> dict[str, Rank]:

@@ -122,6 +122,7 @@ def _row(seen: Measured, tolerance: float) -> dict[str, Any]:
         "nearest_kink": structure.nearest_kink,
         "num_moving": seen.num_moving,
         "num_outputs": seen.num_outputs,
+        "is_converged": seen.is_converged,
         "verdict": claims.verdict(seen, found, tolerance),
         "claims": [[one.name, one.conclusion, [list(a) for a in one.assumptions]] for one in found],
     }
@@ -145,7 +146,7 @@ def structure_width(seen: Measured, name: str) -> int:
 def columns(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """The rows as arrays over points, what not every point has left out, with the tables of claims and assumptions."""
     shared = [name for name in rows[0] if all(name in row for row in rows)]
-    left = {"checks", "claims", "layer", "num_outputs"}
+    left = {"checks", "claims", "layer", "num_outputs", "is_converged"}
     found: dict[str, Any] = {
         name: np.array([row[name] for row in rows]) for name in shared if name not in left
     }

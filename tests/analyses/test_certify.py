@@ -416,6 +416,19 @@ def test_the_kernel_comes_to_its_limit_like_the_root_of_the_width():
     assert result.kernel_error.shape == (4, 20)
 
 
+def test_lanczos_says_what_it_cannot_know():
+    full = certified(two_layer(4, 30, 2, 12, (True, True), nn.Tanh()), kernel="lanczos")
+    dense = certified(two_layer(4, 30, 2, 12, (True, True), nn.Tanh()))
+    assert full.ntk_smallest == pytest.approx(dense.ntk_smallest, rel=1e-6)
+    assert any("is assumed" in note for note in full.notes)
+    # More outputs than parameters: nearly all eigenvalues are 0, and nothing may be called full.
+    flat = landscape.certify(
+        *(lambda one: (one, one.theta))(two_layer(2, 2, 2, 30, (False, False), nn.Tanh())), kernel="lanczos"
+    )
+    assert flat.ntk_rank < flat.num_outputs
+    assert flat.loss_bound == math.inf
+
+
 # --- what is refused --------------------------------------------------------------------------
 
 
