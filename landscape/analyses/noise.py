@@ -316,4 +316,8 @@ def _notes(settings: Sequence[Setting], lost: np.ndarray, bound: np.ndarray, lip
     if np.isnan(bound).any():
         largest = 1 / lipschitz
         notes.append(f"no bound beyond the step size 1/L = {largest:.3g}: theorem 4.8 asks for α ≤ 1/(L M_G)")
+    notes.append(
+        "the step sizes are fixed: Σα = ∞ and Σα² = ∞ for ever, so ‖∇F‖² need not vanish (Robbins and Monro 1951), "
+        "and theorem 4.8 bounds its mean"
+    )
     return notes

@@ -38,6 +38,12 @@ class Train(Result):
     final_accuracy: float | None = scalar("training accuracy at the final point", optional=True)
     final_test_loss: float | None = scalar("test loss at the final point", optional=True)
     final_test_accuracy: float | None = scalar("test accuracy at the final point", optional=True)
+    step_sum: float | None = scalar("Σα of the schedule, for ever", optional=True)
+    step_square_sum: float | None = scalar("Σα² of the schedule, for ever", optional=True)
+    robbins_monro: str | None = scalar("Σα = ∞ and Σα² < ∞ of the schedule, for ever", optional=True)
+    weighted_squared_gradient_norm: float | None = scalar(
+        "Σα_k‖∇F(θ_k)‖²/Σα_k over the measured steps", optional=True
+    )
     num_steps: int = scalar("steps taken")
     num_observations: int = scalar("samples whose gradient was taken")
 
@@ -193,7 +199,21 @@ def _result(trainer: Trainer, proofs: list[checks.Check]) -> Train:
             f"the loss was NaN or infinite after step {trainer.step} of {trainer.total}: stopped there; "
             "a smaller `lr` may help"
         )
+    _add_sums(trainer, result)
     return result
+
+
+def _add_sums(trainer: Trainer, result: Train) -> None:
+    """Whether the steps are those of the theorem for diminishing ones, by formula."""
+    from landscape.descent.step_sums import diminishing, sums_check, sums_note
+
+    regime, every = trainer.regime, trainer.again.every
+    sums, mean = diminishing(regime, every, trainer.logs)
+    result.step_sum, result.step_square_sum = _known(sums.total), _known(sums.squares)
+    result.robbins_monro = sums.verdict
+    result.weighted_squared_gradient_norm = _known(mean)
+    result.checks.append(sums_check(regime, every, result, trainer.logs))
+    result.notes.append(sums_note(regime, sums, trainer.step))
 
 
 def _known(value: Any) -> Any:

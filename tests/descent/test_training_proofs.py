@@ -78,7 +78,9 @@ def replaced(monkeypatch, owner, name, make):
 def test_without_a_fault_every_check_passes(dtype, options):
     result = run(dtype, **options)
     assert result.status == "complete"
-    wanted = FINAL | LOGGED | MEANING | {"module untouched", "init", "steps", "step size", "taken up"}
+    wanted = (
+        FINAL | LOGGED | MEANING | {"module untouched", "init", "steps", "step size", "step sums", "taken up"}
+    )
     assert set(named(result)) == wanted
 
 

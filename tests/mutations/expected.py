@@ -195,6 +195,7 @@ TESTS = {
     "stack in float64": "descent/test_proofs.py::test_the_slope_of_a_neighbour_mixed_in",
     "stacked gradient": "descent/test_proofs.py::test_a_derivative_of_the_square_loss_that_lacks_its_two",
     "start loss": "descent/test_proofs.py::test_what_is_said_of_a_probe",
+    "step sums": "analyses/test_robbins_monro.py::test_other_sums_and_another_mean_are_seen",
     "straight barrier": "paths/test_stated.py::test_faults_of_summaries",
     "symmetry": "analyses/test_hessian.py::test_a_hessian_that_is_not_symmetric_fails_its_check",
     "test accuracy": "analyses/test_import.py::test_each_check_fails_where_what_it_proves_is_broken",

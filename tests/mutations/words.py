@@ -41,7 +41,8 @@ BOUNDS = {
         "spread; stated errors; trace"
     ),
     "1e-9 to 1e-8: float64 where terms cancel": (
-        "eigenvalues of an end; mean of a run; noise error; path law; power law; prediction; table; threshold; trace "
+        "eigenvalues of an end; mean of a run; noise error; path law; power law; prediction; step sums; table; "
+        "threshold; trace "
         "error; variance at a probe"
     ),
     "100 d ε, of the solver in float64": "eigenvalues",
@@ -81,7 +82,7 @@ COSTS = {
         "farther; noise error; not finite; observations; orthogonal; orthogonality; overlap; "
         "path law; penalty; points; "
         "points on plane; polish; polished ends; power law; random walk; spanning tree; split; spread; stated "
-        "errors; step size; straight barrier; straight barrier errors; table; taken up; test barrier; "
+        "errors; step size; step sums; straight barrier; straight barrier errors; table; taken up; test barrier; "
         "threshold; trace; trace and density; trace and spectrum; trace error; trace per parameter; within "
         "the ball"
     ),

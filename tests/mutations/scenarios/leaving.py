@@ -1,0 +1,36 @@
+"""Ways out of a point: without noise from beside it, with noise, and by batches."""
+
+from typing import Any
+
+import torch
+from mutations.scenarios.ground import scenario
+from torch import nn
+
+import landscape
+from landscape import Objective
+
+
+def _saddle() -> Objective:
+    """Two linear layers at the origin, whose two equal units see three samples."""
+    module = nn.Sequential(nn.Linear(2, 2, bias=False), nn.Linear(2, 1, bias=False)).double()
+    for parameter in module.parameters():
+        nn.init.zeros_(parameter)
+    inputs = torch.tensor([[1.0, 0.0], [0.5, 1.0], [-1.0, 0.5]], dtype=torch.float64)
+    return Objective(module, "mse", (inputs, torch.tensor([[1.0], [0.5], [-1.0]], dtype=torch.float64)))
+
+
+def _escape(**options: Any) -> Any:
+    objective = _saddle()
+    return landscape.escape(
+        objective, objective.theta, amplitudes=(1e-1, 1e-2, 1e-3), num_seeds=4, lr=0.1, drop=0.2, **options
+    )
+
+
+@scenario
+def escape() -> Any:
+    return _escape(noise="none")
+
+
+@scenario
+def escape_by_noise() -> Any:
+    return _escape(noise="sphere", max_steps=600)
