@@ -179,7 +179,8 @@ def escape(
     ω has the length a (``sphere``; Ge et al. 2015), is uniform in a ball of radius a, or has a for the standard
     deviation of each component (``gaussian``); ``sgd`` adds a times the gradient of a batch less ∇F, so that a = 1 is
     SGD itself. It is inside the step: the point moves by α times it. With ``none`` the start is moved by a, along
-    ``direction`` or to where the seed says. The same seeds serve every amplitude. All of it is float64 and one stack.
+    ``direction`` or to where the seed says. The same seeds serve every amplitude. All of it is float64 and one
+    stack, of F itself: in eval mode, dropout at rest and the statistics of batch norm as they are.
 
     Beside these, descent without noise from A itself: where its ∇F is smallest, before it leaves, is the saddle. There
     λ_min < 0 gives the steps per decade of theory, ln 10/ln(1 + α|λ_min|); where λ_min is zero to its error the saddle,

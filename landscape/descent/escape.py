@@ -172,7 +172,7 @@ def _ran(
 ) -> dict[str, Any]:
     """One stack, from the journal where it is there; ``rows`` None is the run without noise."""
     if name not in journal:
-        gradients = stacked_gradients(objective)
+        gradients = stacked_gradients(objective, training=False)
         noise = None if rows is None else added(objective, asked, rows)
         stack = Leaving(
             gradients,
@@ -246,7 +246,7 @@ def added(objective: Objective, asked: Leave, rows: slice) -> Added | None:
     sizes = np.array([asked.amplitude_of(int(run)) for run in runs])
     seeds = runs % asked.num_seeds
     if asked.noise == "sgd":
-        source = _of_samples(stacked_gradients(objective), objective, asked, runs, seeds)
+        source = _of_samples(stacked_gradients(objective, training=False), objective, asked, runs, seeds)
     else:
         source = _of_a_law(objective, asked, seeds)
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from landscape.descent.escape import SAMPLES, Bottom, Leave
-from landscape.descent.replay import draws, slope_and_error
+from landscape.descent.replay import slope_and_error
 from landscape.descent.stated_kicks import KICKS, stated_kick
 from landscape.numerics.steps.leaving import NOT_YET
 from landscape.objective import checks, plain
@@ -26,8 +26,8 @@ def escape_checks(
     wide: Objective, saddle: Tensor, asked: Leave, bottom: Bottom, found: dict[str, Any]
 ) -> list[Check]:
     """Of the runs ``found``: ``noisy step`` and ``exit step``; of the saddle (d,): ``lowest curvature``."""
-    one = [] if draws(wide, saddle) else [_steps(wide, asked, found)]
-    return [*[check for check in one if check], _exits(wide, asked, found), _curvature(wide, saddle, bottom)]
+    steps = _steps(wide, asked, found)
+    return [*([steps] if steps else []), _exits(wide, asked, found), _curvature(wide, saddle, bottom)]
 
 
 def _steps(wide: Objective, asked: Leave, found: dict[str, Any]) -> Check | None:
@@ -39,7 +39,7 @@ def _steps(wide: Objective, asked: Leave, found: dict[str, Any]) -> Check | None
         if not np.isfinite(after).all():
             continue
         theta = torch.from_numpy(before).to(wide.device)
-        _, slope, error = slope_and_error(wide, wide, theta, every)
+        _, slope, error = slope_and_error(wide, wide, theta, every, training=False)
         size = asked.amplitude_of(run)
         if asked.quiet_above is not None and float(slope.norm()) > asked.quiet_above:
             size = 0.0
@@ -47,7 +47,7 @@ def _steps(wide: Objective, asked: Leave, found: dict[str, Any]) -> Check | None
         if asked.noise == "sgd":
             seed = (asked.seed, run % asked.num_seeds, SAMPLES, step)
             rows = np.random.default_rng(seed).integers(wide.num_samples, size=asked.batch_size)
-            _, batch, off = slope_and_error(wide, wide, theta, torch.from_numpy(rows))
+            _, batch, off = slope_and_error(wide, wide, theta, torch.from_numpy(rows), training=False)
             kick, error = batch - slope, error + size * (off + error)
         elif asked.noise != "none":
             seed = (asked.seed, run % asked.num_seeds, KICKS)

@@ -35,15 +35,15 @@ ACTIVATIONS: dict[type, Callable[[Any], Activation]] = {
 }
 
 
-def stacked_gradients(objective: Objective) -> Gradients:
+def stacked_gradients(objective: Objective, *, training: bool = True) -> Gradients:
     """(thetas (R, d), indices (R, B) or None) ↦ mean losses (R,) float64 and gradients (R, d).
 
     Row r is the loss of θ_r over its samples ``indices[r]``, or over all of them, in training mode as in plain
-    training. Raises BadInput for several processes, and for a module whose running statistics each replica would
-    have to own.
+    training; without ``training`` in the mode of F, running statistics as they are. Raises BadInput for several
+    processes, and in training for a module whose running statistics each replica would have to own.
     """
     distributed.require_one_process("replicas")
-    if objective.has_batchnorm:
+    if training and objective.has_batchnorm:
         raise BadInput(
             "batch norm in replicas that are trained as one",
             "a module without running statistics",
@@ -51,7 +51,7 @@ def stacked_gradients(objective: Objective) -> Gradients:
         )
     keep_freed_memory()
     layers = perceptron_layers(objective)
-    return by_vmap(objective) if layers is None else by_hand(objective, layers)
+    return by_vmap(objective, training=training) if layers is None else by_hand(objective, layers)
 
 
 def by_hand(objective: Objective, layers: list[Layer]) -> Gradients:
@@ -74,21 +74,21 @@ def by_hand(objective: Objective, layers: list[Layer]) -> Gradients:
     return gradients
 
 
-def by_vmap(objective: Objective) -> Gradients:
+def by_vmap(objective: Objective, *, training: bool = True) -> Gradients:
     """The gradients of any module by ``torch.func``; one after another where vmap cannot."""
     inputs, targets = objective.samples
     fixed = objective.present_point().fixed
     recorded: dict[tuple[int, ...], Callable[..., Any]] = {}
 
     def loss(theta: Tensor, x: tuple[Tensor, ...], y: Tensor) -> Tensor:
-        with objective.passed(theta, fixed, x, True) as outputs:
+        with objective.passed(theta, fixed, x, training) as outputs:
             mean = objective.loss.mean(outputs, y)
         return mean + 0.5 * objective.l2 * theta.double().square().sum() if objective.l2 else mean
 
     def one_by_one(thetas: Tensor, indices: Tensor | None) -> tuple[Tensor, Tensor]:
         rows = [None] * len(thetas) if indices is None else list(indices)
         found = [
-            objective.batch_gradient(theta, row, fixed, training=True)
+            objective.batch_gradient(theta, row, fixed, training=training)
             for theta, row in zip(thetas, rows, strict=True)
         ]
         values, slopes = zip(*found, strict=True)

@@ -49,15 +49,17 @@ def draws(objective: Objective, theta: Tensor) -> bool:
     return not torch.equal(once.nan_to_num(), twice.nan_to_num())
 
 
-def plain_slope(objective: Objective, theta: Tensor, rows: Tensor) -> tuple[float, Tensor]:
-    """The loss of the samples ``rows`` as one batch at θ (d,) and its gradient (d,) float64, in training mode.
+def plain_slope(
+    objective: Objective, theta: Tensor, rows: Tensor, *, training: bool = True
+) -> tuple[float, Tensor]:
+    """The loss of the samples ``rows`` as one batch at θ (d,) and its gradient (d,) float64, in training mode or F's.
 
     Of the user's own module with the numbers written into it, by autograd on its own parameters.
     """
     tensors = plain.by_name(objective, objective.as_point(theta))
     with (
         plain.proving(gradients=len(rows) / objective.num_samples),
-        objective.written(tensors, training=True),
+        objective.written(tensors, training=training),
         torch.enable_grad(),
     ):
         loss, slopes = plain.batch_gradient(objective, rows)
@@ -126,29 +128,35 @@ def stack_checks(
 
 
 def slope_and_error(
-    objective: Objective, wide: Objective, theta: Tensor, rows: Tensor
+    objective: Objective, wide: Objective, theta: Tensor, rows: Tensor, *, training: bool = True
 ) -> tuple[float, Tensor, float]:
     """:func:`plain_slope` of ``wide``, in float64, and how far that of a stack of ``objective`` may be from it.
 
     Rounding of the terms that cancel, by the gradients of two halves, and ten times what the dtype of the stack costs
     the plain loop itself.
     """
-    loss, slope, size = _slope_and_size(wide, theta, rows)
+    loss, slope, size = _slope_and_size(wide, theta, rows, training)
     error = max(checks.rounding(objective), ROUNDING) * size
     if objective.dtype != torch.float64:
-        coarse = plain_slope(objective, theta.to(objective.device, objective.dtype), rows)[1]
+        coarse = plain_slope(objective, theta.to(objective.device, objective.dtype), rows, training=training)[
+            1
+        ]
         error += 10 * float((coarse.to(slope) - slope).norm())
     return loss, slope, error
 
 
-def _slope_and_size(objective: Objective, theta: Tensor, rows: Tensor) -> tuple[float, Tensor, float]:
+def _slope_and_size(
+    objective: Objective, theta: Tensor, rows: Tensor, training: bool
+) -> tuple[float, Tensor, float]:
     """:func:`plain_slope`, where F is a mean of two halves' whose sizes tell how large the terms are that cancel."""
     if len(rows) < 2 or not objective.is_mean:
-        loss, slope = plain_slope(objective, theta, rows)
+        loss, slope = plain_slope(objective, theta, rows, training=training)
         return loss, slope, float(slope.norm())
     halves = [rows[::2], rows[1::2]]
     shares = [len(half) / len(rows) for half in halves]
-    losses, slopes = zip(*(plain_slope(objective, theta, half) for half in halves), strict=True)
+    losses, slopes = zip(
+        *(plain_slope(objective, theta, half, training=training) for half in halves), strict=True
+    )
     slope = shares[0] * slopes[0] + shares[1] * slopes[1]
     sizes = sum(share * float(one.norm()) for share, one in zip(shares, slopes, strict=True))
     return sum(share * one for share, one in zip(shares, losses, strict=True)), slope, sizes

@@ -344,3 +344,20 @@ def test_a_point_at_zero_needs_a_drop_and_one_without_a_loss_is_none():
         left(product, (1, 1))
     with pytest.raises(landscape.LandscapeError, match="finite loss"):
         left(product, (float("nan"), 1))
+
+
+@pytest.mark.parametrize("noise", ["none", "ball", "sgd"])
+@pytest.mark.parametrize("middle", [lambda: nn.BatchNorm1d(4), lambda: nn.Dropout(0.3), nn.ReLU])
+def test_any_module_is_left_in_the_mode_of_f(middle, noise):
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        x, y = torch.randn(30, 3), torch.arange(30) % 2
+        module = nn.Sequential(nn.Linear(3, 4), middle(), nn.Tanh(), nn.Linear(4, 2))
+        module(x)  # statistics that are not 0 and 1
+    objective = Objective(module, "cross_entropy", (x, y))
+    found = landscape.escape(
+        objective, objective.theta, noise=noise, num_seeds=2, amplitudes=(1.0, 0.1), max_steps=60, drop=0.05, lr=0.1,
+        directions=20, batch_size=3,
+    )  # fmt: skip
+    assert [one for one in found.checks if not one.passed] == []
+    assert "noisy step" in {one.name for one in found.checks}
