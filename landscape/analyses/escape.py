@@ -64,7 +64,8 @@ class Escape(Result):
     """Steps until runs from a point, or from beside it, are so far below it, by size of noise or distance and seed.
 
     ``status``: ``left``, ``stayed`` for all of ``max_steps``, or ``diverged``. Steps and exits of what did not leave
-    are NaN. The saddle is where ∇F was smallest on the way of gradient descent without noise.
+    are NaN. The stillest point is where ∇F was smallest on the way of gradient descent without noise: the saddle, if
+    that has one on its way.
     """
 
     kind: ClassVar[str] = "escape"
@@ -95,7 +96,7 @@ class Escape(Result):
     loss_on_the_way: np.ndarray = array("record", *RUN, long_name="loss on the way")
     steps_per_decade: float | None = scalar("steps for each tenth of the amplitude", optional=True)
     steps_per_decade_error: float | None = scalar("error of the steps per decade", optional=True)
-    steps_per_decade_theory: float | None = scalar("ln 10/ln(1 + α|λ_min|) at the saddle", optional=True)
+    steps_per_decade_theory: float | None = scalar("ln 10/ln(1 + α|λ_min|) at a strict saddle", optional=True)
     power: float | None = scalar("power of 1/amplitude that the steps grow by", optional=True)
     power_error: float | None = scalar("error of the power", optional=True)
     fit: str = scalar("which of both fits: logarithmic, algebraic, or undecided")
@@ -104,13 +105,13 @@ class Escape(Result):
     loss: float = scalar("loss F(A) at the point")
     level: float = scalar("the loss F(A) − δ below which a run has left")
     gradient_norm: float = scalar("gradient norm at the point")
-    saddle_loss: float = scalar("loss at the saddle")
-    saddle_gradient_norm: float = scalar("gradient norm at the saddle")
-    saddle_distance: float = scalar("distance of the saddle from the point")
-    smallest_eigenvalue: float = scalar("λ_min of the Hessian at the saddle")
+    stillest_loss: float = scalar("loss at the stillest point")
+    stillest_gradient_norm: float = scalar("gradient norm at the stillest point")
+    stillest_distance: float = scalar("distance of the stillest point from the point")
+    smallest_eigenvalue: float = scalar("λ_min of the Hessian at the stillest point")
     zero_threshold: float = scalar("what counts as zero there")
-    curvature: float = scalar("L, the largest |λ| at the saddle and at the point")
-    falling_share: float = scalar("share of random directions along which F falls at the saddle")
+    curvature: float = scalar("L, the largest |λ| at the stillest point and at the point")
+    falling_share: float = scalar("share of random directions along which F falls there")
     falling_share_error: float = scalar("standard error of that share")
     falling_share_theory: float | None = scalar("that share by the eigenvalues", optional=True)
     step_size: float = scalar("step size α")
@@ -182,8 +183,8 @@ def escape(
     ``direction`` or to where the seed says. The same seeds serve every amplitude. All of it is float64 and one
     stack, of F itself: in eval mode, dropout at rest and the statistics of batch norm as they are.
 
-    Beside these, descent without noise from A itself: where its ∇F is smallest, before it leaves, is the saddle. There
-    λ_min < 0 gives the steps per decade of theory, ln 10/ln(1 + α|λ_min|); where λ_min is zero to its error the saddle,
+    Beside these, descent without noise from A itself: where its ∇F is smallest, before it leaves, is the saddle, if
+    there is one. λ_min < 0 gives the steps per decade of theory, ln 10/ln(1 + α|λ_min|); where λ_min is zero to its error the saddle,
     if it is one, is degenerate and the steps grow by a power. Both lines are fitted; ``fit`` says which is nearer.
 
     Per step without noise the descent lemma is looked at, F falling by α(1 − αL/2)‖∇F‖², with L the largest |λ| at A
@@ -242,9 +243,9 @@ def escape(
         about = {
             "loss": loss,
             "gradient_norm": float(slope.double().norm()),
-            "saddle_loss": here.value(saddle),
-            "saddle_gradient_norm": size,
-            "saddle_distance": float((saddle - start).norm()),
+            "stillest_loss": here.value(saddle),
+            "stillest_gradient_norm": size,
+            "stillest_distance": float((saddle - start).norm()),
             "curvature": curvature,
         }
         meaning = "loss at the point against a plain loop over model.eval()"
@@ -304,7 +305,7 @@ def _result(
     status = statuses(found)
     left = status == "left"
     steps = np.where(left, found["steps"], np.nan).reshape(shape)
-    rate = rate_of(bottom, about["saddle_gradient_norm"], alpha)
+    rate = rate_of(bottom, about["stillest_gradient_norm"], alpha)
     along = np.full(len(status), np.nan)
     if rate is not None:
         along[left] = cosines(found["exits"][left], plain["stillest"][0], bottom.vectors)
@@ -385,7 +386,7 @@ def _add_share(result: Escape, bottom: Bottom, num_lower: int, count: int, radiu
     result.falling_share = share
     result.falling_share_error = math.sqrt(max(share * (1 - share), 0.25 / count) / count)
     values = np.abs(bottom.values)
-    pull = result.saddle_gradient_norm / radius
+    pull = result.stillest_gradient_norm / radius
     if bottom.is_whole and values.min() > bottom.threshold and pull < 1e-3 * values.min():
         result.falling_share_theory = falling_share_of(bottom.values)
         result.checks.append(share_check(num_lower, count, result.falling_share_theory))

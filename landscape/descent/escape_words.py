@@ -51,10 +51,12 @@ def _plain(result: Any) -> str:
 
 def _saddle(result: Any) -> str:
     smallest, threshold = result.smallest_eigenvalue, result.zero_threshold
-    where = "at the point" if result.saddle_distance == 0 else f"{result.saddle_distance:.3g} from the point"
-    if result.saddle_gradient_norm > STATIONARY:
+    where = (
+        "at the point" if result.stillest_distance == 0 else f"{result.stillest_distance:.3g} from the point"
+    )
+    if result.stillest_gradient_norm > STATIONARY:
         return (
-            f"no equilibrium on the way without noise: ‖∇F‖ ≥ {result.saddle_gradient_norm:.3g} before it left, so "
+            f"no equilibrium on the way without noise: ‖∇F‖ ≥ {result.stillest_gradient_norm:.3g} before it left, so "
             "that no rate follows from curvature"
         )
     if result.steps_per_decade_theory is not None:
@@ -63,7 +65,11 @@ def _saddle(result: Any) -> str:
             f"{result.steps_per_decade_theory:.6g} a decade"
         )
     kind = "zero to its error" if abs(smallest) <= threshold else "positive"
-    rest = "a saddle, if it is one, of higher order: steps by a power" if kind != "positive" else "a minimum"
+    rest = (
+        "a saddle, if it is one, of higher order: steps by a power"
+        if kind != "positive"
+        else "a minimum, if ∇F vanishes there"
+    )
     return f"no strict saddle {where}: λ_min = {smallest:.3g} ± {threshold:.1g} is {kind}: {rest}"
 
 
@@ -76,10 +82,17 @@ def _step_size(result: Any) -> str:
 
 
 def _theorem(result: Any, asked: Leave) -> str:
-    """Lee et al. 2016: descent from a random start does not end at a strict saddle, almost surely."""
+    """What is assumed for a random start not to end at a strict saddle, or for noise to lead to a minimum."""
+    if asked.noise != "none":
+        spread = "cannot be known" if asked.noise == "sgd" else "holds"
+        return (
+            "reaching a minimum under noise (Ge et al. 2015, Jin et al. 2017) assumes every point to have a large "
+            f"gradient, a λ_min well below 0 or a minimum near: cannot be known; noise in every direction: {spread}; "
+            "a step small enough: cannot be known, the constants are not stated"
+        )
     is_strict = result.steps_per_decade_theory is not None
     is_small = result.step_size * result.curvature < 1
-    is_random = asked.noise == "none" and asked.direction is None
+    is_random = asked.direction is None
     parts = {
         "strict saddle": "holds" if is_strict else "fails",
         "α < 1/L": "cannot be known beyond the points looked at, where it holds" if is_small else "fails",

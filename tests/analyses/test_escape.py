@@ -100,8 +100,8 @@ def test_exactly_on_the_stable_manifold_it_stayed_and_nothing_more_is_said():
     assert not any("never" in note for note in found.notes)
     # The saddle is not the point itself: the origin, where the Hessian has ∓2.
     np.testing.assert_allclose(found.smallest_eigenvalue, -2, rtol=1e-12)
-    np.testing.assert_allclose(found.saddle_distance, np.sqrt(2), rtol=1e-9)
-    np.testing.assert_allclose(found.saddle_loss, 1, rtol=1e-12)
+    np.testing.assert_allclose(found.stillest_distance, np.sqrt(2), rtol=1e-9)
+    np.testing.assert_allclose(found.stillest_loss, 1, rtol=1e-12)
 
 
 @pytest.mark.parametrize(("preset", "per_decade"), [("saddle", DECADE), ("ge-2015", DECADE), ("chain", None)])

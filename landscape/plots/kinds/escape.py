@@ -82,7 +82,7 @@ def _losses(page: Page, axes: Axes, result: Any) -> None:
             axes.plot(record, losses[:, which, one], color=colour, alpha=0.25, linewidth=0.6, linestyle="-")
         label = short(float(result.amplitude[which]))
         axes.plot(record, losses[:, which, middle], color=colour, linewidth=1.4, linestyle="-", label=label)
-    axes.axhline(result.saddle_loss, color=GREY, linewidth=0.5, zorder=0)
+    axes.axhline(result.stillest_loss, color=GREY, linewidth=0.5, zorder=0)
     axes.axhline(result.level, linewidth=0.8, **{k: v for k, v in DASHED.items() if k != "linewidth"})
     axes.set_xlabel("step")
     axes.set_ylabel("loss")
