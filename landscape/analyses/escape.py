@@ -184,8 +184,9 @@ def escape(
     stack, of F itself: in eval mode, dropout at rest and the statistics of batch norm as they are.
 
     Beside these, descent without noise from A itself: where its ∇F is smallest, before it leaves, is the saddle, if
-    there is one. λ_min < 0 gives the steps per decade of theory, ln 10/ln(1 + α|λ_min|); where λ_min is zero to its error the saddle,
-    if it is one, is degenerate and the steps grow by a power. Both lines are fitted; ``fit`` says which is nearer.
+    there is one. λ_min < 0 gives the steps per decade of theory, ln 10/ln(1 + α|λ_min|); where λ_min is zero to its
+    error the saddle, if it is one, is degenerate and the steps grow by a power. Both lines are fitted; ``fit`` says
+    which is nearer.
 
     Per step without noise the descent lemma is looked at, F falling by α(1 − αL/2)‖∇F‖², with L the largest |λ| at A
     and the saddle: no more than what was seen there, which the curvature on the way may exceed. Raises BadInput for
