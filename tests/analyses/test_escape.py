@@ -361,3 +361,42 @@ def test_any_module_is_left_in_the_mode_of_f(middle, noise):
     )  # fmt: skip
     assert [one for one in found.checks if not one.passed] == []
     assert "noisy step" in {one.name for one in found.checks}
+
+
+@pytest.mark.parametrize("noise", ["none", "gaussian", "sgd"])
+def test_a_killed_escape_ends_bit_for_bit_like_an_undisturbed_one(monkeypatch, noise):
+    monkeypatch.setattr("landscape.progress.SAVE_SECONDS", -1.0)
+    x = torch.linspace(-1, 1, 12, dtype=torch.float64).reshape(6, 2)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        module = nn.Sequential(nn.Linear(2, 3), nn.Tanh(), nn.Linear(3, 1)).double()
+    objective = Objective(module, "mse", (x, x[:, :1] * x[:, 1:]))
+    asked = {
+        "noise": noise,
+        "amplitudes": (1.0, 0.1),
+        "num_seeds": 3,
+        "drop": 0.02,
+        "max_steps": 400,
+        "further": 150,
+    }
+    whole, journal = landscape.escape(objective, objective.theta, **asked), {}
+    calls, killed = [], 0
+    while True:
+        calls.clear()
+
+        def third(done: int, total: int, what: str) -> None:
+            calls.append(done)
+            if len(calls) == 3:
+                raise KeyboardInterrupt
+
+        try:
+            again = landscape.escape(objective, objective.theta, **asked, journal=journal, progress=third)
+            break
+        except KeyboardInterrupt:
+            killed += 1
+            assert killed < 30
+    assert killed >= 2
+    assert "state" in journal
+    for one, other in zip(whole.arrays(), again.arrays(), strict=True):
+        np.testing.assert_array_equal(one.values, other.values, err_msg=one.name)
+    assert whole.scalars() == again.scalars()
