@@ -211,9 +211,7 @@ def escape(
         here = in_float64(beside)
         start = start.to(here.device, here.dtype)
         if direction is not None and len(direction) != len(start):
-            raise BadInput(
-                f"a direction of {len(direction)} numbers", f"one of {len(start)}, as many as θ has"
-            )
+            raise BadInput(f"a direction of {len(direction)} numbers", f"{len(start)}, as many as θ has")
         loss, slope = here.value_and_gradient(start)
         if not math.isfinite(loss):
             raise NotFinite(f"F(A) = {loss}", "a point with a finite loss", "take another point")

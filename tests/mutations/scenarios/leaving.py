@@ -11,12 +11,12 @@ from landscape import Objective
 
 
 def _saddle() -> Objective:
-    """Two linear layers at the origin, whose two equal units see three samples."""
-    module = nn.Sequential(nn.Linear(2, 2, bias=False), nn.Linear(2, 1, bias=False)).double()
+    """Two numbers whose product is fitted to the slope of two samples, at the origin."""
+    module = nn.Sequential(nn.Linear(1, 1, bias=False), nn.Linear(1, 1, bias=False)).double()
     for parameter in module.parameters():
         nn.init.zeros_(parameter)
-    inputs = torch.tensor([[1.0, 0.0], [0.5, 1.0], [-1.0, 0.5]], dtype=torch.float64)
-    return Objective(module, "mse", (inputs, torch.tensor([[1.0], [0.5], [-1.0]], dtype=torch.float64)))
+    samples = torch.tensor([[1.0], [2.0]], dtype=torch.float64)
+    return Objective(module, "mse", (samples, samples / 2))
 
 
 def _escape(**options: Any) -> Any:
