@@ -84,12 +84,13 @@ def _losses(page: Page, axes: Axes, result: Any) -> None:
         axes.plot(record, losses[:, which, middle], color=colour, linewidth=1.4, linestyle="-", label=label)
     axes.axhline(result.stillest_loss, color=GREY, linewidth=0.5, zorder=0)
     axes.axhline(result.level, linewidth=0.8, **{k: v for k, v in DASHED.items() if k != "linewidth"})
+    if result.fit == "algebraic":
+        axes.set_xscale("symlog", linthresh=10)
     axes.set_xlabel("step")
     axes.set_ylabel("loss")
     legend(axes)
-    page.note(
-        "below: the median run of an amplitude thick, others thin; grey the saddle's loss, dashed the level"
-    )
+    several = "the median run of each amplitude thick, others thin; " if losses.shape[2] > 1 else ""
+    page.note(f"below: {several}grey the loss at the stillest point without noise, dashed the level")
 
 
 def _shade(place: int, count: int) -> Any:
