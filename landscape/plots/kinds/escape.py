@@ -85,7 +85,8 @@ def _losses(page: Page, axes: Axes, result: Any) -> None:
     axes.axhline(result.stillest_loss, color=GREY, linewidth=0.5, zorder=0)
     axes.axhline(result.level, linewidth=0.8, **{k: v for k, v in DASHED.items() if k != "linewidth"})
     if result.fit == "algebraic":
-        axes.set_xscale("symlog", linthresh=10)
+        axes.set_xscale("log")
+        axes.set_xlim(left=max(1.0, float(record[1:2].sum()) / 2))
     axes.set_xlabel("step")
     axes.set_ylabel("loss")
     legend(axes)
