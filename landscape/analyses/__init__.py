@@ -15,6 +15,7 @@ from landscape.errors import BadInput
 if TYPE_CHECKING:
     # For type checkers alone, which cannot read the table.
     from landscape.analyses.align import align
+    from landscape.analyses.basins import basins
     from landscape.analyses.certify import certify
     from landscape.analyses.connect import connect
     from landscape.analyses.declare import Analysis
@@ -49,6 +50,7 @@ __all__ = [  # noqa: RUF022  (in the order in which a reader meets them)
     "efficiency",
     "noise",
     "escape",
+    "basins",
 ]
 # By kind; where Python has taken the word for itself, the function says what it does to a point.
 FUNCTIONS = {name.removesuffix("_point"): name for name in __all__}

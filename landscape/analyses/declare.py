@@ -63,6 +63,8 @@ class Analysis:
     ``announced(objective, points, options)`` is told before the work. ``from_run(run, labels)`` gives, by name, what a
     function takes from the one run that several points are of. ``varies`` names arguments of the model that the
     first value of an option sets. A result that ``makes_run`` is itself a run file of its last point's model.
+    What begins from a recipe may look at one ``stored`` result of these kinds instead, by ``stored_options`` alone.
+    ``dtype`` is that of what a recipe makes, where none is asked for.
     """
 
     name: str
@@ -82,6 +84,9 @@ class Analysis:
     from_run: Callable[[Any, Sequence[str]], dict[str, Any]] | None
     varies: Mapping[str, str]
     makes_run: bool
+    stored: Sequence[str]
+    stored_options: Sequence[str]
+    dtype: str
 
     @cached_property
     def question(self) -> str:
@@ -162,6 +167,9 @@ def analysis(
     from_run: Callable[[Any, Sequence[str]], dict[str, Any]] | None = None,
     varies: Mapping[str, str] | None = None,
     makes_run: bool = False,
+    stored: Sequence[str] = (),
+    stored_options: Sequence[str] = (),
+    dtype: str = "float32",
 ) -> Callable[[Function], Function]:
     """Declares the function below as an :class:`Analysis`, named like the function unless ``name`` says otherwise.
 
@@ -190,6 +198,9 @@ def analysis(
             from_run=from_run,
             varies=varies or {},
             makes_run=makes_run,
+            stored=stored,
+            stored_options=stored_options,
+            dtype=dtype,
         )
 
         @wraps(function)

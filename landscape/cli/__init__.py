@@ -37,6 +37,7 @@ ORDER = (
     "connect",
     "align",
     "minima",
+    "basins",
     "efficiency",
     "noise",
     "plot",

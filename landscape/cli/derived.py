@@ -72,7 +72,8 @@ def _value(one: Parameter, value: Any) -> Any:
 
 def _places(declared: Analysis) -> list[click.Parameter]:
     if declared.source == "recipe":
-        return []
+        file = click.Argument(["points"], type=click.Path(), nargs=-1, metavar="[FILE]")
+        return [file] if declared.stored else []
     if declared.source == "checkpoint":
         return [click.Argument(["points"], type=click.Path(), metavar="CHECKPOINT", nargs=1)]
     one = declared.points == (1,)

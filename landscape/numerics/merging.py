@@ -1,10 +1,10 @@
-"""Where the sublevel sets {F ≤ c} of a grid are born and merge: merge tree, persistence, the lowest pass between cells.
+"""Where the sublevel sets {F ≤ c} of a grid are born and merge: merge tree, persistence, lowest passes between cells.
 
-A grid of one or two axes is joined along its axes alone: 2 neighbours of a cell on a line, 4 on a plane, none across the
-rim, for nothing here is periodic. Along such an edge the function between the cells (linear, and bilinear inside) is
-never above its ends, so that a path of cells is a path in the plane and its height a bound from above. A diagonal step
-crosses a cell whose middle is the mean of four values, two of which nobody asked: with 8 neighbours what is joined
-would be a guess. Cells that are not finite are left out, as if they were walls.
+A grid of one or two axes is joined along its axes alone: 2 neighbours of a cell on a line, 4 on a plane, none over
+the rim, for nothing here is periodic. Along such an edge the function between the cells (linear, and bilinear
+inside) is never above its ends, so that a path of cells is a path in the plane and its height a bound from above. A
+diagonal step crosses a cell whose middle is the mean of four values, two of which nobody asked: with 8 neighbours what
+is joined would be a guess. Cells that are not finite are left out, as if they were walls.
 """
 
 from __future__ import annotations

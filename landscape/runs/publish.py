@@ -92,7 +92,7 @@ def publish(
     distributed.require_same(_parts_of(order, settings))
     is_mine = distributed.rank() == 0
     # Of several processes one reads and writes beside the output, which the others may not even see.
-    there = distributed.from_first(lambda: _there(output, order.config, settings))
+    there = distributed.from_first(lambda: standing_there(output, order.config, settings))
     if output is not None and there is not None:
         if others := provenance.other_makers(there):
             say(f"{output} was made by {others}")
@@ -152,7 +152,7 @@ def _parts_of(order: Order, settings: Settings) -> dict[str, str]:
     }
 
 
-def _there(output: Path | None, config: dict[str, Any], settings: Settings) -> dict[str, Any] | None:
+def standing_there(output: Path | None, config: dict[str, Any], settings: Settings) -> dict[str, Any] | None:
     """The header of a result that is there. Raises BadInput for an output that cannot be, or is another's."""
     if output is None:
         return None

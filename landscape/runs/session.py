@@ -30,6 +30,7 @@ from landscape.runs.publish import Answer, Order, Say, Work, publish, unheard
 from landscape.runs.recipe import DTYPES, Recipe
 from landscape.runs.run import Run
 from landscape.runs.settings import NAMES, Settings, called
+from landscape.runs.stored import of_stored
 from landscape.runs.weights import dtype_of, weights
 
 BROUGHT = ("model", "model_arg", "data", "data_arg", "loss")
@@ -97,6 +98,8 @@ def _answer(
         if len(found) != 1:
             raise BadInput(f"{len(found)} files for {kind}", "one file of weights")
         checkpoint = Path(found[0])
+    elif found and declared.stored:
+        return of_stored(declared, options, given, found, settings, _stored(declared, options))
     elif found:
         raise BadInput(f"{_named(found[0])} for {kind}", "a `model`, `data` and a `loss`, and no points")
     if output is None:
@@ -220,7 +223,7 @@ def _from_recipe(
     say: Say,
 ) -> Order:
     """A computation that begins with a module, data and a loss: trained, imported, or many of them."""
-    first = {name: options[values][0] for name, values in declared.varies.items()}
+    first = {name: options[values][0] for name, values in declared.varies.items() if options[values]}
     twice = sorted(first.keys() & recipe.model_arguments.keys())
     if twice:
         raise BadInput(
@@ -234,7 +237,7 @@ def _from_recipe(
     inputs = [{"path": str(checkpoint), "sha256": provenance.sha256(checkpoint)}] if checkpoint else []
     own, where = sources.named(recipe), device(settings.device, settings.dtype)
     with own.opened():
-        least = dtype_of(checkpoint) if checkpoint else "float32"
+        least = dtype_of(checkpoint) if checkpoint else declared.dtype
         recipe, data, dtype = recipe.followed(settings.data_dir, settings.dtype, least)
     config = {
         "kind": declared.name,

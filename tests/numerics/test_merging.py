@@ -70,7 +70,9 @@ def test_births_and_deaths_are_those_of_a_search_of_every_level(start):
 
 
 def test_1000_grids_as_gudhi_has_them():
-    gudhi = pytest.importorskip("gudhi", reason="gudhi is not installed: pip install torch-landscape[topology]")
+    gudhi = pytest.importorskip(
+        "gudhi", reason="gudhi is not installed: pip install torch-landscape[topology]"
+    )
     for seed in range(1000):
         values = random_grid(seed)
         values = np.nan_to_num(values, nan=math.inf)
@@ -138,7 +140,8 @@ def test_the_lowest_pass_is_the_least_level_that_joins(seed):
     values = rng.normal(size=(6, 7))
     first, last = rng.choice(values.size, 2, replace=False).tolist()
     joined = (
-        level for level in np.sort(values.ravel())
+        level
+        for level in np.sort(values.ravel())
         if (label := components(values <= level).ravel())[first] and label[first] == label[last]
     )
     found = lowest_pass(values, first, last)

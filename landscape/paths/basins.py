@@ -1,0 +1,218 @@
+"""The basins of a grid of F, the lowest way in the plane between marked cells, and what half of the grid says."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from itertools import combinations
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from landscape.errors import BadInput
+from landscape.numerics.merging import MergeTree, Pass, halved, lowest_pass, merge_tree
+from landscape.result import Check
+
+# What rounding makes of F, in ε of the dtype it was computed in.
+ROUNDINGS = 100
+LEVELS = 5
+
+
+class Grid(NamedTuple):
+    """F on a grid: coordinates (one or two, that of the last axis first) and values (β, α) or (α,)."""
+
+    coordinates: tuple[np.ndarray, ...]
+    values: np.ndarray
+
+    def cell(self, place: Sequence[float]) -> int:
+        """The flat index of the cell nearest to (α, β). Raises BadInput for a place beyond the grid, or a wall."""
+        index = []
+        for at, axis in zip(place, self.coordinates, strict=True):
+            step = float(np.abs(np.diff(axis)).max(initial=0.0))
+            if not axis.min() - step / 2 <= at <= axis.max() + step / 2:
+                raise BadInput(f"a mark at {at:g}", f"a place from {axis.min():g} to {axis.max():g}")
+            index.append(int(np.abs(axis - at).argmin()))
+        return int(np.ravel_multi_index(index[::-1], self.values.shape))
+
+    def at(self, cells: np.ndarray) -> tuple[np.ndarray, ...]:
+        """The coordinates of cells by flat index."""
+        index = np.unravel_index(np.asarray(cells, dtype=np.int64), self.values.shape)[::-1]
+        return tuple(axis[one] for axis, one in zip(self.coordinates, index, strict=True))
+
+    @property
+    def half(self) -> Grid:
+        """Every second row and column, the cell at 0 among them, or else the one in the middle."""
+        kept = [
+            halved(len(axis), int(np.abs(axis).argmin()) if axis.min() <= 0 <= axis.max() else len(axis) // 2)
+            for axis in self.coordinates
+        ]
+        coordinates = tuple(axis[one] for axis, one in zip(self.coordinates, kept, strict=True))
+        return Grid(coordinates, self.values[tuple(kept[::-1])])
+
+
+class Ways(NamedTuple):
+    """The lowest ways between all pairs of marked cells, and how much each rises over the worse of its ends."""
+
+    pairs: list[tuple[int, int]]
+    passes: list[Pass]
+    barriers: np.ndarray
+
+    @property
+    def highest(self) -> int:
+        """The pair with the largest barrier."""
+        return int(np.argmax(self.barriers))
+
+
+def rounding_of(grid: Grid, dtype: str) -> float:
+    """Differences of F on the grid that may be rounding."""
+    seen = np.abs(grid.values[np.isfinite(grid.values)])
+    epsilon = np.finfo(np.float64 if dtype == "float64" else np.float32).eps
+    return float(ROUNDINGS * epsilon * seen.max(initial=0.0))
+
+
+def ways(grid: Grid, cells: Sequence[int]) -> Ways:
+    """Between every two of ``cells``."""
+    flat = grid.values.ravel()
+    pairs = list(combinations(range(len(cells)), 2))
+    passes = [lowest_pass(grid.values, cells[i], cells[j]) for i, j in pairs]
+    ends = np.array([max(flat[cells[i]], flat[cells[j]]) for i, j in pairs])
+    return Ways(pairs, passes, np.array([one.height for one in passes]) - ends)
+
+
+def basins_of(
+    grid: Grid, marks: Sequence[Sequence[float]], persistence: float
+) -> tuple[dict[str, Any], list[Check], list[str]]:
+    """The fields of the result, by name, its checks and notes.
+
+    ``marks`` are places (α, β); without any they are the two deepest basins. Raises BadInput for a grid without a
+    finite value, and for a mark that is not on it.
+    """
+    if not np.isfinite(grid.values).any():
+        raise BadInput("a grid without a finite value", "a slice with some that are")
+    whole = merge_tree(grid.values)
+    tree, half = whole.deeper(persistence), merge_tree(grid.half.values).deeper(persistence)
+    notes = []
+    if whole.num_left_out:
+        notes.append(
+            f"{whole.num_left_out} of {grid.values.size} cells are not finite: left out, as if walls stood there"
+        )
+    places = [tuple(map(float, mark)) for mark in marks]
+    if not places and len(tree.birth) > 1:
+        places = list(zip(*(axis.tolist() for axis in grid.at(tree.place[:2])), strict=True))
+    cells = [grid.cell(place) for place in places]
+    if any(not math.isfinite(grid.values.ravel()[cell]) for cell in cells):
+        raise BadInput("a mark at a cell that is not finite", "cells with a value")
+    found = {
+        "birth": tree.birth,
+        "death": tree.death,
+        "persistence": tree.persistence,
+        "persistence_change": _persistence_change(tree, half),
+        "parent": tree.parent,
+        "basin_of": tree.basin,
+        "num_basins": len(tree.birth),
+        "num_basins_change": len(tree.birth) - len(half.birth),
+        "least_persistence": persistence,
+        "num_left_out": whole.num_left_out,
+    }
+    seen = grid.at(tree.place), grid.at(np.maximum(tree.saddle, 0))
+    for axis, born, met in zip(("alpha", "beta"), *seen, strict=False):
+        found[f"birth_{axis}"] = born
+        found[f"saddle_{axis}"] = np.where(tree.saddle < 0, math.nan, met)
+    proofs = [_sublevel_check(grid, whole)]
+    if len(cells) > 1:
+        joined = ways(grid, cells)
+        found |= _ways_fields(grid, cells, joined)
+        coarse = grid.half
+        try:
+            rough = ways(coarse, [coarse.cell(place) for place in places])
+        except BadInput:
+            notes.append("a mark lies beyond half of the grid, so nothing is said of how its passes change")
+        else:
+            fine, less = float(joined.barriers.max()), float(rough.barriers.max())
+            found["in_plane_barrier_change"] = 0.0 if fine == less else fine - less
+        proofs.append(_pass_check(grid, cells, joined))
+        if np.isinf(found["in_plane_barrier"]):
+            notes.append(
+                "what is not finite parts the marked cells: there is no way between them on the grid"
+            )
+    elif len(tree.birth) == 1:
+        found["in_plane_barrier"] = 0.0
+        notes.append("one basin: nothing to pass on the way to it")
+    return found, proofs, notes
+
+
+def _persistence_change(tree: MergeTree, half: MergeTree) -> np.ndarray:
+    """By rank: the k-th largest persistence less that of half the grid, which has none where it has fewer basins."""
+    there = np.zeros(len(tree.birth))
+    known = half.persistence[: len(there)]
+    there[: len(known)] = known
+    both = np.isinf(tree.persistence) & np.isinf(there)
+    with np.errstate(invalid="ignore"):
+        return np.where(both, 0.0, tree.persistence - there)
+
+
+def _ways_fields(grid: Grid, cells: Sequence[int], joined: Ways) -> dict[str, Any]:
+    path = grid.at(joined.passes[joined.highest].cells)
+    marked = grid.at(np.array(cells))
+    found: dict[str, Any] = {
+        "mark_loss": grid.values.ravel()[cells],
+        "pass_first": np.array([i for i, _ in joined.pairs]),
+        "pass_second": np.array([j for _, j in joined.pairs]),
+        "pass_height": np.array([one.height for one in joined.passes]),
+        "pass_barrier": joined.barriers,
+        "in_plane_barrier": float(joined.barriers.max()),
+        "in_plane_height": float(joined.passes[joined.highest].height),
+        "path_loss": grid.values.ravel()[joined.passes[joined.highest].cells],
+    }
+    for axis, mark, way in zip(("alpha", "beta"), marked, path, strict=False):
+        found |= {f"mark_{axis}": mark, f"path_{axis}": way}
+    return found
+
+
+def _parts(inside: np.ndarray) -> np.ndarray:
+    """Connected parts along the axes by number, 0 outside: by SciPy's labelling of pixels."""
+    from scipy.ndimage import label
+
+    numbered: Any = label(inside)
+    return numbered[0]
+
+
+def _sublevel_check(grid: Grid, whole: MergeTree) -> Check:
+    """The number of parts of {F ≤ c} at a few levels, from births and deaths and by labelling."""
+    seen = np.unique(grid.values[np.isfinite(grid.values)])
+    levels = seen[np.linspace(0, len(seen) - 1, LEVELS).astype(int)]
+    wrong = 0
+    for level in levels:
+        alive = int(((whole.birth <= level) & (whole.death > level)).sum())
+        with np.errstate(invalid="ignore"):
+            wrong = max(wrong, abs(alive - int(_parts(grid.values <= level).max())))
+    return Check(
+        "sublevel sets",
+        float(wrong),
+        0.0,
+        f"parts of {{F ≤ c}} at {LEVELS} levels by births and deaths against a labelling of the cells (0 = same)",
+    )
+
+
+def _pass_check(grid: Grid, cells: Sequence[int], joined: Ways) -> Check:
+    """At the height of each pass the labelling joins its ends, below it does not, and its cells go step by step."""
+    wrong = 0
+    for (i, j), way in zip(joined.pairs, joined.passes, strict=True):
+        with np.errstate(invalid="ignore"):
+            at, below = (
+                _parts(inside).ravel() for inside in (grid.values <= way.height, grid.values < way.height)
+            )
+        is_joined = bool(at[cells[i]] and at[cells[i]] == at[cells[j]]) if math.isfinite(way.height) else True
+        is_parted = not below[cells[i]] or below[cells[i]] != below[cells[j]]
+        index = np.unravel_index(way.cells, grid.values.shape)
+        steps = sum(np.abs(np.diff(one)) for one in index) if len(way.cells) else np.array([])
+        is_way = bool(np.all(steps == 1)) and (
+            not len(way.cells) or float(grid.values.ravel()[way.cells].max()) == way.height
+        )
+        wrong += not (is_joined and is_parted and is_way)
+    return Check(
+        "passes",
+        float(wrong),
+        0.0,
+        "lowest passes that a labelling of {F ≤ c} does not find there and not below, or no path takes (0 = none)",
+    )

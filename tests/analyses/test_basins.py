@@ -1,0 +1,147 @@
+"""Basins of planes against closed forms."""
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+import landscape
+from landscape import Objective
+from landscape.errors import BadInput
+
+
+def stored(alpha, beta, loss, **more):
+    """A slice as one was stored, of these numbers."""
+    one = torch.ones(1, 1, dtype=torch.float64)
+    objective = Objective(nn.Linear(1, 1).double(), "mse", (one, one))
+    found = landscape.slice2d(objective, objective.theta, num_points=3)
+    return replace(found, alpha=alpha, beta=beta, loss=loss, done=np.isfinite(loss), checks=[], **more)
+
+
+def plane(f, low=-2.0, high=3.0, count=51, beta=(-1.0, 1.0, 21)):
+    x, y = np.linspace(low, high, count), np.linspace(*beta)
+    return stored(x, y, f(x[None, :], y[:, None]))
+
+
+def two_wells(x, y):
+    return 3 * x**4 - 4 * x**3 - 12 * x**2 + y**2
+
+
+@pytest.mark.parametrize(
+    ("f", "births", "barrier"),
+    [
+        (two_wells, [-32, -5], 5),
+        (lambda x, y: (x**2 - 1) ** 2 + y**2, [0, 0], 1),
+        (lambda x, y: (x**2 - 1) ** 2 + 0 * y, [0, 0], 1),
+        (lambda x, y: x**2 + y**2, [0], 0),
+    ],
+)
+def test_wells_of_a_stored_plane(f, births, barrier):
+    found = landscape.basins(plane(f))
+    np.testing.assert_allclose(found.birth, births, atol=1e-10)
+    assert found.num_basins == len(births)
+    assert math.isinf(found.persistence[0])
+    np.testing.assert_allclose(found.persistence[1:], [barrier] * (len(births) - 1), atol=1e-10)
+    assert found.in_plane_barrier == pytest.approx(barrier, abs=1e-10)
+    assert found.status == "complete"
+
+
+def test_a_basin_shallower_than_asked_for_is_none():
+    assert landscape.basins(plane(two_wells), persistence=4.9).num_basins == 2
+    found = landscape.basins(plane(two_wells), persistence=5.1)
+    assert (found.num_basins, found.in_plane_barrier, set(found.basin_of.ravel())) == (1, 0, {0})
+
+
+def test_rounding_makes_no_basins():
+    rng = np.random.default_rng(0)
+    rough = plane(lambda x, y: 1 + x**2 + y**2 + 1e-15 * rng.normal(size=(21, 51)))
+    assert landscape.basins(replace(rough, provenance={"dtype": "float64"})).num_basins == 1
+
+
+def test_marks_are_the_points_of_the_slice_or_what_is_asked_for():
+    at = {
+        "point_alpha": np.array([-1.0, 2, 0]),
+        "point_beta": np.zeros(3),
+        "point_loss": np.array([-5.0, -32, 0]),
+    }
+    found = landscape.basins(replace(plane(two_wells), **at))
+    np.testing.assert_allclose(found.pass_height, [0, 0, 0], atol=1e-10)
+    np.testing.assert_allclose(found.pass_barrier, [5, 0, 0], atol=1e-10)
+    np.testing.assert_allclose(found.in_plane_barrier, 5, atol=1e-10)
+    asked = landscape.basins(plane(two_wells), between=(-1, 0, 0, 0))
+    assert asked.in_plane_barrier == pytest.approx(0, abs=1e-10)
+
+
+def test_halving_the_grid_tells_what_hangs_on_it():
+    # A pass at x = 0 is a cell of both grids, one at x = 0.1 of the finer alone.
+    shifted = plane(lambda x, y: (x**2 - 1) ** 2 + y**2, -2, 2, 41)
+    found = landscape.basins(shifted)
+    assert (found.num_basins_change, found.in_plane_barrier_change) == (0, 0)
+    spiky = landscape.basins(plane(lambda x, y: -((-1.0) ** np.arange(51))[None] + 0 * y))
+    assert spiky.num_basins == 25 + 1
+    assert spiky.num_basins_change == 25
+
+
+def test_cells_that_are_not_finite_are_walls_counted_and_said():
+    def walled(x, y):
+        return np.where(np.abs(x) < 0.01, np.nan, two_wells(x, y))
+
+    found = landscape.basins(plane(walled))
+    assert found.num_left_out == 21
+    assert any("21 of 1071" in note for note in found.notes)
+    assert np.isinf(found.death).all()
+    assert math.isinf(found.in_plane_barrier)
+
+
+@pytest.mark.parametrize(
+    ("preset", "count", "heights", "barriers"),
+    [
+        ("survey-1", 2, [1], [1]),
+        # From the bad minimum A the plane has a path that never rises; from branch to branch it has none below 1.
+        ("survey-2", 2, [1, 1, 1], [0, 0, 1]),
+        ("survey-3", 1, [1], [0]),
+    ],
+)
+def test_the_surfaces_of_the_survey(preset, count, heights, barriers, folder):
+    found = landscape.measure(None, "basins", preset=preset, output="x.h5")
+    assert found.num_basins == count
+    np.testing.assert_allclose(found.pass_height, heights, atol=1e-10)
+    np.testing.assert_allclose(found.pass_barrier, barriers, atol=1e-10)
+    assert found.status == "complete"
+
+
+def test_a_stored_slice_needs_no_model(folder, command):
+    sliced = landscape.measure("a.h5", "slice2d", num_points=9, output="a.slice2d.h5")
+    made = command("basins", "a.slice2d.h5", "--json").json
+    again = landscape.basins(sliced)
+    assert made["output"] == "a.slice2d.basins.h5"
+    assert made["values"]["num_basins"] == again.num_basins
+    assert made["values"]["birth"] == again.birth.tolist()
+    assert "already there" in command("basins", "a.slice2d.h5").out
+    assert landscape.plot(landscape.load("a.slice2d.basins.h5")).axes
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["basins", "a.h5"], "train"),
+        (["basins", "none.h5"], "none.h5"),
+        (["basins", "a.h5", "b.h5"], "2 files"),
+        (["basins", "a.h5", "--widths", "2"], "--widths"),
+        (["basins", "--plane", "0,1,0,1", "-o", "x.h5"], "module with two"),
+        (["basins", "--preset", "survey-1", "--plane", "1,0,0,1", "-o", "x.h5"], "--plane"),
+    ],
+)
+def test_what_does_not_fit_is_said_in_a_sentence(words, said, command, folder):
+    done = command(*words)
+    assert (done.code, done.err.count("\n")) == (2, 1)
+    assert said in done.err
+
+
+@pytest.mark.parametrize("between", [(1.0, 2.0), (0.0, 0.0, 9.0, 0.0), (0.0, 0.0, 1.0)])
+def test_marks_that_are_none(between):
+    with pytest.raises(BadInput):
+        landscape.basins(plane(two_wells), between=between)
