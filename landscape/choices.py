@@ -42,6 +42,7 @@ Model = Literal[
     "toy-relu-neuron",
     "toy-saddle",
     "toy-chain",
+    "ding",
 ]
 Data = Literal["digits", "breast_cancer", "circles", "moons", "mnist", "housing", "cifar10", "point"]
 LossName = Literal["cross_entropy", "bce", "mse", "output"]

@@ -12,6 +12,7 @@ from torch import nn
 from landscape import specs
 from landscape.errors import BadInput
 from landscape.inputs.models.cnn import cnn
+from landscape.inputs.models.ding import ding
 from landscape.inputs.models.mlp import linear, mlp
 from landscape.inputs.models.ntk import ntk_net
 from landscape.inputs.models.resnet import resnet
@@ -30,6 +31,7 @@ MODELS: dict[str, Callable[..., nn.Module]] = {
     "toy-relu-neuron": toy_relu_neuron,
     "toy-saddle": toy_saddle,
     "toy-chain": toy_chain,
+    "ding": ding,
 }
 
 
