@@ -19,7 +19,11 @@ MAY_IMPORT = {
     "symmetry": {"objective", "numerics"},
     "descent": {"objective", "numerics"},
     "certificates": {"objective", "numerics"},
-    "analyses": {"curvature", "paths", "symmetry", "descent", "certificates", "objective", "numerics"},
+    "valleys": {"paths", "symmetry", "descent", "objective", "numerics"},
+    "analyses": {
+        *("valleys", "curvature", "paths", "symmetry", "descent", "certificates"),
+        *("objective", "numerics"),
+    },
     "plots": {"numerics"},
     "runs": {"analyses", "inputs", "objective", "numerics"},
     "cli": {"runs", "plots", "analyses"},

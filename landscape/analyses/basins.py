@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from landscape.descent.starts import Family
     from landscape.objective.objective import Objective
 
+MEMORY_LIMIT = 2.0**31
 END = ("width", "restart")
 
 
@@ -119,9 +120,21 @@ class Basins(Result):
 
 # The surfaces of Sun et al. (2020) that are drawn: a valley of minima runs between the cells of a grid, so that shallow
 # basins are those of the grid. Marked: minima of both branches, and the bad minimum where there is one.
+# Ding, Li and Sun 2019: y of three samples x with which the net of sigmoid units has a bad minimum at every width, less
+# what the net is there; −q/2‖q‖, q being φ''(x)x² less its projection on φ(x) and φ'(x)x.
+DING = (-0.3329267129401159, 0.36410492532956945, -0.0811628434792566)
 SURVEY: dict[str, Any] = {"data": "point", "loss": "mse", "widths": None, "persistence": 0.1}
 SQUARE = (-2.0, 2.0, -2.0, 2.0)
 PRESETS: dict[str, dict[str, Any]] = {
+    "ding": {
+        "model": "ding",
+        "data": "point",
+        "data_arg": {"x": (1.0, 2.0, 3.0), "y": DING},
+        "loss": "mse",
+        "widths": (1, 2, 3, 5, 10, 20),
+        "restarts": 5,
+        "init": "uniform:-4,4",
+    },
     "survey-1": {"model": "toy-product", "plane": SQUARE, "between": (1.0, 1.0, -1.0, -1.0), **SURVEY},
     "survey-2": {
         "model": "toy-neuron",
@@ -191,11 +204,30 @@ def basins(
         10,
         20,
     ),
+    restarts: Annotated[int, Option("Descents per width.", least=1)] = 10,
+    init: Annotated[
+        str, "Of the restarts after the first: own (the module's), or uniform:a,b for all weights."
+    ] = "own",
+    lr: Annotated[float, Option("Step size of the descents.", above=0, is_how=True)] = 0.1,
+    steps: Annotated[int, Option("Steps of them, before Newton's method.", least=0, is_how=True)] = 2000,
+    curve_steps: Annotated[
+        int, Option("Steps of a curve where nothing else never rises; 0: none.", least=0, is_how=True)
+    ] = 200,
     seed: int = 0,
+    memory_limit: float = MEMORY_LIMIT,
+    max_threads: int | None = None,
     journal: Journal | None = None,
     progress: Progress = silent,
 ) -> Basins:
-    """Basins of a stored slice or of a plane by the merge tree of its sublevel sets.
+    """How high a path to the bottom goes, by width; basins of a stored slice or of a plane, by its merge tree.
+
+    ``place(width, depth, seed)`` gives the objective. From ``restarts`` starts of every width, the first at the
+    module's own, gradient descent goes ``steps`` steps and on to ‖∇F‖ ≤ 1e-9. From each end the lowest highest loss
+    of a path to the level of the best end is found, the least of several constructions: the last layer alone, and
+    before it units freed and moved until its features have rank n, F constant (Nguyen 2019; Li et al. 2018); a walk
+    along the Hessian's null space to where an eigenvalue turns negative; half of the units idle (Kuditipudi et al.
+    2019); the line, and a minmax curve, to the best end with its units permuted. Each is an upper bound. A bad
+    minimum is certain only where ``is_strict`` and there is a lower end.
 
     Of a slice, or of the ``plane`` of a module with two parameters: where the components of {F ≤ c} are born and
     merge, by union-find over the cells, joined along the axes and not over the rim; the lowest path between marked
@@ -204,13 +236,78 @@ def basins(
 
     Raises BadInput for options out of range, and for a module that has not what is asked for.
     """
+    from landscape import distributed
     from landscape.objective.objective import Objective
 
+    distributed.require_one_process("basins")
     if isinstance(place, Result):
         return _of_slice(place, between, persistence)
     if isinstance(place, Objective):
         return _of_plane(place, plane, num_points, between, persistence)
-    raise BadInput("a family", "a slice or a plane")
+    if not widths or len(set(widths)) < len(widths):
+        raise BadInput(f"`widths` = {', '.join(map(str, widths or ())) or 'none'}", "one or more, each once")
+    if between or persistence is not None:
+        raise BadInput("`between` or `persistence` without a plane", "a stored slice, or a `plane`")
+    import torch
+
+    how = {"restarts": restarts, "init": init, "lr": lr, "steps": steps, "curve_steps": curve_steps}
+    how |= {"seed": seed, "memory_limit": memory_limit, "max_threads": max_threads or torch.get_num_threads()}
+    return _of_family(place, widths, {} if journal is None else journal, progress, how)
+
+
+def _of_family(
+    family: Family, widths: tuple[int, ...], journal: Journal, progress: Progress, how: dict[str, Any]
+) -> Basins:
+    """How high paths to the bottom go, by width and restart."""
+    import numpy as np
+
+    from landscape.numerics.steps.sampling import isolated_rng
+    from landscape.objective import checks
+    from landscape.valleys.widths import by_width
+
+    first = family(widths[0], 1, how["seed"])
+    proofs: list[Check] = []
+    with isolated_rng(how["seed"], first.device), checks.untouched(first, proofs):
+        found, more, notes = by_width(family, widths, **how, journal=journal, progress=progress)
+        proofs += [*more, *checks.meaning(first, first.present_point())]
+    result = Basins(
+        width=np.array(widths),
+        restart=np.arange(how["restarts"]),
+        **found,
+        num_samples=first.num_samples,
+        checks=proofs,
+        notes=notes,
+    )
+    result.notes += _said(result)
+    return result
+
+
+def _said(found: Basins) -> list[str]:
+    """What follows, in words; each height is that of a path that was found."""
+    import numpy as np
+
+    assert found.loss is not None
+    assert found.path_height is not None
+    assert found.is_strict is not None
+    assert found.width is not None
+    said = [
+        "path heights are those of paths that were found: upper bounds; one that was not found is no basin"
+    ]
+    for i, width in enumerate(found.width.tolist()):
+        loss, height = found.loss[i], found.path_height[i]
+        lowest = np.nanmin(loss) if np.isfinite(loss).any() else np.nan
+        bad = found.is_strict[i] & (loss > lowest + 1e-9 * np.nanmax(loss, initial=0.0))
+        if bad.any():
+            said.append(
+                f"width {width}: {int(bad.sum())} of {len(loss)} ends are strict minima above the best end, so every "
+                "path from them rises"
+            )
+        rise = np.nanmax(height - loss, initial=0.0)
+        if rise <= 1e-10 * np.nanmax(loss, initial=1e-12):
+            said.append(
+                f"width {width}: every end is joined to the best one's level by a path that never rises"
+            )
+    return said
 
 
 def _marks(between: tuple[float, ...] | None, num_axes: int) -> list[tuple[float, ...]]:

@@ -63,7 +63,7 @@ def local(objective: Objective, theta: Tensor) -> Local:
 
 
 def walked(objective: Objective, theta: Tensor, seed: int) -> Left | None:
-    """The shortest walk along a null direction at ``theta`` (d,) to where an eigenvalue turns negative, if any is found."""
+    """The shortest walk found along a null direction at ``theta`` (d,) to where an eigenvalue turns negative."""
     here = local(objective, theta)
     if here.signs.num_negative or not here.signs.num_zero:
         return None

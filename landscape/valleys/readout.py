@@ -1,4 +1,4 @@
-"""The last layer of a module: its features on the data, its best weights for them, and units given new incoming weights.
+"""The last layer of a module: its features on the data, and units given new incoming weights.
 
 Nothing is believed of how a module is built. Its linear layers are watched during a call, and what is used of the last
 and of the one before is tried: that the outputs follow the last layer's weights as features say, and that a unit's
@@ -15,7 +15,6 @@ from torch import Tensor, nn
 from landscape.numerics.pieces import Piece
 from landscape.objective import plain, trees
 from landscape.objective.objective import Objective
-from landscape.objective.parameters import Point
 
 # What two evaluations of the same outputs may differ by, relative to the largest.
 SAME = 1e-10
@@ -82,7 +81,7 @@ class Layers(NamedTuple):
 
 
 def called(objective: Objective, theta: Tensor) -> Layers | None:
-    """What the linear layers of the module were given at ``theta`` (d,); None for outputs of another shape than (n, k)."""
+    """What the linear layers of the module were given at ``theta`` (d,); None where outputs are no (n, k)."""
     names: list[str] = []
     given: list[Tensor] = []
     hooks = []
@@ -166,8 +165,3 @@ def with_ones(readout: Readout, features: Tensor) -> Tensor:
     """Z, and a column of ones for the biases where there are any: what V is multiplied by."""
     ones = torch.ones_like(features[:, :1])
     return features if readout.bias is None else torch.cat([features, ones], dim=1)
-
-
-def plain_point(objective: Objective, theta: Tensor) -> Point:
-    """A point of the objective, for proofs."""
-    return objective.as_point(theta)

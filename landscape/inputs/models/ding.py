@@ -28,7 +28,7 @@ class SigmoidNet(nn.Module):
 
 
 def ding(width: int = 3, input_shape: Sequence[int] = (1,), num_outputs: int = 1) -> SigmoidNet:
-    """Sigmoid units on one number, begun where all weights are 1: with the targets e of Ding, Li and Sun (2019) a minimum.
+    """Sigmoid units on one number, all weights 1: with the targets e of Ding, Li and Sun (2019) a local minimum.
 
     Take it with the data ``point`` and as many x and y. Raises BadInput for data that are not one number in and out.
     """

@@ -7,9 +7,9 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
 from matplotlib.patheffects import withStroke
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import FixedLocator, MaxNLocator
 
-from landscape.plots.axes import MISSING, cell_edges, line, log_axis
+from landscape.plots.axes import MISSING, cell_edges, legend, line, log_axis
 from landscape.plots.fields import draw_surface, field, levels_between
 from landscape.plots.page import BLUE, GREEN, GREY, ORANGE, PURPLE, SKY, VERMILLION, WIDTH, Page
 from landscape.plots.words import input_names, numbers, short, titled
@@ -152,4 +152,41 @@ def _line(page: Page, axes: Axes, below: Axes, result: Any) -> None:
 
 
 def _by_width(page: Page, result: Any) -> str:
-    raise NotImplementedError
+    """Losses of the ends and heights of their paths over the width, and the share of paths that never rise."""
+    above, below = page.panels(2.0, 1.2, shared=False)
+    x = np.arange(len(result.width))
+    values, heights = (np.asarray(one, dtype=float) for one in (result.loss, result.path_height))
+    aside = 0.5 * (np.arange(values.shape[1]) / max(1, values.shape[1] - 1) - 0.5)
+    place = x[:, None] + aside[None]
+    rises = heights > values + 1e-10 * np.maximum(np.abs(values), 1e-12)
+    for i, k in np.argwhere(rises):
+        above.plot([place[i, k]] * 2, [values[i, k], heights[i, k]], "-", color=GREY, linewidth=0.7)
+    spot: Any = {"linestyle": "", "markersize": 3.5}
+    above.plot(
+        place[rises], heights[rises], marker="_", color=VERMILLION, label="path height (bound)", **spot
+    )
+    strict = np.asarray(result.is_strict, dtype=bool)
+    above.plot(place[~strict], values[~strict], marker="o", color=BLUE, label="end", **spot)
+    above.plot(
+        place[strict],
+        values[strict],
+        marker="o",
+        markerfacecolor="none",
+        color=VERMILLION,
+        label="end, strict minimum",
+        **spot,
+    )
+    if page.log:
+        log_axis(page, above, values.ravel(), heights.ravel())
+    above.set_ylabel("loss")
+    legend(above)
+    below.plot(x, result.share_joined, ".-", color=BLUE)
+    below.set(ylabel="share that need\nnot rise", xlabel="width", ylim=(-0.05, 1.05))
+    for axes in (above, below):
+        axes.set_xlim(-0.5, len(x) - 0.5)
+        axes.xaxis.set_major_locator(FixedLocator(list(map(float, x))))
+        axes.set_xticks(x, [short(float(width)) for width in result.width])
+    num_lost = int((~np.isfinite(values)).sum())
+    if num_lost:
+        page.note(f"{num_lost} ends that diverged are not drawn")
+    return titled("Paths to the best end", result) if input_names(result) else "Paths to the best end"

@@ -1,0 +1,76 @@
+"""A path between two nets through idle units: where half of the units do for each, the other half holds the other net.
+
+After Kuditipudi et al. (2019), for one hidden layer. Each net is first brought to half of its units by its last layer
+alone; B's are copied into A's idle ones, the outgoing weights fade from A's to B's (the outputs are then those of
+(1 − s)A + sB), and B's are moved to their places one by one, through units that are idle. With a loss convex in the
+outputs F is nowhere above the worst of the ends and of the two halves.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from landscape.objective.objective import Objective
+from landscape.valleys.raising import best_last
+from landscape.valleys.readout import Readout, seen
+
+
+def through_idle_units(objective: Objective, readout: Readout, a: Tensor, b: Tensor) -> list[Tensor] | None:
+    """Nodes from ``a`` to ``b`` (d,); None for a net of one unit, or of more than one hidden layer."""
+    if not readout.is_shallow or readout.width < 2:
+        return None
+    (half_a, used_a), (half_b, used_b) = (_halved(objective, readout, one) for one in (a, b))
+    idle = [j for j in range(readout.width) if j not in used_a]
+    nodes = [a, half_a]
+    # Where each of B's units stands now.
+    place = dict(zip(used_b, idle, strict=False))
+    copied = half_a
+    for unit, at in place.items():
+        copied = readout.with_unit(copied, at, readout.unit(half_b, unit))
+    last_b = readout.last(half_b)
+    faded = torch.zeros_like(last_b)
+    faded[:, readout.width :] = last_b[:, readout.width :]
+    for unit, at in place.items():
+        faded[:, at] = last_b[:, unit]
+    nodes += [copied, readout.with_last(copied, faded)]
+    for unit in used_b:
+        if place[unit] == unit:
+            continue
+        standing = next((other for other, at in place.items() if at == unit), None)
+        if standing is not None:
+            free = next(j for j in range(readout.width) if j not in place.values())
+            nodes += _shifted(readout, nodes[-1], place[standing], free)
+            place[standing] = free
+        nodes += _shifted(readout, nodes[-1], place[unit], unit)
+        place[unit] = unit
+    there = nodes[-1]
+    for j in range(readout.width):
+        if j not in used_b:
+            there = readout.with_unit(there, j, readout.unit(b, j))
+    return [*nodes, there, b]
+
+
+def _halved(objective: Objective, readout: Readout, theta: Tensor) -> tuple[Tensor, list[int]]:
+    """``theta`` with half of the outgoing weights 0 and the others at their best, and the units that are used."""
+    here, last = seen(objective, theta), readout.last(theta)
+    size = last[:, : readout.width].norm(dim=0) * here.features.norm(dim=0)
+    used = sorted(torch.argsort(size, descending=True, stable=True)[: readout.width // 2].tolist())
+    unused = [j for j in range(readout.width) if j not in used]
+    # Blind to what it is not to use, the last layer finds its best for the others.
+    blind = theta
+    for j in unused:
+        blind = readout.with_unit(blind, j, readout.unit(theta, used[0]))
+    fitted = readout.last(best_last(objective, readout, blind))
+    merged = fitted.clone()
+    merged[:, used[0]] += fitted[:, unused].sum(1)
+    merged[:, unused] = 0.0
+    return readout.with_last(theta, merged), used
+
+
+def _shifted(readout: Readout, theta: Tensor, source: int, target: int) -> list[Tensor]:
+    """The unit ``source`` copied to the idle ``target``, then its outgoing weights handed over: the outputs stay."""
+    copied = readout.with_unit(theta, target, readout.unit(theta, source))
+    last = readout.last(copied).clone()
+    last[:, target], last[:, source] = last[:, source].clone(), 0.0
+    return [copied, readout.with_last(copied, last)]
