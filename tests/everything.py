@@ -130,6 +130,10 @@ def refusals() -> Iterator[tuple[str, Callable[[], Result]]]:
         lambda: landscape.minima(lambda *_: objective, widths=[2], restarts=[2], steps=2, max_steps=2),
     )
     yield (
+        "basins",
+        lambda: landscape.basins(lambda *_: objective, widths=[2], restarts=1, steps=2),
+    )
+    yield (
         "efficiency",
         lambda: landscape.efficiency(objective, [theta], sizes=[8], methods=["gd"], step_sizes=[0.1]),
     )

@@ -26,8 +26,8 @@ NAMES = {
         "plot",
         "save",
     ),
-    *("align", "certify", "connect", "efficiency", "escape", "hessian", "import_point", "interpolate"),
-    *("minima", "modes", "noise", "sharpness", "slice1d", "slice2d", "train"),
+    *("align", "basins", "certify", "connect", "efficiency", "escape", "hessian", "import_point"),
+    *("interpolate", "minima", "modes", "noise", "sharpness", "slice1d", "slice2d", "train"),
 }
 
 

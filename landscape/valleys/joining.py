@@ -75,10 +75,12 @@ def lowest_path(
     if lowest.end <= level:
         found.append(lowest)
     if not any(never_rises(one, value) for one in found):
-        for path in _to_best(objective, readout, lowest, best, curve_steps, seed):
-            found.append(path)
-            if never_rises(path, value):
-                break
+        # From where a path that never rose ended, and from the end itself, which may lie nearer.
+        for origin in (lowest, start) if lowest is not start else (start,):
+            for path in _to_best(objective, readout, origin, best, curve_steps, seed):
+                found.append(path)
+                if never_rises(path, value):
+                    break
     path = min(found, key=lambda one: one.height)
     return Found(path, rank, rounds, plateau)
 

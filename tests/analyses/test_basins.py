@@ -145,3 +145,25 @@ def test_what_does_not_fit_is_said_in_a_sentence(words, said, command, folder):
 def test_marks_that_are_none(between):
     with pytest.raises(BadInput):
         landscape.basins(plane(two_wells), between=between)
+
+
+def failed(found) -> set[str]:
+    return {check.name for check in found.checks if not check.passed}
+
+
+def test_trees_passes_and_cells_that_are_others_fail_their_checks(monkeypatch, folder):
+    from landscape.paths import basins as grids
+
+    tree, way, values = grids.merge_tree, grids.lowest_pass, Objective.values
+    late = lambda *given: (found := way(*given))._replace(height=found.height + 0.5)  # noqa: E731
+    monkeypatch.setattr(grids, "lowest_pass", late)
+    assert failed(landscape.basins(plane(two_wells))) == {"passes"}
+    monkeypatch.setattr(grids, "lowest_pass", way)
+    early = lambda *given: (found := tree(*given))._replace(death=np.where(found.death == 0, -4, found.death))  # noqa: E731
+    monkeypatch.setattr(grids, "merge_tree", early)
+    assert "sublevel sets" in failed(
+        landscape.basins(plane(lambda x, y: np.where(x < 9, two_wells(x, y), 0)))
+    )
+    monkeypatch.setattr(grids, "merge_tree", tree)
+    monkeypatch.setattr(Objective, "values", lambda *given: values(*given) + 1e-6)
+    assert "cell" in failed(landscape.measure(None, "basins", preset="survey-1", num_points=9, output="x.h5"))

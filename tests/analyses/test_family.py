@@ -36,6 +36,7 @@ CALLS = {
                       "max_steps": 80, "stop_after": 20}),
     "efficiency": (None, {**MODEL, "sizes": (10, 20), "step_sizes": (0.1, 0.01), "seeds": 2,
                           "observations_per_sample": 2}),
+    "basins": (None, {"data_arg": {"num_samples": 30}, "widths": (1, 2), "restarts": 2, "steps": 40, "curve_steps": 3}),
     "noise": ("a.h5", {"step_sizes": (0.01, 0.02), "num_steps": 40, "num_seeds": 2, "num_probes": 1}),
     "escape": ("a.h5", {"amplitudes": (0.1, 0.01), "num_seeds": 2, "max_steps": 60, "drop": 0.01, "directions": 9}),
 }  # fmt: skip
@@ -303,6 +304,15 @@ def minima():
     )
 
 
+def basins():
+    objective, hessian, best = regression()
+    found = landscape.basins(lambda *_: objective, widths=(1,), restarts=2, lr=0.2, steps=400)
+    assert found.is_strict.all()
+    lowest = np.full(2, objective.value(torch.from_numpy(best)))
+    values = found.path_height.ravel(), found.loss.ravel(), found.smallest_eigenvalue.ravel()
+    return values, (lowest, lowest, np.full(2, np.linalg.eigvalsh(hessian)[0]))
+
+
 def efficiency():
     objective, hessian, best = regression()
     found = landscape.efficiency(
@@ -373,6 +383,7 @@ CLOSED_FORMS = {
     "efficiency": efficiency,
     "noise": noise,
     "escape": escape,
+    "basins": basins,
 }
 
 

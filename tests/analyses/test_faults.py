@@ -30,6 +30,11 @@ def minima(objective: Objective):
     return landscape.minima(build, widths=[2], restarts=[2], steps=5, max_steps=5)
 
 
+def basins(objective: Objective):
+    build = lambda width, depth, seed: problem(objective.dtype, width, seed)  # noqa: E731
+    return landscape.basins(build, widths=[2], restarts=2, steps=5, curve_steps=0)
+
+
 BUDGET = {"steps": 3, "num_points": 3, "batch_size": 8}
 KINDS: dict[str, Callable] = {
     "train": lambda f: landscape.train(f, steps=4, batch_size=8),
@@ -46,6 +51,7 @@ KINDS: dict[str, Callable] = {
     "noise": lambda f: landscape.noise(f, f.theta, step_sizes=[0.01], batch_sizes=[4], num_steps=40),
     "escape": lambda f: landscape.escape(f, f.theta, num_seeds=2, max_steps=20, directions=9),
     "minima": minima,
+    "basins": basins,
     "efficiency": lambda f: landscape.efficiency(
         f, [f.theta], sizes=[16], methods=["gd"], step_sizes=[0.1, 0.2]
     ),

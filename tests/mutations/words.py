@@ -3,47 +3,51 @@
 # Each in words: the checks whose bound it is.
 BOUNDS = {
     "0, exact": (
-        "best kept; distinct ends; ends fixed; exit step; index; index of an end; init; kind of an end; kinds of the "
-        "ends; module untouched; measured steps; moved by hand; not finite; observations; points; polished ends; "
-        "spanning tree; taken up"
+        "best kept; distinct ends; ends fixed; exit step; index; index of an end; init; kind of an end; "
+        "kinds of the ends; module untouched; measured steps; moved by hand; not finite; observations; "
+        "points; polished ends; spanning tree; taken up; passes; sublevel sets"
     ),
     "rounding": (
         "Ritz pair; Ritz pairs; aligned end; as logged; as stored; centre loss; checkpoint coordinates; "
-        "checkpoint loss; cost; cost of an end; cut; dense matrix; determinism; direction norms; eigenvalue "
-        "along an axis; features; final loss; final test loss; first end; gradient; logged gradient norm; logged loss; "
-        "logged test loss; loss; loss at a probe; moved; no farther; orthogonal; point coordinates; point "
-        "loss; path loss; point of many; points on plane; polish; principal components; recorded cost; second end; "
-        "stacked gradient; start loss; symmetry; test loss"
+        "checkpoint loss; cost; cost of an end; cut; dense matrix; determinism; direction norms; "
+        "eigenvalue along an axis; features; final loss; final test loss; first end; gradient; logged "
+        "gradient norm; logged loss; logged test loss; loss; loss at a probe; moved; no farther; "
+        "orthogonal; point coordinates; point loss; path loss; point of many; points on plane; polish; "
+        "principal components; recorded cost; second end; stacked gradient; start loss; symmetry; test "
+        "loss; cell; lowest loss"
     ),
     "twice rounding, for each of two numbers is rounded": "SAM; along ∇F; noise; trace probe; worst",
     "a hundred times rounding, and ε of θ over the way of the steps": "curve steps",
     "ten times rounding: a gradient sums what cancels": "gradient norm",
     "a thousand ε of float64: sums of squares": "closed kernel; kernel; kernel identity; kernel product",
     "rounding; ten times that where statistics of a pass are taken, rounded layer after layer": (
-        "after loss; before loss; curve loss; curve test loss; plane loss; seeded loss; seeded test loss; "
-        "straight line loss; straight line test loss"
+        "after loss; before loss; curve loss; curve test loss; plane loss; seeded loss; seeded test "
+        "loss; straight line loss; straight line test loss"
     ),
     "ten times rounding: statistics of a pass, rounded layer after layer": "repaired spread",
-    "rounding; a hundred times that under Adam, which divides by small slopes; 0 for numbers of steps": "steps",
+    "rounding; a hundred times that under Adam, which divides by small slopes; 0 for numbers of steps": (
+        "steps"
+    ),
     "a few ε of float64, or the share of labels that rounding may turn": (
         "curve accuracy; curve test accuracy; seeded accuracy; seeded test accuracy"
     ),
     "1e-6 of a label, but for ties": (
-        "accuracy; final accuracy; final test accuracy; logged accuracy; logged test accuracy; test accuracy"
+        "accuracy; final accuracy; final test accuracy; logged accuracy; logged test accuracy; test "
+        "accuracy"
     ),
     "a few ε: one rounding": "distance; distance after; distance before; grid",
     "1e-12: one sum in float64": (
-        "ball; barrier; barrier after; barrier before; barrier errors; floor; lowest restart; random walk; step "
-        "size; straight barrier; straight barrier errors; test barrier; trace per parameter; within the ball"
+        "ball; barrier; barrier after; barrier before; barrier errors; floor; lowest restart; random "
+        "walk; step size; straight barrier; straight barrier errors; test barrier; trace per parameter; "
+        "within the ball"
     ),
     "1e-10: a hundred sums in float64": (
         "density below zero; density weights; mean errors; mean loss; orthogonality; overlap; penalty; "
         "spread; stated errors; trace"
     ),
     "1e-9 to 1e-8: float64 where terms cancel": (
-        "eigenvalues of an end; mean of a run; noise error; path law; power law; prediction; step sums; table; "
-        "threshold; trace "
-        "error; variance at a probe"
+        "eigenvalues of an end; mean of a run; noise error; path law; power law; prediction; step sums; "
+        "table; threshold; trace error; variance at a probe"
     ),
     "100 d ε, of the solver in float64": "eigenvalues",
     "1e-9 in float64; rounding for a rescaled point": "function preserved",
@@ -55,7 +59,8 @@ BOUNDS = {
     "ten times rounding, and 1e-6 where the search ends": "best match",
     "ten times rounding, of sums of squares": "nearest scales",
     "1: allowed is what rounding makes of the terms that cancel": (
-        "gradient at a probe; gradient norm of an end; measured step; noisy step; stack; stack in float64"
+        "gradient at a probe; gradient norm of an end; measured step; noisy step; stack; stack in "
+        "float64"
     ),
     "1e-5: differences in float64, √ε and how the slope bends": (
         "Hv against ∇F; curvature at a probe; linearised; lowest curvature; vᵀAv against outputs"
@@ -64,42 +69,42 @@ BOUNDS = {
     "1e-3 in float64, 5e-2 in float32: a difference of values": "cut, derivative",
     "3e-3: the tolerance of the map": "curvature range",
     "what sampling exceeds once in a million": (
-        "density and index; falling share; first moment and spectrum; trace and density; trace and spectrum"
+        "density and index; falling share; first moment and spectrum; trace and density; trace and "
+        "spectrum"
     ),
     "six standard deviations of independent ones": "independent directions",
     "rounding, or the largest residual": "split",
+    "1e-4: what a smooth path rises between the points at which its height was taken": "path heights",
 }
 
 # Each in words: the checks that take it. F is a plain loop over the data.
 COSTS = {
     "none": (
-        "arc cosine; ball; best kept; barrier; barrier after; barrier before; barrier errors; bound; closed kernel; "
-        "density and index; "
-        "density below zero; density weights; direction norms; distance; distance after; distance before; ends fixed; "
-        "falling share; first moment and spectrum; floor; grid; independent directions; index; init; kernel; "
-        "kinds of the ends; length; losses of "
-        "samples; lowest restart; mean errors; mean loss; mean of a run; measured steps; module untouched; no "
-        "farther; noise error; not finite; observations; orthogonal; orthogonality; overlap; "
-        "path law; penalty; points; "
-        "points on plane; polish; polished ends; power law; random walk; spanning tree; split; spread; stated "
-        "errors; step size; step sums; straight barrier; straight barrier errors; table; taken up; test barrier; "
-        "threshold; trace; trace and density; trace and spectrum; trace error; trace per parameter; within "
-        "the ball"
+        "arc cosine; ball; best kept; barrier; barrier after; barrier before; barrier errors; bound; "
+        "closed kernel; density and index; density below zero; density weights; direction norms; "
+        "distance; distance after; distance before; ends fixed; falling share; first moment and "
+        "spectrum; floor; grid; independent directions; index; init; kernel; kinds of the ends; length; "
+        "losses of samples; lowest restart; mean errors; mean loss; mean of a run; measured steps; "
+        "module untouched; no farther; noise error; not finite; observations; orthogonal; orthogonality; "
+        "overlap; path law; penalty; points; points on plane; polish; polished ends; power law; random "
+        "walk; spanning tree; split; spread; stated errors; step size; step sums; straight barrier; "
+        "straight barrier errors; table; taken up; test barrier; threshold; trace; trace and density; "
+        "trace and spectrum; trace error; trace per parameter; within the ball; passes; sublevel sets"
     ),
     "sums over θ": (
-        "best match; checkpoint coordinates; eigenvalues; moved by hand; nearest scales; point coordinates; "
-        "principal components"
+        "best match; checkpoint coordinates; eigenvalues; moved by hand; nearest scales; point "
+        "coordinates; principal components"
     ),
     "1 F": (
         "SAM; after loss; aligned end; as logged; before loss; centre loss; checkpoint loss; cost; curve "
-        "loss; curve test loss; final loss; final test loss; first end; logged loss; logged test loss; loss; "
-        "features; linearised; loss at a probe; path loss; plane loss; point loss; point of many; "
-        "recorded cost; second end; start loss; "
-        "straight line loss; straight line test loss; test loss; worst"
+        "loss; curve test loss; final loss; final test loss; first end; logged loss; logged test loss; "
+        "loss; features; linearised; loss at a probe; path loss; plane loss; point loss; point of many; "
+        "recorded cost; second end; start loss; straight line loss; straight line test loss; test loss; "
+        "worst; cell; lowest loss"
     ),
     "of the same loop": (
-        "accuracy; curve accuracy; curve test accuracy; final accuracy; final test accuracy; logged accuracy; "
-        "logged test accuracy; seeded accuracy; seeded test accuracy; test accuracy"
+        "accuracy; curve accuracy; curve test accuracy; final accuracy; final test accuracy; logged "
+        "accuracy; logged test accuracy; seeded accuracy; seeded test accuracy; test accuracy"
     ),
     "2 F": (
         "as stored; cost of an end; cut; function preserved; moved; noise; repaired spread; seeded loss; "
@@ -110,8 +115,8 @@ COSTS = {
     "outputs of every end": "distinct ends",
     "outputs at one input": "prediction",
     "1 ∇F": (
-        "gradient; gradient at a probe; gradient norm; gradient norm of an end; kernel identity; logged gradient norm; "
-        "measured step; stacked gradient"
+        "gradient; gradient at a probe; gradient norm; gradient norm of an end; kernel identity; logged "
+        "gradient norm; measured step; stacked gradient"
     ),
     "2 ∇F": "curvature at a probe; curve steps; kernel product",
     "2 ∇F, or 4 where there is a kink": "lowest curvature",
@@ -127,6 +132,7 @@ COSTS = {
     "d products, where d is small": "eigenvalues of an end; index of an end; kind of an end",
     "some steps of three replicas": "stack; stack in float64",
     "3 to 6 steps of training; none for numbers of steps": "steps",
+    "16 F a path": "path heights",
 }
 
 

@@ -74,6 +74,9 @@ def results():
         "minima": landscape.minima(
             lambda *_: Objective(nn.Linear(2, 2), "cross_entropy", (x, y)), widths=[2], steps=1, max_steps=1
         ),
+        "basins": landscape.basins(
+            lambda *_: Objective(nn.Linear(2, 2), "cross_entropy", (x, y)), widths=[2], restarts=1, steps=1
+        ),
         "efficiency": landscape.efficiency(
             bare, [bare.theta, -bare.theta], sizes=(8, 24), step_sizes=(0.1, 0.01), observations_per_sample=2
         ),
@@ -114,6 +117,7 @@ def results():
         "efficiency",
         "noise",
         "escape",
+        "basins",
     ]
 )
 def saved(request, results, tmp_path):
