@@ -138,6 +138,8 @@ def by_width(
                 f"{lost} of {restarts} descents at {cell} met NaN or diverged: kept as NaN, without a path"
             )
     proofs = [_worst(proofs), _between_check(worst[0])] if proofs else []
+    # Words as wide as the longest, which is how they come back from a file.
+    rows["way"] = np.array(rows["way"].tolist())
     return {**rows, "best_loss": best_loss, "share_joined": share}, proofs, notes
 
 
