@@ -89,14 +89,26 @@ def of_small_nets() -> Mapping[str, Result]:
             steps=20,
             max_steps=40,
         ),
+        "basins": landscape.basins(
+            lambda width, depth, seed: Objective(
+                net(2, width, 2, seed), "mse", (x, nn.functional.one_hot(y, 2) * 1.0)
+            ),
+            widths=[2],
+            restarts=2,
+            steps=20,
+            curve_steps=0,
+        ),
         "efficiency": landscape.efficiency(
             linear, [start, -start], sizes=(4, 8), step_sizes=(0.1, 0.01), observations_per_sample=2
         ),
     }
 
 
-def main(folder: Path) -> None:
+def main(folder: Path, *kinds: str) -> None:
+    """Files of ``kinds``, of all where none is named: a kind that came later is made when it comes."""
     for kind, result in {**of_one_product(), **of_small_nets()}.items():
+        if kinds and kind not in kinds:
+            continue
         result.config = {"kind": kind, "seed": 3}
         result.provenance = {
             "created": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -117,4 +129,4 @@ def main(folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main(Path(sys.argv[1]), *sys.argv[2:])

@@ -143,6 +143,12 @@ def certify(found: Any) -> None:
     np.testing.assert_allclose(found.path_loss, (1 - found.t) ** 2 * found.loss, atol=1e-14)
 
 
+def basins(found: Any) -> None:
+    assert (found.path_height >= found.loss * (1 - 1e-12)).all()
+    assert found.best_loss.tolist() == [found.loss.min()]
+    assert {*found.way[:, int(found.loss[0].argmin())]} == {"itself"}
+
+
 KNOWN: dict[str, Callable[[Any], None]] = {
     "import": imported,
     **{
@@ -164,6 +170,9 @@ KNOWN: dict[str, Callable[[Any], None]] = {
     "minima": minima,
     "efficiency": efficiency,
     "escape": escape,
+
+
+    "basins": basins,
 }
 
 
