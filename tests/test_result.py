@@ -202,7 +202,7 @@ class TestPlotAndSave:
     def test_a_kind_that_nothing_declares_is_refused(self, toy, tmp_path, monkeypatch):
         toy.save(tmp_path / "a.h5")
         monkeypatch.delitem(sys.modules["landscape.result"].KINDS, "toy")
-        with pytest.raises(BadInput, match=r"holds a 'toy'; expected one of align, connect, .*train; update"):
+        with pytest.raises(BadInput, match=r"holds a 'toy'; expected one of align, basins, .*train; update"):
             landscape.load(tmp_path / "a.h5")
 
 

@@ -29,6 +29,8 @@ COUNTS = ("index", "nullity", "feature_rank", "num_rounds")
 # What a smooth path may rise between the points at which its height was taken, over the height.
 BETWEEN = 1e-4
 PROBES = 16
+# Ends at ‖∇F‖ ≤ 1e-9 are at one level where their losses differ by less, over the loss at the module's own start.
+SAME = 1e-9
 
 
 def by_width(
@@ -96,7 +98,7 @@ def by_width(
             continue
         best = int(kept[np.argmin(rows["loss"][i, kept])])
         best_loss[i] = rows["loss"][i, best]
-        level = best_loss[i] + 1e-12 * float(rows["loss"][i, kept].max())
+        level = best_loss[i] + SAME * abs(objective.value(objective.theta))
         rises = []
         for k in kept:
             key = f"path of {cell}, restart {k}"

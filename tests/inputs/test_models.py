@@ -242,7 +242,16 @@ def test_resnet_weights_are_drawn_as_in_he_2015():
 # Purity of the seed
 
 
-@pytest.mark.parametrize("spec", MODELS)
+def test_ding_begins_where_all_weights_are_one_whatever_the_seed():
+    for seed in (1, 2):
+        module = build("ding", seed, input_shape=(1,), num_outputs=1, width=4)
+        assert torch.equal(nn.utils.parameters_to_vector(module.parameters()), torch.ones(8))
+        assert not module(torch.randn(5, 1)).abs().gt(1e-6).any()
+    with pytest.raises(BadInput, match="one number in and one out"):
+        build("ding", input_shape=(2,), num_outputs=1)
+
+
+@pytest.mark.parametrize("spec", [spec for spec in MODELS if spec != "ding"])
 def test_seed_decides_the_parameters_and_the_global_state_stays(spec: str):
     toy = spec.startswith("toy")
     shape, num_outputs = ((1,), 1) if toy else ((1, 8, 8), 10)
