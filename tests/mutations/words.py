@@ -32,8 +32,7 @@ BOUNDS = {
         "curve accuracy; curve test accuracy; seeded accuracy; seeded test accuracy"
     ),
     "1e-6 of a label, but for ties": (
-        "accuracy; final accuracy; final test accuracy; logged accuracy; logged test accuracy; test "
-        "accuracy"
+        "accuracy; final accuracy; final test accuracy; logged accuracy; logged test accuracy; test accuracy"
     ),
     "a few ε: one rounding": "distance; distance after; distance before; grid",
     "1e-12: one sum in float64": (
@@ -59,8 +58,7 @@ BOUNDS = {
     "ten times rounding, and 1e-6 where the search ends": "best match",
     "ten times rounding, of sums of squares": "nearest scales",
     "1: allowed is what rounding makes of the terms that cancel": (
-        "gradient at a probe; gradient norm of an end; measured step; noisy step; stack; stack in "
-        "float64"
+        "gradient at a probe; gradient norm of an end; measured step; noisy step; stack; stack in float64"
     ),
     "1e-5: differences in float64, √ε and how the slope bends": (
         "Hv against ∇F; curvature at a probe; linearised; lowest curvature; vᵀAv against outputs"
@@ -69,8 +67,7 @@ BOUNDS = {
     "1e-3 in float64, 5e-2 in float32: a difference of values": "cut, derivative",
     "3e-3: the tolerance of the map": "curvature range",
     "what sampling exceeds once in a million": (
-        "density and index; falling share; first moment and spectrum; trace and density; trace and "
-        "spectrum"
+        "density and index; falling share; first moment and spectrum; trace and density; trace and spectrum"
     ),
     "six standard deviations of independent ones": "independent directions",
     "rounding, or the largest residual": "split",

@@ -170,8 +170,6 @@ KNOWN: dict[str, Callable[[Any], None]] = {
     "minima": minima,
     "efficiency": efficiency,
     "escape": escape,
-
-
     "basins": basins,
 }
 
