@@ -16,6 +16,7 @@ from landscape.inputs.models.ding import ding
 from landscape.inputs.models.mlp import linear, mlp
 from landscape.inputs.models.ntk import ntk_net
 from landscape.inputs.models.resnet import resnet
+from landscape.inputs.models.spin import spin
 from landscape.inputs.models.toy import toy_chain, toy_neuron, toy_product, toy_relu_neuron, toy_saddle
 
 __all__ = ["MODELS", "build_model", "takes_num_outputs"]
@@ -32,6 +33,7 @@ MODELS: dict[str, Callable[..., nn.Module]] = {
     "toy-saddle": toy_saddle,
     "toy-chain": toy_chain,
     "ding": ding,
+    "spin": spin,
 }
 
 

@@ -1,0 +1,111 @@
+"""F, ∇F and the Hessian of one objective at many points: one computation where the net is small."""
+
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.func import grad_and_value, jacrev, vmap
+from torch.nn.attention import SDPBackend, sdpa_kernel
+
+from landscape import distributed
+from landscape.numerics.spectra.inertia import dense_matrix
+from landscape.numerics.steps.newton import Local
+from landscape.objective.batching import REFUSALS, keep_freed_memory
+from landscape.objective.objective import Objective
+from landscape.objective.products import Product
+
+# Numbers that a stack of Hessians passes from layer to layer: further points come after these.
+STACKED = 2**24
+
+
+class Derivatives:
+    """F, ∇F and H of an objective in float64 at the rows of ``thetas`` (R, d).
+
+    Through ``torch.func.vmap`` where it takes the module, autograd has its second derivative and the first row agrees
+    with the objective's own; else one row after another. Raises BadInput for several processes.
+    """
+
+    def __init__(self, objective: Objective):
+        distributed.require_one_process("critical points")
+        keep_freed_memory()
+        self.objective = objective
+        point = objective.present_point()
+        self._fixed, self._data = point.fixed, (objective.samples.inputs, objective.samples.targets)
+        self._may_stack = (
+            not objective.doubts_at(point)
+            and objective.device.type == "cpu"
+            and objective.activations * objective.num_parameters <= STACKED
+        )
+        self._has_agreed = False
+
+    def slopes(self, thetas: Tensor) -> tuple[Tensor, Tensor]:
+        """F (R,) and ∇F (R, d)."""
+        found = self._stacked(self._slope, thetas, 1)
+        if found is not None:
+            return found[1], found[0]
+        rows = [self.objective.value_and_gradient(theta, self._fixed) for theta in thetas]
+        values = torch.tensor([value for value, _ in rows], dtype=torch.float64)
+        return values, torch.stack([slope.double() for _, slope in rows])
+
+    def local(self, thetas: Tensor) -> Local:
+        """F, ∇F and H."""
+        found = self._stacked(self._bend, thetas, self.objective.num_parameters)
+        if found is not None:
+            matrices, slopes, values = found
+            gaps = torch.linalg.matrix_norm(matrices - matrices.mT) / 2
+            return Local(values, slopes, (matrices + matrices.mT) / 2, gaps)
+        values, slopes = self.slopes(thetas)
+        dense = [self._dense(theta) for theta in thetas]
+        gaps = torch.tensor([one.rounding + one.product_error for one in dense], dtype=torch.float64)
+        return Local(values, slopes, torch.stack([one.matrix for one in dense]), gaps)
+
+    def products(self, theta: Tensor) -> Callable[[Tensor], Tensor]:
+        """v ↦ Hv at one point."""
+        return self.objective.hessian_operator(theta, self._fixed)
+
+    def _dense(self, theta: Tensor) -> Any:
+        product = self.objective.hessian_operator(theta, self._fixed)
+        error = (lambda: 0.0) if isinstance(product, Product) else (lambda: product.error)
+        return dense_matrix(product, self.objective.num_parameters, product_error=error)
+
+    def _stacked(self, function: Callable[[Tensor], Any], thetas: Tensor, width: int) -> Any:
+        """``function`` at every row, None where that has to be done row by row."""
+        if not self._may_stack:
+            return None
+        block = max(1, STACKED // max(1, self.objective.activations * width))
+        try:
+            with warnings.catch_warnings(), sdpa_kernel(SDPBackend.MATH):
+                warnings.filterwarnings("error", message=".*batching rule")
+                parts = [vmap(function)(part) for part in thetas.split(block)]
+        except REFUSALS:
+            self._may_stack = False
+            return None
+        found = tuple(torch.cat(one).detach() for one in zip(*parts, strict=True))
+        return found if self._has_agreed or self._agrees(thetas, found) else None
+
+    def _agrees(self, thetas: Tensor, found: tuple[Tensor, ...]) -> bool:
+        """Whether ∇F of the first row is the objective's own: functional calls do not reach every module."""
+        slope = self.objective.gradient(thetas[0], self._fixed)
+        close = {"rtol": 1e-9, "atol": 1e-12, "equal_nan": True}
+        self._may_stack = self._has_agreed = torch.allclose(found[-2][0], slope.double(), **close)
+        return self._has_agreed
+
+    def _loss(self, theta: Tensor) -> Tensor:
+        inputs, targets = self._data
+        with self.objective.passed(theta, self._fixed, inputs) as outputs:
+            mean = self.objective.loss.total(outputs, targets).double().reshape(()) / self.objective.divisor
+        return mean + 0.5 * self.objective.l2 * theta.square().sum() if self.objective.l2 else mean
+
+    def _slope(self, theta: Tensor) -> tuple[Tensor, Tensor]:
+        slope, value = grad_and_value(self._loss)(theta)
+        return slope, value
+
+    def _bend(self, theta: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        def slope(theta: Tensor) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+            slope, value = self._slope(theta)
+            return slope, (slope, value)
+
+        matrix, (here, value) = jacrev(slope, has_aux=True)(theta)
+        return matrix, here, value

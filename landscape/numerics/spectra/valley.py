@@ -1,0 +1,171 @@
+"""Whether a critical point without negative eigenvalues, but with some that are zero, is a minimum."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+# Radii of the balls over ‖θ‖, in which the loss is followed along the null space.
+RADII = (1e-1, 3e-2, 1e-2, 3e-3, 1e-3)
+# Directions besides those along the axes of the null space, axes at most, and steps of the search on each sphere.
+DRAWS, AXES, STEPS = 24, 32, 30
+# Steps back to the valley, by the curvature of the other directions.
+CORRECTIONS = 4
+# A fall of this order, or of a lower one, is seen again at the next smaller radius.
+HIGHEST_ORDER = 6
+# ε of the loss, and of what bends on the way, within which a change of it is none.
+ROUNDING = 64.0
+# (K, d) ↦ F (K,) and ∇F (K, d), float64.
+Slopes = Callable[[Tensor], tuple[Tensor, Tensor]]
+
+
+class Valley(NamedTuple):
+    """The loss along the null space of H: F there less F here, lowest on spheres of some radii.
+
+    radii       of the spheres, in θ
+    changes     the lowest F − F(θ) that was found on each, in the bottom of the valley above it
+    roundings   what such a change may be by rounding and ‖∇F‖ alone
+    order       the power of the radius with which it changes, NaN where it does not
+    num_flat    dimension of the directions along which it does not change
+    verdict     ``local minimum``, ``local minimum, flat along K directions (setwise)``, ``not a minimum: …`` or
+                ``undecided``
+    """
+
+    radii: tuple[float, ...]
+    changes: tuple[float, ...]
+    roundings: tuple[float, ...]
+    order: float
+    num_flat: int
+    verdict: str
+
+
+def valley(
+    slopes: Slopes, theta: Tensor, eigenvalues: Tensor, vectors: Tensor, threshold: float, *, seed: int = 0
+) -> Valley:
+    """What the loss does along the null space of a Hessian at a critical point ``theta`` (d,), float64.
+
+    ``eigenvalues`` (d,) and ``vectors`` (d, d), one a column, are those of H, none below −``threshold``; those
+    within it span the null space, z. The loss there is F(θ + Nz + c(z)), where c(z), orthogonal to it, is led back to
+    the bottom of the valley by c ← c − H⁺∇F, whose first step is −½H⁺∇³F[Nz, Nz]: to the fourth order in z what
+    H leaves open is decided by that function alone. It is minimised on spheres ‖z‖ = r from ± the axes and random
+    directions by projected gradients. A fall counts as one of the point where it is seen at two radii and not
+    contradicted at a smaller one. That nothing lower was found is evidence and no proof.
+    """
+    is_null = eigenvalues.abs() <= threshold
+    null, rest, bends = vectors[:, is_null], vectors[:, ~is_null], eigenvalues[~is_null]
+    value, slope = (one[0] for one in slopes(theta[None]))
+    norm, length = float(torch.linalg.vector_norm(slope)), float(torch.linalg.vector_norm(theta))
+    radii = torch.tensor(RADII, dtype=theta.dtype) * (length if length > 1e-6 else 1.0)
+    way = _Way(slopes, theta, null, rest, bends)
+    begin = _directions(null.shape[1], seed).to(theta)
+    z = (radii[:, None, None] * begin).reshape(-1, begin.shape[1])
+    sizes = radii.repeat_interleave(len(begin))
+    z, values = _lowest(way, z, sizes)
+    changes = (values - value).reshape(len(radii), -1)
+    curvature = float(eigenvalues.abs().max())
+    eps = ROUNDING * torch.finfo(theta.dtype).eps
+    roundings = eps * (float(value.abs()) + curvature * radii**2) + 2 * norm * radii
+    lowest = torch.nan_to_num(changes, nan=float("inf")).amin(1)
+    flat = changes[2].abs() <= roundings[2]
+    num_flat = _rank(z.reshape(len(radii), len(begin), -1)[2][flat] / radii[2])
+    order, verdict = _decided(radii.tolist(), lowest.tolist(), roundings.tolist(), num_flat)
+    return Valley(tuple(radii.tolist()), tuple(lowest.tolist()), tuple(roundings.tolist()), order, num_flat, verdict)
+
+
+class _Way(NamedTuple):
+    """F above rows z of the null space, in the bottom of the valley."""
+
+    slopes: Slopes
+    theta: Tensor
+    null: Tensor
+    rest: Tensor
+    bends: Tensor
+
+    def at(self, z: Tensor, aside: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """F (K,), its gradient in z (K, k), and the correction (K, m) that begins at ``aside``."""
+        for _ in range(CORRECTIONS if len(self.bends) else 0):
+            _, slope = self.slopes(self.theta + z @ self.null.T + aside @ self.rest.T)
+            aside = aside - (slope @ self.rest) / self.bends
+        value, slope = self.slopes(self.theta + z @ self.null.T + aside @ self.rest.T)
+        # Far aside it is another valley.
+        is_near = torch.linalg.vector_norm(aside, dim=1) <= torch.linalg.vector_norm(z, dim=1)
+        value = torch.where(is_near & torch.isfinite(value), value, float("inf"))
+        return value, torch.nan_to_num(slope @ self.null), torch.nan_to_num(aside)
+
+
+def _directions(count: int, seed: int) -> Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    axes = torch.eye(count, dtype=torch.float64)[:AXES]
+    draws = torch.randn(DRAWS, count, generator=generator, dtype=torch.float64)
+    draws = draws / torch.linalg.vector_norm(draws, dim=1, keepdim=True)
+    return torch.cat([axes, -axes, draws]) if count > 1 else torch.cat([axes, -axes])
+
+
+def _lowest(way: _Way, z: Tensor, sizes: Tensor) -> tuple[Tensor, Tensor]:
+    """Rows z (K, k) moved on their spheres ‖z‖ = ``sizes`` to lower F, and F there."""
+    aside = torch.zeros(len(z), len(way.bends), dtype=z.dtype)
+    value, slope, aside = way.at(z, aside)
+    if z.shape[1] == 1:
+        return z, value
+    stride = torch.full_like(sizes, 0.5)
+    for _ in range(STEPS):
+        across = slope - (slope * z).sum(1, keepdim=True) * z / sizes[:, None] ** 2
+        steep = torch.linalg.vector_norm(across, dim=1).clamp_min(1e-300)
+        trial = z - (stride * sizes / steep)[:, None] * across
+        trial = trial * (sizes / torch.linalg.vector_norm(trial, dim=1))[:, None]
+        new, new_slope, new_aside = way.at(trial, aside)
+        is_lower = new < value
+        stride = torch.where(is_lower, 1.3 * stride, 0.3 * stride)
+        z, slope = torch.where(is_lower[:, None], trial, z), torch.where(is_lower[:, None], new_slope, slope)
+        value, aside = torch.where(is_lower, new, value), torch.where(is_lower[:, None], new_aside, aside)
+    return z, value
+
+
+def _rank(directions: Tensor) -> int:
+    if not len(directions):
+        return 0
+    values = torch.linalg.svdvals(directions)
+    return int((values > 0.05 * values.max()).sum())
+
+
+def _decided(
+    radii: list[float], changes: list[float], roundings: list[float], num_flat: int
+) -> tuple[float, str]:
+    """The order of the change and the verdict; ``radii`` fall."""
+    falls = [change < -rounding for change, rounding in zip(changes, roundings, strict=True)]
+    last = max((i for i, fell in enumerate(falls) if fell), default=None)
+    if last is not None:
+        is_seen = sum(falls[: last + 1]) > 1
+        if not _is_gone(radii, changes, roundings, last):
+            if not is_seen:
+                return float("nan"), "undecided"
+            order = _power(radii, [-change for change in changes], [i for i, fell in enumerate(falls) if fell])
+            return order, f"not a minimum: the loss falls by {-changes[last]:.3g} at radius {radii[last]:.3g}"
+        # Lower loss lies farther off: what counts is within.
+        radii, changes, roundings = (one[last + 1 :] for one in (radii, changes, roundings))
+    rises = [i for i, change in enumerate(changes) if change > roundings[i]]
+    while rises and _is_gone(radii, changes, roundings, rises[-1]):
+        # So far off that the bottom of the valley was not reached.
+        radii, changes, roundings = (one[rises[-1] + 1 :] for one in (radii, changes, roundings))
+        rises = [i for i, change in enumerate(changes) if change > roundings[i]]
+    if len(rises) >= 2:
+        return _power(radii, changes, rises), "local minimum"
+    if len(radii) >= 2 and not rises and num_flat:
+        return float("nan"), f"local minimum, flat along {num_flat} direction{'s' * (num_flat > 1)} (setwise)"
+    return float("nan"), "undecided"
+
+
+def _is_gone(radii: list[float], changes: list[float], roundings: list[float], place: int) -> bool:
+    """Whether a change at a radius, were it the point's, would be seen at the next smaller one, which shows none."""
+    if place + 1 == len(radii):
+        return False
+    expected = abs(changes[place]) * (radii[place + 1] / radii[place]) ** HIGHEST_ORDER
+    return expected > 4 * roundings[place + 1]
+
+
+def _power(radii: list[float], changes: list[float], places: list[int]) -> float:
+    """The power of the radius between the smallest two of ``places``."""
+    i, j = places[-2], places[-1]
+    ratio = torch.tensor([changes[i] / changes[j], radii[i] / radii[j]], dtype=torch.float64).log()
+    return float(ratio[0] / ratio[1])

@@ -1,0 +1,175 @@
+"""To critical points of every index from many starts at once: Levenberg and Marquardt's steps on ∇F = 0."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from landscape.progress import Saver
+
+# Steps whose fall of ‖∇F‖, and whose growth of ‖θ‖, tell what a search does at its end.
+WINDOW = 12
+# A fall of ‖∇F‖ over that window, relative, below which a search stands still.
+STILL = 1e-9
+# ‖∇F‖ is zero to rounding at so many ε of the terms that cancel in it.
+ROUNDING = 64.0
+# First damping over λ²_max, what divides and multiplies it, and how small a step may become over ‖θ‖.
+FIRST, EASE, TIGHTEN, SHORTEST = 1e-3, 8.0, 4.0, 1e-15
+
+
+class Local(NamedTuple):
+    """F (R,), ∇F (R, d), H (R, d, d) at R points; ``asymmetry`` (R,) is ‖H − Hᵀ‖/2 before it was made symmetric."""
+
+    values: Tensor
+    slopes: Tensor
+    matrices: Tensor
+    asymmetry: Tensor
+
+
+@dataclass
+class Search:
+    """Where R searches stand: θ (R, d), what is known there, and the last ``WINDOW`` of their ways.
+
+    ``norms``, ``sizes`` and ``lengths`` (R, WINDOW + 1) are ‖∇F‖, ‖θ‖ and the lengths of steps, the last one last;
+    ``scale`` (R,) is what ‖∇F‖ was at the start, ``steps`` (R,) how many were taken.
+    """
+
+    thetas: Tensor
+    values: Tensor
+    slopes: Tensor
+    eigenvalues: Tensor
+    vectors: Tensor
+    damping: Tensor
+    scale: Tensor
+    norms: Tensor
+    sizes: Tensor
+    lengths: Tensor
+    steps: Tensor
+
+    @property
+    def rounding(self) -> Tensor:
+        """What rounding leaves of ∇F (R,): ε of the terms that cancel in it, ‖H‖ ‖θ‖ + √(|F| ‖H‖), and at the start."""
+        return rounding(self.values, self.eigenvalues.abs().amax(1), self.sizes[:, -1], self.scale)
+
+    @property
+    def flatness(self) -> Tensor:
+        """‖H∇F‖ / (‖H‖ ‖∇F‖) (R,), NaN where either vanishes: 0 where ∇F lies in the kernel of H."""
+        turned = _turned(self.vectors, self.slopes)
+        image = torch.linalg.vector_norm(self.eigenvalues * turned, dim=1)
+        return image / (self.eigenvalues.abs().amax(1) * self.norms[:, -1])
+
+    def state(self) -> dict[str, Tensor]:
+        """Everything, to go on from."""
+        return {name: value.clone() for name, value in vars(self).items()}
+
+
+def rounding(values: Tensor, curvature: Tensor, sizes: Tensor, scale: Tensor) -> Tensor:
+    """‖∇F‖ (R,) that rounding leaves where F is ``values`` and ‖H‖ is ``curvature``, at ‖θ‖ = ``sizes``."""
+    terms = curvature * sizes + (values.abs() * curvature).sqrt() + scale
+    return ROUNDING * torch.finfo(values.dtype).eps * terms
+
+
+def searched(
+    local: Callable[[Tensor], Local],
+    thetas: Tensor,
+    *,
+    num_steps: int = 500,
+    saver: Saver | None = None,
+    report: Callable[[int, int], None] = lambda done, total: None,
+) -> Search:
+    """Go from each row of ``thetas`` (R, d), float64, towards ∇F = 0, ‖∇F‖ never rising.
+
+    The step is −H (H² + μ‖∇F‖ I)⁻¹ ∇F by the eigenvectors of H (Levenberg 1944, Marquardt 1963, for the equations
+    ∇F = 0), of minimum norm where H is singular, so that orbits of symmetries do not run away; μ follows how much of
+    the fall that the linear model promises is had. Unlike a descent of F it is drawn to saddles as well. A search
+    ends at the rounding of ∇F, where ‖∇F‖ stands still, where its steps are shorter than θ is exact, or where
+    numbers are not finite. All searches go on as one computation of those that have not ended.
+    """
+    kept = saver.restore() if saver is not None else None
+    found = Search(**kept) if kept is not None else _begun(local, thetas)
+    active = torch.arange(len(thetas))[~_ended(found)]
+    while len(active) and (step := int(found.steps[active].min())) < num_steps:
+        trial, promised, length = _tried(found, active)
+        there = local(trial)
+        norms = torch.linalg.vector_norm(there.slopes, dim=1)
+        before = found.norms[active, -1]
+        is_finite = torch.isfinite(norms) & torch.isfinite(there.matrices).all(2).all(1)
+        ratio = (before**2 - norms**2) / (before**2 - promised**2).clamp_min(1e-300)
+        is_better = is_finite & (norms < before)
+        found.damping[active] *= torch.where(
+            is_better & (ratio > 0.75), 1 / EASE, torch.where(is_better & (ratio > 0.25), 1.0, TIGHTEN)
+        )
+        taken = active[is_better]
+        _take(found, taken, Local(*(one[is_better] for one in there)), trial[is_better], length[is_better])
+        found.steps[active] += 1
+        is_short = length <= SHORTEST * found.sizes[active, -1].clamp_min(1e-300)
+        active = active[~(_ended(found)[active] | is_short)]
+        report(step + 1, num_steps)
+        if saver is not None:
+            saver.offer(found.state)
+    return found
+
+
+def _begun(local: Callable[[Tensor], Local], thetas: Tensor) -> Search:
+    here = local(thetas)
+    bad = ~(torch.isfinite(here.slopes).all(1) & torch.isfinite(here.matrices).all(2).all(1))
+    matrices = torch.where(bad[:, None, None], 0.0, here.matrices)
+    eigenvalues, vectors = torch.linalg.eigh(matrices)
+    norms = torch.linalg.vector_norm(here.slopes, dim=1)
+    row = torch.full((len(thetas), WINDOW + 1), float("nan"), dtype=thetas.dtype)
+    norms_row, sizes_row = row.clone(), row.clone()
+    norms_row[:, -1], sizes_row[:, -1] = norms, torch.linalg.vector_norm(thetas, dim=1)
+    return Search(
+        thetas=thetas.clone(),
+        values=here.values.clone(),
+        slopes=here.slopes.clone(),
+        eigenvalues=eigenvalues,
+        vectors=vectors,
+        damping=FIRST * eigenvalues.abs().amax(1) ** 2,
+        scale=norms.clone(),
+        norms=norms_row,
+        sizes=sizes_row,
+        lengths=row,
+        steps=torch.zeros(len(thetas), dtype=torch.int64),
+    )
+
+
+def _tried(found: Search, active: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Where the steps of the active searches lead, ‖∇F‖ that the linear model has there, and their lengths."""
+    values, vectors = found.eigenvalues[active], found.vectors[active]
+    turned = _turned(vectors, found.slopes[active])
+    damping = found.damping[active, None]
+    part = torch.where(values == 0, 0.0, values / (values**2 + damping).clamp_min(1e-300))
+    step = -torch.einsum("rij,rj->ri", vectors, part * turned)
+    promised = torch.linalg.vector_norm((1 - values * part) * turned, dim=1)
+    return found.thetas[active] + step, promised, torch.linalg.vector_norm(step, dim=1)
+
+
+def _take(found: Search, rows: Tensor, there: Local, thetas: Tensor, lengths: Tensor) -> None:
+    if not len(rows):
+        return
+    # μ‖∇F‖ is kept as one number, which falls with ‖∇F‖.
+    norms = torch.linalg.vector_norm(there.slopes, dim=1)
+    found.damping[rows] *= norms / found.norms[rows, -1]
+    found.thetas[rows], found.values[rows], found.slopes[rows] = thetas, there.values, there.slopes
+    found.eigenvalues[rows], found.vectors[rows] = torch.linalg.eigh(there.matrices)
+    for history, new in (
+        (found.norms, norms),
+        (found.sizes, torch.linalg.vector_norm(thetas, dim=1)),
+        (found.lengths, lengths),
+    ):
+        history[rows] = torch.cat([history[rows, 1:], new[:, None]], 1)
+
+
+def _ended(found: Search) -> Tensor:
+    """Which searches have ended (R,): at rounding, standing still, or not finite."""
+    norms = found.norms[:, -1]
+    fall = 1 - norms / found.norms[:, 0]
+    return (norms <= found.rounding) | (fall < STILL) | ~torch.isfinite(norms) | ~torch.isfinite(found.values)
+
+
+def _turned(vectors: Tensor, slopes: Tensor) -> Tensor:
+    """∇F in the axes of the eigenvectors, (R, d)."""
+    return torch.einsum("rji,rj->ri", vectors, slopes)
