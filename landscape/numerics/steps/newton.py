@@ -33,7 +33,7 @@ class Search:
     """Where R searches stand: θ (R, d), what is known there, and the last ``WINDOW`` of their ways.
 
     ``norms``, ``sizes`` and ``lengths`` (R, WINDOW + 1) are ‖∇F‖, ‖θ‖ and the lengths of steps, the last one last;
-    ``scale`` (R,) is what ‖∇F‖ was at the start, ``steps`` (R,) how many were taken.
+    ``scale`` and ``begun`` (R,) are what ‖∇F‖ and ‖θ‖ were at the start, ``steps`` (R,) how many were tried.
     """
 
     thetas: Tensor
@@ -43,6 +43,7 @@ class Search:
     vectors: Tensor
     damping: Tensor
     scale: Tensor
+    begun: Tensor
     norms: Tensor
     sizes: Tensor
     lengths: Tensor
@@ -129,6 +130,7 @@ def _begun(local: Callable[[Tensor], Local], thetas: Tensor) -> Search:
         vectors=vectors,
         damping=FIRST * eigenvalues.abs().amax(1) ** 2,
         scale=norms.clone(),
+        begun=sizes_row[:, -1].clone(),
         norms=norms_row,
         sizes=sizes_row,
         lengths=row,

@@ -1,0 +1,218 @@
+"""Critical points of an objective from many starts: found by a method, told apart from what only looks like one."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from landscape.descent.critical import DENSE_PARAMETERS, examined
+from landscape.descent.hessians import Derivatives
+from landscape.numerics.arrays import array_of
+from landscape.numerics.spectra.inertia import Dense, error_at, inertia, stated_error
+from landscape.numerics.steps.following import followed
+from landscape.numerics.steps.matrix_free import by_gradient_norm, by_products
+from landscape.numerics.steps.newton import WINDOW, Search, rounding, searched
+from landscape.objective.objective import Objective
+from landscape.progress import Journal, Progress, Saver
+
+CRITICAL, FLAT, KINK = "critical", "gradient-flat", "kink"
+INFINITE, OPEN = "running-to-infinity", "not-converged"
+STATUSES = (CRITICAL, FLAT, KINK, INFINITE, OPEN)
+# ‖∇F‖ this many times its rounding is zero; a last step that is this part of the last ones together is a short one.
+SMALL, SETTLED = 16.0, 0.02
+# ‖H∇F‖/(‖H‖‖∇F‖) at a point where ‖∇F‖ stands still for lying in the kernel of H.
+IN_KERNEL = 1e-3
+# Growth of ‖θ‖ over the last steps, and since the start, of what runs away.
+GROWTH, FARTHER = 1.01, 1.5
+# Over ‖θ‖ how far away a boundary is here, and a way a hundred times as long; what part of the change of ∇F across the
+# second one, which is a hundredth where it is smooth, must be had across the first.
+BESIDE, JUMP = (1e-7, 1e-5), 0.3
+# Steps of Newton's that the rest of a way is long, where it converges linearly.
+REMAINING = 10.0
+# Bytes of a stack: about six matrices for each start.
+MEMORY = 2**30
+
+
+@dataclass(frozen=True, kw_only=True)
+class Seeker:
+    """How critical points are sought: ``method``, for ``hisd`` the index, and how many steps at most."""
+
+    method: str
+    index: int
+    num_steps: int
+    journal: Journal
+    progress: Progress
+
+    def found(self, objective: Objective, starts: Tensor) -> dict[str, np.ndarray]:
+        """By name, of the end of every start (R, d) for an objective in float64: ``theta`` and what it is.
+
+        Rows of ``loss``, ``gradient_norm``, ``index`` and ``nullity`` (NaN but at critical points), ``zero_threshold``,
+        ``flatness``, ``status``, ``steps`` and ``growth``, ‖θ‖ at the end over that at the start.
+        """
+        d, rows = objective.num_parameters, []
+        is_dense = d <= DENSE_PARAMETERS and self.method != "gradient-norm"
+        block = max(1, MEMORY // (48 * d * d)) if is_dense else 1
+        derivatives = Derivatives(objective)
+        for first in range(0, len(starts), block):
+            part = starts[first : first + block]
+            key = f"starts {first}–{first + len(part) - 1}"
+            if key not in self.journal:
+                seek = self._stacked if is_dense else self._alone
+                self.journal[key] = seek(objective, derivatives, part, key)
+                self.journal.pop(f"{key}, under way", None)
+            rows.append(self.journal[key])
+            self.progress(min(first + block, len(starts)), len(starts), "starts")
+        return {name: np.concatenate([one[name] for one in rows]) for name in rows[0]}
+
+    def _stacked(
+        self, objective: Objective, derivatives: Derivatives, starts: Tensor, key: str
+    ) -> dict[str, np.ndarray]:
+        report = lambda done, total: self.progress(done, total, f"steps at most of {key}")  # noqa: E731
+        begun = starts
+        if self.method == "hisd":
+            begun = followed(derivatives.local, starts, self.index, num_steps=self.num_steps)
+        saver = Saver(self.journal, f"{key}, under way")
+        search = searched(derivatives.local, begun, num_steps=self.num_steps, saver=saver, report=report)
+        jumps = _jumps(derivatives, search.thetas, 100 * search.rounding)
+        errors = _errors(derivatives, search)
+        status = [_status(search, k, bool(jumps[k])) for k in range(len(starts))]
+        flatness = array_of(search.flatness)
+        found = _empty(len(starts)) | {
+            "theta": array_of(search.thetas),
+            "loss": array_of(search.values),
+            "gradient_norm": array_of(search.norms[:, -1]),
+            "flatness": np.where(array_of(search.norms[:, -1]) > 0, np.nan_to_num(flatness), math.nan),
+            "status": np.array(status, dtype="U20"),
+            "steps": array_of(search.steps),
+            "growth": array_of(search.sizes[:, -1] / torch.linalg.vector_norm(starts, dim=1)),
+        }
+        found["zero_threshold"] = np.where(np.isfinite(found["gradient_norm"]), errors, math.nan)
+        for k in np.flatnonzero(found["status"] == CRITICAL):
+            signs = inertia(array_of(search.eigenvalues[k]), errors[k])
+            found["index"][k], found["nullity"][k] = signs.num_negative, signs.num_zero
+        return found
+
+    def _alone(
+        self, objective: Objective, derivatives: Derivatives, starts: Tensor, key: str
+    ) -> dict[str, np.ndarray]:
+        """One start by products with H, where its matrix is too large or not wanted."""
+        start = starts[0]
+        slopes = lambda theta: tuple(one[0] for one in derivatives.slopes(theta[None]))  # noqa: E731
+        seek = by_gradient_norm if self.method == "gradient-norm" else by_products
+        report = partial(_named, self.progress, f"steps at most of {key}")
+        end = seek(slopes, derivatives.products, start, num_steps=self.num_steps, report=report)
+        size, begun = float(end.theta.norm()), float(start.norm())
+        value, *about = torch.tensor(
+            [[end.value], [end.curvature], [size], [end.scale]], dtype=torch.float64
+        )
+        least = rounding(value, *about)
+        jump = bool(_jumps(derivatives, end.theta[None], 100 * least)[0])
+        status = _kind(
+            norm=end.norm,
+            small=SMALL * float(least[0]),
+            settles=end.settles,
+            jumps=jump,
+            stands=end.stands,
+            flatness=end.flatness,
+            runs=end.grows and size > FARTHER * begun,
+        )
+        found = _empty(1) | {
+            "theta": array_of(end.theta[None]),
+            "loss": array_of(value),
+            "gradient_norm": np.array([end.norm]),
+            "flatness": np.array([end.flatness]),
+            "status": np.array([status], dtype="U20"),
+            "steps": np.array([end.steps]),
+            "growth": np.array([size / begun if begun else math.inf]),
+        }
+        if status == CRITICAL:
+            about = examined(objective, end.theta, progress=self.progress, what=f"products at {key}")
+            found["index"][0] = about.index
+            found["zero_threshold"][0] = error_at(end.norm) + 1e-12 * abs(about.largest_eigenvalue)
+        return found
+
+
+def _named(progress: Progress, what: str, done: int, total: int) -> None:
+    progress(done, total, what)
+
+
+def _empty(count: int) -> dict[str, np.ndarray]:
+    return {name: np.full(count, math.nan) for name in ("index", "nullity", "zero_threshold")}
+
+
+def _status(search: Search, k: int, jumps: bool) -> str:
+    """What the search ``k`` ended at."""
+    norms, sizes, lengths = (array_of(one[k]) for one in (search.norms, search.sizes, search.lengths))
+    taken = lengths[np.isfinite(lengths)]
+    settles = len(taken) < WINDOW // 3 or taken[-1] <= SETTLED * taken.sum()
+    steady = np.isfinite(norms[0])
+    return _kind(
+        norm=float(norms[-1]),
+        small=SMALL * float(search.rounding[k]),
+        settles=bool(settles),
+        jumps=jumps,
+        stands=len(taken) < 2 or bool(norms[-1] > 0.99 * norms[-2]),
+        flatness=float(np.nan_to_num(array_of(search.flatness[k]))),
+        runs=bool(steady and sizes[-1] > GROWTH * sizes[0] and sizes[-1] > FARTHER * float(search.begun[k])),
+    )
+
+
+def _kind(
+    *, norm: float, small: float, settles: bool, jumps: bool, stands: bool, flatness: float, runs: bool
+) -> str:
+    if not math.isfinite(norm):
+        return OPEN
+    if jumps:
+        return KINK
+    if norm <= small:
+        return CRITICAL if settles else INFINITE if runs else OPEN
+    if runs:
+        return INFINITE
+    return FLAT if stands and flatness <= IN_KERNEL else OPEN
+
+
+def _errors(derivatives: Derivatives, search: Search) -> np.ndarray:
+    """|λ| that counts as zero at the end of every search (R,).
+
+    The stated error of H and ‖∇F‖, as everywhere; and where H itself vanishes at the critical point, so that ∇F is of
+    second order in the distance to it, what is left of H at that distance: how the eigenvalues change with one more
+    step of Newton's, ten times, if that step is one nearer.
+    """
+    norms, local = search.norms[:, -1], derivatives.local(search.thetas)
+    stated = np.array(
+        [
+            stated_error(
+                Dense(search.eigenvalues[k : k + 1], 0.0, float(local.asymmetry[k])),
+                array_of(search.eigenvalues[k]),
+                product_error=error_at(float(norms[k])),
+            )
+            for k in range(len(norms))
+        ]
+    )
+    values, vectors = search.eigenvalues, search.vectors
+    turned = torch.einsum("rji,rj->ri", vectors, search.slopes)
+    noise = torch.from_numpy(stated).to(norms) - norms
+    part = torch.where(values.abs() > noise[:, None], turned / values, 0.0)
+    there = derivatives.local(search.thetas - torch.einsum("rij,rj->ri", vectors, part))
+    is_nearer = torch.linalg.vector_norm(there.slopes, dim=1) < norms
+    matrices = torch.where(is_nearer[:, None, None], torch.nan_to_num(there.matrices), 0.0)
+    drift = (torch.linalg.eigvalsh(matrices) - values).abs().amax(1)
+    return stated + array_of(torch.where(is_nearer, REMAINING * drift, 0.0))
+
+
+def _jumps(derivatives: Derivatives, thetas: Tensor, floor: Tensor) -> Tensor:
+    """Where ∇F jumps (R,), by more than its rounding ``floor`` (R,): as much across a short way as across a longer one."""
+    noise = torch.randn(thetas.shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    way = (noise / torch.linalg.vector_norm(noise, dim=1, keepdim=True)).to(thetas)
+    sizes = torch.linalg.vector_norm(thetas, dim=1)
+    way = way * torch.where(sizes > 1e-6, sizes, 1.0)[:, None]
+    changes = []
+    for step in BESIDE:
+        (_, after), (_, before) = (derivatives.slopes(thetas + sign * step * way) for sign in (1, -1))
+        changes.append(torch.linalg.vector_norm(after - before, dim=1))
+    return (changes[0] > floor) & (changes[0] > JUMP * changes[1])
