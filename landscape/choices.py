@@ -30,6 +30,10 @@ CurveMethod = Literal["bezier", "chain", "neb", "minmax"]
 CurveSchedule = Literal["garipov", "constant", "piecewise", "exponential", "polynomial", "plateau"]
 Match = Literal["weights", "activations"]
 
+# Critical points.
+Begin = Literal["random", "trajectory", "points"]
+Search = Literal["newton", "gradient-norm", "hisd"]
+
 # What a run is made from, beside the user's own.
 Model = Literal[
     "mlp",
@@ -43,6 +47,7 @@ Model = Literal[
     "toy-saddle",
     "toy-chain",
     "ding",
+    "spin",
 ]
 Data = Literal["digits", "breast_cancer", "circles", "moons", "mnist", "housing", "cifar10", "point"]
 LossName = Literal["cross_entropy", "bce", "mse", "output"]

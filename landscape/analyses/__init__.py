@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from landscape.analyses.basins import basins
     from landscape.analyses.certify import certify
     from landscape.analyses.connect import connect
+    from landscape.analyses.critical import critical
     from landscape.analyses.declare import Analysis
     from landscape.analyses.efficiency import efficiency
     from landscape.analyses.escape import escape
@@ -51,6 +52,7 @@ __all__ = [  # noqa: RUF022  (in the order in which a reader meets them)
     "noise",
     "escape",
     "basins",
+    "critical",
 ]
 # By kind; where Python has taken the word for itself, the function says what it does to a point.
 FUNCTIONS = {name.removesuffix("_point"): name for name in __all__}

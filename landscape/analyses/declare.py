@@ -56,7 +56,7 @@ class Analysis:
     """One question: its name, the function that answers it, at which points, by whom.
 
     ``points`` holds the numbers of points it takes. ``source``: it looks at ``points`` of run files, begins from a
-    ``recipe`` (a module, data and a loss, see :class:`Brought`), or with a ``checkpoint`` for one. ``opens`` are
+    ``recipe`` (a module, data and a loss, see :class:`Brought`) of ``dtype``, ``either``, or a ``checkpoint`` for one. ``opens`` are
     options that the session itself follows (``l2``, ``at``, ``subsets``, ``seeds``). ``presets`` are published settings
     by name, of options and of ``brought``; ``settled`` may adapt them to what was given.
     ``places(work, options)`` gives the positional arguments, by default the objective and its points.
@@ -72,10 +72,11 @@ class Analysis:
     command: str
     points: Container[int]
     metavar: str
-    source: Literal["points", "recipe", "checkpoint"]
+    source: Literal["points", "recipe", "either", "checkpoint"]
     paper: str
     examples: Sequence[str]
     brought: Brought
+    dtype: str
     opens: Sequence[Parameter]
     presets: Mapping[str, Mapping[str, Any]]
     settled: Settle | None
@@ -155,10 +156,11 @@ def analysis(
     command: str = "",
     points: int | Container[int] = 1,
     metavar: str = "",
-    source: Literal["points", "recipe", "checkpoint"] = "points",
+    source: Literal["points", "recipe", "either", "checkpoint"] = "points",
     paper: str = "",
     examples: Sequence[str] = (),
     brought: Brought | None = None,
+    dtype: str = "float32",
     opens: Sequence[Parameter] = (),
     presets: Mapping[str, Mapping[str, Any]] | None = None,
     settled: Settle | None = None,
@@ -190,6 +192,7 @@ def analysis(
             paper=paper,
             examples=examples,
             brought=brought or Brought(),
+            dtype=dtype,
             opens=opens,
             presets=presets or {},
             settled=settled,

@@ -40,6 +40,7 @@ ORDER = (
     "basins",
     "efficiency",
     "noise",
+    "critical",
     "plot",
     "show",
 )

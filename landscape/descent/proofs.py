@@ -117,7 +117,7 @@ def _kinds_check(rows: Mapping[str, np.ndarray], kept: np.ndarray) -> Check:
 
 
 def _hessian_checks(wide: Objective, theta: Tensor, said: Mapping[str, np.ndarray]) -> list[Check]:
-    norm, matrix = _plain_hessian(wide, theta)
+    norm, matrix = plain_hessian(wide, theta)
     values = np.linalg.eigvalsh((matrix + matrix.T) / 2)
     scale = max(float(np.abs(values).max()), 1e-300)
     gaps = [abs(said["smallest_eigenvalue"] - values[0]), abs(said["largest_eigenvalue"] - values[-1])]
@@ -158,7 +158,7 @@ def _hessian_checks(wide: Objective, theta: Tensor, said: Mapping[str, np.ndarra
     ]
 
 
-def _plain_hessian(wide: Objective, theta: Tensor) -> tuple[float, np.ndarray]:
+def plain_hessian(wide: Objective, theta: Tensor) -> tuple[float, np.ndarray]:
     """‖∇F‖ and the matrix (d, d) whose rows are the derivatives of the entries of ∇F, in eval mode."""
     tensors, rows = plain.by_name(wide, wide.as_point(theta)), []
     with plain.proving(gradients=2 * wide.num_parameters), wide.written(tensors), torch.enable_grad():
@@ -186,7 +186,7 @@ def distinct_check(
     ``said`` are the two numbers, ``tolerances`` those of a number of an output and of a cost. The outputs are
     those of the user's own module, what is joined is a graph, and its connected components are counted.
     """
-    outputs = np.array([_plain_outputs(wide, theta) for theta in thetas])
+    outputs = np.array([plain_outputs(wide, theta) for theta in thetas])
     sizes = np.maximum(1.0, np.abs(outputs).max(axis=1))
     far = np.array([np.abs(outputs - row).max(axis=1) for row in outputs])
     same_output = far <= tolerances[0] * np.maximum(sizes[:, None], sizes[None, :])
@@ -202,7 +202,7 @@ def distinct_check(
     )
 
 
-def _plain_outputs(wide: Objective, theta: Tensor) -> np.ndarray:
+def plain_outputs(wide: Objective, theta: Tensor) -> np.ndarray:
     tensors = plain.by_name(wide, wide.as_point(theta))
     inputs, _ = wide.samples.picked(None)
     with plain.proving(evaluations=1), wide.written(tensors), torch.set_grad_enabled(wide.needs_gradients):

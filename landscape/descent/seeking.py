@@ -55,7 +55,7 @@ class Seeker:
         ``flatness``, ``status``, ``steps`` and ``growth``, ‖θ‖ at the end over that at the start.
         """
         d, rows = objective.num_parameters, []
-        is_dense = d <= DENSE_PARAMETERS and self.method != "gradient-norm"
+        is_dense = d <= DENSE_PARAMETERS
         block = max(1, MEMORY // (48 * d * d)) if is_dense else 1
         derivatives = Derivatives(objective)
         for first in range(0, len(starts), block):
@@ -76,7 +76,11 @@ class Seeker:
         begun = starts
         if self.method == "hisd":
             begun = followed(derivatives.local, starts, self.index, num_steps=self.num_steps)
-        saver = Saver(self.journal, f"{key}, under way")
+        elif self.method == "gradient-norm":
+            # Newton's steps after these tell whether ∇F goes to zero, or stands in the kernel of H.
+            ends = [by_gradient_norm(slopes_of(derivatives), derivatives.products, one) for one in starts]
+            begun = torch.stack([one.theta for one in ends])
+        saver = _Tensors(self.journal, f"{key}, under way")
         search = searched(derivatives.local, begun, num_steps=self.num_steps, saver=saver, report=report)
         jumps = _jumps(derivatives, search.thetas, 100 * search.rounding)
         errors = _errors(derivatives, search)
@@ -102,7 +106,7 @@ class Seeker:
     ) -> dict[str, np.ndarray]:
         """One start by products with H, where its matrix is too large or not wanted."""
         start = starts[0]
-        slopes = lambda theta: tuple(one[0] for one in derivatives.slopes(theta[None]))  # noqa: E731
+        slopes = slopes_of(derivatives)
         seek = by_gradient_norm if self.method == "gradient-norm" else by_products
         report = partial(_named, self.progress, f"steps at most of {key}")
         end = seek(slopes, derivatives.products, start, num_steps=self.num_steps, report=report)
@@ -135,6 +139,24 @@ class Seeker:
             found["index"][0] = about.index
             found["zero_threshold"][0] = error_at(end.norm) + 1e-12 * abs(about.largest_eigenvalue)
         return found
+
+
+class _Tensors(Saver):
+    """A saver of tensors, which journals keep as arrays."""
+
+    def restore(self) -> dict[str, Any] | None:
+        """The tensors kept last."""
+        kept = super().restore()
+        return kept and {name: torch.from_numpy(np.array(value)) for name, value in kept.items()}
+
+    def save(self, state: dict[str, Any]) -> None:
+        """Keep the tensors now."""
+        super().save({name: array_of(value) for name, value in state.items()})
+
+
+def slopes_of(derivatives: Derivatives) -> Callable[[Tensor], tuple[Tensor, ...]]:
+    """F and ∇F at one point."""
+    return lambda theta: tuple(one[0] for one in derivatives.slopes(theta[None]))
 
 
 def _named(progress: Progress, what: str, done: int, total: int) -> None:

@@ -3,13 +3,14 @@
 import errno
 import json
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
+from torch import Tensor
 
 from landscape import distributed
 from landscape.errors import BadInput, Interrupted
@@ -47,6 +48,9 @@ class Work:
     max_threads: int = 1
     # The same data with the model of other arguments, initialised by another seed.
     variant: Callable[[int, dict[str, Any]], Objective] | None = None
+    # The stored points of every run that was named; the tensors of the module as another seed initialises it.
+    trajectories: Callable[[], list[Point]] | None = None
+    fresh: Callable[[int], Mapping[str, Tensor]] | None = None
     # What proves where the points come from.
     proofs: Callable[[], list[Check]] = list
 

@@ -86,14 +86,16 @@ def _answer(
     if found and isinstance(found[0], Objective):
         order = _in_memory(declared, options, found[0], found[1:], settings, say)
         return publish(order, output, settings, progress, say)
-    if declared.source == "points":
-        if found and options.get("preset"):
-            raise BadInput("both a point and a preset given", "one of them")
+    if declared.source in ("points", "either"):
+        if found and (options.get("preset") or recipe.model and declared.source == "either"):
+            what = "preset" if options["preset"] else "model"
+            raise BadInput(f"both a point and a {what} given", "one of them")
         if found or not declared.presets:
             return _at_addresses(declared, options, [str(one) for one in found], settings, progress, say)
-        if not options["preset"]:
-            raise BadInput("neither a point nor a preset given", "one of them")
-        output = output or Path(f"{options['preset']}.{kind}.h5")
+        if not options["preset"] and (declared.source == "points" or not (recipe.model and recipe.data)):
+            more = ", a preset nor a `model` with `data`" if declared.source == "either" else " nor a preset"
+            raise BadInput(f"neither a point{more} given", "one of them")
+        output = output or (Path(f"{options['preset']}.{kind}.h5") if options["preset"] else None)
     elif declared.source == "checkpoint":
         if len(found) != 1:
             raise BadInput(f"{len(found)} files for {kind}", "one file of weights")
@@ -158,7 +160,7 @@ def _at_addresses(
         path: Run(path, trust=settings.trust, verify=settings.verify)
         for path in dict.fromkeys(one.path for one in addresses)
     }
-    runs = [opened[one.path] for one in addresses]
+    runs, opened_runs = [opened[one.path] for one in addresses], list(opened.values())
     labels = [run.label(one.name) for run, one in zip(runs, addresses, strict=True)]
     inputs = [
         {"path": str(run.path), "sha256": provenance.sha256(run.path), "point": label}
@@ -205,6 +207,8 @@ def _at_addresses(
             of_run=declared.from_run(runs[0], labels) if declared.from_run and is_along_a_run else {},
             notes=opened.notes,
             others=[one.train for one in others],
+            trajectories=lambda: [one for run in opened_runs for one in run.trajectory(opened.train)],
+            fresh=sources.Fresh(runs[0].sources, runs[0].sources.recipe),
             proofs=lambda: begun_checks(runs, labels, opened, points, trajectory, settings.seed),
         )
 
@@ -268,6 +272,7 @@ def _from_recipe(
             objectives.test,
             [start],
             variant=variant,
+            fresh=sources.Fresh(own, recipe),
             proofs=proofs if checkpoint else list,
         )
 
@@ -290,7 +295,7 @@ def _in_memory(
     say: Say,
 ) -> Order:
     """A computation at points of an objective that no file describes; what it is is told by its numbers."""
-    if declared.source != "points":
+    if declared.source not in ("points", "either"):
         raise BadInput(f"{declared.name} of an objective", "a recipe", "call the function itself")
     for name in ("dtype", "subset", "chunk_size", "device", "training"):
         if getattr(settings, name) not in (None, "auto", False):

@@ -187,3 +187,15 @@ def _require_trust(path: Path, content: bytes) -> None:
             "code whose content you trust",
             "look into it, then give `trust`",
         )
+
+
+@dataclass(frozen=True)
+class Fresh:
+    """A seed ↦ the tensors, by name, of a recipe's module as that seed initialises it."""
+
+    own: Sources
+    recipe: Recipe
+
+    def __call__(self, seed: int) -> Mapping[str, Any]:
+        with self.own.opened():
+            return replace(self.recipe, seed=seed).module().state_dict()

@@ -3,21 +3,39 @@
 import numpy as np
 
 from landscape.errors import BadInput
-from landscape.inputs.data.dataset import DataSet, data_set, standardised
+from landscape.inputs.data.dataset import DataSet, data_set, first, standardised
 
 
-def digits(test_size: float = 0.2, seed: int = 0, image: bool = False) -> DataSet:
+def digits(
+    test_size: float = 0.2, seed: int = 0, image: bool = False, size: int = 8, limit: int | None = None
+) -> DataSet:
     """1797 handwritten digits of 8×8 pixels in [0, 1]: inputs (n, 64), or (n, 1, 8, 8) as images.
 
     ``test_size`` is the share held out for testing, drawn by ``seed`` within each class; with 0 all
-    samples train and there is no test set. (Alpaydin and Kaynak 1998.)
+    samples train and there is no test set. ``size``: so many pixels a side, by linear interpolation; ``limit``: the
+    first so many training samples. (Alpaydin and Kaynak 1998.)
     """
     from sklearn.datasets import load_digits
 
     inputs, targets = map(np.asarray, load_digits(return_X_y=True))
     inputs = inputs.reshape(-1, 1, 8, 8) / 16 if image else inputs / 16
+    if size != 8:
+        inputs = _resized(inputs, size, image)
     train, test = train_test_indices(len(targets), test_size, seed, targets)
+    train = train[first(limit)]
     return data_set("digits", inputs[train], targets[train], inputs[test], targets[test])
+
+
+def _resized(inputs: np.ndarray, size: int, image: bool) -> np.ndarray:
+    if not isinstance(size, int) or size < 2:
+        raise BadInput(f"size={size!r}", "at least 2 pixels a side")
+    places = np.linspace(0, 7, size)
+    low = np.minimum(places.astype(np.int64), 6)
+    weights = np.zeros((size, 8))
+    weights[np.arange(size), low] = 1 - (places - low)
+    weights[np.arange(size), low + 1] = places - low
+    made = weights @ inputs.reshape(-1, 8, 8) @ weights.T
+    return made.reshape(-1, 1, size, size) if image else made.reshape(-1, size * size)
 
 
 def breast_cancer(test_size: float = 0.2, seed: int = 0) -> DataSet:

@@ -13,7 +13,8 @@ from landscape import specs
 from landscape.errors import BadInput
 from landscape.inputs.models.cnn import cnn
 from landscape.inputs.models.ding import ding
-from landscape.inputs.models.mlp import linear, mlp
+from landscape.inputs.models.linear import linear
+from landscape.inputs.models.mlp import mlp
 from landscape.inputs.models.ntk import ntk_net
 from landscape.inputs.models.resnet import resnet
 from landscape.inputs.models.spin import spin

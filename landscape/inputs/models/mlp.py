@@ -1,4 +1,4 @@
-"""Fully connected networks, with and without non-linearities."""
+"""Fully connected networks."""
 
 import math
 from collections import OrderedDict
@@ -81,16 +81,6 @@ def mlp(
                 if layer.bias is not None:
                     nn.init.zeros_(layer.bias)
     return nn.Sequential(layers)
-
-
-def linear(
-    input_shape: Sequence[int],
-    num_outputs: int,
-    widths: int | Sequence[int] = (64,),
-    bias: bool = False,
-) -> nn.Sequential:
-    """A deep linear network (Saxe et al. 2014): an ``mlp`` whose activation is the identity."""
-    return mlp(input_shape, num_outputs, widths, activation="identity", bias=bias)
 
 
 def activation_named(name: str) -> nn.Module:

@@ -19,12 +19,25 @@ class Spin(nn.Module):
         super().__init__()
         self.matrix: Tensor
         self.register_buffer("matrix", matrix)
-        self.w = nn.Parameter(scale * torch.randn(len(matrix), dtype=matrix.dtype))
+        # Any direction, and any length up to that of the outermost critical points: half of all normal draws in
+        # twenty dimensions would begin beyond these, where every way leads to the lowest.
+        way = torch.randn(len(matrix), dtype=matrix.dtype)
+        length = scale * torch.rand((), dtype=matrix.dtype) * torch.linalg.matrix_norm(matrix, 2).sqrt()
+        self.w = nn.Parameter(way * (length / torch.linalg.vector_norm(way)))
 
     def forward(self, inputs: Tensor) -> Tensor:
         square = (self.w * self.w).sum()
         energy = square * square / 4 - (self.w * (self.matrix @ self.w)).sum() / 2
         return energy.expand(len(inputs), 1)
+
+    def critical_kinds(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Losses, indices and nullities of its critical points, ±w being one, for simple eigenvalues of A."""
+        values = torch.linalg.eigvalsh(self.matrix.double()).flip(0)
+        positive = values[values > 0]
+        loss = torch.cat([-(positive**2) / 4, torch.zeros(1, dtype=torch.float64)])
+        nullity = torch.zeros(len(loss), dtype=torch.int64)
+        nullity[-1] = int((values == 0).sum())
+        return loss, torch.arange(len(loss)), nullity
 
 
 def spin(
@@ -35,8 +48,8 @@ def spin(
 ) -> Spin:
     """:class:`Spin` with the matrix A given, or drawn from the Gaussian orthogonal ensemble.
 
-    That is (G + Gᵀ)/√(2d) of d = ``size`` standard normal rows and columns, drawn by ``matrix_seed``. ``scale`` is the
-    standard deviation of each number of the initial w. Raises BadInput for a matrix that is not symmetric.
+    That is (G + Gᵀ)/√(2d) of d = ``size`` standard normal rows and columns, drawn by ``matrix_seed``. The initial w
+    points anywhere, its length uniform up to ``scale`` times √‖A‖. Raises BadInput for a matrix that is not symmetric.
     """
     if matrix is None:
         if not isinstance(size, int) or size < 1:

@@ -156,7 +156,7 @@ def by_gradient_norm(
     products: Products,
     theta: Tensor,
     *,
-    num_steps: int = 500,
+    num_steps: int = 200,
     report: Report = lambda done, total: None,
 ) -> End:
     """L-BFGS (Liu and Nocedal 1989) on ½‖∇F‖², whose gradient is H∇F, from ``theta`` (d,), float64.

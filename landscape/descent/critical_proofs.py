@@ -1,0 +1,125 @@
+"""Critical points proven by another road: loss, ∇F and index on the user's own module, what is counted counted again."""
+
+import math
+from collections.abc import Mapping
+
+import numpy as np
+import torch
+from scipy.sparse.csgraph import connected_components
+
+from landscape.descent.known_points import Kinds
+from landscape.descent.proofs import plain_hessian, plain_outputs
+from landscape.descent.replay import ROUNDING
+from landscape.descent.seeking import CRITICAL, STATUSES
+from landscape.numerics.spectra.inertia import STATIONARY
+from landscape.objective import checks, plain
+from landscape.objective.objective import Objective
+from landscape.result import Check
+
+# Parameters up to which the Hessian is had once more, row by row.
+MOST_ROWS = 600
+# Points whose outputs are compared again.
+MOST_OUTPUTS = 200
+
+
+def start_checks(
+    wide: Objective, found: Mapping[str, np.ndarray], distinct: np.ndarray, seed: int
+) -> list[Check]:
+    """Of one end that the seed picks, a critical one where there is any: loss, ∇F and index; and of all, their kinds."""
+    rows = np.flatnonzero(found["status"] == CRITICAL)
+    finite = np.flatnonzero(np.isfinite(found["gradient_norm"]))
+    proofs = [_kinds_check(found)]
+    if len(finite):
+        pool = rows if len(rows) else finite
+        proofs += _end_checks(wide, found, int(np.random.default_rng(seed).choice(pool)))
+    if len(rows):
+        proofs.append(_distinct_check(wide, found, distinct, rows[:MOST_OUTPUTS]))
+    return proofs
+
+
+def _end_checks(wide: Objective, found: Mapping[str, np.ndarray], k: int) -> list[Check]:
+    theta = torch.from_numpy(found["theta"][k]).to(wide.device)
+    point = wide.as_point(theta)
+    loss, norm = float(found["loss"][k]), float(found["gradient_norm"][k])
+    slope = plain.gradient(wide, plain.by_name(wide, point))
+    proofs = [
+        checks.agreement("loss of a start", wide, loss, point, "where one start ended, against a plain loop"),
+    ]
+    can_repeat = wide.num_parameters <= MOST_ROWS and wide.is_mean and not wide.doubts
+    if not can_repeat:
+        return proofs
+    _, matrix = plain_hessian(wide, theta)
+    values = np.linalg.eigvalsh((matrix + matrix.T) / 2)
+    scale = float(np.abs(values).max(initial=0.0))
+    terms = scale * float(theta.norm()) + math.sqrt(abs(loss) * scale)
+    allowed = ROUNDING * norm + 1e3 * np.finfo(float).eps * terms
+    gap = abs(float(slope.norm()) - norm)
+    proofs.append(
+        Check(
+            "gradient norm of a start",
+            gap / max(allowed, 1e-300),
+            1.0,
+            "against autograd on the module, over what rounding allows: 1e-9 of it, and a thousand ε of the terms that "
+            "cancel, ‖H‖ ‖θ‖ + √(|F| ‖H‖)",
+        )
+    )
+    if found["status"][k] == CRITICAL:
+        threshold = float(found["zero_threshold"][k])
+        own = max(len(values), 100) * np.finfo(float).eps * scale
+        fewest, most = int((values < -threshold - own).sum()), int((values < -max(0.0, threshold - own)).sum())
+        index = int(found["index"][k])
+        proofs.append(
+            Check(
+                "index of a start",
+                float(max(fewest - index, index - most, 0)),
+                0.0,
+                "eigenvalues below zero by more than the threshold, of a second backward pass on the module",
+            )
+        )
+    return proofs
+
+
+def _kinds_check(found: Mapping[str, np.ndarray]) -> Check:
+    """Starts whose status is none there is, or whose index is there without their being critical, or the reverse."""
+    is_critical = found["status"] == CRITICAL
+    wrong = ~np.isin(found["status"], STATUSES) | (np.isfinite(found["index"]) != is_critical)
+    wrong |= is_critical & ~(found["gradient_norm"] <= STATIONARY * np.maximum(1.0, np.abs(found["loss"])))
+    meaning = f"starts with an index and not critical, or the reverse, or critical with ‖∇F‖ above {STATIONARY:g}"
+    return Check("status of the starts", float(wrong.sum()), 0.0, meaning)
+
+
+def _distinct_check(
+    wide: Objective, found: Mapping[str, np.ndarray], distinct: np.ndarray, rows: np.ndarray
+) -> Check:
+    """Number of distinct points among ``rows`` counted again: connected components of what agrees in outputs and index."""
+    outputs = np.array([plain_outputs(wide, torch.from_numpy(found["theta"][k])) for k in rows])
+    sizes = np.maximum(1.0, np.abs(outputs).max(axis=1))
+    far = np.array([np.abs(outputs - row).max(axis=1) for row in outputs])
+    same = far <= 1e-5 * np.maximum(sizes[:, None], sizes[None, :])
+    for name in ("index", "nullity"):
+        column = np.nan_to_num(found[name][rows], nan=-1.0)
+        same &= column[:, None] == column[None, :]
+    count = int(connected_components(same, directed=False)[0])
+    return Check(
+        "distinct points",
+        float(abs(count - len(np.unique(distinct[rows])))),
+        0.0,
+        "numbers of points that differ, by outputs of the module itself, index and nullity, against a count of components",
+    )
+
+
+def known_check(kinds: Kinds, of: np.ndarray, found: Mapping[str, np.ndarray]) -> Check:
+    """Critical points that are none of the closed form's kinds."""
+    wrong = int(((found["status"] == CRITICAL) & (of < 0)).sum())
+    meaning = f"critical points whose loss, index and nullity are none of those of {kinds.of}"
+    return Check("closed form", float(wrong), 0.0, meaning)
+
+
+def correlation_check(share: np.ndarray, loss: np.ndarray, value: float) -> Check:
+    """Spearman's correlation by pairs: the share of signs, through ranks counted as comparisons."""
+    if len(share) < 3 or not math.isfinite(value):
+        return Check("rank correlation", 0.0, 1e-9, "too few points, or all of one index or loss")
+    ranks = [np.sign(one[:, None] - one[None, :]).sum(axis=1) for one in (share, loss)]
+    again = float(np.corrcoef(*ranks)[0, 1])
+    meaning = "correlation of index share and loss, from the numbers of points below and above each"
+    return Check("rank correlation", abs(again - value), 1e-9, meaning)

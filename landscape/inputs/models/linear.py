@@ -1,0 +1,36 @@
+"""Deep linear networks, whose critical points are known."""
+
+from collections.abc import Sequence
+
+from torch import nn
+
+from landscape.errors import BadInput
+from landscape.inputs.models.mlp import mlp, positive_integers
+
+INITS = ("torch", "glorot", "normal")
+
+
+def linear(
+    input_shape: Sequence[int],
+    num_outputs: int,
+    widths: int | Sequence[int] = (64,),
+    bias: bool = False,
+    width: int | None = None,
+    depth: int = 1,
+    init: str = "torch",
+) -> nn.Sequential:
+    """A deep linear network (Baldi and Hornik 1989; Saxe et al. 2014): an ``mlp`` whose activation is the identity.
+
+    ``widths``, or ``depth`` hidden layers of ``width``. ``init`` is PyTorch's own, ``glorot``, or ``normal``: every
+    number standard normal. Raises BadInput for an unknown init and a width below 1.
+    """
+    if init not in INITS:
+        raise BadInput(f"init={init!r}", f"one of {', '.join(INITS)}")
+    if width is not None:
+        widths = positive_integers("width", width) * positive_integers("depth", depth)[0]
+    own = "torch" if init == "normal" else init
+    made = mlp(input_shape, num_outputs, widths, activation="identity", bias=bias, init=own)
+    if init == "normal":
+        for one in made.parameters():
+            nn.init.normal_(one)
+    return made
