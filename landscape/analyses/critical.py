@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 PRESETS: dict[str, dict[str, Any]] = {
     "baldi-hornik": {
         "model": "linear",
-        "model_arg": {"widths": (2,), "init": "normal"},
+        "model_arg": {"widths": (2,), "init": "spread"},
         "data": "point",
         "data_arg": {
             "x": ((1, 0, 0), (0, 1, 0), (0, 0, 1), (1, 1, 1)),
@@ -143,7 +143,7 @@ def critical(
         ),
     ] = "newton",
     index: Annotated[int | None, Option("The index that hisd looks for.", least=0)] = None,
-    max_steps: Annotated[int, Option("Steps of a search at most.", least=1, is_how=True)] = 500,
+    max_steps: Annotated[int, Option("Steps of a search at most.", least=1, is_how=True)] = 1000,
     save_points: Annotated[bool, "Store θ of every end too."] = False,
     trajectory: Sequence[Point] = (),
     trajectories: Callable[[], Sequence[Point]] | None = None,

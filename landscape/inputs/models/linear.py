@@ -2,12 +2,15 @@
 
 from collections.abc import Sequence
 
+import torch
 from torch import nn
 
 from landscape.errors import BadInput
 from landscape.inputs.models.mlp import mlp, positive_integers
 
-INITS = ("torch", "glorot", "normal")
+INITS = ("torch", "glorot", "spread")
+# The largest factor of a spread initialisation.
+FARTHEST = 2.0
 
 
 def linear(
@@ -21,16 +24,18 @@ def linear(
 ) -> nn.Sequential:
     """A deep linear network (Baldi and Hornik 1989; Saxe et al. 2014): an ``mlp`` whose activation is the identity.
 
-    ``widths``, or ``depth`` hidden layers of ``width``. ``init`` is PyTorch's own, ``glorot``, or ``normal``: every
-    number standard normal. Raises BadInput for an unknown init and a width below 1.
+    ``widths``, or ``depth`` hidden layers of ``width``. ``init`` is PyTorch's own, ``glorot``, or ``spread``: standard
+    normal numbers, all of them times one that is uniform in [0, 2], so that some begin near the origin. Raises BadInput
+    for an unknown init and a width below 1.
     """
     if init not in INITS:
         raise BadInput(f"init={init!r}", f"one of {', '.join(INITS)}")
     if width is not None:
         widths = positive_integers("width", width) * positive_integers("depth", depth)[0]
-    own = "torch" if init == "normal" else init
+    own = "torch" if init == "spread" else init
     made = mlp(input_shape, num_outputs, widths, activation="identity", bias=bias, init=own)
-    if init == "normal":
+    if init == "spread":
+        factor = FARTHEST * float(torch.rand(()))
         for one in made.parameters():
-            nn.init.normal_(one)
+            nn.init.normal_(one, std=factor)
     return made
