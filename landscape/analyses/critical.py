@@ -157,8 +157,8 @@ def critical(
     A search goes down ‖∇F‖ in steps −H(H² + μ‖∇F‖I)⁻¹∇F, μ following the fall that is had of what a linear model of
     ∇F promises: by the eigenvectors of H up to d = 2000, by products beyond; computed in float64. A small ‖∇F‖ alone
     makes no critical point: it has to fall to rounding in steps that shrink, and ∇F must not jump there. Otherwise a
-    search ends ``gradient-flat`` (∇F stands still in the kernel of H), at a ``kink``, ``running-to-infinity`` (‖θ‖ grows
-    while ‖∇F‖ falls) or ``not-converged``.
+    search ends ``gradient-flat`` (∇F stands still in the kernel of H), at a ``kink``, ``running-to-infinity`` (‖θ‖
+    grows while ‖∇F‖ falls) or ``not-converged``.
 
     Distinct are points that differ in outputs on the data, loss, index or nullity, so not by a symmetry. Where
     the index is 0 and eigenvalues vanish the loss along the null space decides
@@ -302,7 +302,9 @@ def _check(
     if begin == "random" and perturb:
         raise BadInput("noise on random starts", "`perturb` 0, or `begin` points or trajectory")
     if (method == "hisd") != (index is not None):
-        raise BadInput(f"method {method} {'without' if index is None else 'with'} an index", "hisd with `index`")
+        raise BadInput(
+            f"method {method} {'without' if index is None else 'with'} an index", "hisd with `index`"
+        )
     if index is not None and index >= objective.num_parameters:
         raise BadInput(f"index {index} of d = {objective.num_parameters} parameters", "an index below d")
     if method == "hisd" and objective.num_parameters > 2000:

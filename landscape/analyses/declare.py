@@ -56,9 +56,9 @@ class Analysis:
     """One question: its name, the function that answers it, at which points, by whom.
 
     ``points`` holds the numbers of points it takes. ``source``: it looks at ``points`` of run files, begins from a
-    ``recipe`` (a module, data and a loss, see :class:`Brought`) of ``dtype``, ``either``, or a ``checkpoint`` for one. ``opens`` are
-    options that the session itself follows (``l2``, ``at``, ``subsets``, ``seeds``). ``presets`` are published settings
-    by name, of options and of ``brought``; ``settled`` may adapt them to what was given.
+    ``recipe`` (a module, data and a loss, see :class:`Brought`) of ``dtype``, ``either``, or with a ``checkpoint`` for
+    one. ``opens`` are options that the session itself follows (``l2``, ``at``, ``subsets``, ``seeds``). ``presets`` are
+    published settings by name, of options and of ``brought``; ``settled`` may adapt them to what was given.
     ``places(work, options)`` gives the positional arguments, by default the objective and its points.
     ``announced(objective, points, options)`` is told before the work. ``from_run(run, labels)`` gives, by name, what a
     function takes from the one run that several points are of. ``varies`` names arguments of the model that the

@@ -65,7 +65,7 @@ def _resets(module: nn.Module, notes: list[str]) -> Fresh:
     def fresh(seed: int) -> Mapping[str, Tensor]:
         with isolated_rng(seed, torch.device("cpu")), torch.no_grad():
             for layer in layers:
-                layer.reset_parameters()
+                layer.reset_parameters()  # pyright: ignore[reportCallIssue]
             for name, one in made.named_parameters():
                 if name in others:
                     one.normal_()

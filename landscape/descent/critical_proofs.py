@@ -1,4 +1,4 @@
-"""Critical points proven by another road: loss, ∇F and index on the user's own module, what is counted counted again."""
+"""Critical points proven by another road: loss, ∇F and index on the user's own module, counts counted again."""
 
 import math
 from collections.abc import Mapping
@@ -25,7 +25,7 @@ MOST_OUTPUTS = 200
 def start_checks(
     wide: Objective, found: Mapping[str, np.ndarray], distinct: np.ndarray, seed: int
 ) -> list[Check]:
-    """Of one end that the seed picks, a critical one where there is any: loss, ∇F and index; and of all, their kinds."""
+    """Of one end that the seed picks, critical where any is: loss, ∇F and index; and of all, their kinds."""
     rows = np.flatnonzero(found["status"] == CRITICAL)
     finite = np.flatnonzero(np.isfinite(found["gradient_norm"]))
     proofs = [_kinds_check(found)]
@@ -66,7 +66,10 @@ def _end_checks(wide: Objective, found: Mapping[str, np.ndarray], k: int) -> lis
     if found["status"][k] == CRITICAL:
         threshold = float(found["zero_threshold"][k])
         own = max(len(values), 100) * np.finfo(float).eps * scale
-        fewest, most = int((values < -threshold - own).sum()), int((values < -max(0.0, threshold - own)).sum())
+        fewest, most = (
+            int((values < -threshold - own).sum()),
+            int((values < -max(0.0, threshold - own)).sum()),
+        )
         index = int(found["index"][k])
         proofs.append(
             Check(
@@ -84,14 +87,16 @@ def _kinds_check(found: Mapping[str, np.ndarray]) -> Check:
     is_critical = found["status"] == CRITICAL
     wrong = ~np.isin(found["status"], STATUSES) | (np.isfinite(found["index"]) != is_critical)
     wrong |= is_critical & ~(found["gradient_norm"] <= STATIONARY * np.maximum(1.0, np.abs(found["loss"])))
-    meaning = f"starts with an index and not critical, or the reverse, or critical with ‖∇F‖ above {STATIONARY:g}"
+    meaning = (
+        f"starts with an index and not critical, or the reverse, or critical with ‖∇F‖ above {STATIONARY:g}"
+    )
     return Check("status of the starts", float(wrong.sum()), 0.0, meaning)
 
 
 def _distinct_check(
     wide: Objective, found: Mapping[str, np.ndarray], distinct: np.ndarray, rows: np.ndarray
 ) -> Check:
-    """Number of distinct points among ``rows`` counted again: connected components of what agrees in outputs and index."""
+    """Distinct points among ``rows`` counted again: connected components of what agrees in outputs and index."""
     outputs = np.array([plain_outputs(wide, torch.from_numpy(found["theta"][k])) for k in rows])
     sizes = np.maximum(1.0, np.abs(outputs).max(axis=1))
     far = np.array([np.abs(outputs - row).max(axis=1) for row in outputs])
@@ -104,7 +109,7 @@ def _distinct_check(
         "distinct points",
         float(abs(count - len(np.unique(distinct[rows])))),
         0.0,
-        "numbers of points that differ, by outputs of the module itself, index and nullity, against a count of components",
+        "points that differ, by outputs of the module itself, index and nullity, against a count of components",
     )
 
 

@@ -1,6 +1,7 @@
 """Ends of searches counted by what they are: distinct critical points, their verdicts, the index against the loss."""
 
 from collections.abc import Mapping
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -62,8 +63,8 @@ def _numbers(outputs: Any) -> np.ndarray:
     return np.concatenate([array_of(one.flatten()) for one in trees.tensors(outputs)])
 
 
-def _near(one: float, other: float, tolerance: float) -> bool:
-    return abs(one - other) <= tolerance * max(1.0, abs(other))
+def _near(one: Any, other: Any, tolerance: float) -> bool:
+    return bool(abs(one - other) <= tolerance * max(1.0, abs(other)))
 
 
 def verdicts(
@@ -147,8 +148,7 @@ def rounded_losses(losses: np.ndarray) -> np.ndarray:
     """Losses of one kind of point as one number, that of the first, so that rounding does not rank them."""
     order = np.argsort(losses, kind="stable")
     found = losses.copy()
-    for before, here in zip(order[:-1], order[1:], strict=True):
+    for before, here in pairwise(order):
         if _near(losses[here], found[before], SAME_LOSS):
             found[here] = found[before]
     return found
-

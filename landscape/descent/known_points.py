@@ -1,8 +1,8 @@
 """Critical points in closed form, where a module and its data have one: kinds by loss, index and nullity."""
 
+from dataclasses import dataclass
 from itertools import combinations
 from math import comb
-from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -18,7 +18,8 @@ MOST = 4096
 APART = 1e-9
 
 
-class Kinds(NamedTuple):
+@dataclass(frozen=True)
+class Kinds:
     """Every kind of critical point there is: ``loss``, ``index`` and ``nullity`` (k,), and of what they are."""
 
     of: str
@@ -39,7 +40,7 @@ def known_kinds(objective: Objective) -> Kinds | None:
     if found is None:
         return None
     order = np.lexsort((found.index, found.loss))
-    return Kinds(found.of, *(one[order] for one in found[1:]))
+    return Kinds(found.of, found.loss[order], found.index[order], found.nullity[order])
 
 
 def _said(objective: Objective) -> Kinds | None:
@@ -64,8 +65,12 @@ def _linear(objective: Objective) -> Kinds | None:
     (inputs,), targets = objective.samples
     x, y = (array_of(one.flatten(1).double()) for one in (inputs, targets))
     first, second = linear
-    assert isinstance(first, nn.Linear) and isinstance(second, nn.Linear)
-    if not targets.is_floating_point() or (x.shape[1], y.shape[1]) != (first.in_features, second.out_features):
+    assert isinstance(first, nn.Linear)
+    assert isinstance(second, nn.Linear)
+    if not targets.is_floating_point() or (x.shape[1], y.shape[1]) != (
+        first.in_features,
+        second.out_features,
+    ):
         return None
     if objective.num_parameters != first.weight.numel() + second.weight.numel():
         return None

@@ -81,7 +81,14 @@ class Seeker:
             ends = [by_gradient_norm(slopes_of(derivatives), derivatives.products, one) for one in starts]
             begun = torch.stack([one.theta for one in ends])
         saver = _Tensors(self.journal, f"{key}, under way")
-        search = searched(derivatives.local, begun, num_steps=self.num_steps, saver=saver, report=report)
+        search = searched(
+            derivatives.local,
+            begun,
+            num_steps=self.num_steps,
+            kept=saver.restore(),
+            offer=saver.offer,
+            report=report,
+        )
         jumps = _jumps(derivatives, search.thetas, 100 * search.rounding)
         errors = _errors(derivatives, search)
         status = [_status(search, k, bool(jumps[k])) for k in range(len(starts))]
@@ -111,9 +118,7 @@ class Seeker:
         report = partial(_named, self.progress, f"steps at most of {key}")
         end = seek(slopes, derivatives.products, start, num_steps=self.num_steps, report=report)
         size, begun = float(end.theta.norm()), float(start.norm())
-        value, *about = torch.tensor(
-            [[end.value], [end.curvature], [size], [end.scale]], dtype=torch.float64
-        )
+        value, *about = torch.tensor([[end.value], [end.curvature], [size], [end.scale]], dtype=torch.float64)
         least = rounding(value, *about)
         jump = bool(_jumps(derivatives, end.theta[None], 100 * least)[0])
         status = _kind(
@@ -228,7 +233,7 @@ def _errors(derivatives: Derivatives, search: Search) -> np.ndarray:
 
 
 def _jumps(derivatives: Derivatives, thetas: Tensor, floor: Tensor) -> Tensor:
-    """Where ∇F jumps (R,), by more than its rounding ``floor`` (R,): as much across a short way as across a longer one."""
+    """Where ∇F jumps (R,), by more than its rounding ``floor`` (R,): as much across a short way as a longer one."""
     noise = torch.randn(thetas.shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     way = (noise / torch.linalg.vector_norm(noise, dim=1, keepdim=True)).to(thetas)
     sizes = torch.linalg.vector_norm(thetas, dim=1)

@@ -87,7 +87,7 @@ def _answer(
         order = _in_memory(declared, options, found[0], found[1:], settings, say)
         return publish(order, output, settings, progress, say)
     if declared.source in ("points", "either"):
-        if found and (options.get("preset") or recipe.model and declared.source == "either"):
+        if found and (options.get("preset") or (recipe.model and declared.source == "either")):
             what = "preset" if options["preset"] else "model"
             raise BadInput(f"both a point and a {what} given", "one of them")
         if found or not declared.presets:

@@ -62,6 +62,11 @@ def spin(
         given = torch.tensor(matrix, dtype=torch.float64)
     except (TypeError, ValueError):
         given = torch.zeros(0)
-    if given.dim() != 2 or not given.numel() or given.shape[0] != given.shape[1] or bool((given != given.T).any()):
+    if (
+        given.dim() != 2
+        or not given.numel()
+        or given.shape[0] != given.shape[1]
+        or bool((given != given.T).any())
+    ):
         raise BadInput(f"matrix={matrix!r}", "rows of a symmetric matrix", "as in matrix=[[2,1],[1,0]]")
     return Spin(given, scale)

@@ -70,7 +70,9 @@ def valley(
     flat = changes[2].abs() <= roundings[2]
     num_flat = _rank(z.reshape(len(radii), len(begin), -1)[2][flat] / radii[2])
     order, verdict = _decided(radii.tolist(), lowest.tolist(), roundings.tolist(), num_flat)
-    return Valley(tuple(radii.tolist()), tuple(lowest.tolist()), tuple(roundings.tolist()), order, num_flat, verdict)
+    return Valley(
+        tuple(radii.tolist()), tuple(lowest.tolist()), tuple(roundings.tolist()), order, num_flat, verdict
+    )
 
 
 class _Way(NamedTuple):
@@ -140,7 +142,9 @@ def _decided(
         if not _is_gone(radii, changes, roundings, last):
             if not is_seen:
                 return float("nan"), "undecided"
-            order = _power(radii, [-change for change in changes], [i for i, fell in enumerate(falls) if fell])
+            order = _power(
+                radii, [-change for change in changes], [i for i, fell in enumerate(falls) if fell]
+            )
             return order, f"not a minimum: the loss falls by {-changes[last]:.3g} at radius {radii[last]:.3g}"
         # Lower loss lies farther off: what counts is within.
         radii, changes, roundings = (one[last + 1 :] for one in (radii, changes, roundings))

@@ -13,10 +13,8 @@ LONGEST, NEAR = 0.1, 1e-6
 LEAST = 1e-3
 
 
-def followed(
-    local: Callable[[Tensor], Local], thetas: Tensor, index: int, *, num_steps: int = 500
-) -> Tensor:
-    """Rows of ``thetas`` (R, d), float64, led up along the ``index`` lowest eigenvectors of H and down along the others.
+def followed(local: Callable[[Tensor], Local], thetas: Tensor, index: int, *, num_steps: int = 500) -> Tensor:
+    """Rows of ``thetas`` (R, d), float64, led up the ``index`` lowest eigenvectors of H and down the others.
 
     High-index saddle dynamics (Yin, Zhang and Zhang 2019): θ′ = −(I − 2 Σ vᵢvᵢᵀ) ∇F over the ``index`` lowest
     eigenvectors, each component divided by its |λ| (Cerjan and Miller 1981), in steps of at most a tenth of ‖θ‖. It

@@ -54,7 +54,9 @@ class _Way:
         self.sizes.append(_norm(theta))
         self.lengths.append(length)
 
-    def end(self, theta: Tensor, value: float, slope: Tensor, product: Callable[[Tensor], Tensor], steps: int) -> End:
+    def end(
+        self, theta: Tensor, value: float, slope: Tensor, product: Callable[[Tensor], Tensor], steps: int
+    ) -> End:
         """What there is to say of it; ‖H‖ is that of ten steps of power iteration from ∇F."""
         norm, draw = _norm(slope), slope.clone()
         if not norm > 0:

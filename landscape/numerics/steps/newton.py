@@ -1,13 +1,11 @@
 """To critical points of every index from many starts at once: Levenberg and Marquardt's steps on ∇F = 0."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
-
-from landscape.progress import Saver
 
 # Steps whose fall of ‖∇F‖, and whose growth of ‖θ‖, tell what a search does at its end.
 WINDOW = 12
@@ -77,7 +75,8 @@ def searched(
     thetas: Tensor,
     *,
     num_steps: int = 500,
-    saver: Saver | None = None,
+    kept: Mapping[str, Tensor] | None = None,
+    offer: Callable[[Callable[[], dict[str, Tensor]]], None] = lambda state: None,
     report: Callable[[int, int], None] = lambda done, total: None,
 ) -> Search:
     """Go from each row of ``thetas`` (R, d), float64, towards ∇F = 0, ‖∇F‖ never rising.
@@ -86,9 +85,9 @@ def searched(
     ∇F = 0), of minimum norm where H is singular, so that orbits of symmetries do not run away; μ follows how much of
     the fall that the linear model promises is had. Unlike a descent of F it is drawn to saddles as well. A search
     ends at the rounding of ∇F, where ‖∇F‖ stands still, where its steps are shorter than θ is exact, or where
-    numbers are not finite. All searches go on as one computation of those that have not ended.
+    numbers are not finite. All searches go on as one computation of those that have not ended. ``offer`` is given
+    every state, to go on from as ``kept``.
     """
-    kept = saver.restore() if saver is not None else None
     found = Search(**kept) if kept is not None else _begun(local, thetas)
     active = torch.arange(len(thetas))[~_ended(found)]
     while len(active) and (step := int(found.steps[active].min())) < num_steps:
@@ -108,8 +107,7 @@ def searched(
         is_short = length <= SHORTEST * found.sizes[active, -1].clamp_min(1e-300)
         active = active[~(_ended(found)[active] | is_short)]
         report(step + 1, num_steps)
-        if saver is not None:
-            saver.offer(found.state)
+        offer(found.state)
     return found
 
 

@@ -44,7 +44,11 @@ def critical(page: Page, result: Any) -> str:
         if seen.any():
             spot = {"markersize": 4, "markeredgewidth": 0.7, "markerfacecolor": "none", "color": colour}
             axes.plot(
-                result.loss[seen], np.full(seen.sum(), BELOW * top), marker, label=f"{name}: {seen.sum()}", **spot
+                result.loss[seen],
+                np.full(seen.sum(), BELOW * top),
+                marker,
+                label=f"{name}: {seen.sum()}",
+                **spot,
             )
     if (status != "critical").any():
         axes.axhline(BELOW / 2 * top, color=GREY, linewidth=0.5)
