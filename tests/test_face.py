@@ -26,7 +26,7 @@ NAMES = {
         "plot",
         "save",
     ),
-    *("align", "basins", "certify", "connect", "efficiency", "escape", "hessian", "import_point"),
+    *("align", "basins", "certify", "connect", "critical", "efficiency", "escape", "hessian", "import_point"),
     *("interpolate", "minima", "modes", "noise", "sharpness", "slice1d", "slice2d", "train"),
 }
 

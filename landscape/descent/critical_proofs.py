@@ -2,11 +2,13 @@
 
 import math
 from collections.abc import Mapping
+from functools import partial
 
 import numpy as np
 import torch
 from scipy.sparse.csgraph import connected_components
 
+from landscape.descent.kinds import numbers
 from landscape.descent.known_points import Kinds
 from landscape.descent.proofs import plain_hessian, plain_outputs
 from landscape.descent.replay import ROUNDING
@@ -97,7 +99,9 @@ def _distinct_check(
     wide: Objective, found: Mapping[str, np.ndarray], distinct: np.ndarray, rows: np.ndarray
 ) -> Check:
     """Distinct points among ``rows`` counted again: connected components of what agrees in outputs and index."""
-    outputs = np.array([plain_outputs(wide, torch.from_numpy(found["theta"][k])) for k in rows])
+    outputs = np.array(
+        [plain_outputs(wide, torch.from_numpy(found["theta"][k]), partial(numbers, wide)) for k in rows]
+    )
     sizes = np.maximum(1.0, np.abs(outputs).max(axis=1))
     far = np.array([np.abs(outputs - row).max(axis=1) for row in outputs])
     same = far <= 1e-5 * np.maximum(sizes[:, None], sizes[None, :])

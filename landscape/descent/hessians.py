@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.func import grad_and_value, jacrev, vmap
+from torch.func import vmap
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from landscape import distributed
@@ -42,18 +42,18 @@ class Derivatives:
 
     def slopes(self, thetas: Tensor) -> tuple[Tensor, Tensor]:
         """F (R,) and ∇F (R, d)."""
-        found = self._stacked(self._slope, thetas, 1)
+        found = self._stacked(thetas, with_matrix=False)
         if found is not None:
-            return found[1], found[0]
+            return found[0], found[1]
         rows = [self.objective.value_and_gradient(theta, self._fixed) for theta in thetas]
         values = torch.tensor([value for value, _ in rows], dtype=torch.float64)
         return values, torch.stack([slope.double() for _, slope in rows])
 
     def local(self, thetas: Tensor) -> Local:
         """F, ∇F and H."""
-        found = self._stacked(self._bend, thetas, self.objective.num_parameters)
+        found = self._stacked(thetas, with_matrix=True)
         if found is not None:
-            matrices, slopes, values = found
+            values, slopes, matrices = found
             gaps = torch.linalg.matrix_norm(matrices - matrices.mT) / 2
             return Local(values, slopes, (matrices + matrices.mT) / 2, gaps)
         values, slopes = self.slopes(thetas)
@@ -70,26 +70,27 @@ class Derivatives:
         error = (lambda: 0.0) if isinstance(product, Product) else (lambda: product.error)
         return dense_matrix(product, self.objective.num_parameters, product_error=error)
 
-    def _stacked(self, function: Callable[[Tensor], Any], thetas: Tensor, width: int) -> Any:
-        """``function`` at every row, None where that has to be done row by row."""
+    def _stacked(self, thetas: Tensor, with_matrix: bool) -> tuple[Tensor, ...] | None:
+        """F, ∇F and, ``with_matrix``, H at every row, None where that has to be done row by row."""
         if not self._may_stack:
             return None
+        width = self.objective.num_parameters if with_matrix else 1
         block = max(1, STACKED // max(1, self.objective.activations * width))
         try:
-            with warnings.catch_warnings(), sdpa_kernel(SDPBackend.MATH):
+            with warnings.catch_warnings(), sdpa_kernel(SDPBackend.MATH), torch.enable_grad():
                 warnings.filterwarnings("error", message=".*batching rule")
-                parts = [vmap(function)(part) for part in thetas.split(block)]
+                parts = [self._derived(part, with_matrix) for part in thetas.split(block)]
         except REFUSALS:
             self._may_stack = False
             return None
-        found = tuple(torch.cat(one).detach() for one in zip(*parts, strict=True))
+        found = tuple(torch.cat(one) for one in zip(*parts, strict=True))
         return found if self._has_agreed or self._agrees(thetas, found) else None
 
     def _agrees(self, thetas: Tensor, found: tuple[Tensor, ...]) -> bool:
         """Whether ∇F of the first row is the objective's own: functional calls do not reach every module."""
         slope = self.objective.gradient(thetas[0], self._fixed)
         close = {"rtol": 1e-9, "atol": 1e-12, "equal_nan": True}
-        self._may_stack = self._has_agreed = torch.allclose(found[-2][0], slope.double(), **close)
+        self._may_stack = self._has_agreed = torch.allclose(found[1][0], slope.double(), **close)
         return self._has_agreed
 
     def _loss(self, theta: Tensor) -> Tensor:
@@ -98,14 +99,16 @@ class Derivatives:
             mean = self.objective.loss.total(outputs, targets).double().reshape(()) / self.objective.divisor
         return mean + 0.5 * self.objective.l2 * theta.square().sum() if self.objective.l2 else mean
 
-    def _slope(self, theta: Tensor) -> tuple[Tensor, Tensor]:
-        slope, value = grad_and_value(self._loss)(theta)
-        return slope, value
-
-    def _bend(self, theta: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        def slope(theta: Tensor) -> tuple[Tensor, tuple[Tensor, Tensor]]:
-            slope, value = self._slope(theta)
-            return slope, (slope, value)
-
-        matrix, (here, value) = jacrev(slope, has_aux=True)(theta)
-        return matrix, here, value
+    def _derived(self, thetas: Tensor, with_matrix: bool) -> tuple[Tensor, ...]:
+        """F of one row is no function of another: derivatives of the sum over rows are those of each."""
+        leaf = thetas.detach().clone().requires_grad_()
+        values = vmap(self._loss)(leaf)
+        (slopes,) = torch.autograd.grad(values.sum(), leaf, create_graph=with_matrix)
+        if not with_matrix:
+            return values.detach(), slopes
+        rows, d = thetas.shape
+        if not slopes.requires_grad:
+            return values.detach(), slopes, thetas.new_zeros(rows, d, d)
+        units = torch.eye(d, dtype=thetas.dtype, device=thetas.device)[:, None].expand(d, rows, d)
+        (bent,) = torch.autograd.grad(slopes, leaf, units, is_grads_batched=True, materialize_grads=True)
+        return values.detach(), slopes.detach(), bent.transpose(0, 1)

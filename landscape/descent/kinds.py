@@ -13,6 +13,7 @@ from landscape.descent.seeking import CRITICAL
 from landscape.numerics.arrays import array_of
 from landscape.numerics.spectra.valley import valley
 from landscape.objective import trees
+from landscape.objective.losses import LOSSES
 from landscape.objective.objective import Objective
 from landscape.progress import Progress
 
@@ -42,7 +43,7 @@ def distinct(objective: Objective, found: Mapping[str, np.ndarray]) -> Distinct:
     for k in rows:
         theta = torch.from_numpy(found["theta"][k]).to(objective.device)
         with torch.no_grad():
-            outputs = _numbers(objective.outputs(theta, fixed, inputs))
+            outputs = numbers(objective, objective.outputs(theta, fixed, inputs))
         for number, (first, seen) in reversed(list(enumerate(kept))):
             if not _near(found["loss"][k], found["loss"][first], SAME_LOSS):
                 break
@@ -59,8 +60,12 @@ def distinct(objective: Objective, found: Mapping[str, np.ndarray]) -> Distinct:
     return Distinct(of, np.array([first for first, _ in kept], dtype=np.int64))
 
 
-def _numbers(outputs: Any) -> np.ndarray:
-    return np.concatenate([array_of(one.flatten()) for one in trees.tensors(outputs)])
+def numbers(objective: Objective, outputs: Any) -> np.ndarray:
+    """Outputs on the data as one row, those of a cross entropy less their mean, which it does not see."""
+    found = trees.tensors(outputs)
+    if objective.given is LOSSES["cross_entropy"]:
+        found = [one - one.mean(1, keepdim=True) for one in found]
+    return np.concatenate([array_of(one.flatten()) for one in found])
 
 
 def _near(one: Any, other: Any, tolerance: float) -> bool:

@@ -1,7 +1,8 @@
 """Ends of descents proven by another road: cost, ∇F and Hessian of one of them, and how many differ, counted again."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -202,11 +203,16 @@ def distinct_check(
     )
 
 
-def plain_outputs(wide: Objective, theta: Tensor) -> np.ndarray:
+def plain_outputs(
+    wide: Objective, theta: Tensor, row: Callable[[Any], np.ndarray] | None = None
+) -> np.ndarray:
+    """Outputs of the user's own module at θ on all data as one row, as ``row`` makes it."""
     tensors = plain.by_name(wide, wide.as_point(theta))
     inputs, _ = wide.samples.picked(None)
     with plain.proving(evaluations=1), wide.written(tensors), torch.set_grad_enabled(wide.needs_gradients):
         outputs = wide.module(*trees.mapped(torch.clone, inputs))
+    if row is not None:
+        return row(outputs)
     return np.concatenate([array_of(one.flatten()) for one in trees.tensors(outputs)])
 
 

@@ -39,6 +39,7 @@ CALLS = {
     "basins": (None, {"data_arg": {"num_samples": 30}, "widths": (1, 2), "restarts": 2, "steps": 40, "curve_steps": 3}),
     "noise": ("a.h5", {"step_sizes": (0.01, 0.02), "num_steps": 40, "num_seeds": 2, "num_probes": 1}),
     "escape": ("a.h5", {"amplitudes": (0.1, 0.01), "num_seeds": 2, "max_steps": 60, "drop": 0.01, "directions": 9}),
+    "critical": ("a.h5", {"starts": 3, "max_steps": 20}),
 }  # fmt: skip
 KINDS = list(FUNCTIONS)
 RESUMABLE = [kind for kind in KINDS if analyses.declared(kind).is_resumable]
@@ -367,6 +368,15 @@ def escape():
     return pairs, (wanted, end, theory, np.ones(2))
 
 
+def critical():
+    objective, hessian, best = regression()
+    found = landscape.critical(objective, starts=3)
+    lowest = objective.value(torch.from_numpy(best))
+    assert set(found.end_status) == {"critical"}
+    assert (found.num_distinct, list(found.verdict)) == (1, ["local minimum"])
+    return (found.loss, found.index, found.nullity), (np.full(3, lowest), np.zeros(3), np.zeros(3))
+
+
 CLOSED_FORMS = {
     "train": train,
     "import": import_point,
@@ -384,6 +394,7 @@ CLOSED_FORMS = {
     "noise": noise,
     "escape": escape,
     "basins": basins,
+    "critical": critical,
 }
 
 

@@ -52,6 +52,7 @@ KINDS: dict[str, Callable] = {
     "escape": lambda f: landscape.escape(f, f.theta, num_seeds=2, max_steps=20, directions=9),
     "minima": minima,
     "basins": basins,
+    "critical": lambda f: landscape.critical(f, f.theta, begin="points", max_steps=5),
     "efficiency": lambda f: landscape.efficiency(
         f, [f.theta], sizes=[16], methods=["gd"], step_sizes=[0.1, 0.2]
     ),

@@ -59,6 +59,7 @@ KINDS = {
         o, o.theta, step_sizes=(0.01, 0.02), batch_sizes=(1, 2), num_steps=6, num_seeds=2
     ),
     "escape": lambda o: landscape.escape(o, o.theta, num_seeds=2, max_steps=20, directions=9, drop=1e-4),
+    "critical": lambda o: landscape.critical(o, o.theta, begin="points", max_steps=5),
     "gauss-newton": lambda o: landscape.hessian(o, o.theta, top_k=1, operator="gauss-newton", exact=True),
     "empirical Fisher": lambda o: landscape.hessian(o, o.theta, top_k=1, operator="empirical-fisher"),
 }

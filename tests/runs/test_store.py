@@ -16,6 +16,7 @@ import landscape
 from landscape import Objective
 from landscape.analyses import FUNCTIONS
 from landscape.errors import BadInput
+from landscape.inputs.models import build_model
 from landscape.objective import checks
 from landscape.result import Check
 from landscape.runs import provenance, store, trailer
@@ -55,6 +56,10 @@ def results():
     ]
     start, end = points[0], points[-1]
     bare = Objective(torch.nn.Linear(2, 2, dtype=torch.float64), "cross_entropy", (x, y))
+    nothing = torch.zeros(1, 1, dtype=torch.float64)
+    spins = Objective(
+        build_model("spin", {"size": 3}, 0, input_shape=(1,), num_outputs=1), "output", (nothing, nothing)
+    )
     made = {
         "train": run,
         "import": landscape.import_point(objective, end, test=test),
@@ -71,6 +76,7 @@ def results():
         "connect": landscape.connect(objective, start, end, epochs=1, num_points=5, plane=True, restarts=2),
         "modes": landscape.modes(objective, points[:3], epochs=1, num_points=5),
         "align": landscape.align(objective, start, end, num_points=5),
+        "critical": landscape.critical(spins, starts=12, save_points=True),
         "minima": landscape.minima(
             lambda *_: Objective(nn.Linear(2, 2), "cross_entropy", (x, y)), widths=[2], steps=1, max_steps=1
         ),
@@ -118,6 +124,7 @@ def results():
         "noise",
         "escape",
         "basins",
+        "critical",
     ]
 )
 def saved(request, results, tmp_path):

@@ -12,6 +12,8 @@ RADII = (1e-1, 3e-2, 1e-2, 3e-3, 1e-3)
 DRAWS, AXES, STEPS = 24, 32, 30
 # Steps back to the valley, by the curvature of the other directions.
 CORRECTIONS = 4
+# So many times that at the end.
+DEEPER = 3
 # A fall of this order, or of a lower one, is seen again at the next smaller radius.
 HIGHEST_ORDER = 6
 # ε of the loss, and of what bends on the way, within which a change of it is none.
@@ -95,6 +97,12 @@ class _Way(NamedTuple):
         value = torch.where(is_near & torch.isfinite(value), value, float("inf"))
         return value, torch.nan_to_num(slope @ self.null), torch.nan_to_num(aside)
 
+    def bottom(self, z: Tensor, aside: Tensor) -> Tensor:
+        """F (K,), nearer to the bottom of the valley: a way that is not there yet looks like a rise."""
+        for _ in range(DEEPER):
+            value, _, aside = self.at(z, aside)
+        return value
+
 
 def _directions(count: int, seed: int) -> Tensor:
     generator = torch.Generator().manual_seed(seed)
@@ -109,7 +117,7 @@ def _lowest(way: _Way, z: Tensor, sizes: Tensor) -> tuple[Tensor, Tensor]:
     aside = torch.zeros(len(z), len(way.bends), dtype=z.dtype)
     value, slope, aside = way.at(z, aside)
     if z.shape[1] == 1:
-        return z, value
+        return z, way.bottom(z, aside)
     stride = torch.full_like(sizes, 0.5)
     for _ in range(STEPS):
         across = slope - (slope * z).sum(1, keepdim=True) * z / sizes[:, None] ** 2
@@ -121,7 +129,7 @@ def _lowest(way: _Way, z: Tensor, sizes: Tensor) -> tuple[Tensor, Tensor]:
         stride = torch.where(is_lower, 1.3 * stride, 0.3 * stride)
         z, slope = torch.where(is_lower[:, None], trial, z), torch.where(is_lower[:, None], new_slope, slope)
         value, aside = torch.where(is_lower, new, value), torch.where(is_lower[:, None], new_aside, aside)
-    return z, value
+    return z, way.bottom(z, aside)
 
 
 def _rank(directions: Tensor) -> int:
