@@ -369,7 +369,7 @@ def escape():
 
 
 def critical():
-    objective, hessian, best = regression()
+    objective, _, best = regression()
     found = landscape.critical(objective, starts=3)
     lowest = objective.value(torch.from_numpy(best))
     assert set(found.end_status) == {"critical"}

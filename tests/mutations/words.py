@@ -5,7 +5,8 @@ BOUNDS = {
     "0, exact": (
         "best kept; distinct ends; ends fixed; exit step; index; index of an end; init; kind of an end; "
         "kinds of the ends; module untouched; measured steps; moved by hand; not finite; observations; "
-        "points; polished ends; spanning tree; taken up; passes; sublevel sets"
+        "points; polished ends; spanning tree; taken up; passes; sublevel sets; closed form; distinct "
+        "points; index of a start; status of the starts"
     ),
     "rounding": (
         "Ritz pair; Ritz pairs; aligned end; as logged; as stored; centre loss; checkpoint coordinates; "
@@ -14,7 +15,7 @@ BOUNDS = {
         "gradient norm; logged loss; logged test loss; loss; loss at a probe; moved; no farther; "
         "orthogonal; point coordinates; point loss; path loss; point of many; points on plane; polish; "
         "principal components; recorded cost; second end; stacked gradient; start loss; symmetry; test "
-        "loss; cell; lowest loss"
+        "loss; cell; lowest loss; loss of a start"
     ),
     "twice rounding, for each of two numbers is rounded": "SAM; along ∇F; noise; trace probe; worst",
     "a hundred times rounding, and ε of θ over the way of the steps": "curve steps",
@@ -32,7 +33,8 @@ BOUNDS = {
         "curve accuracy; curve test accuracy; seeded accuracy; seeded test accuracy"
     ),
     "1e-6 of a label, but for ties": (
-        "accuracy; final accuracy; final test accuracy; logged accuracy; logged test accuracy; test accuracy"
+        "accuracy; final accuracy; final test accuracy; logged accuracy; logged test accuracy; test "
+        "accuracy"
     ),
     "a few ε: one rounding": "distance; distance after; distance before; grid",
     "1e-12: one sum in float64": (
@@ -46,7 +48,7 @@ BOUNDS = {
     ),
     "1e-9 to 1e-8: float64 where terms cancel": (
         "eigenvalues of an end; mean of a run; noise error; path law; power law; prediction; step sums; "
-        "table; threshold; trace error; variance at a probe"
+        "table; threshold; trace error; variance at a probe; rank correlation"
     ),
     "100 d ε, of the solver in float64": "eigenvalues",
     "1e-9 in float64; rounding for a rescaled point": "function preserved",
@@ -58,7 +60,8 @@ BOUNDS = {
     "ten times rounding, and 1e-6 where the search ends": "best match",
     "ten times rounding, of sums of squares": "nearest scales",
     "1: allowed is what rounding makes of the terms that cancel": (
-        "gradient at a probe; gradient norm of an end; measured step; noisy step; stack; stack in float64"
+        "gradient at a probe; gradient norm of an end; measured step; noisy step; stack; stack in "
+        "float64; gradient norm of a start"
     ),
     "1e-5: differences in float64, √ε and how the slope bends": (
         "Hv against ∇F; curvature at a probe; linearised; lowest curvature; vᵀAv against outputs"
@@ -67,7 +70,8 @@ BOUNDS = {
     "1e-3 in float64, 5e-2 in float32: a difference of values": "cut, derivative",
     "3e-3: the tolerance of the map": "curvature range",
     "what sampling exceeds once in a million": (
-        "density and index; falling share; first moment and spectrum; trace and density; trace and spectrum"
+        "density and index; falling share; first moment and spectrum; trace and density; trace and "
+        "spectrum"
     ),
     "six standard deviations of independent ones": "independent directions",
     "rounding, or the largest residual": "split",
@@ -86,7 +90,8 @@ COSTS = {
         "overlap; path law; penalty; points; points on plane; polish; polished ends; power law; random "
         "walk; spanning tree; split; spread; stated errors; step size; step sums; straight barrier; "
         "straight barrier errors; table; taken up; test barrier; threshold; trace; trace and density; "
-        "trace and spectrum; trace error; trace per parameter; within the ball; passes; sublevel sets"
+        "trace and spectrum; trace error; trace per parameter; within the ball; passes; sublevel sets; "
+        "closed form; rank correlation; status of the starts"
     ),
     "sums over θ": (
         "best match; checkpoint coordinates; eigenvalues; moved by hand; nearest scales; point "
@@ -97,7 +102,7 @@ COSTS = {
         "loss; curve test loss; final loss; final test loss; first end; logged loss; logged test loss; "
         "loss; features; linearised; loss at a probe; path loss; plane loss; point loss; point of many; "
         "recorded cost; second end; start loss; straight line loss; straight line test loss; test loss; "
-        "worst; cell; lowest loss"
+        "worst; cell; lowest loss; loss of a start"
     ),
     "of the same loop": (
         "accuracy; curve accuracy; curve test accuracy; final accuracy; final test accuracy; logged "
@@ -109,11 +114,11 @@ COSTS = {
     ),
     "1 F, 1 ∇F": "cut, derivative",
     "the data, once": "baselines",
-    "outputs of every end": "distinct ends",
+    "outputs of every end": "distinct ends; distinct points",
     "outputs at one input": "prediction",
     "1 ∇F": (
         "gradient; gradient at a probe; gradient norm; gradient norm of an end; kernel identity; logged "
-        "gradient norm; measured step; stacked gradient"
+        "gradient norm; measured step; stacked gradient; gradient norm of a start"
     ),
     "2 ∇F": "curvature at a probe; curve steps; kernel product",
     "2 ∇F, or 4 where there is a kink": "lowest curvature",
@@ -126,7 +131,9 @@ COSTS = {
     "2 Hv": "curvature range; determinism; symmetry",
     "some Hv, or none beside a density": "none missed",
     "none beside the d products of `exact`": "Lanczos",
-    "d products, where d is small": "eigenvalues of an end; index of an end; kind of an end",
+    "d products, where d is small": (
+        "eigenvalues of an end; index of an end; kind of an end; index of a start"
+    ),
     "some steps of three replicas": "stack; stack in float64",
     "3 to 6 steps of training; none for numbers of steps": "steps",
     "16 F a path": "path heights",
