@@ -174,12 +174,12 @@ def critical(
 
     from landscape.descent.beginnings import beginnings
     from landscape.descent.critical_proofs import start_checks
-    from landscape.descent.hessians import Derivatives
     from landscape.descent.kinds import distinct, verdicts
     from landscape.descent.known_points import known_kinds
     from landscape.descent.seeking import CRITICAL, Seeker
     from landscape.objective import checks, threads
     from landscape.objective.precision import in_float64
+    from landscape.objective.stacked import Derivatives
 
     given = _listed(points)
     stored = list(trajectories() if trajectories is not None else trajectory) if begin == "trajectory" else []

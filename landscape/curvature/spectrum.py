@@ -9,6 +9,7 @@ from torch import Tensor
 from landscape import distributed
 from landscape.curvature import operators
 from landscape.curvature.estimate_proofs import dense_checks, threshold_check
+from landscape.curvature.order import order_test
 from landscape.errors import BadInput
 from landscape.numerics.spectra.density import INDEX_ERROR, Density, spectral_density
 from landscape.numerics.spectra.inertia import (
@@ -293,7 +294,8 @@ def _exactly(
     """All eigenvalues of the dense matrix, their signs counted, and a verdict in words.
 
     At a critical point the Hessian's count as zero within their error and ‖∇F‖, as for the ends of a descent
-    (:class:`~landscape.descent.critical.End`); the gradient is taken in the precision of the matrix.
+    (:class:`~landscape.descent.critical.End`); the gradient is taken in the precision of the matrix. Where no
+    eigenvalue is negative and some are zero the loss along these decides, as far as it can be told.
     """
     dimension = objective.num_parameters
     product = _operator(objective, point, question)
@@ -313,6 +315,9 @@ def _exactly(
     known = error_at(size) if question.operator == "hessian" else 0.0
     counted = inertia(values, stated_error(dense, values, product_error=known))
     words = verdict(counted, size, tolerance=STATIONARY)
+    if question.operator == "hessian":
+        decided = order_test(objective, point, dense.matrix, counted, size)
+        words += f"; {decided}" if decided else ""
     fresh = _operator(objective, point, question, 1)
     error = 2 * dense.rounding + dense.product_error
     precision = checks.rounding(objective)

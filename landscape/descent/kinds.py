@@ -7,7 +7,6 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
-from landscape.descent.hessians import Derivatives
 from landscape.descent.known_points import Kinds
 from landscape.descent.seeking import CRITICAL
 from landscape.numerics.arrays import array_of
@@ -15,6 +14,7 @@ from landscape.numerics.spectra.valley import valley
 from landscape.objective import trees
 from landscape.objective.losses import LOSSES
 from landscape.objective.objective import Objective
+from landscape.objective.stacked import Derivatives
 from landscape.progress import Progress
 
 # Losses and outputs, relative beyond 1, that are one point's.

@@ -11,13 +11,13 @@ import torch
 from torch import Tensor
 
 from landscape.descent.critical import DENSE_PARAMETERS, examined
-from landscape.descent.hessians import Derivatives
 from landscape.numerics.arrays import array_of
 from landscape.numerics.spectra.inertia import Dense, error_at, inertia, stated_error
 from landscape.numerics.steps.following import followed
 from landscape.numerics.steps.matrix_free import by_gradient_norm, by_products
 from landscape.numerics.steps.newton import WINDOW, Search, rounding, searched
 from landscape.objective.objective import Objective
+from landscape.objective.stacked import Derivatives
 from landscape.progress import Journal, Progress, Saver
 
 CRITICAL, FLAT, KINK = "critical", "gradient-flat", "kink"

@@ -221,6 +221,12 @@ def test_verdicts_of_degenerate_points(function, point, index, nullity, words):
     assert (found.index[0], found.nullity[0]) == (index, nullity)
     assert found.verdict[0].startswith(words)
     assert words == "local minimum" or found.verdict[0] != "local minimum"
+    exact = landscape.hessian(
+        surface(function, len(point)), torch.tensor(point).double(), top_k=1, exact=True
+    )
+    assert (exact.index, exact.nullity) == (index, nullity)
+    if nullity and not index:
+        assert str(exact.verdict).split("; ")[1].startswith(words)
 
 
 def test_a_minimum_at_infinity_is_none():

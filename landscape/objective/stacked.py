@@ -1,7 +1,7 @@
 """F, ∇F and the Hessian of one objective at many points: one computation where the net is small."""
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -27,18 +27,24 @@ class Derivatives:
     with the objective's own; else one row after another. Raises BadInput for several processes.
     """
 
-    def __init__(self, objective: Objective):
+    def __init__(self, objective: Objective, fixed: Mapping[str, Tensor] | None = None):
         distributed.require_one_process("critical points")
         keep_freed_memory()
         self.objective = objective
         point = objective.present_point()
-        self._fixed, self._data = point.fixed, (objective.samples.inputs, objective.samples.targets)
+        self._fixed = point.fixed if fixed is None else fixed
+        self._data = (objective.samples.inputs, objective.samples.targets)
         self._may_stack = (
             not objective.doubts_at(point)
             and objective.device.type == "cpu"
             and objective.activations * objective.num_parameters <= STACKED
         )
         self._has_agreed = False
+
+    @property
+    def is_stacked(self) -> bool:
+        """Whether rows have been one computation."""
+        return self._has_agreed
 
     def slopes(self, thetas: Tensor) -> tuple[Tensor, Tensor]:
         """F (R,) and ∇F (R, d)."""
