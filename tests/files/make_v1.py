@@ -53,6 +53,7 @@ def of_one_product() -> Mapping[str, Result]:
         "sharpness": landscape.sharpness(objective, start, sigmas=(0.01, 0.1), num_draws=3, ascent_steps=2),
         "interpolate": landscape.interpolate(objective, start, end, num_points=5),
         "slice1d": landscape.slice1d(objective, start, num_points=5, seed=3),
+        "critical": landscape.critical(objective, [0.1 * start, start], begin="points", starts=2),
         "noise": landscape.noise(
             objective, start, step_sizes=(0.01, 0.1), batch_sizes=(1,), num_steps=5, num_seeds=2
         ),

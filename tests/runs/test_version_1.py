@@ -149,6 +149,13 @@ def basins(found: Any) -> None:
     assert {*found.way[:, int(found.loss[0].argmin())]} == {"itself"}
 
 
+def critical(found: Any) -> None:
+    np.testing.assert_allclose(found.loss, [1.0, 0.0], atol=1e-12)
+    assert found.index.tolist() == [1, 0]
+    assert found.nullity.tolist() == [0, 1]
+    assert found.verdict.tolist() == ["local minimum, flat along 1 direction (setwise)", "saddle of index 1"]
+
+
 KNOWN: dict[str, Callable[[Any], None]] = {
     "import": imported,
     **{
@@ -171,6 +178,9 @@ KNOWN: dict[str, Callable[[Any], None]] = {
     "efficiency": efficiency,
     "escape": escape,
     "basins": basins,
+
+
+    "critical": critical,
 }
 
 
