@@ -56,7 +56,7 @@ class Analysis:
     """One question: its name, the function that answers it, at which points, by whom.
 
     ``points`` holds the numbers of points it takes. ``source``: it looks at ``points`` of run files, begins from a
-    ``recipe`` (a module, data and a loss, see :class:`Brought`) of ``dtype``, ``either``, or with a ``checkpoint`` for
+    ``recipe`` (a module, data and a loss, see :class:`Brought`), ``either``, or with a ``checkpoint`` for
     one. ``opens`` are options that the session itself follows (``l2``, ``at``, ``subsets``, ``seeds``). ``presets`` are
     published settings by name, of options and of ``brought``; ``settled`` may adapt them to what was given.
     ``places(work, options)`` gives the positional arguments, by default the objective and its points.
@@ -87,7 +87,6 @@ class Analysis:
     makes_run: bool
     stored: Sequence[str]
     stored_options: Sequence[str]
-    dtype: str
 
     @cached_property
     def question(self) -> str:
@@ -171,7 +170,6 @@ def analysis(
     makes_run: bool = False,
     stored: Sequence[str] = (),
     stored_options: Sequence[str] = (),
-    dtype: str = "float32",
 ) -> Callable[[Function], Function]:
     """Declares the function below as an :class:`Analysis`, named like the function unless ``name`` says otherwise.
 
@@ -203,7 +201,6 @@ def analysis(
             makes_run=makes_run,
             stored=stored,
             stored_options=stored_options,
-            dtype=dtype,
         )
 
         @wraps(function)

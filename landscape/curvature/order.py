@@ -29,5 +29,5 @@ def order_test(
     if theta.dtype != torch.float64 or not derivatives.is_stacked:
         return None
     values, vectors = np.linalg.eigh(matrix.cpu().numpy())
-    pairs = (torch.from_numpy(one) for one in (values, vectors))
-    return valley(derivatives.slopes, theta, *pairs, counted.threshold).verdict
+    values, vectors = torch.from_numpy(values), torch.from_numpy(vectors)
+    return valley(derivatives.slopes, theta, values, vectors, counted.threshold).verdict

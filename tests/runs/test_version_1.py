@@ -178,8 +178,6 @@ KNOWN: dict[str, Callable[[Any], None]] = {
     "efficiency": efficiency,
     "escape": escape,
     "basins": basins,
-
-
     "critical": critical,
 }
 

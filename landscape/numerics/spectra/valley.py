@@ -99,7 +99,8 @@ class _Way(NamedTuple):
 
     def bottom(self, z: Tensor, aside: Tensor) -> Tensor:
         """F (K,), nearer to the bottom of the valley: a way that is not there yet looks like a rise."""
-        for _ in range(DEEPER):
+        value, _, aside = self.at(z, aside)
+        for _ in range(DEEPER - 1):
             value, _, aside = self.at(z, aside)
         return value
 
