@@ -63,7 +63,7 @@ def _linear(objective: Objective) -> Kinds | None:
     if len(linear) != 2 or any(type(one) is not nn.Linear or one.bias is not None for one in linear):
         return None
     (inputs,), targets = objective.samples
-    x, y = (array_of(one.flatten(1).double()) for one in (inputs, targets))
+    x, y = (array_of(one.reshape(len(one), -1).double()) for one in (inputs, targets))
     first, second = linear
     assert isinstance(first, nn.Linear)
     assert isinstance(second, nn.Linear)

@@ -99,10 +99,9 @@ class _Way(NamedTuple):
 
     def bottom(self, z: Tensor, aside: Tensor) -> Tensor:
         """F (K,), nearer to the bottom of the valley: a way that is not there yet looks like a rise."""
-        value, _, aside = self.at(z, aside)
         for _ in range(DEEPER - 1):
-            value, _, aside = self.at(z, aside)
-        return value
+            _, _, aside = self.at(z, aside)
+        return self.at(z, aside)[0]
 
 
 def _directions(count: int, seed: int) -> Tensor:
