@@ -1,0 +1,39 @@
+"""Critical points from several starts, and basins: of a plane, and by width."""
+
+from typing import Any
+
+import torch
+from mutations.scenarios.ground import scenario
+from torch import nn
+
+import landscape
+from landscape import Objective
+from landscape.inputs.models.spin import spin
+from landscape.inputs.models.toy import toy_product
+
+ONE = torch.ones(1, 1, dtype=torch.float64)
+
+
+@scenario
+def critical() -> Any:
+    objective = Objective(spin(size=3).double(), "output", (ONE, ONE))
+    return landscape.critical(objective, starts=8)
+
+
+@scenario
+def basins() -> Any:
+    objective = Objective(toy_product(1.0, 1.0).double(), "mse", (ONE, ONE))
+    return landscape.basins(objective, plane=(-2, 2, -2, 2), num_points=17, between=(1, 1, -1, -1))
+
+
+def _net(width: int, depth: int, seed: int) -> Objective:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        module = nn.Sequential(nn.Linear(1, width), nn.Tanh(), nn.Linear(width, 1)).double()
+    inputs = torch.tensor([[-1.0], [0.0], [2.0]], dtype=torch.float64)
+    return Objective(module, "mse", (inputs, torch.tensor([[1.0], [-1.0], [0.5]], dtype=torch.float64)))
+
+
+@scenario
+def basins_by_width() -> Any:
+    return landscape.basins(_net, widths=[1, 4], restarts=2, steps=200, curve_steps=5)
