@@ -16,6 +16,7 @@ from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin
 from landscape import distributed
 from landscape.analyses import DECLARED
 from landscape.analyses.options import Option, Parameter
+from landscape.errors import BadInput
 from landscape.result import Check
 
 # The check that fails, too, where an analysis moved the points it was given.
@@ -98,6 +99,22 @@ class Analysis:
     def about(self) -> str:
         """The first paragraph of the function's docstring: what is computed."""
         return (inspect.getdoc(self.function) or "").partition("\n\n")[0]
+
+    def preset_of(self, given: Mapping[str, Any]) -> Mapping[str, Any]:
+        """The setting that ``given`` names. Raises BadInput for an unknown one, and for another model beside it."""
+        name, model = given.get("preset"), given.get("model")
+        if name is None:
+            return {}
+        if name not in self.presets:
+            raise BadInput(f"unknown preset {name!r}", f"one of {', '.join(self.presets) or '(none)'}")
+        preset = self.presets[name]
+        if model and preset.get("model", model) != model:
+            raise BadInput(
+                f"the preset {name}, which is of {preset['model']}, with `model` {model}",
+                "one of the two",
+                "leave one of them away",
+            )
+        return preset
 
     @property
     def readme_row(self) -> str:

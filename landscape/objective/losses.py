@@ -170,12 +170,15 @@ def _same_side(outputs: Tensor, targets: Tensor) -> Tensor:
     return _fraction((outputs > 0) == (_like(targets, outputs) > 0.5))
 
 
-def _mse(outputs: Tensor, targets: Tensor) -> Tensor:
+def wanted(outputs: Tensor, targets: Tensor) -> Tensor:
+    """What ``mse`` compares the outputs with, in their shape: the targets, classes as zeros and a one. BadInput."""
     if not targets.is_floating_point() and targets.dim() == 1 and outputs.dim() == 2 and outputs.shape[1] > 1:
-        wanted = functional.one_hot(targets, outputs.shape[1]).to(outputs.dtype)
-    else:
-        wanted = _like(targets, outputs)
-    return per_sample((outputs - wanted).square())
+        return functional.one_hot(targets, outputs.shape[1]).to(outputs.dtype)
+    return _like(targets, outputs)
+
+
+def _mse(outputs: Tensor, targets: Tensor) -> Tensor:
+    return per_sample((outputs - wanted(outputs, targets)).square())
 
 
 def _output(outputs: Tensor, targets: Tensor) -> Tensor:

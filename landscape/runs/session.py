@@ -112,10 +112,7 @@ def _answer(
 
 def settled(declared: Analysis, given: Mapping[str, Any]) -> tuple[Options, Recipe]:
     """Every option by parameter name, checked, and the recipe: what was given, then the preset's, then defaults."""
-    name = given.get("preset")
-    if name is not None and name not in declared.presets:
-        raise BadInput(f"unknown preset {name!r}", f"one of {', '.join(declared.presets) or '(none)'}")
-    preset = declared.presets.get(name or "", {})
+    preset = declared.preset_of(given)
     whole = {**{one.name: one.default for one in declared.brought.parameters}, **preset}
     whole |= {key: value for key, value in given.items() if value is not None or key not in BROUGHT}
     known = declared.parameters
@@ -124,7 +121,7 @@ def settled(declared: Analysis, given: Mapping[str, Any]) -> tuple[Options, Reci
         values = declared.settled(values, given.keys(), preset)
     options = {key: known[key].checked(value) for key, value in values.items()}
     if declared.presets:
-        options["preset"] = name
+        options["preset"] = given.get("preset")
     missing = [key for key in ("model", "data") if declared.source == "checkpoint" and not whole[key]]
     if missing:
         raise BadInput(f"no `{missing[0]}`", "the one the weights belong to")

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from landscape.numerics.steps.polish import polished
-from landscape.objective.losses import LOSSES
+from landscape.objective.losses import LOSSES, wanted
 from landscape.objective.objective import Objective
 from landscape.valleys.readout import Readout, seen, with_ones
 
@@ -42,10 +42,10 @@ def best_last(objective: Objective, readout: Readout, theta: Tensor) -> Tensor:
     """``theta`` with the last layer at its best for the features there: least squares, or L-BFGS for other losses."""
     here = seen(objective, theta)
     if objective.given is LOSSES["mse"] and not objective.l2:
-        wanted = objective.samples[1].reshape(here.outputs.shape).to(here.outputs)
+        gap = wanted(here.outputs, objective.samples[1]) - here.outputs
         # By the pseudo-inverse: the least change of V where there are many.
         values = with_ones(readout, here.features).cpu().numpy()
-        change = np.linalg.lstsq(values, (wanted - here.outputs).cpu().numpy(), rcond=None)[0]
+        change = np.linalg.lstsq(values, gap.cpu().numpy(), rcond=None)[0]
         return readout.with_last(theta, readout.last(theta) + torch.from_numpy(change.T).to(theta))
     pieces = [readout.weight, *([readout.bias] if readout.bias else [])]
     index = torch.cat([torch.arange(one.span.start, one.span.stop) for one in pieces]).to(theta.device)

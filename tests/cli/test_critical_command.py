@@ -52,7 +52,7 @@ def test_it_begins_where_it_is_told(command, folder, words, count):
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["--preset", "spin", "--model", "mlp"], "model mlp does not take"),
+        (["--preset", "spin", "--model", "mlp"], "the preset spin, which is of spin, with --model mlp"),
         (["a.h5", "--preset", "spin"], "both a point and a preset"),
         (["a.h5", "--starts", 0], "starts"),
         (["a.h5", "--method", "hisd"], "hisd without an index"),
