@@ -20,6 +20,8 @@ KINK = 1e-8
 AT_FLOOR = 1e-12
 # Singular values closer than this part of the largest one are not distinct.
 DISTINCT = 1e-8
+# What a bound of F may be beside the mean square of outputs and targets; of other losses, the mean square of ∂ℓ/∂h.
+SMALL = 1e-8
 
 
 class Assumption(NamedTuple):
@@ -57,10 +59,14 @@ def verdict(seen: Measured, claims: list[Claim], tolerance: float) -> str:
     """The strongest that holds, in words."""
     by_name = {one.name: one for one in claims}
     is_critical = seen.gradient_norm <= tolerance
-    if "floor" in by_name and by_name["floor"].holds:
+    if seen.net is not None and by_name["floor"].holds and (seen.net.is_free or _at_floor(seen)):
         return _linear_verdict(seen, by_name, is_critical)
     before = "" if is_critical else f"not a critical point: ‖∇F‖ = {seen.gradient_norm:.6g}; "
     certain = [one for one in claims[:2] if one.holds]
+    if certain and is_critical and not _is_small(seen, certain):
+        return (
+            f"no certificate: ‖∇F‖ = {seen.gradient_norm:.3g} is not small beside K; {certain[0].at_length}"
+        )
     if certain and is_critical:
         return f"global minimum certified: {certain[0].at_length}"
     if certain:
@@ -73,15 +79,34 @@ def verdict(seen: Measured, claims: list[Claim], tolerance: float) -> str:
     return before + _no_certificate(seen, claims)
 
 
+def _is_small(seen: Measured, certain: list[Claim]) -> bool:
+    """Whether what a small gradient leaves is small: in tiny units every gradient is."""
+    if not seen.meaning.is_square:
+        return float(seen.errors.square().mean()) <= SMALL
+    outputs, targets = seen.structure.outputs, seen.structure.outputs - seen.errors
+    bounds = {"kernel": seen.loss_bound, "last layer": seen.last_layer_bound}
+    scale = max(float(outputs.square().mean()), float(targets.square().mean()))
+    return min(bounds[one.name] for one in certain) <= SMALL * scale
+
+
+def _at_floor(seen: Measured) -> bool:
+    assert seen.floor is not None
+    scale = float((seen.structure.outputs - seen.errors).square().mean())
+    return seen.loss - seen.floor <= AT_FLOOR * max(scale, seen.loss)
+
+
 def _linear_verdict(seen: Measured, claims: dict[str, Claim], is_critical: bool) -> str:
     assert seen.floor is not None
-    above, scale = seen.loss - seen.floor, float((seen.structure.outputs - seen.errors).square().mean())
-    if above <= AT_FLOOR * max(scale, seen.loss):
+    above = seen.loss - seen.floor
+    if _at_floor(seen):
         return f"global minimum certified: F lies {max(above, 0.0):.2g} above the floor {seen.floor:.10g} of such nets"
     higher = f"F lies {above:.6g} above the floor {seen.floor:.6g} of linear nets of rank {_thinnest(seen)} at most"
     if not is_critical:
         bound = f"; F ≤ {seen.loss_bound:.6g}" if seen.loss_bound < torch.inf else ""
         return f"not a critical point: ‖∇F‖ = {seen.gradient_norm:.6g}; {higher}{bound}"
+    if claims["product"].holds and seen.product is not None and seen.product.rank == _thinnest(seen):
+        # At a critical point of full rank F would be the floor.
+        return f"not a critical point, though ‖∇F‖ = {seen.gradient_norm:.6g}: {claims['product'].conclusion}; {higher}"
     if claims["product"].holds:
         return f"saddle: {claims['product'].conclusion}; {higher}"
     return f"not a global minimum: {higher}"
@@ -228,6 +253,7 @@ def _product(seen: Measured, tolerance: float) -> Claim:
     assumptions = (
         _square(seen),
         Assumption("no biases", _state(not net.has_bias)),
+        Assumption("every factor trained, and a parameter of its own", _state(net.is_free)),
         Assumption("d_x ≤ n and d_y ≤ n", _state(dx <= n and dy <= n)),
         Assumption("XXᵀ of full rank", _state(numerical_rank(x).rank == dx)),
         Assumption("XYᵀ of full rank", _state(covariance.is_full)),

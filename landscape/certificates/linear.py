@@ -1,25 +1,30 @@
 """Linear nets: the product of their weights, and the lowest square loss that any product of its rank has."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
 import torch
 from torch import Tensor
 
-from landscape.certificates.structure import SAME, Structure
+from landscape.certificates.structure import SAME, Layer, Structure, near
 from landscape.objective.objective import Objective
 from landscape.objective.parameters import Point
 
 
 @dataclass(frozen=True)
 class LinearNet:
-    """W_L … W_1 = ``product`` (k, d₀), widths d₀, …, d_L from the inputs (n, d₀) on, and where biases are added."""
+    """W_L … W_1 = ``product`` (k, d₀), widths d₀, …, d_L from the inputs (n, d₀) on, and where biases are added.
+
+    ``is_free``: every factor and bias is trained, and each is a parameter of its own.
+    """
 
     inputs: Tensor
     product: Tensor
     widths: tuple[int, ...]
     has_hidden_bias: bool
     has_last_bias: bool
+    is_free: bool = True
 
     @property
     def has_bias(self) -> bool:
@@ -37,6 +42,11 @@ def linear_net(structure: Structure, objective: Objective, point: Point) -> Line
     layers = structure.layers
     if not layers or structure.last is None or structure.kinks or structure.unfollowed:
         return None
+    if structure.elsewhere is not None:
+        # Where weights are 0, much agrees with a product that is none.
+        moved = near(point, layers)
+        if linear_net(structure.elsewhere, objective, moved) is None:
+            return None
     weights = [layer.weight for layer in layers if layer.weight is not None]
     chained = all(a.target == b.source for a, b in pairwise(layers))
     if len(weights) < len(layers) or not chained:
@@ -52,7 +62,13 @@ def linear_net(structure: Structure, objective: Objective, point: Point) -> Line
         (weights[0].shape[1], *(weight.shape[0] for weight in weights)),
         any(layer.bias is not None for layer in layers[:-1]),
         layers[-1].bias is not None,
+        _is_free(layers, objective),
     )
+
+
+def _is_free(layers: Sequence[Layer], objective: Objective) -> bool:
+    names = [layer.name for layer in layers] + [one.bias_name for one in layers if one.bias is not None]
+    return len(set(names)) == len(names) and set(names) <= {piece.name for piece in objective.pieces}
 
 
 def _bias(bias: Tensor | None, weight: Tensor) -> Tensor:

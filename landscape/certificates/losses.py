@@ -27,6 +27,7 @@ def meaning_of(objective: Objective) -> Meaning:
     if is_cross_entropy or given is LOSSES["bce"] or type(given) is nn.BCEWithLogitsLoss:
         # Soft targets have a best output, at which the loss is their entropy; hard ones push it to infinity.
         is_soft = targets.is_floating_point() and bool(((targets > 0) & (targets < 1)).all())
+        is_soft = is_soft or getattr(given, "label_smoothing", 0.0) > 0
         return Meaning("cross_entropy" if is_cross_entropy else "bce", False, True, is_soft)
     if given is LOSSES["output"]:
         return Meaning("output", False, True, False)

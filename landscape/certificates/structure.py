@@ -37,6 +37,8 @@ OTHERS |= {aten.adaptive_max_pool2d, aten.sort, aten.topk, aten.round, aten.floo
 OTHERS |= {aten.where, aten.softshrink, aten.hardshrink, aten.rrelu_with_noise}
 # Rounding of a function computed twice, relative.
 SAME = 1e-10
+# How far a point near by is, in each weight: relative, and absolute of weights that are 0.
+NEAR = 0.1
 
 
 @dataclass
@@ -76,7 +78,7 @@ class Structure:
     """Layers and kinks in the order in which they are met, inputs (n, d₀) and outputs (n, k).
 
     Layers whose features are not one row a sample are left out. ``unfollowed``: operations whose kinks are not at 0;
-    ``repeated``: parameters that are used more than once.
+    ``repeated``: parameters that are used more than once; ``elsewhere``: the same at a point near by.
     """
 
     inputs: Tensor
@@ -85,10 +87,14 @@ class Structure:
     kinks: list[Kink] = field(default_factory=list)
     unfollowed: set[str] = field(default_factory=set)
     repeated: set[str] = field(default_factory=set)
+    elsewhere: "Structure | None" = None
 
     @property
     def last(self) -> Layer | None:
-        """The layer whose products are the outputs, its features multiplied by its own weight alone; else None."""
+        """The layer whose products are the outputs, its features multiplied by its own weight alone; else None.
+
+        Near by as well: at a point alone, z and z² agree where z = 0.
+        """
         layer = self.layers[-1] if self.layers else None
         if layer is None or layer.weight is None or len(layer.features) != len(self.outputs):
             return None
@@ -96,7 +102,10 @@ class Structure:
         if layer.name in self.repeated:
             return None
         made = layer.features @ layer.weight.T + (0.0 if layer.bias is None else layer.bias)
-        return layer if made.shape == self.outputs.shape and _same(made, self.outputs) else None
+        if made.shape != self.outputs.shape or not same(made, self.outputs):
+            return None
+        other = self.elsewhere and self.elsewhere.last
+        return layer if self.elsewhere is None or (other and other.name == layer.name) else None
 
     @property
     def nearest_kink(self) -> float:
@@ -129,6 +138,26 @@ class Structure:
 
 def structure_at(objective: Objective, point: Point) -> Structure:
     """What the module does with all of the data at ``point``. Raises BadInput for outputs without samples."""
+    whole = _seen(objective, point)
+    if whole.layers:
+        whole.elsewhere = _seen(objective, near(point, whole.layers))
+    return whole
+
+
+def near(point: Point, layers: Sequence[Layer]) -> Point:
+    """A point at random near ``point``, frozen weights of its layers moved as well."""
+    generator = torch.Generator().manual_seed(0)
+    names = {name for layer in layers for name in (layer.name, layer.bias_name)}
+
+    def moved(tensor: Tensor) -> Tensor:
+        noise = torch.randn(tensor.shape, generator=generator, dtype=torch.float64).to(tensor)
+        return tensor + NEAR * (NEAR + tensor.abs()) * noise
+
+    theta = moved(point.theta)
+    return Point(theta, {name: moved(one) if name in names else one for name, one in point.fixed.items()})
+
+
+def _seen(objective: Objective, point: Point) -> Structure:
     parts: list[Structure] = []
     for inputs, _ in objective.chunks():
         watch = _Watch(objective, point)
@@ -184,6 +213,8 @@ class _Watch(TorchDispatchMode):
         operation = func.overloadpacket
         before = args[0].detach().clone() if operation in KINKS else None
         made = func(*args, **kwargs)
+        if operation not in KINKS:
+            self._overwritten(func, args)
         if before is not None:
             self._bend(before, args[0], made)
         elif operation in OTHERS:
@@ -191,6 +222,18 @@ class _Watch(TorchDispatchMode):
         else:
             self._multiply(operation, args, made)
         return made
+
+    def _overwritten(self, func: Any, args: Sequence[Any]) -> None:
+        """What is changed in place is no longer what a layer or a kink has made."""
+        for about, given in zip(func._schema.arguments, args, strict=False):
+            if about.alias_info is None or not about.alias_info.is_write or not isinstance(given, Tensor):
+                continue
+            storage = given.untyped_storage()
+            start = storage.data_ptr()
+            for one in (*self._layers, *self._kinks):
+                if start <= one.target < start + storage.nbytes():
+                    self._made.pop(one.target, None)
+                    one.target = -1
 
     def _bend(self, before: Tensor, given: Tensor, made: Tensor) -> None:
         self._alive += [given, made]
@@ -262,7 +305,8 @@ def _rows(tensor: Tensor) -> Tensor:
     return tensor.flatten(1) if tensor.dim() > 1 else tensor[:, None]
 
 
-def _same(one: Tensor, other: Tensor) -> bool:
+def same(one: Tensor, other: Tensor) -> bool:
+    """Whether two tensors of one shape agree to rounding."""
     gap = float((one - other).abs().max()) if one.numel() else 0.0
     return gap <= SAME * max(1.0, float(other.abs().max()) if other.numel() else 0.0)
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from landscape.certificates.structure import Layer, Structure
+from landscape.certificates.structure import Layer, Structure, same
 from landscape.objective.objective import Objective
 
 
@@ -36,8 +36,22 @@ def two_layers(structure: Structure, objective: Objective) -> TwoLayers | None:
         return None
     if first.features.shape != structure.inputs.shape:
         return None
+    if structure.elsewhere is not None and not _are_all(structure.elsewhere):
+        return None
     own = {one for layer in layers for one in (layer.name, layer.bias_name) if one}
     return TwoLayers(first, last, kink.slopes, {piece.name for piece in objective.pieces} == own)
+
+
+def _are_all(seen: Structure) -> bool:
+    """Whether the outputs are V (slopes ∘ (W x + b)) + c of the first layer, the kink and the last."""
+    first, kink, last = seen.layers[0], seen.kinks[0], seen.last
+    if last is None or first.weight is None or last.weight is None:
+        return False
+    made = first.features @ first.weight.T + (0.0 if first.bias is None else first.bias)
+    if kink.slopes.shape != made.shape:
+        return False
+    outputs = (kink.slopes * made) @ last.weight.T + (0.0 if last.bias is None else last.bias)
+    return same(outputs, seen.outputs)
 
 
 def closed_kernel(net: TwoLayers) -> Tensor:

@@ -1,0 +1,131 @@
+"""What must not be certified: modules that look like another at one point, gradients that are small by their units."""
+
+from collections.abc import Callable
+from itertools import pairwise
+from typing import Any
+
+import pytest
+import torch
+from certified import draw
+from torch import Tensor, nn
+
+import landscape
+from landscape import Objective
+
+X, Y = draw(5, 3), draw(5, 2, seed=1)
+
+
+def certified(module: nn.Module, x: Tensor = X, y: Tensor = Y, loss: Any = "mse") -> Any:
+    objective = Objective(module.double(), loss, (x, y))
+    result = landscape.certify(objective, objective.theta)
+    assert result.status == "complete", [check for check in result.checks if not check.passed]
+    return result
+
+
+def states(result: Any) -> dict[str, str]:
+    return dict(zip(map(str, result.assumption), map(str, result.state), strict=True))
+
+
+def linear(*widths: int, scale: float = 1.0) -> nn.Sequential:
+    layers = [nn.Linear(a, b, bias=False).double() for a, b in pairwise(widths)]
+    for number, layer in enumerate(layers):
+        layer.weight.data = scale * draw(*layer.weight.shape, seed=number)
+    return nn.Sequential(*layers)
+
+
+class Bent(nn.Module):
+    """``bend`` between two layers or behind them, ``zero`` the weights that hide it."""
+
+    def __init__(self, bend: Callable[[Tensor], Tensor], width: int, *, is_behind: bool):
+        super().__init__()
+        self.first, self.last = nn.Linear(3, width, bias=False), nn.Linear(width, 2, bias=False)
+        self.first.weight.data = draw(width, 3)
+        for layer in (self.last,) if is_behind else (self.first, self.last):
+            layer.weight.data.zero_()
+        self.bend, self.is_behind = bend, is_behind
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.is_behind:
+            return self.bend(self.last(self.first(x).tanh()))
+        return self.last(self.bend(self.first(x)))
+
+
+@pytest.mark.parametrize("bend", [torch.square, torch.relu, lambda z: z**3, lambda z: z * z.abs()])
+@pytest.mark.parametrize("width", [9, 20])
+def test_outputs_that_equal_the_last_layer_at_one_point_alone_are_not_its_products(bend, width):
+    result = certified(Bent(bend, width, is_behind=True))
+    assert result.gradient_norm == 0
+    assert result.loss == pytest.approx(float(Y.square().mean()))
+    assert result.verdict.startswith("no certificate")
+    assert states(result)["outputs = last layer (trained) × features"] == "fails"
+
+
+@pytest.mark.parametrize(
+    "bend", [torch.tanh_, lambda z: z.mul_(2.0), lambda z: z[:, :1].mul_(2.0) * z, torch.tanh]
+)
+def test_what_is_bent_in_place_is_no_linear_net(bend):
+    result = certified(Bent(bend, 3, is_behind=False))
+    assert result.verdict.startswith("no certificate")
+    assert result.floor is None
+
+
+def test_a_frozen_factor_makes_neither_a_saddle_nor_a_floor_that_is_reached():
+    module = linear(3, 4, 2)
+    module[0].weight.data[1:] = 0
+    module[0].weight.requires_grad_(False)
+    z = X @ module[0].weight.T
+    module[1].weight.data = torch.linalg.lstsq(z, Y, driver="gelsd").solution.T.contiguous()
+    # Convex in what is trained, and critical: the global minimum, though above the floor.
+    result = certified(module)
+    assert result.gradient_norm < 1e-12
+    assert result.floor < 0.9 * result.loss
+    assert result.verdict.startswith("no certificate")
+    assert states(result)["every factor trained, and a parameter of its own"] == "fails"
+
+
+class Shared(nn.Module):
+    def __init__(self, scale: float):
+        super().__init__()
+        self.a, self.b = nn.Parameter(scale * draw(3, 3)), nn.Parameter(scale * draw(3, 2))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x @ self.a @ self.a @ self.b
+
+
+@pytest.mark.parametrize("scale", [0.0, 1.0])
+def test_a_factor_that_stands_twice_is_not_free(scale):
+    result = certified(Shared(scale))
+    assert "floor" not in result.verdict
+    assert "saddle" not in result.verdict
+    assert states(result)["every factor trained, and a parameter of its own"] == "fails"
+
+
+@pytest.mark.parametrize("scale", [1e-3, 1e-4])
+def test_small_weights_of_full_rank_are_no_saddle(scale):
+    result = certified(linear(3, 4, 4, 4, 4, 2, scale=scale))
+    assert result.gradient_norm < 1e-8
+    assert result.product_rank == 2
+    assert result.verdict.startswith("not a critical point, though ‖∇F‖ = ")
+
+
+def test_a_gradient_that_is_small_by_its_units_certifies_nothing():
+    tiny = 1e-11
+    module = nn.Sequential(nn.Linear(3, 20), nn.Tanh(), nn.Linear(20, 2)).double()
+    for number, one in enumerate(module.parameters()):
+        one.data = draw(*one.shape, seed=number) * (tiny if number > 1 else 1.0)
+    result = certified(module, X, tiny * Y)
+    assert result.gradient_norm < 1e-8
+    assert result.verdict.startswith("no certificate: ‖∇F‖ = ")
+    module = linear(9, 3)
+    result = certified(module, 1e-9 * draw(5, 9), torch.softmax(draw(5, 3), 1), "cross_entropy")
+    assert result.gradient_norm < 1e-8
+    assert result.verdict.startswith("no certificate: ‖∇F‖ = ")
+
+
+def test_smoothed_labels_have_a_best_output():
+    targets = torch.tensor([0, 1, 2, 0, 1])
+    result = certified(linear(9, 3), draw(5, 9), targets, nn.CrossEntropyLoss(label_smoothing=0.1))
+    assert states(result)["loss attains its minimum"] == "holds"
+    assert "no critical point can be here" not in result.verdict
+    hard = certified(linear(9, 3), draw(5, 9), targets, "cross_entropy")
+    assert "no critical point can be here" in hard.verdict
