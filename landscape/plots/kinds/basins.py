@@ -21,6 +21,10 @@ OUTLINE = [withStroke(linewidth=2, foreground="white")]
 
 def basins(page: Page, result: Any) -> str:
     """A grid where there is one, else widths."""
+    if result.grid_loss is None and result.width is None:
+        page.panels(1.8)[0].set_axis_off()
+        page.note("neither a plane nor widths")
+        return titled("Basins of", result)
     if result.grid_loss is None:
         return _by_width(page, result)
     if result.beta is None:
@@ -68,7 +72,7 @@ def _plane(page: Page, axes: Axes, result: Any) -> None:
         shades = np.dstack([shades.filled(1.0), (result.basin_of >= 0).astype(float)])
     axes.pcolormesh(*edges, shades, rasterized=True, shading="flat")
     one = field(page, result.alpha, result.beta, result.grid_loss, page.labels["grid_loss"])
-    if one.high > one.low and min(one.values.shape) > 1:
+    if one.high > one.low and min(one.values.shape) > 1 and one.values.count():
         # Beside a loss that rises far, the passes would have no line at all.
         met = result.death[np.isfinite(result.death)] - one.offset
         top = 2 * float(met.max()) - one.low if len(met) else float(np.quantile(one.values.compressed(), 0.7))

@@ -64,11 +64,15 @@ def _kinds(axes: Axes, result: Any) -> None:
     """A dot for each distinct point, its area the number of starts that ended there."""
     if not result.num_distinct:
         return
-    count = np.asarray(result.kind_count, dtype=float)
     share = np.asarray(result.kind_index) / result.num_parameters
+    seen = np.isfinite(result.kind_loss) & np.isfinite(share)
+    count = np.asarray(result.kind_count, dtype=float)[seen]
+    if not seen.any():
+        return
     size = 12 + 90 * count / count.max()
     label = f"critical points: {result.num_distinct} distinct"
-    axes.scatter(result.kind_loss, share, s=size, color=SKY, edgecolor=BLUE, linewidth=0.6, label=label)
+    spots = result.kind_loss[seen], share[seen]
+    axes.scatter(*spots, s=size, color=SKY, edgecolor=BLUE, linewidth=0.6, label=label)
 
 
 def _said(page: Page, result: Any) -> None:
@@ -78,6 +82,6 @@ def _said(page: Page, result: Any) -> None:
     if result.num_distinct and np.max(result.kind_count) > 1:
         page.note(f"area: starts that ended there, {int(np.max(result.kind_count))} at most")
     if np.isfinite(result.rank_correlation):
-        low, high = (short(float(end), 2) for end in result.rank_correlation_interval)
+        low, high = (short(float(end), 2) for end in np.ravel(result.rank_correlation_interval)[[0, -1]])
         value = short(result.rank_correlation, 2)
         page.note(f"Spearman's correlation {value} ({low} to {high}, 95 %, over the starts)")
