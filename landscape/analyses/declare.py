@@ -41,7 +41,7 @@ class Brought:
 
     @cached_property
     def parameters(self) -> list[Parameter]:
-        """As options: model, model_arg, data, data_arg, loss."""
+        """As options: model, model_arg, data, data_arg, loss, modify, modify_arg."""
         pairs = Mapping[str, Any] | None
         return [
             Parameter("model", str, self.model, Option(self.model_help)),
@@ -49,6 +49,8 @@ class Brought:
             Parameter("data", str, self.data, Option(self.data_help)),
             Parameter("data_arg", pairs, None, Option(self.data_arg_help)),
             Parameter("loss", str, "", Option(self.loss_help)),
+            Parameter("modify", str, "", Option("exponential or requ: a changed module with a regulariser.")),
+            Parameter("modify_arg", pairs, None, Option("Arguments of modify: regulariser=0.1 width=20.")),
         ]
 
 

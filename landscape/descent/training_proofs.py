@@ -11,6 +11,7 @@ from landscape.descent.training import Trainer
 from landscape.numerics.steps.schedules import schedule_parameters
 from landscape.objective import checks, plain
 from landscape.objective.objective import Objective
+from landscape.objective.penalised import identity_checks
 from landscape.objective.stored import point_checks, same, state_of
 from landscape.result import Check
 
@@ -45,6 +46,7 @@ def training_checks(trainer: Trainer, result: Any) -> list[Check]:
     return [
         *found,
         *_logged(trainer, result),
+        *identity_checks(objective, final),
         _begins(objective, result),
         *trainer.again.checks(),
         *_step_sizes(trainer, result),

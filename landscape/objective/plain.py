@@ -211,6 +211,8 @@ def _right(objective: Objective, outputs: Any, targets: Tensor) -> tuple[float, 
     """How many labels of a batch are told right, and of how many."""
     if objective.loss.correct is None:
         return 0.0, 0.0
+    if objective.loss.has_price:
+        outputs = outputs[:, :-1]
     if not objective.loss.of_classes:
         right = (outputs > 0) == (targets.reshape(outputs.shape) > 0.5)
         return float(right.sum()), right.numel()

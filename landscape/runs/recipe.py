@@ -12,7 +12,9 @@ from landscape import specs
 from landscape.errors import BadInput
 from landscape.inputs.data import DataSet, load_data
 from landscape.inputs.models import build_model, takes_num_outputs
+from landscape.inputs.models.modified import modified
 from landscape.objective.objective import Objective
+from landscape.objective.penalised import penalised
 from landscape.objective.samples import sha256
 
 # None: what has several dtypes keeps them.
@@ -36,7 +38,8 @@ class Recipe:
     """The specs from which a module, its data and its loss are built: plain values, kept in run files.
 
     ``loss`` may be empty: the one that suits the data. ``input_shape``, ``num_outputs`` and
-    ``data_sha256`` are found when the recipe is first followed (:meth:`completed`).
+    ``data_sha256`` are found when the recipe is first followed (:meth:`completed`). ``modify`` changes the module and puts
+    a price on its parameters (:mod:`landscape.inputs.models.modified`).
     """
 
     model: str = "mlp"
@@ -49,6 +52,8 @@ class Recipe:
     input_shape: tuple[int, ...] = ()
     num_outputs: int = 0
     data_sha256: str = ""
+    modify: str = ""
+    modify_arguments: Mapping[str, Any] = field(default_factory=dict)
 
     def followed(
         self, data_dir: Path | None = None, dtype: str | None = None, least: str = "float32"
@@ -95,13 +100,21 @@ class Recipe:
 
     def module(self) -> nn.Module:
         """The module as the seed initialises it. Needs a completed recipe, but no data."""
-        return build_model(
-            self.model,
-            self.model_arguments,
-            self.seed,
-            input_shape=self.input_shape,
-            num_outputs=self.num_outputs,
-        )
+        shapes: dict[str, Any] = {"input_shape": self.input_shape, "num_outputs": self.num_outputs}
+        module = build_model(self.model, self.model_arguments, self.seed, **shapes)
+        if self.modify:
+            return modified(self.modify, self.modify_arguments, self.seed, module, **shapes)
+        if self.modify_arguments:
+            raise BadInput("`modify_arg` without `modify`", "what they are arguments of")
+        return module
+
+    def stored(self) -> dict[str, Any]:
+        """As a configuration keeps it: without what changes nothing."""
+        kept = asdict(self)
+        for name in ("modify", "modify_arguments"):
+            if not kept[name]:
+                del kept[name]
+        return kept
 
     def objectives(
         self,
@@ -117,7 +130,7 @@ class Recipe:
         """F of ``module`` on ``data``, in training and test."""
         train = Objective(
             module,
-            self.loss,
+            penalised(self.loss) if self.modify else self.loss,
             (data.inputs, data.targets),
             dtype=dtype,
             device=device,

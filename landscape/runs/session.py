@@ -7,7 +7,7 @@ questions begin with a model, data and a loss instead.
 import difflib
 import inspect
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +33,7 @@ from landscape.runs.settings import NAMES, Settings, called
 from landscape.runs.stored import of_stored
 from landscape.runs.weights import dtype_of, weights
 
-BROUGHT = ("model", "model_arg", "data", "data_arg", "loss")
+BROUGHT = ("model", "model_arg", "data", "data_arg", "loss", "modify", "modify_arg")
 
 
 def measure(places: Any, kind: str, *, progress: Progress = silent, **given: Any) -> Result:
@@ -131,6 +131,8 @@ def settled(declared: Analysis, given: Mapping[str, Any]) -> tuple[Options, Reci
         data=whole["data"] or "",
         data_arguments=dict(whole["data_arg"] or {}),
         loss=whole["loss"] or "",
+        modify=whole["modify"] or "",
+        modify_arguments=dict(whole["modify_arg"] or {}),
     )
     return options, recipe
 
@@ -177,7 +179,7 @@ def _at_addresses(
     config |= _contents(runs[0].sources, settings.training or runs[0].training)
     recorded = None
     if declared.makes_run:
-        config["recipe"] = asdict(runs[-1].recipe)
+        config["recipe"] = runs[-1].recipe.stored()
         recorded = runs[-1].sources.recorded(output)
 
     def prepare() -> Work:
@@ -246,7 +248,7 @@ def _from_recipe(
         "dtype": dtype,
         "device": where.partition(":")[0],
         "seed": settings.seed,
-        "recipe": asdict(recipe),
+        "recipe": recipe.stored(),
         "options": _stored(declared, options),
         **_contents(own, settings.training),
     }

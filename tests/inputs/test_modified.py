@@ -1,0 +1,159 @@
+"""Changed modules with a price: numbers in closed form, identities at every θ, once in F however the data are cut."""
+
+import math
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+import landscape
+from landscape import Objective
+from landscape.errors import BadInput
+from landscape.inputs.models.modified import Exponential, ReQU, modified
+from landscape.objective.penalised import identity_checks, penalised
+
+X = torch.tensor([[-1.0], [0.0], [2.0]], dtype=torch.float64)
+
+
+def log2(outputs: Tensor, targets: Tensor) -> Tensor:
+    return nn.functional.softplus(-targets * outputs[:, 0]) / math.log(2)
+
+
+def cubed(outputs: Tensor, targets: Tensor) -> Tensor:
+    return torch.relu(1 - targets * outputs[:, 0]) ** 3
+
+
+def exponential(values: tuple[float, ...], labels: list[float], loss, regulariser: float = 0.1) -> Objective:
+    """The sheet sums over the samples: F is a third of it, and so is its λ."""
+    c0, c1, a, w, b = values
+    base = nn.Linear(1, 1).double()
+    changed = Exponential(base, 1, 1, regulariser / len(labels)).double()
+    with torch.no_grad():
+        base.weight.fill_(c1), base.bias.fill_(c0)
+        changed.a.fill_(a), changed.w.fill_(w), changed.b.fill_(b)
+    targets = torch.tensor(labels, dtype=torch.float64)
+    return Objective(changed, penalised(loss), (X[: len(labels)], targets))
+
+
+@pytest.mark.parametrize(
+    ("loss", "value", "slopes"),
+    [
+        (log2, 2.830849606146, {"a": 0.232571963801, "w": -0.643552469089, "b": 0.118178972851}),
+        (cubed, 9.476226962962, {"a": 11.052212529926, "w": 0.0, "b": 8.232909397444}),
+    ],
+)
+def test_the_exponential_neuron_in_closed_form(loss, value, slopes):
+    objective = exponential((0.5, -0.25, 0.75, 0.3, -0.2), [1, -1, 1], loss)
+    assert 3 * objective.value(objective.theta) == pytest.approx(value, abs=2e-12)
+    found = dict(zip([p.name for p in objective.pieces], objective.gradient(objective.theta), strict=True))
+    for name, wanted in slopes.items():
+        assert 3 * float(found[name]) == pytest.approx(wanted, abs=2e-12)
+    point = {name: p.detach() for name, p in objective.module.named_parameters()}
+    assert [one.passed for one in identity_checks(objective, point)] == [True]
+
+
+def test_where_the_minimum_is_attained_only_the_regulariser_curves():
+    objective = exponential((-1.0, -2.0, 0.0, 0.3, -0.2), [1, -1, -1], cubed)
+    assert objective.value(objective.theta) == 0
+    columns = [objective.hvp(objective.theta, e) for e in torch.eye(5, dtype=torch.float64)]
+    eigenvalues = 3 * torch.linalg.eigvalsh(torch.stack(columns))
+    assert eigenvalues.tolist() == pytest.approx([0, 0, 0, 0, 0.1], abs=1e-14)
+
+
+def requ(a: list[float], w: list[float], regulariser: tuple[float, ...]) -> Objective:
+    changed = ReQU(1, len(a), regulariser).double()
+    with torch.no_grad():
+        changed.strengths.copy_(torch.tensor(regulariser, dtype=torch.float64))
+        changed.a.copy_(torch.tensor(a)), changed.w.copy_(torch.tensor(w)[:, None])
+        changed.b.copy_(torch.tensor(w))
+    one = torch.ones(1, 1, dtype=torch.float64)
+    return Objective(changed, penalised("bce"), (one, one))
+
+
+@pytest.mark.parametrize(
+    ("unit", "u", "value"), [(0, 1.472219489583, 0.198515243346), (1, 1.375767656521, 0.226967522501)]
+)
+def test_one_active_quadratic_unit_in_closed_form(unit, u, value):
+    objective = requ([0.0, 0.0], [0.0, 0.0], (0.1, 0.12))
+    t = (0.5 * math.log((2 - (0.1, 0.12)[unit]) / (0.1, 0.12)[unit])) ** (1 / 3)
+    assert t**3 == pytest.approx(u, abs=1e-11)
+    with torch.no_grad():
+        module = objective.module
+        assert isinstance(module, ReQU)
+        module.a[unit], module.w[unit], module.b[unit] = t, t / math.sqrt(2), t / math.sqrt(2)
+    theta = objective.present_point().theta
+    assert objective.value(theta) == pytest.approx(value, abs=1e-11)
+    assert float(objective.gradient(theta).norm()) < 1e-14
+    columns = [objective.hvp(theta, e) for e in torch.eye(6, dtype=torch.float64)]
+    eigenvalues = torch.linalg.eigvalsh(torch.stack(columns))
+    assert bool(torch.isfinite(eigenvalues).all())
+    assert eigenvalues[:3].tolist() == pytest.approx([0, 0, 0], abs=1e-14)
+    if unit == 1:
+        wanted = [0.266927267165, 0.461012942164, 1.798822125969]
+        assert eigenvalues[3:].tolist() == pytest.approx(wanted, abs=1e-11)
+
+
+def test_all_derivatives_are_zero_at_the_origin():
+    objective = requ([0.0, 0.0], [0.0, 0.0], (0.1, 0.12))
+    assert objective.value(objective.theta) == pytest.approx(math.log(2))
+    assert objective.gradient(objective.theta).tolist() == [0] * 6
+    assert objective.hvp(objective.theta, torch.ones(6, dtype=torch.float64)).tolist() == [0] * 6
+
+
+@pytest.mark.parametrize("name", ["exponential", "requ"])
+@pytest.mark.parametrize("loss", ["bce", nn.functional.binary_cross_entropy_with_logits, "mse"])
+def test_the_price_is_counted_once_in_any_chunks(name, loss):
+    generator = torch.Generator().manual_seed(1)
+    x = torch.randn(23, 3, generator=generator, dtype=torch.float64)
+    y = (x[:, :1] > 0).double()
+    changed = modified(
+        name, {"regulariser": 0.7}, 4, nn.Linear(3, 1), input_shape=(3,), num_outputs=1
+    ).double()
+    values = [Objective(changed, penalised(loss), (x, y), chunk_size=size) for size in (None, 1, 7, 22)]
+    outputs = changed(x)
+    plain = {"bce": nn.functional.binary_cross_entropy_with_logits, "mse": nn.functional.mse_loss}
+    price = changed.price()  # pyright: ignore[reportCallIssue]
+    wanted = plain.get(loss, loss)(outputs[:, :-1], y) + price
+    for one in values:
+        assert one.value(one.theta) == pytest.approx(float(wanted.detach()), rel=1e-12)
+        point = {key: p.detach() for key, p in changed.named_parameters()}
+        assert [check.passed for check in identity_checks(one, point)] == [True]
+
+
+def test_the_identity_is_seen_to_fail_where_the_price_is_not_in_F(monkeypatch):
+    objective = exponential((0.5, -0.25, 0.75, 0.3, -0.2), [1, -1, 1], log2)
+    point = {name: p.detach() for name, p in objective.module.named_parameters()}
+    monkeypatch.setattr(Exponential, "share", 1.0)
+    assert [one.passed for one in identity_checks(objective, point)] == [True]
+    monkeypatch.setattr(Exponential, "price", lambda self: torch.zeros((), dtype=torch.float64))
+    assert [one.passed for one in identity_checks(objective, point)] == [False]
+
+
+@pytest.mark.parametrize(("name", "classes"), [("exponential", 1), ("exponential", 10), ("requ", 1)])
+def test_every_other_command_works_on_the_result(name, classes, tmp_path):
+    data = {"data": "digits"} if classes == 10 else {"data": "moons"}
+    run = landscape.measure(
+        None,
+        "train",
+        model="mlp",
+        model_arg={"widths": 3},
+        modify=name,
+        modify_arg={"regulariser": 0.05},
+        steps=3,
+        output=str(tmp_path / "a.h5"),
+        **data,
+    )
+    assert [one for one in run.checks if not one.passed] == []
+    assert "regulariser identity" in [one.name for one in run.checks]
+    again = landscape.measure(str(tmp_path / "a.h5"), "hessian", top_k=1)
+    assert [one for one in again.checks if not one.passed] == []
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "outputs"),
+    [("cubic", {}, 1), ("requ", {}, 3), ("requ", {"regulariser": (0.1,)}, 1), ("exponential", {"regulariser": -1}, 1),
+     ("exponential", {"depth": 1}, 1), ("requ", {"width": 0}, 1)],
+)  # fmt: skip
+def test_what_does_not_fit_is_refused(name, arguments, outputs):
+    with pytest.raises(BadInput):
+        modified(name, arguments, 0, nn.Linear(2, outputs), input_shape=(2,), num_outputs=outputs)
