@@ -33,8 +33,8 @@ class Loss:
     a sample has several labels, the fraction of them that is right (n,); it is None where accuracy has
     no meaning. ``of_classes``: integer targets number the outputs along axis 1. ``rows(outputs, targets)``
     are the terms of that sum, float64 (n,), where the loss gives them at once. ``over`` says what the sum of
-    the totals is divided by, ``weight(outputs, targets)`` a batch's part of it where that is a weight. ``has_price``: the last column of the
-    outputs is a penalty, no output.
+    the totals is divided by, ``weight(outputs, targets)`` a batch's part of it where that is a weight.
+    ``has_price``: the last column of the outputs is a penalty, no output.
     """
 
     name: str

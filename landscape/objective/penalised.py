@@ -77,5 +77,7 @@ def identity_checks(objective: Objective, tensors: dict[str, Tensor]) -> list[Ch
     )
     gap = float((left - right).abs().max()) / max(terms, float(right.abs().max()), 1e-300)
     bound = ROUNDING * torch.finfo(objective.coarsest).eps
-    meaning = "the identity of the regulariser, that holds at every θ, of ∇F by the module itself; relative to its terms"
+    meaning = (
+        "the identity of the regulariser, that holds at every θ, of ∇F by autograd; relative to its terms"
+    )
     return [Check("regulariser identity", gap, bound, meaning)]

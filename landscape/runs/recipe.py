@@ -38,8 +38,8 @@ class Recipe:
     """The specs from which a module, its data and its loss are built: plain values, kept in run files.
 
     ``loss`` may be empty: the one that suits the data. ``input_shape``, ``num_outputs`` and
-    ``data_sha256`` are found when the recipe is first followed (:meth:`completed`). ``modify`` changes the module and puts
-    a price on its parameters (:mod:`landscape.inputs.models.modified`).
+    ``data_sha256`` are found when the recipe is first followed (:meth:`completed`). ``modify`` changes the module and
+    puts a price on its parameters (:mod:`landscape.inputs.models.modified`).
     """
 
     model: str = "mlp"

@@ -1,6 +1,7 @@
 """Changed modules with a price: numbers in closed form, identities at every θ, once in F however the data are cut."""
 
 import math
+from typing import Any
 
 import pytest
 import torch
@@ -29,8 +30,11 @@ def exponential(values: tuple[float, ...], labels: list[float], loss, regularise
     base = nn.Linear(1, 1).double()
     changed = Exponential(base, 1, 1, regulariser / len(labels)).double()
     with torch.no_grad():
-        base.weight.fill_(c1), base.bias.fill_(c0)
-        changed.a.fill_(a), changed.w.fill_(w), changed.b.fill_(b)
+        base.weight.fill_(c1)
+        base.bias.fill_(c0)
+        changed.a.fill_(a)
+        changed.w.fill_(w)
+        changed.b.fill_(b)
     targets = torch.tensor(labels, dtype=torch.float64)
     return Objective(changed, penalised(loss), (X[: len(labels)], targets))
 
@@ -64,7 +68,8 @@ def requ(a: list[float], w: list[float], regulariser: tuple[float, ...]) -> Obje
     changed = ReQU(1, len(a), regulariser).double()
     with torch.no_grad():
         changed.strengths.copy_(torch.tensor(regulariser, dtype=torch.float64))
-        changed.a.copy_(torch.tensor(a)), changed.w.copy_(torch.tensor(w)[:, None])
+        changed.a.copy_(torch.tensor(a))
+        changed.w.copy_(torch.tensor(w)[:, None])
         changed.b.copy_(torch.tensor(w))
     one = torch.ones(1, 1, dtype=torch.float64)
     return Objective(changed, penalised("bce"), (one, one))
@@ -131,7 +136,7 @@ def test_the_identity_is_seen_to_fail_where_the_price_is_not_in_F(monkeypatch):
 
 @pytest.mark.parametrize(("name", "classes"), [("exponential", 1), ("exponential", 10), ("requ", 1)])
 def test_every_other_command_works_on_the_result(name, classes, tmp_path):
-    data = {"data": "digits"} if classes == 10 else {"data": "moons"}
+    data: dict[str, Any] = {"data": "digits"} if classes == 10 else {"data": "moons"}
     run = landscape.measure(
         None,
         "train",

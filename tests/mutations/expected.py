@@ -196,6 +196,7 @@ TESTS = {
     "overlap": "curvature/test_proofs.py::test_an_overlap_of_other_spaces",
     "passes": "analyses/test_basins.py::test_trees_passes_and_cells_that_are_others_fail_their_checks",
     "path heights": "valleys/test_paths.py::test_a_height_that_is_too_low_and_a_loss_that_is_another_fail_their_checks",
+    "regulariser identity": "inputs/test_modified.py::test_the_identity_is_seen_to_fail_where_the_price_is_not_in_F",
     "penalty": "paths/test_stated.py::test_losses_of_other_samples_penalties_and_gradients_are_seen",
     "plane loss": "paths/test_stated.py::test_the_worst_restart_and_a_turned_plane_are_seen",
     "points": "runs/test_begun.py::test_a_point_in_another_order_than_the_file_fails_both",

@@ -33,7 +33,8 @@ BOUNDS = {
         "curve accuracy; curve test accuracy; seeded accuracy; seeded test accuracy"
     ),
     "1e-6 of a label, but for ties": (
-        "accuracy; final accuracy; final test accuracy; logged accuracy; logged test accuracy; test accuracy"
+        "accuracy; final accuracy; final test accuracy; logged accuracy; logged test accuracy; test "
+        "accuracy"
     ),
     "a few ε: one rounding": "distance; distance after; distance before; grid",
     "1e-12: one sum in float64": (
@@ -69,11 +70,13 @@ BOUNDS = {
     "1e-3 in float64, 5e-2 in float32: a difference of values": "cut, derivative",
     "3e-3: the tolerance of the map": "curvature range",
     "what sampling exceeds once in a million": (
-        "density and index; falling share; first moment and spectrum; trace and density; trace and spectrum"
+        "density and index; falling share; first moment and spectrum; trace and density; trace and "
+        "spectrum"
     ),
     "six standard deviations of independent ones": "independent directions",
     "rounding, or the largest residual": "split",
     "1e-4: what a smooth path rises between the points at which its height was taken": "path heights",
+    "a thousand ε of the coarsest dtype": "regulariser identity",
 }
 
 # Each in words: the checks that take it. F is a plain loop over the data.
@@ -116,7 +119,7 @@ COSTS = {
     "outputs at one input": "prediction",
     "1 ∇F": (
         "gradient; gradient at a probe; gradient norm; gradient norm of an end; kernel identity; logged "
-        "gradient norm; measured step; stacked gradient; gradient norm of a start"
+        "gradient norm; measured step; stacked gradient; gradient norm of a start; regulariser identity"
     ),
     "2 ∇F": "curvature at a probe; curve steps; kernel product",
     "2 ∇F, or 4 where there is a kink": "lowest curvature",
