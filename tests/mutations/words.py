@@ -33,8 +33,7 @@ BOUNDS = {
         "curve accuracy; curve test accuracy; seeded accuracy; seeded test accuracy"
     ),
     "1e-6 of a label, but for ties": (
-        "accuracy; final accuracy; final test accuracy; logged accuracy; logged test accuracy; test "
-        "accuracy"
+        "accuracy; final accuracy; final test accuracy; logged accuracy; logged test accuracy; test accuracy"
     ),
     "a few ε: one rounding": "distance; distance after; distance before; grid",
     "1e-12: one sum in float64": (
@@ -70,8 +69,7 @@ BOUNDS = {
     "1e-3 in float64, 5e-2 in float32: a difference of values": "cut, derivative",
     "3e-3: the tolerance of the map": "curvature range",
     "what sampling exceeds once in a million": (
-        "density and index; falling share; first moment and spectrum; trace and density; trace and "
-        "spectrum"
+        "density and index; falling share; first moment and spectrum; trace and density; trace and spectrum"
     ),
     "six standard deviations of independent ones": "independent directions",
     "rounding, or the largest residual": "split",
