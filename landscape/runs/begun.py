@@ -82,8 +82,10 @@ def _is_same(first: Run, run: Run, objective: Objective) -> bool:
     """Whether F of ``run``, where it was made, is that of ``first`` here."""
     theirs, ours = run.recipe, first.recipe
     where = str(run.header.get("device", "")).partition(":")[0]
+    changes = [(one.modify, dict(one.modify_arguments)) for one in (theirs, ours)]
     return (
         (theirs.data_sha256, theirs.loss) == (ours.data_sha256, ours.loss)
+        and changes[0] == changes[1]
         and DTYPES[run.dtype] == objective.dtype
         and where == objective.device.type
     )

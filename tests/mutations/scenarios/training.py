@@ -8,10 +8,13 @@ from typing import Any
 from unittest.mock import patch
 
 import torch
-from mutations.scenarios.ground import mlp, normed, problem, scenario, trained
+from mutations.scenarios.ground import TRAIN, mlp, normed, problem, rows, scenario, trained
 from torch import nn
 
 import landscape
+from landscape import Objective
+from landscape.inputs.models.modified import modified
+from landscape.objective.penalised import penalised
 
 
 def _train(module: nn.Module | None = None, data: dict[str, Any] | None = None, **options: Any) -> Any:
@@ -95,3 +98,18 @@ def begun() -> Any:
         path = Path(folder) / "run.h5"
         landscape.measure(None, "train", output=path, model="mlp", data="digits", epochs=1, subset=100)
         return landscape.measure(path, "slice1d", output=Path(folder) / "line.h5", num_points=5)
+
+
+@scenario
+def train_modified() -> Any:
+    """An exponential neuron beside a net, its price in the loss."""
+    inputs, labels = rows(*TRAIN)
+    net = nn.Sequential(nn.Linear(inputs.shape[1], 4), nn.Tanh(), nn.Linear(4, 1)).double()
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        for parameter in net.parameters():
+            nn.init.normal_(parameter, std=0.1)
+        shapes = {"input_shape": inputs.shape[1:], "num_outputs": 1}
+        module = modified("exponential", {"regulariser": 0.1}, 0, net, **shapes).double()
+    objective = Objective(module, penalised("bce"), (inputs.double(), (labels > 4).double()[:, None]))
+    return landscape.train(objective, epochs=3, batch_size=32, lr=0.01, seed=3)
