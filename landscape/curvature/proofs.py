@@ -18,8 +18,10 @@ from landscape.curvature.estimate_proofs import (
 )
 from landscape.curvature.places import Place, Survey
 from landscape.curvature.spectrum import Question, Spectrum
+from landscape.errors import LandscapeError
 from landscape.numerics.spectra.lanczos import wanted
 from landscape.objective import checks, plain
+from landscape.objective.objective import Objective
 from landscape.objective.parameters import Point
 from landscape.objective.precision import in_float64
 from landscape.result import Check
@@ -27,6 +29,8 @@ from landscape.result import Check
 # Of what a spectrum took, so much for its proofs; but for the gradient and one product, which there is always time
 # for; and so many products at most in the complement.
 SHARE, ALWAYS, MOST = 0.1, 5.0, 8
+# Below it the largest eigenvalue may be that of rounding alone, which is then looked at.
+VANISHING = 1e-20
 
 
 def proven(stored: Mapping[str, Any], survey: Survey, question: Question) -> tuple[list[Check], list[str]]:
@@ -258,8 +262,22 @@ def _residuals(
         values,
         one.pairs.residuals,
         vectors,
-        scale=max(one.pairs.scale, 1e-300),
+        scale=max(one.pairs.scale, _least_scale(one, objective, point, vectors), 1e-300),
         precision=stated,
         rng=rng,
         singly=_budget(one) > ALWAYS + product_proofs.FRESH,
     )
+
+
+def _least_scale(one: Spectrum, objective: Objective, point: Point, vectors: torch.Tensor) -> float:
+    """What an operator that vanishes is known to: rounding of the Gauss–Newton matrix along the first pair.
+
+    Of a net that fits exactly the gradients of samples are zero in one cut of a batch and rounding in another.
+    """
+    if one.pairs.scale > VANISHING:
+        return 0.0
+    try:
+        image = product_proofs.recut(objective, point, "gauss-newton")(vectors[0])
+    except LandscapeError:
+        return 0.0
+    return torch.finfo(objective.dtype).eps * float(torch.linalg.vector_norm(image.double()))

@@ -550,3 +550,21 @@ def test_a_trace_of_sharpness_without_its_known_part(relu, monkeypatch):
         ),
     )
     assert sharp(relu) == {"trace", "trace rescaled"}
+
+
+@pytest.mark.parametrize("noise", [8e-31, 1e-10])
+def test_an_operator_that_vanishes_is_known_to_the_rounding_of_gauss_newton(noise, monkeypatch):
+    """A net that fits exactly: its gradients are zero in one cut of a batch, and rounding in another."""
+    inputs = torch.randn(12, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    module = nn.Linear(3, 1).double()
+    objective = Objective(module, "mse", (inputs, module(inputs).detach()))
+    true = product_proofs.recut
+
+    def recut(objective, point, operator, **options):
+        product = true(objective, point, operator, **options)
+        return product if operator == "gauss-newton" else lambda v: product(v) + noise * v
+
+    monkeypatch.setattr(product_proofs, "recut", recut)
+    found = landscape.hessian(objective, objective.theta, top_k=1, operator="empirical-fisher")
+    (pairs,) = (one for one in found.checks if one.name == "Ritz pairs")
+    assert pairs.passed is (noise < 1e-20)
