@@ -27,6 +27,15 @@ Options = dict[str, Any]
 Settle = Callable[[Options, Container[str], Mapping[str, Any]], Options]
 
 
+# What makes a changed module of the model.
+MODIFY = (
+    Parameter("modify", str, "", Option("exponential or requ: a changed module with a regulariser.")),
+    Parameter(
+        "modify_arg", Mapping[str, Any] | None, None, Option("Arguments of modify: regulariser=0.1 width=20.")
+    ),
+)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Brought:
     """A module, data and a loss named in the command itself; None where there is no default."""
@@ -38,10 +47,16 @@ class Brought:
     model_arg_help: str = "Arguments of the model."
     data_arg_help: str = "Arguments of the data."
     loss_help: str = "As in landscape train [default: follows the data]."
+    may_modify: bool = False
+
+    @property
+    def names(self) -> list[str]:
+        """Of these options."""
+        return [one.name for one in self.parameters]
 
     @cached_property
     def parameters(self) -> list[Parameter]:
-        """As options: model, model_arg, data, data_arg, loss, modify, modify_arg."""
+        """As options: model, model_arg, data, data_arg, loss; where it ``may_modify`` these as well."""
         pairs = Mapping[str, Any] | None
         return [
             Parameter("model", str, self.model, Option(self.model_help)),
@@ -49,8 +64,7 @@ class Brought:
             Parameter("data", str, self.data, Option(self.data_help)),
             Parameter("data_arg", pairs, None, Option(self.data_arg_help)),
             Parameter("loss", str, "", Option(self.loss_help)),
-            Parameter("modify", str, "", Option("exponential or requ: a changed module with a regulariser.")),
-            Parameter("modify_arg", pairs, None, Option("Arguments of modify: regulariser=0.1 width=20.")),
+            *(MODIFY if self.may_modify else ()),
         ]
 
 

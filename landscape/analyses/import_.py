@@ -37,6 +37,7 @@ class Import(Result):
     metavar="CHECKPOINT",
     examples=("w.safetensors --model mlp --data digits -o a.h5",),
     brought=Brought(
+        may_modify=True,
         model=None,
         data=None,
         model_help="The module the weights belong to, as in train.",

@@ -63,6 +63,7 @@ class Train(Result):
         "--model my_net.py:build --model-arg depth=20 --data cifar10 -o b.h5",
     ),
     brought=Brought(
+        may_modify=True,
         model_help=f"{', '.join(get_args(Model))}; or yours: pkg.mod:factory, path/file.py:factory.",
         model_arg_help="Arguments of the model: widths=100,100 activation=tanh.",
         data_help=f"{', '.join(get_args(Data))}; or yours: npz:file.npz, pkg.mod:factory, path/file.py:factory.",

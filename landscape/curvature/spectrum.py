@@ -162,6 +162,10 @@ def spectrum(objective: Objective, point: Point, question: Question, progress: P
         values, counted, words, more = _exactly(wide or objective, point, question, pairs, progress)
         proofs += more
         spent += objective.num_parameters
+    if objective.loss.has_price and question.operator != "hessian":
+        notes.append(
+            "the regulariser counts as an output, in which the loss is linear: its curvature is left out"
+        )
     direction = gradient / torch.linalg.vector_norm(gradient).clamp_min(torch.finfo(gradient.dtype).tiny)
     bend = float(torch.dot(direction.double(), product(direction).double()))
     precision = 1e-12 if wide is not None else checks.rounding(objective)

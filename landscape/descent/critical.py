@@ -73,7 +73,7 @@ def examined(
     """
     value, slope = objective.value_and_gradient(theta)
     product = objective.hessian_operator(theta)
-    report = partial(_named, progress if _is_long(objective) else silent, what)
+    report = partial(named, progress if _is_long(objective) else silent, what)
     size = float(torch.linalg.vector_norm(slope))
     if objective.num_parameters <= DENSE_PARAMETERS:
         dense = _dense(objective, product, report)
@@ -119,7 +119,7 @@ def perfected(objective: Objective, theta: Tensor, *, tolerance: float) -> Polis
     is_small = objective.num_parameters <= DENSE_PARAMETERS
 
     def hessian(theta: Tensor) -> Tensor:
-        return _dense(objective, objective.hessian_operator(theta), partial(_named, silent, "")).matrix
+        return _dense(objective, objective.hessian_operator(theta), partial(named, silent, "")).matrix
 
     return polished(value_and_gradient, hessian if is_small else None, theta, tolerance=tolerance)
 
@@ -142,7 +142,8 @@ def end_of(wide: Objective, theta: Tensor, polish: bool, progress: Progress, wha
     return {**found, **about, "end_status": status, "theta": array_of(theta)}
 
 
-def _named(progress: Progress, what: str, done: int, total: int) -> None:
+def named(progress: Progress, what: str, done: int, total: int) -> None:
+    """``progress`` of so much of ``what``."""
     progress(done, total, what)
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from landscape.descent.critical import DENSE_PARAMETERS, examined
+from landscape.descent.critical import DENSE_PARAMETERS, examined, named
 from landscape.numerics.arrays import array_of
 from landscape.numerics.spectra.inertia import Dense, error_at, inertia, stated_error
 from landscape.numerics.steps.following import followed
@@ -72,7 +72,7 @@ class Seeker:
     def _stacked(
         self, objective: Objective, derivatives: Derivatives, starts: Tensor, key: str
     ) -> dict[str, np.ndarray]:
-        report = lambda done, total: self.progress(done, total, f"steps at most of {key}")  # noqa: E731
+        report = partial(named, self.progress, f"steps at most of {key}")
         begun = starts
         if self.method == "hisd":
             begun = followed(derivatives.local, starts, self.index, num_steps=self.num_steps)
@@ -115,7 +115,7 @@ class Seeker:
         start = starts[0]
         slopes = slopes_of(derivatives)
         seek = by_gradient_norm if self.method == "gradient-norm" else by_products
-        report = partial(_named, self.progress, f"steps at most of {key}")
+        report = partial(named, self.progress, f"steps at most of {key}")
         end = seek(slopes, derivatives.products, start, num_steps=self.num_steps, report=report)
         size, begun = float(end.theta.norm()), float(start.norm())
         value, *about = torch.tensor([[end.value], [end.curvature], [size], [end.scale]], dtype=torch.float64)
@@ -162,10 +162,6 @@ class _Tensors(Saver):
 def slopes_of(derivatives: Derivatives) -> Callable[[Tensor], tuple[Tensor, ...]]:
     """F and ∇F at one point."""
     return lambda theta: tuple(one[0] for one in derivatives.slopes(theta[None]))
-
-
-def _named(progress: Progress, what: str, done: int, total: int) -> None:
-    progress(done, total, what)
 
 
 def _empty(count: int) -> dict[str, np.ndarray]:

@@ -10,8 +10,8 @@ def for_values(activations_per_sample: int, device: str) -> int:
     """Samples at a time in a forward pass, which keeps nothing: bounded by memory.
 
     On a CPU by 16 MB of activations too, as larger pieces of memory come fresh from the system for every layer, page by
-    page. Six nets on one core, small convolutions to attention, take 0.5 to 0.8 of the time so that chunks of 128 MB
-    take, and are within a twentieth of their best size.
+    page. Of six nets on one core, small convolutions to attention, five take 0.5 to 0.8 of the time so that chunks of
+    128 MB take, and one as long; all are within a sixth of the time of their best size.
     """
     size = ACTIVATIONS["cpu" if device == "cpu" else "other"] // activations_per_sample
     if device == "cpu":

@@ -97,8 +97,7 @@ def _seen(
     given: Any, samples: Samples, trial: Trial, exact: Loss | None
 ) -> tuple[Any, Tensor | None, Seen, Loss | None, bool]:
     """Outputs on which samples, what was seen of the module, the loss by its meaning, whether the data are a whole."""
-    is_one = samples.is_one_piece
-    few: Tensor | None = None if is_one else meaning.probe(samples.inputs, samples.targets, FEW)
+    few: Tensor | None = None if samples.is_one_piece else meaning.probe(samples.inputs, samples.targets, FEW)
     check_all_targets(given, samples.targets)
     try:
         outputs = tried(trial, given, few)

@@ -33,8 +33,6 @@ from landscape.runs.settings import NAMES, Settings, called
 from landscape.runs.stored import of_stored
 from landscape.runs.weights import dtype_of, weights
 
-BROUGHT = ("model", "model_arg", "data", "data_arg", "loss", "modify", "modify_arg")
-
 
 def measure(places: Any, kind: str, *, progress: Progress = silent, **given: Any) -> Result:
     """The result of the analysis ``kind`` at ``places``: what ``landscape kind places …`` computes and publishes.
@@ -49,7 +47,8 @@ def measure(places: Any, kind: str, *, progress: Progress = silent, **given: Any
     Raises BadInput for what does not fit, and Interrupted for Ctrl-C.
     """
     declared = analyses.declared(kind)
-    known = [*declared.parameters, *NAMES, "preset", *(BROUGHT if _may_bring(declared) else ())]
+    brought = declared.brought.names if _may_bring(declared) else []
+    known = [*declared.parameters, *NAMES, "preset", *brought]
     for name in given:
         if name not in known:
             near = difflib.get_close_matches(name, known, n=1)
@@ -113,8 +112,9 @@ def _answer(
 def settled(declared: Analysis, given: Mapping[str, Any]) -> tuple[Options, Recipe]:
     """Every option by parameter name, checked, and the recipe: what was given, then the preset's, then defaults."""
     preset = declared.preset_of(given)
-    whole = {**{one.name: one.default for one in declared.brought.parameters}, **preset}
-    whole |= {key: value for key, value in given.items() if value is not None or key not in BROUGHT}
+    brought = declared.brought
+    whole = {**{one.name: one.default for one in brought.parameters}, **preset}
+    whole |= {key: one for key, one in given.items() if one is not None or key not in brought.names}
     known = declared.parameters
     values = {key: whole.get(key, one.default) for key, one in known.items()}
     if declared.settled:
@@ -131,8 +131,8 @@ def settled(declared: Analysis, given: Mapping[str, Any]) -> tuple[Options, Reci
         data=whole["data"] or "",
         data_arguments=dict(whole["data_arg"] or {}),
         loss=whole["loss"] or "",
-        modify=whole["modify"] or "",
-        modify_arguments=dict(whole["modify_arg"] or {}),
+        modify=whole.get("modify") or "",
+        modify_arguments=dict(whole.get("modify_arg") or {}),
     )
     return options, recipe
 

@@ -162,3 +162,21 @@ def test_every_other_command_works_on_the_result(name, classes, tmp_path):
 def test_what_does_not_fit_is_refused(name, arguments, outputs):
     with pytest.raises(BadInput):
         modified(name, arguments, 0, nn.Linear(2, outputs), input_shape=(2,), num_outputs=outputs)
+
+
+def test_a_model_is_changed_where_a_run_is_made_and_nowhere_else(tmp_path):
+    run = {"model": "mlp", "data": "moons", "modify": "exponential"}
+    made = landscape.measure(None, "train", output=tmp_path / "a.h5", epochs=1, **run)
+    assert made.status == "complete"
+    with pytest.raises(BadInput, match="modify"):
+        landscape.measure(None, "minima", output=tmp_path / "m.h5", **run)
+
+
+def test_a_gauss_newton_matrix_says_that_it_lacks_the_regulariser():
+    objective = exponential((0.5, -0.25, 0.75, 0.3, -0.2), [1, -1, 1], "mse")
+    objective = Objective(objective.module, penalised("mse"), (X, X / 2))
+    found = landscape.hessian(objective, objective.theta, top_k=1, operator="gauss-newton")
+    assert any("regulariser" in note for note in found.notes)
+    assert not any(
+        "regulariser" in note for note in landscape.hessian(objective, objective.theta, top_k=1).notes
+    )

@@ -55,10 +55,6 @@ class Exponential(nn.Module):
         a = values["a"]
         return a * slopes["a"] - slopes["b"], 2 * self.share * a.square()
 
-    def infinity(self, values: dict[str, Tensor]) -> float:
-        """The largest b: where it grows, F has a bad minimum's infimum at infinity."""
-        return float(values["b"].max())
-
 
 class ReQU(nn.Module):
     """f(x) = Σⱼ aⱼ max(0, wⱼ·x + bⱼ)² of one output, R = ⅓ Σⱼ λⱼ (|aⱼ|³ + 2(‖wⱼ‖² + bⱼ²)^(3/2)).
@@ -103,10 +99,6 @@ class ReQU(nn.Module):
         left = (w * slopes["w"]).sum(1) + b * slopes["b"] - 2 * a * slopes["a"]
         norms = (w.square().sum(1) + b.square()) ** 1.5
         return left, 2 * self.strengths.to(a) * (norms - a.abs() ** 3)
-
-    def infinity(self, values: dict[str, Tensor]) -> float:
-        """The largest b."""
-        return float(values["b"].max())
 
 
 def cube(square: Tensor) -> Tensor:
