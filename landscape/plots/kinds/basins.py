@@ -135,7 +135,7 @@ def _tree(page: Page, axes: Axes, result: Any) -> None:
             axes.plot([k, result.parent[k]], [end, end], "-", color=GREY, linewidth=0.8)
     axes.set_xlim(-0.7, max(count - 0.3, 0.7))
     axes.set_xlabel("basin")
-    axes.xaxis.set_major_locator(MaxNLocator(4, integer=True))
+    axes.set_xticks(range(0, count, max(1, count // 4)))
     axes.set_ylabel("birth to death (loss)")
     ticks = axes.get_yticks()
     axes.yaxis.set_major_formatter(lambda value, _: numbers(np.asarray(ticks), False)(value))
