@@ -35,6 +35,9 @@ OTHERS |= {
 }
 OTHERS |= {aten.adaptive_max_pool2d, aten.sort, aten.topk, aten.round, aten.floor, aten.ceil, aten.sign}
 OTHERS |= {aten.where, aten.softshrink, aten.hardshrink, aten.rrelu_with_noise}
+OTHERS |= {aten.fmax, aten.fmin, aten.heaviside, aten.sgn, aten.trunc, aten.frac, aten.median, aten.kthvalue}
+# With a number that is compared a kink, or a jump, is written out by hand.
+COMPARED = {aten.gt, aten.gt_, aten.ge, aten.ge_, aten.lt, aten.lt_, aten.le, aten.le_}
 # Rounding of a function computed twice, relative.
 SAME = 1e-10
 # How far a point near by is, in each weight: relative, and absolute of weights that are 0.
@@ -78,7 +81,8 @@ class Structure:
     """Layers and kinks in the order in which they are met, inputs (n, d₀) and outputs (n, k).
 
     Layers whose features are not one row a sample are left out. ``unfollowed``: operations whose kinks are not at 0;
-    ``repeated``: parameters that are used more than once; ``elsewhere``: the same at a point near by.
+    ``repeated``: parameters that are used more than once, whatever becomes of them before; ``elsewhere``: the same at a
+    point near by.
     """
 
     inputs: Tensor
@@ -141,7 +145,21 @@ def structure_at(objective: Objective, point: Point) -> Structure:
     whole = _seen(objective, point)
     if whole.layers:
         whole.elsewhere = _seen(objective, near(point, whole.layers))
+    if whole.last is not None and not _stands_alone(objective, point, whole.last):
+        whole.repeated.add(whole.last.name)
     return whole
+
+
+def _stands_alone(objective: Objective, point: Point, last: Layer) -> bool:
+    """Whether the features of the last layer stay as they are while its parameters alone move."""
+    theta, moved = point.theta.clone(), near(point, ()).theta
+    for piece in objective.pieces:
+        if piece.name in (last.name, last.bias_name):
+            theta[piece.span] = moved[piece.span]
+    other = _seen(objective, Point(theta, point.fixed)).last
+    if other is None or other.name != last.name or other.features.shape != last.features.shape:
+        return False
+    return same(other.features, last.features)
 
 
 def near(point: Point, layers: Sequence[Layer]) -> Point:
@@ -217,7 +235,7 @@ class _Watch(TorchDispatchMode):
             self._overwritten(func, args)
         if before is not None:
             self._bend(before, args[0], made)
-        elif operation in OTHERS:
+        elif operation in OTHERS or _is_broken(operation, args):
             self._unfollowed.add(func._schema.name.partition("::")[2])
         else:
             self._multiply(operation, args, made)
@@ -294,6 +312,16 @@ class _Watch(TorchDispatchMode):
             piece = self._pieces.get(offset - self._start)
             return piece.name if piece and piece.size == tensor.numel() and piece.role != "norm" else ""
         return self._fixed.get(_place(tensor), "")
+
+
+def _is_broken(operation: Any, args: Sequence[Any]) -> bool:
+    """Whether numbers are compared, or an exponential unit has two slopes at 0, α ≠ 1, as that of SELU."""
+    if operation in (aten.elu, aten.elu_):
+        alpha, _, inner = (*args[1:], *(1.0, 1.0, 1.0)[len(args) - 1 :])
+        return alpha * inner != 1
+    return operation in COMPARED and any(
+        isinstance(one, Tensor) and one.is_floating_point() for one in args[:2]
+    )
 
 
 def _place(tensor: Any) -> int:

@@ -1,5 +1,6 @@
 """What must not be certified: modules that look like another at one point, gradients that are small by their units."""
 
+import math
 from collections.abc import Callable
 from itertools import pairwise
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 from certified import draw
+from scipy.optimize import brentq
 from torch import Tensor, nn
 
 import landscape
@@ -129,3 +131,49 @@ def test_smoothed_labels_have_a_best_output():
     assert "no critical point can be here" not in result.verdict
     hard = certified(linear(9, 3), draw(5, 9), targets, "cross_entropy")
     assert "no critical point can be here" in hard.verdict
+
+
+class Tied(nn.Module):
+    """Σⱼ θⱼ cos(θⱼx/2): the last weights are within their own features too, through another tensor."""
+
+    def __init__(self, *theta: float):
+        super().__init__()
+        self.theta = nn.Parameter(torch.tensor([theta], dtype=torch.float64))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.cos(x @ (self.theta * 0.5)) @ self.theta.T
+
+
+def test_a_last_weight_that_makes_its_own_features_is_no_last_layer():
+    # ∂h/∂θ = g(θx/2) with g(z) = cos z − z sin z: at x = 1, 2 of rank one for this θ, so that errors at right angles to
+    # both columns leave a critical point with F = 1, though the features have rank 2 = n.
+    def g(z: float) -> float:
+        return math.cos(z) - z * math.sin(z)
+
+    second = brentq(lambda t: g(0.5) * g(t) - g(1.0) * g(t / 2), 3.6, 3.7, xtol=1e-15)
+    module, x = Tied(1.0, second).double(), torch.tensor([[1.0], [2.0]]).double()
+    errors = torch.tensor([[g(1.0)], [-g(0.5)]], dtype=torch.float64)
+    errors *= math.sqrt(2) / errors.norm()
+    result = certified(module, x, module(x).detach() - errors)
+    assert result.gradient_norm < 1e-14
+    assert result.loss == pytest.approx(1.0)
+    assert result.verdict.startswith("no certificate")
+    assert result.last_layer_bound == math.inf
+    assert states(result)["outputs = last layer (trained) × features"] == "fails"
+
+
+@pytest.mark.parametrize(
+    ("bend", "state"),
+    [
+        (nn.functional.selu, "cannot be known"),
+        (lambda z: nn.functional.elu(z, 0.5), "cannot be known"),
+        (nn.functional.elu, "holds"),
+        (lambda z: nn.functional.celu(z, 0.5), "holds"),
+        (lambda z: z * (z > 0), "cannot be known"),
+        (lambda z: torch.fmax(z, 0.1 * z), "cannot be known"),
+    ],
+)
+def test_a_kink_that_is_no_rectifier_is_not_said_to_be_absent(bend, state):
+    module = Bent(bend, 4, is_behind=False)
+    module.first.weight.data, module.last.weight.data = draw(4, 3), draw(2, 4)
+    assert states(certified(module))["differentiable: no kink within 1e-8"] == state
