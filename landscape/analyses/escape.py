@@ -111,7 +111,7 @@ class Escape(Result):
     smallest_eigenvalue: float = scalar("λ_min of the Hessian at the stillest point")
     zero_threshold: float = scalar("what counts as zero there")
     curvature: float = scalar("L, the largest |λ| at the stillest point and at the point")
-    falling_share: float = scalar("share of random directions along which F falls there")
+    falling_share: float = scalar("share of random directions along which F falls there, of those seen")
     falling_share_error: float = scalar("standard error of that share")
     falling_share_theory: float | None = scalar("that share by the eigenvalues", optional=True)
     step_size: float = scalar("step size α")
@@ -196,8 +196,9 @@ def escape(
     import torch
 
     from landscape import distributed
-    from landscape.descent.escape import Leave, curvature_at, escaped, falls, plain_run
+    from landscape.descent.escape import Leave, curvature_at, escaped, falls, plain_run, rounding_of
     from landscape.descent.escape_proofs import escape_checks
+    from landscape.descent.escape_words import notes_beside
     from landscape.descent.noise import objective_beside
     from landscape.objective import checks
     from landscape.objective.precision import in_float64
@@ -220,7 +221,7 @@ def escape(
             amplitudes=amplitudes,
             num_seeds=1 if direction is not None else num_seeds,
             step_size=lr,
-            level=_level(loss, drop),
+            level=_level(loss, drop, rounding_of(here, start)),
             max_steps=max_steps,
             further=further,
             quiet_above=perturb_when_below,
@@ -238,7 +239,7 @@ def escape(
         if not torch.equal(saddle, start):
             curvature = max(curvature, curvature_at(here, start, 0.0, seed, progress).largest)
         found = escaped(here, start, asked, curvature, journal, progress)
-        num_lower = falls(here, saddle, radius, directions, seed)
+        num_lower, num_seen = falls(here, saddle, radius, directions, seed)
         about = {
             "loss": loss,
             "gradient_norm": float(slope.double().norm()),
@@ -253,9 +254,9 @@ def escape(
             *checks.meaning(here, here.as_point(start)),
             *escape_checks(here, saddle, asked, bottom, found),
         ]
-        notes = here.doubts_at(at)
+        notes = [*here.doubts_at(at), *notes_beside(here, asked, directions - num_seen, radius)]
     result = _result(asked, plain, found, bottom, about, len(start))
-    _add_share(result, bottom, num_lower, directions, radius)
+    _add_share(result, bottom, num_lower, num_seen, radius)
     result.checks = [*proofs, *result.checks]
     result.notes += [*(note for note in notes if note not in result.notes)]
     return result
@@ -279,10 +280,14 @@ def _check(
         raise BadInput("`perturb_when_below` without noise", "a `noise` to add where ∇F is small")
 
 
-def _level(loss: float, drop: float | None) -> float:
+def _level(loss: float, drop: float | None, rounding: float) -> float:
     if drop is None and loss == 0:
         raise BadInput("F(A) = 0, of which half is nothing", "how far F must fall", "give `drop`")
-    return loss - (abs(loss) / 2 if drop is None else drop)
+    fall = abs(loss) / 2 if drop is None else drop
+    if fall <= rounding:
+        seen = f"δ = {fall:.3g}, where F(A) = {loss:.3g} is known to {rounding:.1g}"
+        raise BadInput(seen, "a fall that is no rounding", "give a larger `drop`")
+    return loss - fall
 
 
 def _result(
@@ -381,8 +386,9 @@ def _add_share(result: Escape, bottom: Bottom, num_lower: int, count: int, radiu
     from landscape.descent.escape import falling_share_of
     from landscape.descent.escape_proofs import share_check
 
-    share = num_lower / count
-    result.falling_share = share
+    if not count:
+        return
+    result.falling_share = share = num_lower / count
     result.falling_share_error = math.sqrt(max(share * (1 - share), 0.25 / count) / count)
     values = np.abs(bottom.values)
     pull = result.stillest_gradient_norm / radius

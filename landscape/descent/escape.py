@@ -38,6 +38,8 @@ DIRECTIONS, SAMPLES = 1, 3
 DIRECTIONS_AT_ONCE = 64
 # Of F: what rounding makes of it along a direction in which it is constant.
 FLAT = 1e-13
+# Points whose last digits are others, and digits of F that are lost at the least, in ε.
+ROUNDED, DIGITS = 8, 4
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -337,12 +339,26 @@ def falling_share_of(values: np.ndarray) -> float:
     return min(1.0, max(0.0, 0.5 - total / math.pi))
 
 
-def falls(objective: Objective, theta: Tensor, radius: float, count: int, seed: int) -> int:
-    """Along how many of ``count`` random directions F is lower at ``radius`` from θ (d,), beyond its rounding."""
+def falls(objective: Objective, theta: Tensor, radius: float, count: int, seed: int) -> tuple[int, int]:
+    """Along how many of ``count`` random directions F is lower at ``radius`` from θ (d,), and lower or higher.
+
+    Along the others what changes is within the rounding of F: whether it falls there is not seen.
+    """
     kicks = Kicks("sphere", len(theta), (seed, DIRECTIONS, KICKS))
-    here, lower = objective.value(theta), 0
+    here, lower, seen = objective.value(theta), 0, 0
     for begin in range(0, count, DIRECTIONS_AT_ONCE):
         ways = [kicks.at(k) for k in range(begin, min(begin + DIRECTIONS_AT_ONCE, count))]
         values = objective.values(theta + radius * torch.from_numpy(np.stack(ways)).to(theta))
-        lower += int((values.cpu().double() < here - FLAT * abs(here)).sum())
-    return lower
+        change = values.cpu().double() - here
+        lower += int((change < -FLAT * abs(here)).sum())
+        seen += int((change.abs() > FLAT * abs(here)).sum())
+    return lower, seen
+
+
+def rounding_of(objective: Objective, theta: Tensor) -> float:
+    """What F at θ (d,) is not known better than: the most that it changes as the last digits of θ do, of a few."""
+    generator = torch.Generator().manual_seed(0)
+    noise = torch.randn(ROUNDED, len(theta), generator=generator, dtype=torch.float64).to(theta)
+    eps, here = torch.finfo(theta.dtype).eps, objective.value(theta)
+    changes = (objective.values(theta * (1 + eps * noise)) - here).abs()
+    return max(DIGITS * eps * abs(here), float(changes.nan_to_num(0.0, 0.0).max()))

@@ -7,6 +7,7 @@ import numpy as np
 from landscape.descent.escape import Leave
 from landscape.numerics.spectra.inertia import STATIONARY
 from landscape.numerics.steps.leaving import NOT_YET
+from landscape.objective.objective import Objective
 
 
 def notes_of(result: Any, asked: Leave, first_broken: int) -> list[str]:
@@ -36,6 +37,22 @@ def notes_of(result: Any, asked: Leave, first_broken: int) -> list[str]:
     if lost:
         notes.append(f"{lost} runs diverged after they had left: no final loss")
     return notes + _fit(result) + _lemma(result, asked, first_broken)
+
+
+def notes_beside(objective: Objective, asked: Leave, num_unseen: int, radius: float) -> list[str]:
+    """That batches of a loss that is no mean have another gradient, and that rounding hides F along some directions."""
+    notes = []
+    if asked.noise == "sgd" and not objective.is_mean:
+        notes.append(
+            f"the loss {objective.loss.name} is no mean over samples: the mean of the gradients of its batches is not "
+            "∇F, so that the noise is not 0 in the mean"
+        )
+    if num_unseen:
+        notes.append(
+            f"along {num_unseen} of the random directions F changes by no more than rounding at a radius of "
+            f"{radius:g}: left out of the share that falls; a larger `radius` sees more"
+        )
+    return notes
 
 
 def _plain(result: Any) -> str:

@@ -292,6 +292,20 @@ def test_directions_at_a_degenerate_point(make, start, share):
     assert abs(found.falling_share - share) <= 5 * found.falling_share_error * (share > 0)
 
 
+@pytest.mark.parametrize(("order", "radius"), [(4, 1e-3), (4, 1e-1), (5, 1e-1), (5, 1e-3)])
+def test_directions_along_which_rounding_hides_f_are_not_said_to_rise(order, radius):
+    # 1 − 2Πuᵢ + …: half of the directions fall, by a radius to the power of the order.
+    asked = {"amplitudes": (0.5,), "num_seeds": 1, "drop": 0.5, "max_steps": 10}
+    found = left(product, (0,) * order, dimension=order, directions=400, radius=radius, **asked)
+    if (order, radius) == (5, 1e-3):
+        assert np.isnan(found.falling_share)
+    else:
+        assert abs(found.falling_share - 0.5) < 5 * found.falling_share_error
+    assert any("random directions F changes by no more than rounding" in note for note in found.notes) == (
+        radius < 0.1
+    )
+
+
 def test_what_the_theorem_assumes_is_said_and_never_more():
     strict = left(product, (0, 0), amplitudes=(1e-2, 1e-3), num_seeds=2, drop=0.5, lr=0.05)
     (note,) = (one for one in strict.notes if "almost sure" in one)
@@ -344,6 +358,13 @@ def test_a_point_at_zero_needs_a_drop_and_one_without_a_loss_is_none():
         left(product, (1, 1))
     with pytest.raises(landscape.LandscapeError, match="finite loss"):
         left(product, (float("nan"), 1))
+
+
+@pytest.mark.parametrize(("start", "drop"), [((3**0.5, 3**-0.5), None), ((0, 0), 1e-17), ((1, -1), 8e-16)])
+def test_no_rounding_is_a_way_out(start, drop):
+    # F = 1.2e-32 at a minimum; a level that is F(A) itself.
+    with pytest.raises(BadInput, match="is known to"):
+        left(product, start, drop=drop, noise="sphere", amplitudes=(1e-16,))
 
 
 @pytest.mark.parametrize("noise", ["none", "ball", "sgd"])
@@ -400,3 +421,13 @@ def test_a_killed_escape_ends_bit_for_bit_like_an_undisturbed_one(monkeypatch, n
     for one, other in zip(whole.arrays(), again.arrays(), strict=True):
         np.testing.assert_array_equal(one.values, other.values, err_msg=one.name)
     assert whole.scalars() == again.scalars()
+
+
+@pytest.mark.parametrize(("reduction", "is_said"), [("sum", True), ("mean", False)])
+def test_batches_of_a_sum_are_said_to_have_another_gradient(reduction, is_said):
+    x = torch.tensor([[1.0], [2.0], [3.0]]).double()
+    objective = Objective(nn.Linear(1, 1).double(), nn.MSELoss(reduction=reduction), (x, 5 - x))
+    found = landscape.escape(
+        objective, objective.theta, noise="sgd", amplitudes=(1.0,), num_seeds=1, lr=1e-3, max_steps=2
+    )
+    assert any("is no mean over samples" in note for note in found.notes) == is_said
