@@ -104,7 +104,10 @@ class Basins(Result):
     )
     in_plane_barrier_change: float | None = scalar("its change from half the grid", optional=True)
     in_plane_height: float | None = scalar("height of that path", optional=True)
-    least_persistence: float | None = scalar("persistence up to which no basin is counted", optional=True)
+    least_persistence: float | None = scalar(
+        "persistence up to which no basin is counted, by default the highest that rounding asked for",
+        optional=True,
+    )
     num_left_out: int | None = scalar("cells that are not finite, left out", optional=True)
     num_samples: int | None = scalar("samples n", optional=True)
 
@@ -322,7 +325,7 @@ def _of_slice(stored: Any, between: tuple[float, ...] | None, persistence: float
     """The basins of a slice that was computed before."""
     import numpy as np
 
-    from landscape.paths.basins import Grid, basins_of, rounding_of
+    from landscape.paths.basins import Grid, basins_of
 
     if stored.kind not in ("slice1d", "slice2d"):
         raise BadInput(f"a result of {stored.kind}", "a slice1d or a slice2d")
@@ -331,8 +334,7 @@ def _of_slice(stored: Any, between: tuple[float, ...] | None, persistence: float
     marks = _marks(between, len(coordinates))
     if not marks and getattr(stored, "point_alpha", None) is not None:
         marks = list(zip(stored.point_alpha.tolist(), stored.point_beta.tolist(), strict=True))
-    least = rounding_of(grid, stored.provenance.get("dtype", "")) if persistence is None else persistence
-    found, proofs, notes = basins_of(grid, marks, least)
+    found, proofs, notes = basins_of(grid, marks, persistence, stored.provenance.get("dtype", ""))
     result = _on_grid(grid, found, proofs, notes)
     if stored.status != "complete":
         result.notes.append(f"the slice is {stored.status}")
@@ -355,7 +357,7 @@ def _of_plane(
     from landscape.numerics.curves.grids import grid as spaced
     from landscape.objective import checks
     from landscape.objective.precision import in_float64
-    from landscape.paths.basins import Grid, basins_of, rounding_of
+    from landscape.paths.basins import Grid, basins_of
 
     if plane is None or len(plane) != 4 or not (plane[0] < plane[1] and plane[2] < plane[3]):
         shown = "no `plane`" if plane is None else f"`plane` = {', '.join(f'{one:g}' for one in plane)}"
@@ -369,8 +371,7 @@ def _of_plane(
         first, second = np.meshgrid(*axes)
         thetas = torch.from_numpy(np.stack([first.ravel(), second.ravel()], axis=1))
         grid = Grid(axes, wide.values(thetas).numpy().reshape(first.shape))
-        least = rounding_of(grid, "float64") if persistence is None else persistence
-        found, more, notes = basins_of(grid, _marks(between, 2), least)
+        found, more, notes = basins_of(grid, _marks(between, 2), persistence)
         cell = int(np.random.default_rng(0).integers(len(thetas)))
         here = wide.as_point(thetas[cell])
         value = float(grid.values.ravel()[cell])

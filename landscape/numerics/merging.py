@@ -42,17 +42,20 @@ class MergeTree(NamedTuple):
         """death − birth (k,)."""
         return self.death - self.birth
 
-    def deeper(self, persistence: float) -> MergeTree:
-        """The minima of more than ``persistence`` alone; the others are given to what they merge into."""
-        count = int((self.persistence > persistence).sum())
+    def deeper(self, persistence: float | np.ndarray) -> MergeTree:
+        """The minima of more than ``persistence`` alone, one for all or (k,); others go to what they merge into."""
+        is_kept = self.persistence > persistence
         heir = np.arange(len(self.birth))
-        for k in range(count, len(heir)):
-            while heir[k] >= count:
+        for k in range(len(heir)):
+            while not is_kept[heir[k]]:
                 heir[k] = self.parent[heir[k]]
-        basin = np.where(self.basin < 0, -1, heir[np.maximum(self.basin, 0)] if len(heir) else -1)
-        parts = (self.birth, self.death, self.place, self.saddle, heir[self.parent[:count]])
-        birth, death, place, saddle, parent = (part[:count] for part in parts)
-        parent = np.where(self.parent[:count] < 0, -1, parent)
+        kept = np.flatnonzero(is_kept)
+        number = (np.cumsum(is_kept) - 1)[heir]
+        basin = np.where(self.basin < 0, -1, number[np.maximum(self.basin, 0)] if len(number) else -1)
+        birth, death, place, saddle, parent = (
+            part[kept] for part in (self.birth, self.death, self.place, self.saddle, self.parent)
+        )
+        parent = np.where(parent < 0, -1, number[parent] if len(number) else -1)
         return MergeTree(birth, death, place, saddle, parent, basin, self.num_left_out)
 
 

@@ -63,11 +63,16 @@ class Ways(NamedTuple):
         return int(np.argmax(self.barriers))
 
 
-def rounding_of(grid: Grid, dtype: str) -> float:
-    """Differences of F on the grid that may be rounding."""
-    seen = np.abs(grid.values[np.isfinite(grid.values)])
+def rounding_of(grid: Grid, tree: MergeTree, dtype: str) -> np.ndarray:
+    """What of each persistence (k,) in ``tree``, that of the grid, may be rounding.
+
+    F of outputs h is (h − y)², and h is known to ε of what it is at the rim: a level c to ε√(c max|F|), which at the
+    rim is that of F itself.
+    """
+    highest = np.abs(grid.values[np.isfinite(grid.values)]).max(initial=0.0)
     epsilon = np.finfo(np.float64 if dtype == "float64" else np.float32).eps
-    return float(ROUNDINGS * epsilon * seen.max(initial=0.0))
+    level = np.maximum(np.abs(tree.birth), np.where(np.isfinite(tree.death), np.abs(tree.death), 0.0))
+    return ROUNDINGS * epsilon * np.sqrt(highest * np.maximum(level, epsilon**2 * highest))
 
 
 def ways(grid: Grid, cells: Sequence[int]) -> Ways:
@@ -80,17 +85,23 @@ def ways(grid: Grid, cells: Sequence[int]) -> Ways:
 
 
 def basins_of(
-    grid: Grid, marks: Sequence[Sequence[float]], persistence: float
+    grid: Grid, marks: Sequence[Sequence[float]], persistence: float | None, dtype: str = "float64"
 ) -> tuple[dict[str, Any], list[Check], list[str]]:
     """The fields of the result, by name, its checks and notes.
 
-    ``marks`` are places (α, β); without any they are the two deepest basins. Raises BadInput for a grid without a
-    finite value, and for a mark that is not on it.
+    ``marks`` are places (α, β); without any they are the two deepest basins. Without a ``persistence`` basins are none
+    that rounding in ``dtype`` may have made. Raises BadInput for a grid without a finite value, and for a mark that is
+    not on it.
     """
     if not np.isfinite(grid.values).any():
         raise BadInput("a grid without a finite value", "a slice with some that are")
     whole = merge_tree(grid.values)
-    tree, half = whole.deeper(persistence), merge_tree(grid.half.values).deeper(persistence)
+    coarser = merge_tree(grid.half.values)
+    least, coarse = (
+        rounding_of(grid, one, dtype) if persistence is None else np.full(len(one.birth), persistence)
+        for one in (whole, coarser)
+    )
+    tree, half = whole.deeper(least), coarser.deeper(coarse)
     notes = []
     if whole.num_left_out:
         notes.append(
@@ -111,7 +122,9 @@ def basins_of(
         "basin_of": tree.basin,
         "num_basins": len(tree.birth),
         "num_basins_change": len(tree.birth) - len(half.birth),
-        "least_persistence": persistence,
+        "least_persistence": float(least.max(initial=0.0, where=whole.persistence <= least))
+        if persistence is None
+        else persistence,
         "num_left_out": whole.num_left_out,
     }
     seen = grid.at(tree.place), grid.at(np.maximum(tree.saddle, 0))
@@ -122,9 +135,9 @@ def basins_of(
     if len(cells) > 1:
         joined = ways(grid, cells)
         found |= _ways_fields(grid, cells, joined)
-        coarse = grid.half
+        every_second = grid.half
         try:
-            rough = ways(coarse, [coarse.cell(place) for place in places])
+            rough = ways(every_second, [every_second.cell(place) for place in places])
         except BadInput:
             notes.append("a mark lies beyond half of the grid, so nothing is said of how its passes change")
         else:

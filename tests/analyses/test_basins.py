@@ -61,6 +61,28 @@ def test_rounding_makes_no_basins():
     assert landscape.basins(replace(rough, provenance={"dtype": "float64"})).num_basins == 1
 
 
+@pytest.mark.parametrize("scale", [1.0, 1e-3, 1e5])
+@pytest.mark.parametrize(("dtype", "reach"), [("float32", 40), ("float64", 3000)])
+def test_a_high_rim_hides_no_basins_in_its_middle(dtype, reach, scale):
+    # (x² − 1)²: a rim of reach⁴, two wells as deep as 1.
+    x = np.arange(-4 * reach, 4 * reach + 1) / 4
+    loss = (scale * np.repeat((x**2 - 1)[None] ** 2, 3, 0)).astype(dtype).astype(float)
+    found = landscape.basins(replace(stored(x, np.arange(3.0), loss), provenance={"dtype": dtype}))
+    assert found.num_basins == 2
+    assert found.persistence[1] == pytest.approx(scale)
+
+
+def test_rounding_about_an_exact_fit_makes_no_basins():
+    # In float32 F of outputs about 1 is (h − y)² of an h that is wrong in its last digit.
+    x = np.linspace(-1e-5, 1, 4001)
+    y = (1 + x).astype(np.float32)
+    loss = np.repeat(((y - np.float32(1)) ** 2)[None], 3, 0).astype(float)
+    rng = np.random.default_rng(0)
+    loss[1] = (np.sqrt(loss[1]) + np.finfo(np.float32).eps * rng.normal(size=4001)) ** 2
+    found = landscape.basins(replace(stored(x, np.arange(3.0), loss), provenance={"dtype": "float32"}))
+    assert found.num_basins == 1
+
+
 def test_marks_are_the_points_of_the_slice_or_what_is_asked_for():
     at = {
         "point_alpha": np.array([-1.0, 2, 0]),
