@@ -306,9 +306,11 @@ def _said(found: Basins) -> list[str]:
                 "path from them rises"
             )
         rise = np.nanmax(height - loss, initial=0.0)
-        if rise <= 1e-10 * np.nanmax(loss, initial=1e-12):
+        num_ends = int(np.isfinite(height).sum())
+        if num_ends and rise <= 1e-10 * np.nanmax(loss, initial=1e-12):
+            which = "every end" if num_ends == len(loss) else f"every one of the {num_ends} ends there are"
             said.append(
-                f"width {width}: every end is joined to the best one's level by a path that never rises"
+                f"width {width}: {which} is joined to the best one's level by a path that never rises"
             )
     return said
 

@@ -130,13 +130,17 @@ class Structure:
 
     @property
     def num_inactive(self) -> int:
-        """Hidden units whose incoming and outgoing weights are all 0 (Haeffele and Vidal 2017)."""
+        """Hidden units whose incoming weights, a bias among them, and outgoing are all 0 (Haeffele and Vidal 2017).
+
+        Layers that receive the same stand side by side and have no units between them.
+        """
         found = 0
         for first, second in pairwise(self.layers):
-            if first.weight is not None and second.weight is not None:
+            if first.weight is not None and second.weight is not None and first.source != second.source:
                 rows, columns = first.weight, second.weight
                 if rows.shape[0] == columns.shape[1]:
-                    found += int(((rows == 0).all(1) & (columns == 0).all(0)).sum())
+                    still = (rows == 0).all(1) & (True if first.bias is None else first.bias == 0)
+                    found += int((still & (columns == 0).all(0)).sum())
         return found
 
 

@@ -189,3 +189,16 @@ def test_trees_passes_and_cells_that_are_others_fail_their_checks(monkeypatch, f
     monkeypatch.setattr(grids, "merge_tree", tree)
     monkeypatch.setattr(Objective, "values", lambda *given: values(*given) + 1e-6)
     assert "cell" in failed(landscape.measure(None, "basins", preset="survey-1", num_points=9, output="x.h5"))
+
+
+def test_ends_that_diverged_are_joined_to_nothing():
+    from landscape.analyses.basins import Basins, _said
+
+    loss = np.array([[math.nan, math.nan], [1.0, math.nan], [1.0, 1.0]])
+    strict = np.zeros((3, 2), dtype=bool)
+    found = Basins(width=np.array([1, 2, 3]), loss=loss, path_height=loss, is_strict=strict)
+    said = [one for one in _said(found) if "is joined" in one]
+    assert [one.split(" is joined")[0] for one in said] == [
+        "width 2: every one of the 1 ends there are",
+        "width 3: every end",
+    ]

@@ -177,3 +177,26 @@ def test_a_kink_that_is_no_rectifier_is_not_said_to_be_absent(bend, state):
     module = Bent(bend, 4, is_behind=False)
     module.first.weight.data, module.last.weight.data = draw(4, 3), draw(2, 4)
     assert states(certified(module))["differentiable: no kink within 1e-8"] == state
+
+
+class Beside(nn.Module):
+    """Two layers side by side, or one behind the other; the first unit has no weights but perhaps a bias."""
+
+    def __init__(self, bias: float, *, is_behind: bool):
+        super().__init__()
+        self.first, self.second = nn.Linear(3, 3), nn.Linear(3, 2, bias=False)
+        self.first.weight.data, self.second.weight.data = draw(3, 3), draw(2, 3)
+        self.first.weight.data[0], self.second.weight.data[:, 0] = 0, 0
+        self.first.bias.data.fill_(bias)
+        self.is_behind = is_behind
+
+    def forward(self, x: Tensor) -> Tensor:
+        first = self.first(x).relu()
+        return self.second(first) if self.is_behind else first[:, :2] + self.second(x)
+
+
+@pytest.mark.parametrize(("bias", "is_behind", "count"), [(0.0, True, 1), (1.0, True, 0), (0.0, False, 0)])
+def test_a_bias_is_a_weight_and_layers_side_by_side_have_no_units_between(bias, is_behind, count):
+    x = draw(5, 3, seed=3)
+    objective = Objective(Beside(bias, is_behind=is_behind).double(), "mse", (x, Y))
+    assert landscape.certify(objective, objective.theta).num_inactive == count
