@@ -213,6 +213,19 @@ def polynomial(z):
         (lambda w: (w[1] - w[0] ** 2) ** 2, (0, 0), 0, 1, "local minimum, flat along 1 direction"),
         (lambda w: (w[0] ** 2 + w[1] ** 2 - 1) ** 2, (0.6, 0.8), 0, 1, "local minimum, flat along 1 direction"),
         (lambda w: -(w**2).sum(), (0, 0), 2, 0, "local maximum"),
+        # At 100 radii are a hundred times as long, and from 0.03 on the loss lies lower: within it rises.
+        (lambda w: (w[0] - 100) ** 4 - 1e3 * (w[0] - 100) ** 6, (100,), 0, 1, "local minimum"),
+        (lambda w: 1e4 * ((w[0] - 1) ** 4 - 2e-4 * (w[0] - 1) ** 3), (1,), 0, 1, "not a minimum: the loss falls by"),
+        # What F shows at one radius alone may be the point's, of a high order.
+        (lambda w: 1 - w[0] ** 10, (0,), 0, 1, "undecided"),
+        (lambda w: 1 + w[0] ** 10, (0,), 0, 1, "undecided"),
+        # Neither along an axis.
+        (lambda w: (w[0] - w[1]) ** 4, (0, 0), 0, 2, "local minimum, flat along 1 direction"),
+        (lambda w: 1 + (0.8 * w[0] + 0.6 * w[1]) ** 4 - (0.6 * w[0] - 0.8 * w[1]) ** 6, (0, 0), 0, 2,
+         "not a minimum: the loss falls by"),
+        (lambda w: 1 + (w[0] + 0.3 * w[1]) ** 4 + (w[1] - 0.2 * w[0]) ** 6 + (w[2] - w[0] ** 2) ** 2, (0, 0, 0), 0, 2,
+         "local minimum"),
+        (lambda w: 1 + w[0] ** 3 - 3 * w[0] * w[1] ** 2, (0, 0), 0, 2, "not a minimum: the loss falls by"),
     ],
 )  # fmt: skip
 def test_verdicts_of_degenerate_points(function, point, index, nullity, words):

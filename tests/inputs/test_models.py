@@ -80,6 +80,11 @@ def test_toy_product_is_v_times_w():
     assert surface("toy-product", v=3.0, w=-0.5) == -1.5
 
 
+def test_given_values_of_a_toy_surface_are_not_rounded_to_float32():
+    module = build("toy-product", input_shape=(1,), num_outputs=1, v=1.1, w=1 + 1e-10)
+    assert [one.item() for one in module.double().parameters()] == [1.1, 1 + 1e-10]
+
+
 def test_toy_neuron_is_minus_an_eighth_of_a_parabola():
     assert surface("toy-neuron", v=2.0, w=-3.0) == -4.0
     assert surface("toy-neuron", v=2.0, w=1.0) == 0.0

@@ -98,6 +98,31 @@ def test_one_active_quadratic_unit_in_closed_form(unit, u, value):
         assert eigenvalues[3:].tolist() == pytest.approx(wanted, abs=1e-11)
 
 
+def test_the_regulariser_of_every_unit_is_not_rounded_to_float32():
+    given = {"width": 2, "regulariser": (0.1, 0.12)}
+    changed = modified("requ", given, 0, nn.Linear(1, 1), input_shape=(1,), num_outputs=1).double()
+    assert isinstance(changed, ReQU)
+    assert changed.strengths.tolist() == [0.1, 0.12]
+    drawn = modified(
+        "requ", {"width": 9, "regulariser": 0.1}, 0, nn.Linear(1, 1), input_shape=(1,), num_outputs=1
+    )
+    assert isinstance(drawn, ReQU)
+    shares = drawn.strengths / 0.1 - 1
+    assert ((shares - shares.float()).abs() <= 1e-15).all()
+
+
+def test_what_is_drawn_does_not_hang_on_the_default_dtype():
+    draws = []
+    for dtype in (torch.float32, torch.float64):
+        torch.set_default_dtype(dtype)
+        try:
+            changed = modified("exponential", {}, 5, nn.Linear(2, 3), input_shape=(2,), num_outputs=3)
+        finally:
+            torch.set_default_dtype(torch.float32)
+        draws.append(changed.get_parameter("w"))
+    assert torch.equal(*draws)
+
+
 def test_all_derivatives_are_zero_at_the_origin():
     objective = requ([0.0, 0.0], [0.0, 0.0], (0.1, 0.12))
     assert objective.value(objective.theta) == pytest.approx(math.log(2))

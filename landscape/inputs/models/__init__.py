@@ -55,7 +55,7 @@ def build_model(
     Raises BadInput for an unknown name, for arguments that the factory does not take, and when it
     raises or returns something other than a module with trainable parameters.
     """
-    with _global_state_kept():
+    with global_state_kept():
         factory = _factory(spec)
         from_data = {"input_shape": tuple(input_shape), "num_outputs": num_outputs}
         wanted = _parameter_names(factory)
@@ -70,7 +70,7 @@ def build_model(
 
 def takes_num_outputs(spec: str) -> bool:
     """Whether the number of outputs follows from the data: the factory has a parameter of this name."""
-    with _global_state_kept():
+    with global_state_kept():
         return "num_outputs" in _parameter_names(_factory(spec))
 
 
@@ -103,7 +103,8 @@ def _parameter_names(factory: Callable[..., Any]) -> set[str]:
 
 
 @contextmanager
-def _global_state_kept() -> Iterator[None]:
+def global_state_kept() -> Iterator[None]:
+    """Where modules are made: what is drawn is drawn in float32 and changes no draw of the caller's."""
     dtype = torch.get_default_dtype()
     with torch.random.fork_rng(devices=[]):
         try:

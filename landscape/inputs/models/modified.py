@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from landscape import specs
 from landscape.errors import BadInput
+from landscape.inputs.models import global_state_kept
 
 
 class Exponential(nn.Module):
@@ -73,9 +74,10 @@ class ReQU(nn.Module):
         if isinstance(regulariser, Sequence):
             if isinstance(regulariser, str) or len(regulariser) != width:
                 raise BadInput(f"regulariser {regulariser!r} for {width} units", "one number, or one a unit")
-            strengths = torch.tensor([_positive(one) for one in regulariser])
+            strengths = torch.tensor([_positive(one) for one in regulariser], dtype=torch.float64)
         else:
-            strengths = _positive(regulariser) * (1 + torch.rand(width))
+            strengths = _positive(regulariser) * (1 + torch.rand(width).double())
+        # In float64 until the module is taken to a dtype: 0.1 is another number after float32.
         self.register_buffer("strengths", strengths)
         self.a = nn.Parameter(torch.randn(width) / width)
         self.w = nn.Parameter(torch.randn(width, num_inputs) / math.sqrt(num_inputs))
@@ -136,7 +138,7 @@ def modified(
     makers: dict[str, Callable[..., nn.Module]] = {"exponential": exponential, "requ": requ}
     if name not in makers:
         raise BadInput(f"unknown `modify` {name!r}", f"one of {', '.join(makers)}")
-    with torch.random.fork_rng(devices=[]):
+    with global_state_kept():
         torch.default_generator.manual_seed(seed)
         return specs.call(makers[name], arguments, f"modify {name}")
 

@@ -1,7 +1,8 @@
 """Toy surfaces: modules of two or three scalar parameters whose loss is known in closed form.
 
 Take them with the data ``point``, one sample x = y = 1: the mean squared error is then the surface.
-An initial value that is None is drawn from the standard normal distribution.
+An initial value that is None is drawn from the standard normal distribution. They are float64 until the module is taken
+to a dtype, so that a given one is not rounded before.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -34,8 +35,8 @@ class ToySurface(nn.Module):
             )
         self.formula, self.scalar_names = formula, tuple(initial)
         for name, value in initial.items():
-            scalar = torch.randn(()) if value is None else torch.tensor(float(value))
-            self.register_parameter(name, nn.Parameter(scalar))
+            scalar = torch.randn(()) if value is None else torch.tensor(float(value), dtype=torch.float64)
+            self.register_parameter(name, nn.Parameter(scalar.double()))
 
     def forward(self, inputs: Tensor) -> Tensor:
         return self.formula(inputs, *(getattr(self, name) for name in self.scalar_names))

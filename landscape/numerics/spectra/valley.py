@@ -6,16 +6,19 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-# Radii of the balls over ‖θ‖, in which the loss is followed along the null space.
+# Radii of the balls over ‖θ‖, in which the loss is followed along the null space; and those within these, one after
+# another as long as a change of it would be seen there.
 RADII = (1e-1, 3e-2, 1e-2, 3e-3, 1e-3)
+WITHIN = (3e-4, 1e-4, 3e-5, 1e-5)
 # Directions besides those along the axes of the null space, axes at most, and steps of the search on each sphere.
 DRAWS, AXES, STEPS = 24, 32, 30
 # Steps back to the valley, by the curvature of the other directions.
 CORRECTIONS = 4
 # So many times that at the end.
 DEEPER = 3
-# A fall of this order, or of a lower one, is seen again at the next smaller radius.
-HIGHEST_ORDER = 6
+# A change of at most the first order is looked for at the next smaller radius; one that is not there is of a higher
+# order than the second, or none of the point.
+USUAL_ORDER, HIGHEST_ORDER = 6, 12
 # ε of the loss, and of what bends on the way, within which a change of it is none.
 ROUNDING = 64.0
 # (K, d) ↦ F (K,) and ∇F (K, d), float64.
@@ -52,25 +55,38 @@ def valley(
     the bottom of the valley by c ← c − H⁺∇F, whose first step is −½H⁺∇³F[Nz, Nz]: to the fourth order in z what
     H leaves open is decided by that function alone. It is minimised on spheres ‖z‖ = r from ± the axes and random
     directions by projected gradients. A fall counts as one of the point where it is seen at two radii and not
-    contradicted at a smaller one. That nothing lower was found is evidence and no proof.
+    contradicted at a smaller one, so that the radii go on while one could be. That nothing lower was found is evidence
+    and no proof.
     """
     is_null = eigenvalues.abs() <= threshold
     null, rest, bends = vectors[:, is_null], vectors[:, ~is_null], eigenvalues[~is_null]
     value, slope = (one[0] for one in slopes(theta[None]))
     norm, length = float(torch.linalg.vector_norm(slope)), float(torch.linalg.vector_norm(theta))
-    radii = torch.tensor(RADII, dtype=theta.dtype) * (length if length > 1e-6 else 1.0)
     way = _Way(slopes, theta, null, rest, bends)
     begin = _directions(null.shape[1], seed).to(theta)
-    z = (radii[:, None, None] * begin).reshape(-1, begin.shape[1])
-    sizes = radii.repeat_interleave(len(begin))
-    z, values = _lowest(way, z, sizes)
-    changes = (values - value).reshape(len(radii), -1)
-    curvature = float(eigenvalues.abs().max())
+    unit, curvature = (length if length > 1e-6 else 1.0), float(eigenvalues.abs().max())
     eps = ROUNDING * torch.finfo(theta.dtype).eps
-    roundings = eps * (float(value.abs()) + curvature * radii**2) + 2 * norm * radii
-    lowest = torch.nan_to_num(changes, nan=float("inf")).amin(1)
-    flat = changes[2].abs() <= roundings[2]
-    num_flat = _rank(z.reshape(len(radii), len(begin), -1)[2][flat] / radii[2])
+
+    def followed(radii: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Where the loss is low on spheres of some radii (R,), from every direction, its change there, and rounding."""
+        z = (radii[:, None, None] * begin).reshape(-1, begin.shape[1])
+        z, values, first = _lowest(way, z, radii.repeat_interleave(len(begin)))
+        size = torch.nan_to_num(first - value, posinf=0.0).abs().reshape(len(radii), -1).amax(1)
+        roundings = eps * (float(value.abs()) + curvature * radii**2 + size) + 2 * norm * radii
+        return z.reshape(len(radii), len(begin), -1), (values - value).reshape(len(radii), -1), roundings
+
+    radii = unit * torch.tensor(RADII, dtype=theta.dtype)
+    z, changes, roundings = followed(radii)
+    is_flat = changes[2].abs() <= roundings[2]
+    num_flat = _rank(z[2][is_flat] / radii[2])
+    lowest = _least(changes)
+    for share in WITHIN:
+        if not _is_due(lowest, roundings):
+            break
+        radius = unit * torch.tensor([share], dtype=theta.dtype)
+        _, changes, rounding = followed(radius)
+        radii, lowest = torch.cat([radii, radius]), torch.cat([lowest, _least(changes)])
+        roundings = torch.cat([roundings, rounding])
     order, verdict = _decided(radii.tolist(), lowest.tolist(), roundings.tolist(), num_flat)
     return Valley(
         tuple(radii.tolist()), tuple(lowest.tolist()), tuple(roundings.tolist()), order, num_flat, verdict
@@ -104,6 +120,16 @@ class _Way(NamedTuple):
         return self.at(z, aside)[0]
 
 
+def _least(changes: Tensor) -> Tensor:
+    """The lowest of every row (R, K)."""
+    return torch.nan_to_num(changes, nan=float("inf")).amin(1)
+
+
+def _is_due(lowest: Tensor, roundings: Tensor) -> bool:
+    """Whether the change at the last radius would be seen at one a third of it."""
+    return float(lowest[-1].abs()) * 0.3**USUAL_ORDER > 4 * float(roundings[-1])
+
+
 def _directions(count: int, seed: int) -> Tensor:
     generator = torch.Generator().manual_seed(seed)
     axes = torch.eye(count, dtype=torch.float64)[:AXES]
@@ -112,12 +138,13 @@ def _directions(count: int, seed: int) -> Tensor:
     return torch.cat([axes, -axes, draws]) if count > 1 else torch.cat([axes, -axes])
 
 
-def _lowest(way: _Way, z: Tensor, sizes: Tensor) -> tuple[Tensor, Tensor]:
-    """Rows z (K, k) moved on their spheres ‖z‖ = ``sizes`` to lower F, and F there."""
+def _lowest(way: _Way, z: Tensor, sizes: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Rows z (K, k) moved on their spheres ‖z‖ = ``sizes`` to lower F, F there, and F where they began."""
     aside = torch.zeros(len(z), len(way.bends), dtype=z.dtype)
     value, slope, aside = way.at(z, aside)
+    first = value
     if z.shape[1] == 1:
-        return z, way.bottom(z, aside)
+        return z, way.bottom(z, aside), first
     stride = torch.full_like(sizes, 0.5)
     for _ in range(STEPS):
         across = slope - (slope * z).sum(1, keepdim=True) * z / sizes[:, None] ** 2
@@ -129,7 +156,7 @@ def _lowest(way: _Way, z: Tensor, sizes: Tensor) -> tuple[Tensor, Tensor]:
         stride = torch.where(is_lower, 1.3 * stride, 0.3 * stride)
         z, slope = torch.where(is_lower[:, None], trial, z), torch.where(is_lower[:, None], new_slope, slope)
         value, aside = torch.where(is_lower, new, value), torch.where(is_lower[:, None], new_aside, aside)
-    return z, way.bottom(z, aside)
+    return z, way.bottom(z, aside), first
 
 
 def _rank(directions: Tensor) -> int:
@@ -169,9 +196,14 @@ def _decided(
 
 
 def _is_gone(radii: list[float], changes: list[float], roundings: list[float], place: int) -> bool:
-    """Whether a change at a radius, were it the point's, would be seen at the next smaller one, which shows none."""
+    """Whether a change at a radius is none of the point's: it is the other way round at a smaller one, or would be
+    seen at the next one, which shows none.
+    """
     if place + 1 == len(radii):
         return False
+    sign = 1 if changes[place] > 0 else -1
+    if any(-sign * changes[i] > roundings[i] for i in range(place + 1, len(radii))):
+        return True
     expected = abs(changes[place]) * (radii[place + 1] / radii[place]) ** HIGHEST_ORDER
     return expected > 4 * roundings[place + 1]
 
