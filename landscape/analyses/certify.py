@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from landscape.analyses.declare import analysis
 from landscape.analyses.options import Option, Parameter
+from landscape.analyses.shared import SmoothBy, SmoothDraws
 from landscape.choices import KernelForm
 from landscape.errors import BadInput
 from landscape.progress import Journal, Progress, silent
@@ -105,6 +106,12 @@ class Certify(Result):
     linear_loss: np.ndarray | None = array(
         "point", long_name="loss of the model linearised at the first point", optional=True
     )
+    smooth_loss: np.ndarray | float | None = array(
+        "point", long_name="loss averaged over Gaussian noise on θ", optional=True
+    )
+    smooth_loss_error: np.ndarray | float | None = array(
+        "point", long_name="standard error of that average", optional=True
+    )
     t: np.ndarray | None = array("t", long_name="position s on the path of the last layer", optional=True)
     path_loss: np.ndarray | None = array("t", long_name="loss on that path", optional=True)
     path_law: np.ndarray | None = array("t", long_name="F* + (1 − s)²(F − F*)", optional=True)
@@ -124,6 +131,8 @@ class Certify(Result):
         "side", long_name="95 % confidence interval of the exponent", optional=True
     )
     tolerance: float = scalar("‖∇F‖ of a critical point")
+    smooth_sigma: float | None = scalar("deviation σ of that noise", optional=True)
+    smooth_pairs: int | None = scalar("pairs ±ξ of that noise", optional=True)
 
     @property
     def headline(self) -> str:
@@ -173,6 +182,8 @@ def certify(
         tuple[int, ...] | None, Option("Widths at which K is compared with its limit, of ntk-net.", least=1)
     ] = None,
     draws: Annotated[int, Option("Nets of each width.", least=1)] = 20,
+    smooth: SmoothBy = None,
+    smooth_draws: SmoothDraws = 50,
     variant: Callable[[int, dict[str, Any]], Objective] | None = None,
     seed: int = 0,
     journal: Journal | None = None,
@@ -190,7 +201,8 @@ def certify(
     Several points: how far kernel and weights have gone from the first of them, and the loss of the model linearised
     there. ``last_layer`` takes the straight line to the least squares solution of the last layer, on which
     F = F* + (1 − s)²(F(θ) − F*). ``widths``, for the model ``ntk-net`` alone: the distance of K from its limit
-    (Jacot et al. 2018) at the start of ``draws`` nets of each width, and its exponent.
+    (Jacot et al. 2018) at the start of ``draws`` nets of each width, and its exponent. ``smooth`` σ: F averaged over
+    noise N(0, σ²I) on every trainable number, by ``smooth_draws`` pairs ±ξ; no claim is made of it.
 
     All in float64 where module, loss and device take it, and without a penalty. Raises BadInput for a kernel that is
     too large and outputs without samples, NotDifferentiable, NotFinite.
@@ -199,6 +211,7 @@ def certify(
     import torch
 
     from landscape import distributed
+    from landscape.certificates.averages import averages
     from landscape.certificates.claims import KINK
     from landscape.certificates.limit import wide
     from landscape.certificates.proofs import proven
@@ -220,6 +233,10 @@ def certify(
         result = _result(survey, is_one)
         if last_layer:
             _add_path(result, survey, seed)
+        if smooth is not None:
+            about = {"sigma": smooth, "num_pairs": smooth_draws}
+            fields, seen, words = averages(survey, np.shape(result.loss), **about)
+            result = replace(result, **fields, checks=result.checks + seen, notes=result.notes + words)
         if widths and variant is not None:
             _add_limit(result, variant, widths, draws, seed, kept, progress)
         # On a kink there is no derivative that a difference could agree with.

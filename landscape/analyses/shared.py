@@ -50,6 +50,14 @@ DirectionDraws = Annotated[int, Option("Direction seeds, for a mean and a spread
 ShowTrajectory = Annotated[
     bool, Option("Draw the run's checkpoints, with their distance.", called="trajectory")
 ]
+SmoothBy = Annotated[
+    float | None,
+    Option(
+        "F averaged over Gaussian noise of this deviation on every weight as well (Kleinberg et al. 2018).",
+        above=0,
+    ),
+]
+SmoothDraws = Annotated[int, Option("Pairs ±ξ of that noise, the same at all places.", least=2, is_how=True)]
 
 # Curves between points.
 CurveKind = Annotated[

@@ -14,6 +14,8 @@ from landscape.analyses.shared import (
     HalfWidth,
     LengthOf,
     ShowTrajectory,
+    SmoothBy,
+    SmoothDraws,
     Statistics,
 )
 from landscape.progress import Journal, Progress, silent
@@ -54,6 +56,12 @@ class Slice1D(Result):
     loss_spread: np.ndarray | None = array(
         "alpha", long_name="standard deviation over the draws", optional=True
     )
+    smooth_loss: np.ndarray | None = array(
+        "alpha", long_name="training loss averaged over Gaussian noise on θ", optional=True
+    )
+    smooth_loss_error: np.ndarray | None = array(
+        "alpha", long_name="standard error of that average", optional=True
+    )
     directions: np.ndarray = array("direction", "parameter", long_name="direction d")
     gram: np.ndarray = array("direction", "other_direction", long_name="inner products of the directions")
     direction_curvature: np.ndarray | None = array(
@@ -70,6 +78,8 @@ class Slice1D(Result):
         "checkpoint", long_name="loss at the checkpoint itself", optional=True
     )
     centre_loss: float = scalar("loss at θ*")
+    smooth_sigma: float | None = scalar("deviation σ of that noise", optional=True)
+    smooth_pairs: int | None = scalar("pairs ±ξ of that noise", optional=True)
 
     @property
     def headline(self) -> str:
@@ -91,6 +101,8 @@ def slice1d(
     draws: DirectionDraws = 1,
     trajectory: list[Point] | None = None,
     show_trajectory: ShowTrajectory = False,
+    smooth: SmoothBy = None,
+    smooth_draws: SmoothDraws = 50,
     batchnorm: Statistics = "frozen",
     seed: int = 0,
     journal: Journal | None = None,
@@ -99,7 +111,8 @@ def slice1d(
     """F(θ* + αd) on an odd grid with θ* in its middle (or, for ``pca``, on it).
 
     Options as in :func:`~landscape.analyses.slice2d.slice2d`; ``directions='pca'`` is the first
-    principal component of ``trajectory``, ``'eigen'`` the eigenvector of the largest eigenvalue. Raises
+    principal component of ``trajectory``, ``'eigen'`` the eigenvector of the largest eigenvalue. ``smooth`` σ adds
+    F averaged over noise N(0, σ²I) on every trainable number, by pairs ±ξ, with its standard error. Raises
     BadInput for an even ``num_points``, a span of 0, or a direction that vanishes.
     """
     from landscape.objective import checks
@@ -117,6 +130,8 @@ def slice1d(
         trajectory=trajectory,
         show_trajectory=show_trajectory,
         seed=seed,
+        smooth=smooth,
+        smooth_draws=smooth_draws,
     )
     proofs: list[Check] = []
     with checks.untouched(objective, proofs):
@@ -135,6 +150,7 @@ def _result(found: Slice) -> Slice1D:
 
     from landscape.numerics.arrays import array_of
     from landscape.numerics.curves.directions import gram_matrix
+    from landscape.objective.smoothing import fields_of
     from landscape.objective.sweep import known
 
     objective, eigen, shown = found.sweep.objective, found.axes.eigen, found.shown
@@ -159,6 +175,7 @@ def _result(found: Slice) -> Slice1D:
         trajectory_residual=shown.residual if shown else None,
         trajectory_loss=shown.loss if shown else None,
         centre_loss=found.centre_loss,
+        **fields_of(found.smoothed, (len(table),)),
         notes=found.notes,
         outcome="complete" if eigen is None or eigen.converged else "not-converged",
         parameters=objective.pieces,

@@ -15,6 +15,8 @@ from landscape.analyses.shared import (
     HalfWidth,
     LengthOf,
     ShowTrajectory,
+    SmoothBy,
+    SmoothDraws,
     Statistics,
 )
 from landscape.errors import BadInput
@@ -69,6 +71,12 @@ class Slice2D(Result):
     loss_spread: np.ndarray | None = array(
         "beta", "alpha", long_name="standard deviation over draws", optional=True
     )
+    smooth_loss: np.ndarray | None = array(
+        "beta", "alpha", long_name="training loss averaged over Gaussian noise on θ", optional=True
+    )
+    smooth_loss_error: np.ndarray | None = array(
+        "beta", "alpha", long_name="standard error of that average", optional=True
+    )
     directions: np.ndarray = array(
         "direction", "parameter", long_name="directions d₁, d₂ (of the first draw)"
     )
@@ -98,6 +106,8 @@ class Slice2D(Result):
     )
     centre: np.ndarray | None = array("parameter", long_name="θ*, where the axes are its own", optional=True)
     centre_loss: float = scalar("loss at θ*")
+    smooth_sigma: float | None = scalar("deviation σ of that noise", optional=True)
+    smooth_pairs: int | None = scalar("pairs ±ξ of that noise", optional=True)
 
     @property
     def headline(self) -> str:
@@ -106,10 +116,15 @@ class Slice2D(Result):
 
 
 def _announced(objective: Objective, points: Sequence[Point], options: Mapping[str, Any]) -> str | None:
-    """What the curvature in every cell will cost."""
+    """What the curvature in every cell will cost, and the averages."""
     from landscape.curvature.map import estimate
 
-    return estimate(objective, points[0], options["num_points"] ** 2) if options["curvature"] else None
+    said = []
+    if options["curvature"]:
+        said.append(estimate(objective, points[0], options["num_points"] ** 2))
+    if options["smooth"] is not None:
+        said.append(f"averages: {options['num_points'] ** 2} cells × {2 * options['smooth_draws']} losses")
+    return "; ".join(said) or None
 
 
 @analysis(
@@ -140,6 +155,8 @@ def slice2d(
     draws: DirectionDraws = 1,
     trajectory: list[Point] | None = None,
     show_trajectory: ShowTrajectory = False,
+    smooth: SmoothBy = None,
+    smooth_draws: SmoothDraws = 50,
     batchnorm: Statistics = "frozen",
     seed: int = 0,
     journal: Journal | None = None,
@@ -157,6 +174,8 @@ def slice2d(
     covers what is drawn, with a margin). ``orthogonal`` makes the second direction orthogonal to the
     first, keeping its length; its filters then have no exact norms. ``draws`` K repeats with seeds
     seed … seed + K − 1.
+    ``smooth`` σ adds F averaged over noise N(0, σ²I) on every trainable number, whatever is at rest, in every cell
+    (of the first draw), by ``smooth_draws`` pairs ±ξ that are the same in all cells, with its standard error.
     ``curvature`` adds λ_max, λ_min and |λ_min/λ_max| of the Hessian in every cell (of the first draw),
     at some tens of products each.
 
@@ -183,6 +202,8 @@ def slice2d(
         trajectory=trajectory,
         show_trajectory=show_trajectory,
         seed=seed,
+        smooth=smooth,
+        smooth_draws=smooth_draws,
     )
     points = [objective.as_point(one) for one in ([theta] if isinstance(theta, Tensor | Point) else theta)]
     if len(points) not in (1, 3):
@@ -222,6 +243,7 @@ def _result(found: Slice, hessians: CurvatureMap | None, on_own_axes: bool) -> S
 
     from landscape.numerics.arrays import array_of
     from landscape.numerics.curves.directions import gram_matrix
+    from landscape.objective.smoothing import fields_of
     from landscape.objective.sweep import known
 
     axes, given, shown, eigen = found.axes, found.given, found.shown, found.axes.eigen
@@ -261,6 +283,7 @@ def _result(found: Slice, hessians: CurvatureMap | None, on_own_axes: bool) -> S
         trajectory_loss=shown.loss if shown else None,
         centre=array_of(found.points[0].theta) if on_own_axes and given is None else None,
         centre_loss=found.centre_loss,
+        **fields_of(found.smoothed, square),
         notes=found.notes,
         outcome="complete" if converged else "not-converged",
         parameters=found.sweep.objective.pieces,

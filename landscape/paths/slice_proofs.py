@@ -8,6 +8,7 @@ from landscape.objective import checks, plain
 from landscape.objective.objective import Objective
 from landscape.objective.parameters import Point
 from landscape.objective.row_proofs import Row, numbers, place, row_checks
+from landscape.objective.smoothing_proofs import smoothing_checks
 from landscape.paths.slices import Cut, Slice
 from landscape.result import Check
 
@@ -35,6 +36,7 @@ def stated_checks(
         *_angles(found, cut, directions[: len(grid)]),
         *_components(found, cut, directions, explained),
         *_projections(found, cut, directions[: len(grid)]),
+        *_averages(found, cut.seed, directions[: len(grid)]),
     ]
 
 
@@ -68,14 +70,36 @@ def _cells(
             row = Row(float(draws[(draw, *cell)]))
             axes = directions[-1:] if count == 1 else found.axes.draws[-1].double().cpu().numpy()
         values = origin + sum(step * axis.astype(float) for step, axis in zip(steps[one], axes, strict=True))
-        weights = [1.0]
-        if found.given is not None:
-            corners = np.vstack([found.given.coordinates.T, np.ones(3)])
-            weights = np.linalg.solve(corners, [*steps[one], 1.0]).tolist()
+        weights = _weights(found, steps[one])
         found_place, more = place(sweep, row, values, points[: len(weights)], weights)
         places.append(found_place)
         proofs += more
     return [*row_checks(sweep, places, "a cell off the centre, and one of the last block and draw,"), *proofs]
+
+
+def _weights(found: Slice, steps: np.ndarray) -> list[float]:
+    """How much of the buffers of each given point a cell has."""
+    if found.given is None:
+        return [1.0]
+    corners = np.vstack([found.given.coordinates.T, np.ones(3)])
+    return np.linalg.solve(corners, [*steps, 1.0]).tolist()
+
+
+def _averages(found: Slice, seed: int, directions: np.ndarray) -> list[Check]:
+    """The average over noise in a cell anywhere."""
+    if found.smoothed is None:
+        return []
+    one = int(np.random.default_rng(seed).integers(len(found.steps)))
+    weights = _weights(found, found.steps[one])
+    values = numbers(found.points[0].theta) + found.steps[one] @ directions.astype(float)
+    points = found.points[: len(weights)]
+    return smoothing_checks(
+        found.sweep.objective,
+        found.smoothed,
+        one,
+        values,
+        lambda theta: place(found.sweep, Row(None), theta, points, weights)[0].tensors,
+    )
 
 
 def _grids(found: Slice, cut: Cut, grid: Sequence[np.ndarray]) -> list[Check]:

@@ -15,6 +15,7 @@ from landscape.objective import checks
 from landscape.objective.objective import Objective
 from landscape.objective.parameters import Point
 from landscape.objective.scatter import without_errors
+from landscape.objective.smoothing import Smoothed, smoothed, smoothed_in_words
 from landscape.objective.sweep import COLUMNS, Sweep
 from landscape.objective.uses import guesses
 from landscape.paths.direction_checks import curvature_checks, eigen_checks, norm_check, orthogonality_check
@@ -46,6 +47,8 @@ class Cut:
     show_trajectory: bool
     seed: int
     orthogonal: bool = False
+    smooth: float | None = None
+    smooth_draws: int = 2
 
     def __post_init__(self) -> None:
         require_grid(self.num_points, self.draws, self.directions)
@@ -78,8 +81,8 @@ class Axes(NamedTuple):
 class Slice:
     """F at θ* + Σⱼ stepsᵢⱼ dⱼ for every cell i of a grid, the first direction running fastest.
 
-    ``tables``: what :meth:`~Sweep.measure` says (cells, ``COLUMNS``) of every draw; ``given`` and
-    ``shown`` are the points that span the plane and the trajectory, seen from the first draw's directions.
+    ``tables``: what :meth:`~Sweep.measure` says (cells, ``COLUMNS``) of every draw; ``smoothed``, ``given`` and
+    ``shown``, the points that span the plane and the trajectory, go with the first draw's directions.
     """
 
     sweep: Sweep
@@ -89,6 +92,7 @@ class Slice:
     steps: np.ndarray
     tables: list[np.ndarray]
     weights_at: Callable[[int], Sequence[float]] | None
+    smoothed: Smoothed | None
     given: Projection | None
     shown: Projection | None
     centre: Point
@@ -131,18 +135,18 @@ def sliced(sweep: Sweep, points: Sequence[Point], cut: Cut, num_axes: int) -> Sl
     grid = cut.grid(axes.seen, num_axes)
     steps = np.stack(np.meshgrid(*grid), axis=-1).reshape(-1, num_axes)
     weights_at = _barycentric(axes.seen, steps) if len(points) == 3 else None
+
+    def cells(plane: Tensor) -> Callable[[range, Tensor], None]:
+        return lambda block, thetas: fill(thetas, origin.theta, plane, steps[block.start : block.stop])
+
     tables = [
-        sweep.measure(
-            f"draw {draw}",
-            len(steps),
-            lambda block, thetas, plane=plane: fill(
-                thetas, origin.theta, plane, steps[block.start : block.stop]
-            ),
-            points,
-            weights_at,
-        )
+        sweep.measure(f"draw {draw}", len(steps), cells(plane), points, weights_at)
         for draw, plane in enumerate(axes.draws)
     ]
+    smooth = None
+    if cut.smooth is not None:
+        about = {"sigma": cut.smooth, "num_pairs": cut.smooth_draws, "seed": cut.seed}
+        smooth = smoothed(sweep, "cells", len(steps), cells(axes.draws[0]), points, weights_at, **about)
     first = axes.draws[0][:num_axes]
     given = projected(sweep, "point", list(points), origin.theta, first) if len(points) == 3 else None
     shown = None
@@ -165,11 +169,12 @@ def sliced(sweep: Sweep, points: Sequence[Point], cut: Cut, num_axes: int) -> Sl
         steps=steps,
         tables=tables,
         weights_at=weights_at,
+        smoothed=smooth,
         given=given,
         shown=shown,
         centre=sweep.reference(origin),
         checks=[],
-        notes=sweep.notes(*points, *drawn) + remarks + unsure,
+        notes=sweep.notes(*points, *drawn) + remarks + unsure + (smoothed_in_words(smooth) if smooth else []),
     )
     found.checks.extend(_checks(found, cut) + along)
     found.notes.extend(tested_in_words(tables[0], {"θ*": found.middle}))

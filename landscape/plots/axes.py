@@ -40,15 +40,21 @@ def line(
 
 
 def error_band(
-    page: Page, axes: Axes, x: np.ndarray, y: np.ndarray, error: np.ndarray | None, colour: str
+    page: Page,
+    axes: Axes,
+    x: np.ndarray,
+    y: np.ndarray,
+    error: np.ndarray | None,
+    colour: str,
+    told: str = "shaded: ± standard error over the test samples",
 ) -> None:
-    """y ± its standard error over the test samples, where there is one, behind the lines."""
+    """y ± its standard error, where there is one, behind the lines; the small print says what it is."""
     if error is None or not np.isfinite(error).any():
         return
     low, high = np.subtract(y, error), np.add(y, error)
     known = np.isfinite(low) & np.isfinite(high)
     axes.fill_between(x, low, high, where=known.tolist(), color=colour, alpha=0.25, linewidth=0, zorder=1)
-    page.note("shaded: ± standard error over the test samples")
+    page.note(told)
 
 
 def log_axis(page: Page, axes: Axes, *values: np.ndarray | None, nonpositive: str = "mask") -> None:

@@ -39,6 +39,8 @@ CHECKS = {
     "dir-plane-sign-of-coordinates": "point coordinates",
     "dir-explained-unsquared": "principal components",
     "cuts-fill-sign": "seeded loss",
+    "cuts-noise-without-its-mirror": "smoothed loss",
+    "cuts-average-error-by-n": "smoothed loss",
     "cuts-alpha-beta-transposed": "seeded loss",
     "cuts-grid-shifted-cell": "centre loss",
     "cuts-grid-edge-half-cell": "grid",
@@ -143,6 +145,7 @@ UNSEEN: set[str] = set()
 
 # By check that no fault here makes fail, a file below tests/ and the test in it that breaks what it proves.
 TESTS = {
+    "other noise": "analyses/test_smoothing.py::test_other_noise_than_stated_is_seen",
     "arc cosine": "analyses/test_certify.py::test_each_check_sees_what_it_proves",
     "bound": "analyses/test_certify.py::test_each_check_sees_what_it_proves",
     "closed kernel": "analyses/test_certify.py::test_each_check_sees_what_it_proves",

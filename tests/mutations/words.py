@@ -15,7 +15,7 @@ BOUNDS = {
         "gradient norm; logged loss; logged test loss; loss; loss at a probe; moved; no farther; "
         "orthogonal; point coordinates; point loss; path loss; point of many; points on plane; polish; "
         "principal components; recorded cost; second end; stacked gradient; start loss; symmetry; test "
-        "loss; cell; lowest loss; loss of a start"
+        "loss; cell; lowest loss; loss of a start; smoothed loss"
     ),
     "twice rounding, for each of two numbers is rounded": "SAM; along ∇F; noise; trace probe; worst",
     "a hundred times rounding, and ε of θ over the way of the steps": "curve steps",
@@ -72,6 +72,7 @@ BOUNDS = {
         "density and index; falling share; first moment and spectrum; trace and density; trace and spectrum"
     ),
     "six standard deviations of independent ones": "independent directions",
+    "√(2 ln(2·10⁶)), which such ratios exceed once in a million, whatever the law": "other noise",
     "rounding, or the largest residual": "split",
     "1e-4: what a smooth path rises between the points at which its height was taken": "path heights",
     "a thousand ε of the coarsest dtype": "regulariser identity",
@@ -136,6 +137,7 @@ COSTS = {
     "some steps of three replicas": "stack; stack in float64",
     "3 to 6 steps of training; none for numbers of steps": "steps",
     "16 F a path": "path heights",
+    "2 F a pair": "other noise; smoothed loss",
 }
 
 

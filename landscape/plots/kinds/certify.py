@@ -6,9 +6,9 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator
 
-from landscape.plots.axes import legend, line, log_axis
+from landscape.plots.axes import error_band, legend, line, log_axis
 from landscape.plots.page import BLUE, DASHED, GREEN, GREY, ORANGE, VERMILLION, Page
-from landscape.plots.words import input_names, short, titled, wrapped
+from landscape.plots.words import input_names, short, titled, uncertain, wrapped
 
 # How the state of an assumption is drawn: colour, sign.
 STATES = {"holds": (GREEN, "o"), "fails": (VERMILLION, "X"), "cannot be known": (ORANGE, "D")}
@@ -30,6 +30,9 @@ def certify(page: Page, result: Any) -> str:
         )
     _point(page, result)
     page.note(str(np.ravel(result.verdict)[0]))
+    if result.smooth_loss is not None:
+        told = uncertain(float(np.ravel(result.smooth_loss)[0]), float(np.ravel(result.smooth_loss_error)[0]))
+        page.note(f"averaged over N(0, {short(result.smooth_sigma)}² I) the loss is {told}")
     return titled("Certificates at", result)
 
 
@@ -165,11 +168,16 @@ def _run(page: Page, result: Any) -> None:
     line(page, panels[2], place, result.loss, "loss", color=BLUE)
     if result.linear_loss is not None:
         line(page, panels[2], place, result.linear_loss, "of the linearised model", **DASHED)
+    if result.smooth_loss is not None:
+        label = f"averaged over N(0, {short(result.smooth_sigma)}² I)"
+        line(page, panels[2], place, result.smooth_loss, label, color=ORANGE, linestyle="-")
+        told = f"orange: ± standard error of {result.smooth_pairs} pairs ±ξ"
+        error_band(page, panels[2], place, result.smooth_loss, result.smooth_loss_error, ORANGE, told)
     bound = np.where(np.isfinite(result.loss_bound), result.loss_bound, np.nan)
     if np.isfinite(bound).any() and page.log:
         line(page, panels[2], place, bound, "bound", color=GREEN, linestyle="-.")
     if page.log:
-        log_axis(page, panels[2], result.loss, result.linear_loss)
+        log_axis(page, panels[2], result.loss, result.linear_loss, result.smooth_loss)
     panels[2].set_ylabel("loss")
     for axes in panels:
         legend(axes)

@@ -5,9 +5,9 @@ from typing import Any
 import numpy as np
 
 from landscape.plots.axes import accuracies_of, accuracy_panel, error_band, legend, line, log_axis
-from landscape.plots.page import BLUE, DASHED, GREY, ORANGE, STAR, VERMILLION, Page
+from landscape.plots.page import BLUE, DASHED, GREEN, GREY, ORANGE, STAR, VERMILLION, Page
 from landscape.plots.profiles import how_cut, residual_note
-from landscape.plots.words import titled
+from landscape.plots.words import short, titled
 
 
 def slice1d(page: Page, result: Any) -> str:
@@ -33,6 +33,13 @@ def slice1d(page: Page, result: Any) -> str:
     if result.test_loss is not None and result.draw_loss is None:
         line(page, axes, alpha, result.test_loss, "test", **DASHED)
         error_band(page, axes, alpha, result.test_loss, result.test_loss_error, VERMILLION)
+    if result.smooth_loss is not None:
+        label = f"averaged over N(0, {short(result.smooth_sigma)}² I)"
+        label += ", first draw" if result.draw_loss is not None else ""
+        line(page, axes, alpha, result.smooth_loss, label, color=GREEN, linestyle="-.")
+        told = f"green: ± standard error of {result.smooth_pairs} pairs ±ξ"
+        error_band(page, axes, alpha, result.smooth_loss, result.smooth_loss_error, GREEN, told)
+        drawn.append(result.smooth_loss)
     if result.trajectory_alpha is not None:
         axes.plot(
             result.trajectory_alpha,

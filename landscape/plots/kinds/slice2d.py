@@ -12,6 +12,9 @@ from landscape.plots.page import STAR, Page
 from landscape.plots.profiles import how_cut, residual_note
 from landscape.plots.words import short, titled, titled_points, uncertain, wrapped
 
+# What has panels of its own below the loss, where it is there.
+BELOW = ("smooth_loss", "curvature_ratio")
+DOT: Any = {"color": "white", "markeredgecolor": "black", "markersize": 4}
 MAX_STRETCH = 2.0  # a plane longer than this many times its breadth would be too thin to read at one scale
 
 
@@ -36,39 +39,43 @@ def slice2d(page: Page, result: Any) -> str:
         page.note(f"the directions hold {share:.0%} of the run's variance (of a random walk's: {walk:.0%})")
     one = field(page, result.alpha, result.beta, values, label, result.done)
     if page.kind == "surface":
+        if result.smooth_loss is not None:
+            page.note("averages over noise are drawn as contours alone")
         axes = draw_surface(page, one)
         first, second = names or ("step α", "step β")
         axes.set_xlabel(first, labelpad=-4)
         axes.set_ylabel(second, labelpad=-4)
     else:
-        is_mapped = result.curvature_ratio is not None
+        more = [name for name in BELOW if getattr(result, name) is not None]
         # A page of two panels is not fitted to one of them.
-        page.stretch = 0.0 if is_mapped else _stretch(page, result)
+        page.stretch = 0.0 if more else _stretch(page, result)
         inches = 2.2 * (page.stretch or 0.95)
         axes: Any
-        axes, *below = page.panels(*[inches + 0.4] * (2 if is_mapped else 1), shared=False)
+        axes, *below = page.panels(*[inches + 0.4] * (1 + len(more)), shared=False)
         if page.stretch:
             axes.set_aspect("equal")
-        texts = draw_flat(page, axes, one, inches)
-        clear(axes, texts, np.array(origin[:1]), np.array(origin[1:]))
-        if three:
-            clear(axes, texts, result.point_alpha, result.point_beta)
-        if result.trajectory_alpha is not None:
-            fine = np.linspace(0, len(result.trajectory_alpha) - 1, 400)
-            known = np.arange(len(result.trajectory_alpha))
-            alpha, beta = (
-                np.interp(fine, known, part) for part in (result.trajectory_alpha, result.trajectory_beta)
-            )
-            clear(axes, texts, alpha, beta, 0.05)
+        _cleared(axes, draw_flat(page, axes, one, inches), origin, result)
         first, second = names or (page.labels["alpha"], page.labels["beta"])
         for panel in (axes, *below):
             panel.set_xlabel(wrapped(first, 2.4))
             panel.set_ylabel(wrapped(second, inches))
-        for panel in below:
-            label = page.labels["curvature_ratio"]
-            second = field(page, result.alpha, result.beta, result.curvature_ratio, label)
-            draw_flat(page, panel, second, inches, as_cells=True)
-            panel.plot(*origin, linestyle="", zorder=8, **STAR)
+        for panel, name in zip(below, more, strict=True):
+            second = field(page, result.alpha, result.beta, getattr(result, name), page.labels[name])
+            as_cells = name == "curvature_ratio"
+            _cleared(panel, draw_flat(page, panel, second, inches, as_cells=as_cells), origin, result)
+            if three:
+                panel.plot(result.point_alpha, result.point_beta, "o", zorder=8, **DOT)
+            else:
+                panel.plot(*origin, linestyle="", zorder=8, **STAR)
+            if name == "smooth_loss" and result.trajectory_alpha is not None:
+                _path(panel, result, result.trajectory_alpha, result.trajectory_beta)
+        if result.smooth_loss is not None:
+            whose = " on the first draw's plane" if result.draw_loss is not None else ""
+            error = short(np.nanmax(result.smooth_loss_error, initial=0.0))
+            page.note(
+                f"averaged over N(0, {short(result.smooth_sigma)}² I) by {result.smooth_pairs} pairs ±ξ{whose}, "
+                f"standard error up to {error}"
+            )
 
     def at(alpha: Any, beta: Any, loss: Any) -> Any:
         places = (np.atleast_1d(alpha), np.atleast_1d(beta))
@@ -80,7 +87,7 @@ def slice2d(page: Page, result: Any) -> str:
     if three:
         for index, letter in enumerate("ABC"):
             place = at(result.point_alpha[index], result.point_beta[index], result.point_loss[index])
-            axes.plot(*place, "o", color="white", markeredgecolor="black", markersize=4, zorder=8)
+            axes.plot(*place, "o", zorder=8, **DOT)
             flat = tuple(float(part[0]) for part in place)
             axes.text(*flat, f" {letter}", fontsize=8, weight="bold", path_effects=outline, zorder=9)
     else:
@@ -92,6 +99,20 @@ def slice2d(page: Page, result: Any) -> str:
     if three:
         return titled_points("Loss on the plane through", result, "ABC", ", ")
     return titled("Loss on a plane through", result)
+
+
+def _cleared(axes: Any, texts: Any, origin: tuple[float, float], result: Any) -> None:
+    """Takes away what is written where points or the trajectory lie."""
+    clear(axes, texts, np.array(origin[:1]), np.array(origin[1:]))
+    if result.point_alpha is not None:
+        clear(axes, texts, result.point_alpha, result.point_beta)
+    if result.trajectory_alpha is not None:
+        fine = np.linspace(0, len(result.trajectory_alpha) - 1, 400)
+        known = np.arange(len(result.trajectory_alpha))
+        alpha, beta = (
+            np.interp(fine, known, part) for part in (result.trajectory_alpha, result.trajectory_beta)
+        )
+        clear(axes, texts, alpha, beta, 0.05)
 
 
 def _in_parameters(result: Any) -> tuple[Any, tuple[float, float], list[str]]:
@@ -136,10 +157,18 @@ def _trajectory(page: Page, axes: Any, result: Any, at: Callable[..., Any]) -> N
         page.note(f"{int((~within).sum())} of {len(alpha)} checkpoints outside the picture")
     if page.kind == "surface":  # which would draw beyond its box
         alpha, beta = (np.where(within, part, np.nan) for part in (alpha, beta))
+    _path(axes, result, *at(alpha, beta, result.trajectory_loss))
+    if result.centre is not None:  # the plane is the whole space
+        page.note("white: checkpoints")
+    else:
+        residual_note(page, result, "white: checkpoints", "plane")
+
+
+def _path(axes: Any, result: Any, *places: Any) -> None:
+    """The checkpoints, and a line through them in their order."""
     outline = [withStroke(linewidth=2.2, foreground="black")]
-    places = at(alpha, beta, result.trajectory_loss)
     axes.plot(*places, "-", color="white", linewidth=1.0, path_effects=outline, zorder=6)
-    size = 3 if len(alpha) <= 60 else 1.5
+    size = 3 if len(result.trajectory_alpha) <= 60 else 1.5
     axes.plot(
         *places,
         "o",
@@ -149,7 +178,3 @@ def _trajectory(page: Page, axes: Any, result: Any, at: Callable[..., Any]) -> N
         markersize=size,
         zorder=7,
     )
-    if result.centre is not None:  # the plane is the whole space
-        page.note("white: checkpoints")
-    else:
-        residual_note(page, result, "white: checkpoints", "plane")

@@ -68,6 +68,22 @@ FAULTS = (
         "slice2d slice1d slice2d_pca",
     ),
     Fault(
+        "cuts-noise-without-its-mirror",
+        "objective/smoothing.py",
+        "alpha=sigma * (1 - 2 * (draw % 2))",
+        "alpha=sigma",
+        "analyses/test_smoothing.py::test_what_is_odd_in_the_noise_adds_no_error",
+        "slice1d_smooth",
+    ),
+    Fault(
+        "cuts-average-error-by-n",
+        "objective/smoothing.py",
+        "/ np.sqrt(num_pairs)",
+        "/ num_pairs",
+        "analyses/test_smoothing.py::test_the_error_is_that_of_a_quadratic_form",
+        "slice1d_smooth",
+    ),
+    Fault(
         "cuts-alpha-beta-transposed",
         "paths/slices.py",
         "np.stack(np.meshgrid(*grid), axis=-1)",

@@ -17,6 +17,12 @@ def slice1d() -> Any:
 
 
 @scenario
+def slice1d_smooth() -> Any:
+    objective, _ = problem(trained(mlp, 0, steps=20))
+    return landscape.slice1d(objective, objective.present_point(), num_points=3, smooth=0.3)
+
+
+@scenario
 def slice2d() -> Any:
     objective, test = problem(trained(mlp, 0))
     return landscape.slice2d(objective, objective.present_point(), test=test, num_points=7, draws=3)
