@@ -10,7 +10,12 @@ from pathlib import Path
 from PIL import Image
 
 HERE = Path(__file__).parent
-SCRIPTS = {"thesis": "thesis/figure-*.sh", "gallery": "gallery.sh"}
+SCRIPTS = {
+    "thesis": "thesis/figure-*.sh",
+    "survey": "survey/figure-*.sh",
+    "smoothing": "smoothing/smoothing.sh",
+    "gallery": "gallery.sh",
+}
 WIDTH = 700  # pixels
 
 

@@ -1,6 +1,6 @@
 """The linear regression of the figures: y = x₁ + x₂ + ε, and the module with its two parameters.
 
-The law is the thesis'; the spread of the inputs and of the noise is chosen here. Inputs that are all
+The law and the noise, N(0, 1), are the thesis'; the spread of the inputs is chosen here. Inputs that are all
 positive make the cost a valley: at the least squares its curvatures are about 10 and 1.5.
 """
 
@@ -24,7 +24,7 @@ def model(w1: float = 3.0, w2: float = 0.0) -> nn.Module:
     return Plane(w1, w2)
 
 
-def data(num_samples: int = 100, noise: float = 0.5) -> tuple[Tensor, Tensor]:
+def data(num_samples: int = 100, noise: float = 1.0) -> tuple[Tensor, Tensor]:
     """``num_samples`` inputs, uniform on [0, 3]², and y = x₁ + x₂ + ε with normal ε of this deviation."""
     generator = torch.Generator().manual_seed(0)
     inputs = 3 * torch.rand(num_samples, 2, generator=generator)

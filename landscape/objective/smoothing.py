@@ -80,7 +80,7 @@ def smoothed_in_words(found: Smoothed) -> list[str]:
     count, lost = len(found.pairs), int((~np.isfinite(found.loss)).sum())
     notes = [
         f"averaged over N(0, {found.sigma:g}² I) by {count} pairs ±ξ, the same at all places: they err together there, "
-        "so that differences are surer than the standard errors"
+        "so that differences are surer than the standard errors; rare values that no draw met are in neither"
     ]
     if lost:
         notes.append(f"{lost} averages are NaN or infinite, as F is where the noise leads")

@@ -11,6 +11,7 @@ from torch import nn
 import landscape
 from landscape import BadInput, Objective
 from landscape.objective import smoothing
+from landscape.objective.parameters import Point
 from landscape.objective.smoothing import noise_of
 
 # Means over pairs depart by so many standard errors, with Student's factor, once in 10⁵.
@@ -184,3 +185,20 @@ def test_a_penalty_is_averaged_with_the_loss():
     # ½·2‖θ‖² + σ² d.
     away = found.smooth_loss - (found.loss + 0.25 * 2)
     assert np.abs(away / found.smooth_loss_error).max() < DEVIATIONS
+
+
+def test_each_cell_between_three_points_has_its_own_statistics():
+    objective = net()
+    thetas = objective.present_point().theta + 0.3 * torch.randn(
+        3, objective.num_parameters, generator=torch.Generator().manual_seed(1), dtype=torch.float64
+    )
+    points = []
+    for scale, theta in zip((1.0, 2.0, 3.0), thetas, strict=True):
+        fixed = {
+            name: scale * part if part.is_floating_point() else part
+            for name, part in objective.present_point().fixed.items()
+        }
+        points.append(Point(theta, fixed))
+    for seed in range(3):
+        found = landscape.slice2d(objective, points, num_points=3, smooth=0.1, smooth_draws=3, seed=seed)
+        assert "smoothed loss" in {check.name for check in found.checks if check.passed}

@@ -39,11 +39,12 @@ def test_bad_lines_are_refused_in_a_sentence(command, folder, line, words):
 
 
 @pytest.mark.skipif("LANDSCAPE_DATA" not in os.environ, reason="LANDSCAPE_DATA names no folder with MNIST")
-def test_the_preset_says_in_the_file_what_it_is(command, folder):
+@pytest.mark.parametrize(("preset", "largest"), [("thesis-5.3", 0.001), ("thesis-5.3-printed", 0.01)])
+def test_the_preset_says_in_the_file_what_it_is(command, folder, preset, largest):
     line = [
         "noise",
         "--preset",
-        "thesis-5.3",
+        preset,
         "--steps",
         2,
         "--seeds",
@@ -55,5 +56,6 @@ def test_the_preset_says_in_the_file_what_it_is(command, folder):
     ]
     done = command(*line, "-o", "n.h5", "--json")
     assert done.code == 0, done.err
-    assert len(done.json["values"]["step_size"]) == 19
+    steps = done.json["values"]["step_size"]
+    assert (len(steps), min(steps), max(steps)) == (19, largest / 10, largest)
     assert store.load(folder / "n.h5").config["recipe"]["model_arguments"]["init"] == "glorot"
