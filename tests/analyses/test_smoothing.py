@@ -13,6 +13,7 @@ from landscape import BadInput, Objective
 from landscape.objective import smoothing
 from landscape.objective.parameters import Point
 from landscape.objective.smoothing import noise_of
+from landscape.plots import plot
 
 # Means over pairs depart by so many standard errors, with Student's factor, once in 10⁵.
 DEVIATIONS = 5.0
@@ -202,3 +203,14 @@ def test_each_cell_between_three_points_has_its_own_statistics():
     for seed in range(3):
         found = landscape.slice2d(objective, points, num_points=3, smooth=0.1, smooth_draws=3, seed=seed)
         assert "smoothed loss" in {check.name for check in found.checks if check.passed}
+
+
+def test_the_average_has_a_panel_of_its_own_below_a_plane_and_a_line_of_its_own_beside_a_curve():
+    objective, start = surface(product, 2), point(0.9, 0.6)
+    given = {"num_points": 5, "smooth": 0.2, "smooth_draws": 3}
+    on_plane = plot(landscape.slice2d(objective, start, directions="axes", **given))
+    labels = [axes.get_ylabel() for axes in on_plane.axes]
+    assert labels.count("parameter theta[1]") == 2
+    assert any("averaged over Gaussian" in label for label in labels)
+    along = plot(landscape.slice1d(objective, start, **given))
+    assert "averaged over N(0, 0.2² I)" in [line.get_label() for line in along.axes[0].lines]
