@@ -29,9 +29,19 @@ Settle = Callable[[Options, Container[str], Mapping[str, Any]], Options]
 
 # What makes a changed module of the model.
 MODIFY = (
-    Parameter("modify", str, "", Option("exponential or requ: a changed module with a regulariser.")),
     Parameter(
-        "modify_arg", Mapping[str, Any] | None, None, Option("Arguments of modify: regulariser=0.1 width=20.")
+        "modify",
+        str,
+        "",
+        Option(
+            "exponential or requ: a changed module with a regulariser; noise: slopes of ReLU-like units times noise."
+        ),
+    ),
+    Parameter(
+        "modify_arg",
+        Mapping[str, Any] | None,
+        None,
+        Option("Arguments of modify: regulariser=0.1 width=20; mean=0 deviation=1 of noise."),
     ),
 )
 

@@ -142,6 +142,7 @@ def _family(work: Any) -> Family:
         "--model my_net.py:build --data digits --widths 8,16 -o mine.h5",
     ),
     brought=Brought(
+        may_modify=True,
         data="circles",
         model_help="mlp, or any factory that takes width and depth.",
         model_arg_help="Arguments of the model: activation=tanh.",

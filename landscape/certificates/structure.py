@@ -14,30 +14,11 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from landscape.certificates.kinks import KINKS, OTHERS, aten, is_broken, slope_below
 from landscape.errors import BadInput
 from landscape.objective.objective import Objective
 from landscape.objective.parameters import Point
 
-aten = torch.ops.aten
-
-# Piecewise linear with the one kink at 0.
-KINKS = {aten.relu, aten.relu_, aten.leaky_relu, aten.leaky_relu_, aten._prelu_kernel, aten.abs, aten.abs_}
-# Kinks, jumps and ties that lie elsewhere and are not followed.
-OTHERS = {aten.hardtanh, aten.hardtanh_, aten.hardsigmoid, aten.hardswish, aten.clamp, aten.clamp_}
-OTHERS |= {aten.clamp_min, aten.clamp_max, aten.threshold, aten.threshold_, aten.maximum, aten.minimum}
-OTHERS |= {
-    aten.max,
-    aten.min,
-    aten.amax,
-    aten.amin,
-    aten.max_pool2d_with_indices,
-    aten.max_pool3d_with_indices,
-}
-OTHERS |= {aten.adaptive_max_pool2d, aten.sort, aten.topk, aten.round, aten.floor, aten.ceil, aten.sign}
-OTHERS |= {aten.where, aten.softshrink, aten.hardshrink, aten.rrelu_with_noise}
-OTHERS |= {aten.fmax, aten.fmin, aten.heaviside, aten.sgn, aten.trunc, aten.frac, aten.median, aten.kthvalue}
-# With a number that is compared a kink, or a jump, is written out by hand.
-COMPARED = {aten.gt, aten.gt_, aten.ge, aten.ge_, aten.lt, aten.lt_, aten.le, aten.le_}
 # Rounding of a function computed twice, relative.
 SAME = 1e-10
 # How far a point near by is, in each weight: relative, and absolute of weights that are 0.
@@ -66,7 +47,8 @@ class Kink:
     """One piecewise linear operation: its arguments (n, …), slopes there, and distances from the kink.
 
     ``distances`` (n, …) are |wᵀx|/(‖w‖‖x‖) where a weight made the argument, |z|/max|z| otherwise; infinite where the
-    layer receives nothing, so that nothing can cross.
+    layer receives nothing, so that nothing can cross. ``below``: the slope under 0, one number for all; NaN where it is
+    learned. ``factor`` (n, …): what its results are multiplied by at once, which the slopes then hold; else None.
     """
 
     arguments: Tensor
@@ -74,6 +56,8 @@ class Kink:
     distances: Tensor
     source: int
     target: int
+    below: float = torch.nan
+    factor: Tensor | None = None
 
 
 @dataclass
@@ -238,12 +222,23 @@ class _Watch(TorchDispatchMode):
         if operation not in KINKS:
             self._overwritten(func, args)
         if before is not None:
-            self._bend(before, args[0], made)
-        elif operation in OTHERS or _is_broken(operation, args):
+            self._bend(before, args[0], made, slope_below(operation, args))
+        elif operation in OTHERS or is_broken(operation, args):
             self._unfollowed.add(func._schema.name.partition("::")[2])
-        else:
+        elif operation is not aten.mul or not self._scale(args, made):
             self._multiply(operation, args, made)
         return made
+
+    def _scale(self, args: Sequence[Any], made: Tensor) -> bool:
+        """Notes down that what a kink gave is multiplied, number by number, in whichever order they stand."""
+        for given, factor in (args, args[::-1]):
+            kink = next((one for one in self._kinks if one.target == _place(given) != 0), None)
+            if kink is not None and isinstance(factor, Tensor) and factor.shape == given.shape:
+                self._alive += [factor, made]
+                kink.slopes, kink.target = kink.slopes * factor, _place(made)
+                kink.factor = factor.clone() if kink.factor is None else kink.factor * factor
+                return True
+        return False
 
     def _overwritten(self, func: Any, args: Sequence[Any]) -> None:
         """What is changed in place is no longer what a layer or a kink has made."""
@@ -257,11 +252,12 @@ class _Watch(TorchDispatchMode):
                     self._made.pop(one.target, None)
                     one.target = -1
 
-    def _bend(self, before: Tensor, given: Tensor, made: Tensor) -> None:
+    def _bend(self, before: Tensor, given: Tensor, made: Tensor, below: float) -> None:
         self._alive += [given, made]
         slopes = made.detach() / torch.where(before == 0, 1.0, before)
         layer = self._made.get(_place(given))
-        self._kinks.append(Kink(before, slopes, _distances(before, layer), _place(given), _place(made)))
+        places = _place(given), _place(made)
+        self._kinks.append(Kink(before, slopes, _distances(before, layer), *places, below))
 
     def _multiply(self, operation: Any, args: Sequence[Any], made: Any) -> None:
         """Notes down a product of data with a parameter, in whichever order they stand."""
@@ -318,16 +314,6 @@ class _Watch(TorchDispatchMode):
         return self._fixed.get(_place(tensor), "")
 
 
-def _is_broken(operation: Any, args: Sequence[Any]) -> bool:
-    """Whether numbers are compared, or an exponential unit has two slopes at 0, α ≠ 1, as that of SELU."""
-    if operation in (aten.elu, aten.elu_):
-        alpha, _, inner = (*args[1:], *(1.0, 1.0, 1.0)[len(args) - 1 :])
-        return alpha * inner != 1
-    return operation in COMPARED and any(
-        isinstance(one, Tensor) and one.is_floating_point() for one in args[:2]
-    )
-
-
 def _place(tensor: Any) -> int:
     """Where the numbers of a tensor begin, as long as it is kept alive."""
     return tensor.data_ptr() if isinstance(tensor, Tensor) else 0
@@ -377,8 +363,9 @@ def _joined(parts: Sequence[Structure]) -> Structure:
     for others in zip(*(one.layers for one in parts), strict=False):
         others[0].features = torch.cat([one.features for one in others])
     for others in zip(*(one.kinks for one in parts), strict=False):
-        for name in ("arguments", "slopes", "distances"):
-            setattr(others[0], name, torch.cat([getattr(one, name) for one in others]))
+        for name in ("arguments", "slopes", "distances", "factor"):
+            if all(getattr(one, name) is not None for one in others):
+                setattr(others[0], name, torch.cat([getattr(one, name) for one in others]))
     whole.inputs = torch.cat([one.inputs for one in parts])
     whole.outputs = torch.cat([one.outputs for one in parts])
     whole.unfollowed = set().union(*(one.unfollowed for one in parts))

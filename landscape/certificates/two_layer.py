@@ -11,12 +11,18 @@ from landscape.objective.objective import Objective
 
 @dataclass(frozen=True)
 class TwoLayers:
-    """h = V φ(W x + b) + c: the layers, and the slopes (n, p) of φ at the data."""
+    """h = V φ(W x + b) + c: the layers, and the slopes (n, p) of φ at the data.
+
+    ``below``: the slope of φ under 0; ``factor`` (n, p): what the slopes are multiplied by, the same at every θ, and
+    hold; ``has_all``: the weights and biases are all of θ.
+    """
 
     first: Layer
     second: Layer
     slopes: Tensor
     has_all: bool
+    below: float
+    factor: Tensor | None
 
     @property
     def outgoing(self) -> Tensor:
@@ -36,19 +42,22 @@ def two_layers(structure: Structure, objective: Objective) -> TwoLayers | None:
         return None
     if first.features.shape != structure.inputs.shape:
         return None
-    if structure.elsewhere is not None and not _are_all(structure.elsewhere):
+    if structure.elsewhere is not None and not _are_all(structure.elsewhere, kink.factor):
         return None
     own = {one for layer in layers for one in (layer.name, layer.bias_name) if one}
-    return TwoLayers(first, last, kink.slopes, {piece.name for piece in objective.pieces} == own)
+    has_all = {piece.name for piece in objective.pieces} == own
+    return TwoLayers(first, last, kink.slopes, has_all, kink.below, kink.factor)
 
 
-def _are_all(seen: Structure) -> bool:
+def _are_all(seen: Structure, factor: Tensor | None) -> bool:
     """Whether the outputs are V (slopes ∘ (W x + b)) + c of the first layer, the kink and the last."""
     first, kink, last = seen.layers[0], seen.kinks[0], seen.last
     if last is None or first.weight is None or last.weight is None:
         return False
     made = first.features @ first.weight.T + (0.0 if first.bias is None else first.bias)
-    if kink.slopes.shape != made.shape:
+    if kink.slopes.shape != made.shape or (factor is None) != (kink.factor is None):
+        return False
+    if factor is not None and kink.factor is not None and not torch.equal(factor, kink.factor):
         return False
     outputs = (kink.slopes * made) @ last.weight.T + (0.0 if last.bias is None else last.bias)
     return same(outputs, seen.outputs)

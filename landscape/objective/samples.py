@@ -58,8 +58,10 @@ class Samples:
 
     @property
     def num_inputs(self) -> int:
-        """How many numbers go into the module for one sample."""
-        return sum(one[0].numel() for one in trees.tensors(self.inputs))
+        """How many numbers go into the module for one sample; integers beside real ones, as its number is, are none."""
+        found = trees.tensors(self.inputs)
+        real = [one for one in found if one.is_floating_point() or one.is_complex()]
+        return sum(one[0].numel() for one in real or found)
 
     def to(self, device: torch.device, dtype: torch.dtype | None) -> "Samples":
         """The same on a device, and floating-point numbers in a dtype; nothing is copied that is so already."""

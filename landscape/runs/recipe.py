@@ -1,7 +1,7 @@
 """The specs from which a module, its data and its loss are built, as run files keep them."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,7 +12,7 @@ from landscape import specs
 from landscape.errors import BadInput
 from landscape.inputs.data import DataSet, load_data
 from landscape.inputs.models import build_model, takes_num_outputs
-from landscape.inputs.models.modified import modified
+from landscape.inputs.models.modified import NUMBERED, PRICED, modified
 from landscape.objective.objective import Objective
 from landscape.objective.penalised import penalised
 from landscape.objective.samples import sha256
@@ -39,7 +39,8 @@ class Recipe:
 
     ``loss`` may be empty: the one that suits the data. ``input_shape``, ``num_outputs`` and
     ``data_sha256`` are found when the recipe is first followed (:meth:`completed`). ``modify`` changes the module and
-    puts a price on its parameters (:mod:`landscape.inputs.models.modified`).
+    puts a price on its parameters, or noise on its slopes, which is drawn for ``num_samples`` samples
+    (:mod:`landscape.inputs.models.modified`).
     """
 
     model: str = "mlp"
@@ -54,6 +55,7 @@ class Recipe:
     data_sha256: str = ""
     modify: str = ""
     modify_arguments: Mapping[str, Any] = field(default_factory=dict)
+    num_samples: int = 0
 
     def followed(
         self, data_dir: Path | None = None, dtype: str | None = None, least: str = "float32"
@@ -75,7 +77,9 @@ class Recipe:
         whole = load_data(self.data, self.data_arguments, data_dir, dtype)
         if self.subset is None:
             return whole
-        return whole.subset(self.subset, torch.Generator().manual_seed(self.seed))
+        cut = whole.subset(self.subset, torch.Generator().manual_seed(self.seed))
+        # A part of these samples is numbered among them.
+        return replace(cut, rows=None)
 
     def completed(self, data: DataSet) -> "Recipe":
         """The recipe with what only the data can tell.
@@ -95,6 +99,7 @@ class Recipe:
             "input_shape": data.input_shape,
             "num_outputs": data.num_outputs(loss),
             "data_sha256": fingerprint(data),
+            "num_samples": len(data.inputs) if self.modify in NUMBERED else 0,
         }
         return Recipe(**(asdict(self) | found))
 
@@ -103,6 +108,7 @@ class Recipe:
         shapes: dict[str, Any] = {"input_shape": self.input_shape, "num_outputs": self.num_outputs}
         module = build_model(self.model, self.model_arguments, self.seed, **shapes)
         if self.modify:
+            shapes["num_samples"] = self.num_samples
             return modified(self.modify, self.modify_arguments, self.seed, module, **shapes)
         if self.modify_arguments:
             raise BadInput("`modify_arg` without `modify`", "what they are arguments of")
@@ -111,7 +117,7 @@ class Recipe:
     def stored(self) -> dict[str, Any]:
         """As a configuration keeps it: without what changes nothing."""
         kept = asdict(self)
-        for name in ("modify", "modify_arguments"):
+        for name in ("modify", "modify_arguments", "num_samples"):
             if not kept[name]:
                 del kept[name]
         return kept
@@ -127,11 +133,13 @@ class Recipe:
         l2: float = 0.0,
         training: bool = False,
     ) -> Objectives:
-        """F of ``module`` on ``data``, in training and test."""
+        """F of ``module`` on ``data``, in training and test; none in test where samples have noise."""
+        is_numbered = self.modify in NUMBERED
+        inputs: Any = (data.inputs, data.numbers) if is_numbered else data.inputs
         train = Objective(
             module,
-            penalised(self.loss) if self.modify else self.loss,
-            (data.inputs, data.targets),
+            penalised(self.loss) if self.modify in PRICED else self.loss,
+            (inputs, data.targets),
             dtype=dtype,
             device=device,
             chunk_size=chunk_size,
@@ -140,6 +148,10 @@ class Recipe:
         )
         if data.test_inputs is None or data.test_targets is None:
             return Objectives(train, None, [])
+        if is_numbered:
+            return Objectives(
+                train, None, ["no test loss: the noise was drawn for the training samples alone"]
+            )
         return Objectives(train, train.on((data.test_inputs, data.test_targets)), [])
 
     def described(self) -> str:

@@ -96,7 +96,7 @@ class Run:
                 l2=l2,
                 training=training or self.training,
             )
-        return made._replace(notes=notes, is_as_made=is_same and subset is None)
+        return made._replace(notes=notes + made.notes, is_as_made=is_same and subset is None)
 
     def label(self, name: str) -> str:
         """The label that an address names: ``final`` for '', and for the last step or epoch by its number.

@@ -270,6 +270,7 @@ def _from_recipe(
             objectives.train,
             objectives.test,
             [start],
+            notes=objectives.notes,
             variant=variant,
             fresh=sources.Fresh(own, recipe),
             proofs=proofs if checkpoint else list,

@@ -82,10 +82,13 @@ def rescaled(objective: Objective, point: Point, *, per: str, seed: int, toleran
     return Rescaled(moved, sum(one.num_units for one in found), gap)
 
 
-def junctions(module: nn.Module, pieces: Sequence[Piece], *, odd: bool = False) -> list[Junction]:
+def junctions(
+    module: nn.Module, pieces: Sequence[Piece], *, odd: bool = False, between: Sequence[type] | None = None
+) -> list[Junction]:
     """Every junction that the structure shows: in ``nn.Sequential`` alone, whose order is that of the function.
 
-    Those of ReLU-like layers, c > 0, or of ``odd`` ones like tanh, where c = −1 cancels as well.
+    Those of ReLU-like layers, c > 0, or of ``odd`` ones like tanh, where c = −1 cancels as well; or of layers of the
+    types ``between``, whatever these do.
     Batch norm with trainable scale and shift takes the place of the layer before it, as its statistics
     do not follow a rescaling. Layers with frozen or tied parameters are left out, subclasses too, as
     their ``forward`` may be another. What was found must still be tried on the data.
@@ -97,8 +100,9 @@ def junctions(module: nn.Module, pieces: Sequence[Piece], *, odd: bool = False) 
         for name, p in module.named_parameters()
         if name in by_name and times_used[id(p)] == 1
     }
-    between, poolings = (ODD, ODD_POOLINGS) if odd else (HOMOGENEOUS, POOLINGS)
-    return [found for chain in _chains(module) for found in _along(chain, free, between, poolings)]
+    usual, poolings = (ODD, ODD_POOLINGS) if odd else (HOMOGENEOUS, POOLINGS)
+    kinds = usual if between is None else between
+    return [found for chain in _chains(module) for found in _along(chain, free, kinds, poolings)]
 
 
 def factors(

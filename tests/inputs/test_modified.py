@@ -194,7 +194,7 @@ def test_a_model_is_changed_where_a_run_is_made_and_nowhere_else(tmp_path):
     made = landscape.measure(None, "train", output=tmp_path / "a.h5", epochs=1, **run)
     assert made.status == "complete"
     with pytest.raises(BadInput, match="modify"):
-        landscape.measure(None, "minima", output=tmp_path / "m.h5", **run)
+        landscape.measure(None, "efficiency", output=tmp_path / "m.h5", **run)
 
 
 def test_a_gauss_newton_matrix_says_that_it_lacks_the_regulariser():

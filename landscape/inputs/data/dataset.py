@@ -20,7 +20,8 @@ class DataSet:
 
     ``inputs`` (n, ...) are float32 or float64, or int64 or int32 where they are tokens; ``targets`` are int64 classes
     (n,), or (n, ...) for one per position, in classification and float32 or float64 (n, k) in regression.
-    ``num_classes`` is None in regression. ``doubt`` says why the largest label may name no class.
+    ``num_classes`` is None in regression. ``doubt`` says why the largest label may name no class. ``rows`` (n,): which
+    samples of a larger set these are; None for the first n.
     """
 
     name: str
@@ -31,6 +32,12 @@ class DataSet:
     task: Task
     num_classes: int | None
     doubt: str = ""
+    rows: Tensor | None = None
+
+    @property
+    def numbers(self) -> Tensor:
+        """The number (n,) of every training sample, in the set it was taken from."""
+        return torch.arange(len(self.inputs)) if self.rows is None else self.rows
 
     @property
     def input_shape(self) -> tuple[int, ...]:
@@ -79,7 +86,7 @@ class DataSet:
         if not 1 <= n <= size:
             raise BadInput(f"a subset of {n} samples of {self.name}", f"between 1 and its {size}")
         kept = torch.randperm(size, generator=generator)[:n].sort().values
-        return replace(self, inputs=self.inputs[kept], targets=self.targets[kept])
+        return replace(self, inputs=self.inputs[kept], targets=self.targets[kept], rows=self.numbers[kept])
 
     def _described(self) -> str:
         return f"{self.name}, which has {self.num_classes or 'no'} classes"

@@ -1,7 +1,8 @@
-"""Changed modules: a classifier with an exponential neuron added, and quadratic rectified units with a price.
+"""Changed modules: a classifier with an exponential neuron added, quadratic rectified units with a price, noisy slopes.
 
-Both put the regulariser R(θ) behind their outputs as one more column, the same for every sample, which
-:func:`landscape.objective.penalised.penalised` adds to the loss: so it is counted once however the data are cut.
+The first two put the regulariser R(θ) behind their outputs as one more column, the same for every sample, which
+:func:`landscape.objective.penalised.penalised` adds to the loss: so it is counted once however the data are cut. The
+last has no price (:data:`PRICED`), and is told the number of every sample beside it (:data:`NUMBERED`).
 """
 
 import math
@@ -14,6 +15,10 @@ from torch import Tensor, nn
 from landscape import specs
 from landscape.errors import BadInput
 from landscape.inputs.models import global_state_kept
+from landscape.inputs.models.slope_noise import SlopeNoise
+
+# Whose last column of outputs is R(θ), and whose module takes (inputs, number of the sample).
+PRICED, NUMBERED = ("exponential", "requ"), ("noise",)
 
 
 class Exponential(nn.Module):
@@ -120,10 +125,12 @@ def modified(
     *,
     input_shape: Sequence[int],
     num_outputs: int,
+    num_samples: int = 0,
 ) -> nn.Module:
-    """``module`` changed as ``name`` says, ``exponential`` (around it) or ``requ`` (in its place), drawn by ``seed``.
+    """``module`` changed as ``name`` says, drawn by ``seed``: ``requ`` in its place, the others around it.
 
-    Raises BadInput for an unknown name, arguments it does not take, and several outputs for ``requ``.
+    ``num_samples``: for how many samples ``noise`` is drawn. Raises BadInput for an unknown name, arguments it does not
+    take, several outputs for ``requ``, and a module without ReLU-like layers for ``noise``.
     """
     num_inputs = math.prod(input_shape)
 
@@ -135,7 +142,10 @@ def modified(
             raise BadInput(f"{num_outputs} outputs for `modify` requ", "one, as binary labels have")
         return ReQU(num_inputs, width, regulariser)
 
-    makers: dict[str, Callable[..., nn.Module]] = {"exponential": exponential, "requ": requ}
+    def noise(mean: float = 0.0, deviation: float = 1.0, values: Sequence[float] | None = None) -> nn.Module:
+        return SlopeNoise(module, input_shape, num_samples, seed, mean, deviation, values)
+
+    makers: dict[str, Callable[..., nn.Module]] = {"exponential": exponential, "requ": requ, "noise": noise}
     if name not in makers:
         raise BadInput(f"unknown `modify` {name!r}", f"one of {', '.join(makers)}")
     with global_state_kept():
