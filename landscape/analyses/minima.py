@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Container, Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import product
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from landscape.analyses.declare import Brought, analysis
@@ -17,30 +15,29 @@ from landscape.result import Result, array, scalar
 if TYPE_CHECKING:
     import numpy as np
 
-    from landscape.descent.cells import Cell
     from landscape.descent.starts import Family
-    from landscape.objective import checks
+    from landscape.descent.table import Table
     from landscape.objective.objective import Objective
 
 MEMORY_LIMIT = 2.0**31
-QUANTILES = (0.0, 0.25, 0.5, 0.75, 1.0)
 PLATEAU = {"factor": 0.5, "threshold": 1e-4, "patience": 40, "cooldown": 10, "floor": 1e-7}
-END = ("depth", "width", "restart")
+ROOM = ("depth", "width")
+CELL = ("samples", *ROOM)
+END = (*CELL, "restart")
 
 
 @dataclass(kw_only=True, eq=False)
 class Minima(Result):
-    """Where many descents ended, by depth, width and restart; what is not ``done`` is NaN."""
+    """Where many descents ended, by samples, depth, width and restart; what is not ``done`` is NaN."""
 
     kind: ClassVar[str] = "minima"
+    samples: np.ndarray | None = array("samples", long_name="samples n of a cell", optional=True)
     depth: np.ndarray = array("depth", long_name="hidden layers")
     width: np.ndarray = array("width", long_name="width")
     restart: np.ndarray = array("restart", long_name="restart")
     done: np.ndarray = array(*END, long_name="asked for, and computed")
     quantile: np.ndarray = array("quantile", long_name="quantile over the restarts")
-    cost_quantiles: np.ndarray = array(
-        "depth", "width", "quantile", long_name="quantiles of the cost", printed=True
-    )
+    cost_quantiles: np.ndarray = array(*CELL, "quantile", long_name="quantiles of the cost", printed=True)
     cost: np.ndarray = array(*END, long_name="cost at the end of the descent")
     gradient_norm: np.ndarray = array(*END, long_name="‖∇F‖ at the end of the descent")
     num_steps: np.ndarray = array(*END, long_name="steps taken")
@@ -55,7 +52,7 @@ class Minima(Result):
     smallest_eigenvalue: np.ndarray = array(*END, long_name="smallest eigenvalue of that Hessian")
     largest_eigenvalue: np.ndarray = array(*END, long_name="largest eigenvalue of that Hessian")
     polished_cost_quantiles: np.ndarray | None = array(
-        "depth", "width", "quantile", long_name="quantiles of the polished cost", printed=True, optional=True
+        *CELL, "quantile", long_name="quantiles of the polished cost", printed=True, optional=True
     )
     polished_cost: np.ndarray | None = array(*END, long_name="cost after polishing", optional=True)
     polished_gradient_norm: np.ndarray | None = array(*END, long_name="‖∇F‖ after polishing", optional=True)
@@ -63,16 +60,49 @@ class Minima(Result):
         *END, long_name="why polishing ended above its tolerance", optional=True
     )
     num_distinct: np.ndarray = array(
-        "depth", "width", long_name="ends that differ as functions on the data", printed=True
+        *CELL, long_name="ends that differ as functions on the data", printed=True
     )
-    num_distinct_costs: np.ndarray = array("depth", "width", long_name="ends that differ in their cost")
+    num_distinct_costs: np.ndarray = array(*CELL, long_name="ends that differ in their cost")
+    num_minima: np.ndarray | None = array(
+        *CELL, long_name="ends without a negative eigenvalue: minimum, degenerate or kink", optional=True
+    )
+    num_distinct_minima: np.ndarray | None = array(
+        *CELL, long_name="of these, those that differ as functions on the data", optional=True, printed=True
+    )
+    coverage: np.ndarray | None = array(
+        *CELL, long_name="share of descents to minima that end at one of those met", optional=True
+    )
+    axis: np.ndarray | None = array("axis", long_name="along which minima are counted", optional=True)
+    exponent: np.ndarray | None = array("axis", long_name="exponent of distinct minima", optional=True)
+    exponent_error: np.ndarray | None = array("axis", long_name="its error, by lack of fit", optional=True)
+    growth_factor: float | None = scalar("distinct minima where every axis is 1, by the fit", optional=True)
+    best_cost: np.ndarray | None = array(*CELL, long_name="F_best: floor, or lowest cost met", optional=True)
+    floor: np.ndarray | None = array(*CELL, long_name="least loss of such linear nets", optional=True)
+    best_share: np.ndarray | None = array(*CELL, long_name="share of the ends at F_best", optional=True)
+    best_share_interval: np.ndarray | None = array(
+        *CELL, "side", long_name="95 % interval of that share (Clopper and Pearson 1934)", optional=True
+    )
+    convergence_error: np.ndarray | None = array(*END, long_name="F − F_polished", optional=True)
+    global_error: np.ndarray | None = array(*END, long_name="F_polished − F_best", optional=True)
+    part: np.ndarray | None = array("part", long_name="part of the error", optional=True)
+    mean_error: np.ndarray | None = array(
+        *CELL, "part", long_name="F − F_best and its parts, means of the ends", optional=True, printed=True
+    )
+    permutations: np.ndarray | None = array(
+        *ROOM, long_name="order of the group of permutations of hidden units", optional=True, printed=True
+    )
+    log10_permutations: np.ndarray | None = array(*ROOM, long_name="its logarithm to base 10", optional=True)
+    num_scales: np.ndarray | None = array(*ROOM, long_name="units that may be rescaled", optional=True)
+    num_signs: np.ndarray | None = array(*ROOM, long_name="units whose sign may change", optional=True)
+    assumption: np.ndarray | None = array("assumption", long_name="of Soudry and Carmon", optional=True)
+    state: np.ndarray | None = array(
+        *CELL, "assumption", long_name="holds, fails or cannot be known", optional=True
+    )
     num_parameters: np.ndarray = array("depth", "width", long_name="parameters d")
-    is_wide: np.ndarray = array("width", long_name="n ≤ d₀d₁")
+    is_wide: np.ndarray = array("samples", "width", long_name="n ≤ d₀d₁")
     y: np.ndarray | None = array("y", long_name="second input", optional=True)
     x: np.ndarray | None = array("x", long_name="first input", optional=True)
-    prediction: np.ndarray | None = array(
-        "depth", "width", "y", "x", long_name="output of the best end", optional=True
-    )
+    prediction: np.ndarray | None = array(*CELL, "y", "x", long_name="output of the best end", optional=True)
     sample: np.ndarray | None = array("sample", long_name="sample", optional=True)
     sample_x: np.ndarray | None = array("sample", long_name="first input of a sample", optional=True)
     sample_y: np.ndarray | None = array("sample", long_name="second input of a sample", optional=True)
@@ -165,6 +195,10 @@ def minima(
         20,
     ),
     depths: Annotated[tuple[int, ...], Option("Hidden layers.", least=1)] = (1,),
+    samples: Annotated[
+        tuple[int, ...] | None,
+        Option("Samples, of which the fewer are among the more [default: all].", least=1),
+    ] = None,
     restarts: Annotated[
         tuple[int, ...], Option("Descents per cell; one number, or one a depth.", least=1)
     ] = (50,),
@@ -207,28 +241,35 @@ def minima(
     status are then those of the polished point. A piecewise linear module may end at a ``kink``, where F falls
     no further and its gradient jumps without ever vanishing.
 
+    ``samples`` are drawn by the seed, and each number of them is a table of its own. The number of distinct minima is
+    fitted by a power of samples, depth and width where there are several. F_best is the closed form of linear nets, or
+    the lowest cost of a cell, and F − F_best = (F − F_polished) + (F_polished − F_best).
+
     The restarts of a cell train as one computation, in several where they would take more than ``memory_limit``
     bytes, on one thread, or on ``max_threads`` (default: torch's number) where these are measured to be faster.
     Question and setting are those of Soudry and Carmon 2016. Raises BadInput for options out of range, for
     several processes, and what ``family`` raises.
     """
-    import numpy as np
     import torch
 
     from landscape import distributed
+    from landscape.certificates.almost_every import settings
     from landscape.descent import input_plane
     from landscape.descent.cells import Descents
     from landscape.descent.proofs import worst_of
-    from landscape.descent.starts import bounds_of
+    from landscape.descent.starts import bounds_of, cut
+    from landscape.descent.table import every, tables
     from landscape.numerics.steps.replicas import Plan
     from landscape.numerics.steps.sampling import isolated_rng
     from landscape.objective import checks
+    from landscape.symmetry.order import orders
 
     distributed.require_one_process("replicas")
-    _check(widths, depths, steps, max_steps)
+    _check(widths, depths, samples or (), steps, max_steps)
     per_depth = (
         _for_each(depths, name, one) for name, one in (("restarts", restarts), ("init", init), ("lr", lr))
     )
+    families = {count: cut(family, count, seed) for count in samples} if samples else {0: family}
     descents = [
         Descents(
             family=family,
@@ -254,89 +295,62 @@ def minima(
     ]
     proofs: list[checks.Check] = []
     notes: list[str] = []
-    cells: dict[tuple[int, int], Cell] = {}
     first = family(widths[0], depths[0], seed)
     axes = input_plane.axes(first)
     with isolated_rng(seed, first.device), checks.untouched(first, proofs):
-        for (depth, how), width in product(zip(depths, descents, strict=True), widths):
-            cells[depth, width] = how.cell(width, depth, axes, notes)
-        proofs += worst_of({f"depth {i}, width {j}": cell.checks for (i, j), cell in cells.items()})
+        table = tables(families, depths, widths, descents, axes, notes)
+        about = orders(next(iter(families.values())), depths, widths, seed)
+        about |= settings(families, depths, widths, seed)
+        proofs += worst_of({cell.name: cell.checks for cell in every(table)})
         proofs += checks.meaning(first, first.present_point())
-    table = [[cells[depth, width] for width in widths] for depth in depths]
-    result = _result(first, table, np.array(widths), np.array(depths), axes, proofs, notes)
-    _conclude(result, any(one.draws for one in cells.values()))
+    result = _result(first, table, about, (samples, depths, widths), axes)
+    result.checks, result.notes = proofs, notes
+    _conclude(result, any(one.draws for one in every(table)))
     return result
 
 
 def _result(
     first: Objective,
-    table: Sequence[Sequence[Cell]],
-    widths: np.ndarray,
-    depths: np.ndarray,
+    table: Table,
+    about: dict[str, Any],
+    places: tuple[Sequence[int] | None, Sequence[int], Sequence[int]],
     axes: tuple[np.ndarray, np.ndarray] | None,
-    proofs: list[checks.Check],
-    notes: list[str],
 ) -> Minima:
     import numpy as np
 
+    from landscape.certificates.almost_every import ASSUMPTIONS
     from landscape.descent import input_plane
+    from landscape.descent.table import arrays_of, errors_of, growth_of
 
+    samples, depths, widths = places
     num_samples, num_inputs = first.num_samples, first.samples.num_inputs
-    most = max(len(cell.rows["done"]) for row in table for cell in row)
-
-    def of_each(values: Callable[[Cell], Any]) -> np.ndarray:
-        found = np.array([[values(cell) for cell in row] for row in table])
-        # Words as wide as the longest, which is how they come back from a file.
-        return np.array(found.tolist()) if found.dtype.kind == "U" else found
-
-    rows: dict[str, Any] = {
-        one: of_each(lambda cell, one=one: _padded(cell.rows[one], most)) for one in table[0][0].rows
-    }
-    costs = [one for one in ("cost", "polished_cost") if one in rows]
+    rows = arrays_of(table, samples is not None, axes is not None)
+    state, floor = (about.pop(name)[slice(None) if samples else 0] for name in ("state", "floor"))
+    is_wide = np.array([[n <= num_inputs * width for width in widths] for n in samples or (num_samples,)])
     return Minima(
-        quantile=np.array(QUANTILES),
-        **{f"{one}_quantiles": _quantiles(rows[one]) for one in costs},
-        depth=depths,
-        width=widths,
-        restart=np.arange(most),
+        samples=None if samples is None else np.array(samples),
+        depth=np.array(depths),
+        width=np.array(widths),
         **rows,
-        num_distinct=of_each(lambda cell: cell.num_distinct),
-        num_distinct_costs=of_each(lambda cell: cell.num_distinct_costs),
-        num_parameters=of_each(lambda cell: cell.num_parameters),
-        is_wide=num_samples <= num_inputs * widths,
+        **errors_of(rows, floor),
+        **growth_of(rows["num_distinct_minima"], samples, depths, widths),
+        **about,
+        floor=floor if np.isfinite(floor).any() else None,
+        assumption=np.array(ASSUMPTIONS),
+        state=state,
+        is_wide=is_wide if samples else is_wide[0],
         x=axes[0] if axes else None,
         y=axes[1] if axes else None,
-        prediction=of_each(lambda cell: cell.prediction) if axes else None,
         **(input_plane.samples(first) if axes else {}),
         num_samples=num_samples,
         num_inputs=num_inputs,
-        checks=proofs,
-        notes=notes,
     )
 
 
-def _padded(values: np.ndarray, count: int) -> np.ndarray:
-    """``values`` (k,) with what was not asked for: NaN, no, or no word."""
-    import numpy as np
-
-    empty = {"f": math.nan, "i": 0, "b": False, "U": ""}[values.dtype.kind]
-    return np.concatenate([values, np.full(count - len(values), empty, dtype=values.dtype)])
-
-
-def _quantiles(cost: np.ndarray) -> np.ndarray:
-    """Over the restarts that did not diverge, in front of (depth, width, restart); NaN where all did."""
-    import numpy as np
-
-    found = np.full((*cost.shape[:2], len(QUANTILES)), math.nan)
-    for cell in np.ndindex(*cost.shape[:2]):
-        seen = cost[cell][np.isfinite(cost[cell])]
-        if len(seen):
-            found[cell] = np.quantile(seen, QUANTILES)
-    return found
-
-
-def _check(widths: Sequence[int], depths: Sequence[int], steps: int, max_steps: int) -> None:
-    for name, values in (("widths", widths), ("depths", depths)):
+def _check(
+    widths: Sequence[int], depths: Sequence[int], samples: Sequence[int], steps: int, max_steps: int
+) -> None:
+    for name, values in (("widths", widths), ("depths", depths), ("samples", samples)):
         if len(set(values)) < len(values):
             raise BadInput(f"`{name}` = {', '.join(map(str, values))}", "each once")
     if steps > max_steps:
@@ -353,43 +367,14 @@ def _for_each(depths: Sequence[int], name: str, values: Sequence[Any]) -> list[A
 
 def _conclude(result: Minima, draws: bool) -> None:
     """Outcome and notes."""
-    import numpy as np
+    from landscape.certificates import almost_every
+    from landscape.descent.ends_words import notes_of
 
-    from landscape.descent.critical import POLISHED
-    from landscape.numerics.spectra.inertia import STATIONARY
-
-    status, done = result.end_status, result.done
-    num_diverged = int((status == "diverged").sum())
-    if num_diverged:
-        result.notes.append(f"{num_diverged} of {int(done.sum())} replicas diverged: a smaller `lr` may help")
+    if (result.end_status == "diverged").any():
         result.outcome = "diverged"
-    tally = [
-        f"{int((status == name).sum())} {name}"
-        for name in ("minimum", "degenerate", "saddle", "kink", "cut short", "diverged")
-    ]
-    result.notes.append(f"ends by kind (cut short: ‖∇F‖ above {STATIONARY:g}): {', '.join(tally)}")
-    num_unsure = int((done & ~result.is_exact & (status != "diverged")).sum())
-    if num_unsure:
-        result.notes.append(
-            f"{num_unsure} indices are lower bounds: Lanczos found no end of the negative eigenvalues"
-        )
-    if result.polish_reason is not None:
-        reasons, counts = np.unique(result.polish_reason[done & (status != "diverged")], return_counts=True)
-        listed = [f"{count} {reason or 'reached'}" for reason, count in zip(reasons, counts, strict=True)]
-        result.notes.append(f"polishing to ‖∇F‖ ≤ {POLISHED:g}: {'; '.join(listed)}")
-    n, d0 = result.num_samples, result.num_inputs
-    wide = result.width[result.is_wide]
-    if len(wide):
-        result.notes.append(
-            f"n = {n} ≤ d₀d₁ from width {int(wide.min())} on (d₀ = {d0}): there Theorem 3.6 (Soudry and Carmon 2016) "
-            "says of one hidden layer of leaky ReLUs and one output that, for almost all data, ∂ℓ/∂h is 0 at every "
-            "sample of a differentiable local minimum: with square loss its cost is 0; with log loss, where ∂ℓ/∂h "
-            "never vanishes, there is none, and the cost can only fall towards 0"
-        )
-    else:
-        result.notes.append(
-            f"n = {n} > d₀d₁ at every width (d₀ = {d0}): Theorem 3.6 (Soudry and Carmon 2016) says nothing here"
-        )
+    axes = {"samples": result.samples, "depth": result.depth, "width": result.width}
+    axes = {name: values.tolist() for name, values in axes.items() if values is not None}
+    result.notes += [*notes_of(result, axes), *almost_every.notes_of(result, axes)]
     if draws:
         result.notes.append(
             "the module draws random numbers in training, so its descent is not that of F, nor replayed"

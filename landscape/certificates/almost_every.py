@@ -1,7 +1,7 @@
 """When every differentiable local minimum has F = 0, for almost every (X, 𝓔): Soudry and Carmon 2016, as it is."""
 
-from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -26,15 +26,13 @@ ASSUMPTIONS = (ONE_LAYER, UNITS, ONE_OUTPUT, NO_BIAS, ALL, SQUARE, ENOUGH, NOISE
 
 
 class Setting(NamedTuple):
-    """A module on its data: the theorem's ``assumptions``, d₀, and of a linear net the least loss that any has.
+    """A module on its data: the theorem's ``assumptions``, and the least loss that any linear net of its widths has.
 
-    ``floor`` is NaN where there is none in closed form; ``is_linear``: whether the module is a linear net.
+    ``floor`` is NaN where there is none in closed form.
     """
 
     assumptions: tuple[Assumption, ...]
-    num_inputs: int
     floor: float
-    is_linear: bool
 
 
 def setting_of(objective: Objective, width: int) -> Setting:
@@ -48,12 +46,32 @@ def setting_of(objective: Objective, width: int) -> Setting:
         seen = structure_at(few, few.present_point())
     except (LandscapeError, RuntimeError):
         unknown = tuple(Assumption(text, UNKNOWN) for text in ASSUMPTIONS)
-        return Setting(unknown, objective.samples.num_inputs, float("nan"), False)
+        return Setting(unknown, float("nan"))
     net = linear_net(seen, few, few.present_point())
     states = _states(seen, few, width, objective.num_samples, net) | _of_loss(objective)
     assumptions = tuple(Assumption(text, states[text]) for text in ASSUMPTIONS)
-    num_inputs = seen.layers[0].features.shape[1] if net else objective.samples.num_inputs
-    return Setting(assumptions, num_inputs, _floor(here, net is not None), net is not None)
+    return Setting(assumptions, _floor(here, net is not None))
+
+
+def settings(
+    families: Mapping[int, Callable[[int, int, int], Objective]],
+    depths: Sequence[int],
+    widths: Sequence[int],
+    seed: int,
+) -> dict[str, np.ndarray]:
+    """``state`` of every assumption, (samples, depth, width, a), and ``floor``, of each family's modules."""
+    found = [
+        [[setting_of(family(width, depth, seed), width) for width in widths] for depth in depths]
+        for family in families.values()
+    ]
+
+    def each(value: Callable[[Setting], Any]) -> np.ndarray:
+        return np.array([[[value(one) for one in row] for row in rows] for rows in found])
+
+    return {
+        "state": each(lambda one: [a.state for a in one.assumptions]),
+        "floor": each(lambda one: one.floor),
+    }
 
 
 def _states(
@@ -115,18 +133,34 @@ def _floor(here: Objective, is_linear: bool) -> float:
 # --- in words -------------------------------------------------------------------------------
 
 
-def speaks(states: np.ndarray) -> np.ndarray:
-    """Whether nothing fails or is unknown but that (X, 𝓔) is no exception: states (…, assumption) -> (…,)."""
-    return (states[..., :-1] == HOLDS).all(-1)
-
-
-def in_words(states: np.ndarray, axes: Mapping[str, Sequence[int]]) -> str:
-    """Every assumption of the theorem and its state, by ``axes`` where it is not everywhere the same."""
+def notes_of(result: Any, axes: Mapping[str, Sequence[int]]) -> list[str]:
+    """The theorem with its assumptions, and what it says, of a :class:`~landscape.analyses.minima.Minima`."""
+    states = np.asarray(result.state)
     parts = [f"{text} ({_where(states[..., k], axes)})" for k, text in enumerate(ASSUMPTIONS)]
-    return (
+    n, d0 = result.num_samples, result.num_inputs
+    theorem = (
         "Theorem 3.6 (Soudry and Carmon 2016), for almost every (X, 𝓔): every differentiable local minimum has F = 0, "
         f"where all of this holds: {'; '.join(parts)}"
     )
+    said = (states[..., :-1] == HOLDS).all(-1)
+    open_ = ~said & (states[..., :-1] != FAILS).all(-1)
+    if not said.any():
+        what = "whether it speaks cannot be known" if open_.any() else "it says nothing"
+        return [theorem, f"{what} here (n = {n}, d₀ = {d0})"]
+    status = np.asarray(result.end_status)[said]
+    cost = np.asarray(result.cost if result.polished_cost is None else result.polished_cost)[said]
+    counts = {
+        name: int((status == name).sum()) for name in ("minimum", "degenerate", "kink", "saddle", "cut short")
+    }
+    is_end = np.isin(status, ("minimum", "degenerate"))
+    highest = f", F ≤ {cost[is_end].max():.3g} at all of them" if is_end.any() else ""
+    others = ", ".join(f"{counts[name]} {name}" for name in ("saddle", "kink", "cut short") if counts[name])
+    return [
+        theorem,
+        f"it speaks of {int(said.sum())} of {said.size} cells, and there of ends that are differentiable local minima: "
+        f"{counts['minimum']} minimum, {counts['degenerate']} degenerate (which may be none){highest}"
+        + (f"; not of {others}" if others else ""),
+    ]
 
 
 def _where(state: np.ndarray, axes: Mapping[str, Sequence[int]]) -> str:
@@ -140,5 +174,7 @@ def _where(state: np.ndarray, axes: Mapping[str, Sequence[int]]) -> str:
             for number, (name, values) in enumerate(axes.items())
             if len(rows := np.unique(np.nonzero(state == kind)[number])) < len(values)
         ]
-        said.append(f"{kind} at {'; '.join(places) or 'others'}")
+        said.append(
+            f"{kind} at {', '.join(places)}" if places else f"{kind} at {int((state == kind).sum())} cells"
+        )
     return ", ".join(said)

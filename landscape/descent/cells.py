@@ -10,13 +10,13 @@ import torch
 from torch import Tensor
 
 from landscape.descent import input_plane
+from landscape.descent.counts import Counts, counted
 from landscape.descent.critical import end_of
 from landscape.descent.proofs import distinct_check, end_checks, prediction_check
 from landscape.descent.replay import Stated, draws, stack_checks
 from landscape.descent.starts import Family, descended, starts
 from landscape.descent.witness import seen_of
 from landscape.numerics.arrays import array_of
-from landscape.numerics.distinct import num_distinct_rows, num_distinct_values
 from landscape.numerics.steps.replicas import Plan
 from landscape.objective import checks, trees
 from landscape.objective.objective import Objective
@@ -24,9 +24,6 @@ from landscape.objective.precision import in_float64
 from landscape.progress import Journal, Progress
 from landscape.result import Check
 
-# Costs, relative beyond 1, and outputs, that are one minimum's.
-SAME_COST = 1e-6
-SAME_OUTPUT = 1e-3
 # Replicas of the small stack that is taken again in float64.
 NEIGHBOURS = 3
 
@@ -35,9 +32,9 @@ NEIGHBOURS = 3
 class Cell:
     """One width and depth: ``rows`` by field and restart, and what is counted over them; whether its module draws."""
 
+    name: str
     rows: dict[str, np.ndarray]
-    num_distinct: int
-    num_distinct_costs: int
+    counts: Counts
     num_parameters: int
     prediction: np.ndarray | None
     checks: list[Check]
@@ -63,10 +60,15 @@ class Descents:
     progress: Progress
 
     def cell(
-        self, width: int, depth: int, axes: tuple[np.ndarray, np.ndarray] | None, notes: list[str]
+        self,
+        width: int,
+        depth: int,
+        axes: tuple[np.ndarray, np.ndarray] | None,
+        notes: list[str],
+        of: str = "",
     ) -> Cell:
-        """Everything of one width and depth; ``notes`` are told what was cut to fit memory."""
-        name, objective = f"depth {depth}, width {width}", self.family(width, depth, self.seed)
+        """Everything of one width and depth, ``of`` what else; ``notes`` are told what was cut to fit memory."""
+        name, objective = f"{of}depth {depth}, width {width}", self.family(width, depth, self.seed)
         begin = partial(starts, self.family, objective, width, depth, self.count, self.bounds, self.seed)
         descent = descended(
             objective,
@@ -128,28 +130,30 @@ def _examined(
     costs = rows["polished_cost" if polish else "cost"][kept]
     prediction = np.full((input_plane.GRID, input_plane.GRID), math.nan) if axes else None
     outputs = _outputs(wide, thetas[kept])
-    counts = num_distinct_rows(outputs, SAME_OUTPUT), num_distinct_values(costs, SAME_COST)
+    counts = counted(outputs, costs, rows["end_status"][kept])
     proofs = []
     if len(kept):
         best = thetas[kept[np.argmin(costs)]]
         meaning = "cost of the best end against a plain loop over model.eval()"
         proofs.append(checks.agreement("cost", wide, float(costs.min()), wide.as_point(best), meaning))
         proofs += end_checks(wide, begun, thetas, rows, kept, seed)
-        proofs.append(distinct_check(wide, thetas[kept], costs, counts, (SAME_OUTPUT, SAME_COST)))
+        proofs.append(distinct_check(wide, thetas[kept], costs, rows["end_status"][kept], counts))
         if axes:
             prediction = input_plane.outputs(wide, best, axes)
             proofs.append(prediction_check(wide, best, axes, prediction, seed))
     return Cell(
+        name=name,
         rows=rows,
-        num_distinct=counts[0],
-        num_distinct_costs=counts[1],
+        counts=counts,
         num_parameters=wide.num_parameters,
         prediction=prediction,
         checks=proofs,
     )
 
 
-def _numbers(outputs: Any) -> np.ndarray:
+def _numbers(objective: Objective, outputs: Any) -> np.ndarray:
+    # A column that is the price of θ tells nothing of the function.
+    outputs = outputs[:, :-1] if objective.loss.has_price else outputs
     return np.concatenate([array_of(one.flatten()) for one in trees.tensors(outputs)])
 
 
@@ -157,5 +161,5 @@ def _outputs(objective: Objective, thetas: Tensor) -> np.ndarray:
     """The module's outputs on the data at every point, (k, n·m)."""
     fixed, inputs = objective.present_point().fixed, objective.samples[0]
     with torch.no_grad():
-        rows = [_numbers(objective.outputs(theta, fixed, inputs)) for theta in thetas]
+        rows = [_numbers(objective, objective.outputs(theta, fixed, inputs)) for theta in thetas]
     return np.array(rows).reshape(len(thetas), -1) if rows else np.empty((0, 0))

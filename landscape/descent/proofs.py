@@ -9,6 +9,7 @@ import torch
 from scipy.sparse.csgraph import connected_components
 from torch import Tensor
 
+from landscape.descent.counts import MINIMA, SAME_COST, SAME_OUTPUT, Counts
 from landscape.descent.critical import POLISHED
 from landscape.descent.replay import ROUNDING
 from landscape.numerics.arrays import array_of
@@ -180,27 +181,39 @@ def plain_hessian(wide: Objective, theta: Tensor) -> tuple[float, np.ndarray]:
 
 
 def distinct_check(
-    wide: Objective, thetas: Tensor, costs: np.ndarray, said: tuple[int, int], tolerances: tuple[float, float]
+    wide: Objective, thetas: Tensor, costs: np.ndarray, status: np.ndarray, said: Counts
 ) -> Check:
     """How many of the ends ``thetas`` (k, d) differ, by outputs on the data and by cost, counted again.
 
-    ``said`` are the two numbers, ``tolerances`` those of a number of an output and of a cost. The outputs are
-    those of the user's own module, what is joined is a graph, and its connected components are counted.
+    The outputs are those of the user's own module, what is joined is a graph, and its connected components are counted,
+    and of the minima those that are one end alone.
     """
-    outputs = np.array([plain_outputs(wide, theta) for theta in thetas])
+    row = _without_price if wide.loss.has_price else None
+    outputs = np.array([plain_outputs(wide, theta, row) for theta in thetas])
     sizes = np.maximum(1.0, np.abs(outputs).max(axis=1))
     far = np.array([np.abs(outputs - row).max(axis=1) for row in outputs])
-    same_output = far <= tolerances[0] * np.maximum(sizes[:, None], sizes[None, :])
-    same_cost = np.abs(costs[:, None] - costs) <= tolerances[1] * np.maximum(
+    same_output = far <= SAME_OUTPUT * np.maximum(sizes[:, None], sizes[None, :])
+    same_cost = np.abs(costs[:, None] - costs) <= SAME_COST * np.maximum(
         1.0, np.maximum(np.abs(costs)[:, None], np.abs(costs))
     )
-    counts = [int(connected_components(one, directed=False)[0]) for one in (same_output, same_cost)]
+    is_minimum = np.isin(status, MINIMA)
+    own: np.ndarray = same_output[np.ix_(is_minimum, is_minimum)]
+    every, costs_apart, apart = (_components(one) for one in (same_output, same_cost, own))
+    found = Counts(every, costs_apart, apart, int(is_minimum.sum()), int((own.sum(axis=1) == 1).sum()))
     return Check(
         "distinct ends",
-        float(max(abs(one - other) for one, other in zip(said, counts, strict=True))),
+        float(max(abs(one - other) for one, other in zip(said, found, strict=True))),
         0.0,
         "numbers of ends that differ, by outputs of the module itself and by cost, against a count of components",
     )
+
+
+def _components(joined: np.ndarray) -> int:
+    return int(connected_components(joined, directed=False)[0]) if len(joined) else 0
+
+
+def _without_price(outputs: Any) -> np.ndarray:
+    return array_of(outputs[:, :-1].flatten())
 
 
 def plain_outputs(

@@ -22,6 +22,20 @@ OWN_INIT = "own"
 BLOCK_STEPS = 200
 
 
+def cut(family: Family, count: int, seed: int) -> Family:
+    """The family on the first ``count`` samples, in an order that ``seed`` draws. Raises BadInput for too many."""
+
+    def fewer(width: int, depth: int, own: int) -> Objective:
+        whole = family(width, depth, own)
+        if count > whole.num_samples:
+            raise BadInput(f"{count} `samples`", f"at most the {whole.num_samples} there are")
+        generator = torch.Generator().manual_seed(seed)
+        rows = torch.randperm(whole.num_samples, generator=generator)[:count].sort().values
+        return whole.varied(data=whole.samples.select(rows.to(whole.device)))
+
+    return fewer
+
+
 def bounds_of(init: str) -> tuple[float, float] | None:
     """The ends of ``uniform:a,b``; None for the module's own initialisation."""
     if init == OWN_INIT:

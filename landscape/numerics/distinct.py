@@ -16,15 +16,20 @@ def num_distinct_values(values: np.ndarray, tolerance: float) -> int:
 
 
 def num_distinct_rows(rows: np.ndarray, tolerance: float) -> int:
-    """Groups of vectors (k, m); two of a group are joined by steps of at most ``tolerance`` max(1, max|row|).
+    """How many groups of :func:`groups_of_rows` there are.
 
     >>> num_distinct_rows(np.array([[0.0, 1.0], [0.0, 1.0], [3.0, 1.0]]), 1e-6)
     2
     """
+    return len(np.unique(groups_of_rows(rows, tolerance)))
+
+
+def groups_of_rows(rows: np.ndarray, tolerance: float) -> np.ndarray:
+    """The group (k,) of vectors (k, m); those of one are joined by steps of at most ``tolerance`` max(1, max|row|)."""
     group = np.arange(len(rows))
     sizes = np.maximum(1.0, np.abs(rows).max(axis=1, initial=0.0))
     for i, row in enumerate(rows):
         near = np.abs(rows[:i] - row).max(axis=1, initial=0.0) <= tolerance * np.maximum(sizes[:i], sizes[i])
         for other in np.unique(group[:i][near]):
             group[group == other] = group[i]
-    return len(np.unique(group))
+    return group

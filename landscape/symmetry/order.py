@@ -2,9 +2,10 @@
 
 import math
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -154,3 +155,20 @@ def _leaves_the_rest(symmetry: Symmetry, group: int, tensors: dict[str, Tensor],
             if not bool((values == values.narrow(axis, 0, 1)).all()):
                 return False
     return True
+
+
+def orders(
+    family: Callable[[int, int, int], Objective], depths: Sequence[int], widths: Sequence[int], seed: int
+) -> dict[str, np.ndarray]:
+    """The orders of ``family(width, depth, seed)``, (depth, width), by field of a result."""
+    found = [[order_of(family(width, depth, seed), seed) for width in widths] for depth in depths]
+
+    def each(value: Callable[[Order], Any]) -> np.ndarray:
+        return np.array([[value(one) for one in row] for row in found])
+
+    return {
+        "permutations": each(lambda one: one.text),
+        "log10_permutations": each(lambda one: one.log10),
+        "num_scales": each(lambda one: one.num_scales),
+        "num_signs": each(lambda one: one.num_signs),
+    }

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from landscape import Objective
 from landscape.analyses import minima
 from landscape.analyses.minima import PRESETS
+from landscape.certificates.almost_every import NO_BIAS, NOISE, SQUARE, UNITS
 from landscape.descent.critical import examined
 from landscape.errors import BadInput
 from landscape.inputs.data import load_data
@@ -207,8 +208,12 @@ def test_killed_and_gone_on_it_ends_bit_for_bit_the_same(after, build, monkeypat
 def test_the_theorem_is_stated_where_it_holds():
     found = minima(family, widths=[5, 6], **QUICK)
     assert found.is_wide.tolist() == [False, True]
-    assert any("12 ≤ d₀d₁ from width 6 on" in note for note in found.notes)
-    assert any("says nothing here" in note for note in minima(family, widths=[5], **QUICK).notes)
+    assert any("n ≤ d₀d₁ (holds at width 6, fails at width 5)" in note for note in found.notes)
+    # By tanh, biases and log loss, however wide.
+    assert any(note == "it says nothing here (n = 12, d₀ = 2)" for note in found.notes)
+    states = dict(zip(found.assumption, found.state[0, 1], strict=True))
+    failing = [text for text, state in states.items() if state == "fails"]
+    assert failing == [UNITS, NO_BIAS, SQUARE, NOISE]
 
 
 @pytest.mark.parametrize("dense", [True, False])

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 import landscape
 from landscape import Objective
 from landscape.analyses import minima
-from landscape.descent import cells, comparison, critical, gradient_noise, input_plane
+from landscape.descent import cells, comparison, counts, critical, gradient_noise, input_plane
 from landscape.descent.budgets import Budget
 from landscape.descent.gradient_noise import Probe
 from landscape.descent.noise import _MeasuredStack
@@ -300,7 +300,7 @@ def test_copies_that_differ_by_the_order_of_units_are_one_end(monkeypatch):
 
 
 def test_costs_told_apart_that_are_the_same(monkeypatch):
-    monkeypatch.setattr(cells, "num_distinct_values", lambda values, tolerance: len(values))
+    monkeypatch.setattr(counts, "num_distinct_values", lambda values, tolerance: len(values))
     assert failed(minima(permuted, **COPIES)) == {"distinct ends"}
 
 

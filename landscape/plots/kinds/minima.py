@@ -1,5 +1,6 @@
 """Ends of many descents: their costs against the width, their index against their cost, what they predict."""
 
+from dataclasses import fields, replace
 from typing import Any
 
 import numpy as np
@@ -7,6 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import FixedLocator, MaxNLocator
 
 from landscape.plots.axes import legend, log_axis
+from landscape.plots.growth import growth
 from landscape.plots.page import BLUE, GREEN, GREY, ORANGE, PURPLE, SKY, VERMILLION, Page
 from landscape.plots.words import short, titled
 
@@ -14,11 +16,14 @@ COLOURS = (BLUE, VERMILLION, GREEN, PURPLE, ORANGE, SKY)
 
 
 def minima(page: Page, result: Any) -> str:
-    """Boxes and dots on a linear axis, medians and quartiles on a logarithmic one, index, zero levels."""
+    """Boxes and dots on a linear axis, medians and quartiles on a logarithmic one, index, zero levels, growth."""
+    result, whole = _of_most_samples(page, result), result
     is_polished = result.polished_cost is not None
     cost = result.polished_cost if is_polished else result.cost
     cost = np.where(np.asarray(result.done, dtype=bool) & np.isfinite(cost), cost, np.nan)
-    panels = page.panels(1.7, 1.4, 1.3, *([2.4] if result.prediction is not None else []), shared=False)
+    more = [2.4] if result.prediction is not None else []
+    more += [1.5] if result.axis is not None else []
+    panels = page.panels(1.7, 1.4, 1.3, *more, shared=False)
     name = "cost after polishing" if is_polished else "cost"
     _boxes(panels[0], result, cost)
     _quartiles(page, panels[1], result, cost)
@@ -42,10 +47,28 @@ def minima(page: Page, result: Any) -> str:
         page.note("index: hollow where the descent was cut short")
     if result.prediction is not None:
         _zero_levels(page, panels[3], result)
+    if result.axis is not None:
+        growth(page, panels[-1], whole)
     num_lost = int((np.asarray(result.done, dtype=bool) & ~np.isfinite(cost)).sum())
     if num_lost:
         page.note(f"{num_lost} ends that diverged are not drawn")
     return titled("Ends of descents", result)
+
+
+def _of_most_samples(page: Page, result: Any) -> Any:
+    """What is drawn of the costs: the cells of the most samples, where there are several numbers of them."""
+    if result.samples is None:
+        return result
+    place = int(np.argmax(result.samples))
+    page.note(f"costs, indices and curves: of {short(float(result.samples[place]))} samples")
+    cut = {
+        one.name: getattr(result, one.name)[place]
+        for one in fields(result)
+        if one.metadata.get("dims", ("",))[0] == "samples"
+        and one.name != "samples"
+        and getattr(result, one.name) is not None
+    }
+    return replace(result, **cut)
 
 
 def _boxes(axes: Axes, result: Any, cost: np.ndarray) -> None:
