@@ -82,7 +82,8 @@ def growth(counts: np.ndarray, axes: Mapping[str, Sequence[int]]) -> Growth | No
         errors = np.sqrt(spread * np.diag(np.linalg.inv(design.T @ design)))[1:]
     else:
         errors = np.full(len(names), math.inf)
-    return Growth(np.array(names), found[1:], errors, float(np.exp(found[0])))
+    # What rounding leaves of an exact law is no error.
+    return Growth(np.array(names), found[1:].round(12), errors.round(12), float(np.exp(found[0])))
 
 
 def share_interval(count: np.ndarray, total: np.ndarray) -> np.ndarray:

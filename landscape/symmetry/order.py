@@ -76,7 +76,10 @@ def order_of(objective: Objective, seed: int = 0) -> Order:
         inputs = objective.samples.few(FEW).inputs
         tried = _Tried(module, inputs, objective, point, seed)
         chain = junctions(module, objective.pieces, between=POINTWISE)
-        if _is_all(module, chain, objective) and all(map(tried.permutes, chain)):
+        if all(piece.size == 1 for piece in objective.pieces):
+            # Numbers without an axis, along which no unit can lie.
+            sizes = ()
+        elif _is_all(module, chain, objective) and all(map(tried.permutes, chain)):
             sizes = tuple(one.num_units for one in chain if one.num_units > 1)
         else:
             sizes = _traced(module, inputs, objective, seed)

@@ -38,26 +38,25 @@ def mlp(
     batchnorm: bool = False,
     dropout: float = 0.0,
     width: int | None = None,
-    depth: int = 1,
+    depth: int | None = None,
     init: str = "torch",
 ) -> nn.Sequential:
     """A multilayer perceptron: inputs (n, *input_shape) to outputs (n, num_outputs).
 
     Each hidden layer is linear, batch norm (Ioffe and Szegedy 2015), activation, dropout; the two
     optional ones only where asked for. ``widths`` may be one integer, or () for no hidden layer; ``width``
-    and ``depth`` say instead so many layers of one width.
+    and ``depth`` (1 where not given) say instead so many layers of one width.
     Its parameters are called ``hidden1.weight``, ..., ``output.bias``.
 
     ``init`` is PyTorch's own, or ``glorot``: weights uniform in ±√(6/(inputs + outputs)) of each layer, zero
     biases (Glorot and Bengio 2010).
 
-    Raises BadInput for an unknown activation or init, a width below 1 or a dropout outside [0, 1).
+    Raises BadInput for an unknown activation or init, a width below 1, a depth without a width or a dropout outside
+    [0, 1).
     """
     if init not in INITS:
         raise BadInput(f"init={init!r}", f"one of {', '.join(INITS)}")
-    widths = positive_integers("widths", widths)
-    if width is not None:
-        widths = positive_integers("width", width) * positive_integers("depth", depth)[0]
+    widths = hidden_widths(widths, width, depth)
     if not 0 <= dropout < 1:
         raise BadInput(f"dropout={dropout}", "a probability in [0, 1)")
     layers: OrderedDict[str, nn.Module] = OrderedDict()
@@ -99,6 +98,21 @@ def activation_named(name: str) -> nn.Module:
         return WITH_NUMBER[kind](float(number))
     except ValueError:
         raise BadInput(f"activation {name!r}", "a number after the colon") from None
+
+
+def hidden_widths(widths: Any, width: int | None, depth: int | None) -> tuple[int, ...]:
+    """``widths``, or ``depth`` (1 where not given) layers of ``width``; BadInput for a depth alone.
+
+    >>> hidden_widths((64,), 5, 2), hidden_widths(8, None, None)
+    ((5, 5), (8,))
+    """
+    if width is not None:
+        return (
+            positive_integers("width", width) * positive_integers("depth", 1 if depth is None else depth)[0]
+        )
+    if depth is not None:
+        raise BadInput(f"depth={depth!r} without a width", "both", "write for example width=20 depth=2")
+    return positive_integers("widths", widths)
 
 
 def positive_integers(name: str, value: Any) -> tuple[int, ...]:

@@ -192,8 +192,8 @@ FAULTS = (
     Fault(
         "min-distinct-by-parameters",
         "descent/cells.py",
-        "num_distinct_rows(outputs, SAME_OUTPUT),",
-        "num_distinct_rows(thetas[kept].cpu().numpy(), SAME_OUTPUT),",
+        "counted(outputs, costs,",
+        "counted(thetas[kept].cpu().numpy(), costs,",
         "analyses/test_minima.py::test_ends_whose_kind_is_known",
         "minima_polished",
     ),
