@@ -1,5 +1,6 @@
 """When every differentiable local minimum has F = 0, for almost every (X, 𝓔): Soudry and Carmon 2016, as it is."""
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -167,14 +168,16 @@ def _where(state: np.ndarray, axes: Mapping[str, Sequence[int]]) -> str:
     kinds = [one for one in (HOLDS, FAILS, UNKNOWN) if (state == one).any()]
     if len(kinds) == 1:
         return kinds[0]
-    said = []
-    for kind in kinds:
-        places = [
-            f"{name} {', '.join(str(values[i]) for i in rows)}"
-            for number, (name, values) in enumerate(axes.items())
-            if len(rows := np.unique(np.nonzero(state == kind)[number])) < len(values)
-        ]
-        said.append(
-            f"{kind} at {', '.join(places)}" if places else f"{kind} at {int((state == kind).sum())} cells"
-        )
-    return ", ".join(said)
+    return ", ".join(f"{kind} at {_places(state == kind, axes)}" for kind in kinds)
+
+
+def _places(where: np.ndarray, axes: Mapping[str, Sequence[int]]) -> str:
+    """The values of the axes that some cells have, where these are all cells of such values; else their number."""
+    rows = [np.unique(one) for one in np.nonzero(where)]
+    if math.prod(map(len, rows)) > int(where.sum()):
+        return f"{int(where.sum())} of {where.size} cells"
+    return ", ".join(
+        f"{name} {'/'.join(str(values[i]) for i in own)}"
+        for (name, values), own in zip(axes.items(), rows, strict=True)
+        if len(own) < len(values)
+    )

@@ -83,7 +83,7 @@ def growth(counts: np.ndarray, axes: Mapping[str, Sequence[int]]) -> Growth | No
     else:
         errors = np.full(len(names), math.inf)
     # What rounding leaves of an exact law is no error.
-    return Growth(np.array(names), found[1:].round(12), errors.round(12), float(np.exp(found[0])))
+    return Growth(np.array(names), found[1:].round(12) + 0.0, errors.round(12), float(np.exp(found[0])))
 
 
 def share_interval(count: np.ndarray, total: np.ndarray) -> np.ndarray:

@@ -12,7 +12,7 @@ from torch import nn
 import landscape
 from landscape import Objective
 from landscape.analyses import minima
-from landscape.certificates.almost_every import setting_of
+from landscape.certificates.almost_every import _places, setting_of
 from landscape.descent.counts import Counts, counted, growth, share_interval
 from landscape.errors import BadInput
 from landscape.inputs.models.linear import linear
@@ -112,6 +112,14 @@ def test_the_assumptions_stand_by_cell_with_those_that_fail():
     assert "n ≤ d₀d₁ (holds at width 2, fails at width 1)" in found.notes[-2]
     assert found.num_inputs == 2
     assert found.is_wide.tolist() == [False, True]
+
+
+def test_cells_are_named_by_their_axes_only_where_these_tell_them_all():
+    axes = {"samples": [2, 8], "width": [1, 2, 3]}
+    block = np.array([[False, True, True], [False, True, True]])
+    assert _places(block, axes) == "width 2/3"
+    assert _places(block[::-1] & [[True], [False]], axes) == "samples 2, width 2/3"
+    assert _places(np.array([[True, True, False], [True, False, False]]), axes) == "3 of 6 cells"
 
 
 def test_outputs_that_no_theorem_can_follow_are_not_known():
@@ -338,7 +346,7 @@ def test_the_command_draws_noise_counts_samples_and_tells_the_parts(command, fol
             "--samples",
             "4,8",
             "--widths",
-            "1,4",
+            "3",
             "--restarts",
             2,
             "--steps",
