@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from landscape.objective.objective import Objective
 
 MEMORY_LIMIT = 2.0**31
+WIDTHS = (1, 2, 3, 5, 10, 20)
 PLATEAU = {"factor": 0.5, "threshold": 1e-4, "patience": 40, "cooldown": 10, "floor": 1e-7}
 ROOM = ("depth", "width")
 CELL = ("samples", *ROOM)
@@ -186,14 +187,7 @@ def _family(work: Any) -> Family:
 def minima(
     family: Family,
     *,
-    widths: Annotated[tuple[int, ...], Option("Units of every hidden layer.", least=1)] = (
-        1,
-        2,
-        3,
-        5,
-        10,
-        20,
-    ),
+    widths: Annotated[tuple[int, ...], Option("Units of every hidden layer.", least=1)] = WIDTHS,
     depths: Annotated[tuple[int, ...], Option("Hidden layers.", least=1)] = (1,),
     samples: Annotated[
         tuple[int, ...] | None,
