@@ -175,7 +175,7 @@ def _family(work: Any) -> Family:
     brought=Brought(
         may_modify=True,
         data="circles",
-        model_help="mlp, or any factory that takes width and depth.",
+        model_help="mlp, linear, or any factory that takes width and depth.",
         model_arg_help="Arguments of the model: activation=tanh.",
         data_arg_help="Arguments of the data: num_samples=200 noise=0.2.",
     ),
