@@ -16,9 +16,8 @@ from landscape.numerics.spectra.inertia import (
     STATIONARY,
     Inertia,
     dense_matrix,
-    error_at,
-    exact_spectrum,
     inertia,
+    memory_needed,
     require_memory,
     stated_error,
     verdict,
@@ -32,6 +31,7 @@ from landscape.objective.objective import Objective
 from landscape.objective.parameters import Point
 from landscape.objective.precision import in_float64
 from landscape.objective.products import Product
+from landscape.objective.zeros import zero_threshold
 from landscape.progress import Progress
 from landscape.result import Check
 
@@ -297,9 +297,9 @@ def _exactly(
 ) -> tuple[np.ndarray, Inertia, str, list[Check]]:
     """All eigenvalues of the dense matrix, their signs counted, and a verdict in words.
 
-    At a critical point the Hessian's count as zero within their error and ‖∇F‖, as for the ends of a descent
-    (:class:`~landscape.descent.critical.End`); the gradient is taken in the precision of the matrix. Where no
-    eigenvalue is negative and some are zero the loss along these decides, as far as it can be told.
+    At a critical point the Hessian's count as zero by the rule of
+    :func:`~landscape.numerics.spectra.zeros.zero_thresholds`; the gradient is taken in the precision of the matrix.
+    Where no eigenvalue is negative and some are zero the loss along these decides, as far as it can be told.
     """
     dimension = objective.num_parameters
     product = _operator(objective, point, question)
@@ -312,12 +312,22 @@ def _exactly(
         product_error=lambda: product.error,
         progress=lambda done, total: progress(done, total, "rows of the dense matrix"),
     )
-    values = exact_spectrum(dense.matrix).values
-    scale = max(float(np.abs(values).max()), 1e-300)
-    gradient = objective.gradient(*objective.brought(point))
+    theta, fixed = objective.brought(point)
+    gradient = objective.gradient(theta, fixed)
     size = float(torch.linalg.vector_norm(gradient.double()))
-    known = error_at(size) if question.operator == "hessian" else 0.0
-    counted = inertia(values, stated_error(dense, values, product_error=known))
+    is_hessian = question.operator == "hessian"
+    has_room = memory_needed(dimension, with_vectors=True) <= question.memory_limit
+    if is_hessian and 0 < size <= STATIONARY and has_room:
+        eigenvalues, vectors = torch.linalg.eigh(dense.matrix)
+    else:
+        eigenvalues, vectors = torch.linalg.eigvalsh(dense.matrix), None
+    values = eigenvalues.double().cpu().numpy()
+    scale = max(float(np.abs(values).max()), 1e-300)
+    threshold = zero_threshold(
+        objective, theta, dense, eigenvalues, vectors, gradient if is_hessian else 0 * gradient, fixed=fixed
+    )
+    known = threshold - stated_error(dense, values)
+    counted = inertia(values, threshold)
     words = verdict(counted, size, tolerance=STATIONARY)
     if question.operator == "hessian":
         decided = order_test(objective, point, dense.matrix, counted, size)

@@ -16,15 +16,14 @@ from landscape.numerics.spectra.inertia import (
     Dense,
     dense_matrix,
     error_at,
-    exact_spectrum,
     inertia,
-    stated_error,
 )
 from landscape.numerics.spectra.lanczos import top_eigenpairs
 from landscape.numerics.steps.polish import KINK, Polished, polished
 from landscape.objective.differences import Differences
 from landscape.objective.objective import Objective
 from landscape.objective.products import Product
+from landscape.objective.zeros import zero_threshold
 from landscape.progress import Progress, silent
 
 # Above this number of parameters the whole spectrum takes too long.
@@ -41,8 +40,8 @@ POLISHED = 1e-9
 class End:
     """F, ‖∇F‖ and the Hessian's signs at one point.
 
-    ``index`` counts the eigenvalues below zero by more than their error, and at a critical point ‖∇F‖
-    (:func:`~landscape.numerics.spectra.inertia.error_at`); ``is_exact`` says that none can have been missed.
+    ``index`` counts the eigenvalues below zero by more than their error, and near a critical point more
+    (:func:`~landscape.numerics.spectra.zeros.zero_thresholds`); ``is_exact`` says that none can have been missed.
     ``status`` is ``minimum``, ``degenerate`` (no negative eigenvalue, but some that are zero to their error),
     ``saddle`` or, where ‖∇F‖ is above the tolerance, ``cut short``.
     """
@@ -77,8 +76,10 @@ def examined(
     size = float(torch.linalg.vector_norm(slope))
     if objective.num_parameters <= DENSE_PARAMETERS:
         dense = _dense(objective, product, report)
-        values = exact_spectrum(dense.matrix).values
-        signs = inertia(values, stated_error(dense, values, product_error=error_at(size, tolerance)))
+        eigenvalues, vectors = torch.linalg.eigh(dense.matrix)
+        values = array_of(eigenvalues)
+        threshold = zero_threshold(objective, theta, dense, eigenvalues, vectors, slope, tolerance=tolerance)
+        signs = inertia(values, threshold)
         index, num_zero, is_exact = signs.num_negative, signs.num_zero, True
     else:
         pairs = top_eigenpairs(

@@ -16,8 +16,6 @@ from landscape.numerics.spectra.inertia import (
     STATIONARY,
     dense_matrix,
     error_at,
-    exact_spectrum,
-    stated_error,
 )
 from landscape.numerics.spectra.lanczos import top_eigenpairs
 from landscape.numerics.steps.kicks import Kicks, drawn_rows
@@ -27,6 +25,7 @@ from landscape.numerics.steps.replicas import Gradients, stacks
 from landscape.numerics.steps.sampling import isolated_rng, kept_rng, restore_kept_rng
 from landscape.objective.objective import Objective
 from landscape.objective.threads import for_stack, using
+from landscape.objective.zeros import zero_threshold
 from landscape.progress import Journal, Progress, Saver
 
 BLOCK_STEPS = 50
@@ -111,12 +110,12 @@ def curvature_at(
         dense = dense_matrix(
             product, d, device=objective.device, memory_limit=MEMORY, product_error=lambda: product.error
         )
-        spectrum = exact_spectrum(dense.matrix, with_vectors=True)
-        values = spectrum.values
-        assert spectrum.vectors is not None
-        threshold = stated_error(dense, values, product_error=error_at(gradient_norm))
+        eigenvalues, columns = torch.linalg.eigh(dense.matrix)
+        values = array_of(eigenvalues)
+        slope = objective.gradient(theta)
+        threshold = zero_threshold(objective, theta, dense, eigenvalues, columns, slope)
         lowest = values <= values[0] + threshold
-        vectors = array_of(spectrum.vectors)[lowest]
+        vectors = array_of(columns.T)[lowest]
     else:
         pairs = top_eigenpairs(
             product,

@@ -14,6 +14,7 @@ from landscape.descent.critical import POLISHED
 from landscape.descent.replay import ROUNDING
 from landscape.numerics.arrays import array_of
 from landscape.numerics.spectra.inertia import STATIONARY
+from landscape.numerics.spectra.zeros import zero_thresholds
 from landscape.numerics.steps.polish import KINK
 from landscape.objective import checks, plain, trees
 from landscape.objective.objective import Objective
@@ -128,6 +129,10 @@ def _hessian_checks(wide: Objective, theta: Tensor, said: Mapping[str, np.ndarra
     own = max(len(values), 100) * np.finfo(float).eps * scale + 2 * float(np.linalg.norm(matrix - matrix.T))
     low, high = max(0.0, (1 - ROUNDING) * zero - own), (1 + ROUNDING) * zero + 10 * own
     fewest, most = int((values < -high).sum()), int((values < -low).sum())
+    says_flat = said["end_status"] == "degenerate" and not bool((np.abs(values) <= high).any())
+    if norm <= STATIONARY and (says_flat or said["index"] < fewest):
+        high = max(high, (1 + ROUNDING) * _on_the_way(wide, theta, matrix))
+        fewest = int((values < -high).sum())
     kinds = {"saddle"} if most else set()
     if not fewest:
         surely_flat = bool((np.abs(values) <= low).any())
@@ -158,6 +163,21 @@ def _hessian_checks(wide: Objective, theta: Tensor, said: Mapping[str, np.ndarra
             "whether it is what ‖∇F‖ and the signs of that matrix make it (0 = it is)",
         ),
     ]
+
+
+def _on_the_way(wide: Objective, theta: Tensor, matrix: np.ndarray) -> float:
+    """What counts as zero with such eigenvalues as reach it where the point goes, by the module itself."""
+    values, vectors = torch.linalg.eigh(torch.from_numpy(matrix + matrix.T) / 2)
+    slope = plain.gradient(wide, plain.by_name(wide, wide.as_point(theta))).double().cpu()
+
+    def beyond(steps: Tensor) -> tuple[Tensor, Tensor]:
+        norm, there = plain_hessian(wide, theta + steps[0].to(theta))
+        return torch.tensor([norm]).double(), torch.linalg.eigvalsh(torch.from_numpy(there + there.T) / 2)[
+            None
+        ]
+
+    known = 100 * np.finfo(float).eps * values.abs().max()[None]
+    return float(zero_thresholds(values[None], vectors[None], slope[None], known, beyond)[0])
 
 
 def plain_hessian(wide: Objective, theta: Tensor) -> tuple[float, np.ndarray]:

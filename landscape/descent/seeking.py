@@ -13,6 +13,7 @@ from torch import Tensor
 from landscape.descent.critical import DENSE_PARAMETERS, examined, named
 from landscape.numerics.arrays import array_of
 from landscape.numerics.spectra.inertia import Dense, error_at, inertia, stated_error
+from landscape.numerics.spectra.zeros import zero_thresholds
 from landscape.numerics.steps.following import followed
 from landscape.numerics.steps.matrix_free import by_gradient_norm, by_products
 from landscape.numerics.steps.newton import WINDOW, Search, rounding, searched
@@ -32,18 +33,18 @@ GROWTH, FARTHER = 1.01, 1.5
 # Over ‖θ‖ how far away a boundary is here, and a way a hundred times as long; what part of the change of ∇F across the
 # second one, which is a hundredth where it is smooth, must be had across the first.
 BESIDE, JUMP = (1e-7, 1e-5), 0.3
-# Steps of Newton's that the rest of a way is long, where it converges linearly.
-REMAINING = 10.0
 # Bytes of a stack: about six matrices for each start.
 MEMORY = 2**30
 
 
 @dataclass(frozen=True, kw_only=True)
 class Seeker:
-    """How critical points are sought: ``method``, for ``hisd`` the index, and how many steps at most."""
+    """How critical points are sought: ``method``, for ``hisd`` the index (None: that of H at each start), and how many
+    steps at most.
+    """
 
     method: str
-    index: int
+    index: int | None
     num_steps: int
     journal: Journal
     progress: Progress
@@ -75,7 +76,7 @@ class Seeker:
         report = partial(named, self.progress, f"steps at most of {key}")
         begun = starts
         if self.method == "hisd":
-            begun = followed(derivatives.local, starts, self.index, num_steps=self.num_steps)
+            begun = followed(derivatives.local, starts, self.index, num_steps=self.num_steps, report=report)
         elif self.method == "gradient-norm":
             # Newton's steps after these tell whether ∇F goes to zero, or stands in the kernel of H.
             ends = [by_gradient_norm(slopes_of(derivatives), derivatives.products, one) for one in starts]
@@ -200,32 +201,23 @@ def _kind(
 
 
 def _errors(derivatives: Derivatives, search: Search) -> np.ndarray:
-    """|λ| that counts as zero at the end of every search (R,).
+    """|λ| that counts as zero at the end of every search (R,)."""
+    local = derivatives.local(search.thetas)
+    eigenvalues = search.eigenvalues
+    stated = [
+        stated_error(Dense(eigenvalues[k : k + 1], 0.0, float(local.asymmetry[k])), array_of(eigenvalues[k]))
+        for k in range(len(eigenvalues))
+    ]
 
-    The stated error of H and ‖∇F‖, as everywhere; and where H itself vanishes at the critical point, so that ∇F is of
-    second order in the distance to it, what is left of H at that distance: how the eigenvalues change with one more
-    step of Newton's, ten times, if that step is one nearer.
-    """
-    norms, local = search.norms[:, -1], derivatives.local(search.thetas)
-    stated = np.array(
-        [
-            stated_error(
-                Dense(search.eigenvalues[k : k + 1], 0.0, float(local.asymmetry[k])),
-                array_of(search.eigenvalues[k]),
-                product_error=error_at(float(norms[k])),
-            )
-            for k in range(len(norms))
-        ]
-    )
-    values, vectors = search.eigenvalues, search.vectors
-    turned = torch.einsum("rji,rj->ri", vectors, search.slopes)
-    noise = torch.from_numpy(stated).to(norms) - norms
-    part = torch.where(values.abs() > noise[:, None], turned / values, 0.0)
-    there = derivatives.local(search.thetas - torch.einsum("rij,rj->ri", vectors, part))
-    is_nearer = torch.linalg.vector_norm(there.slopes, dim=1) < norms
-    matrices = torch.where(is_nearer[:, None, None], torch.nan_to_num(there.matrices), 0.0)
-    drift = (torch.linalg.eigvalsh(matrices) - values).abs().amax(1)
-    return stated + array_of(torch.where(is_nearer, REMAINING * drift, 0.0))
+    def beyond(steps: Tensor) -> tuple[Tensor, Tensor]:
+        there = derivatives.local(search.thetas + steps)
+        norms = torch.linalg.vector_norm(there.slopes, dim=1)
+        is_finite = torch.isfinite(there.matrices).all(2).all(1)
+        matrices = torch.where(is_finite[:, None, None], there.matrices, 0.0)
+        return torch.where(is_finite, norms, math.nan), torch.linalg.eigvalsh(matrices)
+
+    known = torch.tensor(stated, dtype=torch.float64)
+    return array_of(zero_thresholds(eigenvalues, search.vectors, search.slopes, known, beyond))
 
 
 def _jumps(derivatives: Derivatives, thetas: Tensor, floor: Tensor) -> Tensor:

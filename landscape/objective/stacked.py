@@ -16,8 +16,9 @@ from landscape.objective.batching import REFUSALS, keep_freed_memory
 from landscape.objective.objective import Objective
 from landscape.objective.products import Product
 
-# Numbers that a stack of Hessians passes from layer to layer: further points come after these.
-STACKED = 2**24
+# Numbers that the Hessian of one point of a stack passes from layer to layer at most, and those of all points that are
+# taken together: further ones come after these, whose memory is then used again.
+STACKED, TOGETHER = 2**24, 2**22
 
 
 class Derivatives:
@@ -81,7 +82,7 @@ class Derivatives:
         if not self._may_stack:
             return None
         width = self.objective.num_parameters if with_matrix else 1
-        block = max(1, STACKED // max(1, self.objective.activations * width))
+        block = max(1, TOGETHER // max(1, self.objective.activations * width))
         try:
             with warnings.catch_warnings(), sdpa_kernel(SDPBackend.MATH), torch.enable_grad():
                 warnings.filterwarnings("error", message=".*batching rule")

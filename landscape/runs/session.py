@@ -253,7 +253,7 @@ def _from_recipe(
         **_contents(own, settings.training),
     }
     how: dict[str, Any] = {"dtype": DTYPES[dtype], "device": where, "chunk_size": settings.chunk_size}
-    how["training"] = settings.training
+    how |= {"training": settings.training, "l2": options.get("l2", 0.0)}
 
     def prepare() -> Work:
         with own.opened():

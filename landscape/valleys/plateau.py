@@ -13,8 +13,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from landscape.numerics.spectra.inertia import Inertia, dense_matrix, error_at, inertia, stated_error
+from landscape.numerics.spectra.inertia import Inertia, dense_matrix, inertia
 from landscape.objective.objective import Objective
+from landscape.objective.zeros import zero_threshold
 from landscape.valleys.polyline import Polyline, measured, points
 
 MEMORY = 2**33
@@ -46,7 +47,7 @@ class Left(NamedTuple):
 
 
 def local(objective: Objective, theta: Tensor) -> Local:
-    """The second-order picture at ``theta`` (d,), zeros by the stated error of H and ‖∇F‖."""
+    """The second-order picture at ``theta`` (d,), zeros by the rule for critical points."""
     value, gradient = objective.value_and_gradient(theta)
     product = objective.hessian_operator(theta)
     dense = dense_matrix(
@@ -57,8 +58,7 @@ def local(objective: Objective, theta: Tensor) -> Local:
         product_error=lambda: product.error,
     )
     values, vectors = torch.linalg.eigh(dense.matrix)
-    size = float(torch.linalg.vector_norm(gradient))
-    error = stated_error(dense, values.cpu().numpy(), product_error=error_at(size))
+    error = zero_threshold(objective, theta, dense, values, vectors, gradient)
     return Local(value, gradient, values, vectors, inertia(values.cpu().numpy(), error))
 
 

@@ -310,6 +310,27 @@ def test_the_gradient_norm_leads_there_too():
     assert passes(found)
 
 
+def test_starts_along_descents_lie_at_every_height():
+    """A saddle of index 2, 1 and 0 of Σ (w² − 1)², by how long the start went down."""
+    objective = surface(lambda w: ((w**2 - 1) ** 2).sum(), 2)
+    starts = [(0.1, 0.01)] * 4
+    found = at(objective, *starts, descend=60, method="hisd")
+    np.testing.assert_array_equal(found.index[[0, -1]], [2, 0])
+    np.testing.assert_allclose(found.loss, found.index, atol=1e-12)
+    assert found.rank_correlation > 0
+    assert not any("the same here" in note for note in at(objective, *starts).notes)
+
+
+@pytest.mark.slow
+def test_the_share_of_negative_eigenvalues_grows_with_the_loss_on_digits():
+    found = landscape.measure(None, "critical", preset="dauphin-2014", overwrite=True)
+    assert passes(found)
+    assert found.num_critical >= 10
+    assert len(set(found.kind_index)) >= 4
+    assert found.rank_correlation_interval[0] > 0.5
+    assert any("the same here" in note for note in found.notes)
+
+
 def test_points_are_perturbed_by_their_seeds_alone():
     objective = surface(lambda w: (w**2).sum(), 2)
     point = torch.ones(2, dtype=torch.float64)
@@ -347,7 +368,6 @@ def test_softmax_outputs_that_differ_by_a_shift_are_one_point():
         ({"begin": "points"}, "no points"),
         ({"begin": "trajectory"}, "no stored points"),
         ({"perturb": 0.1}, "noise on random starts"),
-        ({"method": "hisd"}, "hisd without an index"),
         ({"index": 1}, "newton with an index"),
         ({"method": "hisd", "index": 2}, "index 2 of d = 2"),
     ],

@@ -273,8 +273,22 @@ def test_an_eigenvalue_beyond_its_stated_error_counts(monkeypatch):
     assert found.end_status.item() == "saddle"
     assert found.gradient_norm.item() < -found.smallest_eigenvalue.item() < 200 * found.gradient_norm.item()
     assert failed(found) == set()
-    monkeypatch.setattr(critical, "error_at", lambda size, tolerance: 200 * size)
+    monkeypatch.setattr(critical, "zero_threshold", lambda *where, **how: 200 * found.gradient_norm.item())
     assert {"index of an end", "kind of an end"} == failed(minima(ridge, **RIDGE))
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_an_eigenvalue_on_its_way_to_zero_does_not(sign, monkeypatch):
+    """λ = ±3e-4 of ±v⁴, where ‖∇F‖ = 5e-7 is far below it: at the critical point it is 0."""
+
+    def bend(self, x: Tensor) -> Tensor:
+        u, v = self.place
+        return u**2 + sign * v**4 + 0 * x[:, :1]
+
+    monkeypatch.setattr(Ridge, "forward", bend)
+    found = minima(ridge, **RIDGE)
+    assert (found.index.item(), found.end_status.item()) == (0, "degenerate")
+    assert failed(found) == set()
 
 
 def permuted(width: int, depth: int, seed: int) -> Objective:

@@ -1,0 +1,43 @@
+"""Which eigenvalues of the Hessian of an objective count as zero at one point, by the rule for all."""
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from landscape.numerics.spectra.inertia import STATIONARY, Dense, dense_matrix, stated_error
+from landscape.numerics.spectra.zeros import zero_thresholds
+from landscape.objective.objective import Objective
+
+
+def zero_threshold(
+    objective: Objective,
+    theta: Tensor,
+    dense: Dense,
+    values: Tensor,
+    vectors: Tensor | None,
+    slope: Tensor,
+    *,
+    fixed: Mapping[str, Tensor] | None = None,
+    tolerance: float = STATIONARY,
+) -> float:
+    """|λ| that counts as zero at ``theta`` (d,): :func:`~landscape.numerics.spectra.zeros.zero_thresholds` for one.
+
+    ``dense`` is H there, ``values`` and ``vectors`` (d, d), one a column, its eigenvalues and eigenvectors, and
+    ``slope`` ∇F. A matrix more, where ‖∇F‖ ≤ ``tolerance``, in float64; in less, and without ``vectors``, how far
+    eigenvalues move is not told, and the threshold is the stated error and ‖∇F‖.
+    """
+    values, slope = values.double(), slope.double().to(values.device)
+    stated = torch.tensor([stated_error(dense, values.cpu().numpy())], dtype=torch.float64).to(values.device)
+
+    def beyond(steps: Tensor) -> tuple[Tensor, Tensor]:
+        there = theta + steps[0].to(theta)
+        norm = torch.linalg.vector_norm(objective.gradient(there, fixed).double())
+        product = objective.hessian_operator(there, fixed)
+        matrix = dense_matrix(product, len(values), device=values.device, memory_limit=float("inf")).matrix
+        if not bool(torch.isfinite(matrix).all()):
+            return torch.full_like(stated, float("nan")), values[None]
+        return norm[None].to(values), torch.linalg.eigvalsh(matrix)[None]
+
+    axes = None if vectors is None or dense.matrix.dtype != torch.float64 else vectors[None]
+    return float(zero_thresholds(values[None], axes, slope[None], stated, beyond, tolerance)[0])
