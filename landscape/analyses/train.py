@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, get_args
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
     from landscape.objective.objective import Objective
 
 
+OPTIONAL = ("accuracy", "test_loss", "test_accuracy", "parameter_norm", "largest_bias")
+
+
 @dataclass(kw_only=True, eq=False)
 class Train(Result):
     """A training run: its logs, and its points ``init``, ``epoch=…`` or ``step=…``, and ``final``."""
@@ -33,6 +37,10 @@ class Train(Result):
     accuracy: np.ndarray | None = array("step", long_name="training accuracy", optional=True)
     test_loss: np.ndarray | None = array("step", long_name="test loss", optional=True)
     test_accuracy: np.ndarray | None = array("step", long_name="test accuracy", optional=True)
+    parameter_norm: np.ndarray | None = array("step", long_name="‖θ‖", optional=True)
+    largest_bias: np.ndarray | None = array(
+        "step", long_name="largest b of the neurons a exp(w·x + b)", optional=True
+    )
     final_loss: float = scalar("training loss at the final point")
     final_gradient_norm: float = scalar("gradient norm at the final point")
     final_accuracy: float | None = scalar("training accuracy at the final point", optional=True)
@@ -175,10 +183,11 @@ def _result(trainer: Trainer, proofs: list[checks.Check]) -> Train:
 
     logs = trainer.logs
     last = logs[-1]
-    column = {name: np.array([log[name] for log in logs]) for name in last}
+    # A log that an earlier version kept has no lengths.
+    column = {name: np.array([log.get(name, math.nan) for log in logs]) for name in last}
     result = Train(
         **{name: column[name] for name in ("step", "loss", "gradient_norm", "step_size", "epoch")},
-        **{name: _known(column[name]) for name in ("accuracy", "test_loss", "test_accuracy")},
+        **{name: _known(column[name]) for name in OPTIONAL if name in column},
         final_loss=last["loss"],
         final_gradient_norm=last["gradient_norm"],
         **{f"final_{name}": _known(last[name]) for name in ("accuracy", "test_loss", "test_accuracy")},
@@ -201,7 +210,20 @@ def _result(trainer: Trainer, proofs: list[checks.Check]) -> Train:
             "a smaller `lr` may help"
         )
     _add_sums(trainer, result)
+    _add_way(result)
     return result
+
+
+def _add_way(result: Train) -> None:
+    """What says that the infimum may lie at infinity, where neurons were added that make it so."""
+    sizes, biases = result.parameter_norm, result.largest_bias
+    if sizes is None or biases is None:
+        return
+    result.notes.append(
+        f"‖θ‖ went from {sizes[0]:.4g} to {sizes[-1]:.4g}, the largest b of the added neurons from {biases[0]:.4g} to "
+        f"{biases[-1]:.4g}: their price falls as b grows, so that at a bad minimum of the model the infimum lies at "
+        "infinity and is not attained"
+    )
 
 
 def _add_sums(trainer: Trainer, result: Train) -> None:

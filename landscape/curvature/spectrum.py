@@ -16,6 +16,7 @@ from landscape.numerics.spectra.inertia import (
     STATIONARY,
     Inertia,
     dense_matrix,
+    exact_spectrum,
     inertia,
     memory_needed,
     require_memory,
@@ -29,6 +30,7 @@ from landscape.objective import checks, plain
 from landscape.objective.differences import Differences
 from landscape.objective.objective import Objective
 from landscape.objective.parameters import Point
+from landscape.objective.penalised import identity_checks
 from landscape.objective.precision import in_float64
 from landscape.objective.products import Product
 from landscape.objective.zeros import zero_threshold
@@ -181,6 +183,7 @@ def spectrum(objective: Objective, point: Point, question: Question, progress: P
             "orthogonality", pairs.orthogonality, 100 * precision, "Ritz vectors: largest entry of VᵀV − I"
         ),
         checks.finite(pairs.values),
+        *identity_checks(objective, plain.by_name(objective, point)),
     ]
     return Spectrum(
         pairs=pairs,
@@ -317,14 +320,17 @@ def _exactly(
     size = float(torch.linalg.vector_norm(gradient.double()))
     is_hessian = question.operator == "hessian"
     has_room = memory_needed(dimension, with_vectors=True) <= question.memory_limit
-    if is_hessian and 0 < size <= STATIONARY and has_room:
-        eigenvalues, vectors = torch.linalg.eigh(dense.matrix)
-    else:
-        eigenvalues, vectors = torch.linalg.eigvalsh(dense.matrix), None
-    values = eigenvalues.double().cpu().numpy()
+    found = exact_spectrum(dense.matrix, with_vectors=is_hessian and 0 < size <= STATIONARY and has_room)
+    values = found.values
     scale = max(float(np.abs(values).max()), 1e-300)
     threshold = zero_threshold(
-        objective, theta, dense, eigenvalues, vectors, gradient if is_hessian else 0 * gradient, fixed=fixed
+        objective,
+        theta,
+        dense,
+        torch.from_numpy(values).to(dense.matrix.device),
+        None if found.vectors is None else found.vectors.T,
+        gradient if is_hessian else 0 * gradient,
+        fixed=fixed,
     )
     known = threshold - stated_error(dense, values)
     counted = inertia(values, threshold)

@@ -17,6 +17,7 @@ from landscape.numerics.steps.sampling import isolated_rng
 from landscape.numerics.steps.schedules import Plateau, schedule_parameters, step_size
 from landscape.objective.objective import Objective
 from landscape.objective.parameters import Point, split
+from landscape.objective.penalised import largest_bias
 from landscape.progress import Journal, Progress, Saver
 
 # Where is kept what was wrong after a resumption.
@@ -188,6 +189,8 @@ class Trainer:
             "accuracy": seen.accuracy if seen else math.nan,
             "test_loss": tested.loss if tested else math.nan,
             "test_accuracy": tested.accuracy if tested else math.nan,
+            "parameter_norm": float(torch.linalg.vector_norm(theta.detach().double())),
+            "largest_bias": largest_bias(self.objective, theta.detach()),
         }
 
     def _measured_not_finite(self) -> bool:

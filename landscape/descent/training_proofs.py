@@ -80,6 +80,15 @@ def _logged(trainer: Trainer, result: Any) -> list[Check]:
     if trainer.test is not None:
         accuracy = None if result.test_accuracy is None else at(result.test_accuracy)
         found += point_checks("logged test", trainer.test, tensors, at(result.test_loss), accuracy, meaning)
+    if np.isfinite(at(result.parameter_norm)):
+        own = [tensors[piece.name].double().flatten() for piece in objective.pieces]
+        sizes = [at(result.parameter_norm), math.sqrt(sum(float(one @ one) for one in own))]
+        if result.largest_bias is not None:
+            # Numbers of either sign, beside the length of θ.
+            sizes += [sizes[0] + at(result.largest_bias), sizes[0] + float(tensors["b"].double().max())]
+        gap = max(abs(a - b) / max(b, 1e-300) for a, b in zip(sizes[::2], sizes[1::2], strict=True))
+        about = f"‖θ‖, and the largest b, {meaning} over the tensors"
+        found.append(Check("logged length", gap, checks.rounding(objective), about))
     if np.isfinite(at(result.gradient_norm)):
         true = float(plain.gradient(objective, tensors).norm())
         longest = float(np.nanmax(np.where(np.isfinite(result.gradient_norm), result.gradient_norm, np.nan)))

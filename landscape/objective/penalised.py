@@ -1,5 +1,6 @@
 """The loss of a module whose last output column is a penalty R(θ), the same for every sample, and its identity."""
 
+import math
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -52,6 +53,13 @@ def penalised(loss: Any) -> "Loss | Callable[..., Any]":
 def modified(module: nn.Module) -> Any:
     """The module where it has an identity that holds at every θ, else None."""
     return module if callable(getattr(type(module), "identity", None)) and hasattr(module, "price") else None
+
+
+def largest_bias(objective: Objective, theta: Tensor) -> float:
+    """The largest bₖ of exponential neurons at θ (d,), which grows where the infimum lies at infinity; else NaN."""
+    changed = modified(objective.module)
+    spans = [piece.span for piece in objective.pieces if piece.name == "b"]
+    return float(theta[spans[0]].max()) if spans and getattr(changed, "is_unbounded", False) else math.nan
 
 
 def identity_checks(objective: Objective, tensors: dict[str, Tensor]) -> list[Check]:

@@ -10,9 +10,10 @@ from torch import nn
 
 import landscape
 from landscape import Objective
+from landscape.descent import seeking
 from landscape.errors import BadInput
 from landscape.inputs.models.linear import linear
-from landscape.inputs.models.spin import spin
+from landscape.inputs.models.spin import Spin, spin
 
 NOTHING = torch.zeros(1, 1, dtype=torch.float64)
 SHEET_X = ((1, 0, 0), (0, 1, 0), (0, 0, 1), (1, 1, 1))
@@ -329,6 +330,39 @@ def test_the_share_of_negative_eigenvalues_grows_with_the_loss_on_digits():
     assert len(set(found.kind_index)) >= 4
     assert found.rank_correlation_interval[0] > 0.5
     assert any("the same here" in note for note in found.notes)
+
+
+@pytest.mark.slow
+def test_products_alone_find_the_points_of_a_large_spin_glass():
+    """d = 2001, one above what is taken whole: ±√λ uᵢ at −λ²/4, the index the number of larger eigenvalues."""
+    d = 2001
+    values = torch.linspace(-2, -1, d, dtype=torch.float64)
+    values[:3] = torch.tensor([5.0, 4.0, 3.0], dtype=torch.float64)
+    objective = Objective(Spin(torch.diag(values), 1.0), "output", (NOTHING, NOTHING))
+    noise = 1e-3 * torch.randn(3, d, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    starts = [values[k].sqrt() * torch.eye(d, dtype=torch.float64)[k] + noise[k] for k in range(3)]
+    found = at(objective, *starts)
+    assert list(found.end_status) == ["critical"] * 3
+    np.testing.assert_allclose(found.loss, [-25 / 4, -4, -9 / 4], atol=1e-12)
+    np.testing.assert_array_equal(found.index, [0, 1, 2])
+    assert np.isnan(found.nullity).all()
+    assert [found.verdict[0], *found.verdict[1:]] == ["undecided", "saddle of index 1", "saddle of index 2"]
+    assert any("the index is that of Lanczos" in note for note in found.notes)
+    assert passes(found)
+
+
+def test_products_alone_end_where_the_matrix_does(monkeypatch):
+    objective = net(SHEET_X, SHEET_Y, 2)
+    starts = spread_starts(objective, 6)
+    dense = at(objective, *starts)
+    monkeypatch.setattr(seeking, "DENSE_PARAMETERS", 1)
+    alone = at(objective, *starts)
+    expected = {(round(loss, 8), index) for loss, index, _ in kinds_of_a_linear_net(SHEET_X, SHEET_Y, 2)}
+    for one in (dense, alone):
+        is_there = one.end_status == "critical"
+        assert is_there.sum() >= 5
+        ends = zip(one.loss[is_there], one.index[is_there], strict=True)
+        assert {(round(loss, 8), int(index)) for loss, index in ends} <= expected
 
 
 def test_points_are_perturbed_by_their_seeds_alone():

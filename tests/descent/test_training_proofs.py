@@ -19,6 +19,7 @@ from landscape.numerics.steps.sampling import Sampler
 from landscape.objective import parametrised
 
 LOGGED = {
+    "logged length",
     "logged loss",
     "logged accuracy",
     "logged gradient norm",
@@ -332,6 +333,19 @@ def test_a_gradient_divided_by_another_number_fails_the_gradient_norm(monkeypatc
 
     replaced(monkeypatch, Objective, "value_and_gradient", wrong)
     assert failed(run()) == {"logged gradient norm", "cut, derivative"}
+
+
+def test_a_length_of_other_numbers_is_seen(monkeypatch):
+    def wrong(measure):
+        def scaled(self):
+            measure(self)
+            log = self.journal[f"log {self.step}"]
+            self.journal[f"log {self.step}"] = log | {"parameter_norm": 1.001 * log["parameter_norm"]}
+
+        return scaled
+
+    replaced(monkeypatch, Trainer, "_measure", wrong)
+    assert failed(run()) == {"logged length"}
 
 
 def test_a_count_over_another_number_fails_the_accuracies(monkeypatch):

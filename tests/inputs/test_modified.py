@@ -64,6 +64,128 @@ def test_where_the_minimum_is_attained_only_the_regulariser_curves():
     assert eigenvalues.tolist() == pytest.approx([0, 0, 0, 0, 0.1], abs=1e-14)
 
 
+class Nothing(nn.Module):
+    """A bad minimum: f = 0, whatever is done."""
+
+    def __init__(self):
+        super().__init__()
+        self.unused = nn.Parameter(torch.zeros(1, dtype=torch.float64))
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        return 0 * self.unused + 0 * inputs[:, :1]
+
+
+def at_a_bad_minimum(a: float = 0.0, b: float = 0.0) -> Objective:
+    """F = (1 − a eᵇ)² + λa²/2 with λ = 0.1, w at an input of 0."""
+    changed = Exponential(Nothing(), 1, 1, 0.1).double()
+    with torch.no_grad():
+        changed.a.fill_(a)
+        changed.b.fill_(b)
+    zero = torch.zeros(1, 1, dtype=torch.float64)
+    return Objective(changed, penalised("mse"), (zero, zero + 1))
+
+
+@pytest.mark.parametrize(
+    ("b", "value"),
+    [(0, 4.761904761905e-2), (1, 6.721282826082e-3), (3, 1.239222502059e-4), (10, 1.030576811113e-10)],
+)
+def test_the_price_at_a_bad_minimum_falls_with_b(b, value):
+    a = math.exp(b) / (math.exp(2 * b) + 0.05)
+    objective = at_a_bad_minimum(a, b)
+    assert objective.value(objective.theta) == pytest.approx(value, rel=1e-9)
+    slope = dict(zip([p.name for p in objective.pieces], objective.gradient(objective.theta), strict=True))
+    assert float(slope["a"]) == pytest.approx(0, abs=1e-13 * math.exp(b))
+    # Not critical: b would grow for ever.
+    assert float(slope["b"]) == pytest.approx(-0.1 * a**2, rel=1e-6)
+
+
+def test_descent_from_a_bad_minimum_goes_to_infinity():
+    run = landscape.train(at_a_bad_minimum(), method="gd", lr=0.02, steps=1000, measure_every=100)
+    rows = dict(zip(run.step.tolist(), range(len(run.step)), strict=True))
+    for step, loss, a, b in (
+        (100, 0.0254386411, 0.7091211102, 0.3263744693),
+        (1000, 0.0107569494, 0.4621194377, 0.7629908873),
+    ):
+        assert run.loss[rows[step]] == pytest.approx(loss, abs=1e-10)
+        assert run.largest_bias is not None
+        assert run.largest_bias[rows[step]] == pytest.approx(b, abs=1e-10)
+        assert run.parameter_norm is not None
+        w = float(run.states["final"]["w"][0, 0])
+        assert run.parameter_norm[rows[step]] == pytest.approx(math.sqrt(a**2 + b**2 + w**2), abs=1e-9)
+    assert [check for check in run.checks if not check.passed] == []
+
+
+@pytest.mark.parametrize(
+    ("k", "value", "slope"),
+    [(1, 4, 6.928203), (4, 1.265625, 1.597193), (10, 1.064245553203, 0.922942), (100, 1.002001, 0.283126),
+     (10000, 1.000002000001, 0.028284)],
+)  # fmt: skip
+def test_the_path_to_infinity(k, value, slope):
+    """(xyz − 1)² along (−1/k, √k, 1/k): F = (1 + k^(−3/2))², ‖∇F‖ falls and ‖θ‖ grows."""
+    from landscape.inputs.models.toy import toy_chain
+
+    one = torch.ones(1, 1, dtype=torch.float64)
+    objective = Objective(toy_chain(-1 / k, k**0.5, 1 / k).double(), "mse", (one, one), dtype=torch.float64)
+    theta = torch.tensor([-1 / k, k**0.5, 1 / k], dtype=torch.float64)
+    assert objective.value(theta) == pytest.approx(value, abs=1e-12)
+    assert objective.value(theta) == pytest.approx((1 + k**-1.5) ** 2, rel=1e-14)
+    assert float(objective.gradient(theta).norm()) == pytest.approx(slope, abs=1e-6)
+
+
+@pytest.mark.parametrize(("w", "slope"), [(0.0, 0.0), (0.5, -0.17016795)])
+def test_a_critical_point_with_a_neuron_that_is_no_minimum(w, slope):
+    """f = c, x = −1, 0, 1, y = 1, −2, 1: at 0 ∇F = 0 and F = 2; with w = ½ it falls along a."""
+
+    class Constant(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.c = nn.Parameter(torch.zeros(1, dtype=torch.float64))
+
+        def forward(self, inputs: Tensor) -> Tensor:
+            return self.c + 0 * inputs[:, :1]
+
+    changed = Exponential(Constant(), 1, 1, 0.1).double()
+    with torch.no_grad():
+        changed.a.fill_(0.0)
+        changed.w.fill_(w)
+    x = torch.tensor([[-1.0], [0.0], [1.0]], dtype=torch.float64)
+    objective = Objective(changed, penalised("mse"), (x, torch.tensor([[1.0], [-2.0], [1.0]]).double()))
+    assert objective.value(objective.theta) == 2
+    found = dict(zip([p.name for p in objective.pieces], objective.gradient(objective.theta), strict=True))
+    assert float(found["a"]) == pytest.approx(slope, abs=1e-8)
+    if not w:
+        columns = [objective.hvp(objective.theta, e) for e in torch.eye(4, dtype=torch.float64)]
+        wanted = [0, 0, 0.0493751, 4.0506249]
+        assert torch.linalg.eigvalsh(torch.stack(columns)).tolist() == pytest.approx(wanted, abs=1e-7)
+
+
+@pytest.mark.parametrize(("s", "change"), [(0.1, -1.988727e-5), (0.2, -1.528146e-4)])
+def test_the_second_unit_is_no_minimum(s, change):
+    """The first unit grown by s along (1, 1/√2, 1/√2) changes F by (λ₁ − λ₂)s³ + O(s⁶)."""
+    objective = requ([0.0, 0.0], [0.0, 0.0], (0.1, 0.12))
+    t = (0.5 * math.log((2 - 0.12) / 0.12)) ** (1 / 3)
+    root = 1 / math.sqrt(2)
+
+    def value(first: float) -> float:
+        module = objective.module
+        assert isinstance(module, ReQU)
+        with torch.no_grad():
+            both = torch.tensor([first, t], dtype=torch.float64)
+            module.a.copy_(both)
+            module.w.copy_(root * both[:, None])
+            module.b.copy_(root * both)
+        return objective.value(objective.present_point().theta)
+
+    assert value(s) - value(0.0) == pytest.approx(change, abs=1e-10)
+
+
+def test_the_regulariser_bounds_the_loss_on_every_ray():
+    objective = requ([0.3, -0.8], [0.5, 0.9], (0.1, 0.12))
+    price = float(objective.module.price().detach())  # pyright: ignore[reportCallIssue]
+    for t in (0.5, 1.0, 3.0, 10.0):
+        assert objective.value(t * objective.theta) >= t**3 * price
+
+
 def requ(a: list[float], w: list[float], regulariser: tuple[float, ...]) -> Objective:
     changed = ReQU(1, len(a), regulariser).double()
     with torch.no_grad():
@@ -177,6 +299,16 @@ def test_every_other_command_works_on_the_result(name, classes, tmp_path):
     assert "regulariser identity" in [one.name for one in run.checks]
     again = landscape.measure(str(tmp_path / "a.h5"), "hessian", top_k=1)
     assert [one for one in again.checks if not one.passed] == []
+    assert "regulariser identity" in [one.name for one in again.checks]
+    assert run.parameter_norm is not None
+    end = torch.cat([torch.from_numpy(one).double().flatten() for one in run.states["final"].values()])
+    if name == "exponential":
+        assert run.parameter_norm[-1] == pytest.approx(float(end.norm()), rel=1e-6)
+        assert run.largest_bias is not None
+        assert run.largest_bias[-1] == pytest.approx(float(run.states["final"]["b"].max()))
+        assert any("at a bad minimum" in note for note in run.notes)
+    else:
+        assert run.largest_bias is None
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ BOUNDS = {
         "Ritz pair; Ritz pairs; aligned end; as logged; as stored; centre loss; checkpoint coordinates; "
         "checkpoint loss; cost; cost of an end; cut; dense matrix; determinism; direction norms; "
         "eigenvalue along an axis; features; final loss; final test loss; first end; gradient; logged "
-        "gradient norm; logged loss; logged test loss; loss; loss at a probe; moved; no farther; "
+        "gradient norm; logged length; logged loss; logged test loss; loss; loss at a probe; moved; no farther; "
         "orthogonal; point coordinates; point loss; path loss; point of many; points on plane; polish; "
         "principal components; recorded cost; second end; stacked gradient; start loss; symmetry; test "
         "loss; cell; lowest loss; loss of a start; smoothed loss"
@@ -94,7 +94,7 @@ COSTS = {
         "closed form; rank correlation; status of the starts"
     ),
     "sums over θ": (
-        "best match; checkpoint coordinates; eigenvalues; moved by hand; nearest scales; point "
+        "best match; checkpoint coordinates; eigenvalues; logged length; moved by hand; nearest scales; point "
         "coordinates; principal components"
     ),
     "1 F": (

@@ -27,8 +27,11 @@ class Exponential(nn.Module):
     Liang, Sun, Lee and Srikant 2018; for several outputs Kawaguchi and Kaelbling 2020. ``base`` maps (n, …) to
     (n, k); inputs are flattened for w. At every θ, and for every loss that is differentiable in the outputs,
     aₖ ∂F/∂aₖ − ∂F/∂bₖ = λaₖ² (2λaₖ² for several outputs), so that a = 0 at each critical point. Starts at small
-    random a and w, b = 0. Raises BadInput for λ that is no positive number.
+    random a and w, b = 0. The price of a neuron that does its part falls as b grows: where descent has only a bad
+    minimum of the base to go to, it goes to infinity instead. Raises BadInput for λ that is no positive number.
     """
+
+    is_unbounded = True
 
     def __init__(self, base: nn.Module, num_inputs: int, num_outputs: int, regulariser: float = 0.1):
         super().__init__()

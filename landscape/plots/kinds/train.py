@@ -14,7 +14,8 @@ def train(page: Page, result: Any) -> str:
     passes = result.epoch.max(initial=0) >= 1
     time = result.epoch if passes else result.step
     accuracies = accuracies_of(result)
-    panels = page.panels(1.6, 1.0, *([1.0] if accuracies else []))
+    biases = result.largest_bias
+    panels = page.panels(1.6, 1.0, *([1.0] if accuracies else []), *([1.0] if biases is not None else []))
     line(page, panels[0], time, result.loss, "training", color=BLUE)
     if result.test_loss is not None:
         line(page, panels[0], time, result.test_loss, "test", **DASHED)
@@ -28,5 +29,9 @@ def train(page: Page, result: Any) -> str:
     panels[1].set_ylabel("‖∇F‖")
     if accuracies:
         accuracy_panel(page, panels[2], time, accuracies)
+    if biases is not None and result.parameter_norm is not None:
+        line(page, panels[-1], time, result.parameter_norm, "‖θ‖", color=BLUE)
+        line(page, panels[-1], time, biases, "largest b", **DASHED)
+        legend(panels[-1])
     panels[-1].set_xlabel(page.labels["epoch" if passes else "step"])
     return titled("Training", result)
