@@ -1,10 +1,12 @@
 """What every test shares: one thread, small problems with known answers, command lines run in this process."""
 
 import json
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import devices
 import hypothesis
 import pytest
 import torch
@@ -21,6 +23,39 @@ torch.set_num_threads(1)
 hypothesis.settings.register_profile("landscape", deadline=None, derandomize=True, max_examples=40)
 hypothesis.settings.register_profile("thorough", deadline=None, max_examples=400)
 hypothesis.settings.load_profile("landscape")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--device", default="cpu", help="where objectives compute: cpu, cuda or pretend (tests/pretend.py)"
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if not config.getoption("--device").startswith("cuda"):
+        # ``auto`` is to mean the CPU in what the tests start as well.
+        os.environ["CUDA_VISIBLE_DEVICES"] = ""
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    device = item.config.getoption("--device")
+    if device == "cpu":
+        return
+    if device != "pretend" and not torch.cuda.is_available():
+        pytest.skip(f"this machine has no {device} device")
+    for mark in item.iter_markers("cpu"):
+        pytest.skip(f"about the CPU: {mark.args[0]}")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def computing(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Every objective on the device asked for."""
+    device = request.config.getoption("--device")
+    if device == "cpu" or (device != "pretend" and not torch.cuda.is_available()):
+        yield
+        return
+    with devices.computing_on(device):
+        yield
 
 
 @pytest.fixture(scope="session", autouse=True)

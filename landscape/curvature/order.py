@@ -29,5 +29,5 @@ def order_test(
     if theta.dtype != torch.float64 or not derivatives.is_stacked:
         return None
     values, vectors = np.linalg.eigh(matrix.cpu().numpy())
-    values, vectors = torch.from_numpy(values), torch.from_numpy(vectors)
+    values, vectors = (torch.from_numpy(one).to(theta.device) for one in (values, vectors))
     return valley(derivatives.slopes, theta, values, vectors, counted.threshold).verdict

@@ -89,7 +89,7 @@ def verdicts(
         elif not nullity:
             words.append(MINIMUM)
         else:
-            theta = torch.from_numpy(found["theta"][k])
+            theta = torch.from_numpy(found["theta"][k]).to(derivatives.objective.device)
             values, vectors = torch.linalg.eigh(derivatives.local(theta[None]).matrices[0])
             seen = valley(derivatives.slopes, theta, values, vectors, float(found["zero_threshold"][k]))
             words.append(seen.verdict)

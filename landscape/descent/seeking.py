@@ -82,6 +82,7 @@ class Seeker:
             ends = [by_gradient_norm(slopes_of(derivatives), derivatives.products, one) for one in starts]
             begun = torch.stack([one.theta for one in ends])
         saver = _Tensors(self.journal, f"{key}, under way")
+        saver.device = starts.device
         search = searched(
             derivatives.local,
             begun,
@@ -119,7 +120,7 @@ class Seeker:
         report = partial(named, self.progress, f"steps at most of {key}")
         end = seek(slopes, derivatives.products, start, num_steps=self.num_steps, report=report)
         size, begun = float(end.theta.norm()), float(start.norm())
-        value, *about = torch.tensor([[end.value], [end.curvature], [size], [end.scale]], dtype=torch.float64)
+        value, *about = start.new_tensor([[end.value], [end.curvature], [size], [end.scale]])
         least = rounding(value, *about)
         jump = bool(_jumps(derivatives, end.theta[None], 100 * least)[0])
         status = _kind(
@@ -148,12 +149,16 @@ class Seeker:
 
 
 class _Tensors(Saver):
-    """A saver of tensors, which journals keep as arrays."""
+    """A saver of tensors of one ``device``, which journals keep as arrays."""
+
+    device = torch.device("cpu")
 
     def restore(self) -> dict[str, Any] | None:
         """The tensors kept last."""
         kept = super().restore()
-        return kept and {name: torch.from_numpy(np.array(value)) for name, value in kept.items()}
+        return kept and {
+            name: torch.from_numpy(np.array(value)).to(self.device) for name, value in kept.items()
+        }
 
     def save(self, state: dict[str, Any]) -> None:
         """Keep the tensors now."""

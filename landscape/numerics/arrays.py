@@ -5,6 +5,13 @@ import torch
 from torch import Tensor
 
 
+def brought(tensor: Tensor, device: torch.device) -> Tensor:
+    """``tensor`` on ``device``; a GPU takes it from the CPU without being waited for."""
+    if device.type != "cuda" or tensor.device.type != "cpu":
+        return tensor.to(device)
+    return tensor.pin_memory().to(device, non_blocking=True)
+
+
 def array_of(tensor: Tensor) -> np.ndarray:
     """A copy of ``tensor`` as an array, in the least dtype of NumPy's that holds its numbers: of bfloat16, float32."""
     tensor = tensor.detach().cpu()

@@ -16,6 +16,7 @@ from landscape.numerics.pieces import Piece
 from landscape.objective import chunking, doubts, trees
 from landscape.objective.fit import fit
 from landscape.objective.identity import parts_of
+from landscape.objective.kernels import without_cudnn
 from landscape.objective.losses import Loss, known_loss
 from landscape.objective.parametrised import Fixed, Parametrised
 from landscape.objective.samples import Chunk, Samples, checked_data, coarsest, in_dtype
@@ -205,7 +206,7 @@ class Fitted(Parametrised):
             inputs = trees.mapped(torch.clone, inputs)
         grads = torch.is_grad_enabled()
         is_native = grads and not training and self._recurs
-        kernels = torch.backends.cudnn.flags(enabled=False) if is_native else nullcontext()
+        kernels = without_cudnn() if is_native else nullcontext()
         with kernels, self.standing(theta, fixed, training=training):
             if self._fit.needs_gradients and not grads:
                 with torch.enable_grad():

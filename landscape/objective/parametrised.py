@@ -5,7 +5,7 @@ also when something raises half way.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from functools import reduce
 
 import torch
@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from landscape.errors import BadInput
 from landscape.numerics.pieces import Piece
 from landscape.objective import batchnorm
+from landscape.objective.kernels import exact
 from landscape.objective.parameters import Point, chosen, flatten, layout, require, split
 from landscape.objective.samples import in_dtype
 from landscape.objective.standing import Standing, copied, unwrapped
@@ -156,18 +157,19 @@ class Parametrised:
             tensor.data = tensors.get(name, tensor).detach().cpu().to(wanted, copy=True)
         return module.to(device or self.device)
 
-    def standing(
-        self, theta: Tensor, fixed: Fixed, *, training: bool = False
-    ) -> AbstractContextManager[None]:
+    @contextmanager
+    def standing(self, theta: Tensor, fixed: Fixed, *, training: bool = False) -> Iterator[None]:
         """Inside, the user's own module stands at θ with ``fixed`` beside it; afterwards as before, bit for bit."""
-        return self._standing.at({**self._rest, **self._placed(theta), **fixed}, training=training)
+        tensors = {**self._rest, **self._placed(theta), **fixed}
+        with exact(self.device.type), self._standing.at(tensors, training=training):
+            yield
 
-    def written(
-        self, tensors: Mapping[str, Tensor], *, training: bool = False
-    ) -> AbstractContextManager[None]:
+    @contextmanager
+    def written(self, tensors: Mapping[str, Tensor], *, training: bool = False) -> Iterator[None]:
         """Inside, the module's own tensors hold the numbers of ``tensors``, in the mode of F or in training."""
-        given = {name: tensor.to(self._dtypes[name]) for name, tensor in tensors.items()}
-        return self._standing.written({**self._rest, **given}, training=training)
+        tensors = {**self._rest, **self._beside(tensors)}
+        with exact(self.device.type), self._standing.written(tensors, training=training):
+            yield
 
     @contextmanager
     def in_training(self) -> Iterator[None]:

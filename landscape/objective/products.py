@@ -13,6 +13,7 @@ from landscape.errors import BadInput, NotFinite
 from landscape.numerics.pieces import Piece
 from landscape.objective import trees
 from landscape.objective.derivatives import nodes_of
+from landscape.objective.kernels import exact
 from landscape.objective.samples import Samples
 
 # What a process holds for a graph over what its nodes have saved, on a CPU: 1.25 measured, and some room.
@@ -88,7 +89,8 @@ class Product:
                 result = image if result is None else result.double().add_(image)
             return torch.zeros_like(leaf) if result is None else result
 
-        result = distributed.summed(summed, len(leaf), leaf.device) / self._divisor
+        with exact(leaf.device.type):
+            result = distributed.summed(summed, len(leaf), leaf.device) / self._divisor
         if self._kept_bytes is None:
             self._kept_bytes = int(distributed.largest(self.num_kept * (self._part_bytes or 0))[0])
         if self._l2:

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from landscape import distributed
 from landscape.errors import BadInput
+from landscape.numerics.arrays import brought
 from landscape.objective import trees
 
 COMPLEX = {torch.float64: torch.complex128, torch.float16: torch.complex32}
@@ -79,13 +80,13 @@ class Samples:
         """(inputs, targets) of those ``rows``, numbered from 0 to n − 1, that are in this process."""
         if self.count_here < self.count:
             rows = rows[(rows >= self.share.start) & (rows < self.share.stop)] - self.share.start
-        return self._cut(rows)
+        return self._cut(brought(rows, self.targets.device))
 
     def picked(self, rows: Tensor | None) -> Chunk:
         """(inputs, targets) of the samples ``rows`` of those in this process, or of all of them."""
         if rows is None:
             return self.inputs, self.targets
-        return self._cut(rows.to(self.targets.device))
+        return self._cut(brought(rows, self.targets.device))
 
     def chunks(self, size: int) -> Iterator[Chunk]:
         """(inputs, targets) of this process's samples in their order, ``size`` at a time, the last ones fewer."""

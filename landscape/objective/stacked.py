@@ -36,9 +36,7 @@ class Derivatives:
         self._fixed = point.fixed if fixed is None else fixed
         self._data = (objective.samples.inputs, objective.samples.targets)
         self._may_stack = (
-            not objective.doubts_at(point)
-            and objective.device.type == "cpu"
-            and objective.activations * objective.num_parameters <= STACKED
+            not objective.doubts_at(point) and objective.activations * objective.num_parameters <= STACKED
         )
         self._has_agreed = False
 
@@ -53,7 +51,7 @@ class Derivatives:
         if found is not None:
             return found[0], found[1]
         rows = [self.objective.value_and_gradient(theta, self._fixed) for theta in thetas]
-        values = torch.tensor([value for value, _ in rows], dtype=torch.float64)
+        values = torch.tensor([value for value, _ in rows], dtype=torch.float64, device=thetas.device)
         return values, torch.stack([slope.double() for _, slope in rows])
 
     def local(self, thetas: Tensor) -> Local:
@@ -65,7 +63,7 @@ class Derivatives:
             return Local(values, slopes, (matrices + matrices.mT) / 2, gaps)
         values, slopes = self.slopes(thetas)
         dense = [self._dense(theta) for theta in thetas]
-        gaps = torch.tensor([one.rounding + one.product_error for one in dense], dtype=torch.float64)
+        gaps = slopes.new_tensor([one.rounding + one.product_error for one in dense])
         return Local(values, slopes, torch.stack([one.matrix for one in dense]), gaps)
 
     def products(self, theta: Tensor) -> Callable[[Tensor], Tensor]:
@@ -75,7 +73,9 @@ class Derivatives:
     def _dense(self, theta: Tensor) -> Any:
         product = self.objective.hessian_operator(theta, self._fixed)
         error = (lambda: 0.0) if isinstance(product, Product) else (lambda: product.error)
-        return dense_matrix(product, self.objective.num_parameters, product_error=error)
+        return dense_matrix(
+            product, self.objective.num_parameters, device=self.objective.device, product_error=error
+        )
 
     def _stacked(self, thetas: Tensor, with_matrix: bool) -> tuple[Tensor, ...] | None:
         """F, ∇F and, ``with_matrix``, H at every row, None where that has to be done row by row."""

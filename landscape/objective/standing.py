@@ -154,7 +154,8 @@ class Standing:
     def written(self, tensors: Mapping[str, Tensor], *, training: bool = False) -> Iterator[None]:
         """Inside, the numbers of ``tensors`` are those of the module's own tensors, in the mode of F or in training.
 
-        The objects stay who they are, so that a plain call sees the numbers wherever it finds a tensor.
+        The objects stay who they are, so that a plain call sees the numbers wherever it finds a tensor, and on the
+        device of ``tensors``.
         """
         with self.kept(training=training):
             held_before = [held[key] for held, key, _ in self._slots]
@@ -163,7 +164,7 @@ class Standing:
             constants = [(held, key, held[key]) for held, key, _ in self._constants]
             try:
                 for name, tensor in own.items():
-                    now = tensors[name].detach().to(tensor.device)
+                    now = tensors[name].detach()
                     # A call may write into a buffer.
                     tensor.data = now if isinstance(tensor, nn.Parameter) else now.clone()
                 for held, key, tensor in self._constants:

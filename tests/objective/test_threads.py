@@ -7,6 +7,8 @@ from torch import nn
 from landscape.objective import threads
 from landscape.objective.objective import Objective
 
+pytestmark = pytest.mark.cpu("counts its threads")
+
 
 @pytest.fixture
 def objective() -> Objective:

@@ -75,7 +75,7 @@ def valley(
         roundings = eps * (float(value.abs()) + curvature * radii**2 + size) + 2 * norm * radii
         return z.reshape(len(radii), len(begin), -1), (values - value).reshape(len(radii), -1), roundings
 
-    radii = unit * torch.tensor(RADII, dtype=theta.dtype)
+    radii = unit * theta.new_tensor(RADII)
     z, changes, roundings = followed(radii)
     is_flat = changes[2].abs() <= roundings[2]
     num_flat = _rank(z[2][is_flat] / radii[2])
@@ -83,7 +83,7 @@ def valley(
     for share in WITHIN:
         if not _is_due(lowest, roundings):
             break
-        radius = unit * torch.tensor([share], dtype=theta.dtype)
+        radius = unit * theta.new_tensor([share])
         _, changes, rounding = followed(radius)
         radii, lowest = torch.cat([radii, radius]), torch.cat([lowest, _least(changes)])
         roundings = torch.cat([roundings, rounding])
@@ -140,7 +140,7 @@ def _directions(count: int, seed: int) -> Tensor:
 
 def _lowest(way: _Way, z: Tensor, sizes: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Rows z (K, k) moved on their spheres ‖z‖ = ``sizes`` to lower F, F there, and F where they began."""
-    aside = torch.zeros(len(z), len(way.bends), dtype=z.dtype)
+    aside = z.new_zeros(len(z), len(way.bends))
     value, slope, aside = way.at(z, aside)
     first = value
     if z.shape[1] == 1:

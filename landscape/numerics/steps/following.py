@@ -32,7 +32,7 @@ def followed(
     thetas = thetas.clone()
     first: Tensor | None = None
     up: Tensor | None = None
-    active = torch.arange(len(thetas))
+    active = torch.arange(len(thetas), device=thetas.device)
     for number in range(num_steps):
         here = local(thetas[active])
         norms = torch.linalg.vector_norm(here.slopes, dim=1)

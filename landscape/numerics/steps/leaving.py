@@ -93,8 +93,9 @@ class Leaving:
         rows = torch.from_numpy(self._stack).to(self.thetas.device)
         theta = self.thetas[rows]
         losses, slopes = self._gradients(theta, None)
-        values = losses.detach().cpu().numpy().astype(float)
-        squares = slopes.double().square().sum(1).cpu().numpy()
+        squared = slopes.double().square().sum(1)
+        # One wait for the device a step.
+        values, squares = torch.stack([losses.detach().double(), squared]).cpu().numpy()
         self._observe(theta, values, squares)
         active = ~self.ended[self._stack]
         for k, (run, step) in enumerate(self._watched.items()):
@@ -126,14 +127,19 @@ class Leaving:
         self.diverged[runs[lost]] = True
         out = inside & is_finite & (values < self.level)
         self.steps[runs[out]] = self.step
-        for k in np.flatnonzero(out):
-            self.exits[runs[k]], self.entries[runs[k]] = theta[k], self._before[runs[k]]
+        if out.any():
+            rows, these = (torch.from_numpy(one).to(theta.device) for one in (runs[out], np.flatnonzero(out)))
+            self.exits[rows], self.entries[rows] = theta[these], self._before[rows]
         self.at_exit[runs[out]] = values[out]
         stays = inside & is_finite & ~out
         norms = np.sqrt(squares)
         is_stiller = stays & (norms < self.lowest_norm[runs])
-        for k in np.flatnonzero(is_stiller):
-            self.stillest[runs[k]], self.lowest_norm[runs[k]] = theta[k], norms[k]
+        if is_stiller.any():
+            rows, these = (
+                torch.from_numpy(one).to(theta.device)
+                for one in (runs[is_stiller], np.flatnonzero(is_stiller))
+            )
+            self.stillest[rows], self.lowest_norm[runs[is_stiller]] = theta[these], norms[is_stiller]
         if self.step < self.max_steps:
             self.sums[runs[stays]] += squares[stays]
         self._last_loss[runs], self._last_square[runs] = values, squares

@@ -89,7 +89,7 @@ def searched(
     every state, to go on from as ``kept``.
     """
     found = Search(**kept) if kept is not None else _begun(local, thetas)
-    active = torch.arange(len(thetas))[~_ended(found)]
+    active = torch.arange(len(thetas), device=thetas.device)[~_ended(found)]
     while len(active) and (step := int(found.steps[active].min())) < num_steps:
         trial, promised, length = _tried(found, active)
         there = local(trial)
@@ -117,7 +117,7 @@ def _begun(local: Callable[[Tensor], Local], thetas: Tensor) -> Search:
     matrices = torch.where(bad[:, None, None], 0.0, here.matrices)
     eigenvalues, vectors = torch.linalg.eigh(matrices)
     norms = torch.linalg.vector_norm(here.slopes, dim=1)
-    row = torch.full((len(thetas), WINDOW + 1), float("nan"), dtype=thetas.dtype)
+    row = thetas.new_full((len(thetas), WINDOW + 1), float("nan"))
     norms_row, sizes_row = row.clone(), row.clone()
     norms_row[:, -1], sizes_row[:, -1] = norms, torch.linalg.vector_norm(thetas, dim=1)
     return Search(
@@ -132,7 +132,7 @@ def _begun(local: Callable[[Tensor], Local], thetas: Tensor) -> Search:
         norms=norms_row,
         sizes=sizes_row,
         lengths=row,
-        steps=torch.zeros(len(thetas), dtype=torch.int64),
+        steps=torch.zeros(len(thetas), dtype=torch.int64, device=thetas.device),
     )
 
 

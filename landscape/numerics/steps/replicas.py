@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from landscape.errors import BadInput
-from landscape.numerics.arrays import array_of
+from landscape.numerics.arrays import array_of, brought
 from landscape.numerics.steps.sampling import Sampler
 from landscape.numerics.steps.schedules import PARAMETERS, Stall, schedule_parameters, step_size
 
@@ -179,7 +179,8 @@ class Replicas:
             samplers = [self.plans[i].sampler for i in self._active[group]]
             drawn = [one.several(DRAWN_STEPS) for one in samplers if one is not None]
             if drawn:
-                columns.append([torch.stack(batches).to(device) for batches in zip(*drawn, strict=True)])
+                rows = [torch.stack(batches) for batches in zip(*drawn, strict=True)]
+                columns.append(rows if device.type == "cpu" else _brought(rows, device))
             else:
                 columns.append([torch.empty(0)] * DRAWN_STEPS)
         self._drawn = [list(row) for row in zip(*columns, strict=True)]
@@ -368,3 +369,10 @@ def stacks(num_replicas: int, bytes_each: float, memory_limit: float) -> list[sl
     most = max(1, int(memory_limit // max(bytes_each, 1e-300)))
     size = -(-num_replicas // -(-num_replicas // most))
     return [slice(k, min(k + size, num_replicas)) for k in range(0, num_replicas, size)]
+
+
+def _brought(rows: list[Tensor], device: torch.device) -> list[Tensor]:
+    """Indices on ``device``, by one copy of them all."""
+    every = brought(torch.cat([row.flatten() for row in rows]), device)
+    parts = every.split([row.numel() for row in rows])
+    return [part.view(row.shape) for part, row in zip(parts, rows, strict=True)]

@@ -1,0 +1,49 @@
+"""The kernels that a device may choose from: those that round as the dtype says, and in the same order twice."""
+
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextvars import ContextVar
+
+import torch
+
+from landscape.errors import BadInput
+
+_are_exact: ContextVar[bool] = ContextVar("are exact", default=False)
+
+
+def exact(device: str = "cuda") -> AbstractContextManager[None]:
+    """Inside, float32 is float32 on ``device``, and a convolution gives the same bits twice.
+
+    Unasked, torch computes convolutions and recurrent layers of float32 on a GPU in TF32, whose ε is 1e-3, and takes
+    sums of their derivatives in any order; a user may have asked for products of matrices of that kind. Settings are
+    put back. Nothing is to be done on other devices.
+    """
+    return nullcontext() if device != "cuda" or _are_exact.get() else _exact()
+
+
+@contextmanager
+def _exact() -> Iterator[None]:
+    cudnn = torch.backends.cudnn
+    try:
+        matmul = torch.get_float32_matmul_precision()
+        flags = cudnn.flags(enabled=cudnn.enabled, benchmark=False, deterministic=True, allow_tf32=False)
+        flags.__enter__()
+    except RuntimeError as error:
+        raise BadInput(
+            f"torch does not tell how it rounds ({str(error).splitlines()[0]})",
+            "its switches of TF32 set by one of its two ways",
+            "set torch.backends.cudnn.allow_tf32 instead of fp32_precision",
+        ) from error
+    token = _are_exact.set(True)
+    torch.set_float32_matmul_precision("highest")
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision(matmul)
+        flags.__exit__(None, None, None)
+        _are_exact.reset(token)
+
+
+def without_cudnn() -> AbstractContextManager[None]:
+    """Inside, torch's own kernels stand in for cuDNN's, and round as exactly."""
+    return torch.backends.cudnn.flags(enabled=False, deterministic=True, allow_tf32=False)
