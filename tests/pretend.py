@@ -29,6 +29,7 @@ STRICT = {
     f"aten::{name}" for name in ("cat", "stack", "mm", "bmm", "addmm", "mv", "dot", "gather", "embedding")
 }
 SET_DATA = Tensor.data.__set__
+ITEMS = {Tensor.__getitem__, Tensor.__setitem__}
 MATMULS = {torch.matmul, Tensor.matmul, Tensor.__matmul__}
 
 
@@ -107,6 +108,8 @@ class _Makings(TorchFunctionMode):
             return function(*args, **kwargs).to(place)
         if function == Tensor.new_tensor and isinstance(args[0], Elsewhere):
             return args[0]._numbers.new_tensor(*args[1:], **kwargs).to(PLACE)
+        if function in ITEMS and isinstance(args[0], Elsewhere):
+            args = (args[0], _indices(args[1]), *args[2:])
         if function in MATMULS and args[0].dim() == 1 and args[1].dim() == 2:
             # torch would squeeze the outcome in place, which is not seen from outside.
             return function(args[0][None], *args[1:], **kwargs)[0]
@@ -118,6 +121,13 @@ def device() -> Iterator[torch.device]:
     """Inside, tensors can lie on the device."""
     with _Makings(), _Operations():
         yield PLACE
+
+
+def _indices(one: Any) -> Any:
+    """An index of which torch would make a tensor without numbers, with a tensor in its place."""
+    if isinstance(one, tuple):
+        return tuple(map(_indices, one))
+    return torch.tensor(one) if isinstance(one, list) else one
 
 
 def _numbers(one: Any) -> Any:
@@ -180,6 +190,8 @@ def _told(function: Any) -> tuple[str, int | str | None]:
 def _refuse_mixture(name: str, args: Any, tensors: list[Tensor]) -> None:
     if all(isinstance(one, Elsewhere) for one in tensors):
         return
+    if any(one.is_meta and not isinstance(one, Elsewhere) for one in tensors):
+        raise RuntimeError(f"{name} got a tensor without numbers")
     indices = [*_flat([args[1]])] if name in INDEXED and isinstance(args[0], Elsewhere) else []
     for one in tensors:
         is_number = one.dim() == 0 and name not in STRICT

@@ -69,8 +69,6 @@ ALIKE: dict[str, Callable[[], Result]] = {
     ),
 }
 SLOW = {"escape"}
-# Seconds, or made of them.
-CLOCKED = {"cost"}
 
 
 @pytest.mark.cpu("holds a device against it")
@@ -86,7 +84,7 @@ def test_a_device_gives_the_numbers_of_the_cpu(name):
     found = everything.numbers(result)
     assert found.keys() == here.keys()
     for key, value in here.items():
-        if "seconds" not in key and key not in CLOCKED:
+        if "seconds" not in key:
             np.testing.assert_allclose(found[key], value, rtol=1e-9, atol=1e-12, err_msg=key)
 
 
