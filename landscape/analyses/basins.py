@@ -227,9 +227,10 @@ def basins(
     ``place(width, depth, seed)`` gives the objective. From ``restarts`` starts of every width, the first at the
     module's own, gradient descent goes ``steps`` steps and on to ‖∇F‖ ≤ 1e-9. From each end the lowest highest loss
     of a path to the level of the best end is found, the least of several constructions: the last layer alone, and
-    before it units freed and moved until its features have rank n, F constant (Nguyen 2019; Li et al. 2018); a walk
-    along the Hessian's null space to where an eigenvalue turns negative; half of the units idle (Kuditipudi et al.
-    2019); the line, and a minmax curve, to the best end with its units permuted. Each is an upper bound. A bad
+    before it units freed and moved until its features have rank n, F constant (Nguyen 2019; Li et al. 2018); units
+    exchanged one by one for the best end's, or half of them idle (Kuditipudi et al. 2019); a walk along the Hessian's
+    null space to where an eigenvalue turns negative, shorter where there are many parameters; the line, and a minmax
+    curve, to the best end with its units permuted. Each is an upper bound. A bad
     minimum is certain only where ``is_strict`` and there is a lower end.
 
     Of a slice, or of the ``plane`` of a module with two parameters: where the components of {F ≤ c} are born and

@@ -15,15 +15,18 @@ from landscape.paths.connection import Connector
 from landscape.paths.curve_training import Training
 from landscape.paths.path import Path
 from landscape.symmetry.alignment import aligned
+from landscape.valleys.exchange import exchanged
 from landscape.valleys.idle import through_idle_units
-from landscape.valleys.plateau import walked, way_down
+from landscape.valleys.plateau import FEW, fallen, walked, way_down
 from landscape.valleys.polyline import Polyline, joined, measured
-from landscape.valleys.raising import best_last, raised
+from landscape.valleys.raising import best_last, freed, raised
 from landscape.valleys.readout import Readout, readout_of
 
 # What rounding makes of a height, over the height.
 ROUNDING = 1e-11
 CURVE_POINTS = 41
+# Places of a unit that is freed from which F is followed down, and the steps of that.
+PLACES, STEPS = 8, 25
 
 
 @dataclass(frozen=True)
@@ -61,10 +64,16 @@ def lowest_path(
         rank, rounds = lifted.rank, lifted.rounds
         nodes = torch.stack([*lifted.nodes, best_last(objective, readout, lifted.nodes[-1])])
         lowest = _lower(lowest, measured(objective, "raised rank" if rounds else "last layer", nodes), value)
-    left = walked(objective, theta, seed)
+    if lowest.end <= level:
+        found.append(lowest)
+    if not found and isinstance(readout, Readout):
+        found += _until_flat(_exchanged(objective, readout, start, best), value)
+    is_joined = any(never_rises(one, value) for one in found)
+    # Where it is cheap the plateau is walked even where another path never rises already.
+    left = walked(objective, theta, seed) if not is_joined or len(theta) <= FEW else None
     if left is not None:
         plateau = left.length
-        if lowest.end > level:
+        if not is_joined:
             down = way_down(objective, theta, left, level)
             lowest = _lower(lowest, down, value)
             if isinstance(readout, Readout):
@@ -72,17 +81,21 @@ def lowest_path(
                 lifted = raised(objective, readout, end, seed)
                 nodes = torch.stack([*lifted.nodes, best_last(objective, readout, lifted.nodes[-1])])
                 lowest = _lower(lowest, joined(down, measured(objective, "last layer", nodes)), value)
-    if lowest.end <= level:
-        found.append(lowest)
-    if not any(never_rises(one, value) for one in found):
-        # From where a path that never rose ended, and from the end itself, which may lie nearer.
-        for origin in (lowest, start) if lowest is not start else (start,):
-            for path in _to_best(objective, readout, origin, best, curve_steps, seed):
-                found.append(path)
-                if never_rises(path, value):
-                    break
+    if not is_joined:
+        if lowest.end <= level:
+            found.append(lowest)
+        more = _to_best(objective, readout, start, lowest, best, level, curve_steps, seed)
+        found += _until_flat(more, value) if lowest.end > level else []
     path = min(found, key=lambda one: one.height)
     return Found(path, rank, rounds, plateau)
+
+
+def _until_flat(paths: Iterator[Polyline], value: float) -> Iterator[Polyline]:
+    """As many as it takes to one that never rises."""
+    for path in paths:
+        yield path
+        if never_rises(path, value):
+            return
 
 
 def _lower(before: Polyline, path: Polyline, value: float) -> Polyline:
@@ -90,29 +103,53 @@ def _lower(before: Polyline, path: Polyline, value: float) -> Polyline:
     return path if never_rises(path, value) and path.end < before.end else before
 
 
-def _to_best(
-    objective: Objective, readout: Readout | str, lowest: Polyline, best: Tensor, curve_steps: int, seed: int
-) -> Iterator[Polyline]:
-    """From the end of a path that never rose to the best end: idle units, the aligned chord, a minmax curve."""
-
-    def after(path: Polyline) -> Polyline:
-        return path if len(lowest.nodes) == 1 else joined(lowest, path)
-
-    theta = lowest.nodes[-1]
-    if isinstance(readout, Readout):
-        nodes = through_idle_units(objective, readout, theta, best)
+def _exchanged(objective: Objective, readout: Readout, origin: Polyline, best: Tensor) -> Iterator[Polyline]:
+    """From the end of ``origin`` on to the best end through exchanged and through idle units."""
+    for made, one in (("exchanged units", exchanged), ("idle units", through_idle_units)):
+        nodes = one(objective, readout, origin.nodes[-1], best)
         if nodes is not None:
-            yield after(measured(objective, "idle units", torch.stack(nodes)))
-    a, b = objective.as_point(theta), objective.as_point(best)
-    try:
-        b = aligned(objective, a, b, seed=seed).point
-        name = "aligned"
-    except BadInput:
-        name = "straight"
-    yield after(measured(objective, f"{name} line", torch.stack([a.theta, b.theta])))
-    if curve_steps:
-        training = Training(method="minmax", bends=2, epochs=None, steps=curve_steps, batch_size=10**9)
+            yield _after(origin, measured(objective, made, torch.stack(nodes)))
+
+
+def _after(origin: Polyline, path: Polyline) -> Polyline:
+    return path if len(origin.nodes) == 1 else joined(origin, path)
+
+
+def _to_best(
+    objective: Objective,
+    readout: Readout | str,
+    start: Polyline,
+    lowest: Polyline,
+    best: Tensor,
+    level: float,
+    curve_steps: int,
+    seed: int,
+) -> Iterator[Polyline]:
+    """To the best end, from where a path that never rose ended and from the start itself, the cheapest first.
+
+    Units exchanged or idle, ways down from places of a freed one, the aligned chord, and a minmax curve.
+    """
+    if isinstance(readout, Readout):
+        if lowest is not start:
+            yield from _exchanged(objective, readout, lowest, best)
+        for nodes in freed(objective, readout, start.nodes[0], seed, PLACES):
+            down = fallen(objective, nodes[-1], level, STEPS)
+            path = measured(objective, "freed unit", torch.stack([*nodes, *down[1:]]))
+            yield from [path] if path.end <= level else _exchanged(objective, readout, path, best)
+    origins = (start,) if lowest is start else (lowest, start)
+    chords = []
+    for origin in origins:
+        a, b = objective.as_point(origin.nodes[-1]), objective.as_point(best)
+        try:
+            b = aligned(objective, a, b, seed=seed).point
+            name = "aligned"
+        except BadInput:
+            name = "straight"
+        yield _after(origin, measured(objective, f"{name} line", torch.stack([a.theta, b.theta])))
+        chords.append((origin, Path.chord(a, b), name))
+    training = Training(method="minmax", bends=2, epochs=None, steps=curve_steps, batch_size=10**9)
+    for origin, chord, name in chords if curve_steps else ():
         connector = Connector(objective, training, batchnorm="frozen", num_points=CURVE_POINTS, seed=seed)
-        curve = connector.connected(Path.chord(a, b)).path.path
+        curve = connector.connected(chord).path.path
         nodes = curve.points(np.linspace(0, 1, CURVE_POINTS))
-        yield after(measured(objective, f"{name} curve", nodes))
+        yield _after(origin, measured(objective, f"{name} curve", nodes))

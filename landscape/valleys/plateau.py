@@ -21,8 +21,12 @@ from landscape.valleys.polyline import Polyline, measured, points
 MEMORY = 2**33
 # Beyond so many null directions the first ones alone are walked, and beside them as many at random.
 DIRECTIONS = 6
+# Of more parameters than FEW, whose Hessian takes its time, a part of that.
+FEW, PART = 128, 6
 LENGTHS = (0.25, 0.5, 1.0, 2.0, 4.0, 8.0)
 BISECTIONS = 45
+# How well the edge of a plateau is known, over the length of the walk to it.
+EDGE = 1e-10
 FALLS = 100
 # What rounding makes of F on a plateau, over F.
 FLAT = 1e-11
@@ -80,10 +84,13 @@ def _directions(null: Tensor, seed: int) -> list[Tensor]:
     """Axes of θ seen in the null space, longest first, and some at random, each both ways."""
     seen = null @ null.T
     lengths = torch.linalg.vector_norm(seen, dim=0)
-    order = torch.argsort(lengths, descending=True, stable=True)[:DIRECTIONS]
+    order = torch.argsort(lengths, descending=True, stable=True)[: _part(DIRECTIONS, seen)]
     draw = torch.randn((null.shape[1], 2), generator=torch.Generator().manual_seed(seed), dtype=null.dtype)
     ways = [seen[:, k] for k in order] + list((null @ draw.to(null)).T)
-    found = [way / way.norm() for way in ways if float(way.norm()) > 1e-8]
+    found: list[Tensor] = []
+    for way in (way / way.norm() for way in ways if float(way.norm()) > 1e-8):
+        if all(abs(float(way @ other)) < 1 - 1e-9 for other in found):
+            found.append(way)
     return [sign * way for way in found for sign in (1.0, -1.0)]
 
 
@@ -106,21 +113,41 @@ def _along(objective: Objective, theta: Tensor, way: Tensor, here: Local, limit:
         point = stands(t)
         if point is None:
             return None
-        if not local(objective, point).signs.num_negative:
+        beyond = local(objective, point)
+        if not beyond.signs.num_negative:
             nodes.append(point)
             at = t
             continue
         low, high = at, t
-        for _ in range(BISECTIONS):
+        # Beyond the edge the eigenvalue falls from 0 evenly: where it did is soon found by a line through two of them.
+        seen = [(t, float(beyond.eigenvalues[0]))]
+        for count in range(_part(BISECTIONS, theta)):
             middle = (low + high) / 2
+            if len(seen) > 1 and count % 3:
+                (t1, value1), (t2, value2) = seen[-2:]
+                guess = t2 - value2 * (t2 - t1) / (value2 - value1) if value1 != value2 else middle
+                # A little to the other side of it each time.
+                guess += (1 if count % 3 == 1 else -1) * 1e-3 * (high - guess) * (guess < high)
+                middle = guess if low < guess < high else middle
             between = stands(middle)
-            if between is None or not low < middle < high:
+            if between is None or not low < middle < high or high - low <= EDGE * high:
                 break
-            is_left = local(objective, between).signs.num_negative > 0
-            low, high = (low, middle) if is_left else (middle, high)
+            there = local(objective, between)
+            if not there.signs.num_negative:
+                low = middle
+                if low >= limit:
+                    return None
+            else:
+                high = middle
+                seen.append((middle, float(there.eigenvalues[0])))
         edge = stands(high)
         return Left([*nodes, point if edge is None else edge], high, point)
     return None
+
+
+def _part(number: int, theta: Tensor) -> int:
+    """Of a number of Hessians as many as are taken of so many parameters."""
+    return number if theta.shape[-1] <= FEW else max(1, number // PART)
 
 
 def _brought_back(objective: Objective, theta: Tensor, value: float, flat: float) -> Tensor:
@@ -135,14 +162,14 @@ def _brought_back(objective: Objective, theta: Tensor, value: float, flat: float
     return theta
 
 
-def fallen(objective: Objective, theta: Tensor, level: float) -> list[Tensor]:
-    """Nodes of a way down from ``theta`` (d,) on which F nowhere rises, as far as ``level`` or as it goes.
+def fallen(objective: Objective, theta: Tensor, level: float, most: int | None = None) -> list[Tensor]:
+    """Nodes of a way down from ``theta`` (d,) on which F nowhere rises, as far as ``level``, or ``most`` steps.
 
     Steps of Newton's method with the eigenvalues taken by size, which leave saddles, along the most negative one where
     the gradient does not see it; each is taken only where F falls on all of it.
     """
     nodes = [theta]
-    for _ in range(FALLS):
+    for _ in range(most or _part(FALLS, theta)):
         here = local(objective, nodes[-1])
         if here.value <= level:
             break

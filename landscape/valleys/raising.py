@@ -7,6 +7,7 @@ function and given other incoming weights until they have (Nguyen 2019; Li, Ding
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -78,6 +79,32 @@ def raised(
     return Raised(nodes, rank, rounds)
 
 
+def freed(
+    objective: Objective, readout: Readout, theta: Tensor, seed: int, number: int
+) -> Iterator[list[Tensor]]:
+    """Ways of ``number`` from ``theta`` (d,) to a unit freed, moved and of use, where the features are dependent.
+
+    Its places are of those drawn the best, the worst and others between them, by F there. For the mean square alone.
+    """
+    whole = with_ones(readout, seen(objective, theta).features)
+    rank = rank_of(whole)
+    is_square = objective.given is LOSSES["mse"] and not objective.l2
+    if rank == min(whole.shape) or not readout.incoming or not is_square:
+        return
+    start, unit = _freed(readout, theta, whole, rank)
+    rows = _drawn(objective, readout, theta, unit, DRAWS, torch.Generator().manual_seed(seed))
+    columns = _columns(objective, readout, start, rows)
+    tried = whole.expand(len(rows), *whole.shape).clone()
+    tried[:, :, unit] = columns
+    here = seen(objective, theta)
+    gap = wanted(here.outputs, objective.samples[1]) - here.outputs
+    left = (gap - tried @ (torch.linalg.pinv(tried, rtol=FULL) @ gap)).square().sum((1, 2))
+    order = torch.argsort(left, stable=True)
+    for k in np.linspace(0, len(order) - 1, number).round().astype(int).tolist():
+        moved = readout.with_unit(start, unit, rows[order[k]])
+        yield [theta, start, moved, best_last(objective, readout, moved)]
+
+
 def is_full(objective: Objective, readout: Readout, theta: Tensor) -> bool:
     """Whether Z has rank n there, and by a margin that makes use of it."""
     whole = with_ones(readout, seen(objective, theta).features)
@@ -107,29 +134,35 @@ def _moved(
     num_draws: int,
     generator: torch.Generator,
 ) -> Tensor:
-    """``theta`` with incoming weights of an idle unit that raise σ of the next rank most, of so many drawn.
+    """``theta`` with incoming weights of an idle unit that raise σ of the next rank most, of so many drawn."""
+    rows = _drawn(objective, readout, theta, unit, num_draws, generator)
+    whole = with_ones(readout, seen(objective, theta).features)
+    tried = whole.expand(len(rows), *whole.shape).clone()
+    tried[:, :, unit] = _columns(objective, readout, theta, rows)
+    found = torch.linalg.svdvals(tried)[:, rank]
+    return readout.with_unit(theta, unit, rows[int(found.argmax())])
 
-    As many are tried in one call as there are units, for each hangs on its own weights alone.
-    """
+
+def _drawn(
+    objective: Objective, readout: Readout, theta: Tensor, unit: int, number: int, generator: torch.Generator
+) -> Tensor:
+    """Incoming weights (number, m) of a unit at random, of several sizes for the inputs it has."""
     here = seen(objective, theta)
     size = float(here.before.square().mean().sqrt()) if here.before is not None else 1.0
-    length = len(readout.unit(theta, unit))
-    rows = torch.randn(num_draws, length, generator=generator, dtype=torch.float64)
-    scales = 4 ** torch.empty(num_draws, 1, dtype=torch.float64).uniform_(-0.5, 1.5, generator=generator)
+    rows = torch.randn(number, len(readout.unit(theta, unit)), generator=generator, dtype=torch.float64)
+    scales = 4 ** torch.empty(number, 1, dtype=torch.float64).uniform_(-0.5, 1.5, generator=generator)
     inputs = readout.incoming[0].shape[1] if len(readout.incoming[0].shape) > 1 else 1
     rows *= scales
     rows[:, :inputs] /= max(size, 1e-12) * inputs**0.5
-    rows = rows.to(theta)
-    whole = with_ones(readout, here.features)
-    best, chosen = -1.0, rows[0]
-    for begin in range(0, num_draws, readout.width):
-        tried = theta
-        for j, row in enumerate(rows[begin : begin + readout.width]):
+    return rows.to(theta)
+
+
+def _columns(objective: Objective, readout: Readout, theta: Tensor, rows: Tensor) -> Tensor:
+    """Features (number, n) of units with these incoming weights, in one call as many as there are units."""
+    found = []
+    for begin in range(0, len(rows), readout.width):
+        tried, part = theta, rows[begin : begin + readout.width]
+        for j, row in enumerate(part):
             tried = readout.with_unit(tried, j, row)
-        columns = seen(objective, tried).features
-        for j, row in enumerate(rows[begin : begin + readout.width]):
-            whole[:, unit] = columns[:, j]
-            values = torch.linalg.svdvals(whole)
-            if len(values) > rank and float(values[rank]) > best:
-                best, chosen = float(values[rank]), row
-    return readout.with_unit(theta, unit, chosen)
+        found.append(seen(objective, tried).features[:, : len(part)].T)
+    return torch.cat(found)
