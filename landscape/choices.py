@@ -27,6 +27,7 @@ EscapeNoise = Literal["none", "sphere", "ball", "gaussian", "sgd"]
 
 # Paths between points.
 CurveMethod = Literal["bezier", "chain", "neb", "minmax"]
+PathMethod = Literal["bezier", "chain", "neb", "minmax", "idle"]
 CurveSchedule = Literal["garipov", "constant", "piecewise", "exponential", "polynomial", "plateau"]
 Match = Literal["weights", "activations"]
 

@@ -114,6 +114,7 @@ def cases() -> Iterator[tuple[str, Callable[[], Result]]]:
                 objective, a, b, test=test, method=method, bends=2, **budget
             ),
         )
+    yield "connect idle", lambda: landscape.connect(objective, a, b, test=test, method="idle", num_points=21)
     yield "modes", lambda: landscape.modes(objective, [a, b, start], **budget)
 
 

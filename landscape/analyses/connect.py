@@ -15,7 +15,6 @@ from landscape.analyses.shared import (
     CurveEpochs,
     CurveFall,
     CurveFallArguments,
-    CurveKind,
     CurveMomentum,
     CurveRestarts,
     CurveSteps,
@@ -24,6 +23,8 @@ from landscape.analyses.shared import (
     ProfilePoints,
     ProfileTolerance,
 )
+from landscape.choices import PathMethod
+from landscape.errors import BadInput
 from landscape.progress import Journal, Progress, silent
 from landscape.result import Check, Result, Variable, array, scalar
 
@@ -144,7 +145,7 @@ class Connect(Result):
 @analysis(
     points=2,
     metavar="A B [C ...]",
-    paper="Garipov et al. 2018; Draxler et al. 2018; Jordan et al. 2023",
+    paper="Garipov et al. 2018; Draxler et al. 2018; Kuditipudi et al. 2019; Jordan et al. 2023",
     examples=(
         "a.h5 b.h5 --epochs 180",
         "a.h5 b.h5 --method chain --bends 3 --plane",
@@ -159,7 +160,11 @@ def connect(
     b: Tensor | Point,
     *,
     test: Objective | None = None,
-    method: CurveKind = "bezier",
+    method: Annotated[
+        PathMethod,
+        "Bézier curve or polygonal chain of low mean loss, minimum-energy band, a Bézier curve of low (smooth) "
+        "maximum, or, untrained, the path through idle units.",
+    ] = "bezier",
     bends: Bends = 1,
     epochs: CurveEpochs = None,
     steps: CurveSteps = None,
@@ -184,9 +189,11 @@ def connect(
     ``method``, over ``bends`` free control points that start on the chord: ``bezier`` (any degree) and
     ``chain`` lower the mean loss over t (Garipov et al. 2018, section 3), ``minmax`` a smooth maximum over
     t on a Bézier curve, ``neb`` is a minimum-energy band that begins with ``bends`` pivots and grows where it
-    must; an epoch of it visits the data once for every pivot. ``epochs`` (default 60) or ``steps``, ``lr`` and
-    ``schedule`` are those of :class:`~landscape.paths.curve_training.Training`. ``restarts`` train with seeds
-    seed, seed + 1, …, and the lowest barrier wins.
+    must; an epoch of it visits the data once for every pivot. ``idle`` is not trained: each net of one hidden layer
+    is brought to half of its units, and B's go to A's idle ones (after Kuditipudi et al. 2019). ``epochs``
+    (default 60) or ``steps``, ``lr`` and ``schedule`` are those of
+    :class:`~landscape.paths.curve_training.Training`. ``restarts`` train with seeds seed, seed + 1, …, and the
+    lowest barrier wins.
 
     An l2 penalty of ``objective`` acts on θ(t), not on control points, and is given apart in ``penalty``.
     The profile has ``num_points`` points, both ends and the corners of a chain exactly, and more around
@@ -206,9 +213,13 @@ def connect(
     from landscape.paths.path import Path
     from landscape.paths.planes import plane_of
     from landscape.symmetry.alignment import aligned
+    from landscape.valleys.idle import idle_path
 
+    is_idle = method == "idle"
+    if is_idle and (epochs is not None or steps is not None or restarts > 1):
+        raise BadInput("epochs, steps or restarts of a path through idle units", "none, nothing is trained")
     training = Training(
-        method=method,
+        method="chain" if is_idle else method,
         bends=bends,
         epochs=60 if epochs is None and steps is None else epochs,
         steps=steps,
@@ -229,6 +240,7 @@ def connect(
         seed=seed,
         journal=journal,
         progress=progress,
+        given=(lambda chord: idle_path(objective, chord)) if is_idle else None,
     )
     chord = Path.chord(objective.as_point(a), objective.as_point(b))
     about: dict[str, Any] = {}

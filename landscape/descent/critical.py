@@ -109,7 +109,14 @@ def examined(
     )
 
 
-def perfected(objective: Objective, theta: Tensor, *, tolerance: float) -> Polished:
+def perfected(
+    objective: Objective,
+    theta: Tensor,
+    *,
+    tolerance: float,
+    quasi_newton_steps: int = 500,
+    newton_steps: int = 200,
+) -> Polished:
     """``theta`` (d,) brought to ‖∇F‖ ≤ ``tolerance`` for an objective in float64, or as near as it goes."""
     gradients = stacked_gradients(objective)
 
@@ -122,7 +129,14 @@ def perfected(objective: Objective, theta: Tensor, *, tolerance: float) -> Polis
     def hessian(theta: Tensor) -> Tensor:
         return _dense(objective, objective.hessian_operator(theta), partial(named, silent, "")).matrix
 
-    return polished(value_and_gradient, hessian if is_small else None, theta, tolerance=tolerance)
+    return polished(
+        value_and_gradient,
+        hessian if is_small else None,
+        theta,
+        tolerance=tolerance,
+        quasi_newton_steps=quasi_newton_steps,
+        newton_steps=newton_steps,
+    )
 
 
 def end_of(wide: Objective, theta: Tensor, polish: bool, progress: Progress, what: str) -> dict[str, Any]:

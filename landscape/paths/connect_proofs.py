@@ -50,7 +50,8 @@ def curve_checks(
     i = inner(t, connector.seed, sweep.block_size)
     if i is None:
         return []
-    steps = steps_check(connector.objective, found.line.path, connector.training, connector.seed)
+    given, training = connector.given, connector.training
+    steps = None if given else steps_check(connector.objective, found.line.path, training, connector.seed)
     stated = [columns.get(name) for name in ("loss", "accuracy", "test_loss", "test_accuracy")]
     row = Row.of(stated, i)
     values = on_curve(float(t[i]), control, knots)

@@ -64,7 +64,8 @@ class Connector:
     """Connects points of one objective, all pairs in one way.
 
     The regulariser acts in training alone. ``repair`` is for the chord: the curve is recalibrated. The paths
-    are measured at ``num_points`` and refined to ``tolerance``; everything is remembered in ``journal``.
+    are measured at ``num_points`` and refined to ``tolerance``; everything is remembered in ``journal``. A path
+    that is ``given`` by construction is not trained.
     Raises BadInput for what is out of range.
     """
 
@@ -81,6 +82,7 @@ class Connector:
         seed: int = 0,
         journal: Journal | None = None,
         progress: Progress = silent,
+        given: Callable[[Path], Path] | None = None,
     ):
         self.objective, self.training, self.batchnorm = objective, training, batchnorm
         self.plain = objective.varied(l2=0.0)
@@ -89,7 +91,7 @@ class Connector:
         on_curves = "recalibrate" if batchnorm == "repair" else batchnorm
         self.sweep = Sweep(self.plain, test, on_curves, self.journal, progress)
         self.t, self.tolerance = np.linspace(0, 1, num_points), tolerance
-        self.restarts, self.seed = restarts, seed
+        self.restarts, self.seed, self.given = restarts, seed, given
 
     def straight_line(self, name: str, chord: Path) -> PathLoss:
         """The chord alone, measured and refined around its top, remembered under ``name``."""
@@ -122,6 +124,8 @@ class Connector:
     def _trained(self, chord: Path, name: str, seed: int, watch: Callable[[Path], float]) -> Trained:
         if chord.is_one_point:
             return Trained(chord.along(bezier(1)), [], [], False)
+        if self.given is not None:
+            return Trained(self.given(chord), [], [], False)
         return trained_curve(
             self.objective,
             chord,
@@ -165,7 +169,9 @@ class Connector:
                 f"the barrier still moves by more than `tolerance` {self.tolerance:g} on the finest grid"
             )
         if path.height.chord > line.height.chord and not chord.is_one_point:
-            notes.append("the trained curve lies higher than the straight line; a smaller `lr` may help")
+            remedy = "" if self.given else "; a smaller `lr` may help"
+            made = "trained curve" if self.given is None else "path"
+            notes.append(f"the {made} lies higher than the straight line{remedy}")
         if trained.diverged:
             notes.append(
                 f"the loss was NaN or infinite in pass {len(trained.losses)}: the best curve before that is given; "

@@ -8,12 +8,17 @@ outputs F is nowhere above the worst of the ends and of the two halves.
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from landscape.errors import BadInput
+from landscape.numerics.curves.curves import chain
 from landscape.objective.objective import Objective
+from landscape.objective.precision import in_float64
+from landscape.paths.path import Path
 from landscape.valleys.raising import best_last
-from landscape.valleys.readout import Readout, seen
+from landscape.valleys.readout import Readout, readout_of, seen
 
 
 def through_idle_units(objective: Objective, readout: Readout, a: Tensor, b: Tensor) -> list[Tensor] | None:
@@ -49,6 +54,35 @@ def through_idle_units(objective: Objective, readout: Readout, a: Tensor, b: Ten
         if j not in used_b:
             there = readout.with_unit(there, j, readout.unit(b, j))
     return [*nodes, there, b]
+
+
+def idle_path(objective: Objective, chord: Path) -> Path:
+    """That path between the ends of ``chord``, found in float64: a chain whose t is the share of its length.
+
+    Raises BadInput for a module that is not one hidden layer of two units or more and a linear one.
+    """
+    wide = in_float64(objective)
+    first, last = (one.theta.to(torch.float64) for one in chord.ends)
+    readout = readout_of(wide, first)
+    nodes = through_idle_units(wide, readout, first, last) if isinstance(readout, Readout) else None
+    if nodes is None:
+        raise BadInput(
+            "a path through idle units in a module that is not one hidden layer of two units or more",
+            "one hidden layer and a linear last one",
+            "take another `method`",
+        )
+    control = torch.stack(nodes).to(chord.ends[0].theta)
+    control[0], control[-1] = chord.ends[0].theta, chord.ends[1].theta
+    steps = (control[1:].double() - control[:-1].double()).norm(dim=1).cpu().numpy()
+    # Where nothing moves there is no piece.
+    kept = np.append(True, steps > 1e-12 * steps.sum())
+    kept[-1] = True
+    control = control[torch.from_numpy(np.flatnonzero(kept)).to(control.device)]
+    control[-1] = chord.ends[1].theta
+    along = np.append(
+        0.0, np.cumsum((control[1:].double() - control[:-1].double()).norm(dim=1).cpu().numpy())
+    )
+    return chord.along(chain(along / along[-1]), control)
 
 
 def _halved(objective: Objective, readout: Readout, theta: Tensor) -> tuple[Tensor, list[int]]:

@@ -21,7 +21,7 @@ from landscape.objective.precision import in_float64
 from landscape.progress import Journal, Progress
 from landscape.result import Check
 from landscape.valleys.joining import ROUNDING, lowest_path
-from landscape.valleys.plateau import local
+from landscape.valleys.plateau import FEW, local
 from landscape.valleys.polyline import points
 
 NUMBERS = ("loss", "path_height", "path_end", "gradient_norm", "smallest_eigenvalue", "largest_eigenvalue")
@@ -147,7 +147,9 @@ def by_width(
 
 def _end(objective: Objective, theta: Tensor) -> dict[str, Any]:
     """An end polished, and what its Hessian says."""
-    better = perfected(objective, theta, tolerance=POLISHED)
+    # Where a whole Hessian takes its time, more steps without one and fewer with.
+    steps = {"quasi_newton_steps": 3000, "newton_steps": 15} if len(theta) > FEW else {}
+    better = perfected(objective, theta, tolerance=POLISHED, **steps)
     here = local(objective, better.theta)
     size = float(torch.linalg.vector_norm(here.gradient))
     index, num_zero = here.signs.num_negative, here.signs.num_zero
