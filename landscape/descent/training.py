@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from landscape.descent.batch_gradients import BatchGradients
 from landscape.descent.regime import Regime
 from landscape.descent.step_proofs import StepProofs
 from landscape.errors import BadInput
@@ -64,6 +65,7 @@ class Trainer:
         tensors = {"theta": self.theta, **{f"fixed {name}": tensor for name, tensor in self.fixed.items()}}
         self._motion = Motion(tensors, self.sampler, objective.device, optimiser=self._stepper)
         self._kicks = regime.kicks(objective.num_parameters)
+        self._slope_of = BatchGradients(objective, self.theta, self.fixed)
         self.step, self.diverged = 0, False
         self.again = StepProofs(
             objective,
@@ -77,7 +79,7 @@ class Trainer:
     def run(self, progress: Progress) -> None:
         """Every step from where the kept state stands; afterwards the point ``final`` is measured and kept."""
         saver = Saver(self.journal, "state")
-        with isolated_rng(self.regime.seed, self.objective.device):
+        with isolated_rng(self.regime.seed, self.objective.device), self._slope_of:
             state = saver.restore()
             if state is None:
                 self._keep("init")
@@ -86,11 +88,14 @@ class Trainer:
                 self._restore(state)
             while self.step < self.total and not self.diverged:
                 self._reschedule()
+                if self.step in self.again.steps:
+                    self._slope_of.leave()
                 before = self.again.before(self.step, self.final, self._stepper)
                 if not self._advance():
                     self.diverged = True
                     break
                 if before is not None:
+                    self._slope_of.leave()
                     self.again.after(self.step - 1, before, self.final)
                 if self.step % self._measure_steps == 0 or self.step == self.total:
                     self._measure()
@@ -152,13 +157,14 @@ class Trainer:
             period = self.step // self._every
             self._group["lr"] = step_size(self.regime.schedule, self._parameters, self.regime.lr, period)
         elif self.step:
+            self._slope_of.leave()
             self._group["lr"] = self._plateau.observe(self.objective.value(self.theta, self.fixed))
 
     def _advance(self) -> bool:
         """One step; False, and everything as before it, where the loss of its batch is NaN or infinite."""
         indices = None if self.regime.method == "gd" else self.sampler.next()
         before = [buffer.clone() for buffer in self._buffers]
-        loss, slope = self.objective.batch_gradient(self.theta, indices, self.fixed, training=True)
+        loss, slope = self._slope_of(indices)
         if not math.isfinite(float(loss)):
             for buffer, value in zip(self._buffers, before, strict=True):
                 buffer.copy_(value)
@@ -176,6 +182,7 @@ class Trainer:
         return slope + (self.regime.amplitude or 0.0) * kick
 
     def _measure(self) -> None:
+        self._slope_of.leave()
         theta, fixed = self.theta, self.fixed
         value, slope = self.objective.value_and_gradient(theta, fixed)
         seen = self.objective.measure(theta, fixed) if self.objective.loss.correct else None

@@ -139,6 +139,11 @@ class Fitted(Parametrised):
         return self._fit.needs_gradients
 
     @property
+    def moves_inputs(self) -> bool:
+        """Whether a call writes into what it is given."""
+        return self._fit.seen.moves_inputs
+
+    @property
     def dtypes(self) -> frozenset[torch.dtype]:
         """The floating-point dtypes that a forward pass and the loss compute in."""
         return self._fit.seen.dtypes

@@ -58,6 +58,16 @@ class Loss:
             ]
         )
 
+    def of_batch(self, outputs: Any, targets: Tensor, count: int) -> tuple[Tensor, Tensor | None]:
+        """A batch of ``count`` samples as one, of which these are some: what is differentiated, and its weight.
+
+        Where the loss is taken over weights the mean is the former over the latter; elsewhere there is none.
+        """
+        total = self.total(outputs, targets).double()
+        if self.over == "samples":
+            return total / count, None
+        return total, None if self.weight is None else self.weight(outputs, targets)
+
     def mean(self, outputs: Any, targets: Tensor) -> Tensor:
         """What the loss itself says of one batch: its total over the batch's own weight; float64, a scalar."""
         total = self.total(outputs, targets).double().reshape(())

@@ -244,11 +244,8 @@ class Objective(Fitted):
                 self._parts_explained(len(targets)),
                 self.passed(leaf, fixed, inputs, training) as outputs,
             ):
-                total = self.loss.total(outputs, targets).double()
-                if self.loss.over == "samples":
-                    total = total / count
-                elif self.loss.weight is not None:
-                    weight = self.loss.weight(outputs, targets)
+                total, own = self.loss.of_batch(outputs, targets, count)
+                weight = weight if own is None else own
                 slope = derivative(total, leaf)
         mean, slope = distributed.total(total.detach()), distributed.total(slope)
         if weighs:

@@ -158,11 +158,20 @@ class Parametrised:
         return module.to(device or self.device)
 
     @contextmanager
-    def standing(self, theta: Tensor, fixed: Fixed, *, training: bool = False) -> Iterator[None]:
-        """Inside, the user's own module stands at θ with ``fixed`` beside it; afterwards as before, bit for bit."""
-        tensors = {**self._rest, **self._placed(theta), **fixed}
-        with exact(self.device.type), self._standing.at(tensors, training=training):
+    def standing(
+        self, theta: Tensor | Mapping[str, Tensor], fixed: Fixed, *, training: bool = False
+    ) -> Iterator[None]:
+        """Inside, the user's own module stands at θ with ``fixed`` beside it; afterwards as before, bit for bit.
+
+        θ may be given by its pieces, which then are what stands in the module.
+        """
+        placed = self._placed(theta) if isinstance(theta, Tensor) else theta
+        with exact(self.device.type), self._standing.at({**self._rest, **placed, **fixed}, training=training):
             yield
+
+    def leaves_nothing(self, *, training: bool) -> bool:
+        """Whether a call was seen to leave nothing behind in the module, buffers aside; not before the first one."""
+        return self._standing.leaves_nothing(training=training)
 
     @contextmanager
     def written(self, tensors: Mapping[str, Tensor], *, training: bool = False) -> Iterator[None]:

@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -52,7 +53,7 @@ class Samples:
         """How many of the samples are in this process."""
         return self.share.stop - self.share.start
 
-    @property
+    @cached_property
     def is_one_piece(self) -> bool:
         """Whether the inputs are no samples side by side, so that nothing less than all of them can be taken."""
         return _differ(self.inputs, self.targets)

@@ -114,6 +114,10 @@ class Standing:
         held, key = self._places[name]
         return held[key]
 
+    def leaves_nothing(self, *, training: bool) -> bool:
+        """Whether calls in that mode leave nothing behind beside buffers; False where there was none yet."""
+        return self._loose[training or self.is_training] == []
+
     @contextmanager
     def kept(self, *, training: bool = False) -> Iterator[None]:
         """The mode set, the fast path off; afterwards they and what a call leaves behind are as before."""

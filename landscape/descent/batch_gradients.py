@@ -1,0 +1,98 @@
+"""Gradients of batches along a training: the module stands at the θ that moves, from one batch to the next."""
+
+from collections.abc import Mapping
+from contextlib import ExitStack
+from types import TracebackType
+from typing import Self
+
+import torch
+from torch import Tensor
+
+from landscape import distributed
+from landscape.objective.objective import Objective
+from landscape.objective.parameters import split
+
+
+class BatchGradients:
+    """:meth:`Objective.batch_gradient` in training mode at a θ that is moved in place, bit for bit, call by call.
+
+    There the module is put back after every call, which takes as long as a small batch. Here it stands at θ until
+    :meth:`leave`, to be called before anything else looks at the module; at the end of the context at the latest.
+    What cannot stay goes the other way: a module that a call leaves something behind in or that writes into its inputs,
+    parameters in several dtypes, several processes.
+    """
+
+    def __init__(self, objective: Objective, theta: Tensor, fixed: Mapping[str, Tensor]):
+        self._objective, self._theta, self._fixed = objective, theta, fixed
+        self._parts = split(theta.detach(), objective.pieces)
+        for part in self._parts.values():
+            part.requires_grad_()
+        self._buffers = {name: fixed[name] for name, _ in objective.module.named_buffers() if name in fixed}
+        may_not = objective.is_mixed or objective.moves_inputs or distributed.num_processes() > 1
+        self._may_stay = not may_not
+        self._stack = ExitStack()
+        self._is_there = False
+
+    def __call__(self, indices: Tensor | None) -> tuple[Tensor, Tensor]:
+        """What the loss says of the samples ``indices`` (all of them for None) as a batch, and its gradient (d,)."""
+        if self._may_stay and self._objective.leaves_nothing(training=True):
+            try:
+                found = self._standing_there(indices)
+            except (RuntimeError, ValueError, IndexError) as error:
+                # Said in a sentence on the other way.
+                self.leave()
+                self._put_back(indices)
+                raise error
+            if found is not None:
+                return found
+            self.leave()
+        return self._put_back(indices)
+
+    def leave(self) -> None:
+        """Put the module back as it was."""
+        self._is_there = False
+        self._stack.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.leave()
+
+    def _put_back(self, indices: Tensor | None) -> tuple[Tensor, Tensor]:
+        return self._objective.batch_gradient(self._theta, indices, self._fixed, training=True)
+
+    def _standing_there(self, indices: Tensor | None) -> tuple[Tensor, Tensor] | None:
+        """None where the loss hangs on no parameter."""
+        objective = self._objective
+        if not self._is_there:
+            self._stack.enter_context(objective.standing(self._parts, self._fixed, training=True))
+            self._is_there = True
+        samples = objective.samples
+        inputs, targets = samples if indices is None else samples.select(indices)
+        outputs, is_as_placed = objective.module(*inputs), True
+        for name, tensor in self._buffers.items():
+            now = objective.now(name)
+            if now is not tensor:  # replaced, not written into
+                tensor.copy_(now.detach())
+                is_as_placed = False
+        count = objective.num_samples if indices is None else len(indices)
+        total, weight = objective.loss.of_batch(outputs, targets, count)
+        if not total.requires_grad:
+            return None
+        slopes = torch.autograd.grad(total, list(self._parts.values()), allow_unused=True)
+        if all(slope is None for slope in slopes):
+            return None
+        if not is_as_placed:
+            self.leave()
+        pairs = zip(slopes, self._parts.values(), strict=True)
+        flat = [(torch.zeros_like(part) if one is None else one).reshape(-1) for one, part in pairs]
+        slope = torch.cat(flat)
+        mean = total.detach()
+        if weight is not None:
+            mean, slope = mean / weight, (slope / weight).to(slope.dtype)
+        if objective.l2:
+            slope = slope.add(self._theta.detach(), alpha=objective.l2)
+        return mean, slope
