@@ -117,7 +117,11 @@ def train(
     ] = None,
     measure_every: Annotated[
         int | None,
-        Option("Log the full loss and ‖∇F‖ every N epochs (or steps, with `steps`).", least=1, is_how=True),
+        Option(
+            "Log the full loss and ‖∇F‖ every N epochs (or steps, with `steps`) [default: for a tenth of the time].",
+            least=1,
+            is_how=True,
+        ),
     ] = None,
     checkpoint_every: Annotated[
         int | None,
@@ -133,7 +137,8 @@ def train(
     It goes on for ``epochs`` (passes over the data, by default 60) or ``steps``.
     ``measure_every`` and ``checkpoint_every`` are
     in the unit of the run: epochs, or steps where ``steps`` was given. Measured are F and ‖∇F‖ over the
-    whole set in eval mode, beside the step size of the step just taken. Schedules are those of
+    whole set in eval mode, beside the step size of the step just taken: first and last, and between them, where
+    ``measure_every`` is not given, after as many passes as leave measuring a tenth of the time. Schedules are those of
     :mod:`landscape.numerics.steps.schedules`; their period ``every`` is in steps (default: one pass). The
     optimisers are torch.optim's, on the flat θ.
 
@@ -199,7 +204,7 @@ def _result(trainer: Trainer, proofs: list[checks.Check]) -> Train:
         states=trainer.states,
     )
     result.checks += training_checks(trainer, result)
-    result.checks += checks.meaning(trainer.objective, trainer.final)
+    result.checks += checks.meaning(trainer.objective, trainer.final, trainer.measured)
     if trainer.regime.method != "gd" and not trainer.objective.is_mean:
         result.notes.append(
             f"the loss {trainer.objective.loss.name} is no mean over samples: the mean of its mini-batches is not F"
@@ -208,6 +213,16 @@ def _result(trainer: Trainer, proofs: list[checks.Check]) -> Train:
         result.notes.append(
             f"the loss was NaN or infinite after step {trainer.step} of {trainer.total}: stopped there; "
             "a smaller `lr` may help"
+        )
+    if trainer.regime.measure_every is None and trainer.measure_steps > trainer.per_pass:
+        is_seldom = trainer.measure_steps >= trainer.total
+        often = (
+            "first and last alone"
+            if is_seldom
+            else f"every {trainer.measure_steps // trainer.per_pass} passes"
+        )
+        result.notes.append(
+            f"measured {often}, so that measuring takes a tenth of the time at most; `measure_every` says otherwise"
         )
     _add_sums(trainer, result)
     _add_way(result)

@@ -27,8 +27,6 @@ from landscape.result import Check
 
 # A share of the command's time that proofs may take, and how many gradients they may take anyhow.
 PART, FEW = 0.1, 2
-# A measurement is a gradient and a value, which is a third of one.
-MEASUREMENT = 4 / 3
 # What an adaptive method divides by itself is not told apart from rounding below this part of the largest.
 TOLD_APART = 1e-2
 
@@ -63,7 +61,7 @@ class StepProofs:
         self._size = objective.num_samples if regime.method == "gd" else regime.batch_size
         self._size = min(1 if regime.method == "sgd" else self._size, objective.num_samples)
         self._per_pass = -(-objective.num_samples // self._size)
-        gradients = max(FEW, PART * (total / self._per_pass + MEASUREMENT * measurements))
+        gradients = max(FEW, PART * (total / self._per_pass + measurements))
         # One is that of the gradient norm.
         most = max(1, math.floor((gradients - 1) * self._per_pass))
         self.steps = proven_steps(total, (self._per_pass, every), regime.seed)[:most]

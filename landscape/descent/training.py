@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from landscape.descent.batch_gradients import BatchGradients
+from landscape.descent.measuring import measuring_period
 from landscape.descent.regime import Regime
 from landscape.descent.step_proofs import StepProofs
 from landscape.errors import BadInput
@@ -42,11 +43,7 @@ class Trainer:
         self.total = (
             regime.steps if regime.steps is not None else math.ceil((regime.epochs or 0) * self.per_pass)
         )
-        self._measure_steps = (
-            regime.measure_every * self._unit
-            if regime.measure_every
-            else max(self.per_pass, math.ceil(self.total / 200))
-        )
+        self.measure_steps = measuring_period(regime, objective, test, self.total)
         arguments = dict(regime.schedule_arguments)
         self._parameters = schedule_parameters(regime.schedule, arguments)
         self._every = int(arguments.get("every", self.per_pass))
@@ -67,12 +64,13 @@ class Trainer:
         self._kicks = regime.kicks(objective.num_parameters)
         self._slope_of = BatchGradients(objective, self.theta, self.fixed)
         self.step, self.diverged = 0, False
+        self._last: tuple[int, float, Tensor] | None = None
         self.again = StepProofs(
             objective,
             regime,
             total=self.total,
             every=self._every,
-            measurements=self.total / self._measure_steps + 1,
+            measurements=self.total / self.measure_steps + 1,
             journal=journal,
         )
 
@@ -97,7 +95,7 @@ class Trainer:
                 if before is not None:
                     self._slope_of.leave()
                     self.again.after(self.step - 1, before, self.final)
-                if self.step % self._measure_steps == 0 or self.step == self.total:
+                if self.step % self.measure_steps == 0 or self.step == self.total:
                     self._measure()
                     self.diverged = self._measured_not_finite()
                 every = self.regime.checkpoint_every
@@ -113,6 +111,11 @@ class Trainer:
     def final(self) -> Point:
         """Where it stands."""
         return Point(self.theta.detach(), self.fixed, "final")
+
+    @property
+    def measured(self) -> tuple[float, Tensor] | None:
+        """F and ∇F where it stands, if they were measured there since it was taken up."""
+        return self._last[1:] if self._last and self._last[0] == self.step else None
 
     @property
     def num_different(self) -> int:
@@ -184,16 +187,16 @@ class Trainer:
     def _measure(self) -> None:
         self._slope_of.leave()
         theta, fixed = self.theta, self.fixed
-        value, slope = self.objective.value_and_gradient(theta, fixed)
-        seen = self.objective.measure(theta, fixed) if self.objective.loss.correct else None
+        seen, slope = self.objective.measure_with_gradient(theta, fixed)
+        self._last = (self.step, seen.loss, slope)
         tested = self.test.measure(theta, fixed) if self.test else None
         self.journal[f"log {self.step}"] = {
             "step": self.step,
-            "loss": value,
+            "loss": seen.loss,
             "gradient_norm": float(torch.linalg.vector_norm(slope.double())),
             "step_size": self._group["lr"],
             "epoch": self.step / self.per_pass,
-            "accuracy": seen.accuracy if seen else math.nan,
+            "accuracy": seen.accuracy,
             "test_loss": tested.loss if tested else math.nan,
             "test_accuracy": tested.accuracy if tested else math.nan,
             "parameter_norm": float(torch.linalg.vector_norm(theta.detach().double())),

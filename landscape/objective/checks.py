@@ -25,22 +25,22 @@ def independent_loss(objective: Objective, point: Point) -> float:
     return plain.measure(objective, plain.by_name(objective, point)).loss
 
 
-def meaning(objective: Objective, point: Point) -> list[Check]:
+def meaning(objective: Objective, point: Point, measured: tuple[float, Tensor] | None = None) -> list[Check]:
     """That F is the user's loss of the user's module on all of the data, here and beside here.
 
     ``cut``: value, and derivative along a random direction, under the chunks used against plain loops over every
     k-th sample, in which neither the order of the samples nor causality hides. ``moved``: the value at a point moved
     by 1e-2 ‖θ‖ against a plain loop, for what is computed once from the weights, or kept elsewhere, stays behind.
-    Four evaluations of F and one gradient.
+    Four evaluations of F and one gradient, which ``measured``, F and ∇F as they were measured there, saves.
     """
-    with plain.proving(evaluations=1, gradients=1):
-        return _meaning(objective, point)
+    with plain.proving(evaluations=1, gradients=0 if measured else 1):
+        return _meaning(objective, point, measured)
 
 
-def _meaning(objective: Objective, point: Point) -> list[Check]:
+def _meaning(objective: Objective, point: Point, measured: tuple[float, Tensor] | None) -> list[Check]:
     theta, fixed = point.theta, point.fixed
     try:
-        value, slope = objective.value_and_gradient(theta, fixed)
+        value, slope = measured or objective.value_and_gradient(theta, fixed)
     except NotDifferentiable:
         value, slope = objective.value(theta, fixed), None
     generator = torch.Generator().manual_seed(0)

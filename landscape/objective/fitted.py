@@ -129,6 +129,13 @@ class Fitted(Parametrised):
         return self._fit.divisor
 
     @property
+    def num_counted(self) -> int:
+        """How many samples all processes together count right or wrong: n, or n in each of them."""
+        if not self.is_whole:
+            return self.num_samples
+        return self.samples.count_here * distributed.num_processes()
+
+    @property
     def is_whole(self) -> bool:
         """Whether the samples hang together, so that F is had of all of them at once alone."""
         return self._fit.is_whole

@@ -24,6 +24,7 @@ from landscape.objective.parameters import Point, chosen
 from landscape.objective.parametrised import Fixed
 from landscape.objective.products import Part, Product
 from landscape.objective.samples import Samples
+from landscape.objective.summed import summed
 
 # Beyond so many parameters a second derivative is tried in the dtype of F, as vectors of float64 would be its peak.
 MOST_WIDE = 2**22
@@ -167,15 +168,7 @@ class Objective(Fitted):
             if sums is None:
                 sums = torch.stack([self._sums(theta, fixed) for theta in thetas])
             result = distributed.total(sums.detach()).cpu()
-            if self.divisor == self.num_samples:
-                result /= self.num_samples
-            else:
-                copies = (
-                    self.samples.count_here * distributed.num_processes()
-                    if self.is_whole
-                    else self.num_samples
-                )
-                result /= torch.tensor([self.divisor, copies], dtype=torch.float64)
+            result /= torch.tensor([self.divisor, self.num_counted], dtype=torch.float64)
             if self.l2:
                 result[:, 0] += 0.5 * self.l2 * thetas.double().square().sum(1).cpu()
         return result
@@ -191,35 +184,15 @@ class Objective(Fitted):
         value, slope = self._summed(theta, self._fixed_or_present(fixed))
         return value, slope.to(self.dtype)
 
+    def measure_with_gradient(self, theta: Tensor, fixed: Fixed | None = None) -> tuple[Measurement, Tensor]:
+        """F(θ), the accuracy and ∇F(θ) from one pass over the data. Raises NotDifferentiable."""
+        found = summed(self, self._leaf(theta), self._fixed_or_present(fixed), self.l2, counts=True)
+        return Measurement(found.value, found.accuracy), found.slope.to(self.dtype)
+
     def _summed(self, theta: Tensor, fixed: Fixed) -> tuple[float, Tensor]:
         """F(θ) and ∇F(θ), in float64 where chunks are added."""
-        leaf = self._leaf(theta)
-
-        def added() -> tuple[Tensor, Tensor]:
-            # Widened with the second chunk: the derivative of a single one is the sum.
-            value, slope = torch.zeros((), dtype=torch.float64, device=self.device), None
-            for inputs, targets in self.chunks(self.derivative_chunk()):
-                with self.passed(leaf, fixed, inputs) as outputs:
-                    chunk = self.loss.total(outputs, targets)
-                    part = derivative(chunk, leaf)
-                slope = part if slope is None else slope.double().add_(part)
-                value += chunk.detach()
-            return value, torch.zeros_like(leaf) if slope is None else slope
-
-        def summed() -> Tensor:
-            value, slope = added()
-            return torch.cat([value.reshape(1), slope.double()])
-
-        if distributed.num_processes() == 1:
-            total, slope = added()
-        else:
-            sums = distributed.summed(summed, len(leaf) + 1, self.device)
-            total, slope = sums[0], sums[1:]
-        value, slope = float(total) / self.divisor, slope / self.divisor
-        if self.l2:
-            value += 0.5 * self.l2 * leaf.detach().double().square().sum().item()
-            slope.add_(leaf.detach(), alpha=self.l2)
-        return value, slope
+        found = summed(self, self._leaf(theta), fixed, self.l2)
+        return found.value, found.slope
 
     def batch_gradient(
         self, theta: Tensor, indices: Tensor | None, fixed: Fixed, *, training: bool = False

@@ -98,29 +98,40 @@ def measure(
 
 def gradient(objective: Objective, tensors: Mapping[str, Tensor]) -> Tensor:
     """∇F, (d,) float64, where the module's tensors hold ``tensors``, by autograd on its own parameters."""
+    return measure_with_gradient(objective, tensors)[1]
+
+
+def measure_with_gradient(objective: Objective, tensors: Mapping[str, Tensor]) -> tuple[Measurement, Tensor]:
+    """What :func:`measure` and :func:`gradient` give, from one pass. One gradient."""
     names = [piece.name for piece in objective.pieces]
     flat = torch.zeros(objective.num_parameters, dtype=torch.float64, device=objective.device)
-    weight = torch.zeros((), dtype=torch.float64, device=objective.device)
+    sums = torch.zeros(4, dtype=torch.float64, device=objective.device)
     with proving(gradients=1), torch.enable_grad():
         own = [objective.now(name) for name in names]
         for rows in _batches(objective, None, objective.derivative_chunk()):
             inputs, targets = objective.samples.picked(rows)
             with objective.written(tensors):
-                share = _share(objective, objective.module(*trees.mapped(torch.clone, inputs)), targets)
-                weight += share.weight
-                if isinstance(share.value, Tensor) and share.value.requires_grad:
+                outputs = objective.module(*trees.mapped(torch.clone, inputs))
+                share = _share(objective, outputs, targets)
+                right = _right(objective, outputs, targets)
+                value = torch.as_tensor(share.value)
+                if value.requires_grad:
                     parts = torch.autograd.grad(
                         share.value * share.times, own, allow_unused=True, materialize_grads=True
                     )
                     flat += torch.cat([part.detach().reshape(-1).double() for part in parts]).to(flat)
-    flat, divisor = distributed.total(flat), _divisor(objective, float(distributed.total(weight)))
+            found = [float(value.detach()) * share.times, share.weight, *right]
+            sums += torch.tensor(found, dtype=torch.float64).to(sums)
+    flat, (total, weight, right, counted) = distributed.total(flat), distributed.total(sums).tolist()
+    divisor = _divisor(objective, weight)
     if objective.l2:
         flat += (
             divisor
             * objective.l2
             * torch.cat([tensors[name].reshape(-1).double() for name in names]).to(flat)
         )
-    return flat / divisor
+    loss = (total / divisor if divisor else float("nan")) + _penalty(objective, tensors)
+    return Measurement(loss, right / counted if counted else float("nan")), flat / divisor
 
 
 def batch_loss(objective: Objective, rows: Tensor | None) -> Tensor:

@@ -6,7 +6,7 @@ from torch import Tensor
 
 from landscape.objective import checks, plain
 from landscape.objective.accuracy import accuracy_check
-from landscape.objective.objective import Objective
+from landscape.objective.objective import Measurement, Objective
 from landscape.objective.samples import converted
 from landscape.result import Check, Result
 
@@ -24,9 +24,10 @@ def point_checks(
     loss: float,
     accuracy: float | None,
     meaning: str,
+    seen: Measurement | None = None,
 ) -> list[Check]:
-    """Loss and, where there is one, accuracy that a result says of a point. One evaluation."""
-    seen = plain.measure(objective, tensors)
+    """Loss and, where there is one, accuracy that a result says of a point. One evaluation, unless it was ``seen``."""
+    seen = seen or plain.measure(objective, tensors)
     word = f"{name} " if name else ""
     found = [checks.close(f"{word}loss", loss, seen.loss, checks.rounding(objective), f"loss {meaning}")]
     if accuracy is not None or not np.isnan(seen.accuracy):

@@ -11,6 +11,7 @@ from torch import nn
 from landscape import Objective
 from landscape.analyses import Train, train
 from landscape.descent import training
+from landscape.descent.batch_gradients import BatchGradients
 from landscape.descent.regime import Regime
 from landscape.descent.step_proofs import batches, proven_steps
 from landscape.descent.training import Trainer
@@ -159,9 +160,9 @@ def test_an_order_kept_for_the_next_pass_fails_the_steps(monkeypatch):
 
 
 def scaled_slopes(factor: float):
-    def make(batch_gradient):
-        def slopes(self, *args, **options):
-            loss, slope = batch_gradient(self, *args, **options)
+    def make(slope_of):
+        def slopes(self, indices):
+            loss, slope = slope_of(self, indices)
             return loss, factor * slope
 
         return slopes
@@ -173,38 +174,38 @@ def scaled_slopes(factor: float):
     ("dtype", "factor"), [(torch.float64, 1 + 1e-9), (torch.float32, 8 / 9)], ids=["float64", "float32"]
 )
 def test_a_batch_divided_by_another_number_fails_the_steps(monkeypatch, dtype, factor):
-    replaced(monkeypatch, Objective, "batch_gradient", scaled_slopes(factor))
+    replaced(monkeypatch, BatchGradients, "__call__", scaled_slopes(factor))
     assert failed(run(dtype)) == {"steps"}
     assert failed(run(dtype, method="gd", epochs=None, steps=1)) == {"steps"}
 
 
 @pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
 def test_a_penalty_left_out_of_the_steps_fails_them(monkeypatch, optimizer):
-    def without(batch_gradient):
-        return lambda self, *args, **options: batch_gradient(self.varied(l2=0.0), *args, **options)
+    def without(init):
+        return lambda self, objective, *args: init(self, objective.varied(l2=0.0), *args)
 
-    replaced(monkeypatch, Objective, "batch_gradient", without)
+    replaced(monkeypatch, BatchGradients, "__init__", without)
     assert failed(run(l2=0.1, optimizer=optimizer, lr=0.01)) == {"steps"}
 
 
 def test_steps_in_eval_mode_fail_the_steps(monkeypatch):
-    def in_eval(batch_gradient):
-        return lambda self, theta, rows, fixed, training: batch_gradient(self, theta, rows, fixed)
+    def in_eval(standing):
+        return lambda self, theta, fixed, training=False: standing(self, theta, fixed)
 
-    replaced(monkeypatch, Objective, "batch_gradient", in_eval)
+    replaced(monkeypatch, Objective, "standing", in_eval)
     assert failed(run()) == {"steps"}
 
 
 def test_buffers_that_a_measurement_moves_fail_the_steps(monkeypatch):
-    def moving(value_and_gradient):
+    def moving(measure_with_gradient):
         def moved(self, theta, fixed=None):
-            found = value_and_gradient(self, theta, fixed)
+            found = measure_with_gradient(self, theta, fixed)
             fixed["norm.running_mean"] += 1e-6
             return found
 
         return moved
 
-    replaced(monkeypatch, Objective, "value_and_gradient", moving)
+    replaced(monkeypatch, Objective, "measure_with_gradient", moving)
     assert "steps" in failed(run(measure_every=1, epochs=None, steps=4))
 
 
@@ -324,14 +325,14 @@ def test_a_start_in_another_order_than_the_module_fails_init(monkeypatch):
 
 
 def test_a_gradient_divided_by_another_number_fails_the_gradient_norm(monkeypatch):
-    def wrong(value_and_gradient):
+    def wrong(measure_with_gradient):
         def scaled(self, *args):
-            value, slope = value_and_gradient(self, *args)
-            return value, 30 / 29 * slope
+            seen, slope = measure_with_gradient(self, *args)
+            return seen, 30 / 29 * slope
 
         return scaled
 
-    replaced(monkeypatch, Objective, "value_and_gradient", wrong)
+    replaced(monkeypatch, Objective, "measure_with_gradient", wrong)
     assert failed(run()) == {"logged gradient norm", "cut, derivative"}
 
 
@@ -349,13 +350,7 @@ def test_a_length_of_other_numbers_is_seen(monkeypatch):
 
 
 def test_a_count_over_another_number_fails_the_accuracies(monkeypatch):
-    def wrong(measurements):
-        def scaled(self, *args):
-            return measurements(self, *args) * torch.tensor([1, self.num_samples / (self.num_samples + 1)])
-
-        return scaled
-
-    replaced(monkeypatch, Objective, "measurements", wrong)
+    replaced(monkeypatch, Objective, "num_counted", lambda count: property(lambda self: count.fget(self) + 1))
     accuracies = {one for one in FINAL | LOGGED if "accuracy" in one}
     for dtype in (torch.float64, torch.float32):
         assert failed(run(dtype)) == accuracies

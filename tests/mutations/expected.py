@@ -9,6 +9,7 @@ once it does, the slow tests say so.
 CHECKS = {
     # Faults of F, its derivatives, its parameters, of sweeps and of batch norm.
     "obj-value-n+1": "moved",
+    "obj-measured-n+1": "final loss",
     "obj-grad-n-1": "gradient",
     "obj-batchgrad-n+1": "steps",
     "obj-last-chunk-dropped": "cut",
