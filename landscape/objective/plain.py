@@ -117,7 +117,7 @@ def measure_with_gradient(objective: Objective, tensors: Mapping[str, Tensor]) -
                 value = torch.as_tensor(share.value)
                 if value.requires_grad:
                     parts = torch.autograd.grad(
-                        share.value * share.times, own, allow_unused=True, materialize_grads=True
+                        value * share.times, own, allow_unused=True, materialize_grads=True
                     )
                     flat += torch.cat([part.detach().reshape(-1).double() for part in parts]).to(flat)
             found = [float(value.detach()) * share.times, share.weight, *right]
