@@ -25,17 +25,18 @@ class BatchGradients:
     def __init__(self, objective: Objective, theta: Tensor, fixed: Mapping[str, Tensor]):
         self._objective, self._theta, self._fixed = objective, theta, fixed
         self._parts = split(theta.detach(), objective.pieces)
-        for part in self._parts.values():
-            part.requires_grad_()
+        self._leaves = [part.requires_grad_() for part in self._parts.values()]
         self._buffers = {name: fixed[name] for name, _ in objective.module.named_buffers() if name in fixed}
         may_not = objective.is_mixed or objective.moves_inputs or distributed.num_processes() > 1
         self._may_stay = not may_not
         self._stack = ExitStack()
-        self._is_there = False
+        self._is_there = self._is_known = False
 
     def __call__(self, indices: Tensor | None) -> tuple[Tensor, Tensor]:
         """What the loss says of the samples ``indices`` (all of them for None) as a batch, and its gradient (d,)."""
-        if self._may_stay and self._objective.leaves_nothing(training=True):
+        if not self._is_known and self._may_stay:
+            self._is_known = self._objective.leaves_nothing(training=True)
+        if self._is_known:
             try:
                 found = self._standing_there(indices)
             except (RuntimeError, ValueError, IndexError) as error:
@@ -82,14 +83,13 @@ class BatchGradients:
         total, weight = objective.loss.of_batch(outputs, targets, count)
         if not total.requires_grad:
             return None
-        slopes = torch.autograd.grad(total, list(self._parts.values()), allow_unused=True)
+        slopes = torch.autograd.grad(total, self._leaves, allow_unused=True)
         if all(slope is None for slope in slopes):
             return None
         if not is_as_placed:
             self.leave()
-        pairs = zip(slopes, self._parts.values(), strict=True)
-        flat = [(torch.zeros_like(part) if one is None else one).reshape(-1) for one, part in pairs]
-        slope = torch.cat(flat)
+        pairs = zip(slopes, self._leaves, strict=True)
+        slope = torch.cat([(torch.zeros_like(leaf) if one is None else one).reshape(-1) for one, leaf in pairs])
         mean = total.detach()
         if weight is not None:
             mean, slope = mean / weight, (slope / weight).to(slope.dtype)

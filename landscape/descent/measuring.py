@@ -6,8 +6,8 @@ from landscape.descent.regime import Regime
 from landscape.objective.batching import BATCHED_ACTIVATIONS
 from landscape.objective.objective import Objective
 
-# A share of the time of the steps for measuring, and so many activations anyhow: a few hundredths of a second.
-PART, FEW_ACTIVATIONS = 0.1, 2**22
+# A share of the time of the steps for measuring, and so many activations anyhow: two hundredths of a second.
+PART, FEW_ACTIVATIONS = 0.1, 2**21
 # Points of a curve that nobody tells apart from more.
 MOST = 200
 

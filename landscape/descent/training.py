@@ -86,9 +86,10 @@ class Trainer:
                 self._restore(state)
             while self.step < self.total and not self.diverged:
                 self._reschedule()
+                before = None
                 if self.step in self.again.steps:
                     self._slope_of.leave()
-                before = self.again.before(self.step, self.final, self._stepper)
+                    before = self.again.before(self.step, self.final, self._stepper)
                 if not self._advance():
                     self.diverged = True
                     break
