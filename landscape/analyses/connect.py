@@ -212,7 +212,6 @@ def connect(
     from landscape.paths.curve_training import Training
     from landscape.paths.path import Path
     from landscape.paths.planes import plane_of
-    from landscape.symmetry.alignment import aligned
     from landscape.valleys.idle import idle_path
 
     is_idle = method == "idle"
@@ -248,6 +247,8 @@ def connect(
     remarks: list[str] = []
     with checks.untouched(objective, proofs):
         if align:
+            from landscape.symmetry.alignment import aligned
+
             moved = aligned(objective, *chord.ends, seed=seed, progress=progress)
             proofs.append(moved.check)
             remarks.append(f"B was aligned first: {moved.coverage}")

@@ -95,7 +95,6 @@ def interpolate(
     from landscape.objective import checks
     from landscape.objective.scatter import without_errors
     from landscape.objective.sweep import Sweep
-    from landscape.symmetry.alignment import aligned
 
     low, high = span
     if not (low <= 0 and high >= 1):
@@ -110,6 +109,8 @@ def interpolate(
     notes: list[str] = []
     with checks.untouched(objective, proofs):
         if align:
+            from landscape.symmetry.alignment import aligned
+
             moved = aligned(objective, first, second, seed=seed, progress=progress)
             second = moved.point
             proofs.append(moved.check)

@@ -130,7 +130,6 @@ def modes(
     from landscape.paths.connection import Connector
     from landscape.paths.curve_training import Training
     from landscape.paths.path import Path
-    from landscape.symmetry.alignment import aligned
 
     training = Training(
         method=method,
@@ -166,6 +165,8 @@ def modes(
         for i, j in pairs:
             chord, straight = Path.chord(ends[i], ends[j]), None
             if align:
+                from landscape.symmetry.alignment import aligned
+
                 moved = aligned(objective, *chord.ends, seed=seed, progress=progress)
                 straight = connector.straight_line(f"{i} {j} straight", chord)
                 tables.changes.append(moved.check)

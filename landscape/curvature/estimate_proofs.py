@@ -4,7 +4,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from scipy.special import betaincinv
 from torch import Tensor
 
 from landscape.numerics.spectra.inertia import Dense, Inertia
@@ -257,6 +256,8 @@ def _drawn(said: Stated) -> tuple[np.ndarray, np.ndarray]:
 
 def student(count: int) -> float:
     """Student's factor by the incomplete beta function: P(|T| > t) = I(ν/2, ½; ν/(ν + t²))."""
+    from scipy.special import betaincinv
+
     free = count - 1
     share = float(betaincinv(free / 2, 0.5, 0.05))
     return (free * (1 / share - 1)) ** 0.5 / 1.959964

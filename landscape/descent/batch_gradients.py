@@ -89,7 +89,9 @@ class BatchGradients:
         if not is_as_placed:
             self.leave()
         pairs = zip(slopes, self._leaves, strict=True)
-        slope = torch.cat([(torch.zeros_like(leaf) if one is None else one).reshape(-1) for one, leaf in pairs])
+        slope = torch.cat(
+            [(torch.zeros_like(leaf) if one is None else one).reshape(-1) for one, leaf in pairs]
+        )
         mean = total.detach()
         if weight is not None:
             mean, slope = mean / weight, (slope / weight).to(slope.dtype)

@@ -6,7 +6,6 @@ from functools import partial
 
 import numpy as np
 import torch
-from scipy.sparse.csgraph import connected_components
 
 from landscape.descent.kinds import numbers
 from landscape.descent.known_points import Kinds
@@ -99,6 +98,8 @@ def _distinct_check(
     wide: Objective, found: Mapping[str, np.ndarray], distinct: np.ndarray, rows: np.ndarray
 ) -> Check:
     """Distinct points among ``rows`` counted again: connected components of what agrees in outputs and index."""
+    from scipy.sparse.csgraph import connected_components
+
     outputs = np.array(
         [plain_outputs(wide, torch.from_numpy(found["theta"][k]), partial(numbers, wide)) for k in rows]
     )

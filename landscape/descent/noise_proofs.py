@@ -5,7 +5,6 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
-from scipy.special import stdtrit
 from torch import Tensor
 
 from landscape.descent.gradient_noise import Probe
@@ -239,6 +238,8 @@ def _apart(said: np.ndarray, true: np.ndarray) -> float:
 
 def _law_gap(x: np.ndarray, y: np.ndarray, said: tuple[float | None, np.ndarray | None]) -> float:
     """How far exponent and 95 % interval are from those of y ∝ x^exponent, over the larger of 1 and the exponent."""
+    from scipy.special import stdtrit
+
     exponent, interval = said
     if exponent is None or interval is None or len(x) < 2:
         return 0.0 if exponent is None and len(x) < 2 else math.inf

@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from scipy.sparse.csgraph import connected_components
 from torch import Tensor
 
 from landscape.descent.counts import MINIMA, SAME_COST, SAME_OUTPUT, Counts
@@ -229,6 +228,8 @@ def distinct_check(
 
 
 def _components(joined: np.ndarray) -> int:
+    from scipy.sparse.csgraph import connected_components
+
     return int(connected_components(joined, directed=False)[0]) if len(joined) else 0
 
 

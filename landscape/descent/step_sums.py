@@ -5,7 +5,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-from scipy.special import zeta
 
 from landscape.descent.regime import Regime
 from landscape.descent.step_proofs import step_size_of
@@ -73,6 +72,8 @@ def sums_check(regime: Regime, every: int, found: Any, logs: Sequence[Mapping[st
 
 def _stated(name: str, about: Mapping[str, float], power: int) -> float:
     """Σ of the factors to a power, by products over doubled lengths, Π(1 + q^(2^j)), or zeta functions."""
+    from scipy.special import zeta
+
     if name == "polynomial":
         exponent = power * about["gamma"]
         return float(zeta(exponent, 1 / about["beta"])) / about["beta"] ** exponent

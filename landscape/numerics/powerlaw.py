@@ -3,7 +3,6 @@
 from typing import NamedTuple
 
 import numpy as np
-from scipy.stats import t as student
 
 from landscape.errors import BadInput
 
@@ -29,6 +28,8 @@ def fit_power_law(x: np.ndarray, y: np.ndarray, confidence: float = 0.95) -> Pow
 
     Raises BadInput for fewer than two different x, and for what has no logarithm.
     """
+    from scipy.special import stdtrit
+
     x, y = np.asarray(x, dtype=float), np.asarray(y, dtype=float)
     if not all(bool((np.isfinite(one) & (one > 0)).all()) for one in (x, y)):
         raise BadInput("a power law through values that are not positive", "positive finite numbers")
@@ -41,5 +42,5 @@ def fit_power_law(x: np.ndarray, y: np.ndarray, confidence: float = 0.95) -> Pow
     if (freedom := len(x) - 2) == 0:
         return PowerLaw(exponent, np.array([-np.inf, np.inf]), float(np.exp(shift)))
     error = np.sqrt(float(np.square(v - shift - exponent * u).sum()) / freedom / spread)
-    half = float(student.ppf((1 + confidence) / 2, freedom) * error)
+    half = float(stdtrit(freedom, (1 + confidence) / 2) * error)
     return PowerLaw(exponent, np.array([exponent - half, exponent + half]), float(np.exp(shift)))

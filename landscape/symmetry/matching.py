@@ -12,7 +12,6 @@ from math import prod
 from typing import NamedTuple
 
 import torch
-from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
 from landscape.symmetry.permutations import Block, Permutations, Symmetry, moved
@@ -288,6 +287,8 @@ def _solve(symmetry: Symmetry, unit: int, cost: Costs, permutations: Permutation
 
 
 def _assignment(gains: Tensor) -> Tensor:
+    from scipy.optimize import linear_sum_assignment
+
     return torch.from_numpy(linear_sum_assignment(gains.numpy(), maximize=True)[1])
 
 

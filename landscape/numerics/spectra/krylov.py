@@ -4,13 +4,14 @@ from collections.abc import Callable
 
 import numpy as np
 import torch
-from scipy.linalg import eigh, eigh_tridiagonal
 from torch import Tensor
 
 from landscape.errors import BadInput
 
 # A start that happens to lie in an invariant space would never leave it.
 START_NOISE = 0.1
+# Up to so many vectors their matrix is solved whole, in less time than the solver for tridiagonal ones takes to import.
+SMALL = 64
 Operator = Callable[[Tensor], Tensor]
 
 
@@ -92,13 +93,15 @@ class Krylov:
     def ritz(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Ritz values (size,), ascending, their weights in the columns (size, size), and residuals by recurrence."""
         below = np.array(self._below[:-1])
-        if self._restarted:
+        if self._restarted or self.size <= SMALL:
             matrix = np.diag(np.array(self._diagonal)) + np.diag(below, 1) + np.diag(below, -1)
             kept = self._restarted
-            if self.size > kept:
+            if kept and self.size > kept:
                 matrix[:kept, kept] = matrix[kept, :kept] = self._arrow
-            values, weights = eigh(matrix)
+            values, weights = np.linalg.eigh(matrix)
         else:
+            from scipy.linalg import eigh_tridiagonal
+
             values, weights = (np.asarray(part) for part in eigh_tridiagonal(np.array(self._diagonal), below))
         return values, weights, self._below[-1] * np.abs(weights[-1])
 

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
-from scipy.linalg import eigh_tridiagonal
 from torch import Tensor
 
 from landscape.errors import NotFinite
@@ -101,6 +100,8 @@ class Recurrence:
 
 def gauss(alphas: np.ndarray, betas: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Gauss quadrature of a Jacobi matrix: nodes, ascending, and weights of sum 1 (Golub and Welsch 1969)."""
+    from scipy.linalg import eigh_tridiagonal
+
     pair = eigh_tridiagonal(alphas, betas)
     weights = np.asarray(pair[1])[0] ** 2
     return np.asarray(pair[0]), weights / weights.sum()

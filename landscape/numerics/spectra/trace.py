@@ -5,7 +5,6 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from scipy.special import stdtrit
 from torch import Tensor
 
 from landscape.errors import BadInput, NotFinite
@@ -140,6 +139,8 @@ def deflated_probe(basis: Tensor, generator: torch.Generator) -> Tensor:
 
 def student_factor(count: int) -> float:
     """What makes 1.96 standard errors of a mean of ``count`` draws a 95 % interval; infinite for one."""
+    from scipy.special import stdtrit
+
     return float(stdtrit(count - 1, 0.975)) / NORMAL_QUANTILE if count > 1 else np.inf
 
 
