@@ -2,8 +2,9 @@
 
 # Activations of one chunk at most, in numbers: about 128 MB of float32 on a CPU, eight times that elsewhere.
 ACTIVATIONS = {"cpu": 2**25, "other": 2**28}
-# On a CPU: so many activations of a chunk, but not fewer samples than that.
-SWEPT_ACTIVATIONS, CACHED_ACTIVATIONS, LEAST_SAMPLES = 2**22, 2**20, 64
+# On a CPU: so many activations of a chunk, but not fewer samples than that; for values, and for derivatives.
+SWEPT_ACTIVATIONS, LEAST_SWEPT = 2**22, 128
+CACHED_ACTIVATIONS, LEAST_SAMPLES = 2**20, 64
 
 
 def for_values(activations_per_sample: int, device: str) -> int:
@@ -15,7 +16,7 @@ def for_values(activations_per_sample: int, device: str) -> int:
     """
     size = ACTIVATIONS["cpu" if device == "cpu" else "other"] // activations_per_sample
     if device == "cpu":
-        size = min(size, max(LEAST_SAMPLES, SWEPT_ACTIVATIONS // activations_per_sample))
+        size = min(size, max(LEAST_SWEPT, SWEPT_ACTIVATIONS // activations_per_sample))
     return max(1, size)
 
 
