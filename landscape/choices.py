@@ -14,6 +14,7 @@ LineBatchNorm = Literal["frozen", "recalibrate", "repair"]
 Which = Literal["largest", "smallest", "both", "magnitude"]
 OperatorName = Literal["hessian", "gauss-newton", "fisher", "empirical-fisher"]
 Basis = Literal["device", "cpu"]
+Residuals = Literal["together", "each"]
 Rescaling = Literal["unit", "layer", "none"]
 KernelForm = Literal["dense", "lanczos"]
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from landscape.analyses.declare import analysis
 from landscape.analyses.options import Option, Parameter
-from landscape.choices import Basis, OperatorName, Which
+from landscape.choices import Basis, OperatorName, Residuals, Which
 from landscape.errors import BadInput
 from landscape.progress import Progress, silent
 from landscape.result import Check, Result, array, scalar
@@ -180,7 +180,7 @@ def hessian(
     tol: Annotated[
         float,
         Option(
-            "Residual ‖Hv − λv‖ relative to the largest |λ|; without `certify` the error r²/gap.",
+            "Error of an eigenvalue relative to the largest |λ|; with `residuals` each ‖Hv − λv‖.",
             above=0,
             is_how=True,
         ),
@@ -212,10 +212,14 @@ def hessian(
     certify: Annotated[
         bool | None,
         Option(
-            "Go on until the residual proves it; in float32 with a last step in float64 [default: on one process].",
+            "In float32 a trial of the pairs in float64, which finds the rounding [default: on one process].",
             is_how=True,
         ),
     ] = None,
+    residuals: Annotated[
+        Residuals,
+        Option("Tried by one product of all pairs together, or by a product of each.", is_how=True),
+    ] = "together",
     trace: Annotated[bool, "The trace, with its standard error."] = False,
     trace_error: Annotated[float, Option("Relative error to reach.", above=0, is_how=True)] = 0.01,
     density: Annotated[
@@ -264,6 +268,7 @@ def hessian(
         basis_device=None if basis_device == "device" else basis_device,
         search=search,
         certify=certify,
+        residuals=residuals,
         trace=trace,
         trace_error=trace_error,
         density=density,

@@ -251,7 +251,10 @@ def _residuals(
     """By products in the precision of the last step of the search."""
     _, objective, point = place
     precision = checks.rounding(objective)
-    if one.rounding is not None:
+    if one.pairs.rounding is not None:
+        # Of the same precision as what was tried, whose rounding the residuals hold.
+        precision = max(1e-12, 2 * one.pairs.rounding / max(one.pairs.scale, 1e-300))
+    elif one.rounding is not None:
         objective, precision = in_float64(objective), 1e-12
         point = Point(*objective.brought(point))
     room = question.memory_limit / 2

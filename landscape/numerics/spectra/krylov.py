@@ -1,6 +1,7 @@
 """A Krylov space with an orthonormal basis kept whole, grown by one product at a time, restarted when full."""
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -10,20 +11,32 @@ from landscape.errors import BadInput
 
 # A start that happens to lie in an invariant space would never leave it.
 START_NOISE = 0.1
-# Up to so many vectors their matrix is solved whole, in less time than the solver for tridiagonal ones takes to import.
-SMALL = 64
 Operator = Callable[[Tensor], Tensor]
+
+
+class End(NamedTuple):
+    """What images of a basis leave outside it: a vector (d,) off the basis, and the weights of each image in it.
+
+    ``weights`` are one for every vector of the basis, or for the first ones, the others being zero.
+    """
+
+    vector: Tensor
+    weights: np.ndarray
 
 
 class Krylov:
     """Lanczos for a symmetric operator in the complement of known vectors (Paige 1972; Parlett 1998).
 
-    ``operator`` maps (d,) to (d,); ``known`` (m, d) are orthonormal. Classical Gram–Schmidt applied
-    twice keeps the basis orthogonal to rounding, so ghost copies cannot appear. The projected matrix is
-    float64: tridiagonal, and after a thick restart (Wu and Simon 2000) an arrowhead followed by a
-    tridiagonal. At most ``capacity`` vectors are held, on the device of ``known``. ``scale`` is the size
-    of the operator as far as it is known from elsewhere. The first vector is random, with ``start`` (d,)
-    added ten times as large if it is given.
+    ``operator`` maps (d,) to (d,); ``known`` (m, d) are orthonormal. For a basis B (size, d) the images are
+    H bⱼ = Σᵢ Mᵢⱼ bᵢ + Σ wⱼ f over a few ends (f, w), the oldest of which is the next vector; after its product the
+    image begins a new one. From one start M is tridiagonal, from two of them, taken in turn, a band
+    (Ruhe 1979); after a thick restart (Wu and Simon 2000) it is an arrowhead followed by that. Classical
+    Gram–Schmidt applied twice keeps the basis orthogonal to rounding, so ghost copies cannot appear. M is float64. At
+    most ``capacity`` vectors are held, on the device of ``known``. ``scale`` is the size of the operator as far as it
+    is known from elsewhere. The first vector is random, with ``start`` (d,) added ten times as large if it is given.
+
+    ``asymmetry`` is the largest difference yet between an entry of M, as the products give it, and the one across the
+    diagonal; ``second`` is the position of the second start.
     """
 
     def __init__(
@@ -35,23 +48,23 @@ class Krylov:
         scale: float = 0.0,
         start: Tensor | None = None,
     ):
-        self.operator, self._scale = operator, scale
+        self.operator, self._scale, self._generator = operator, scale, generator
         self.num_known, self.dimension = known.shape
         self.capacity = min(capacity, self.dimension - self.num_known)
         self.size = 0
         self.num_products = 0
-        self.is_invariant = False
+        self.asymmetry = 0.0
+        self.second: int | None = None
         # The known vectors come first: orthogonality to rounding needs one Gram–Schmidt against all.
         self._all = torch.cat([known, known.new_empty((min(self.capacity, 32), self.dimension))])
-        self._next = fresh_direction(known, generator)
+        self._matrix = np.zeros((0, 0))
+        self._ritz: tuple[np.ndarray, np.ndarray, np.ndarray] | None = None
+        first = fresh_direction(known, generator)
         if start is not None:
-            mixed = start / torch.linalg.vector_norm(start) + START_NOISE * self._next
+            mixed = start / torch.linalg.vector_norm(start) + START_NOISE * first
             mixed = orthogonalised(mixed, known)
-            self._next = mixed / torch.linalg.vector_norm(mixed)
-        self._diagonal: list[float] = []
-        self._below: list[float] = []
-        self._arrow = np.empty(0)
-        self._restarted = 0
+            first = mixed / torch.linalg.vector_norm(mixed)
+        self._ends = [End(first, np.empty(0))]
 
     @property
     def is_full(self) -> bool:
@@ -59,51 +72,113 @@ class Krylov:
         return self.size == self.capacity
 
     @property
+    def is_invariant(self) -> bool:
+        """Whether the space contains its own image."""
+        return not self._ends
+
+    @property
     def basis(self) -> Tensor:
         """The orthonormal basis, (size, d)."""
         return self._all[self.num_known : self.num_known + self.size]
 
-    def extend(self) -> None:
-        """One product more. ``is_invariant`` tells whether the space now contains its own image."""
+    def begin_again(self) -> None:
+        """A second start, at random off all so far: it sees of every eigenspace a direction that the first does not."""
+        taken = self._all[: self.num_known + self.size]
+        self.second = self.size
+        if len(taken) < self.dimension:
+            self._ends.append(End(fresh_direction(taken, self._generator), np.empty(0)))
+
+    def extend(self, newest: bool = False) -> None:
+        """One product more, with the oldest end or the ``newest``."""
         position = self.num_known + self.size
         if position == len(self._all):
             room = min(max(self.size, 1), self.capacity - self.size)
             self._all = torch.cat([self._all, self._all.new_empty((room, self.dimension))])
-        vector = self._next
+        place = len(self._ends) - 1 if newest else 0
+        vector, weights = self._ends[place]
+        length = _norm(vector)
+        vector = vector / length
         self._all[position] = vector
+        basis = self._all[: position + 1]
         image = self.operator(vector)
-        alpha, length = float(torch.dot(image.double(), vector.double())), _norm(image)
-        image = orthogonalised(image, self._all[: position + 1])
-        beta = _norm(image)
-        scale = max(map(abs, (self._scale, alpha, *self._diagonal, *self._below, *self._arrow)))
-        is_whole = position + 1 == self.dimension
-        is_invariant = is_whole or beta <= 10 * torch.finfo(image.dtype).eps * scale
-        if not is_invariant:
-            image = image / beta
-            if beta < 0.1 * length:
-                # What cancellation leaves of a vector is not orthogonal to rounding yet.
-                image = orthogonalised(image, self._all[: position + 1])
-                image = image / torch.linalg.vector_norm(image)
+        alpha = _dot(image, vector)
+        row = np.zeros(self.size + 1)
+        row[: len(weights)] = length * weights
+        row[-1] = alpha
+        ends = []
+        for end in self._ends[:place] + self._ends[place + 1 :]:
+            along = _dot(end.vector, vector)
+            row[: len(end.weights)] += along * end.weights
+            ends.append(End(self._off(end.vector - along * vector, basis, _norm(end.vector)), end.weights))
+        coefficients, before = basis @ image, _norm(image)
+        image = image - basis.T @ coefficients
+        image = image - basis.T @ (basis @ image)
+        ends.append(End(self._off(image, basis, before), np.append(np.zeros(self.size), 1.0)))
+        scale = max(self._scale, float(np.abs(self._matrix).max(initial=0)), float(np.abs(row).max()))
+        least = 10 * torch.finfo(image.dtype).eps
         # Only now, so that an interruption above leaves the space as it was.
-        self._next, self.is_invariant = image, is_invariant
-        self._diagonal.append(alpha)
-        self._below.append(0.0 if is_invariant else beta)
+        is_whole = position + 1 == self.dimension
+        self._ritz = None
+        self._ends = [
+            end
+            for end in ends
+            if not is_whole and _norm(end.vector) > least * (scale if len(end.weights) else 1.0)
+        ]
+        seen = coefficients[self.num_known : -1].double().cpu().numpy()
+        self.asymmetry = max(self.asymmetry, float(np.abs(seen - row[:-1]).max(initial=0)))
+        self._matrix = np.pad(self._matrix, (0, 1))
+        self._matrix[-1] = self._matrix[:, -1] = row
         self.size, self.num_products = self.size + 1, self.num_products + 1
+
+    def _off(self, vector: Tensor, basis: Tensor, before: float) -> Tensor:
+        """What is left of a vector that was ``before`` long: not orthogonal to rounding yet, if that is little."""
+        return orthogonalised(vector, basis) if _norm(vector) < 0.1 * before else vector
 
     def ritz(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Ritz values (size,), ascending, their weights in the columns (size, size), and residuals by recurrence."""
-        below = np.array(self._below[:-1])
-        if self._restarted or self.size <= SMALL:
-            matrix = np.diag(np.array(self._diagonal)) + np.diag(below, 1) + np.diag(below, -1)
-            kept = self._restarted
-            if kept and self.size > kept:
-                matrix[:kept, kept] = matrix[kept, :kept] = self._arrow
-            values, weights = np.linalg.eigh(matrix)
-        else:
-            from scipy.linalg import eigh_tridiagonal
+        if self._ritz is None:
+            values, weights = np.linalg.eigh(self._matrix)
+            out, factor = self._outside()
+            self._ritz = values, weights, np.linalg.norm(factor @ (out.T @ weights), axis=0)
+        return self._ritz
 
-            values, weights = (np.asarray(part) for part in eigh_tridiagonal(np.array(self._diagonal), below))
-        return values, weights, self._below[-1] * np.abs(weights[-1])
+    def _outside(self) -> tuple[np.ndarray, np.ndarray]:
+        """The weights (size, ends) of the ends in the images, and R (ends, ends) with RᵀR = fᵀf of their vectors."""
+        out = np.zeros((self.size, len(self._ends)))
+        for column, end in zip(out.T, self._ends, strict=True):
+            column[: len(end.weights)] = end.weights
+        if not self._ends:
+            return out, np.empty((0, 0))
+        vectors = torch.stack([end.vector for end in self._ends]).double()
+        return out, np.linalg.qr(vectors.T.cpu().numpy(), mode="r")
+
+    def outside(self, weights: np.ndarray) -> Tensor:
+        """H v − λ v (k, d), float64, for the columns (size, k) of the weights of Ritz vectors of unit length."""
+        out = self._outside()[0]
+        if not self._ends:
+            return self._all.new_zeros((weights.shape[1], self.dimension), dtype=torch.float64)
+        vectors = torch.stack([end.vector for end in self._ends]).double()
+        return torch.from_numpy(weights.T @ out).to(vectors) @ vectors
+
+    def seen(self, at: np.ndarray, begin: int = 0, found: np.ndarray | None = None) -> float:
+        """How much of an eigenvector at an eigenvalue ``at`` that is not found its start may see, at most.
+
+        The part of the basis from ``begin`` on is of one start, with M as its own block and the last end (f, w) behind
+        it. For a unit eigenvector u at λ, off the Ritz vectors ``found`` (positions), y = B u obeys
+        (λ − M) y = (fᵀu) w, so that |y₁| ≤ |e₁ᵀ(λ − M)⁻¹w| ‖f‖, which falls with the distance of λ from the other Ritz
+        values. Infinite where it lies among them.
+        """
+        if not self._ends:
+            return 0.0
+        values, weights = np.linalg.eigh(self._matrix[begin:, begin:])
+        if found is not None:
+            values, weights = np.delete(values, found), np.delete(weights, found, axis=1)
+        if not len(values):
+            return 0.0
+        if np.any((at >= values.min()) & (at <= values.max())):
+            return np.inf
+        length = _norm(self._ends[-1].vector)
+        return length * float(np.abs((weights[0] / (at[:, None] - values)) @ weights[-1]).max())
 
     def vectors(self, weights: np.ndarray) -> Tensor:
         """Ritz vectors (k, d) of unit length for the columns (size, k) of their weights."""
@@ -113,14 +188,16 @@ class Krylov:
     def restart(self, chosen: np.ndarray) -> None:
         """Keep the Ritz vectors at the positions ``chosen`` of :meth:`ritz`, and make room for more."""
         values, weights, _ = self.ritz()
-        kept = torch.from_numpy(weights[:, chosen].T.copy()).to(self._all) @ self.basis
-        self._arrow = self._below[-1] * weights[-1, chosen]
-        self._restarted = self.size = len(chosen)
+        weights = weights[:, chosen]
+        kept = torch.from_numpy(weights.T.copy()).to(self._all) @ self.basis
+        out = self._outside()[0].T @ weights
+        self.size, self.second = len(chosen), None
         self.basis.copy_(kept)
-        self._diagonal = values[chosen].tolist()
-        self._below = [0.0] * len(chosen)
-        rest = orthogonalised(self._next, self._all[: self.num_known + self.size])
-        self._next = rest / torch.linalg.vector_norm(rest)
+        self._matrix, self._ritz = np.diag(values[chosen]), None
+        basis = self._all[: self.num_known + self.size]
+        self._ends = [
+            End(orthogonalised(end.vector, basis), row) for end, row in zip(self._ends, out, strict=True)
+        ]
 
 
 def has_room(dimension: int, dtype: torch.dtype, memory_limit: float, least: int, num_known: int) -> bool:
@@ -164,3 +241,8 @@ def fresh_direction(basis: Tensor, generator: torch.Generator) -> Tensor:
 
 def _norm(vector: Tensor) -> float:
     return float(torch.linalg.vector_norm(vector.double()))
+
+
+def _dot(one: Tensor, other: Tensor) -> float:
+    return float(torch.dot(one.double(), other.double()))
+
