@@ -206,8 +206,7 @@ def hessian(
         ),
     ] = "device",
     search: Annotated[
-        bool,
-        Option("Look in the complement of what was found for multiple or missed eigenvalues.", is_how=True),
+        bool, Option("Look for eigenvalues that are multiple or were missed.", is_how=True)
     ] = True,
     certify: Annotated[
         bool | None,
@@ -217,8 +216,7 @@ def hessian(
         ),
     ] = None,
     residuals: Annotated[
-        Residuals,
-        Option("Tried by one product of all pairs together, or by a product of each.", is_how=True),
+        Residuals, Option("Tried by one product of all pairs together, or of each.", is_how=True)
     ] = "together",
     trace: Annotated[bool, "The trace, with its standard error."] = False,
     trace_error: Annotated[float, Option("Relative error to reach.", above=0, is_how=True)] = 0.01,
@@ -237,19 +235,17 @@ def hessian(
 ) -> Hessian:
     """Eigenvalues of the Hessian of F at θ, or at several points, by Lanczos with full reorthogonalisation.
 
-    The ``top_k`` largest and ``bottom_k`` smallest come from one basis. Every Ritz value λ of a unit vector v
-    has r = ‖Hv − λv‖, computed by a further product: it *proves* that some eigenvalue lies within r of λ. The
-    error r²/gap, and that none was missed, are assumptions; ``search`` supports the latter by looking in the
-    complement at random, which is how multiple eigenvalues are counted. It ends at r ≤ ``tol`` max|λ|, and a
-    value counts as converged at such an error. Below float64 a last Rayleigh–Ritz step in float64 removes the
-    rounding of the products; without ``certify`` (on where float64 is, on one process) there is none, and the
-    search ends some products earlier, at an error r²/gap of that size.
+    The ``top_k`` largest and ``bottom_k`` smallest come from one basis, which grows until the errors
+    min(r, r²/gap) of the residuals r are below ``tol`` max|λ|. A product with all pairs at random signs, on another cut
+    of the samples and in float64, then shows their rounding, which r and errors contain; where it leaves no room for
+    the tolerance, and with ``residuals`` each, there is a product of each pair in float64 instead. Without
+    ``certify`` (on where float64 is, on one process) nothing is in float64. ``search``: a second random start excludes
+    hidden copies of multiple eigenvalues, but for a chance of 1 %, or finds them.
 
     ``others`` are the same objective on other samples, among which the eigenvalues spread. ``per_layer`` takes
-    the diagonal block of every layer; ``point`` is then that of layers, and one of fewer parameters than
-    eigenvalues asked for is filled up with NaN. ``trace`` and ``density`` are deflated by the pairs found;
-    ``num_probes``: see :func:`~landscape.numerics.spectra.density.spectral_density`. ``stability_limits`` of a run
-    (:func:`landscape.curvature.places.stability_limit`) are stored beside the eigenvalues.
+    the diagonal block of every layer as a ``point``, filled up with NaN. ``trace`` and ``density``
+    (:func:`~landscape.numerics.spectra.density.spectral_density`) are deflated by the pairs found.
+    ``stability_limits`` (:func:`landscape.curvature.places.stability_limit`) are stored beside the eigenvalues.
 
     Raises BadInput for counts, names and limits out of range, NotDifferentiable, NotFinite.
     """

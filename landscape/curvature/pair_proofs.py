@@ -18,6 +18,7 @@ def residual_checks(
     precision: float,
     rng: np.random.Generator,
     singly: bool,
+    tried: tuple[np.ndarray, Tensor] | None = None,
 ) -> list[Check]:
     """‖Hv − λv‖ of a random combination of all, and ``singly`` of one, by a product each, against stated residuals.
 
@@ -26,13 +27,18 @@ def residual_checks(
     """
     one = int(rng.integers(len(values)))
     mixed = rng.standard_normal(len(values))
-    tried = [("Ritz pairs", mixed / np.linalg.norm(mixed), "of a random combination of all")]
+    cases: list[tuple[str, np.ndarray, Tensor | None, str]] = []
+    if tried:
+        cases.append(("Ritz pairs", *tried, "of all of them with random signs"))
+    else:
+        cases.append(("Ritz pairs", mixed / np.linalg.norm(mixed), None, "of a random combination of all"))
     if singly:
-        tried.append(("Ritz pair", np.eye(len(values))[one], f"of pair {one + 1}"))
+        cases.append(("Ritz pair", np.eye(len(values))[one], None, f"of pair {one + 1}"))
     found = []
-    for name, weights, what in tried:
+    for name, weights, known, what in cases:
         across = torch.from_numpy(weights).to(vectors)
-        image = product(across @ vectors).to(vectors.device).double()
+        image = product(across @ vectors) if known is None else known
+        image = image.to(vectors.device).double()
         rest = image - (across.double() * torch.from_numpy(values).to(image)) @ vectors.double()
         beyond = float(torch.linalg.vector_norm(rest)) - float(np.abs(weights) @ residuals)
         meaning = (

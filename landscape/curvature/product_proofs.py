@@ -14,9 +14,11 @@ from landscape.curvature import operators
 from landscape.errors import BadInput, LandscapeError
 from landscape.numerics.spectra.krylov import Operator
 from landscape.objective import checks, doubts, plain, trees
+from landscape.objective.differences import Differences
 from landscape.objective.objective import Fixed, Objective
 from landscape.objective.parameters import Point
 from landscape.objective.precision import in_float64
+from landscape.objective.products import Product
 from landscape.objective.samples import Chunk, Samples
 from landscape.result import Check
 
@@ -36,16 +38,24 @@ class Strided(Samples):
             yield self.picked(every[first::count])
 
 
-def recut(
+def of_another_cut(
     objective: Objective, point: Point, operator: str, *, num_products: int = 1, memory_limit: float = 2**31
-) -> Operator:
+) -> Product | Differences:
     """The operator at ``point`` anew, for so many products, over :class:`Strided` samples where they can be cut."""
     twin, own = objective.varied(), objective.samples
     if not objective.is_whole:
         twin.samples = Strided(own.inputs, own.targets, own.count, own.share, own.sha256_of_all)
-    product = operators.operator(
-        operator, twin, point.theta, point.fixed, num_products=num_products, memory_limit=memory_limit
+    theta, fixed = twin.brought(point)
+    return operators.operator(
+        operator, twin, theta, fixed, num_products=num_products, memory_limit=memory_limit
     )
+
+
+def recut(
+    objective: Objective, point: Point, operator: str, *, num_products: int = 1, memory_limit: float = 2**31
+) -> Operator:
+    """The product :func:`of_another_cut`, counted as a proof."""
+    product = of_another_cut(objective, point, operator, num_products=num_products, memory_limit=memory_limit)
 
     def proof(v: Tensor) -> Tensor:
         with plain.proving(gradients=KEPT if product.num_kept else FRESH):

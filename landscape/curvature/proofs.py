@@ -19,7 +19,7 @@ from landscape.curvature.estimate_proofs import (
 from landscape.curvature.places import Place, Survey
 from landscape.curvature.spectrum import Question, Spectrum
 from landscape.errors import LandscapeError
-from landscape.numerics.spectra.lanczos import wanted
+from landscape.numerics.spectra.search import wanted
 from landscape.objective import checks, plain
 from landscape.objective.objective import Objective
 from landscape.objective.parameters import Point
@@ -251,9 +251,10 @@ def _residuals(
     """By products in the precision of the last step of the search."""
     _, objective, point = place
     precision = checks.rounding(objective)
-    if one.pairs.rounding is not None:
-        # Of the same precision as what was tried, whose rounding the residuals hold.
-        precision = max(1e-12, 2 * one.pairs.rounding / max(one.pairs.scale, 1e-300))
+    trial, residuals = one.pairs.trial, one.pairs.residuals
+    if trial is not None:
+        # They hold what the trial found, whatever it is, which here has to be rounding.
+        residuals = residuals - trial.rounding
     elif one.rounding is not None:
         objective, precision = in_float64(objective), 1e-12
         point = Point(*objective.brought(point))
@@ -263,11 +264,12 @@ def _residuals(
     return pair_proofs.residual_checks(
         product,
         values,
-        one.pairs.residuals,
+        residuals,
         vectors,
         scale=max(one.pairs.scale, _least_scale(one, objective, point, vectors), 1e-300),
         precision=stated,
         rng=rng,
+        tried=(trial.weights, trial.image) if trial is not None and trial.is_of_these else None,
         singly=_budget(one) > ALWAYS + product_proofs.FRESH,
     )
 

@@ -1,6 +1,7 @@
 """The curvature at one point: eigenpairs, trace, density, all of it certified and checked."""
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -10,6 +11,7 @@ from landscape import distributed
 from landscape.curvature import operators
 from landscape.curvature.estimate_proofs import dense_checks, threshold_check
 from landscape.curvature.order import order_test
+from landscape.curvature.product_proofs import of_another_cut
 from landscape.errors import BadInput
 from landscape.numerics.spectra.density import INDEX_ERROR, Density, spectral_density
 from landscape.numerics.spectra.inertia import (
@@ -98,48 +100,9 @@ def spectrum(objective: Objective, point: Point, question: Question, progress: P
     if question.exact:
         require_memory(objective.num_parameters, question.memory_limit)
     value, gradient = objective.value_and_gradient(point.theta, point.fixed)
-    # The wide one first, which finds out for both whether a double backward is right.
-    exact = _operator(wide, point, question) if wide else None
-    product = _operator(objective, point, question)
-    anew = product if isinstance(product, Differences) else _operator(objective, point, question, 1)
-    is_together = question.residuals == "together"
-    if not is_together and objective.is_double and question.certify is not False:
-        exact = product
-    basis = torch.device(question.basis_device or objective.device)
-    first = _First(_brought(product, basis))
-    pairs = top_eigenpairs(
-        first,
-        objective.num_parameters,
-        question.top_k,
-        bottom=question.bottom_k,
-        which=question.which,
-        tol=question.tol,
-        max_products=question.max_products,
-        memory_limit=question.memory_limit - product.kept_bytes,
-        search=question.search,
-        certificate=_brought(exact, basis) if exact else None,
-        trial=_brought(exact or anew, basis) if is_together else None,
-        product_error=lambda: (exact or product).error,
-        # Of several processes each would be interrupted at another product.
-        partial=distributed.num_processes() == 1,
-        generator=generator,
-        dtype=objective.dtype,
-        device=basis,
-        progress=lambda done, total: progress(done, total, "products at most"),
-    )
-    spent = pairs.num_products
-    scale = max(pairs.scale, 1e-300)
-    proofs, notes, more = _probed(objective, product, anew, first, pairs.asymmetry / scale)
-    spent += more
-    rounding = None
-    if wide is not None and exact is not None and len(pairs.vectors):
-        if pairs.rounding is None:
-            axis = pairs.vectors[0]
-            gap = product(axis.to(objective.dtype)).double() - exact(axis)
-            rounding = float(torch.linalg.vector_norm(gap)) / scale
-            spent += 2
-        else:
-            rounding = pairs.rounding / scale
+    found = _searched(objective, wide, point, question, generator, progress)
+    pairs, product, spent, notes = found.pairs, found.product, found.num_products, found.notes
+    proofs, rounding, basis = found.checks, found.rounding, found.basis
     known = {"values": pairs.values, "vectors": pairs.vectors.to(objective.dtype), "generator": generator}
     known |= {"dtype": objective.dtype, "device": basis}
     trace = density = None
@@ -180,7 +143,7 @@ def spectrum(objective: Objective, point: Point, question: Question, progress: P
     direction = gradient / torch.linalg.vector_norm(gradient).clamp_min(torch.finfo(gradient.dtype).tiny)
     bend = float(torch.dot(direction.double(), product(direction).double()))
     precision = 1e-12 if pairs.vectors.dtype == torch.float64 else checks.rounding(objective)
-    error = max(one.largest_error for one in (product, exact or product)) / max(pairs.scale, 1e-300)
+    error = max(product.largest_error, found.trial_error) / max(pairs.scale, 1e-300)
     if error:
         notes += objective.doubts
         notes.append(
@@ -258,6 +221,78 @@ def _is_certified(objective: Objective, wanted: bool | None) -> bool:
     return not objective.is_double and possible and wanted is not False
 
 
+class _Searched(NamedTuple):
+    """Eigenpairs, the product they are of, and what is known of it."""
+
+    pairs: Eigenpairs
+    product: Product | Differences
+    basis: torch.device
+    trial_error: float
+    rounding: float | None
+    num_products: int
+    checks: list[Check]
+    notes: list[str]
+
+
+def _searched(
+    objective: Objective,
+    wide: Objective | None,
+    point: Point,
+    question: Question,
+    generator: torch.Generator,
+    progress: Progress,
+) -> _Searched:
+    """The search, its trial in float64 where there is ``wide``, and what both say of the products."""
+    # The wide one first, which finds out for both whether a double backward is right.
+    exact = _operator(wide, point, question) if wide else None
+    product = _operator(objective, point, question)
+    trial = None
+    if question.residuals == "together":
+        trial = of_another_cut(wide or objective, point, question.operator)
+    elif objective.is_double and question.certify is not False:
+        exact = product
+    basis = torch.device(question.basis_device or objective.device)
+    first = _First(_brought(product, basis))
+    pairs = top_eigenpairs(
+        first,
+        objective.num_parameters,
+        question.top_k,
+        bottom=question.bottom_k,
+        which=question.which,
+        tol=question.tol,
+        max_products=question.max_products,
+        memory_limit=question.memory_limit - product.kept_bytes,
+        search=question.search,
+        certificate=_brought(exact, basis) if exact else None,
+        trial=_brought(trial, basis) if trial else None,
+        product_error=lambda: (exact or product).error,
+        trial_error=lambda: trial.error if trial else 0.0,
+        # Of several processes each would be interrupted at another product.
+        partial=distributed.num_processes() == 1,
+        generator=generator,
+        dtype=objective.dtype,
+        device=basis,
+        progress=lambda done, total: progress(done, total, "products at most"),
+    )
+    spent, scale = pairs.num_products, max(pairs.scale, 1e-300)
+    rounding = None
+    if pairs.trial is None:
+        anew = product if isinstance(product, Differences) else _operator(objective, point, question, 1)
+        repeated = float((first.image - anew(first.vector).to(first.image)).abs().max())
+        spent += 1
+        if wide is not None and exact is not None and len(pairs.vectors):
+            axis = pairs.vectors[0]
+            gap = product(axis.to(objective.dtype)).double() - exact(axis)
+            rounding = float(torch.linalg.vector_norm(gap)) / scale
+            spent += 2
+    else:
+        repeated = pairs.trial.rounding / len(pairs.values) ** 0.5
+        rounding = repeated / scale if wide is not None else None
+    proofs, notes = _probed(objective, product, first, repeated, pairs)
+    largest = max(one.largest_error for one in (product, exact, trial) if one is not None)
+    return _Searched(pairs, product, basis, largest, rounding, spent, proofs, notes)
+
+
 class _First:
     """A product that remembers its first vector and image."""
 
@@ -273,38 +308,32 @@ class _First:
 
 
 def _probed(
-    objective: Objective,
-    product: Product | Differences,
-    anew: Product | Differences,
-    first: _First,
-    asymmetry: float,
-) -> tuple[list[Check], list[str], int]:
+    objective: Objective, product: Product | Differences, first: _First, repeated: float, pairs: Eigenpairs
+) -> tuple[list[Check], list[str]]:
     """Determinism and symmetry, without which curvature means nothing (dropout and batch statistics break both).
 
-    ``anew`` is the product on graphs of its own: on those kept, what is drawn in a forward pass is drawn once.
-    ``asymmetry`` is that of the products of the search, over the largest |λ|.
+    ``repeated`` is what the same product differs by on a graph of its own, the only one on which what is drawn in a
+    forward pass is drawn again.
     """
-    image, again = first.image, anew(first.vector).to(first.image)
-    size = max(float(torch.linalg.vector_norm(image)), 1e-300)
-    difference = float((image - again).abs().max())
+    size = max(float(torch.linalg.vector_norm(first.image)), pairs.scale, 1e-300)
     precision = checks.rounding(objective)
     error = product.largest_error / size
     proofs = [
         Check(
-            "determinism", difference / size, precision, "the same product twice, each on a graph of its own"
+            "determinism", repeated / size, precision, "the same product twice, each on a graph of its own"
         ),
         Check(
             "symmetry",
-            asymmetry,
+            pairs.asymmetry / size,
             max(precision, 2 * error),
             "uᵀHv against vᵀHu for the vectors of the search",
         ),
     ]
     notes = []
-    unused = [piece.name for piece in objective.pieces if not bool(image[piece.span].any())]
+    unused = [piece.name for piece in objective.pieces if not bool(first.image[piece.span].any())]
     if unused:
         notes.append(f"no curvature at all in {', '.join(unused)}: rows of zeros, unused or linear there")
-    return proofs, notes, 1
+    return proofs, notes
 
 
 def _exactly(

@@ -162,13 +162,19 @@ def test_single_precision_is_certified_in_double(digits):
     single = Objective(double.module, "cross_entropy", (x, y), dtype=torch.float32)
     there = theta.float().double()
     expected = landscape.hessian(double, there, top_k=10, tol=1e-13).eigenvalues
+    each = landscape.hessian(single, theta, top_k=10, residuals="each")
     certified = landscape.hessian(single, theta, top_k=10)
     bare = landscape.hessian(single, theta, top_k=10, certify=False)
-    assert certified.status == bare.status == "complete"
-    errors = [np.abs(one.eigenvalues - expected).max() / expected[0] for one in (certified, bare)]
-    assert errors[0] <= 1e-10 < errors[1] <= 1e-5
+    assert each.status == certified.status == bare.status == "complete"
+    errors = [np.abs(one.eigenvalues - expected) / expected[0] for one in (each, certified, bare)]
+    assert errors[0].max() <= 1e-10 < errors[1].max()
+    assert (errors[1] <= certified.errors / expected[0]).all()
+    assert certified.errors.max() <= 1e-6 * expected[0]
+    assert errors[2].max() <= 1e-5
     assert 1e-9 < certified.product_rounding < 1e-5
+    assert 1e-9 < each.product_rounding < 1e-5
     assert bare.product_rounding is None
+    assert certified.num_products < each.num_products
 
 
 def test_loss_and_gradient_norm_stand_beside_the_eigenvalues(regression):

@@ -248,7 +248,7 @@ def test_an_eigenvalue_that_was_missed(objective, options, monkeypatch):
                 name: getattr(found, name)[kept]
                 for name in ("values", "vectors", "residuals", "estimated", "errors", "converged")
             }
-            return found._replace(**rows)
+            return found._replace(trial=None, **rows)
 
         return pairs
 

@@ -248,11 +248,11 @@ def test_an_interruption_is_an_outcome(objective, monkeypatch):
 
     extend, calls = Krylov.extend, []
 
-    def interrupted(self):
+    def interrupted(self, newest=False):
         calls.append(1)
         if len(calls) == 12:
             raise KeyboardInterrupt
-        extend(self)
+        extend(self, newest)
 
     monkeypatch.setattr(Krylov, "extend", interrupted)
     result = landscape.hessian(objective, objective.theta, top_k=5)

@@ -36,7 +36,7 @@ class Krylov:
     is known from elsewhere. The first vector is random, with ``start`` (d,) added ten times as large if it is given.
 
     ``asymmetry`` is the largest difference yet between an entry of M, as the products give it, and the one across the
-    diagonal; ``second`` is the position of the second start.
+    diagonal.
     """
 
     def __init__(
@@ -54,7 +54,6 @@ class Krylov:
         self.size = 0
         self.num_products = 0
         self.asymmetry = 0.0
-        self.second: int | None = None
         # The known vectors come first: orthogonality to rounding needs one Gram–Schmidt against all.
         self._all = torch.cat([known, known.new_empty((min(self.capacity, 32), self.dimension))])
         self._matrix = np.zeros((0, 0))
@@ -84,7 +83,6 @@ class Krylov:
     def begin_again(self) -> None:
         """A second start, at random off all so far: it sees of every eigenspace a direction that the first does not."""
         taken = self._all[: self.num_known + self.size]
-        self.second = self.size
         if len(taken) < self.dimension:
             self._ends.append(End(fresh_direction(taken, self._generator), np.empty(0)))
 
@@ -150,7 +148,7 @@ class Krylov:
         if not self._ends:
             return out, np.empty((0, 0))
         vectors = torch.stack([end.vector for end in self._ends]).double()
-        return out, np.linalg.qr(vectors.T.cpu().numpy(), mode="r")
+        return out, torch.linalg.qr(vectors.T, mode="r").R.cpu().numpy()
 
     def outside(self, weights: np.ndarray) -> Tensor:
         """H v − λ v (k, d), float64, for the columns (size, k) of the weights of Ritz vectors of unit length."""
@@ -191,7 +189,7 @@ class Krylov:
         weights = weights[:, chosen]
         kept = torch.from_numpy(weights.T.copy()).to(self._all) @ self.basis
         out = self._outside()[0].T @ weights
-        self.size, self.second = len(chosen), None
+        self.size = len(chosen)
         self.basis.copy_(kept)
         self._matrix, self._ritz = np.diag(values[chosen]), None
         basis = self._all[: self.num_known + self.size]
@@ -245,4 +243,3 @@ def _norm(vector: Tensor) -> float:
 
 def _dot(one: Tensor, other: Tensor) -> float:
     return float(torch.dot(one.double(), other.double()))
-
