@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from landscape.curvature.places import Survey
-    from landscape.curvature.spectrum import Question, Spectrum
+    from landscape.curvature.question import Question
+    from landscape.curvature.spectrum import Spectrum
     from landscape.objective import Objective
     from landscape.objective.parameters import Point
 
@@ -250,7 +251,7 @@ def hessian(
     Raises BadInput for counts, names and limits out of range, NotDifferentiable, NotFinite.
     """
     from landscape.curvature.places import surveyed
-    from landscape.curvature.spectrum import Question
+    from landscape.curvature.question import Question
     from landscape.objective import checks
 
     question = Question(

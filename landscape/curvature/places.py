@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from landscape.curvature import blocks, operators
-from landscape.curvature.spectrum import Question, Spectrum, spectrum
+from landscape.curvature.question import Question
+from landscape.curvature.spectrum import Spectrum, spectrum
 from landscape.errors import BadInput
 from landscape.numerics.arrays import array_of
 from landscape.objective.objective import Objective

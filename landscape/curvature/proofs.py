@@ -17,7 +17,8 @@ from landscape.curvature.estimate_proofs import (
     trace_checks,
 )
 from landscape.curvature.places import Place, Survey
-from landscape.curvature.spectrum import Question, Spectrum
+from landscape.curvature.question import Question
+from landscape.curvature.spectrum import Spectrum
 from landscape.errors import LandscapeError
 from landscape.numerics.spectra.search import wanted
 from landscape.objective import checks, plain

@@ -1,17 +1,16 @@
 """The curvature at one point: eigenpairs, trace, density, all of it certified and checked."""
 
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from landscape import distributed
-from landscape.curvature import operators
 from landscape.curvature.estimate_proofs import dense_checks, threshold_check
 from landscape.curvature.order import order_test
-from landscape.curvature.product_proofs import of_another_cut
+from landscape.curvature.question import Question, operator_of
+from landscape.curvature.searched import brought, searched
 from landscape.errors import BadInput
 from landscape.numerics.spectra.density import INDEX_ERROR, Density, spectral_density
 from landscape.numerics.spectra.inertia import (
@@ -25,48 +24,16 @@ from landscape.numerics.spectra.inertia import (
     stated_error,
     verdict,
 )
-from landscape.numerics.spectra.krylov import Operator
-from landscape.numerics.spectra.lanczos import Eigenpairs, top_eigenpairs
+from landscape.numerics.spectra.lanczos import Eigenpairs
 from landscape.numerics.spectra.trace import Trace, trace_estimate
 from landscape.objective import checks, plain
-from landscape.objective.differences import Differences
 from landscape.objective.objective import Objective
 from landscape.objective.parameters import Point
 from landscape.objective.penalised import identity_checks
 from landscape.objective.precision import in_float64
-from landscape.objective.products import Product
 from landscape.objective.zeros import zero_threshold
 from landscape.progress import Progress
 from landscape.result import Check
-
-
-@dataclass(frozen=True, kw_only=True)
-class Question:
-    """What is asked at a point; see :func:`landscape.analyses.hessian.hessian`."""
-
-    top_k: int
-    bottom_k: int
-    which: str
-    operator: str
-    tol: float
-    max_products: int | None
-    memory_limit: float
-    basis_device: str | None
-    search: bool
-    certify: bool | None
-    residuals: str
-    trace: bool
-    trace_error: float
-    density: bool
-    num_probes: int | None
-    num_steps: int
-    exact: bool
-    seed: int
-
-    def check(self) -> None:
-        """Raises BadInput for what cannot be asked."""
-        if self.top_k + self.bottom_k < 1:
-            raise BadInput(f"`top_k` = {self.top_k}, `bottom_k` = {self.bottom_k}", "at least 1 of either")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,7 +67,7 @@ def spectrum(objective: Objective, point: Point, question: Question, progress: P
     if question.exact:
         require_memory(objective.num_parameters, question.memory_limit)
     value, gradient = objective.value_and_gradient(point.theta, point.fixed)
-    found = _searched(objective, wide, point, question, generator, progress)
+    found = searched(objective, wide, point, question, generator, progress)
     pairs, product, spent, notes = found.pairs, found.product, found.num_products, found.notes
     proofs, rounding, basis = found.checks, found.rounding, found.basis
     known = {"values": pairs.values, "vectors": pairs.vectors.to(objective.dtype), "generator": generator}
@@ -109,7 +76,7 @@ def spectrum(objective: Objective, point: Point, question: Question, progress: P
     drawn_by = 0.0
     if question.trace:
         trace = trace_estimate(
-            _brought(product, basis),
+            brought(product, basis),
             objective.num_parameters,
             relative_error=question.trace_error,
             progress=lambda done, total: progress(done, total, "products for the trace at most"),
@@ -120,7 +87,7 @@ def spectrum(objective: Objective, point: Point, question: Question, progress: P
         trace, drawn_by = trace._replace(standard_error=sampled), product.largest_error
     if question.density:
         density = spectral_density(
-            _brought(product, basis),
+            brought(product, basis),
             objective.num_parameters,
             num_probes=question.num_probes,
             num_steps=question.num_steps,
@@ -195,22 +162,6 @@ def _left_open(density: Density) -> list[str]:
     ]
 
 
-def _operator(
-    objective: Objective, point: Point, question: Question, num_products: int = 1000
-) -> Product | Differences:
-    theta, fixed = objective.brought(point)
-    # Half of it, as the basis, or the graphs of the certificate after it, stand beside these graphs.
-    room = question.memory_limit / 2
-    return operators.operator(
-        question.operator, objective, theta, fixed, num_products=num_products, memory_limit=room
-    )
-
-
-def _brought(product: Product | Differences, device: torch.device) -> Operator:
-    """``product`` with its images on the device where the basis lives."""
-    return lambda v: product(v).to(device)
-
-
 def _is_certified(objective: Objective, wanted: bool | None) -> bool:
     """By default in lower precision than float64, on one process, where the device has float64."""
     possible = objective.device.type != "mps" and distributed.num_processes() == 1
@@ -219,121 +170,6 @@ def _is_certified(objective: Objective, wanted: bool | None) -> bool:
             "a certificate in float64 on mps or on several processes", "one process on a cpu or cuda"
         )
     return not objective.is_double and possible and wanted is not False
-
-
-class _Searched(NamedTuple):
-    """Eigenpairs, the product they are of, and what is known of it."""
-
-    pairs: Eigenpairs
-    product: Product | Differences
-    basis: torch.device
-    trial_error: float
-    rounding: float | None
-    num_products: int
-    checks: list[Check]
-    notes: list[str]
-
-
-def _searched(
-    objective: Objective,
-    wide: Objective | None,
-    point: Point,
-    question: Question,
-    generator: torch.Generator,
-    progress: Progress,
-) -> _Searched:
-    """The search, its trial in float64 where there is ``wide``, and what both say of the products."""
-    # The wide one first, which finds out for both whether a double backward is right.
-    exact = _operator(wide, point, question) if wide else None
-    product = _operator(objective, point, question)
-    trial = None
-    if question.residuals == "together":
-        trial = of_another_cut(wide or objective, point, question.operator)
-    elif objective.is_double and question.certify is not False:
-        exact = product
-    basis = torch.device(question.basis_device or objective.device)
-    first = _First(_brought(product, basis))
-    pairs = top_eigenpairs(
-        first,
-        objective.num_parameters,
-        question.top_k,
-        bottom=question.bottom_k,
-        which=question.which,
-        tol=question.tol,
-        max_products=question.max_products,
-        memory_limit=question.memory_limit - product.kept_bytes,
-        search=question.search,
-        certificate=_brought(exact, basis) if exact else None,
-        trial=_brought(trial, basis) if trial else None,
-        product_error=lambda: (exact or product).error,
-        trial_error=lambda: trial.error if trial else 0.0,
-        # Of several processes each would be interrupted at another product.
-        partial=distributed.num_processes() == 1,
-        generator=generator,
-        dtype=objective.dtype,
-        device=basis,
-        progress=lambda done, total: progress(done, total, "products at most"),
-    )
-    spent, scale = pairs.num_products, max(pairs.scale, 1e-300)
-    rounding = None
-    if pairs.trial is None:
-        anew = product if isinstance(product, Differences) else _operator(objective, point, question, 1)
-        repeated = float((first.image - anew(first.vector).to(first.image)).abs().max())
-        spent += 1
-        if wide is not None and exact is not None and len(pairs.vectors):
-            axis = pairs.vectors[0]
-            gap = product(axis.to(objective.dtype)).double() - exact(axis)
-            rounding = float(torch.linalg.vector_norm(gap)) / scale
-            spent += 2
-    else:
-        repeated = pairs.trial.rounding / len(pairs.values) ** 0.5
-        rounding = repeated / scale if wide is not None else None
-    proofs, notes = _probed(objective, product, first, repeated, pairs)
-    largest = max(one.largest_error for one in (product, exact, trial) if one is not None)
-    return _Searched(pairs, product, basis, largest, rounding, spent, proofs, notes)
-
-
-class _First:
-    """A product that remembers its first vector and image."""
-
-    def __init__(self, product: Operator):
-        self._product = product
-        self.vector = self.image = torch.empty(0)
-
-    def __call__(self, v: Tensor) -> Tensor:
-        image = self._product(v)
-        if not len(self.vector):
-            self.vector, self.image = v.clone(), image.double()
-        return image
-
-
-def _probed(
-    objective: Objective, product: Product | Differences, first: _First, repeated: float, pairs: Eigenpairs
-) -> tuple[list[Check], list[str]]:
-    """Determinism and symmetry, without which curvature means nothing (dropout and batch statistics break both).
-
-    ``repeated`` is what the same product differs by on a graph of its own, the only one on which what is drawn in a
-    forward pass is drawn again.
-    """
-    size = max(float(torch.linalg.vector_norm(first.image)), pairs.scale, 1e-300)
-    precision = checks.rounding(objective)
-    error = product.largest_error / size
-    proofs = [
-        Check(
-            "determinism", repeated / size, precision, "the same product twice, each on a graph of its own"
-        ),
-        Check(
-            "symmetry",
-            pairs.asymmetry / size,
-            max(precision, 2 * error),
-            "uᵀHv against vᵀHu for the vectors of the search",
-        ),
-    ]
-    notes = []
-    unused = [piece.name for piece in objective.pieces if not bool(first.image[piece.span].any())]
-    if unused:
-        notes.append(f"no curvature at all in {', '.join(unused)}: rows of zeros, unused or linear there")
-    return proofs, notes
 
 
 def _exactly(
@@ -350,7 +186,7 @@ def _exactly(
     Where no eigenvalue is negative and some are zero the loss along these decides, as far as it can be told.
     """
     dimension = objective.num_parameters
-    product = _operator(objective, point, question)
+    product = operator_of(objective, point, question)
     dense = dense_matrix(
         product,
         dimension,
@@ -383,7 +219,7 @@ def _exactly(
     if question.operator == "hessian":
         decided = order_test(objective, point, dense.matrix, counted, size)
         words += f"; {decided}" if decided else ""
-    fresh = _operator(objective, point, question, 1)
+    fresh = operator_of(objective, point, question, 1)
     error = 2 * dense.rounding + dense.product_error
     precision = checks.rounding(objective)
     with plain.proving(gradients=3):

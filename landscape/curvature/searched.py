@@ -1,0 +1,139 @@
+"""The search for eigenpairs at a point, its trial, and what both say of the products."""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from landscape import distributed
+from landscape.curvature.product_proofs import of_another_cut
+from landscape.curvature.question import Question, operator_of
+from landscape.numerics.spectra.krylov import Operator
+from landscape.numerics.spectra.lanczos import Eigenpairs, top_eigenpairs
+from landscape.objective import checks
+from landscape.objective.differences import Differences
+from landscape.objective.objective import Objective
+from landscape.objective.parameters import Point
+from landscape.objective.products import Product
+from landscape.progress import Progress
+from landscape.result import Check
+
+
+class Searched(NamedTuple):
+    """Eigenpairs, the product they are of, and what is known of it."""
+
+    pairs: Eigenpairs
+    product: Product | Differences
+    basis: torch.device
+    trial_error: float
+    rounding: float | None
+    num_products: int
+    checks: list[Check]
+    notes: list[str]
+
+
+def searched(
+    objective: Objective,
+    wide: Objective | None,
+    point: Point,
+    question: Question,
+    generator: torch.Generator,
+    progress: Progress,
+) -> Searched:
+    """The search, its trial in float64 where there is ``wide``, and what both say of the products."""
+    # The wide one first, which finds out for both whether a double backward is right.
+    exact = operator_of(wide, point, question) if wide else None
+    product = operator_of(objective, point, question)
+    trial = None
+    if question.residuals == "together":
+        trial = of_another_cut(wide or objective, point, question.operator)
+    elif objective.is_double and question.certify is not False:
+        exact = product
+    basis = torch.device(question.basis_device or objective.device)
+    first = _First(brought(product, basis))
+    pairs = top_eigenpairs(
+        first,
+        objective.num_parameters,
+        question.top_k,
+        bottom=question.bottom_k,
+        which=question.which,
+        tol=question.tol,
+        max_products=question.max_products,
+        memory_limit=question.memory_limit - product.kept_bytes,
+        search=question.search,
+        certificate=brought(exact, basis) if exact else None,
+        trial=brought(trial, basis) if trial else None,
+        product_error=lambda: (exact or product).error,
+        trial_error=lambda: trial.error if trial else 0.0,
+        # Of several processes each would be interrupted at another product.
+        partial=distributed.num_processes() == 1,
+        generator=generator,
+        dtype=objective.dtype,
+        device=basis,
+        progress=lambda done, total: progress(done, total, "products at most"),
+    )
+    spent, scale = pairs.num_products, max(pairs.scale, 1e-300)
+    rounding = None
+    if pairs.trial is None:
+        anew = product if isinstance(product, Differences) else operator_of(objective, point, question, 1)
+        repeated = float((first.image - anew(first.vector).to(first.image)).abs().max())
+        spent += 1
+        if wide is not None and exact is not None and len(pairs.vectors):
+            axis = pairs.vectors[0]
+            gap = product(axis.to(objective.dtype)).double() - exact(axis)
+            rounding = float(torch.linalg.vector_norm(gap)) / scale
+            spent += 2
+    else:
+        repeated = pairs.trial.rounding / len(pairs.values) ** 0.5
+        rounding = repeated / scale if wide is not None else None
+    proofs, notes = _probed(objective, product, first, repeated, pairs)
+    largest = max(one.largest_error for one in (product, exact, trial) if one is not None)
+    return Searched(pairs, product, basis, largest, rounding, spent, proofs, notes)
+
+
+class _First:
+    """A product that remembers its first vector and image."""
+
+    def __init__(self, product: Operator):
+        self._product = product
+        self.vector = self.image = torch.empty(0)
+
+    def __call__(self, v: Tensor) -> Tensor:
+        image = self._product(v)
+        if not len(self.vector):
+            self.vector, self.image = v.clone(), image.double()
+        return image
+
+
+def _probed(
+    objective: Objective, product: Product | Differences, first: _First, repeated: float, pairs: Eigenpairs
+) -> tuple[list[Check], list[str]]:
+    """Determinism and symmetry, without which curvature means nothing (dropout and batch statistics break both).
+
+    ``repeated`` is what the same product differs by on a graph of its own, the only one on which what is drawn in a
+    forward pass is drawn again.
+    """
+    size = max(float(torch.linalg.vector_norm(first.image)), pairs.scale, 1e-300)
+    precision = checks.rounding(objective)
+    error = product.largest_error / size
+    proofs = [
+        Check(
+            "determinism", repeated / size, precision, "the same product twice, each on a graph of its own"
+        ),
+        Check(
+            "symmetry",
+            pairs.asymmetry / size,
+            max(precision, 2 * error),
+            "uᵀHv against vᵀHu for the vectors of the search",
+        ),
+    ]
+    notes = []
+    unused = [piece.name for piece in objective.pieces if not bool(first.image[piece.span].any())]
+    if unused:
+        notes.append(f"no curvature at all in {', '.join(unused)}: rows of zeros, unused or linear there")
+    return proofs, notes
+
+
+def brought(product: Product | Differences, device: torch.device) -> Operator:
+    """``product`` with its images on the device where the basis lives."""
+    return lambda v: product(v).to(device)
