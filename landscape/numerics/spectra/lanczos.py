@@ -12,6 +12,8 @@ from landscape.numerics.spectra.search import CHANCE, Growth, Wanted, error_esti
 
 # Share of the tolerance that the search leaves to the rounding of products.
 LEFT = 0.5
+# Times the rounding: what lies no farther apart is not kept apart by it.
+NEAR = 10.0
 
 
 class Trial(NamedTuple):
@@ -226,6 +228,9 @@ def _tried(
         count**0.5 * (float(torch.linalg.vector_norm(one)) + product_error()) for one in (wide @ off, off)
     )
     trial = Trial(signs.cpu().numpy(), image, whole, True)
+    if count > 1 and np.diff(np.sort(found.values)).min() <= NEAR * along:
+        # Rounding turns them into each other: it is that of a plane that counts.
+        along *= 2**0.5
     asked, left = growth.tol * found.scale, growth.tol * found.scale - along
     if found.errors.max() > left > 0.1 * asked:
         growth.tol = LEFT * left / found.scale

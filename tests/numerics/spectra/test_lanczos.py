@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from landscape.errors import BadInput
+from landscape.numerics.spectra.krylov import End, Krylov
 from landscape.numerics.spectra.lanczos import top_eigenpairs
 
 RNG = np.random.default_rng(0)
@@ -275,3 +276,74 @@ def test_what_products_are_known_to_be_off_by_is_in_the_bounds():
     assert (off <= stated.errors).all()
     assert (stated.errors <= stated.residuals).all()
     assert stated.errors.max() <= 1e-2
+
+
+@pytest.mark.parametrize("name", SPECTRA)
+def test_pairs_tried_together_are_within_their_errors(name):
+    """In float32, with one product in float64 for all of them; where that leaves no room, with one of each."""
+    wide = symmetric(SPECTRA[name])
+    exact = np.sort(np.linalg.eigvalsh(wide.numpy()))[::-1][:6]
+    for seed in range(3):
+        found = pairs_of(
+            wide.float(),
+            6,
+            seed=seed,
+            certificate=lambda v: wide @ v.double(),
+            trial=lambda v: wide @ v.double(),
+        )
+        assert found.is_searched
+        assert (np.abs(found.values - exact) <= found.errors + 1e-14).all()
+        assert (found.errors <= found.residuals).all()
+        assert found.errors.max() <= 1e-6 * np.abs(SPECTRA[name]).max()
+
+
+def off_by(matrix, error):
+    """Pairs of ``matrix`` + ``error`` that a product of ``matrix`` tries, one seed after another."""
+    for seed in range(20):
+        yield pairs_of(matrix + error, 5, seed=seed, tol=1e-3, trial=lambda v: matrix @ v)
+
+
+def test_a_trial_bounds_what_keeps_the_pairs_apart_and_mostly_what_does_not():
+    spectrum = np.sort(SPECTRA["outliers over a bulk"])[::-1]
+    matrix, top = symmetric(SPECTRA["outliers over a bulk"]), spectrum[:5]
+    _, vectors = torch.linalg.eigh(matrix)
+    sizes = torch.randn(len(matrix), generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    own = 1e-5 * (vectors * sizes) @ vectors.T
+    for found in off_by(matrix, (own + own.T) / 2):
+        assert found.trial.rounding > 1e-6
+        assert (np.abs(found.values - top) <= found.errors).all()
+        assert (found.errors < 1e-3 * 10).all()
+    noise = torch.randn(matrix.shape, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
+    held = [np.abs(found.values - top) <= found.errors for found in off_by(matrix, 1e-6 * (noise + noise.T))]
+    # At least one half of a value's signs, whatever the error is; of such a one nearly all.
+    assert np.mean(held) > 0.95
+
+
+@pytest.mark.parametrize("part", [1e-3, 1e-6, 1e-9])
+def test_what_a_start_may_see_of_a_hidden_eigenvector_is_no_less_than_it_sees(part):
+    """The largest eigenvalue, of which the start has a small part, before the space shows it."""
+    spectrum = np.r_[10.0, BULK]
+    _, vectors = torch.linalg.eigh(symmetric(spectrum))
+    hidden, matrix = vectors[:, -1], symmetric(spectrum)
+    generator = torch.Generator().manual_seed(0)
+    start = torch.randn(len(matrix), generator=generator, dtype=torch.float64)
+    start = start - (start @ hidden) * hidden
+    start = start / start.norm() + part * hidden
+    space = Krylov(lambda v: matrix @ v, matrix[:0], 100, generator)
+    space._ends = [End(start / start.norm(), np.empty(0))]
+    bounds = []
+    while not len(bounds) or space.ritz()[0][-1] < 2:
+        bounds.append(np.inf if not space.size else space.seen(np.array([10.0])))
+        space.extend()
+    assert min(bounds[:-1]) >= 0.999 * part
+    assert bounds[-2] < 1e4 * part
+
+
+def test_the_first_images_of_an_operator_that_is_not_symmetric_show_it():
+    matrix = symmetric(SPECTRA["indefinite"])
+    skew = torch.randn(matrix.shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    for other, low, high in ((matrix, 0, 1e-13), (matrix + 1e-3 * (skew - skew.T), 1e-5, 1)):
+        space = Krylov(lambda v, a=other: a @ v, matrix[:0], 20, torch.Generator().manual_seed(1))
+        for _ in range(10):
+            space.extend()
+        assert low <= space.asymmetry < high
