@@ -5,7 +5,6 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
-from scipy.stats import beta
 
 from landscape.numerics.distinct import groups_of_rows, num_distinct_values
 
@@ -92,6 +91,8 @@ def share_interval(count: np.ndarray, total: np.ndarray) -> np.ndarray:
     >>> share_interval(np.array(0), np.array(10)).round(4).tolist()
     [0.0, 0.3085]
     """
+    from scipy.stats import beta
+
     count, total = np.asarray(count, dtype=float), np.asarray(total, dtype=float)
     tail = (1 - CONFIDENCE) / 2
     low = beta.ppf(tail, np.maximum(count, 1e-300), total - count + 1)

@@ -221,7 +221,7 @@ def _errors(derivatives: Derivatives, search: Search) -> np.ndarray:
         matrices = torch.where(is_finite[:, None, None], there.matrices, 0.0)
         return torch.where(is_finite, norms, math.nan), torch.linalg.eigvalsh(matrices)
 
-    known = torch.tensor(stated, dtype=torch.float64)
+    known = torch.tensor(stated, dtype=torch.float64, device=eigenvalues.device)
     return array_of(zero_thresholds(eigenvalues, search.vectors, search.slopes, known, beyond))
 
 

@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 import torch
-from scipy.special import stdtrit
 from torch import Tensor
 
 from landscape.objective import checks, plain
@@ -25,6 +24,8 @@ def smoothing_checks(
     tensors_at: Callable[[np.ndarray], Mapping[str, Tensor]],
 ) -> list[Check]:
     """Of one place, whose θ is ``values`` (d,); ``tensors_at`` gives the module's tensors at such numbers."""
+    from scipy.special import stdtrit
+
     count = len(found.pairs)
     if not math.isfinite(found.loss[place]):
         return []

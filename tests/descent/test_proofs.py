@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from scipy.stats import norm
+from scipy.stats import t as student
 from torch import Tensor, nn
 
 import landscape
@@ -399,9 +400,14 @@ def test_a_mean_over_other_measurements(monkeypatch):
 
 
 def test_an_interval_that_is_not_students(monkeypatch):
-    monkeypatch.setattr(
-        powerlaw, "student", type("Normal", (), {"ppf": staticmethod(lambda q, _: norm.ppf(q))})
-    )
+    fit = powerlaw.fit_power_law
+
+    def normal(*args):
+        found = fit(*args)
+        shorter = float(norm.ppf(0.975) / student.ppf(0.975, 1))
+        return found._replace(interval=found.exponent + shorter * (found.interval - found.exponent))
+
+    monkeypatch.setattr(powerlaw, "fit_power_law", normal)
     assert failed(noise(step_sizes=(0.01, 0.02, 0.05))) == {"power law"}
 
 

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import scipy.optimize
 import torch
 from plain import another, named
 from torch import nn
@@ -17,7 +18,7 @@ from landscape.objective import batchnorm, repair
 from landscape.objective.parameters import Point
 from landscape.objective.sweep import COLUMNS, Sweep
 from landscape.paths import connection, curve_training, path, planes, profile, slices
-from landscape.symmetry import alignment, matching, rescaling
+from landscape.symmetry import alignment, rescaling
 
 SWEEP = importlib.import_module("landscape.objective.sweep")
 
@@ -470,8 +471,10 @@ def test_faults_of_alignments(objective, ends, monkeypatch):
     assert "nearest scales" in named(call(rescale=True))
     assert not failed(call(rescale=True))
     with monkeypatch.context() as patch:
-        whole = matching.linear_sum_assignment
-        patch.setattr(matching, "linear_sum_assignment", lambda cost, maximize: whole(cost, not maximize))
+        whole = scipy.optimize.linear_sum_assignment
+        patch.setattr(
+            scipy.optimize, "linear_sum_assignment", lambda cost, maximize: whole(cost, not maximize)
+        )
         assert failed(call()) <= {"best match", "no farther"}
         assert "best match" in failed(call())
     with monkeypatch.context() as patch:

@@ -33,6 +33,8 @@ TRAIN += [
     "2",
     "--checkpoint-every",
     "1",
+    "--measure-every",
+    "1",
     "--seed",
     "3",
     "-q",

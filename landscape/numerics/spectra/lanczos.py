@@ -19,11 +19,12 @@ NEAR = 10.0
 class Trial(NamedTuple):
     """The product ``image`` (d,) with Σ wᵢvᵢ of Ritz vectors, and what theirs are off by as far as it tells.
 
-    ``is_of_these``: the search has not gone on since.
+    ``difference`` is that to what the search says of it. ``is_of_these``: the search has not gone on since.
     """
 
     weights: np.ndarray
     image: Tensor
+    difference: float
     rounding: float
     is_of_these: bool
 
@@ -227,7 +228,8 @@ def _tried(
     along, whole = (
         count**0.5 * (float(torch.linalg.vector_norm(one)) + product_error()) for one in (wide @ off, off)
     )
-    trial = Trial(signs.cpu().numpy(), image, whole, True)
+    difference = float(torch.linalg.vector_norm(off))
+    trial = Trial(signs.cpu().numpy(), image, difference, whole, True)
     if count > 1 and np.diff(np.sort(found.values)).min() <= NEAR * along:
         # Rounding turns them into each other: it is that of a plane that counts.
         along *= 2**0.5

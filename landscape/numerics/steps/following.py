@@ -47,11 +47,11 @@ def followed(
         part = turned / values.abs().maximum(floor)
         if up is None:
             # Rows that are not finite have left; their counts are never read.
-            up = torch.full((len(thetas), 1), 0 if index is None else index)
+            up = torch.full((len(thetas), 1), 0 if index is None else index, device=thetas.device)
             if index is None:
                 scale = values.abs().amax(1, keepdim=True)
                 up[active] = (values < -ROUNDED * scale).sum(1, keepdim=True)
-        part = torch.where(torch.arange(part.shape[1]) < up[active], -part, part)
+        part = torch.where(torch.arange(part.shape[1], device=part.device) < up[active], -part, part)
         step = -torch.einsum("rij,rj->ri", vectors, part)
         length = torch.linalg.vector_norm(step, dim=1)
         sizes = torch.linalg.vector_norm(thetas[active], dim=1)
