@@ -118,6 +118,7 @@ class Certify(Result):
     control_points: np.ndarray | None = array(
         "end", "parameter", long_name="ends of the path of the last layer", optional=True
     )
+    control_t: np.ndarray | None = array("end", long_name="s of an end: 0 and 1", optional=True)
     path_floor: float | None = scalar("F*, the least loss of any last layer on these features", optional=True)
     width: np.ndarray | None = array("width", long_name="width p", optional=True)
     kernel_error: np.ndarray | None = array(
@@ -165,6 +166,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         Parameter("at", str | None, None, Option("Several points of the run: all, or init,final,epoch=10.")),
     ),
     presets=PRESETS,
+    leaves_points="last_layer",
 )
 def certify(
     objective: Objective,
@@ -176,7 +178,8 @@ def certify(
     ] = "dense",
     tol: Annotated[float, Option("Largest ‖∇F‖ of a critical point.", above=0)] = 1e-8,
     last_layer: Annotated[
-        bool, "The path of the last layer alone to its least loss, which never rises."
+        bool,
+        "The path of the last layer alone to its least loss, which never rises; its ends are init and final.",
     ] = False,
     widths: Annotated[
         tuple[int, ...] | None, Option("Widths at which K is compared with its limit, of ntk-net.", least=1)
@@ -199,10 +202,11 @@ def certify(
     the largest value certifies nothing.
 
     Several points: how far kernel and weights have gone from the first of them, and the loss of the model linearised
-    there. ``last_layer`` takes the straight line to the least squares solution of the last layer, on which
-    F = F* + (1 − s)²(F(θ) − F*). ``widths``, for the model ``ntk-net`` alone: the distance of K from its limit
-    (Jacot et al. 2018) at the start of ``draws`` nets of each width, and its exponent. ``smooth`` σ: F averaged over
-    noise N(0, σ²I) on every trainable number, by ``smooth_draws`` pairs ±ξ; no claim is made of it.
+    there. ``last_layer`` takes the straight line to the least squares solution of the last layer, on which F = F* + (1
+    − s)²(F(θ) − F*); its ends are the points ``init`` and ``final`` of the file. ``widths``, for the model ``ntk-net``
+    alone: the distance of K from its limit (Jacot et al. 2018) at the start of ``draws`` nets of each width, and its
+    exponent. ``smooth`` σ: F averaged over noise N(0, σ²I) on every trainable number, by ``smooth_draws`` pairs ±ξ; no
+    claim is made of it.
 
     All in float64 where module, loss and device take it, and without a penalty. Raises BadInput for a kernel that is
     too large and outputs without samples, NotDifferentiable, NotFinite.
@@ -216,6 +220,7 @@ def certify(
     from landscape.certificates.limit import wide
     from landscape.certificates.proofs import proven
     from landscape.certificates.survey import Survey
+    from landscape.certificates.words import notes_of
     from landscape.objective import checks
     from landscape.objective.parameters import Point
 
@@ -244,7 +249,7 @@ def certify(
         about = checks.meaning(objective, objective.as_point(given[-1]))
         proofs += [one for one in about if not (on_kink and one.name == "cut, derivative")]
     result.checks = proofs + result.checks
-    result.notes = _notes(objective, here, result) + result.notes
+    result.notes = notes_of(objective, here, result) + result.notes
     return result
 
 
@@ -301,7 +306,9 @@ def _result(survey: Survey, is_one: bool) -> Certify:
 
 def _add_path(result: Certify, survey: Survey, seed: int) -> None:
     """The path of the last layer from the last of the points."""
-    from landscape.certificates.last_layer import last_layer_path
+    import numpy as np
+
+    from landscape.certificates.last_layer import last_layer_path, states_of
     from landscape.certificates.proofs import path_checks
     from landscape.numerics.arrays import array_of
 
@@ -312,7 +319,8 @@ def _add_path(result: Certify, survey: Survey, seed: int) -> None:
         return
     result.t, result.path_loss, result.path_law = path.t, path.loss, path.law
     result.control_points, result.path_floor = array_of(path.ends), path.floor
-    result.checks += path_checks(survey.objective, seen, path, seed)
+    result.control_t, result.states = np.array([0.0, 1.0]), states_of(survey.objective, seen.point, path)
+    result.checks += path_checks(survey.objective, seen, path, result.states["final"], seed)
     rank = seen.last
     is_full = rank is not None and rank.is_full
     result.notes.append(
@@ -349,40 +357,3 @@ def _add_limit(
     result.notes.append(
         "the limit of K is met in the mean over draws, its distance like width^(−1/2): one draw shows nothing"
     )
-
-
-def _notes(objective: Objective, here: Objective, result: Certify) -> list[str]:
-    import numpy as np
-
-    from landscape.certificates.claims import KINK
-    from landscape.certificates.losses import meaning_of
-
-    notes = []
-    if objective.l2:
-        notes.append("the penalty is left out: all numbers here are of the loss alone")
-    if not here.is_double:
-        notes.append(
-            "not in float64, which module, loss or device do not take: ranks are those of coarser rounding"
-        )
-    elif not objective.is_double:
-        notes.append(
-            "computed in float64 at the point as it is stored: polished points have smaller gradients"
-        )
-    meaning = meaning_of(here)
-    if meaning.attains is False:
-        notes.append(
-            f"{meaning.name} attains no minimum on these targets: no critical point can be where a rank is full, and F "
-            "falls on towards its infimum at infinity"
-        )
-    if result.layer is None:
-        notes.append("no layer multiplies features by a weight of its own, as far as the operations show")
-    elif len(result.layer) == 1:
-        notes.append("a module with one layer: its features are the inputs themselves")
-    if np.ndim(result.ntk_smallest) == 1 and len(np.ravel(result.ntk_smallest)) > 1:
-        least = float(np.min(result.ntk_smallest))
-        notes.append(
-            f"λ_min(K) ≥ {least:.3g} at the points looked at; what it is between and beyond them is not known"
-        )
-    if np.min(result.nearest_kink) <= KINK:
-        notes.append("a sample lies on a kink: ∇F there is one of several, and no differentiable claim holds")
-    return notes

@@ -7,7 +7,9 @@ import torch
 from torch import Tensor
 
 from landscape.certificates.measured import Measured
+from landscape.numerics.arrays import array_of
 from landscape.objective.objective import Objective
+from landscape.objective.parameters import Point, split
 
 # Positions on the line at which F is taken.
 POINTS = 21
@@ -17,7 +19,7 @@ class LastLayerPath(NamedTuple):
     """F at θ + s(θ* − θ), ``loss`` (T,) at ``t`` (T,), beside ``law``, F* + (1 − s)²(F − F*).
 
     ``ends`` (2, d): θ, and θ* with the last layer of least squares, whose loss is ``floor``; 0 where its features have
-    rank n.
+    rank n. ``terms``: the mean square of outputs that nothing cancels in, Σ|z||v|, which rounding is a part of.
     """
 
     t: np.ndarray
@@ -25,6 +27,7 @@ class LastLayerPath(NamedTuple):
     law: np.ndarray
     ends: Tensor
     floor: float
+    terms: float
 
 
 def last_layer_path(objective: Objective, seen: Measured) -> LastLayerPath | str:
@@ -60,4 +63,18 @@ def last_layer_path(objective: Objective, seen: Measured) -> LastLayerPath | str
     loss = objective.values(line, seen.point.fixed).numpy()
     lowest = float((features @ best - targets).square().mean())
     law = lowest + (1 - t) ** 2 * (seen.loss - lowest)
-    return LastLayerPath(t, loss, law, ends, lowest)
+    terms = max(
+        float((features.abs() @ best.abs()).square().mean()),
+        float(seen.structure.outputs.square().mean()),
+        float(targets.square().mean()),
+    )
+    return LastLayerPath(t, loss, law, ends, lowest, terms)
+
+
+def states_of(objective: Objective, point: Point, path: LastLayerPath) -> dict[str, dict[str, np.ndarray]]:
+    """The ends of the path as a run file keeps points: ``init`` and ``final``, each by the names of its tensors."""
+    named = [split(end, objective.pieces) | dict(point.fixed) for end in path.ends]
+    return {
+        label: {name: array_of(tensor) for name, tensor in tensors.items()}
+        for label, tensors in zip(("init", "final"), named, strict=True)
+    }

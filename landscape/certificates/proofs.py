@@ -1,8 +1,9 @@
 """Checks of certificates: kernels, ranks and bounds once more, by the user's own module and by other formulas."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from math import acos, cos, hypot, pi, sin
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -14,12 +15,15 @@ from landscape.certificates.two_layer import arc_cosine_kernel, closed_kernel
 from landscape.objective import checks, plain, trees
 from landscape.objective.objective import Objective
 from landscape.objective.parameters import Point
+from landscape.objective.samples import converted
 from landscape.result import Check
 
 # Of sums of squares of rounded numbers: a thousand roundings.
 SUMS = 1e3
 # Differences of outputs in float64, √ε and how they bend.
 DIFFERENCE = 1e-5
+# Of F, what terms that cancel leave of its law on the path of the last layer.
+ON_THE_LAW = 1e-9
 
 
 def proven(objective: Objective, seen: Measured, seed: int) -> list[Check]:
@@ -167,16 +171,32 @@ def bound_check(seen: Measured) -> Check:
     )
 
 
-def path_checks(objective: Objective, seen: Measured, path: LastLayerPath, seed: int) -> list[Check]:
-    """The loss on the last layer's line, at one place against the module itself and everywhere against its law."""
+def path_checks(
+    objective: Objective, seen: Measured, path: LastLayerPath, end: Mapping[str, np.ndarray], seed: int
+) -> list[Check]:
+    """The loss on the last layer's line: at one place against the module itself, everywhere against its law.
+
+    And at its ``end`` as it is stored, by the names of its tensors.
+    """
     place = int(torch.randint(1, len(path.t), (1,), generator=torch.Generator().manual_seed(seed)))
     theta = path.ends[0] + float(path.t[place]) * (path.ends[1] - path.ends[0])
     point = Point(theta, seen.point.fixed)
     meaning = "a point inside the line against a plain loop over model.eval()"
-    gap = float(abs(path.loss - path.law).max()) / max(seen.loss, 1e-300)
+    # At the bottom all of F is the square of rounding, and features near to a lower rank want a large last layer.
+    noise = 100 * _epsilon(objective) * path.terms**0.5
+    size = seen.loss + max((2 * seen.loss**0.5 + noise) * noise / ON_THE_LAW, 1e-300)
+    gap = float(abs(path.loss - path.law).max()) / size
+    plainly, bound = checks.independent_loss(objective, point), _rounding(objective)
+    allowed = max(1e-3, plainly) + (2 * plainly**0.5 + noise) * noise / bound
+    stored = {
+        name: converted(torch.from_numpy(values), objective.device, objective.dtype)
+        for name, values in end.items()
+    }
+    lowest = abs(plain.measure(objective, stored).loss - path.floor) / size
     return [
-        checks.agreement("path loss", objective, float(path.loss[place]), point, meaning),
-        Check("path law", gap, 1e-9, "largest |F(s) − F* − (1 − s)²(F − F*)| on the line, over F"),
+        Check("path loss", abs(float(path.loss[place]) - plainly) / allowed, bound, meaning),
+        Check("path law", gap, ON_THE_LAW, "largest |F(s) − F* − (1 − s)²(F − F*)| on the line, over F"),
+        Check("path end", lowest, ON_THE_LAW, "F of the stored end, in a plain loop, against F*, over F"),
     ]
 
 

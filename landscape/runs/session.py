@@ -178,7 +178,7 @@ def _at_addresses(
     output = settings.output or default_output(declared, [run.path for run in runs])
     config |= _contents(runs[0].sources, settings.training or runs[0].training)
     recorded = None
-    if declared.makes_run:
+    if declared.makes_run or options.get(declared.leaves_points):
         config["recipe"] = runs[-1].recipe.stored()
         recorded = runs[-1].sources.recorded(output)
 

@@ -16,6 +16,7 @@ from landscape import Objective
 from landscape.certificates import kernel, last_layer, measured, proofs
 from landscape.errors import BadInput, NotDifferentiable
 from landscape.inputs.models.ntk import ntk_net
+from landscape.objective.parameters import split
 
 
 def certified(objective: Objective, theta: Any = None, **options) -> Any:
@@ -389,6 +390,33 @@ def test_the_path_ends_at_the_best_last_layer(biases, hidden, samples):
         np.testing.assert_allclose(result.path_loss, (1 - result.t) ** 2 * result.loss, atol=1e-13)
 
 
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+def test_the_ends_of_the_path_are_stored_as_points_by_the_names_of_their_tensors(dtype):
+    torch.manual_seed(3)
+    module = nn.Sequential(nn.Linear(3, 8), nn.BatchNorm1d(8), nn.Tanh(), nn.Linear(8, 2)).to(dtype)
+    module[0].bias.requires_grad_(False)
+    objective = Objective(module, "mse", (draw(6, 3).to(dtype), draw(6, 2, seed=1).to(dtype)))
+    result = certified(objective, last_layer=True)
+    assert result.control_t.tolist() == [0, 1]
+    assert list(result.states) == ["init", "final"]
+    for label, theta in zip(("init", "final"), result.control_points, strict=True):
+        named = {name: torch.from_numpy(values) for name, values in result.states[label].items()}
+        assert named.keys() == module.state_dict().keys()
+        point = objective.varied(dtype=torch.float64).point(named)
+        np.testing.assert_array_equal(point.theta.numpy(), theta)
+    other = nn.Sequential(nn.Linear(3, 8), nn.BatchNorm1d(8), nn.Tanh(), nn.Linear(8, 2)).double().eval()
+    other.load_state_dict(named)
+    (x,) = objective.samples[0]
+    loss = (other(x.double()) - objective.samples[1].double()).square().mean()
+    assert loss.item() == pytest.approx(result.path_floor, abs=1e-15)
+
+
+def test_a_path_from_the_bottom_stays_there():
+    objective = two_layer(2, 8, 1, 5, (True, True), nn.Tanh())
+    result = certified(objective, at_the_bottom(objective), last_layer=True)
+    assert result.path_loss.max() < 1e-20
+
+
 def test_without_square_loss_or_last_layer_there_is_no_path_and_why():
     objective = Objective(
         nn.Sequential(nn.Linear(3, 2)).double(), "cross_entropy", (draw(4, 3), torch.tensor([0, 1, 1, 0]))
@@ -526,6 +554,9 @@ def test_each_check_sees_what_it_proves(monkeypatch):
 
         patch.setattr(last_layer, "last_layer_path", steeper)
         assert failing(net, last_layer=True) == {"path loss", "path law"}
+    with monkeypatch.context() as patch:
+        patch.setattr(last_layer, "split", lambda *a: {k: 1.01 * v for k, v in split(*a).items()})
+        assert failing(net, last_layer=True) == {"path end"}
     with monkeypatch.context() as patch:
         patch.setattr(kernel, "moved_along", times(kernel.moved_along, 1.001))
         assert failing(tanh, [tanh.theta, 1.1 * tanh.theta]) == {"linearised"}

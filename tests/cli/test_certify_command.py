@@ -3,6 +3,7 @@
 import json
 
 import h5py
+import numpy as np
 import pytest
 
 import landscape
@@ -32,6 +33,40 @@ def test_it_says_what_it_writes(run, command):
     assert "what is certain of the point" in shown
     assert "assumed by" in shown
     assert command("plot", "a.certify.h5", "-o", "a.png").code == 0
+
+
+def test_what_takes_a_point_takes_the_ends_of_the_path(run, command):
+    # Fewer samples than units, so that the path ends at F = 0.
+    command(
+        "train",
+        *TRAIN[:4],
+        "--data",
+        "moons",
+        "--data-arg",
+        "num_samples=6",
+        "--loss",
+        "mse",
+        "--dtype",
+        "float64",
+        "-o",
+        "b.h5",
+    )
+    found = command("certify", "b.h5", "--last-layer", "--json").json["values"]
+    line = command("interpolate", "b.h5", "b.certify.h5", "--json").json
+    assert line["status"] == "complete"
+    t, loss = (np.array(line["values"][name]) for name in ("alpha", "loss"))
+    law = found["path_floor"] + (1 - t) ** 2 * (found["loss"] - found["path_floor"])
+    np.testing.assert_allclose(loss, law, rtol=1e-9, atol=1e-13)
+    for words in (
+        ["slice2d", "b.certify.h5@init", "b.h5@init", "b.certify.h5", "--num-points", "3"],
+        ["connect", "b.certify.h5@init", "b.certify.h5@final", "--epochs", "1"],
+    ):
+        done = command(*words)
+        assert done.code == 0, done.err
+    # Without a path the file holds no points.
+    command("certify", "b.h5", "-o", "c.h5")
+    refused = command("interpolate", "b.h5", "c.h5")
+    assert "holds no points" in refused.err
 
 
 def test_along_a_run_and_on_a_part_of_the_samples(run, command):

@@ -156,6 +156,7 @@ TESTS = {
     "kernel identity": "analyses/test_certify.py::test_each_check_sees_what_it_proves",
     "kernel product": "analyses/test_certify.py::test_each_check_sees_what_it_proves",
     "linearised": "analyses/test_certify.py::test_each_check_sees_what_it_proves",
+    "path end": "analyses/test_certify.py::test_each_check_sees_what_it_proves",
     "path law": "analyses/test_certify.py::test_each_check_sees_what_it_proves",
     "path loss": "analyses/test_certify.py::test_each_check_sees_what_it_proves",
     "closed form": "descent/test_critical_proofs.py::test_a_closed_form_of_another_matrix",

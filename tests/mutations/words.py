@@ -46,7 +46,7 @@ BOUNDS = {
         "spread; stated errors; trace"
     ),
     "1e-9 to 1e-8: float64 where terms cancel": (
-        "eigenvalues of an end; mean of a run; noise error; path law; power law; prediction; step sums; "
+        "eigenvalues of an end; mean of a run; noise error; path end; path law; power law; prediction; step sums; "
         "table; threshold; trace error; variance at a probe; rank correlation"
     ),
     "100 d ε, of the solver in float64": "eigenvalues",
@@ -100,7 +100,7 @@ COSTS = {
     "1 F": (
         "SAM; after loss; aligned end; as logged; before loss; centre loss; checkpoint loss; cost; curve "
         "loss; curve test loss; final loss; final test loss; first end; logged loss; logged test loss; "
-        "loss; features; linearised; loss at a probe; path loss; plane loss; point loss; point of many; "
+        "loss; features; linearised; loss at a probe; path end; path loss; plane loss; point loss; point of many; "
         "recorded cost; second end; start loss; straight line loss; straight line test loss; test loss; "
         "worst; cell; lowest loss; loss of a start"
     ),
