@@ -71,6 +71,11 @@ class Certify(Result):
     )
     num_dead: np.ndarray | int = array("point", long_name="units that no sample activates")
     num_inactive: np.ndarray | int = array("point", long_name="hidden units without any weight, in or out")
+    inactive_fall: np.ndarray | float | None = array(
+        "point",
+        long_name="what F falls by, over ε², as a unit without weights gets some of size ε",
+        optional=True,
+    )
     num_patterns: np.ndarray | int = array("point", long_name="activation patterns of the samples")
     nearest_kink: np.ndarray | float = array(
         "point", long_name="distance |wᵀx|/(‖w‖‖x‖) of the nearest kink; infinite: none"

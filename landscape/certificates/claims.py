@@ -296,9 +296,16 @@ def _pattern(seen: Measured) -> Claim:
 
 def _inactive(seen: Measured) -> Claim:
     """Haeffele and Vidal 2017: a local minimum with a unit that is all zero is global."""
+    found = seen.woken
+    is_left = found is not None and found.fall > found.rounding
     assumptions = (
         _convex(seen),
         Assumption("a hidden unit without any weight", _state(seen.structure.num_inactive > 0)),
-        Assumption("a local minimum", UNKNOWN),
+        Assumption("a local minimum", FAILS if is_left else UNKNOWN),
     )
-    return Claim("inactive", assumptions, "silent: no derivative at a point tells a local minimum here")
+    words = "silent: no derivative at a point tells a local minimum here"
+    if found is not None and is_left:
+        words = f"no local minimum: a unit without weights, given εa and εb, lowers F by {found.fall:.6g} ε²"
+    elif found is not None:
+        words = "silent: no fall of second order by a unit without weights was found; not every one was tried"
+    return Claim("inactive", assumptions, words)

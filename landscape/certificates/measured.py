@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from landscape.certificates import kernel
+from landscape.certificates.inactive import Woken, woken
 from landscape.certificates.linear import LinearNet, floor, linear_net
 from landscape.certificates.losses import Meaning
 from landscape.certificates.structure import Structure, structure_at
@@ -51,6 +52,7 @@ class Measured:
     floor: float | None
     two: TwoLayers | None
     pattern: Rank | None
+    woken: Woken | None
 
     @property
     def gradient_norm(self) -> float:
@@ -129,6 +131,7 @@ def measured(
         floor=floor(net, targets) if net and meaning.is_square else None,
         two=two,
         pattern=two and numerical_rank(pattern_matrix(two), full=len(structure.outputs)),
+        woken=two and woken(objective, structure, two, slopes),
     )
 
 

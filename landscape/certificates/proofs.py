@@ -7,11 +7,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from landscape.certificates.inactive import Woken
 from landscape.certificates.kernel import kernel_operator
 from landscape.certificates.last_layer import LastLayerPath
 from landscape.certificates.measured import Measured
 from landscape.certificates.structure import Structure
-from landscape.certificates.two_layer import arc_cosine_kernel, closed_kernel
+from landscape.certificates.two_layer import TwoLayers, arc_cosine_kernel, closed_kernel
 from landscape.objective import checks, plain, trees
 from landscape.objective.objective import Objective
 from landscape.objective.parameters import Point
@@ -24,6 +25,8 @@ SUMS = 1e3
 DIFFERENCE = 1e-5
 # Of F, what terms that cancel leave of its law on the path of the last layer.
 ON_THE_LAW = 1e-9
+# ε of the weights that a unit without any is given.
+WAKING = 1e-2
 
 
 def proven(objective: Objective, seen: Measured, seed: int) -> list[Check]:
@@ -41,6 +44,8 @@ def proven(objective: Objective, seen: Measured, seed: int) -> list[Check]:
         found.append(kernel_check(seen.matrix))
         if seen.two is not None and seen.two.has_all:
             found.append(closed_check(seen))
+    if seen.two is not None and seen.woken is not None:
+        found.append(fall_check(objective, point, seen.woken, seen.two))
     if any(layer.weight is not None for layer in seen.structure.layers):
         found.append(feature_check(objective, point, seen.structure))
     if seen.floor is not None:
@@ -147,6 +152,38 @@ def feature_check(objective: Objective, point: Point, structure: Structure) -> C
     return Check(
         "features", gap, _rounding(objective), "features against what the module's own layers are handed"
     )
+
+
+def fall_check(objective: Objective, point: Point, found: Woken, two: TwoLayers) -> Check:
+    """What F of the module itself falls by, as the unit without weights gets those that were found."""
+    spans = {piece.name: piece.span for piece in objective.pieces}
+    first, second = two.first, two.second
+    assert first.weight is not None
+    assert second.weight is not None
+    width = first.weight.shape[1]
+    rows, columns = torch.zeros_like(first.weight), torch.zeros_like(two.outgoing)
+    rows[found.unit], columns[:, found.unit] = found.incoming[:width], found.outgoing
+    by = torch.zeros_like(point.theta)
+    for name, part, own in ((first.name, rows, first.weight), (second.name, columns, second.weight)):
+        kept = point.theta[spans[name]].reshape(objective.now(name).shape)
+        is_turned = kept.shape != own.shape or not torch.equal(kept, own)
+        by[spans[name]] = (part.T if is_turned and kept.dim() == 2 else part).reshape(-1)
+    if first.bias_name:
+        by[spans[first.bias_name]] = (
+            torch.zeros(len(rows))
+            .to(by)
+            .index_fill(0, torch.tensor([found.unit], device=by.device), float(found.incoming[width]))
+        )
+    step = WAKING
+    loss = [
+        checks.independent_loss(objective, Point(point.theta + k * step * by, point.fixed)) for k in (0, 1, 2)
+    ]
+    # F is even in ε here: the term of fourth order drops out.
+    seen = (16 * (loss[0] - loss[1]) - (loss[0] - loss[2])) / (12 * step**2)
+    rounding = checks.rounding(objective) * abs(loss[0]) / step**2
+    allowed = max(abs(found.fall), found.rounding) + rounding / DIFFERENCE
+    meaning = "a difference of F of the module itself, a unit without weights given some, over ε²"
+    return Check("fall by a unit", abs(seen - found.fall) / (allowed or 1.0), DIFFERENCE, meaning)
 
 
 def floor_check(seen: Measured) -> Check:

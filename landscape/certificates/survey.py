@@ -132,6 +132,8 @@ def _row(seen: Measured, tolerance: float) -> dict[str, Any]:
         row |= {"product_rank": seen.product.rank, "product_threshold": seen.product.threshold}
     if seen.floor is not None:
         row["floor"] = seen.floor
+    if seen.structure.num_inactive and seen.woken is not None:
+        row["inactive_fall"] = seen.woken.fall
     if seen.pattern is not None:
         row |= {"pattern_rank": seen.pattern.rank, "pattern_smallest": seen.pattern.smallest}
     return row

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 import landscape
 from landscape import Objective
-from landscape.certificates import kernel, last_layer, measured, proofs
+from landscape.certificates import inactive, kernel, last_layer, measured, proofs
 from landscape.errors import BadInput, NotDifferentiable
 from landscape.inputs.models.ntk import ntk_net
 from landscape.objective.parameters import split
@@ -281,8 +281,52 @@ def test_the_distance_of_a_kink_is_an_angle():
 
 def test_units_without_weights_are_counted_and_prove_nothing():
     w, v = exact((1, 1), (0, 0), (2, -1)), exact((1, 0, 1))
-    result = certified(weighted(K_X, draw(4, 1), [w, v], nn.ReLU))
+    objective = weighted(K_X, draw(4, 1), [w, v], nn.ReLU)
+    objective.module[0].weight.requires_grad_(False)
+    result = certified(Objective(objective.module, "mse", (K_X, draw(4, 1))))
     assert result.num_inactive == 1
+    # What is not trained cannot be given weights.
+    assert result.inactive_fall is None
+    assert states(result, "inactive")["a local minimum"] == "cannot be known"
+
+
+class Turned(nn.Module):
+    """max(0, x W) V, its parameters the other way round."""
+
+    def __init__(self, w: Tensor, v: Tensor):
+        super().__init__()
+        self.w, self.v = nn.Parameter(w.T.clone()), nn.Parameter(v.T.clone())
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.relu(x @ self.w) @ self.v
+
+
+@pytest.mark.parametrize("outputs", [1, 2])
+@pytest.mark.parametrize("below", [0.0, 0.3])
+@pytest.mark.parametrize("is_turned", [False, True])
+def test_a_unit_without_weights_from_which_f_falls_is_found_by_its_steepest_direction(
+    outputs, below, is_turned
+):
+    w, v, y = exact((1, 1), (0, 0)), draw(outputs, 2, seed=1), draw(4, outputs)
+    v[:, 1] = 0
+    if is_turned:
+        below, objective = 0.0, Objective(Turned(w, v), "mse", (K_X, y))
+    else:
+        objective = weighted(K_X, y, [w, v], lambda: nn.LeakyReLU(below))
+    result = certified(objective)
+    t = torch.linspace(0, 2 * math.pi, 200_001, dtype=torch.float64)
+    made = torch.stack([t.cos(), t.sin()], 1) @ K_X.T
+    e = 2 / y.numel() * (torch.nn.functional.leaky_relu(K_X @ w.T, below) @ v.T - y)
+    wanted = float((torch.nn.functional.leaky_relu(made, below) @ e).norm(dim=1).max())
+    assert result.inactive_fall == pytest.approx(wanted, rel=1e-8)
+    assert states(result, "inactive")["a local minimum"] == "fails"
+    assert "no local minimum" in result.conclusion[list(result.claim).index("inactive")]
+
+
+def test_at_a_global_minimum_no_unit_without_weights_lowers_f():
+    w, v = exact((1, 1), (0, 0), (2, -1)), exact((1, 0, 1))
+    result = certified(weighted(K_X, torch.relu(K_X @ w.T) @ v.T, [w, v], nn.ReLU))
+    assert result.inactive_fall == 0
     assert states(result, "inactive")["a local minimum"] == "cannot be known"
 
 
@@ -518,7 +562,7 @@ def times(function, factor: float):
 def test_each_check_sees_what_it_proves(monkeypatch):
     net, tanh = kernel_net(), two_layer(3, 4, 1, 6, (True, True), nn.Tanh())
     assert failing(net, last_layer=True) == set()
-    dense, closed = kernel.dense_kernel, proofs.closed_kernel
+    dense, closed, climbed = kernel.dense_kernel, proofs.closed_kernel, inactive._climbed
     with monkeypatch.context() as patch:
         patch.setattr(kernel, "dense_kernel", times(dense, 1.001))
         assert {"kernel product", "kernel identity", "closed kernel"} <= failing(net)
@@ -554,6 +598,10 @@ def test_each_check_sees_what_it_proves(monkeypatch):
 
         patch.setattr(last_layer, "last_layer_path", steeper)
         assert failing(net, last_layer=True) == {"path loss", "path law"}
+    with monkeypatch.context() as patch:
+        patch.setattr(inactive, "_climbed", lambda *a: (lambda u, s: (u, 1.001 * s))(*climbed(*a)))
+        still = weighted(K_X, draw(4, 1), [exact((1, 1), (0, 0)), exact((1, 0))], nn.ReLU)
+        assert failing(still) == {"fall by a unit"}
     with monkeypatch.context() as patch:
         patch.setattr(last_layer, "split", lambda *a: {k: 1.01 * v for k, v in split(*a).items()})
         assert failing(net, last_layer=True) == {"path end"}

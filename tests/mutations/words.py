@@ -63,7 +63,7 @@ BOUNDS = {
         "float64; gradient norm of a start"
     ),
     "1e-5: differences in float64, √ε and how the slope bends": (
-        "Hv against ∇F; curvature at a probe; linearised; lowest curvature; vᵀAv against outputs"
+        "Hv against ∇F; curvature at a probe; fall by a unit; linearised; lowest curvature; vᵀAv against outputs"
     ),
     "1e-3: differences of gradients in float64": "curvature along an axis",
     "1e-3 in float64, 5e-2 in float32: a difference of values": "cut, derivative",
@@ -104,6 +104,7 @@ COSTS = {
         "recorded cost; second end; start loss; straight line loss; straight line test loss; test loss; "
         "worst; cell; lowest loss; loss of a start"
     ),
+    "3 F": "fall by a unit",
     "of the same loop": (
         "accuracy; curve accuracy; curve test accuracy; final accuracy; final test accuracy; logged "
         "accuracy; logged test accuracy; seeded accuracy; seeded test accuracy; test accuracy"
