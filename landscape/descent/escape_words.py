@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 
 from landscape.descent.escape import Leave
+from landscape.numerics.decades import LEAST_SPAN, span
 from landscape.numerics.spectra.inertia import STATIONARY
 from landscape.numerics.steps.leaving import NOT_YET
 from landscape.objective.objective import Objective
@@ -124,6 +125,12 @@ def _theorem(result: Any, asked: Leave) -> str:
 def _fit(result: Any) -> list[str]:
     if result.steps_per_decade is None:
         return ["no fit: fewer than two amplitudes above 0 from which every run left"]
+    fitted = result.amplitude[(result.end_status == "left").all(1) & (result.amplitude > 0)]
+    if result.fit == "undecided" and (decades := span(fitted)) < LEAST_SPAN:
+        return [
+            f"undecided whether the steps grow by the logarithm or by a power: amplitudes {decades:.2g} decades apart "
+            f"are too near to tell; take {LEAST_SPAN:g} at least"
+        ]
     return {
         "logarithmic": [],
         "algebraic": ["a power fits better than the logarithm: no strict saddle decides the steps"],

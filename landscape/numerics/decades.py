@@ -7,6 +7,8 @@ import numpy as np
 
 # One law fits where what it leaves is less than half of what the other leaves.
 CLEARLY = 2.0
+# Decades below which every law of slow growth passes for a logarithm.
+LEAST_SPAN = 2.0
 
 
 class Decades(NamedTuple):
@@ -14,7 +16,8 @@ class Decades(NamedTuple):
 
     ``per_decade`` steps for each tenth of the amplitude and ``power`` of 1/amplitude, each ± its error;
     ``log_misfit`` and ``power_misfit``: the root mean square of what each leaves of the steps, relative to them.
-    ``fit`` is ``logarithmic`` or ``algebraic`` where one leaves less than half of the other, else ``undecided``.
+    ``fit`` is ``logarithmic`` or ``algebraic`` where one leaves less than half of the other, and the other more than
+    twice what the errors of the means explain, else ``undecided``; ``logarithmic`` over two decades at least.
     """
 
     per_decade: float
@@ -45,12 +48,26 @@ def fit_decades(amplitude: np.ndarray, steps: np.ndarray) -> Decades:
     rounding = float((1 / (math.sqrt(12) * mean * math.log(10))).max() / math.sqrt(_spread(x)))
     log_misfit = float(np.sqrt(np.mean(np.square((line - mean) / mean))))
     power_misfit = float(np.sqrt(np.mean(np.square(10**curve / mean - 1))))
+    noise = CLEARLY * float(np.sqrt(np.mean(np.square(_errors(steps) / mean))))
     fit = "undecided"
-    if len(x) > 2 and CLEARLY * log_misfit < power_misfit:
+    is_long = span(amplitude) >= LEAST_SPAN
+    if len(x) > 2 and is_long and max(CLEARLY * log_misfit, noise) < power_misfit:
         fit = "logarithmic"
-    if len(x) > 2 and CLEARLY * power_misfit < log_misfit:
+    if len(x) > 2 and max(CLEARLY * power_misfit, noise) < log_misfit:
         fit = "algebraic"
     return Decades(per_decade, error, power, max(power_error, rounding), log_misfit, power_misfit, fit)
+
+
+def span(amplitude: np.ndarray) -> float:
+    """The decades that positive amplitudes lie apart, to rounding."""
+    return round(math.log10(float(np.max(amplitude)) / float(np.min(amplitude))), 9)
+
+
+def _errors(steps: np.ndarray) -> np.ndarray:
+    """Of the means of whole numbers (m, S): what rounding leaves open, or the seeds show."""
+    num_seeds = steps.shape[1]
+    rounding = np.full(len(steps), 1 / math.sqrt(12 * num_seeds))
+    return np.maximum(rounding, steps.std(1, ddof=1) / math.sqrt(num_seeds)) if num_seeds > 1 else rounding
 
 
 def _spread(x: np.ndarray) -> float:

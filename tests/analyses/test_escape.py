@@ -317,6 +317,13 @@ def test_what_the_theorem_assumes_is_said_and_never_more():
     assert any("not below 1/L = 0.5" in one for one in long.notes)
 
 
+@pytest.mark.parametrize(("far", "fit"), [(2e-2, "undecided"), (1e-4, "logarithmic")])
+def test_amplitudes_too_near_to_each_other_tell_no_logarithm(far, fit):
+    found = left(product, (0, 0), direction=(1, 1), amplitudes=(1e-1, 5e-2, far), drop=0.5, lr=0.02)
+    assert found.fit == fit
+    assert any("0.7 decades apart are too near to tell" in one for one in found.notes) == (fit == "undecided")
+
+
 def test_a_minimum_is_called_none_and_its_runs_stay():
     found = left(lambda t: (t**2).sum() + 1, (0, 0), amplitudes=(1e-2, 1e-3), num_seeds=2, max_steps=50)
     assert {*found.end_status.ravel()} == {"stayed"}
