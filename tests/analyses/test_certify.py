@@ -541,6 +541,20 @@ def test_outputs_without_derivative_are_told():
         asked()
 
 
+# --- the picture ------------------------------------------------------------------------------
+
+
+def test_the_lines_of_a_picture_stay_within_its_page():
+    w, v = exact((1, 1), (0, 0), (2, -1)), exact((1, 0, 1))
+    linear = linear_objective(BH_X, BH_Y, (3, 2, 3))
+    for objective in (weighted(K_X, draw(4, 1), [w, v], nn.ReLU), linear, kernel_net()):
+        figure: Any = landscape.plot(certified(objective))
+        texts = [text for axes in figure.axes for text in axes.texts]
+        assert max(text.get_window_extent().x1 for text in texts) <= figure.bbox.x1
+        # Nor is any panel narrowed by them.
+        assert min(axes.get_position().width for axes in figure.axes) > 0.75
+
+
 # --- what the checks see ----------------------------------------------------------------------
 
 

@@ -13,6 +13,8 @@ from landscape.plots.words import input_names, short, titled, uncertain, wrapped
 # How the state of an assumption is drawn: colour, sign.
 STATES = {"holds": (GREEN, "o"), "fails": (VERMILLION, "X"), "cannot be known": (ORANGE, "D")}
 TEXT, ROW = 6.0, 0.125
+# Inches of a line under the theorems: what the axes have beside their tick labels.
+LINE = 2.4
 MOST_TICKS = 4
 
 
@@ -33,7 +35,7 @@ def certify(page: Page, result: Any) -> str:
     if result.smooth_loss is not None:
         told = uncertain(float(np.ravel(result.smooth_loss)[0]), float(np.ravel(result.smooth_loss_error)[0]))
         page.note(f"averaged over N(0, {short(result.smooth_sigma)}² I) the loss is {told}")
-    return titled("Certificates at", result)
+    return titled("Certificates at", result) if input_names(result) else "Certificates"
 
 
 # --- one point --------------------------------------------------------------------------------
@@ -108,7 +110,7 @@ def _rows(result: Any) -> int:
 
 
 def _conclusions(result: Any) -> list[str]:
-    return [wrapped(str(text), 3.1, TEXT) for text in np.atleast_2d(result.conclusion)[-1]]
+    return [wrapped(str(text), LINE, TEXT) for text in np.atleast_2d(result.conclusion)[-1]]
 
 
 def _lines(text: str) -> int:
@@ -132,6 +134,9 @@ def _assumptions(page: Page, axes: Axes, result: Any) -> None:
                 row += 1
         axes.text(0.05, row - 0.5, conclusion, fontsize=TEXT, va="top", style="italic", color=GREY)
         row += _lines(conclusion)
+    for one in axes.texts:
+        # Long lines would otherwise narrow every panel.
+        one.set_in_layout(False)
     for state, (color, sign) in STATES.items():
         axes.plot([], [], sign, color=color, linestyle="", markersize=3, label=state)
     legend(axes)
