@@ -111,6 +111,9 @@ class Certify(Result):
     linear_loss: np.ndarray | None = array(
         "point", long_name="loss of the model linearised at the first point", optional=True
     )
+    decay_bound: np.ndarray | None = array(
+        "point", long_name="F₀ exp(−4ct/nk), c the least λ_min(K) of the points, t = Σα", optional=True
+    )
     smooth_loss: np.ndarray | float | None = array(
         "point", long_name="loss averaged over Gaussian noise on θ", optional=True
     )
@@ -163,6 +166,14 @@ PRESETS: dict[str, dict[str, Any]] = {
 }
 
 
+def _from_run(run: Any, labels: Sequence[str]) -> dict[str, Any]:
+    """Σα and F, as logged, at the points of a run of plain gradient descent; None of any other."""
+    seen = [(run.time_at(label), run.loss_at(label)) for label in labels]
+    # Not every point has its loss logged.
+    known = [(time, float("nan") if loss is None else loss) for time, loss in seen if time is not None]
+    return {"descent": known if len(known) == len(seen) else None}
+
+
 @analysis(
     points=1,
     paper="Kawaguchi 2016; Yun et al. 2018; Jacot et al. 2018",
@@ -171,6 +182,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         Parameter("at", str | None, None, Option("Several points of the run: all, or init,final,epoch=10.")),
     ),
     presets=PRESETS,
+    from_run=_from_run,
     leaves_points="last_layer",
 )
 def certify(
@@ -193,6 +205,7 @@ def certify(
     smooth: SmoothBy = None,
     smooth_draws: SmoothDraws = 50,
     variant: Callable[[int, dict[str, Any]], Objective] | None = None,
+    descent: Sequence[tuple[float, float]] | None = None,
     seed: int = 0,
     journal: Journal | None = None,
     progress: Progress = silent,
@@ -213,6 +226,9 @@ def certify(
     exponent. ``smooth`` σ: F averaged over noise N(0, σ²I) on every trainable number, by ``smooth_draws`` pairs ±ξ; no
     claim is made of it.
 
+    ``descent``, of points of plain gradient descent on this F: t = Σα and F at each, as its run logged them. F is held
+    against F₀ exp(−4ct/nk), which bounds gradient flow while λ_min(K) ≥ c (Polyak–Łojasiewicz).
+
     All in float64 where module, loss and device take it, and without a penalty. Raises BadInput for a kernel that is
     too large and outputs without samples, NotDifferentiable, NotFinite.
     """
@@ -222,6 +238,7 @@ def certify(
     from landscape import distributed
     from landscape.certificates.averages import averages
     from landscape.certificates.claims import KINK
+    from landscape.certificates.decay import decay
     from landscape.certificates.limit import wide
     from landscape.certificates.proofs import proven
     from landscape.certificates.survey import Survey
@@ -241,6 +258,9 @@ def certify(
         points = [_brought(objective, here, one) for one in given]
         survey = Survey(here, points, tol, kernel == "dense", proven, seed, kept, progress)
         result = _result(survey, is_one)
+        if descent is not None:
+            result.decay_bound, words = decay(result, descent)
+            result.notes += words
         if last_layer:
             _add_path(result, survey, seed)
         if smooth is not None:

@@ -148,6 +148,19 @@ class Run:
         nearest = int(np.argmin(np.abs(column - float(number)))) if number else len(step) - 1
         return float(size[0 if label == "init" else nearest])
 
+    def time_at(self, label: str) -> float | None:
+        """Σα of plain gradient descent from the start to a point; None where steps were others or α changed."""
+        options = self.options
+        plain = {"method": "gd", "optimizer": "sgd", "momentum": 0.0, "weight_decay": 0.0, "noise": "none"}
+        if options.get("l2") or any(options.get(name) != value for name, value in plain.items()):
+            return None
+        step, size, _, _ = self._logs
+        if (size != size[0]).any():
+            return None
+        # All samples a step: as many steps as epochs.
+        number = label.partition("=")[2]
+        return float(size[0] * (float(number) if number else step[0 if label == "init" else -1]))
+
     @cached_property
     def _ends(self) -> dict[str, str]:
         """The first and the last point by what they are besides ``init`` and ``final``: ``epoch=4``, ``step=200``."""

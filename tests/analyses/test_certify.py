@@ -406,6 +406,21 @@ def test_it_goes_on_where_it_was_stopped():
         np.testing.assert_array_equal(one.values, other.values)
 
 
+def test_a_loss_above_the_bound_of_flow_is_said():
+    objective = two_layer(2, 40, 1, 5, (True, True), nn.Tanh())
+    points = [objective.theta, objective.theta - 0.01 * objective.gradient(objective.theta)]
+    losses = [objective.value(one) for one in points]
+    kept, broken = (
+        certified(objective, points, descent=list(zip((0.0, time), losses, strict=True)))
+        for time in (0.01, 1e3)
+    )
+    assert any("kept at every one" in note for note in kept.notes)
+    assert any("broken at point 1" in note for note in broken.notes)
+    factor = np.exp(-4 * kept.ntk_smallest.min() * 0.01 / 5)
+    np.testing.assert_allclose(kept.decay_bound, [losses[0], factor * losses[0]], rtol=1e-12)
+    assert kept.decay_bound[1] > losses[1]
+
+
 # --- the last layer ---------------------------------------------------------------------------
 
 

@@ -80,6 +80,28 @@ def test_along_a_run_and_on_a_part_of_the_samples(run, command):
     assert command("plot", "a.certify.h5", "-o", "a.png").code == 0
 
 
+def test_a_run_of_gradient_descent_falls_as_fast_as_its_kernel_says(command, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    words = ["--model", "mlp", "--model-arg", "widths=40", "--data", "moons", "--data-arg", "num_samples=12"]
+    words += ["--loss", "mse", "--epochs", 30, "--checkpoint-every", 10]
+    command("train", *words, "--method", "gd", "--lr", 0.05, "-o", "a.h5")
+    summary = command("certify", "a.h5", "--at", "all", "--json").json
+    assert summary["status"] == "complete"
+    values = summary["values"]
+    t = 0.05 * np.array([0, 10, 20, 30])
+    law = values["loss"][0] * np.exp(-4 * min(values["ntk_smallest"]) * t / values["num_outputs"])
+    np.testing.assert_allclose(values["decay_bound"], law, rtol=1e-12)
+    assert (np.array(values["loss"]) <= law * (1 + 1e-6)).all()
+    assert any("kept at every one" in note for note in summary["notes"])
+    assert command("plot", "a.certify.h5", "-o", "a.png").code == 0
+    part = command("certify", "a.h5", "--at", "all", "--subset", 5, "-o", "p.h5", "--json").json
+    assert "decay_bound" not in part["values"]
+    assert any("not the F of its training" in note for note in part["notes"])
+    # Steps of mini-batches are no descent on F.
+    command("train", *words, "--batch-size", 4, "-o", "b.h5")
+    assert "decay_bound" not in command("certify", "b.h5", "--at", "all", "--json").json["values"]
+
+
 def test_the_preset_measures_the_limit(command, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     done = command(

@@ -181,6 +181,8 @@ def _run(page: Page, result: Any) -> None:
     bound = np.where(np.isfinite(result.loss_bound), result.loss_bound, np.nan)
     if np.isfinite(bound).any() and page.log:
         line(page, panels[2], place, bound, "bound", color=GREEN, linestyle="-.")
+    if result.decay_bound is not None:
+        line(page, panels[2], place, result.decay_bound, "F₀ exp(−4ct/nk)", color=GREY, linestyle=":")
     if page.log:
         log_axis(page, panels[2], result.loss, result.linear_loss, result.smooth_loss)
     panels[2].set_ylabel("loss")
