@@ -23,6 +23,8 @@ Method = Literal["gd", "minibatch", "sgd"]
 Sampling = Literal["uniform", "cycle", "reshuffle"]
 Optimizer = Literal["sgd", "adam", "adamw"]
 Schedule = Literal["constant", "piecewise", "exponential", "polynomial", "plateau"]
+# Those whose steps are known beforehand.
+KnownSchedule = Literal["constant", "piecewise", "exponential", "polynomial"]
 TrainingNoise = Literal["none", "sphere", "ball", "gaussian"]
 EscapeNoise = Literal["none", "sphere", "ball", "gaussian", "sgd"]
 

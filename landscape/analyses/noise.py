@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from landscape.analyses.declare import analysis
 from landscape.analyses.options import Option
+from landscape.choices import KnownSchedule
 from landscape.errors import BadInput, NotFinite
 from landscape.progress import Journal, Progress, silent
 from landscape.result import Check, Result, array, scalar
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from landscape.descent.gradient_noise import Probe
+    from landscape.descent.known_sizes import KnownSizes
     from landscape.descent.noise import NoisyRuns, Setting
     from landscape.numerics.powerlaw import PowerLaw
     from landscape.objective.objective import Objective
@@ -47,8 +49,8 @@ PRESETS: dict[str, dict[str, Any]] = {
 class Noise(Result):
     """Mean squared gradient norms of SGD runs by setting and seed, their power laws, and the bound of theory.
 
-    A setting is a step size with a batch size: first the step sizes at the smallest batch, then the
-    batch sizes at the largest step. ``probe`` counts points: θ₁, then ends of runs.
+    A setting is a step size, the first of a schedule, with a batch size: first the step sizes at the smallest batch,
+    then the batch sizes at the largest step. ``probe`` counts points: θ₁, then ends of runs.
     """
 
     kind: ClassVar[str] = "noise"
@@ -56,12 +58,18 @@ class Noise(Result):
     step_size: np.ndarray = array("setting", long_name="step size α")
     batch_size: np.ndarray = array("setting", long_name="batch size B")
     mean_squared_gradient_norm: np.ndarray = array(
-        "setting", "seed", long_name="mean of ‖∇F(θ_k)‖² over the steps of a run"
+        "setting", "seed", long_name="mean of ‖∇F(θ_k)‖² over the steps of a run, weighted by α_k"
     )
     mean: np.ndarray = array("setting", long_name="its mean over seeds")
     standard_error: np.ndarray = array("setting", long_name="standard error of that mean")
-    bound: np.ndarray = array("setting", long_name="bound αLM/B + 2(F(θ₁) − F_inf)/(Kα)")
+    bound: np.ndarray = array("setting", long_name="bound (LM Σα_k²/B + 2(F(θ₁) − F_inf))/Σα_k")
     diverged: np.ndarray = array("setting", "seed", long_name="whether the run diverged")
+    run_step_sum: np.ndarray | None = array("setting", long_name="Σα_k of a run", optional=True)
+    run_step_square_sum: np.ndarray | None = array("setting", long_name="Σα_k² of a run", optional=True)
+    step_sum: float | None = scalar("Σα of the schedule from the largest α on, for ever", optional=True)
+    step_square_sum: float | None = scalar("its Σα²", optional=True)
+    schedule: str | None = scalar("how the step size falls", optional=True)
+    robbins_monro: str | None = scalar("Σα = ∞ and Σα² < ∞ of the schedule, for ever", optional=True)
     slope_step: float | None = scalar("exponent of α at the smallest batch", optional=True)
     slope_step_interval: np.ndarray | None = array(
         "end", long_name="95 % confidence interval of the exponent of α", optional=True
@@ -86,7 +94,10 @@ class Noise(Result):
     def headline(self) -> str:
         """What was found, in a few words."""
         slopes = (("α", self.slope_step), ("B", self.slope_batch))
-        return ", ".join(f"{name} to the power {slope:.2g}" for name, slope in slopes if slope is not None)
+        said = [f"{name} to the power {slope:.2g}" for name, slope in slopes if slope is not None]
+        if self.robbins_monro is not None and self.schedule != "constant":
+            said.append(f"Robbins–Monro {self.robbins_monro}")
+        return ", ".join(said)
 
 
 @analysis(
@@ -94,6 +105,7 @@ class Noise(Result):
     paper="Bottou et al. 2018",
     examples=(
         "a.h5 --step-sizes 0.001,0.002,0.004 --batch-sizes 1,2,4 --steps 5000 --seeds 10",
+        "a.h5 --schedule polynomial --schedule-arg gamma=0.75 --step-sizes 0.1 --batch-sizes 1,4",
         "--preset thesis-5.3 -o noise.h5",
     ),
     presets=PRESETS,
@@ -109,6 +121,14 @@ def noise(
         0.01,
     ),
     batch_sizes: Annotated[tuple[int, ...], Option("At the largest step size.", least=1)] = (1, 2, 5, 10),
+    schedule: Annotated[KnownSchedule, "How the step size falls, from each of `step_sizes` on."] = "constant",
+    schedule_arguments: Annotated[
+        Mapping[str, Any] | None,
+        Option(
+            "every=STEPS (by default 1); gamma (piecewise), rate (exponential), beta gamma (polynomial).",
+            called="schedule_arg",
+        ),
+    ] = None,
     num_steps: Annotated[int, Option("Steps K of each run.", least=1, called="steps")] = 3000,
     num_seeds: Annotated[int, Option("Runs of each setting.", least=1, called="seeds")] = 10,
     measure_every: Annotated[
@@ -133,11 +153,14 @@ def noise(
     stack. The full gradient is measured at θ_k before each ``measure_every``-th step, or, by default,
     before about one step in a hundred: one at random in each of equal spans, which is unbiased.
 
+    With a ``schedule`` each step size is the first of its steps α_k, and the mean is the weighted one,
+    Σα_k‖∇F(θ_k)‖²/Σα_k: over the measured steps, or, by default, unbiased, as the spans are then equal in Σα.
+
     The exponents are those of :func:`~landscape.numerics.powerlaw.fit_power_law` through the means over
     seeds, unweighted; settings with a run that diverged are left out. ``bound`` is that of Bottou et al. (2018),
-    theorem 4.8, with L the largest |λ| and M the largest variance at θ₁ and at the ends of ``num_probes`` runs
-    (evenly over the settings): estimates from below, since the theorem asks for them everywhere. ``infimum`` is
-    F_inf; 0 suits losses that are not negative.
+    theorem 4.8 (4.10 for steps that fall, as its proof has it after K steps), with L the largest |λ| and M the largest
+    variance at θ₁ and at the ends of ``num_probes`` runs (evenly over the settings): estimates from below, since the
+    theorem asks for them everywhere. ``infimum`` is F_inf; 0 suits losses that are not negative.
 
     ``descent_steps`` of gradient descent may go before: their end is θ₁. With ``journal`` all of it resumes.
     Raises BadInput for options out of range, NotFinite where every run diverges.
@@ -145,11 +168,14 @@ def noise(
     from landscape import distributed
     from landscape.descent.gradient_noise import kept_probe, probe_checks, probes_of_ends
     from landscape.descent.gradients import stacked_gradients
+    from landscape.descent.known_sizes import KnownSizes
     from landscape.descent.noise import gradient_descent, noisy_runs, objective_beside
     from landscape.descent.noise_proofs import run_checks
     from landscape.objective import checks
 
     settings = _settings(objective, step_sizes, batch_sizes)
+    known = KnownSizes(schedule, schedule_arguments or {})
+    known.check()
     distributed.require_one_process("replicas")
     journal = {} if journal is None else journal
     proofs: list[Check] = []
@@ -172,6 +198,7 @@ def noise(
             num_seeds=num_seeds,
             num_steps=num_steps,
             measure_every=measure_every,
+            known=known,
             **work,
         )
         ends, places = probes_of_ends(
@@ -188,6 +215,7 @@ def noise(
             num_steps=num_steps,
             measure_every=measure_every,
             seed=seed,
+            known=known,
         )
     if runs.lost.all():
         # Nothing is worth going on from: other steps may take the place of these.
@@ -198,7 +226,7 @@ def noise(
             "take smaller `step_sizes`",
         )
     fields = {"infimum": infimum, "measure_every": measure_every or 0, "descent_steps": descent_steps}
-    result = _result(settings, runs, [first, *ends], num_steps, fields, proofs)
+    result = _result(settings, runs, [first, *ends], num_steps, known, fields, proofs)
     result.notes += here.doubts_at(here.as_point(start))
     return result
 
@@ -208,6 +236,7 @@ def _result(
     runs: NoisyRuns,
     probes: Sequence[Probe],
     num_steps: int,
+    known: KnownSizes,
     fields: dict[str, Any],
     proofs: list[Check],
 ) -> Noise:
@@ -218,12 +247,15 @@ def _result(
     first, lost = probes[0], runs.lost
     lipschitz, variance = max(p.curvature for p in probes), max(p.variance for p in probes)
     above = first.loss - fields["infimum"]
+    sizes = [known.sizes(alpha, num_steps) for alpha, _ in settings]
     bound = np.array(
         [
-            gradient_bound(alpha, num_steps, lipschitz=lipschitz, variance=variance / size, above=above)
-            for alpha, size in settings
+            gradient_bound(each, lipschitz=lipschitz, variance=variance / one.batch_size, above=above)
+            for each, one in zip(sizes, settings, strict=True)
         ]
     )
+    falls = known.schedule != "constant"
+    ever = known.sums(settings[-1].step_size)
     mean, num_seeds = runs.means.mean(1), runs.means.shape[1]
     error = runs.means.std(1, ddof=1) / math.sqrt(num_seeds) if num_seeds > 1 else np.full(len(mean), np.nan)
     step_size, batch_size = (np.array(column) for column in zip(*settings, strict=True))
@@ -237,6 +269,12 @@ def _result(
         mean=mean,
         standard_error=error,
         bound=bound,
+        run_step_sum=np.array([each.sum() for each in sizes]) if falls else None,
+        run_step_square_sum=np.array([np.square(each).sum() for each in sizes]) if falls else None,
+        step_sum=ever.total,
+        step_square_sum=ever.squares,
+        schedule=known.schedule,
+        robbins_monro=ever.verdict,
         diverged=lost,
         slope_step=by_step and by_step.exponent,
         slope_step_interval=by_step and by_step.interval,
@@ -252,10 +290,10 @@ def _result(
         num_steps=num_steps,
         **fields,
         outcome="diverged" if lost.any() else "complete",
-        notes=_notes(settings, lost, bound, lipschitz),
+        notes=_notes(settings, lost, bound, lipschitz) + _of_steps(known, settings, fields["measure_every"]),
         checks=proofs,
     )
-    found.checks += _table_checks(found, above)
+    found.checks += _table_checks(found, known, above)
     above_bound = int((mean > bound).sum())
     if above_bound:
         found.notes.append(
@@ -264,9 +302,9 @@ def _result(
     return found
 
 
-def _table_checks(found: Noise, above: float) -> list[Check]:
+def _table_checks(found: Noise, known: KnownSizes, above: float) -> list[Check]:
     """The columns and laws of a result from the arrays it has."""
-    from landscape.descent.noise_proofs import table_checks
+    from landscape.descent.noise_proofs import sums_checks, table_checks
 
     names = (
         "step_size",
@@ -274,6 +312,8 @@ def _table_checks(found: Noise, above: float) -> list[Check]:
         "mean",
         "standard_error",
         "bound",
+        "run_step_sum",
+        "run_step_square_sum",
         "probe_curvature",
         "probe_variance",
     )
@@ -281,13 +321,15 @@ def _table_checks(found: Noise, above: float) -> list[Check]:
         "α": (found.slope_step, found.slope_step_interval),
         "B": (found.slope_batch, found.slope_batch_interval),
     }
-    return table_checks(
+    ever = [found.step_size.max(), found.step_sum, found.step_square_sum]
+    return sums_checks(known, *ever) + table_checks(
         {name: getattr(found, name) for name in names} | {"runs": found.mean_squared_gradient_norm},
         lipschitz=found.lipschitz,
         variance=found.variance,
         above=above,
         num_steps=found.num_steps,
         laws=laws,
+        known=known,
     )
 
 
@@ -318,8 +360,32 @@ def _notes(settings: Sequence[Setting], lost: np.ndarray, bound: np.ndarray, lip
     if np.isnan(bound).any():
         largest = 1 / lipschitz
         notes.append(f"no bound beyond the step size 1/L = {largest:.3g}: theorem 4.8 asks for α ≤ 1/(L M_G)")
-    notes.append(
-        "the step sizes are fixed: Σα = ∞ and Σα² = ∞ for ever, so ‖∇F‖² need not vanish (Robbins and Monro 1951), "
-        "and theorem 4.8 bounds its mean"
-    )
     return notes
+
+
+def _of_steps(known: KnownSizes, settings: Sequence[Setting], measure_every: int) -> list[str]:
+    """What theory says of such steps, for ever, and what of the run."""
+    from landscape.descent.step_sums import in_words
+
+    if known.schedule == "constant":
+        return [
+            "the step sizes are fixed: Σα = ∞ and Σα² = ∞ for ever, so ‖∇F‖² need not vanish (Robbins and Monro "
+            "1951), and theorem 4.8 bounds its mean"
+        ]
+    largest = settings[-1].step_size
+    sums = known.sums(largest)
+    follows = (
+        "the weighted mean of E‖∇F‖² goes to 0 (theorem 4.10)"
+        if sums.verdict == "holds"
+        else "theorem 4.10 does not say that the weighted mean of E‖∇F‖² goes to 0"
+    )
+    said = [
+        f"{in_words(sums)}, of a schedule from α = {largest:g} on; where it goes on for ever, {follows}; the means are "
+        "Σα_k‖∇F(θ_k)‖²/Σα_k, and the bound is that of its proof over the steps taken"
+    ]
+    if measure_every > 1:
+        said.append(
+            f"weighted means over every {measure_every}-th step alone: where α_k falls fast between two of them the "
+            "first count for too much; left to chance (no `measure_every`) they are unbiased"
+        )
+    return said

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from landscape.descent.gradients import perceptron_layers
+from landscape.descent.known_sizes import FIXED, KnownSizes
 from landscape.descent.stacked import Stack, in_stacks
 from landscape.descent.witness import Seen, seen_of
 from landscape.errors import NotFinite
@@ -39,7 +40,7 @@ class Setting(NamedTuple):
 
 
 class NoisyRuns(NamedTuple):
-    """Means of ‖∇F(θ_k)‖² over each run (setting, seed), which runs diverged, and where they ended, (…, d).
+    """Means of ‖∇F(θ_k)‖² over each run (setting, seed), weighted by step sizes, which diverged, their ends (…, d).
 
     ``seen`` are points on the way, before measured steps; ``values`` (w, measurements) all ‖∇F(θ_k)‖² of the runs
     ``watched`` (w,).
@@ -70,28 +71,35 @@ def noisy_runs(
     seed: int,
     journal: Journal,
     progress: Progress,
+    known: KnownSizes = FIXED,
 ) -> NoisyRuns:
     """``num_steps`` of SGD with replacement from ``start`` (d,), ``num_seeds`` runs for each setting.
 
+    The step size of a setting is the first of a schedule, ``known``.
     ‖∇F‖² is taken at θ before each ``measure_every``-th step, or at random steps of each run. A run that
     diverges has the mean NaN and stays where it was. Every run has generators of its own, for its
     samples and its measurements.
     """
     count = len(settings) * num_seeds
     own = np.random.SeedSequence(seed).generate_state(2 * count, np.uint64).reshape(count, 2) >> 1
+    factors = known.factors(num_steps)
+    how = {"num_steps": num_steps, "schedule": known.schedule, "arguments": known.arguments}
+
+    def due(which: int) -> np.ndarray:
+        return measured_steps(num_steps, measure_every, int(own[which, 1]), factors)
 
     def begin(rows: slice) -> tuple[Tensor, list[Plan]]:
         plans = []
         for which in range(rows.start, rows.stop):
             alpha, size = settings[which // num_seeds]
             sampler = Sampler("uniform", objective.num_samples, size, int(own[which, 0]))
-            plans.append(Plan(step_size=alpha, num_steps=num_steps, sampler=sampler))
+            plans.append(Plan(step_size=alpha, sampler=sampler, **how))
         return start.repeat(len(plans), 1), plans
 
     def run(stack: Stack) -> dict[str, Any]:
-        seeds = own[stack.rows, 1]
-        measured = [measured_steps(num_steps, measure_every, int(one)) for one in seeds]
-        return _MeasuredStack(objective, stack, gradients, measured).run(progress)
+        measured = [due(which) for which in range(stack.rows.start, stack.rows.stop)]
+        weights = [step_weights(steps, measure_every, factors) for steps in measured]
+        return _MeasuredStack(objective, stack, gradients, measured, weights).run(progress)
 
     found = in_stacks(
         objective,
@@ -105,7 +113,7 @@ def noisy_runs(
         journal=journal,
         gradients=gradients,
         threads=for_batches,
-        watched=lambda i: measured_steps(num_steps, measure_every, int(own[i, 1])),
+        watched=due,
         weight=SAVE_WEIGHT,
     )
     means, diverged, ends = (
@@ -168,19 +176,33 @@ def gradient_descent(
     return torch.from_numpy(found["theta"]).to(start)
 
 
-def measured_steps(num_steps: int, measure_every: int | None, seed: int) -> np.ndarray:
-    """The steps before which a run is measured, ascending."""
+def measured_steps(
+    num_steps: int, measure_every: int | None, seed: int, factors: np.ndarray | None = None
+) -> np.ndarray:
+    """The steps before which a run is measured, ascending; at random each as often as its ``factors`` (K,) say."""
     if measure_every is not None:
         return np.arange(0, num_steps, measure_every)
     count = max(math.ceil(num_steps / ONE_IN), min(num_steps, AT_LEAST))
-    return random_steps(num_steps, count, np.random.default_rng(seed))
+    return random_steps(num_steps, count, np.random.default_rng(seed), factors)
+
+
+def step_weights(steps: np.ndarray, measure_every: int | None, factors: np.ndarray | None) -> np.ndarray:
+    """What ‖∇F‖² before each of ``steps`` counts for: its size, where its size has not decided how often it comes."""
+    if factors is None or measure_every is None:
+        return np.ones(len(steps))
+    return factors[steps]
 
 
 class _MeasuredStack:
-    """Replicas and the sums of ‖∇F‖² that each has gathered; points wait until a block of them is full."""
+    """Replicas and the weighted sums of ‖∇F‖² that each has gathered; points wait until a block of them is full."""
 
     def __init__(
-        self, objective: Objective, stack: Stack, gradients: Gradients, measured: Sequence[np.ndarray]
+        self,
+        objective: Objective,
+        stack: Stack,
+        gradients: Gradients,
+        measured: Sequence[np.ndarray],
+        weights: Sequence[np.ndarray],
     ):
         self._stack, self.replicas = stack, stack.replicas
         self._objective, self._gradients = objective, gradients
@@ -191,11 +213,11 @@ class _MeasuredStack:
         steps = np.concatenate(measured)
         order = np.lexsort((owners, steps))
         self._due_steps, self._due_owners = steps[order], owners[order]
-        self._counts = np.bincount(owners, minlength=len(measured))
+        self._weights, self._totals = weights, np.array([one.sum() for one in weights])
         self._sums = np.zeros(len(measured))
         # What is measured of the runs that are looked at, in order, and how often each run was.
         self._watched = stack.witness.who.copy()
-        self._values = np.full((len(self._watched), self._counts.max()), np.nan)
+        self._values = np.full((len(self._watched), max(map(len, measured))), np.nan)
         self._measured = np.zeros(len(measured), dtype=np.int64)
         self._waiting: list[tuple[int, Tensor]] = []
 
@@ -220,7 +242,7 @@ class _MeasuredStack:
             self._stack.offer(self._state)
         self._measure(1)
         return {
-            "means": np.where(self.replicas.diverged, np.nan, self._sums / self._counts),
+            "means": np.where(self.replicas.diverged, np.nan, self._sums / self._totals),
             "diverged": self.replicas.diverged.copy(),
             "ends": array_of(self.replicas.thetas),
             "watched": self._watched + self._stack.rows.start,
@@ -233,9 +255,10 @@ class _MeasuredStack:
             block, self._waiting = self._waiting[: self._block], self._waiting[self._block :]
             slopes = self._slopes([theta for _, theta in block])
             squares = slopes.double().square().sum(1).cpu().numpy()
-            np.add.at(self._sums, [owner for owner, _ in block], squares)
             for (owner, _), square in zip(block, squares, strict=True):
-                self._values[self._watched == owner, self._measured[owner]] = square
+                which = self._measured[owner]
+                self._sums[owner] += self._weights[owner][which] * square
+                self._values[self._watched == owner, which] = square
                 self._measured[owner] += 1
 
     def _slopes(self, thetas: list[Tensor]) -> Tensor:

@@ -2,14 +2,17 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from landscape.descent.gradient_noise import Probe
+from landscape.descent.known_sizes import FIXED, KnownSizes
 from landscape.descent.noise import NoisyRuns, Setting, measured_steps
 from landscape.descent.replay import ROUNDING, Stated, draws, plain_slope, slope_and_error, stack_checks
+from landscape.descent.step_sums import sum_gaps
 from landscape.objective import checks, plain
 from landscape.objective.objective import Objective
 from landscape.objective.precision import in_float64
@@ -33,6 +36,7 @@ def run_checks(
     num_steps: int,
     measure_every: int | None,
     seed: int,
+    known: KnownSizes = FIXED,
 ) -> list[Check]:
     """Steps of seeded runs, one measured step of theirs, and one of the ``probes``, which stand at ``places``.
 
@@ -46,28 +50,49 @@ def run_checks(
     own = np.random.SeedSequence(seed).generate_state(2 * count, np.uint64).reshape(count, 2) >> 1
     stated = [
         Stated(
-            settings[i // num_seeds].step_size, "uniform", settings[i // num_seeds].batch_size, int(own[i, 0])
+            settings[i // num_seeds].step_size,
+            "uniform",
+            settings[i // num_seeds].batch_size,
+            int(own[i, 0]),
+            *known,
         )
         for i in range(count)
     ]
     found = stack_checks(objective, wide, runs.seen, stated, start.repeat(min(count, NEIGHBOURS), 1))
-    steps = {int(i): measured_steps(num_steps, measure_every, int(own[i, 1])) for i in runs.watched if i >= 0}
-    found.append(due_check(runs, steps, num_steps, measure_every))
-    found += _measured_checks(objective, wide, runs, steps, seed)
+    factors = known.factors(num_steps)
+    steps = {
+        int(i): measured_steps(num_steps, measure_every, int(own[i, 1]), factors)
+        for i in runs.watched
+        if i >= 0
+    }
+    shares = stated_factors(known, num_steps)
+    found.append(due_check(runs, steps, num_steps, measure_every, shares))
+    found += _measured_checks(objective, wide, runs, steps, seed, None if measure_every is None else shares)
     which = int(np.random.default_rng(seed).integers(min(1, len(probes) - 1), len(probes)))
     is_cheap = objective.num_samples <= PART * num_steps * count
     return found + _probe_checks(objective, wide, places[which], probes[which], with_variance=is_cheap)
 
 
+def stated_factors(known: KnownSizes, num_steps: int) -> np.ndarray:
+    """α_k/α₁ of every step (K,), by the formula of the schedule for one step after another."""
+    first = Stated(1.0, schedule=known.schedule, arguments=known.arguments)
+    return np.array([first.size(k) for k in range(num_steps)])
+
+
 def due_check(
-    runs: NoisyRuns, steps: Mapping[int, np.ndarray], num_steps: int, measure_every: int | None
+    runs: NoisyRuns,
+    steps: Mapping[int, np.ndarray],
+    num_steps: int,
+    measure_every: int | None,
+    shares: np.ndarray,
 ) -> Check:
     """``steps`` of each run that is watched, and how many of its values there are, against the words of the command.
 
-    Every ``measure_every``-th step from the first on; where it is None, one in each of equal spans, of a hundred steps
-    or fewer.
+    Every ``measure_every``-th step from the first on; where it is None, one in each of spans that are equal in the sum
+    of their step sizes, of which ``shares`` (K,) are multiples: as many as there are hundreds of steps, or more.
     """
     wrong = 0
+    past = np.concatenate([[0.0], np.cumsum(shares)])
     for run, values in zip(runs.watched.tolist(), runs.values, strict=True):
         if run not in steps or not np.isfinite(runs.means.ravel()[run]):
             continue
@@ -75,20 +100,28 @@ def due_check(
         if measure_every is not None:
             wrong += len(set(own.tolist()) ^ {k for k in range(num_steps) if k % measure_every == 0})
         else:
-            borders = np.arange(count + 1) * num_steps / count
-            wrong += int(((own < np.floor(borders[:-1])) | (own > borders[1:]) | (own >= num_steps)).sum())
+            borders, near = np.linspace(0, past[-1], count + 1), ROUNDING * past[-1]
+            inside = np.clip(own, 0, num_steps - 1)
+            is_out = (past[inside + 1] < borders[:-1] - near) | (past[inside] > borders[1:] + near)
+            wrong += int((is_out | (own != inside)).sum())
             wrong += int(count < min(num_steps, num_steps / 100))
         wrong += abs(int(np.isfinite(values).sum()) - count)
     meaning = (
         "steps of watched runs that are measured and not due, or due and not measured: every N-th from the first, or "
-        "one in each of equal spans"
+        "one in each of spans of equal Σα"
     )
     return Check("measured steps", float(wrong), 0.0, meaning)
 
 
 def _measured_checks(
-    objective: Objective, wide: Objective, runs: NoisyRuns, steps: Mapping[int, np.ndarray], seed: int
+    objective: Objective,
+    wide: Objective,
+    runs: NoisyRuns,
+    steps: Mapping[int, np.ndarray],
+    seed: int,
+    shares: np.ndarray | None,
 ) -> list[Check]:
+    """``shares`` (K,): what the values before the steps count for in a mean; None: all alike."""
     watched = runs.watched.tolist()
     means = runs.means.ravel()
     alike = [k for k, i in enumerate(watched) if i >= 0 and np.isfinite(means[i])]
@@ -96,7 +129,7 @@ def _measured_checks(
         return []
     gap = max(
         (
-            abs(float(runs.values[k].mean()) / float(means[watched[k]]) - 1)
+            abs(_mean_of(runs.values[k], steps[watched[k]], shares) / float(means[watched[k]]) - 1)
             for k in alike
             if means[watched[k]]
         ),
@@ -107,7 +140,7 @@ def _measured_checks(
             "mean of a run",
             gap,
             ROUNDING,
-            "mean of ‖∇F(θ_k)‖² of a run against all that was measured, relative",
+            "weighted mean of ‖∇F(θ_k)‖² of a run against all that was measured, relative",
         )
     ]
     seen = [
@@ -126,6 +159,15 @@ def _measured_checks(
         "‖∇F(θ_k)‖² at one measured step against autograd on the module in float64, over what rounding allows"
     )
     return [*found, Check("measured step", _squared_gap(objective, wide, theta, value), 1.0, meaning)]
+
+
+def _mean_of(values: np.ndarray, steps: np.ndarray, shares: np.ndarray | None) -> float:
+    """Of all measured ``values`` before ``steps``, weighted by ``shares`` (K,)."""
+    if len(values) != len(steps):
+        return math.inf
+    weights = [1.0] * len(steps) if shares is None else [float(shares[k]) for k in steps]
+    each = (weight * float(value) for weight, value in zip(weights, values, strict=True))
+    return math.fsum(each) / math.fsum(weights)
 
 
 def _squared_gap(objective: Objective, wide: Objective, theta: Tensor, value: float) -> float:
@@ -186,18 +228,21 @@ def _curvature_check(wide: Objective, theta: Tensor, probe: Probe, rounding: flo
 
 
 def table_checks(
-    table: Mapping[str, np.ndarray],
+    table: Mapping[str, Any],
     *,
     lipschitz: float,
     variance: float,
     above: float,
     num_steps: int,
     laws: Mapping[str, tuple[float | None, np.ndarray | None]],
+    known: KnownSizes = FIXED,
 ) -> list[Check]:
     """The columns of a result from its runs and probes by the formulas of its words, and its power laws.
 
-    ``table``: ``step_size``, ``batch_size``, ``mean``, ``standard_error``, ``bound`` (setting,), ``runs`` (setting,
-    seed), ``probe_curvature`` and ``probe_variance`` (probe,). ``laws``: of α and B the exponent and its interval.
+    ``table``: ``step_size``, ``batch_size``, ``mean``, ``standard_error``, ``bound`` (setting,), ``run_step_sum`` and
+    ``run_step_square_sum`` (setting,) or None, ``runs`` (setting, seed), ``probe_curvature`` and ``probe_variance``
+    (probe,).
+    ``laws``: of α and B the exponent and its interval.
     """
     runs, alpha, size = table["runs"], table["step_size"], table["batch_size"]
     count = runs.shape[1]
@@ -205,8 +250,11 @@ def table_checks(
     square = np.array([math.fsum((row - one) ** 2) for row, one in zip(runs, mean, strict=True)])
     error = np.sqrt(square / (count * (count - 1))) if count > 1 else np.full(len(runs), np.nan)
     largest, noise = max(table["probe_curvature"].tolist()), max(table["probe_variance"].tolist())
-    bound = alpha * largest * noise / size + 2 * above / (num_steps * alpha)
-    bound[alpha * largest > 1] = np.nan
+    shares = stated_factors(known, num_steps).tolist()
+    total = alpha * math.fsum(shares)
+    squares = alpha**2 * math.fsum(share * share for share in shares)
+    bound = largest * noise * squares / (size * total) + 2 * above / total
+    bound[alpha * max(shares) * largest > 1] = np.nan
     pairs = [
         (table["mean"], mean),
         # Known to the rounding of the means that it is of.
@@ -214,7 +262,12 @@ def table_checks(
         (table["bound"], bound),
         (np.array([lipschitz, variance]), np.array([largest, noise])),
     ]
-    meaning = "means, standard errors (n − 1), bounds, L and M against their formulas from runs and probes, relative"
+    if table["run_step_sum"] is not None:
+        pairs += [(table["run_step_sum"], total), (table["run_step_square_sum"], squares)]
+    meaning = (
+        "means, standard errors (n − 1), Σα and Σα² of a run, bounds, L and M against their formulas from runs and "
+        "probes, relative"
+    )
     found = [Check("table", max(_apart(*pair) for pair in pairs), ROUNDING, meaning)]
     usable = np.isfinite(runs).all(1) & (mean > 0)
     fits = {
@@ -226,6 +279,15 @@ def table_checks(
         "exponents and intervals against the normal equations of the logarithms and Student's distribution"
     )
     return [*found, Check("power law", max(gaps), ROUNDING, meaning)]
+
+
+def sums_checks(known: KnownSizes, first: float, total: float, squares: float) -> list[Check]:
+    """Σα and Σα² for ever of a schedule from ``first`` on, by other formulas; nothing where both are infinite."""
+    if math.isinf(total) and math.isinf(squares):
+        return []
+    gaps = sum_gaps(*known, known.every, first, (total, squares))
+    meaning = "Σα and Σα² for ever against other formulas where finite, relative"
+    return [Check("step sums", max(gaps), ROUNDING, meaning)]
 
 
 def _apart(said: np.ndarray, true: np.ndarray) -> float:

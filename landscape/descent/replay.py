@@ -1,7 +1,7 @@
 """Steps of a stack taken again by plain loops: the user's module, autograd, and the samples by a rule of their own."""
 
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -9,6 +9,7 @@ from torch import Tensor
 
 from landscape.descent.gradients import stacked_gradients
 from landscape.descent.stated_batches import batches
+from landscape.descent.stated_sizes import size_of
 from landscape.descent.witness import STEPS, Seen
 from landscape.numerics.steps.replicas import Plan, Replicas
 from landscape.numerics.steps.sampling import Sampler
@@ -21,18 +22,30 @@ ROUNDING = 1e-9
 
 
 class Stated(NamedTuple):
-    """What a replica is meant to do: its step size; rule, size and seed of its batches (no rule: all samples)."""
+    """What a replica is meant to do: its step size; rule, size and seed of its batches (no rule: all samples).
+
+    A step size that changes by a schedule of ``arguments`` is the first.
+    """
 
     step_size: float
     rule: str | None = None
     batch_size: int = 0
     seed: int = 0
+    schedule: str = "constant"
+    arguments: Mapping[str, Any] = {}
 
     def plan(self, num_samples: int, num_steps: int) -> Plan:
         """The same as a plan of a stack."""
         rule = self.rule
         sampler = Sampler(rule, num_samples, self.batch_size, self.seed) if rule else None
-        return Plan(step_size=self.step_size, num_steps=num_steps, sampler=sampler)
+        how = {"schedule": self.schedule, "arguments": self.arguments}
+        return Plan(step_size=self.step_size, num_steps=num_steps, sampler=sampler, **how)
+
+    def size(self, step: int) -> float:
+        """The size of step ``step``, from 0, without a plan; the first where it follows the loss."""
+        every = int(self.arguments.get("every", 1))
+        found = size_of(self.schedule, self.arguments, self.step_size, every, step)
+        return self.step_size if found is None else found
 
     def batches(self, num_samples: int, first: int, count: int) -> list[Tensor]:
         """The samples of ``count`` steps from ``first`` on, without a sampler."""
@@ -79,17 +92,18 @@ def retaken(objective: Objective, wide: Objective, seen: Seen, stated: Sequence[
         theta, allowed = torch.from_numpy(start).to(wide.device).double(), 0.0
         before: tuple[Tensor, Tensor] | None = None
         own = stated[i]
-        for rows in own.batches(wide.num_samples, int(first), int(length)):
+        for k, rows in enumerate(own.batches(wide.num_samples, int(first), int(length)), int(first)):
+            alpha = own.size(k)
             loss, slope, error = slope_and_error(objective, wide, theta, rows)
             if not np.isfinite(loss):
                 break
             if before is not None:
                 # What a step was off by grows in the next one as the slope changes on the way.
                 way = max(float((theta - before[0]).norm()), 1e-300)
-                allowed *= 1 + own.step_size * float((slope - before[1]).norm()) / way
+                allowed *= 1 + alpha * float((slope - before[1]).norm()) / way
             before = (theta, slope)
-            theta = theta - own.step_size * slope
-            allowed += own.step_size * error
+            theta = theta - alpha * slope
+            allowed += alpha * error
         eps = torch.finfo(objective.coarsest).eps
         allowed += 4 * int(length) * eps * float(theta.norm())
         gap = float((torch.from_numpy(end).to(theta) - theta).norm())

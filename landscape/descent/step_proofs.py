@@ -16,8 +16,8 @@ from torch import Tensor, nn
 from landscape.descent.regime import Regime
 from landscape.descent.stated_batches import batches
 from landscape.descent.stated_kicks import KICKS, stated_kick
+from landscape.descent.stated_sizes import size_of
 from landscape.numerics.steps.sampling import restore_rng, rng_state
-from landscape.numerics.steps.schedules import schedule_parameters
 from landscape.objective import checks, plain
 from landscape.objective.objective import Objective
 from landscape.objective.parameters import Point
@@ -225,16 +225,7 @@ def proven_steps(total: int, periods: Sequence[int], seed: int) -> list[int]:
 
 def step_size_of(regime: Regime, every: int, step: int) -> float | None:
     """The step size of step ``step``, from 0, by the formula of its schedule; None where it follows the loss."""
-    about, k = schedule_parameters(regime.schedule, regime.schedule_arguments), step // every
-    if regime.schedule == "plateau":
-        return None
-    if regime.schedule == "piecewise":
-        return regime.lr * about["gamma"] ** k
-    if regime.schedule == "exponential":
-        return regime.lr / math.exp(about["rate"] * k)
-    if regime.schedule == "polynomial":
-        return regime.lr / (about["beta"] * k + 1) ** about["gamma"]
-    return regime.lr
+    return size_of(regime.schedule, regime.schedule_arguments, regime.lr, every, step)
 
 
 def _optimiser(regime: Regime, parameters: list[nn.Parameter], lr: float) -> torch.optim.Optimizer:

@@ -41,12 +41,17 @@ def _rows(regime: Regime, every: int, logs: Sequence[Mapping[str, float]]) -> li
 
 def sums_note(regime: Regime, sums: StepSums, num_steps: int) -> str:
     """The verdict in words, with what it is no verdict on."""
+    other = "" if regime.optimizer == "sgd" and not regime.momentum else ", and of SGD without momentum"
+    return f"{in_words(sums)}; asked of an infinite run{other}: this one has {num_steps} steps"
+
+
+def in_words(sums: StepSums) -> str:
+    """What is asked, what the sums are, and the verdict."""
     if math.isnan(sums.total):
         told = "Σα and Σα² cannot be known beforehand, as the steps follow the loss"
     else:
         told = f"{_told('Σα', sums.total)}, {_told('Σα²', sums.squares)}: {sums.verdict}"
-    other = "" if regime.optimizer == "sgd" and not regime.momentum else ", and of SGD without momentum"
-    return f"Robbins–Monro, Σα = ∞ and Σα² < ∞: {told}; asked of an infinite run{other}: this one has {num_steps} steps"
+    return f"Robbins–Monro, Σα = ∞ and Σα² < ∞: {told}"
 
 
 def _told(name: str, value: float) -> str:
@@ -55,11 +60,8 @@ def _told(name: str, value: float) -> str:
 
 def sums_check(regime: Regime, every: int, found: Any, logs: Sequence[Mapping[str, float]]) -> Check:
     """Finite sums against Hurwitz' zeta function and products of series, and the weighted mean against a loop."""
-    about, gaps = schedule_parameters(regime.schedule, regime.schedule_arguments), [0.0]
-    for power, value in ((1, found.step_sum), (2, found.step_square_sum)):
-        if value is not None and math.isfinite(value):
-            wanted = every * regime.lr**power * _stated(regime.schedule, about, power)
-            gaps.append(abs(value - wanted) / max(abs(wanted), 1e-300) if math.isfinite(wanted) else 0.0)
+    said = (found.step_sum, found.step_square_sum)
+    gaps = sum_gaps(regime.schedule, regime.schedule_arguments, every, regime.lr, said)
     above = below = 0.0
     for size, norm in _rows(regime, every, logs):
         above, below = above + size * norm * norm, below + size
@@ -68,6 +70,18 @@ def sums_check(regime: Regime, every: int, found: Any, logs: Sequence[Mapping[st
         gaps.append(abs(mean - above / below) / max(abs(mean), 1e-300))
     meaning = "Σα and Σα² against other formulas where finite, and the weighted mean of ‖∇F‖² against a loop, relative"
     return Check("step sums", max(gaps), 1e-9, meaning)
+
+
+def sum_gaps(
+    schedule: str, arguments: Mapping[str, Any], every: int, first: float, said: Sequence[float | None]
+) -> list[float]:
+    """How far ``said``, Σα and Σα² for ever, are from zeta functions and products, where finite, relative."""
+    about, gaps = schedule_parameters(schedule, arguments), [0.0]
+    for power, value in enumerate(said, 1):
+        if value is not None and math.isfinite(value):
+            wanted = every * first**power * _stated(schedule, about, power)
+            gaps.append(abs(value - wanted) / max(abs(wanted), 1e-300) if math.isfinite(wanted) else 0.0)
+    return gaps
 
 
 def _stated(name: str, about: Mapping[str, float], power: int) -> float:

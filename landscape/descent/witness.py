@@ -29,7 +29,7 @@ class Witness:
     """Of each size of batch two replicas, looked at before and after a few steps: who and when, the seed says.
 
     ``watched(i)`` are steps before which replica i may be looked at first; None: any. Only steps that are taken
-    for certain count: those before a schedule or a stop rule sets in. One that has diverged by then is replaced by
+    for certain count: those before a plateau or a stop rule sets in. One that has diverged by then is replaced by
     another with batches of its size.
     """
 
@@ -116,7 +116,7 @@ def seen_of(found: Sequence[Mapping[str, Any]]) -> Seen:
 
 
 def _certain(plan: Plan) -> int:
-    """The steps that a plan takes at its first step size, whatever the loss does."""
-    if plan.schedule == "constant" and plan.patience is None:
+    """The steps that a plan takes at sizes known beforehand, whatever the loss does."""
+    if plan.schedule != "plateau" and plan.patience is None:
         return plan.num_steps
     return min(plan.num_steps, max(1, plan.begin))

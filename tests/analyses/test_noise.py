@@ -117,8 +117,15 @@ def test_random_measuring_agrees_with_every_step_within_its_errors():
     assert (abs(gap.mean(1)) < 3.5 * gap.std(1, ddof=1) / np.sqrt(40)).all()
 
 
-@pytest.mark.parametrize("dropout", [0.0, 0.5])
-def test_a_stopped_run_goes_on_bit_for_bit(monkeypatch, dropout):
+@pytest.mark.parametrize(
+    ("dropout", "how"),
+    [
+        (0.0, {}),
+        (0.5, {}),
+        (0.0, {"schedule": "polynomial", "schedule_arguments": {"gamma": 0.8}, "measure_every": 3}),
+    ],
+)
+def test_a_stopped_run_goes_on_bit_for_bit(monkeypatch, dropout, how):
     monkeypatch.setattr("landscape.progress.SAVE_SECONDS", 0.0)
     asked = {
         "step_sizes": (0.1, 0.2),
@@ -126,6 +133,7 @@ def test_a_stopped_run_goes_on_bit_for_bit(monkeypatch, dropout):
         "num_steps": 200,
         "num_seeds": 2,
         "descent_steps": 250,
+        **how,
     }
 
     def stopping_at(limit: int):

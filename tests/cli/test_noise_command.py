@@ -21,9 +21,35 @@ def test_measuring_at_every_step(command, folder):
     assert done.json["values"]["measure_every"] == 1
 
 
+def test_steps_that_fall_are_judged_in_the_file_the_table_and_show(command, folder):
+    line = [
+        "noise",
+        "a.h5",
+        "--schedule",
+        "polynomial",
+        "--schedule-arg",
+        "gamma=1",
+        "--step-sizes",
+        "0.1,0.2",
+    ]
+    done = command(*line, "--batch-sizes", 1, "--steps", 4, "--seeds", 2, "-o", "n.h5", "--json")
+    assert done.code == 0, done.err
+    values = done.json["values"]
+    assert values["robbins_monro"] == "holds"
+    # 1 + 1/2 + 1/3 + 1/4, and its squares.
+    assert values["run_step_sum"] == pytest.approx([0.1 * 25 / 12, 0.2 * 25 / 12])
+    assert values["run_step_square_sum"] == pytest.approx([0.01 * 205 / 144, 0.04 * 205 / 144])
+    assert store.load(folder / "n.h5").step_square_sum == pytest.approx(0.04 * 1.6449340668)
+    shown = command("show", "n.h5").out
+    for words in ("robbins_monro", "holds", "step_square_sum", "0.0657974", "run step sum", "0.4167"):
+        assert words in shown
+
+
 @pytest.mark.parametrize(
     ("line", "words"),
     [
+        (["a.h5", "--schedule", "plateau"], "'plateau' is not one of"),
+        (["a.h5", "--schedule", "polynomial", "--schedule-arg", "rate=1"], "no 'rate'"),
         ([], "neither a point nor a preset"),
         (["a.h5", "--preset", "thesis-5.3"], "both a point and a preset"),
         (["a.h5", "--step-sizes", "0.1,b"], "numbers with commas"),

@@ -414,8 +414,8 @@ def test_an_interval_that_is_not_students(monkeypatch):
 def test_a_bound_without_the_size_of_the_batch(monkeypatch):
     true, sizes = stationarity.gradient_bound, iter([1, 1, 3, 6])
 
-    def wrong(alpha, num_steps, *, lipschitz, variance, above):
-        return true(alpha, num_steps, lipschitz=lipschitz, variance=variance * next(sizes), above=above)
+    def wrong(steps, *, lipschitz, variance, above):
+        return true(steps, lipschitz=lipschitz, variance=variance * next(sizes), above=above)
 
     monkeypatch.setattr(stationarity, "gradient_bound", wrong)
     assert failed(noise()) == {"table"}

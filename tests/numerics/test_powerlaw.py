@@ -53,5 +53,5 @@ def test_every_step_is_expected_equally_often(num_steps, count):
 
 
 def test_the_bound_has_no_value_where_the_theorem_has_none():
-    assert np.isnan(gradient_bound(0.51, 10, lipschitz=2, variance=1, above=1))
-    assert gradient_bound(0.5, 10, lipschitz=2, variance=1, above=1) == pytest.approx(1 + 0.4)
+    assert np.isnan(gradient_bound(np.full(10, 0.51), lipschitz=2, variance=1, above=1))
+    assert gradient_bound(np.full(10, 0.5), lipschitz=2, variance=1, above=1) == pytest.approx(1 + 0.4)

@@ -16,6 +16,7 @@ MOST_TICKS = 7
 def noise(page: Page, result: Any) -> str:
     """Two panels, each logarithmic on both axes: means with their standard errors, fit and bound."""
     batch, step = np.asarray(result.batch_size), np.asarray(result.step_size)
+    falls = (result.schedule or "constant") != "constant"
     panels = [(step, batch == batch.min(), "step_size", "α", result.slope_step, result.slope_step_interval)]
     if len(np.unique(batch)) > 1:
         which = step == step.max()
@@ -28,15 +29,19 @@ def noise(page: Page, result: Any) -> str:
         if slope is not None and np.isfinite(slope) and used.any():
             _fit(axes, x[used], result.mean[used], sign, slope, interval)
         other = f"B = {batch.min()}" if name == "step_size" else f"α = {short(float(step.max()))}"
-        axes.set_xlabel(f"{page.labels[name]}, at {other}")
-        axes.set_ylabel("mean ‖∇F‖²")
+        label = "first step size α" if falls and name == "step_size" else page.labels[name]
+        axes.set_xlabel(f"{label}, at {other}")
+        axes.set_ylabel("mean ‖∇F‖², weighted by α" if falls else "mean ‖∇F‖²")
         legend(axes)
     seeds = np.shape(result.mean_squared_gradient_norm)[-1]
     if seeds > 1:
         page.note(f"bars: standard error over {seeds} seeds; intervals: 95 %")
     if (count := int(np.nansum(result.diverged))) > 0:
         page.note(f"{count} of {result.diverged.size} runs diverged")
-    start = f"SGD for {result.num_steps} steps"
+    how = f"{result.num_steps} {result.schedule} steps" if falls else f"{result.num_steps} steps"
+    if falls:
+        page.note(f"Robbins–Monro {result.robbins_monro}")
+    start = f"SGD for {how}"
     return titled(f"{start} from", result) if input_names(result) else start
 
 
