@@ -53,6 +53,20 @@ NOISE = [
     "--seeds",
     "3",
 ]
+# One stack of searches with dense eigenvalues, which is saved under way; and searches by products, one start a piece.
+CRITICAL = ["critical", "--model", "mlp", "--data", "moons", "--loss", "bce", "--seed", "3", "--save-points"]
+CRITICAL += ["--model-arg", "activation=tanh"]
+DENSE = ["--model-arg", "widths=16", "--data-arg", "num_samples=100", "--starts", "60", "--max-steps", "150"]
+PRODUCTS = [
+    "--model-arg",
+    "widths=50,40",
+    "--data-arg",
+    "num_samples=60",
+    "--starts",
+    "9",
+    "--max-steps",
+    "4",
+]
 # Runs the command with the state of work under way saved many times a second.
 SAVING_OFTEN = """
 import sys
@@ -156,6 +170,13 @@ def test_stopped_replicas_end_like_undisturbed_ones(folders, what, how):
         )
         (broken / "a.h5").write_bytes((whole / "a.h5").read_bytes())
     _killed_and_resumed([*line, "-o", "r.h5"], "r.h5", whole, broken, how, "-c", SAVING_OFTEN)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
+@pytest.mark.parametrize("options", [DENSE, PRODUCTS], ids=["dense", "products"])
+def test_stopped_searches_end_like_undisturbed_ones(folders, options, how):
+    _killed_and_resumed([*CRITICAL, *options, "-o", "c.h5"], "c.h5", *folders, how, "-c", SAVING_OFTEN)
 
 
 def _killed_and_resumed(
