@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from landscape.analyses.declare import analysis
 from landscape.analyses.options import Option, Parameter
-from landscape.analyses.shared import SmoothBy, SmoothDraws
+from landscape.analyses.shared import SmoothBy, SmoothDraws, smoothing_pairs
 from landscape.choices import KernelForm
 from landscape.errors import BadInput
 from landscape.progress import Journal, Progress, silent
@@ -203,7 +203,7 @@ def certify(
     ] = None,
     draws: Annotated[int, Option("Nets of each width.", least=1)] = 20,
     smooth: SmoothBy = None,
-    smooth_draws: SmoothDraws = 50,
+    smooth_draws: SmoothDraws = None,
     variant: Callable[[int, dict[str, Any]], Objective] | None = None,
     descent: Sequence[tuple[float, float]] | None = None,
     seed: int = 0,
@@ -246,6 +246,7 @@ def certify(
     from landscape.objective import checks
     from landscape.objective.parameters import Point
 
+    pairs = smoothing_pairs(smooth, smooth_draws)
     distributed.require_one_process("tangent kernels")
     if widths and variant is None:
         raise BadInput("`widths` at a point", "nets of several widths", "take the preset ntk-width")
@@ -264,7 +265,7 @@ def certify(
         if last_layer:
             _add_path(result, survey, seed)
         if smooth is not None:
-            about = {"sigma": smooth, "num_pairs": smooth_draws}
+            about = {"sigma": smooth, "num_pairs": pairs}
             fields, seen, words = averages(survey, np.shape(result.loss), **about)
             result = replace(result, **fields, checks=result.checks + seen, notes=result.notes + words)
         if widths and variant is not None:

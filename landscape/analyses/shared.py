@@ -13,6 +13,7 @@ from landscape.choices import (
     Norm,
     Role,
 )
+from landscape.errors import BadInput
 
 Statistics = Annotated[
     BatchNorm,
@@ -57,7 +58,10 @@ SmoothBy = Annotated[
         above=0,
     ),
 ]
-SmoothDraws = Annotated[int, Option("Pairs ±ξ of that noise, the same at all places.", least=2, is_how=True)]
+SmoothDraws = Annotated[
+    int | None,
+    Option("Pairs ±ξ of that noise, the same at all places [default: 50].", least=2, is_how=True),
+]
 
 # Curves between points.
 CurveKind = Annotated[
@@ -116,3 +120,10 @@ ProfileTolerance = Annotated[
     ),
 ]
 AlignFirst = Annotated[bool, "Permute the hidden units of B to lie closest to A first."]
+
+
+def smoothing_pairs(smooth: float | None, draws: int | None) -> int:
+    """How many pairs ±ξ of noise are drawn. Raises BadInput where there is no noise that they would be of."""
+    if draws is not None and smooth is None:
+        raise BadInput(f"`smooth_draws` {draws} without `smooth`", "the deviation `smooth` of that noise")
+    return 50 if draws is None else draws

@@ -17,6 +17,7 @@ from landscape.analyses.shared import (
     SmoothBy,
     SmoothDraws,
     Statistics,
+    smoothing_pairs,
 )
 from landscape.progress import Journal, Progress, silent
 from landscape.result import Check, Result, array, scalar
@@ -102,7 +103,7 @@ def slice1d(
     trajectory: list[Point] | None = None,
     show_trajectory: ShowTrajectory = False,
     smooth: SmoothBy = None,
-    smooth_draws: SmoothDraws = 50,
+    smooth_draws: SmoothDraws = None,
     batchnorm: Statistics = "frozen",
     seed: int = 0,
     journal: Journal | None = None,
@@ -131,7 +132,7 @@ def slice1d(
         show_trajectory=show_trajectory,
         seed=seed,
         smooth=smooth,
-        smooth_draws=smooth_draws,
+        smooth_draws=smoothing_pairs(smooth, smooth_draws),
     )
     proofs: list[Check] = []
     with checks.untouched(objective, proofs):

@@ -18,6 +18,7 @@ from landscape.analyses.shared import (
     SmoothBy,
     SmoothDraws,
     Statistics,
+    smoothing_pairs,
 )
 from landscape.errors import BadInput
 from landscape.progress import Journal, Progress, silent
@@ -122,8 +123,9 @@ def _announced(objective: Objective, points: Sequence[Point], options: Mapping[s
     said = []
     if options["curvature"]:
         said.append(estimate(objective, points[0], options["num_points"] ** 2))
+    pairs = smoothing_pairs(options["smooth"], options["smooth_draws"])
     if options["smooth"] is not None:
-        said.append(f"averages: {options['num_points'] ** 2} cells × {2 * options['smooth_draws']} losses")
+        said.append(f"averages: {options['num_points'] ** 2} cells × {2 * pairs} losses")
     return "; ".join(said) or None
 
 
@@ -156,7 +158,7 @@ def slice2d(
     trajectory: list[Point] | None = None,
     show_trajectory: ShowTrajectory = False,
     smooth: SmoothBy = None,
-    smooth_draws: SmoothDraws = 50,
+    smooth_draws: SmoothDraws = None,
     batchnorm: Statistics = "frozen",
     seed: int = 0,
     journal: Journal | None = None,
@@ -203,7 +205,7 @@ def slice2d(
         show_trajectory=show_trajectory,
         seed=seed,
         smooth=smooth,
-        smooth_draws=smooth_draws,
+        smooth_draws=smoothing_pairs(smooth, smooth_draws),
     )
     points = [objective.as_point(one) for one in ([theta] if isinstance(theta, Tensor | Point) else theta)]
     if len(points) not in (1, 3):

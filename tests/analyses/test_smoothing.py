@@ -179,6 +179,17 @@ def test_bad_input(given):
         landscape.slice1d(surface(product, 2), point(0.9, 0.6), **given)
 
 
+@pytest.mark.parametrize("command", [landscape.slice1d, landscape.slice2d, landscape.certify])
+def test_pairs_of_no_noise_are_refused(command):
+    with pytest.raises(BadInput, match="`smooth_draws` 20 without `smooth`"):
+        command(surface(product, 2), point(0.9, 0.6), smooth_draws=20)
+
+
+def test_fifty_pairs_unless_it_is_said():
+    found = landscape.slice1d(surface(product, 2), point(0.9, 0.6), num_points=3, smooth=0.5)
+    assert found.smooth_pairs == 50
+
+
 def test_a_penalty_is_averaged_with_the_loss():
     objective = surface(lambda t: 0 * t[0], 2)
     penalised = Objective(objective.module, "output", (ONE, ONE), l2=2.0)

@@ -39,6 +39,12 @@ def test_no_such_file(command, folder):
     )
 
 
+@pytest.mark.parametrize("name", ["slice1d", "slice2d", "certify"])
+def test_pairs_of_noise_without_noise(command, folder, name):
+    refused(command(name, "a.h5", "--smooth-draws", 20), "--smooth-draws 20 without --smooth")
+    assert not list(folder.glob(f"*.{name}.h5*"))
+
+
 def test_a_folder(command, folder):
     (folder / "runs.h5").mkdir()
     refused(command("hessian", "runs.h5"), "runs.h5 is a folder")
