@@ -58,11 +58,11 @@ class Noise(Result):
     step_size: np.ndarray = array("setting", long_name="step size α")
     batch_size: np.ndarray = array("setting", long_name="batch size B")
     mean_squared_gradient_norm: np.ndarray = array(
-        "setting", "seed", long_name="mean of ‖∇F(θ_k)‖² over the steps of a run, weighted by α_k"
+        "setting", "seed", long_name="mean of ‖∇F(θ_k)‖² over the steps of a run"
     )
     mean: np.ndarray = array("setting", long_name="its mean over seeds")
     standard_error: np.ndarray = array("setting", long_name="standard error of that mean")
-    bound: np.ndarray = array("setting", long_name="bound (LM Σα_k²/B + 2(F(θ₁) − F_inf))/Σα_k")
+    bound: np.ndarray = array("setting", long_name="bound αLM/B + 2(F(θ₁) − F_inf)/(Kα)")
     diverged: np.ndarray = array("setting", "seed", long_name="whether the run diverged")
     run_step_sum: np.ndarray | None = array("setting", long_name="Σα_k of a run", optional=True)
     run_step_square_sum: np.ndarray | None = array("setting", long_name="Σα_k² of a run", optional=True)
@@ -381,7 +381,7 @@ def _of_steps(known: KnownSizes, settings: Sequence[Setting], measure_every: int
     )
     said = [
         f"{in_words(sums)}, of a schedule from α = {largest:g} on; where it goes on for ever, {follows}; the means are "
-        "Σα_k‖∇F(θ_k)‖²/Σα_k, and the bound is that of its proof over the steps taken"
+        "Σα_k‖∇F(θ_k)‖²/Σα_k, and the bound is (LMΣα_k²/B + 2(F(θ₁) − F_inf))/Σα_k"
     ]
     if measure_every > 1:
         said.append(
