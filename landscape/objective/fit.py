@@ -11,6 +11,7 @@ from landscape import distributed
 from landscape.errors import BadInput
 from landscape.numerics.pieces import Piece
 from landscape.objective import chunking, meaning, trees
+from landscape.objective.hosted import on_host_first
 from landscape.objective.losses import Loss, is_built_in, name_of, weighted_mean
 from landscape.objective.parametrised import Parametrised
 from landscape.objective.samples import Samples, coarsest
@@ -134,7 +135,7 @@ def _meaning(
     )
     dtype = torch.float32 if torch.float32 in (dtype, trial.subject.dtype) else dtype
     targets = samples.picked(rows)[1]
-    function = callable_of(given, outputs)
+    function = on_host_first(callable_of(given, outputs), trial.subject.device)
     has_rows = trees.count(outputs) == count and len(trees.tensors(outputs)) == len(trees.leaves(outputs))
     tolerance = ALONE.get(coarsest((dtype, *seen.dtypes)), 5e-2)
     runs = [

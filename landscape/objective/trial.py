@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from landscape.errors import BadInput, LandscapeError, loss_failed
 from landscape.objective import trees
 from landscape.objective.derivatives import nodes_of
+from landscape.objective.hosted import on_host_first
 from landscape.objective.losses import ELEMENTWISE, LOSSES, Loss, correct_of, name_of
 from landscape.objective.parameters import split
 from landscape.objective.parametrised import Parametrised
@@ -105,7 +106,7 @@ def told_of_the_mode(trial: Trial, given: Any, rows: Tensor | None, error: BadIn
 
 def _taken(trial: Trial, given: Any, rows: Tensor | None) -> Any:
     outputs, targets = trial.pair(rows)
-    function = callable_of(given, outputs)
+    function = on_host_first(callable_of(given, outputs), trial.subject.device)
     _check_classes(given, outputs, trial.samples.targets)
     if isinstance(given, ELEMENTWISE):
         shapes = [tuple(one.shape) for one in (targets, outputs) if isinstance(one, Tensor)]

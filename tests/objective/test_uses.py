@@ -19,7 +19,8 @@ def pieces_of(module: nn.Module, inputs: tuple) -> dict[str, Piece]:
     """The pieces of θ with what is seen of their use on ``inputs``."""
     subject = Parametrised(module, dtype=None, device=None, pieces=None)
     count = len(torch.utils._pytree.tree_leaves(inputs)[0])
-    trial = Trial(subject, Samples(inputs, torch.zeros(count), count, slice(0, count)))
+    samples = Samples(inputs, torch.zeros(count), count, slice(0, count)).to(subject.device, None)
+    trial = Trial(subject, samples)
     return {piece.name: piece for piece in told(subject.pieces, uses_in(trial, None))}
 
 
