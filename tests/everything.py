@@ -114,7 +114,6 @@ def cases() -> Iterator[tuple[str, Callable[[], Result]]]:
                 objective, a, b, test=test, method=method, bends=2, **budget
             ),
         )
-    yield "connect idle", lambda: landscape.connect(objective, a, b, test=test, method="idle", num_points=21)
     yield "modes", lambda: landscape.modes(objective, [a, b, start], **budget)
 
 
@@ -123,6 +122,7 @@ def refusals() -> Iterator[tuple[str, Callable[[], Result]]]:
     theta = objective.theta
     yield "align", lambda: landscape.align(objective, theta, -theta)
     yield "modes", lambda: landscape.modes(objective, [theta, -theta, 2 * theta], align=True)
+    yield "connect idle", lambda: landscape.connect(objective, theta, -theta, method="idle", num_points=5)
     yield "certify", lambda: landscape.certify(objective, theta)
     yield "noise", lambda: landscape.noise(objective, theta, step_sizes=[0.1], batch_sizes=[4], num_steps=40)
     yield "escape", lambda: landscape.escape(objective, theta, num_seeds=2, max_steps=20)

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from landscape import distributed
 from landscape.errors import BadInput
 from landscape.numerics.curves.curves import chain
 from landscape.objective.objective import Objective
@@ -59,8 +60,10 @@ def through_idle_units(objective: Objective, readout: Readout, a: Tensor, b: Ten
 def idle_path(objective: Objective, chord: Path) -> Path:
     """That path between the ends of ``chord``, found in float64: a chain whose t is the share of its length.
 
-    Raises BadInput for a module that is not one hidden layer of two units or more and a linear one.
+    Raises BadInput for a module that is not one hidden layer of two units or more and a linear one, and for several
+    processes.
     """
+    distributed.require_one_process("a path through idle units")
     wide = in_float64(objective)
     first, last = (one.theta.to(torch.float64) for one in chord.ends)
     readout = readout_of(wide, first)
