@@ -74,7 +74,8 @@ def searched(
     )
     spent, scale = pairs.num_products, max(pairs.scale, 1e-300)
     rounding = None
-    if pairs.trial is None:
+    # Differences are repeated as they are, whatever they are known to.
+    if pairs.trial is None or isinstance(product, Differences):
         anew = product if isinstance(product, Differences) else operator_of(objective, point, question, 1)
         repeated = float((first.image - anew(first.vector).to(first.image)).abs().max())
         spent += 1
@@ -86,9 +87,7 @@ def searched(
     else:
         repeated = pairs.trial.difference
         rounding = repeated / scale if wide is not None else None
-    # Of products that are known no better each vector of the basis has an error of its own.
-    apart = product.largest_error * spent**0.5 + (trial.largest_error if trial else 0.0)
-    proofs, notes = _probed(objective, product, first, repeated, apart, pairs)
+    proofs, notes = _probed(objective, product, first, repeated, pairs)
     largest = max(one.largest_error for one in (product, exact, trial) if one is not None)
     return Searched(pairs, product, basis, largest, rounding, spent, proofs, notes)
 
@@ -112,13 +111,12 @@ def _probed(
     product: Product | Differences,
     first: _First,
     repeated: float,
-    apart: float,
     pairs: Eigenpairs,
 ) -> tuple[list[Check], list[str]]:
     """Determinism and symmetry, without which curvature means nothing (dropout and batch statistics break both).
 
     ``repeated`` is what the same product differs by on a graph of its own, the only one on which what is drawn in a
-    forward pass is drawn again; ``apart`` is what both are known to.
+    forward pass is drawn again.
     """
     size = max(float(torch.linalg.vector_norm(first.image)), pairs.scale, 1e-300)
     precision = checks.rounding(objective)
@@ -127,7 +125,7 @@ def _probed(
         Check(
             "determinism",
             repeated / size,
-            max(precision, apart / size),
+            precision,
             "the same product twice, on graphs of their own",
         ),
         Check(

@@ -104,8 +104,7 @@ def top_eigenpairs(
     limit = max(20 * aim.total, 300) if max_products is None else max(1, max_products)
     values, estimated, gaps = np.empty(0), np.empty(0), np.empty(0)
     found = torch.empty((0, dimension), dtype=dtype, device=device)
-    scale, spent, restarts, is_searched, is_interrupted = 0.0, 0, 0, False, False
-    asymmetry = 0.0
+    scale, asymmetry, spent, restarts, is_searched, is_interrupted = 0.0, 0.0, 0, 0, False, False
     while spent < limit and len(found) < dimension and not (is_searched or is_interrupted):
         least = aim.total + 3
         if len(found) and not has_room(dimension, dtype, memory_limit, least, len(found)):
@@ -142,8 +141,7 @@ def top_eigenpairs(
             pairs = _tried(growth, trial, trial_error, generator)
             if pairs.converged.all() or certificate is None:
                 return pairs._replace(is_searched=is_searched)
-        restarts += growth.num_restarts
-        spent += space.num_products
+        restarts, spent = restarts + growth.num_restarts, spent + space.num_products
         asymmetry = max(asymmetry, space.asymmetry)
         ritz, weights, residuals = space.ritz()
         scale = max(scale, float(np.abs(ritz).max()))
@@ -160,21 +158,28 @@ def top_eigenpairs(
         if not search and len(values) >= aim.total:
             break
     chosen = aim.among(values)
-    gaps = np.minimum(gaps[chosen], outer_gaps(values, estimated, chosen))
-    found = found[torch.from_numpy(chosen).to(found.device)]
+    block = _with_copies(values, chosen, NEAR * tol * scale)
+    gaps = np.minimum(gaps[block], outer_gaps(values, estimated, block))
+    found = found[torch.from_numpy(block).to(found.device)]
     # Ritz values come out in ascending order, whose gaps are those of the values before, in that order.
-    gaps = gaps[np.argsort(values[chosen], kind="stable")]
+    gaps = gaps[np.argsort(values[block], kind="stable")]
     pairs = _each(certificate or operator, found, gaps, certificate is not None, product_error, aim)
     return pairs._replace(
         estimated=estimated[chosen],
         converged=pairs.errors <= tol * scale,
         scale=scale,
         asymmetry=asymmetry,
-        num_products=spent + len(chosen),
+        num_products=spent + len(block),
         num_restarts=restarts,
         is_searched=is_searched,
         is_interrupted=is_interrupted,
     )
+
+
+def _with_copies(values: np.ndarray, chosen: np.ndarray, within: float) -> np.ndarray:
+    """``chosen`` and what lies beside them: copies of the worst are of one block, whose gap is that to the others."""
+    is_near = np.abs(values[:, None] - values[chosen]).min(axis=1, initial=np.inf) <= within
+    return np.concatenate([chosen, np.setdiff1d(np.flatnonzero(is_near), chosen)])
 
 
 def _each(

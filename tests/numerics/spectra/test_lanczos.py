@@ -347,3 +347,12 @@ def test_the_first_images_of_an_operator_that_is_not_symmetric_show_it():
         for _ in range(10):
             space.extend()
         assert low <= space.asymmetry < high
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_copies_of_the_worst_that_are_left_over_are_no_neighbours(seed):
+    """Seven of two eigenvalues with five copies each: more of the second are found than asked for."""
+    matrix = symmetric(np.r_[np.repeat([3.0, 2.0], 5), BULK])
+    found = pairs_of(matrix, 7, seed=seed, trial=lambda v: matrix @ v)
+    np.testing.assert_allclose(found.values, [3] * 5 + [2] * 2, atol=3e-6)
+    assert found.converged.all()
