@@ -84,10 +84,10 @@ def top_eigenpairs(
     min(r, r²/gap) from the residuals of the recurrence (Parlett 1998, theorem 11.7.1); when it would not fit
     ``memory_limit`` bytes it is restarted from its best Ritz vectors (Wu and Simon 2000).
 
-    One Krylov space holds one vector of each eigenspace, so it cannot see that an eigenvalue is
-    multiple. With ``search``, another one therefore starts at random in the complement of what was
-    found, until its best pair is known to be no better; what is better is added, and the complement
-    searched again.
+    One Krylov space holds one vector of each eigenspace, so it cannot see that an eigenvalue is multiple. With
+    ``search`` a second start, off the whole basis, excludes that but for a small chance (:class:`Growth`). Where it
+    does not, another space begins in the complement of what was found, until its best pair is known to be no better;
+    what is better is added, and the complement searched again.
 
     One Rayleigh–Ritz step with a product per pair ends it. It is made with ``certificate``, the same
     operator in float64, if given: an error of ε in the vectors leaves one of ε² in the values, so the
