@@ -54,10 +54,13 @@ class Fit:
     pieces: tuple[Piece, ...] = ()
 
 
-def fit(subject: Parametrised, given: Any, samples: Samples, *, watches: bool) -> Fit:
+def fit(
+    subject: Parametrised, given: Any, samples: Samples, *, watches: bool, known: Fit | None = None
+) -> Fit:
     """Run the module of ``subject``, in eval mode, and the loss on some of the ``samples``; check all targets.
 
-    With ``watches`` the use of the parameters is looked at as well.
+    With ``watches`` the use of the parameters is looked at as well. ``known`` is what was found in another dtype of
+    the same, whose meaning is not looked for again.
 
     Everything in the module, and the generators of random numbers, are left as they were. Raises BadInput where
     module, data and loss do not fit, where the same inputs give different outputs (then there is no function to look
@@ -68,17 +71,19 @@ def fit(subject: Parametrised, given: Any, samples: Samples, *, watches: bool) -
         # They come again where the numbers are computed.
         warnings.simplefilter("ignore")
         trial = Trial(subject, samples)
-        found, few = _fitted(given, samples, trial)
+        found, few = _fitted(given, samples, trial, known)
         if watches:
             found.pieces = told(subject.pieces, uses_in(trial, few))
         return found
 
 
-def _fitted(given: Any, samples: Samples, trial: Trial) -> tuple[Fit, Tensor | None]:
+def _fitted(given: Any, samples: Samples, trial: Trial, known: Fit | None) -> tuple[Fit, Tensor | None]:
     """What was found, and the samples that can be tried."""
     # In every process at the same time, as it counts over all of them; what each looks at alone follows.
     exact = weighted_mean(given, samples.targets)
-    outputs, few, seen, loss, is_whole = distributed.together(lambda: _seen(given, samples, trial, exact))
+    outputs, few, seen, loss, is_whole = distributed.together(
+        lambda: _seen(given, samples, trial, exact, known)
+    )
     seen = seen._replace(activations=int(distributed.largest(seen.activations)[0]))
     loss, is_whole = _agreed(loss, is_whole)
     if is_whole and few is not None:
@@ -95,7 +100,7 @@ def _fitted(given: Any, samples: Samples, trial: Trial) -> tuple[Fit, Tensor | N
 
 
 def _seen(
-    given: Any, samples: Samples, trial: Trial, exact: Loss | None
+    given: Any, samples: Samples, trial: Trial, exact: Loss | None, known: Fit | None
 ) -> tuple[Any, Tensor | None, Seen, Loss | None, bool]:
     """Outputs on which samples, what was seen of the module, the loss by its meaning, whether the data are a whole."""
     few: Tensor | None = None if samples.is_one_piece else meaning.probe(samples.inputs, samples.targets, FEW)
@@ -112,6 +117,8 @@ def _seen(
             raise told_of_the_mode(trial, given, few, error) from error.__cause__
         few = None
     seen = watched(trial, given, few)
+    if known is not None and few is not None and not known.is_whole:
+        return outputs, few, seen, known.loss, False
     require_one_function(trial, few, outputs)
     require_reached(trial, given, few)
     loss, is_whole = (None, True) if few is None else _meaning(trial, given, exact, outputs, seen)

@@ -14,7 +14,7 @@ from landscape import distributed
 from landscape.errors import BadInput, LandscapeError
 from landscape.numerics.pieces import Piece
 from landscape.objective import chunking, doubts, trees
-from landscape.objective.fit import fit
+from landscape.objective.fit import Fit, fit
 from landscape.objective.identity import parts_of
 from landscape.objective.kernels import without_cudnn
 from landscape.objective.losses import Loss, known_loss
@@ -36,6 +36,7 @@ class Fitted(Parametrised):
         chunk_size: int | None,
         pieces: Sequence[Piece] | None,
         training: bool,
+        known: Fit | None,
     ):
         if chunk_size is not None and chunk_size < 1:
             raise BadInput(f"chunk size {chunk_size}", "at least one sample")
@@ -51,19 +52,21 @@ class Fitted(Parametrised):
             )
         self.num_processes, self.num_samples = distributed.num_processes(), samples.count
         try:
-            everything = self._fitted(samples, data, self._asked, pieces is None)
+            everything = self._fitted(samples, data, self._asked, pieces is None, known)
         except BadInput:
             if self._asked is not None or not self._would_convert(samples):
                 raise
             # A module does not take numbers of another dtype than its own, as a rule.
-            everything = self._fitted(samples, data, self.dtype, pieces is None)
+            everything = self._fitted(samples, data, self.dtype, pieces is None, known)
         if pieces is None:
             self.pieces = self._fit.pieces
         if self._fit.is_whole:
             self._keep_whole(everything)
         self.loss = self._fit.loss
 
-    def _fitted(self, samples: Samples, data: Any, dtype: torch.dtype | None, watches: bool) -> Samples:
+    def _fitted(
+        self, samples: Samples, data: Any, dtype: torch.dtype | None, watches: bool, known: Fit | None
+    ) -> Samples:
         """All the samples, after module and loss were tried with them in ``dtype``; as they come for None."""
         if isinstance(self._given, nn.Module):
             self._standing.follow(self._given, self.device, dtype)
@@ -75,7 +78,7 @@ class Fitted(Parametrised):
                 everything = self._everything(data, dtype)
                 self.samples = replace(self.samples, sha256_of_all=everything.sha256)
             distributed.require_same(parts_of(self.module, self._given, self.samples))
-        self._fit = fit(self, self._given, everything, watches=watches)
+        self._fit = fit(self, self._given, everything, watches=watches, known=known)
         return everything
 
     def _would_convert(self, samples: Samples) -> bool:

@@ -18,6 +18,7 @@ from landscape.objective import batchnorm, doubts
 from landscape.objective.batching import batched, is_worthwhile
 from landscape.objective.derivatives import derivative, second_derivative
 from landscape.objective.differences import Differences
+from landscape.objective.fit import Fit
 from landscape.objective.fitted import Fitted
 from landscape.objective.losses import Loss
 from landscape.objective.parameters import Point, chosen
@@ -66,8 +67,9 @@ class Objective(Fitted):
         l2: float = 0.0,
         pieces: Sequence[Piece] | None = None,
         training: bool = False,
+        _known: Fit | None = None,
     ):
-        how: dict[str, Any] = {"device": device, "chunk_size": chunk_size, "pieces": pieces}
+        how: dict[str, Any] = {"device": device, "chunk_size": chunk_size, "pieces": pieces, "known": _known}
         super().__init__(module, loss, data, dtype=dtype, training=training, **how)
         self.l2 = l2
         self._may_batch = distributed.num_processes() == 1
@@ -89,11 +91,12 @@ class Objective(Fitted):
         device: str | torch.device | None = None,
         l2: float | None = None,
         pieces: Sequence[Piece] | None = None,
+        is_part: bool = False,
     ) -> "Objective":
         """The same but for what is given; where that is ``l2`` or ``pieces`` alone, with the same copy of everything.
 
         ``module``: one with the same parameters. ``pieces``: some of this objective's, of which alone F becomes
-        a function, and its penalty as well.
+        a function, and its penalty as well. ``is_part``: ``data`` are of this objective's, whose meaning is then known.
         """
         l2 = self.l2 if l2 is None else l2
         pieces = self.pieces if pieces is None else chosen(pieces)
@@ -111,6 +114,8 @@ class Objective(Fitted):
             l2=l2,
             pieces=pieces,
             training=self.training,
+            # What a loss holds is in the dtype that its meaning was found in.
+            _known=self._fit if is_part and not isinstance(self._given, nn.Module) else None,
         )
         twin._doubts = self._doubts
         return twin

@@ -14,7 +14,7 @@ def in_float64(objective: Objective, few: int | None = None) -> Objective:
     data = objective.samples if few is None else objective.samples.few(few)
     device = "cpu" if objective.device.type == "mps" else None
     try:
-        return objective.varied(data=data, dtype=torch.float64, device=device)
+        return objective.varied(data=data, dtype=torch.float64, device=device, is_part=device is None)
     except BadInput:
         if not objective.is_mixed:
             raise

@@ -135,7 +135,7 @@ class Krylov:
     def ritz(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Ritz values (size,), ascending, their weights in the columns (size, size), and residuals by recurrence."""
         if self._ritz is None:
-            values, weights = np.linalg.eigh(self._matrix)
+            values, weights = _eigh(self._matrix)
             out, factor = self._outside()
             self._ritz = values, weights, np.linalg.norm(factor @ (out.T @ weights), axis=0)
         return self._ritz
@@ -168,7 +168,7 @@ class Krylov:
         """
         if not self._ends:
             return 0.0
-        values, weights = np.linalg.eigh(self._matrix[begin:, begin:])
+        values, weights = _eigh(self._matrix[begin:, begin:])
         if found is not None:
             values, weights = np.delete(values, found), np.delete(weights, found, axis=1)
         if not len(values):
@@ -235,6 +235,12 @@ def fresh_direction(basis: Tensor, generator: torch.Generator) -> Tensor:
     vector = torch.randn(basis.shape[1], generator=generator, dtype=torch.float64).to(basis)
     vector = orthogonalised(vector / torch.linalg.vector_norm(vector), basis)
     return vector / torch.linalg.vector_norm(vector)
+
+
+def _eigh(matrix: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """By torch, on as many threads as it is told to use: NumPy takes all, and waits for them where others work."""
+    values, vectors = torch.linalg.eigh(torch.from_numpy(np.ascontiguousarray(matrix)))
+    return values.numpy(), vectors.numpy()
 
 
 def _norm(vector: Tensor) -> float:

@@ -12,14 +12,16 @@ from landscape.numerics.spectra.search import CHANCE, Growth, Wanted, error_esti
 
 # Share of the tolerance that the search leaves to the rounding of products.
 LEFT = 0.5
+# Share of the tolerance below which what rounding leaves of it is not worth a search.
+LEAST = 0.02
 # Times the rounding: what lies no farther apart is not kept apart by it.
 NEAR = 10.0
 
 
 class Trial(NamedTuple):
-    """The product ``image`` (d,) with Σ wᵢvᵢ of Ritz vectors, and what theirs are off by as far as it tells.
+    """The product ``image`` (d,) with Σ wᵢvᵢ of Ritz vectors, and what theirs are off by as far as two such tell.
 
-    ``difference`` is that to what the search says of it. ``is_of_these``: the search has not gone on since.
+    ``difference`` is the larger of those to what the search says of them. ``is_of_these``: the search did not go on.
     """
 
     weights: np.ndarray
@@ -215,33 +217,35 @@ def _each(
 def _tried(
     growth: Growth, operator: Operator, product_error: Callable[[], float], generator: torch.Generator
 ) -> Eigenpairs:
-    """The pairs as the recurrence gives them, tried by one product more, with their errors.
+    """The pairs as the recurrence gives them, tried by two products more, with their errors.
 
     For k pairs and random signs s the product with the unit vector Σ sᵢvᵢ/√k differs by e from what the recurrence
     says of it: by E Σ sᵢvᵢ/√k, if E is what its operator is off by. √k times the part of e in the span bounds every
-    |vᵢᵀEvᵢ|, the first order of the error of a value, where rounding keeps the pairs apart, and with a chance of
-    one half at least whatever E may be; likewise √k ‖e‖ bounds the ‖E vᵢ‖, which add to the residuals. Where
-    that leaves little of the tolerance, the search goes on.
+    |vᵢᵀEvᵢ|, the first order of the error of a value, where rounding keeps the pairs apart, unless the rest of E
+    hides them; likewise √k ‖e‖ bounds the ‖E vᵢ‖, which add to the residuals. What hides a pair from one draw lies
+    between it and one other as a rule, so the second has the sign of every other pair changed, which shows it; the
+    larger of both is taken. Where that leaves little of the tolerance, the search goes on.
     """
     found = _as_found(growth)
     count = len(found.values)
     signs = torch.randint(2, (count,), generator=generator).double().mul_(2).sub_(1).to(found.vectors.device)
     signs /= count**0.5
+    changed = 1 - 2 * (torch.arange(count, device=signs.device) % 2)
     wide = found.vectors.double()
-    image = operator(signs @ wide).to(wide)
-    off = image - signs @ (torch.from_numpy(found.values).to(wide)[:, None] * wide + found.outside)
-    along, whole = (
-        count**0.5 * (float(torch.linalg.vector_norm(one)) + product_error()) for one in (wide @ off, off)
-    )
-    difference = float(torch.linalg.vector_norm(off))
-    trial = Trial(signs.cpu().numpy(), image, difference, whole, True)
-    # One draw of the signs may show half of it: without this one value in fifty was off by more than it said.
-    along *= 2
+    said = torch.from_numpy(found.values).to(wide)[:, None] * wide + found.outside
+    images, along, whole, difference = [], 0.0, 0.0, 0.0
+    for drawn in (signs, signs * changed)[: min(count, 2)]:
+        images.append(operator(drawn @ wide).to(wide))
+        off = images[-1] - drawn @ said
+        difference = max(difference, _length(off))
+        along = max(along, count**0.5 * (_length(wide @ off) + product_error()))
+        whole = max(whole, count**0.5 * (_length(off) + product_error()))
+    trial = Trial(signs.cpu().numpy(), images[0], difference, whole, True)
     if count > 1 and np.diff(np.sort(found.values)).min() <= NEAR * along:
         # Rounding turns them into each other: it is that of a plane that counts.
         along *= 2**0.5
     asked, left = growth.tol * found.scale, growth.tol * found.scale - along
-    if found.errors.max() > left > 0.1 * asked:
+    if found.errors.max() > left > LEAST * asked:
         growth.tol = LEFT * left / found.scale
         growth.run()
         found, trial = _as_found(growth), trial._replace(is_of_these=False)
@@ -257,7 +261,7 @@ def _tried(
         scale=found.scale,
         trial=trial,
         asymmetry=growth.space.asymmetry,
-        num_products=growth.space.num_products + 1,
+        num_products=growth.space.num_products + len(images),
         num_restarts=growth.num_restarts,
         orthogonality=_orthogonality(found.vectors),
         is_searched=False,
@@ -287,6 +291,10 @@ def _as_found(growth: Growth) -> _Found:
         error_estimates(values[best], residuals[best], outer_gaps(values, residuals, best)),
         max(growth.scale, float(np.abs(values).max())),
     )
+
+
+def _length(vector: Tensor) -> float:
+    return float(torch.linalg.vector_norm(vector))
 
 
 def _orthogonality(vectors: Tensor) -> float:
