@@ -9,11 +9,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from landscape.curvature import blocks, operators
+from landscape.curvature import operators
 from landscape.curvature.question import Question
 from landscape.curvature.spectrum import Spectrum, spectrum
 from landscape.errors import BadInput
 from landscape.numerics.arrays import array_of
+from landscape.objective import blocks
 from landscape.objective.objective import Objective
 from landscape.objective.parameters import Point
 from landscape.progress import Progress

@@ -13,8 +13,9 @@ from cases import CASES, N, X, bce, cross_entropy, draw, mse
 from torch import nn
 
 from landscape import Objective
-from landscape.curvature import blocks, operators
+from landscape.curvature import operators
 from landscape.errors import BadInput, NotDifferentiable, NotFinite
+from landscape.objective import blocks
 from landscape.objective.parameters import Point
 
 SQUARE = [name for name, case in CASES.items() if case.sample is mse]
@@ -416,7 +417,8 @@ WORK = """
     import torch
     from cases import CASES, draw
     from landscape import distributed
-    from landscape.curvature import blocks, operators
+    from landscape.curvature import operators
+    from landscape.objective import blocks
 
     torch.set_num_threads(1)
     if distributed.is_launched():

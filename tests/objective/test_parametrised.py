@@ -9,7 +9,7 @@ from plain import another
 from torch import nn
 
 from landscape import BadInput, Objective
-from landscape.curvature.blocks import restricted
+from landscape.objective.blocks import restricted
 from landscape.objective.checks import fingerprint
 
 
