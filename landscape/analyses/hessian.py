@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from landscape.analyses.declare import analysis
 from landscape.analyses.options import Option, Parameter
+from landscape.analyses.shared import Block
 from landscape.choices import Basis, OperatorName, Residuals, Which
 from landscape.errors import BadInput
 from landscape.progress import Progress, silent
@@ -174,7 +175,7 @@ def hessian(
         "What `top_k` counts: algebraically largest, smallest, so many of both, or largest in magnitude.",
     ] = "largest",
     operator: Annotated[OperatorName, "Which matrix."] = "hessian",
-    block: Annotated[str | None, "Only the parameters whose names match, for example 'layers.0.*'."] = None,
+    block: Block = None,
     per_layer: Annotated[bool, "The diagonal block of every layer."] = False,
     others: Sequence[Objective] = (),
     split: Annotated[bool, "The Gauss–Newton part of each eigenvalue, and the rest."] = False,

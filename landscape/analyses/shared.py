@@ -43,6 +43,7 @@ AtRest = Annotated[
     tuple[Role, ...],
     "What stays at rest: bias, norm (scales and shifts), vector (others of one axis), or none.",
 ]
+Block = Annotated[str | None, "Only the parameters whose names match, for example 'layers.0.*'."]
 HalfWidth = Annotated[
     float | None, Option("Half width s of the cut, [−s, s] [default: 1, or what is drawn].", above=0)
 ]

@@ -9,6 +9,7 @@ from landscape.analyses.declare import analysis
 from landscape.analyses.shared import (
     AlongWhat,
     AtRest,
+    Block,
     DirectionDraws,
     GridPoints,
     HalfWidth,
@@ -79,6 +80,7 @@ class Slice1D(Result):
         "checkpoint", long_name="loss at the checkpoint itself", optional=True
     )
     centre_loss: float = scalar("loss at θ*")
+    block: str | None = scalar("the parameters that move", optional=True)
     smooth_sigma: float | None = scalar("deviation σ of that noise", optional=True)
     smooth_pairs: int | None = scalar("pairs ±ξ of that noise", optional=True)
 
@@ -88,7 +90,7 @@ class Slice1D(Result):
         return f"loss {self.centre_loss:.3g} at θ*, up to {self.loss.max():.3g}"
 
 
-@analysis(points=1, paper="Li et al. 2018", examples=("a.h5 --span 1 --draws 5",))
+@analysis(points=1, paper="Li et al. 2018", examples=("a.h5 --span 1 --draws 5", "a.h5 --block 'layers.0.*'"))
 def slice1d(
     objective: Objective,
     theta: Tensor | Point,
@@ -97,6 +99,7 @@ def slice1d(
     directions: AlongWhat = "random",
     norm: LengthOf = "filter",
     ignore: AtRest = ("bias", "norm"),
+    block: Block = None,
     span: HalfWidth = None,
     num_points: GridPoints = 51,
     draws: DirectionDraws = 1,
@@ -112,9 +115,10 @@ def slice1d(
     """F(θ* + αd) on an odd grid with θ* in its middle (or, for ``pca``, on it).
 
     Options as in :func:`~landscape.analyses.slice2d.slice2d`; ``directions='pca'`` is the first
-    principal component of ``trajectory``, ``'eigen'`` the eigenvector of the largest eigenvalue. ``smooth`` σ adds
-    F averaged over noise N(0, σ²I) on every trainable number, by pairs ±ξ, with its standard error. Raises
-    BadInput for an even ``num_points``, a span of 0, or a direction that vanishes.
+    principal component of ``trajectory``, ``'eigen'`` the eigenvector of the largest eigenvalue. ``block``: only
+    parameters of such names, or of modules of such names, move. ``smooth`` σ adds F averaged over noise N(0, σ²I) on
+    every trainable number, by pairs ±ξ, with its standard error. Raises BadInput for an even ``num_points``, a span
+    of 0, or a direction that vanishes.
     """
     from landscape.objective import checks
     from landscape.objective.sweep import Sweep
@@ -133,19 +137,20 @@ def slice1d(
         seed=seed,
         smooth=smooth,
         smooth_draws=smoothing_pairs(smooth, smooth_draws),
+        block=block,
     )
     proofs: list[Check] = []
     with checks.untouched(objective, proofs):
         sweep = Sweep(objective, test, batchnorm, journal, progress)
         found = sliced(sweep, [objective.as_point(theta)], cut, 1)
-        result = _result(found)
+        result = _result(found, block)
         columns = (result.loss, result.accuracy, result.test_loss)
         stated = stated_checks(found, cut, (result.alpha,), columns, result.draw_loss, result.directions)
     result.checks = proofs + found.checks + stated
     return result
 
 
-def _result(found: Slice) -> Slice1D:
+def _result(found: Slice, block: str | None) -> Slice1D:
     import numpy as np
     import torch
 
@@ -176,6 +181,7 @@ def _result(found: Slice) -> Slice1D:
         trajectory_residual=shown.residual if shown else None,
         trajectory_loss=shown.loss if shown else None,
         centre_loss=found.centre_loss,
+        block=block,
         **fields_of(found.smoothed, (len(table),)),
         notes=found.notes,
         outcome="complete" if eigen is None or eigen.converged else "not-converged",

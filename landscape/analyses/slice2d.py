@@ -10,6 +10,7 @@ from landscape.analyses.declare import analysis
 from landscape.analyses.shared import (
     AlongWhat,
     AtRest,
+    Block,
     DirectionDraws,
     GridPoints,
     HalfWidth,
@@ -107,6 +108,7 @@ class Slice2D(Result):
     )
     centre: np.ndarray | None = array("parameter", long_name="θ*, where the axes are its own", optional=True)
     centre_loss: float = scalar("loss at θ*")
+    block: str | None = scalar("the parameters that move", optional=True)
     smooth_sigma: float | None = scalar("deviation σ of that noise", optional=True)
     smooth_pairs: int | None = scalar("pairs ±ξ of that noise", optional=True)
 
@@ -150,6 +152,7 @@ def slice2d(
     directions: AlongWhat = "random",
     norm: LengthOf = "filter",
     ignore: AtRest = ("bias", "norm"),
+    block: Block = None,
     orthogonal: Annotated[bool, "Make the second direction orthogonal to the first."] = False,
     curvature: Annotated[bool, "The largest and smallest Hessian eigenvalue in every cell."] = False,
     span: HalfWidth = None,
@@ -171,7 +174,9 @@ def slice2d(
     ``none``; Li et al. 2018) with the roles in ``ignore`` at rest; ``pca`` of ``trajectory``, unit
     vectors; ``eigen``, unit eigenvectors of the two largest eigenvalues of the Hessian at θ*;
     ``eigen-ends``, of the largest and the smallest; or ``axes``, those of a module with two trainable
-    numbers, so that α and β are what is added to each of them.
+    numbers, so that α and β are what is added to each of them. ``block``: only parameters of such names, or of
+    modules of such names, move; principal components are then those of the block, eigenvectors those of its
+    diagonal block of the Hessian.
     ``span`` s gives [−s, s] (default 1; with ``pca``, three points, or a trajectory on ``axes`` the grid
     covers what is drawn, with a margin). ``orthogonal`` makes the second direction orthogonal to the
     first, keeping its length; its filters then have no exact norms. ``draws`` K repeats with seeds
@@ -206,6 +211,7 @@ def slice2d(
         seed=seed,
         smooth=smooth,
         smooth_draws=smoothing_pairs(smooth, smooth_draws),
+        block=block,
     )
     points = [objective.as_point(one) for one in ([theta] if isinstance(theta, Tensor | Point) else theta)]
     if len(points) not in (1, 3):
@@ -225,7 +231,7 @@ def slice2d(
             found.checks.extend(
                 range_checks(objective, found.centre, found.axes.draws[0], hessians, found.middle)
             )
-        result = _result(found, hessians, directions == "axes")
+        result = _result(found, hessians, directions == "axes", block)
         columns = (result.loss, result.accuracy, result.test_loss)
         stated = stated_checks(
             found,
@@ -240,7 +246,7 @@ def slice2d(
     return result
 
 
-def _result(found: Slice, hessians: CurvatureMap | None, on_own_axes: bool) -> Slice2D:
+def _result(found: Slice, hessians: CurvatureMap | None, on_own_axes: bool, block: str | None) -> Slice2D:
     import numpy as np
 
     from landscape.numerics.arrays import array_of
@@ -285,6 +291,7 @@ def _result(found: Slice, hessians: CurvatureMap | None, on_own_axes: bool) -> S
         trajectory_loss=shown.loss if shown else None,
         centre=array_of(found.points[0].theta) if on_own_axes and given is None else None,
         centre_loss=found.centre_loss,
+        block=block,
         **fields_of(found.smoothed, square),
         notes=found.notes,
         outcome="complete" if converged else "not-converged",

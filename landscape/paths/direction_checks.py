@@ -12,7 +12,7 @@ from landscape.objective import checks, doubts, trees
 from landscape.objective.objective import Objective
 from landscape.objective.parameters import Point, split
 from landscape.objective.precision import in_float64
-from landscape.paths.directions import Eigenvectors
+from landscape.paths.directions import Eigenvectors, pieces_of
 from landscape.result import Check
 
 CURVATURE_BOUND = 1e-3
@@ -40,19 +40,24 @@ def eigen_checks(objective: Objective, point: Point, found: Eigenvectors) -> lis
 
 
 def norm_check(
-    objective: Objective, theta: Tensor, axes: Tensor, norm: str, ignore: Collection[str]
+    objective: Objective,
+    theta: Tensor,
+    axes: Tensor,
+    norm: str,
+    ignore: Collection[str],
+    block: str | None = None,
 ) -> Check:
     """‖d_f‖ against ‖w_f‖ filter by filter (or layer by layer), by sums that share nothing with the kernel.
 
     The squares of a parameter are summed axis by axis, apart for every output unit along it; where the units lie, and
     what is a normalisation's, is told by the class of torch's own layers. Ignored parameters must be at rest; with
-    ``none`` that is all there is to check.
+    ``none`` that is all there is to check. Of a ``block`` nothing else is looked at.
     """
     worst, told = 0.0, _told(objective, theta)
     weights = split(theta, objective.pieces)
     for axis in axes:
         parts = split(axis, objective.pieces)
-        for piece in objective.pieces:
+        for piece in pieces_of(objective, block):
             weight, part = (one[piece.name].double().cpu().numpy() for one in (weights, parts))
             role, units = told.get(piece.name, (piece.role, piece.units))
             if role in ignore:

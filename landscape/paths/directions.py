@@ -10,7 +10,9 @@ from torch import Tensor
 from landscape import distributed
 from landscape.errors import BadInput
 from landscape.numerics.curves import directions as kernels
+from landscape.numerics.pieces import Piece
 from landscape.numerics.spectra.lanczos import top_eigenpairs
+from landscape.objective import blocks
 from landscape.objective.objective import Objective
 from landscape.objective.parameters import Point
 from landscape.objective.precision import in_float64
@@ -40,16 +42,36 @@ def random_directions(
     ignore: Collection[str],
     orthogonal: bool,
     seed: int,
+    block: str | None = None,
 ) -> Tensor:
-    """``count`` independent random directions (count, d) from one seed; made orthogonal if asked."""
+    """``count`` independent random directions (count, d) from one seed; made orthogonal if asked.
+
+    With ``block`` those of the whole θ, at rest outside it.
+    """
     generator = torch.Generator().manual_seed(seed)
+    moving = pieces_of(objective, block)
     rows = [
-        kernels.random_direction(theta, objective.pieces, norm=norm, ignore=ignore, generator=generator)
+        kernels.random_direction(theta, moving, norm=norm, ignore=ignore, generator=generator)
         for _ in range(count)
     ]
     if orthogonal and count == 2:
         rows[1] = kernels.orthogonalised(rows[1], rows[0])
     return torch.stack(rows)
+
+
+def pieces_of(objective: Objective, block: str | None) -> tuple[Piece, ...]:
+    """What moves: the pieces that match ``block``, or all. Raises BadInput where none does."""
+    return objective.pieces if block is None else blocks.matching(objective.pieces, block)
+
+
+def within(objective: Objective, block: str | None, rows: Tensor) -> Tensor:
+    """``rows`` (T, d) without what lies outside the block."""
+    if block is None:
+        return rows
+    found = torch.zeros_like(rows)
+    for piece in pieces_of(objective, block):
+        found[:, piece.span] = rows[:, piece.span]
+    return found
 
 
 def own_axes(objective: Objective, theta: Tensor) -> Tensor:
@@ -67,13 +89,29 @@ def own_axes(objective: Objective, theta: Tensor) -> Tensor:
 
 
 def eigen_directions(
-    objective: Objective, point: Point, top: int, bottom: int = 0, *, seed: int, progress: Progress
+    objective: Objective,
+    point: Point,
+    top: int,
+    bottom: int = 0,
+    *,
+    block: str | None = None,
+    seed: int,
+    progress: Progress,
 ) -> Eigenvectors:
     """Eigenvectors of the ``top`` largest and ``bottom`` smallest eigenvalues of the Hessian at ``point``, orthonormal.
 
     Their sign makes the entry of largest magnitude positive. Below float64 a last Rayleigh–Ritz step is
-    made in float64, where one process on a cpu or cuda can. Raises BadInput where d is too small.
+    made in float64, where one process on a cpu or cuda can. With ``block`` the Hessian is its diagonal block, and the
+    vectors are 0 outside it. Raises BadInput where d is too small.
     """
+    if block is not None:
+        pieces = pieces_of(objective, block)
+        part, here = blocks.restricted(objective, point, pieces)
+        found = eigen_directions(part, here, top, bottom, seed=seed, progress=progress)
+        whole = found.directions.new_zeros(top + bottom, objective.num_parameters)
+        for piece, own in zip(pieces, part.pieces, strict=True):
+            whole[:, piece.span] = found.directions[:, own.span]
+        return found._replace(directions=whole)
     count = top + bottom
     if objective.num_parameters < count:
         raise BadInput(

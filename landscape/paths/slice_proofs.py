@@ -1,10 +1,11 @@
 """The proofs of a slice from what its result states: cells off the centre, the grid, angles, coordinates."""
 
 from collections.abc import Sequence
+from fnmatch import fnmatchcase
 
 import numpy as np
 
-from landscape.objective import checks, plain
+from landscape.objective import blocks, checks, plain
 from landscape.objective.objective import Objective
 from landscape.objective.parameters import Point
 from landscape.objective.row_proofs import Row, numbers, place, row_checks
@@ -33,6 +34,7 @@ def stated_checks(
     return [
         *_cells(found, cut.seed, grid, table, draws, directions),
         *_grids(found, cut, grid),
+        *_at_rest(found, cut, directions),
         *_angles(found, cut, directions[: len(grid)]),
         *_components(found, cut, directions, explained),
         *_projections(found, cut, directions[: len(grid)]),
@@ -122,6 +124,19 @@ def _grids(found: Slice, cut: Cut, grid: Sequence[np.ndarray]) -> list[Check]:
     return [Check("grid", float(worst), bound, meaning)]
 
 
+def _at_rest(found: Slice, cut: Cut, directions: np.ndarray) -> list[Check]:
+    """That nothing moves outside the block: no parameter of whose name or modules none matches."""
+    if cut.block is None:
+        return []
+    outside = 0.0
+    for piece in found.sweep.objective.pieces:
+        parts = piece.name.split(".")
+        names = (".".join(parts[:end]) for end in range(1, len(parts) + 1))
+        if not any(fnmatchcase(name, cut.block) for name in names):
+            outside = max(outside, float(np.abs(directions[:, piece.span]).max(initial=0)))
+    return [Check("block", outside, 0.0, "largest entry of the directions outside the block (0 = at rest)")]
+
+
 def _angles(found: Slice, cut: Cut, directions: np.ndarray) -> list[Check]:
     """That random directions are as far from parallel as independent ones are.
 
@@ -174,6 +189,10 @@ def _components(found: Slice, cut: Cut, directions: np.ndarray, explained: np.nd
     objective = found.sweep.objective
     origin = found.points[0].theta
     differences = np.stack([numbers(one.theta - origin) for one in cut.trajectory])
+    if cut.block is not None:
+        names = blocks.matching(objective.pieces, cut.block)
+        columns = np.concatenate([np.arange(one.offset, one.offset + one.size) for one in names])
+        differences, directions = differences[:, columns], directions[:, columns]
     values = np.linalg.svd(differences, compute_uv=False) ** 2
     shares = values / values.sum()
     along = ((differences @ directions.astype(float).T) ** 2).sum(0) / values.sum()

@@ -23,9 +23,11 @@ from landscape.paths.directions import (
     Eigenvectors,
     eigen_directions,
     own_axes,
+    pieces_of,
     random_directions,
     require_grid,
     require_trajectory,
+    within,
 )
 from landscape.paths.heights import tested_in_words
 from landscape.paths.planes import Projection, fill, projected
@@ -49,6 +51,7 @@ class Cut:
     orthogonal: bool = False
     smooth: float | None = None
     smooth_draws: int = 2
+    block: str | None = None
 
     def __post_init__(self) -> None:
         require_grid(self.num_points, self.draws, self.directions)
@@ -129,6 +132,12 @@ def sliced(sweep: Sweep, points: Sequence[Point], cut: Cut, num_axes: int) -> Sl
     """F along ``num_axes`` directions through ``points[0]``, or on the plane through three points."""
     origin, objective = points[0], sweep.objective
     if len(points) == 3:
+        if cut.block is not None:
+            raise BadInput(
+                f"the block {cut.block!r} of the plane through three points",
+                "one point, or no block",
+                "three points leave nothing to choose",
+            )
         axes = _through(points)
     else:
         axes = DIRECTIONS[cut.directions](objective, origin, cut, num_axes, sweep.progress)
@@ -158,7 +167,7 @@ def sliced(sweep: Sweep, points: Sequence[Point], cut: Cut, num_axes: int) -> Sl
         remarks = remarks + axes.eigen.notes
     remarks = remarks + objective.doubts
     if cut.is_drawn(points) and cut.norm == "filter":
-        remarks = remarks + guesses(objective.pieces, cut.ignore)
+        remarks = remarks + guesses(pieces_of(objective, cut.block), cut.ignore)
     unsure = without_errors(sweep.test, len(steps), "test samples") if sweep.test else []
     drawn = cut.trajectory if cut.show_trajectory and cut.trajectory else []
     found = Slice(
@@ -203,7 +212,7 @@ def _checks(found: Slice, cut: Cut) -> list[Check]:
     ]
     if cut.is_drawn(found.points):
         axes = torch.cat([plane[:1] if cut.orthogonal else plane for plane in found.axes.draws])
-        proofs.append(norm_check(objective, found.points[0].theta, axes, cut.norm, cut.ignore))
+        proofs.append(norm_check(objective, found.points[0].theta, axes, cut.norm, cut.ignore, cut.block))
     return proofs
 
 
@@ -217,6 +226,7 @@ def _random(objective: Objective, origin: Point, cut: Cut, num_axes: int, progre
             ignore=cut.ignore,
             orthogonal=cut.orthogonal,
             seed=cut.seed + draw,
+            block=cut.block,
         )
         for draw in range(cut.draws)
     ]
@@ -225,27 +235,30 @@ def _random(objective: Objective, origin: Point, cut: Cut, num_axes: int, progre
 
 def _pca(objective: Objective, origin: Point, cut: Cut, num_axes: int, progress: Progress) -> Axes:
     thetas = torch.stack([point.theta for point in require_trajectory(cut.trajectory)])
-    found = principal_components(thetas, origin.theta)
+    moved = within(objective, cut.block, thetas - origin.theta)
+    found = principal_components(moved, torch.zeros_like(origin.theta))
     plane = found.directions[:num_axes]
     seen = coordinates(thetas, origin.theta, plane)[0]
     return Axes([plane], seen, found.explained, found.explained_by_random_walk)
 
 
 def _eigen(objective: Objective, origin: Point, cut: Cut, num_axes: int, progress: Progress) -> Axes:
-    found = eigen_directions(objective, origin, num_axes, seed=cut.seed, progress=progress)
+    found = eigen_directions(objective, origin, num_axes, block=cut.block, seed=cut.seed, progress=progress)
     return Axes([found.directions], eigen=found)
 
 
 def _eigen_ends(objective: Objective, origin: Point, cut: Cut, num_axes: int, progress: Progress) -> Axes:
     if num_axes != 2:
         raise _for_a_plane("two eigenvectors")
-    found = eigen_directions(objective, origin, 1, 1, seed=cut.seed, progress=progress)
+    found = eigen_directions(objective, origin, 1, 1, block=cut.block, seed=cut.seed, progress=progress)
     return Axes([found.directions], eigen=found)
 
 
 def _own_axes(objective: Objective, origin: Point, cut: Cut, num_axes: int, progress: Progress) -> Axes:
     if num_axes != 2:
         raise _for_a_plane("the module's two own axes")
+    if cut.block is not None:
+        raise BadInput(f"the module's own axes within {cut.block!r}", "random, pca or eigen for a block")
     plane = own_axes(objective, origin.theta)
     if not cut.show_trajectory:
         return Axes([plane])

@@ -78,6 +78,8 @@ def how_cut(page: Page, result: Any) -> None:
     elif getattr(result, "direction_curvature", None) is not None:
         values = ", ".join(short(value) for value in result.direction_curvature)
         page.note(f"along eigenvectors of the Hessian at θ*, λ{EQUALS}{values}")
+    if getattr(result, "block", None) is not None:
+        page.note(f"directions within {result.block}")
     whose_statistics(page, result)
 
 

@@ -173,6 +173,7 @@ TESTS = {
     "cell": "analyses/test_basins.py::test_trees_passes_and_cells_that_are_others_fail_their_checks",
     "cost of an end": "descent/test_proofs.py::test_what_is_said_of_an_end",
     "curvature at a probe": "descent/test_proofs.py::test_what_is_said_of_a_probe",
+    "block": "analyses/test_slice_blocks.py::test_a_direction_that_leaves_its_block_fails_its_check",
     "curvature range": "analyses/test_slice2d.py::test_a_wrong_largest_eigenvalue_is_seen_at_the_centre",
     "dense matrix": "curvature/test_proofs.py::test_a_dense_matrix_with_two_rows_exchanged",
     "density and index": "curvature/test_proofs.py::test_trace_density_and_spectrum_see_one_another",

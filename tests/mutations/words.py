@@ -3,7 +3,7 @@
 # Each in words: the checks whose bound it is.
 BOUNDS = {
     "0, exact": (
-        "best kept; distinct ends; ends fixed; exit step; index; index of an end; init; kind of an end; "
+        "best kept; block; distinct ends; ends fixed; exit step; index; index of an end; init; kind of an end; "
         "kinds of the ends; module untouched; measured steps; moved by hand; not finite; observations; "
         "points; polished ends; spanning tree; taken up; passes; sublevel sets; closed form; distinct "
         "points; index of a start; status of the starts"
@@ -81,7 +81,7 @@ BOUNDS = {
 # Each in words: the checks that take it. F is a plain loop over the data.
 COSTS = {
     "none": (
-        "arc cosine; ball; best kept; barrier; barrier after; barrier before; barrier errors; bound; "
+        "arc cosine; ball; best kept; block; barrier; barrier after; barrier before; barrier errors; bound; "
         "closed kernel; density and index; density below zero; density weights; direction norms; "
         "distance; distance after; distance before; ends fixed; falling share; first moment and "
         "spectrum; floor; grid; independent directions; index; init; kernel; kinds of the ends; length; "
