@@ -3,7 +3,7 @@
 from typing import Literal
 
 # Slices.
-Directions = Literal["random", "pca", "eigen", "eigen-ends", "axes"]
+Directions = Literal["random", "pca", "pca-first", "eigen", "eigen-ends", "axes"]
 Norm = Literal["filter", "layer", "none"]
 Role = Literal["bias", "norm", "vector"]
 # Batch-norm statistics between points; on a straight line they can be repaired too.

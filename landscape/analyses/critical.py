@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from landscape.descent.known_points import Kinds
     from landscape.objective.objective import Objective
     from landscape.objective.parameters import Point
+    from landscape.objective.trajectory import Trajectory
 
 # Baldi and Hornik 1989: three inputs and outputs, two units between them; a spin glass of twenty numbers; and a small
 # net on digits of 10 × 10 pixels, from points along descents of different lengths as in Dauphin et al. 2014. A weight
@@ -158,7 +159,7 @@ def critical(
     max_steps: Annotated[int, Option("Steps of a search at most.", least=1, is_how=True)] = 1000,
     save_points: Annotated[bool, "Store θ of every end too."] = False,
     trajectory: Sequence[Point] = (),
-    trajectories: Callable[[], Sequence[Point]] | None = None,
+    trajectories: Callable[[], Sequence[Trajectory]] | None = None,
     fresh: Callable[[int], Mapping[str, Tensor]] | None = None,
     seed: int = 0,
     journal: Journal | None = None,
@@ -180,7 +181,7 @@ def critical(
 
     With ``descend`` starts lie along descents of different lengths, so at every height (as in Dauphin et al. 2014).
     ``fresh(seed)`` gives the tensors of the module as a seed initialises it; without it the copies of a module's layers
-    reset themselves. ``trajectories()`` are the stored points of all runs. Raises BadInput for options that do not fit
+    reset themselves. ``trajectories()`` are all runs with their points. Raises BadInput for options that do not fit
     together, and for several processes.
     """
     import numpy as np
@@ -197,7 +198,11 @@ def critical(
     from landscape.objective.stacked import Derivatives
 
     given = _listed(points)
-    stored = list(trajectories() if trajectories is not None else trajectory) if begin == "trajectory" else []
+    stored: list[Point] = []
+    if begin == "trajectory":
+        stored = list(trajectory)
+        if trajectories is not None:
+            stored = [point for run in trajectories() for point in run.points]
     _check(objective, begin, perturb, given, stored, method, index)
     proofs: list[checks.Check] = []
     notes: list[str] = []

@@ -89,8 +89,9 @@ class Analysis:
     ``places(work, options)`` gives the positional arguments, by default the objective and its points.
     ``announced(objective, points, options)`` is told before the work. ``from_run(run, labels)`` gives, by name, what a
     function takes from the one run that several points are of. ``varies`` names arguments of the model that the
-    first value of an option sets. A result that ``makes_run`` is itself a run file of its last point's model;
-    where the option ``leaves_points`` is given, its file holds points of that model as well.
+    first value of an option sets. Runs that
+    are ``compared(options)`` are of one model, data and loss. A result that ``makes_run`` is itself a run file of its
+    last point's model; where the option ``leaves_points`` is given, its file holds points of that model as well.
     What begins from a recipe may look at one ``stored`` result of these kinds instead, by ``stored_options`` alone.
     ``dtype`` is that of what a recipe makes, where none is asked for.
     """
@@ -112,6 +113,7 @@ class Analysis:
     announced: Callable[[Any, Any, Options], str | None] | None
     from_run: Callable[[Any, Sequence[str]], dict[str, Any]] | None
     varies: Mapping[str, str]
+    compared: Callable[[Options], bool] | None
     makes_run: bool
     leaves_points: str
     stored: Sequence[str]
@@ -212,6 +214,7 @@ def analysis(
     announced: Callable[[Any, Any, Options], str | None] | None = None,
     from_run: Callable[[Any, Sequence[str]], dict[str, Any]] | None = None,
     varies: Mapping[str, str] | None = None,
+    compared: Callable[[Options], bool] | None = None,
     makes_run: bool = False,
     leaves_points: str = "",
     stored: Sequence[str] = (),
@@ -244,6 +247,7 @@ def analysis(
             announced=announced,
             from_run=from_run,
             varies=varies or {},
+            compared=compared,
             makes_run=makes_run,
             leaves_points=leaves_points,
             stored=stored,

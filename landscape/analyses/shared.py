@@ -35,8 +35,8 @@ LineStatistics = Annotated[
 # Slices.
 AlongWhat = Annotated[
     Directions,
-    "Random, the run's principal components, Hessian eigenvectors (top, or both ends), or the two axes of a "
-    "module with two trainable numbers.",
+    "Random, the principal components of the runs (pca-first: of the first alone), Hessian eigenvectors (top, or both "
+    "ends), or the two axes of a module with two trainable numbers.",
 ]
 LengthOf = Annotated[Norm, "What of a random direction is as long as in θ* (Li et al. 2018)."]
 AtRest = Annotated[
@@ -50,7 +50,7 @@ HalfWidth = Annotated[
 GridPoints = Annotated[int, Option("Points per axis, odd.", least=3, is_how=True)]
 DirectionDraws = Annotated[int, Option("Direction seeds, for a mean and a spread.", least=1, is_how=True)]
 ShowTrajectory = Annotated[
-    bool, Option("Draw the run's checkpoints, with their distance.", called="trajectory")
+    bool, Option("Draw each run's checkpoints, with their distance.", called="trajectory")
 ]
 SmoothBy = Annotated[
     float | None,

@@ -122,6 +122,7 @@ def slice1d(
     """
     from landscape.objective import checks
     from landscape.objective.sweep import Sweep
+    from landscape.objective.trajectory import Trajectory
     from landscape.paths.slice_proofs import stated_checks
     from landscape.paths.slices import Cut, sliced
 
@@ -132,7 +133,7 @@ def slice1d(
         span=span,
         num_points=num_points,
         draws=draws,
-        trajectory=trajectory,
+        runs=[Trajectory(trajectory)] if trajectory else [],
         show_trajectory=show_trajectory,
         seed=seed,
         smooth=smooth,

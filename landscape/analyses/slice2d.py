@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import sys
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from landscape.analyses.declare import analysis
+from landscape.analyses.options import Option, Parameter
 from landscape.analyses.shared import (
     AlongWhat,
     AtRest,
@@ -21,7 +23,6 @@ from landscape.analyses.shared import (
     Statistics,
     smoothing_pairs,
 )
-from landscape.errors import BadInput
 from landscape.progress import Journal, Progress, silent
 from landscape.result import Check, Result, array, scalar
 
@@ -32,7 +33,17 @@ if TYPE_CHECKING:
     from landscape.curvature.map import CurvatureMap
     from landscape.objective.objective import Objective
     from landscape.objective.parameters import Point
-    from landscape.paths.slices import Slice
+    from landscape.objective.trajectory import Trajectory
+    from landscape.paths.slices import Cut, Slice
+
+MARK = Parameter(
+    "mark",
+    tuple[str, ...],
+    (),
+    Option(
+        "A point of another run, b.h5 or b.h5@epoch=3, shown on the plane; again for more.", is_repeated=True
+    ),
+)
 
 
 @dataclass(kw_only=True, eq=False)
@@ -98,6 +109,9 @@ class Slice2D(Result):
     point_alpha: np.ndarray | None = array("point", long_name="α of a given point", optional=True)
     point_beta: np.ndarray | None = array("point", long_name="β of a given point", optional=True)
     point_loss: np.ndarray | None = array("point", long_name="loss at a given point", optional=True)
+    point_residual: np.ndarray | None = array(
+        "point", long_name="distance of a given point from the plane", optional=True
+    )
     trajectory_alpha: np.ndarray | None = array("checkpoint", long_name="α of a checkpoint", optional=True)
     trajectory_beta: np.ndarray | None = array("checkpoint", long_name="β of a checkpoint", optional=True)
     trajectory_residual: np.ndarray | None = array(
@@ -106,6 +120,20 @@ class Slice2D(Result):
     trajectory_loss: np.ndarray | None = array(
         "checkpoint", long_name="loss at the checkpoint itself", optional=True
     )
+    trajectory_run: np.ndarray | None = array(
+        "checkpoint", long_name="which of the runs the checkpoint is of, from 0", optional=True
+    )
+    trajectory_epoch: np.ndarray | None = array(
+        "checkpoint", long_name="passes over the data at the checkpoint", optional=True
+    )
+    run: np.ndarray | None = array("run", long_name="run whose checkpoints are drawn", optional=True)
+    mark: np.ndarray | None = array("mark", long_name="point of another run", optional=True)
+    mark_alpha: np.ndarray | None = array("mark", long_name="α of a marked point", optional=True)
+    mark_beta: np.ndarray | None = array("mark", long_name="β of a marked point", optional=True)
+    mark_residual: np.ndarray | None = array(
+        "mark", long_name="distance of a marked point from the plane", optional=True
+    )
+    mark_loss: np.ndarray | None = array("mark", long_name="loss at the marked point itself", optional=True)
     centre: np.ndarray | None = array("parameter", long_name="θ*, where the axes are its own", optional=True)
     centre_loss: float = scalar("loss at θ*")
     block: str | None = scalar("the parameters that move", optional=True)
@@ -115,7 +143,13 @@ class Slice2D(Result):
     @property
     def headline(self) -> str:
         """What was found, in a few words."""
-        return f"loss {self.centre_loss:.3g} at θ*, up to {self.loss.max():.3g}"
+        said = f"loss {self.centre_loss:.3g} at θ*, up to {self.loss.max():.3g}"
+        if self.explained_variance is not None:
+            said += f"; the plane holds {self.explained_variance.sum():.0%} of the variance"
+        if self.trajectory_residual is not None:
+            many = f"{len(self.run)} runs" if self.run is not None and len(self.run) > 1 else "the run"
+            said += f"; {many} up to {self.trajectory_residual.max():.3g} off it"
+        return said
 
 
 def _announced(objective: Objective, points: Sequence[Point], options: Mapping[str, Any]) -> str | None:
@@ -131,9 +165,16 @@ def _announced(objective: Objective, points: Sequence[Point], options: Mapping[s
     return "; ".join(said) or None
 
 
+def _are_compared(options: Mapping[str, Any]) -> bool:
+    """Whether whole runs, or points of others, are shown on the plane of the first."""
+    return (
+        options["directions"] in ("pca", "pca-first") or options["show_trajectory"] or bool(options["mark"])
+    )
+
+
 @analysis(
-    points=(1, 3),
-    metavar="A [B C]",
+    points=range(1, sys.maxsize),
+    metavar="A [B C...]",
     paper="Li et al. 2018; Garipov et al. 2018",
     examples=(
         "a.h5",
@@ -141,8 +182,11 @@ def _announced(objective: Objective, points: Sequence[Point], options: Mapping[s
         "a.h5 --directions eigen",
         "toy.h5 --directions axes --trajectory",
         "a.h5 b.h5 c.h5",
+        "sgd.h5 adam.h5 --directions pca --trajectory --mark other.h5",
     ),
     announced=_announced,
+    opens=(MARK,),
+    compared=_are_compared,
 )
 def slice2d(
     objective: Objective,
@@ -159,6 +203,8 @@ def slice2d(
     num_points: GridPoints = 51,
     draws: DirectionDraws = 1,
     trajectory: list[Point] | None = None,
+    trajectories: Callable[[], Sequence[Trajectory]] | None = None,
+    marks: Sequence[Point] = (),
     show_trajectory: ShowTrajectory = False,
     smooth: SmoothBy = None,
     smooth_draws: SmoothDraws = None,
@@ -170,13 +216,16 @@ def slice2d(
     """F on ``num_points`` × ``num_points`` points of a plane, θ* exactly on the grid.
 
     ``theta`` is one point, or three for the plane through them (orthonormal basis from the first,
-    Garipov et al. 2018). ``directions``: ``random``, normalised by ``norm`` (``filter``, ``layer``,
-    ``none``; Li et al. 2018) with the roles in ``ignore`` at rest; ``pca`` of ``trajectory``, unit
-    vectors; ``eigen``, unit eigenvectors of the two largest eigenvalues of the Hessian at θ*;
-    ``eigen-ends``, of the largest and the smallest; or ``axes``, those of a module with two trainable
-    numbers, so that α and β are what is added to each of them. ``block``: only parameters of such names, or of
-    modules of such names, move; principal components are then those of the block, eigenvectors those of its
+    Garipov et al. 2018), or with ``pca`` any number, of which the first is θ* and all are seen from the plane.
+    ``directions``: ``random``, normalised by ``norm`` (``filter``, ``layer``,
+    ``none``; Li et al. 2018) with the roles in ``ignore`` at rest; ``pca`` of all points of the runs about θ*, unit
+    vectors; ``pca-first``, of those of the first run; ``eigen``, unit eigenvectors of the two largest eigenvalues of
+    the Hessian at θ*; ``eigen-ends``, of the largest and the smallest; or ``axes``, those of a module with two
+    trainable numbers, so that α and β are what is added to each of them. ``block``: only parameters of such names,
+    or of modules of such names, move; principal components are then those of the block, eigenvectors those of its
     diagonal block of the Hessian.
+    ``trajectories()`` are the runs, ``trajectory`` the points of a single one; ``marks`` are points of others, seen
+    from the plane without moving it.
     ``span`` s gives [−s, s] (default 1; with ``pca``, three points, or a trajectory on ``axes`` the grid
     covers what is drawn, with a margin). ``orthogonal`` makes the second direction orthogonal to the
     first, keeping its length; its filters then have no exact norms. ``draws`` K repeats with seeds
@@ -186,7 +235,7 @@ def slice2d(
     ``curvature`` adds λ_max, λ_min and |λ_min/λ_max| of the Hessian in every cell (of the first draw),
     at some tens of products each.
 
-    Raises BadInput for an even ``num_points``, a span of 0, points on one line, a trajectory that spans
+    Raises BadInput for an even ``num_points``, a span of 0, so many points, points on one line, a trajectory that spans
     no plane, two eigenvectors where d = 1, or ``axes`` where d is not 2.
     """
     from torch import Tensor
@@ -195,9 +244,13 @@ def slice2d(
     from landscape.objective import checks
     from landscape.objective.parameters import Point
     from landscape.objective.sweep import Sweep
+    from landscape.objective.trajectory import Trajectory
     from landscape.paths.slice_proofs import stated_checks
     from landscape.paths.slices import Cut, plane_checks, sliced
 
+    runs = [Trajectory(trajectory)] if trajectory else []
+    if trajectories is not None and (show_trajectory or directions in ("pca", "pca-first")):
+        runs = list(trajectories())
     cut = Cut(
         directions=directions,
         norm=norm,
@@ -206,18 +259,16 @@ def slice2d(
         span=span,
         num_points=num_points,
         draws=draws,
-        trajectory=trajectory,
         show_trajectory=show_trajectory,
         seed=seed,
+        runs=runs,
+        marks=[objective.as_point(one) for one in marks],
         smooth=smooth,
         smooth_draws=smoothing_pairs(smooth, smooth_draws),
         block=block,
     )
     points = [objective.as_point(one) for one in ([theta] if isinstance(theta, Tensor | Point) else theta)]
-    if len(points) not in (1, 3):
-        raise BadInput(f"{len(points)} points", "one point, or three for the plane through them")
-    if len(points) == 3 and draws > 1:
-        raise BadInput(f"{draws} draws of the plane through three points", "one draw")
+    cut.require(points)
     proofs: list[Check] = []
     hessians = None
     with checks.untouched(objective, proofs):
@@ -231,7 +282,7 @@ def slice2d(
             found.checks.extend(
                 range_checks(objective, found.centre, found.axes.draws[0], hessians, found.middle)
             )
-        result = _result(found, hessians, directions == "axes", block)
+        result = _result(found, hessians, cut)
         columns = (result.loss, result.accuracy, result.test_loss)
         stated = stated_checks(
             found,
@@ -246,7 +297,24 @@ def slice2d(
     return result
 
 
-def _result(found: Slice, hessians: CurvatureMap | None, on_own_axes: bool, block: str | None) -> Slice2D:
+def _named(cut: Cut) -> dict[str, Any]:
+    """What the runs and the marked points are called, and how far training had come, where that is known."""
+    import numpy as np
+
+    found: dict[str, Any] = {}
+    if cut.marks:
+        found["mark"] = np.array([one.label or f"mark {i}" for i, one in enumerate(cut.marks)])
+    if cut.show_trajectory and (len(cut.runs) > 1 or cut.runs[0].name):
+        found["run"] = np.array([run.name or f"run {i}" for i, run in enumerate(cut.runs)])
+        found["trajectory_run"] = np.repeat(np.arange(len(cut.runs)), [len(run.points) for run in cut.runs])
+    if cut.show_trajectory and any(run.epochs is not None for run in cut.runs):
+        found["trajectory_epoch"] = np.concatenate(
+            [np.full(len(run.points), np.nan) if run.epochs is None else run.epochs for run in cut.runs]
+        )
+    return found
+
+
+def _result(found: Slice, hessians: CurvatureMap | None, cut: Cut) -> Slice2D:
     import numpy as np
 
     from landscape.numerics.arrays import array_of
@@ -254,7 +322,7 @@ def _result(found: Slice, hessians: CurvatureMap | None, on_own_axes: bool, bloc
     from landscape.objective.smoothing import fields_of
     from landscape.objective.sweep import known
 
-    axes, given, shown, eigen = found.axes, found.given, found.shown, found.axes.eigen
+    axes, given, shown, marked, eigen = found.axes, found.given, found.shown, found.marked, found.axes.eigen
     table, losses, plane = found.table, found.losses, found.axes.draws[0]
     square = table.shape[:2]
     converged = (eigen is None or eigen.converged) and (hessians is None or hessians.num_open == 0)
@@ -285,13 +353,19 @@ def _result(found: Slice, hessians: CurvatureMap | None, on_own_axes: bool, bloc
         point_alpha=given.coordinates[:, 0] if given else None,
         point_beta=given.coordinates[:, 1] if given else None,
         point_loss=given.loss if given else None,
+        point_residual=given.residual if given else None,
         trajectory_alpha=shown.coordinates[:, 0] if shown else None,
         trajectory_beta=shown.coordinates[:, 1] if shown else None,
         trajectory_residual=shown.residual if shown else None,
         trajectory_loss=shown.loss if shown else None,
-        centre=array_of(found.points[0].theta) if on_own_axes and given is None else None,
+        **_named(cut),
+        mark_alpha=marked.coordinates[:, 0] if marked else None,
+        mark_beta=marked.coordinates[:, 1] if marked else None,
+        mark_residual=marked.residual if marked else None,
+        mark_loss=marked.loss if marked else None,
+        centre=array_of(found.points[0].theta) if cut.directions == "axes" else None,
         centre_loss=found.centre_loss,
-        block=block,
+        block=cut.block,
         **fields_of(found.smoothed, square),
         notes=found.notes,
         outcome="complete" if converged else "not-converged",

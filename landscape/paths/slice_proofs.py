@@ -81,7 +81,7 @@ def _cells(
 
 def _weights(found: Slice, steps: np.ndarray) -> list[float]:
     """How much of the buffers of each given point a cell has."""
-    if found.given is None:
+    if found.given is None or found.weights_at is None:
         return [1.0]
     corners = np.vstack([found.given.coordinates.T, np.ones(3)])
     return np.linalg.solve(corners, [*steps, 1.0]).tolist()
@@ -184,11 +184,12 @@ def _squares(parts: np.ndarray, units: Sequence[int]) -> np.ndarray:
 
 def _components(found: Slice, cut: Cut, directions: np.ndarray, explained: np.ndarray | None) -> list[Check]:
     """Principal components by a singular value decomposition of the stored trajectory, in numpy."""
-    if cut.directions != "pca" or len(found.points) == 3 or not cut.trajectory:
+    leading = [point for run in cut.spanning for point in run.points]
+    if not leading:
         return []
     objective = found.sweep.objective
     origin = found.points[0].theta
-    differences = np.stack([numbers(one.theta - origin) for one in cut.trajectory])
+    differences = np.stack([numbers(one.theta - origin) for one in leading])
     if cut.block is not None:
         names = blocks.matching(objective.pieces, cut.block)
         columns = np.concatenate([np.arange(one.offset, one.offset + one.size) for one in names])
@@ -216,7 +217,11 @@ def _projections(found: Slice, cut: Cut, directions: np.ndarray) -> list[Check]:
     """Stored coordinates lead to where the points are, up to the stored distance; their losses are the points' own."""
     sweep, origin, plane = found.sweep, found.points[0].theta, directions.astype(float)
     proofs = []
-    seen = [("point", found.given, found.points), ("checkpoint", found.shown, cut.trajectory or [])]
+    seen = [
+        ("point", found.given, found.points),
+        ("checkpoint", found.shown, cut.trajectory),
+        ("mark", found.marked, cut.marks),
+    ]
     for what, projection, points in seen:
         if projection is None:
             continue

@@ -17,6 +17,7 @@ from landscape.objective.parameters import Point
 from landscape.objective.scatter import without_errors
 from landscape.objective.smoothing import Smoothed, smoothed, smoothed_in_words
 from landscape.objective.sweep import COLUMNS, Sweep
+from landscape.objective.trajectory import Trajectory
 from landscape.objective.uses import guesses
 from landscape.paths.direction_checks import curvature_checks, eigen_checks, norm_check, orthogonality_check
 from landscape.paths.directions import (
@@ -45,9 +46,10 @@ class Cut:
     span: float | None
     num_points: int
     draws: int
-    trajectory: list[Point] | None
     show_trajectory: bool
     seed: int
+    runs: Sequence[Trajectory] = ()
+    marks: Sequence[Point] = ()
     orthogonal: bool = False
     smooth: float | None = None
     smooth_draws: int = 2
@@ -56,9 +58,53 @@ class Cut:
     def __post_init__(self) -> None:
         require_grid(self.num_points, self.draws, self.directions)
 
+    @property
+    def trajectory(self) -> list[Point]:
+        """The points of every run, one run after the other."""
+        return [point for run in self.runs for point in run.points]
+
+    @property
+    def spanning(self) -> Sequence[Trajectory]:
+        """The runs whose principal components the directions are; none where they are others."""
+        return {"pca": self.runs, "pca-first": self.runs[:1]}.get(self.directions, ())
+
+    @property
+    def is_principal(self) -> bool:
+        """Whether the directions are principal components, whatever points there are."""
+        return self.directions in ("pca", "pca-first")
+
+    def is_through(self, points: Sequence[Point]) -> bool:
+        """Whether the plane is the one through three points."""
+        return len(points) == 3 and not self.is_principal
+
     def is_drawn(self, points: Sequence[Point]) -> bool:
         """Whether the directions are random ones, which have norms of their own."""
         return self.directions == "random" and len(points) == 1
+
+    def require(self, points: Sequence[Point]) -> None:
+        """Raises BadInput for a number of points that these directions do not take."""
+        if self.is_principal or len(points) == 1:
+            return
+        if len(points) != 3:
+            raise BadInput(
+                f"{len(points)} points on a plane of directions {self.directions}",
+                "one point, or three for the plane through them",
+                "`directions` pca takes any number: the plane of their runs",
+            )
+        if self.directions != "random":
+            raise BadInput(
+                f"directions {self.directions} on the plane through three points",
+                "one point, or no `directions`",
+                "three points leave nothing to choose",
+            )
+        if self.block is not None:
+            raise BadInput(
+                f"the block {self.block!r} of the plane through three points",
+                "one point, or no `block`",
+                "three points leave nothing to choose",
+            )
+        if self.draws > 1:
+            raise BadInput(f"{self.draws} draws of the plane through three points", "one draw")
 
     def grid(self, seen: np.ndarray, num_axes: int) -> tuple[np.ndarray, ...]:
         """The steps along each axis: within ``span``, or around ``seen`` (T, m) where that is not given."""
@@ -70,7 +116,7 @@ class Cut:
 class Axes(NamedTuple):
     """Directions (m, d) of every draw; ``seen`` (T, m), the coordinates of what the grid should cover.
 
-    ``explained`` and ``random_walk`` are shares of variance by principal component.
+    ``explained`` and ``random_walk`` are shares of variance by principal component, the latter of one run alone.
     """
 
     draws: list[Tensor]
@@ -85,7 +131,8 @@ class Slice:
     """F at θ* + Σⱼ stepsᵢⱼ dⱼ for every cell i of a grid, the first direction running fastest.
 
     ``tables``: what :meth:`~Sweep.measure` says (cells, ``COLUMNS``) of every draw; ``smoothed``, ``given`` and
-    ``shown``, the points that span the plane and the trajectory, go with the first draw's directions.
+    ``shown`` and ``marked``, the points that were named, those of the trajectories and those of other runs, go with the
+    first draw's directions.
     """
 
     sweep: Sweep
@@ -98,6 +145,7 @@ class Slice:
     smoothed: Smoothed | None
     given: Projection | None
     shown: Projection | None
+    marked: Projection | None
     centre: Point
     checks: list[Check]
     notes: list[str]
@@ -129,35 +177,38 @@ class Slice:
 
 
 def sliced(sweep: Sweep, points: Sequence[Point], cut: Cut, num_axes: int) -> Slice:
-    """F along ``num_axes`` directions through ``points[0]``, or on the plane through three points."""
+    """F along ``num_axes`` directions through ``points[0]``, or on the plane through three points.
+
+    Further points are where principal components of several runs are cut along: they are seen from the plane.
+    """
     origin, objective = points[0], sweep.objective
-    if len(points) == 3:
-        if cut.block is not None:
-            raise BadInput(
-                f"the block {cut.block!r} of the plane through three points",
-                "one point, or no block",
-                "three points leave nothing to choose",
-            )
+    is_through = cut.is_through(points)
+    if is_through:
         axes = _through(points)
     else:
         axes = DIRECTIONS[cut.directions](objective, origin, cut, num_axes, sweep.progress)
+        if cut.is_principal or cut.directions == "axes":
+            drawn = [*points[1:], *cut.marks, *(cut.trajectory if cut.show_trajectory else [])]
+            axes = _seeing(axes, origin, drawn)
     grid = cut.grid(axes.seen, num_axes)
     steps = np.stack(np.meshgrid(*grid), axis=-1).reshape(-1, num_axes)
-    weights_at = _barycentric(axes.seen, steps) if len(points) == 3 else None
+    weights_at = _barycentric(axes.seen, steps) if is_through else None
+    corners = points if is_through else points[:1]
 
     def cells(plane: Tensor) -> Callable[[range, Tensor], None]:
         return lambda block, thetas: fill(thetas, origin.theta, plane, steps[block.start : block.stop])
 
     tables = [
-        sweep.measure(f"draw {draw}", len(steps), cells(plane), points, weights_at)
+        sweep.measure(f"draw {draw}", len(steps), cells(plane), corners, weights_at)
         for draw, plane in enumerate(axes.draws)
     ]
     smooth = None
     if cut.smooth is not None:
         about = {"sigma": cut.smooth, "num_pairs": cut.smooth_draws, "seed": cut.seed}
-        smooth = smoothed(sweep, "cells", len(steps), cells(axes.draws[0]), points, weights_at, **about)
+        smooth = smoothed(sweep, "cells", len(steps), cells(axes.draws[0]), corners, weights_at, **about)
     first = axes.draws[0][:num_axes]
-    given = projected(sweep, "point", list(points), origin.theta, first) if len(points) == 3 else None
+    given = projected(sweep, "point", list(points), origin.theta, first) if len(points) > 1 else None
+    marked = projected(sweep, "mark", list(cut.marks), origin.theta, first) if cut.marks else None
     shown = None
     if cut.show_trajectory:
         shown = projected(sweep, "trajectory", require_trajectory(cut.trajectory), origin.theta, first)
@@ -169,7 +220,7 @@ def sliced(sweep: Sweep, points: Sequence[Point], cut: Cut, num_axes: int) -> Sl
     if cut.is_drawn(points) and cut.norm == "filter":
         remarks = remarks + guesses(pieces_of(objective, cut.block), cut.ignore)
     unsure = without_errors(sweep.test, len(steps), "test samples") if sweep.test else []
-    drawn = cut.trajectory if cut.show_trajectory and cut.trajectory else []
+    drawn = [*cut.marks, *(cut.trajectory if cut.show_trajectory else [])]
     found = Slice(
         sweep=sweep,
         points=points,
@@ -181,6 +232,7 @@ def sliced(sweep: Sweep, points: Sequence[Point], cut: Cut, num_axes: int) -> Sl
         smoothed=smooth,
         given=given,
         shown=shown,
+        marked=marked,
         centre=sweep.reference(origin),
         checks=[],
         notes=sweep.notes(*points, *drawn) + remarks + unsure + (smoothed_in_words(smooth) if smooth else []),
@@ -193,9 +245,9 @@ def sliced(sweep: Sweep, points: Sequence[Point], cut: Cut, num_axes: int) -> Sl
 def plane_checks(found: Slice, cut: Cut) -> list[Check]:
     """The angle between the directions where it should be right, and that given points lie on their plane."""
     objective, proofs = found.sweep.objective, []
-    if cut.orthogonal or len(found.points) == 3 or cut.directions != "random":
+    if cut.orthogonal or not cut.is_drawn(found.points):
         proofs.append(orthogonality_check(objective, found.axes.draws[0]))
-    if found.given is not None:
+    if found.given is not None and cut.is_through(found.points):
         distance = float(found.given.residual.max() / np.abs(found.given.coordinates).max())
         meaning = "distance of the points, relative"
         proofs.append(Check("points on plane", distance, checks.rounding(objective), meaning))
@@ -234,12 +286,24 @@ def _random(objective: Objective, origin: Point, cut: Cut, num_axes: int, progre
 
 
 def _pca(objective: Objective, origin: Point, cut: Cut, num_axes: int, progress: Progress) -> Axes:
-    thetas = torch.stack([point.theta for point in require_trajectory(cut.trajectory)])
+    leading = [point for run in cut.spanning for point in run.points]
+    thetas = torch.stack([point.theta for point in require_trajectory(leading)])
     moved = within(objective, cut.block, thetas - origin.theta)
     found = principal_components(moved, torch.zeros_like(origin.theta))
     plane = found.directions[:num_axes]
     seen = coordinates(thetas, origin.theta, plane)[0]
-    return Axes([plane], seen, found.explained, found.explained_by_random_walk)
+    # Several walks have no agreed form: from where the others begin is not said.
+    walk = found.explained_by_random_walk if len(cut.spanning) == 1 else None
+    return Axes([plane], seen, found.explained, walk)
+
+
+def _seeing(axes: Axes, origin: Point, points: Sequence[Point]) -> Axes:
+    """The same axes, on which ``points`` should be seen as well."""
+    if not points:
+        return axes
+    thetas = torch.stack([point.theta for point in points])
+    more = coordinates(thetas, origin.theta, axes.draws[0])[0]
+    return axes._replace(seen=np.concatenate([axes.seen, more]))
 
 
 def _eigen(objective: Objective, origin: Point, cut: Cut, num_axes: int, progress: Progress) -> Axes:
@@ -292,6 +356,7 @@ def _barycentric(seen: np.ndarray, steps: np.ndarray) -> Callable[[int], list[fl
 DIRECTIONS: dict[str, Callable[[Objective, Point, Cut, int, Progress], Axes]] = {
     "random": _random,
     "pca": _pca,
+    "pca-first": _pca,
     "eigen": _eigen,
     "eigen-ends": _eigen_ends,
     "axes": _own_axes,

@@ -95,11 +95,11 @@ class _Plain(LogFormatter):
         return short(x, 8) if super().__call__(x, pos) else ""
 
 
-def legend(axes: Axes, above: float = 0.3) -> None:
-    """Over the panel, where it can hide nothing, ``above`` it by so many letters, as broad as fits."""
+def legend(axes: Axes, above: float = 0.3, broad: float = WIDTH - 0.5) -> None:
+    """Over the panel, where it can hide nothing, ``above`` it by so many letters, at most ``broad``, in inches."""
     handles, labels = axes.get_legend_handles_labels()
     columns = len(labels)
-    while columns > 1 and _legend_width(labels, columns) > WIDTH - 0.5:
+    while columns > 1 and _legend_width(labels, columns) > broad:
         columns -= 1
     axes.legend(
         handles,

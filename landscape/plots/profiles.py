@@ -73,7 +73,7 @@ def how_cut(page: Page, result: Any) -> None:
     if options.get("directions") == "random" and getattr(result, "point_alpha", None) is None:
         norm = {"none": "not normalised"}.get(options["norm"], f"{options['norm']}-normalised")
         page.note(f"random directions, {norm}, seed {result.config['seed']}")
-    elif options.get("directions") == "pca":
+    elif options.get("directions") in ("pca", "pca-first") and not hasattr(result, "explained_variance"):
         page.note("principal directions of the run")
     elif getattr(result, "direction_curvature", None) is not None:
         values = ", ".join(short(value) for value in result.direction_curvature)

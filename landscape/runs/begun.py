@@ -33,18 +33,18 @@ def begun_checks(
     labels: Sequence[str],
     opened: Objectives,
     points: Sequence[Point],
-    trajectory: Sequence[Point],
+    trajectories: Mapping[Run, Sequence[Point]],
     seed: int,
 ) -> list[Check]:
     """That ``points`` are those of ``runs`` under ``labels``, and F at a seeded one is what its run says.
 
-    Of the stored ``trajectory`` of the first run a seeded point is looked at. F is compared where it is the run's:
+    Of each of the ``trajectories`` by their runs a seeded point is looked at. F is compared where it is the run's:
     all of its data, its loss, its dtype, its kind of device, no penalty. One evaluation.
     """
     generator, places = np.random.default_rng(seed), list(zip(runs, labels, points, strict=True))
-    if trajectory:
+    for run, trajectory in trajectories.items():
         k = int(generator.integers(len(trajectory)))
-        places.append((runs[0], runs[0].labels[k], trajectory[k]))
+        places.append((run, run.labels[k], trajectory[k]))
     wrong = sum(
         num_wrong(opened.train, {name: torch.from_numpy(value) for name, value in state.items()}, point)
         for run, label, point in places

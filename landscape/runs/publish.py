@@ -18,6 +18,7 @@ from landscape.objective import Objective, plain
 from landscape.objective.identity import own_code
 from landscape.objective.parameters import Point
 from landscape.objective.threads import best_number, using
+from landscape.objective.trajectory import Trajectory
 from landscape.progress import Journal as Remembered
 from landscape.progress import Progress, silent
 from landscape.result import Check, Result
@@ -48,8 +49,9 @@ class Work:
     max_threads: int = 1
     # The same data with the model of other arguments, initialised by another seed.
     variant: Callable[[int, dict[str, Any]], Objective] | None = None
-    # The stored points of every run that was named; the tensors of the module as another seed initialises it.
-    trajectories: Callable[[], list[Point]] | None = None
+    # Every run named, with its points; points of others, shown beside; the module's tensors as another seed makes them.
+    trajectories: Callable[[], list[Trajectory]] | None = None
+    marks: list[Point] = field(default_factory=list)
     fresh: Callable[[int], Mapping[str, Tensor]] | None = None
     # What proves where the points come from.
     proofs: Callable[[], list[Check]] = list

@@ -121,6 +121,19 @@ class Run:
         """Every stored point, in the order of training."""
         return [self.point(objective, label) for label in self.labels]
 
+    def epoch_at(self, label: str) -> float:
+        """Passes over the data that lie before a point, as logged or as its label says; NaN where nothing does."""
+        unit, _, number = label.partition("=")
+        if unit == "epoch":
+            return float(number)
+        if self.header["kind"] != "train":
+            return float("nan")
+        step, _, epoch, _ = self._logs
+        if not number:
+            return float(epoch[0 if label == "init" else -1])
+        rows = np.flatnonzero(step == float(number))
+        return float(epoch[rows[0]]) if len(rows) else float("nan")
+
     @property
     def options(self) -> dict[str, Any]:
         """The options the run was trained with; none for one that was imported."""

@@ -23,12 +23,12 @@ from landscape.objective.parameters import Point
 from landscape.progress import Progress, silent
 from landscape.result import Result
 from landscape.runs import provenance, sources
-from landscape.runs.address import default_output, parse_address, points_of
+from landscape.runs.address import default_output, points_of
 from landscape.runs.begun import begun_checks, num_wrong, points_check, points_of_runs
+from landscape.runs.beside import Places, Trajectories, require_same
 from landscape.runs.device import device, processes
 from landscape.runs.publish import Answer, Order, Say, Work, publish, unheard
 from landscape.runs.recipe import DTYPES, Recipe
-from landscape.runs.run import Run
 from landscape.runs.settings import NAMES, Settings, called
 from landscape.runs.stored import of_stored
 from landscape.runs.weights import dtype_of, weights
@@ -154,26 +154,19 @@ def _at_addresses(
     _require_places(declared, len(texts))
     if options.get("at") is not None:
         texts = points_of(texts[0], options["at"], verify=settings.verify)
-    addresses = [parse_address(text) for text in texts]
-    opened = {
-        path: Run(path, trust=settings.trust, verify=settings.verify)
-        for path in dict.fromkeys(one.path for one in addresses)
-    }
-    runs, opened_runs = [opened[one.path] for one in addresses], list(opened.values())
-    labels = [run.label(one.name) for run, one in zip(runs, addresses, strict=True)]
-    inputs = [
-        {"path": str(run.path), "sha256": provenance.sha256(run.path), "point": label}
-        for run, label in zip(runs, labels, strict=True)
-    ]
-    dtype, where = settings.dtype or runs[0].dtype, device(settings.device, settings.dtype)
+    places = Places(texts, options.get("mark", ()), settings)
+    runs, labels, inputs = places.runs, places.labels, places.inputs
+    if declared.compared and declared.compared(options):
+        require_same(runs[0], places.every_run)
+    dtype, machine = settings.dtype or runs[0].dtype, device(settings.device, settings.dtype)
     config = {
         "kind": declared.name,
         "inputs": [{"sha256": one["sha256"], "point": one["point"]} for one in inputs],
         "dtype": dtype,
-        "device": where.partition(":")[0],
+        "device": machine.partition(":")[0],
         "seed": settings.seed,
         "subset": settings.subset,
-        "options": _stored(declared, options),
+        "options": _stored(declared, options) | ({"mark": places.marked} if places.marked else {}),
     }
     output = settings.output or default_output(declared, [run.path for run in runs])
     config |= _contents(runs[0].sources, settings.training or runs[0].training)
@@ -186,7 +179,7 @@ def _at_addresses(
         opened, *others = (
             runs[0].objectives(
                 dtype=dtype,
-                device=where,
+                device=machine,
                 chunk_size=settings.chunk_size,
                 subset=settings.subset,
                 seed=settings.seed + number,
@@ -196,19 +189,29 @@ def _at_addresses(
             )
             for number in range(_num_subsets(options, settings))
         )
-        points, trajectory = points_of_runs(runs, labels, opened.train), runs[0].trajectory(opened.train)
+        points = points_of_runs(places.every_run, places.every_label, opened.train)
+        trajectory = runs[0].trajectory(opened.train)
+        trajectories = Trajectories(runs, opened.train, {runs[0]: trajectory})
         is_along_a_run = len(set(runs)) == 1 < len(runs)
         return Work(
             opened.train,
             opened.test,
-            points,
+            points[: len(runs)],
             trajectory=trajectory,
             of_run=declared.from_run(runs[0], labels) if declared.from_run and is_along_a_run else {},
-            notes=opened.notes,
+            notes=[*opened.notes, *places.notes],
             others=[one.train for one in others],
-            trajectories=lambda: [one for run in opened_runs for one in run.trajectory(opened.train)],
+            trajectories=trajectories,
+            marks=points[len(runs) :],
             fresh=sources.Fresh(runs[0].sources, runs[0].sources.recipe),
-            proofs=lambda: begun_checks(runs, labels, opened, points, trajectory, settings.seed),
+            proofs=lambda: begun_checks(
+                places.every_run,
+                places.every_label,
+                opened,
+                points,
+                trajectories.seen,
+                settings.seed,
+            ),
         )
 
     analyse = _analyse(declared, options, say)
@@ -300,10 +303,9 @@ def _in_memory(
     for name in ("dtype", "subset", "chunk_size", "device", "training"):
         if getattr(settings, name) not in (None, "auto", False):
             raise BadInput(f"`{name}` for an objective", "what the objective was made with", "make it so")
-    if options.get("at") is not None:
-        raise BadInput(
-            "`at` for an objective", "points of a run file", "give the points behind the objective"
-        )
+    if options.get("at") is not None or options.get("mark"):
+        name = "mark" if options.get("mark") else "at"
+        raise BadInput(f"`{name}` for an objective", "points of a run file", "give the points themselves")
     if options.get("l2"):
         objective = objective.varied(l2=options["l2"])
     found = [objective.as_point(one) for one in points] or [objective.present_point()]

@@ -175,6 +175,8 @@ TESTS = {
     "curvature at a probe": "descent/test_proofs.py::test_what_is_said_of_a_probe",
     "block": "analyses/test_slice_blocks.py::test_a_direction_that_leaves_its_block_fails_its_check",
     "curvature range": "analyses/test_slice2d.py::test_a_wrong_largest_eigenvalue_is_seen_at_the_centre",
+    "mark coordinates": "analyses/test_two_runs.py::test_a_mark_that_is_shown_elsewhere_fails_its_checks",
+    "mark loss": "analyses/test_two_runs.py::test_a_mark_that_is_shown_elsewhere_fails_its_checks",
     "dense matrix": "curvature/test_proofs.py::test_a_dense_matrix_with_two_rows_exchanged",
     "density and index": "curvature/test_proofs.py::test_trace_density_and_spectrum_see_one_another",
     "density below zero": "curvature/test_proofs.py::test_a_density_with_wrong_weights_nodes_or_mass",

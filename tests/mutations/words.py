@@ -15,7 +15,7 @@ BOUNDS = {
         "gradient norm; logged length; logged loss; logged test loss; loss; loss at a probe; moved; no farther; "
         "orthogonal; point coordinates; point loss; path loss; point of many; points on plane; polish; "
         "principal components; recorded cost; second end; stacked gradient; start loss; symmetry; test "
-        "loss; cell; lowest loss; loss of a start; smoothed loss"
+        "loss; cell; lowest loss; loss of a start; smoothed loss; mark coordinates; mark loss"
     ),
     "twice rounding, for each of two numbers is rounded": "SAM; along ∇F; noise; trace probe; worst",
     "a hundred times rounding, and ε of θ over the way of the steps": "curve steps",
@@ -94,14 +94,14 @@ COSTS = {
         "closed form; rank correlation; status of the starts"
     ),
     "sums over θ": (
-        "best match; checkpoint coordinates; eigenvalues; logged length; moved by hand; nearest scales; point "
-        "coordinates; principal components"
+        "best match; checkpoint coordinates; eigenvalues; logged length; mark coordinates; moved by hand; "
+        "nearest scales; point coordinates; principal components"
     ),
     "1 F": (
         "SAM; after loss; aligned end; as logged; before loss; centre loss; checkpoint loss; cost; curve "
         "loss; curve test loss; final loss; final test loss; first end; logged loss; logged test loss; "
-        "loss; features; linearised; loss at a probe; path end; path loss; plane loss; point loss; point of many; "
-        "recorded cost; second end; start loss; straight line loss; straight line test loss; test loss; "
+        "loss; features; linearised; loss at a probe; mark loss; path end; path loss; plane loss; point loss; "
+        "point of many; recorded cost; second end; start loss; straight line loss; straight line test loss; test loss; "
         "worst; cell; lowest loss; loss of a start"
     ),
     "3 F": "fall by a unit",

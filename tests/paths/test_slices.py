@@ -19,7 +19,6 @@ CUT = {
     "span": 0.5,
     "num_points": 5,
     "draws": 1,
-    "trajectory": None,
     "show_trajectory": False,
     "seed": 3,
 }

@@ -359,7 +359,7 @@ class TestPlane:
         np.testing.assert_allclose(places[0], [[3.9, 3], [0, -1]])
         if kind == "contour":
             assert axes.get_xlim() == (1.5, 4.5)
-        assert small_print(figure) == "white: checkpoints"
+        assert small_print(figure) == "white: checkpoints, ring: start, large: end"
         np.testing.assert_array_equal(result.alpha, plane().alpha)
 
     def test_draws_are_averaged_unless_a_trajectory_belongs_to_the_first(self):

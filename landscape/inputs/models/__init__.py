@@ -20,7 +20,7 @@ from landscape.inputs.models.resnet import resnet
 from landscape.inputs.models.spin import spin
 from landscape.inputs.models.toy import toy_chain, toy_neuron, toy_product, toy_relu_neuron, toy_saddle
 
-__all__ = ["MODELS", "build_model", "takes_num_outputs"]
+__all__ = ["MODELS", "build_model", "takes_num_outputs", "with_defaults"]
 
 MODELS: dict[str, Callable[..., nn.Module]] = {
     "mlp": mlp,
@@ -72,6 +72,19 @@ def takes_num_outputs(spec: str) -> bool:
     """Whether the number of outputs follows from the data: the factory has a parameter of this name."""
     with global_state_kept():
         return "num_outputs" in _parameter_names(_factory(spec))
+
+
+def with_defaults(spec: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """``arguments`` of a factory with the defaults of those left away, but for what the data tell."""
+    with global_state_kept():
+        factory = _factory(spec)
+    try:
+        known = inspect.signature(factory).parameters.values()
+    except ValueError:
+        return dict(arguments)
+    told = ("input_shape", "num_outputs")
+    found = {one.name: one.default for one in known if one.default is not one.empty and one.name not in told}
+    return found | dict(arguments)
 
 
 def _factory(spec: str) -> Callable[..., Any]:

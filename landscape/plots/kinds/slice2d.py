@@ -1,26 +1,29 @@
 """The loss on a plane, with what lies on it."""
 
-from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from matplotlib.patheffects import withStroke
 
+from landscape.plots import trajectories
 from landscape.plots.fields import clear, draw_flat, draw_surface, field, height
 from landscape.plots.page import STAR, Page
-from landscape.plots.profiles import how_cut, residual_note
-from landscape.plots.words import short, titled, titled_points, uncertain, wrapped
+from landscape.plots.profiles import how_cut
+from landscape.plots.words import input_names, short, titled, titled_points, uncertain, wrapped
 
 # What has panels of its own below the loss, where it is there.
 BELOW = ("smooth_loss", "curvature_ratio")
 DOT: Any = {"color": "white", "markeredgecolor": "black", "markersize": 4}
+MOST_TITLED = 4  # points that a title names
 MAX_STRETCH = 2.0  # a plane longer than this many times its breadth would be too thin to read at one scale
 
 
 def slice2d(page: Page, result: Any) -> str:
     """The loss on the plane, with θ* or the three given points, and the trajectory where there is one."""
-    three = result.point_alpha is not None
+    is_principal = result.explained_variance is not None
+    several = result.point_alpha is not None
+    three = several and not is_principal
     if result.test_loss_error is not None:
         centre = int(np.abs(result.beta).argmin()), int(np.abs(result.alpha).argmin())
         tested = uncertain(float(result.test_loss[centre]), float(result.test_loss_error[centre]))
@@ -34,9 +37,17 @@ def slice2d(page: Page, result: Any) -> str:
             f"{len(result.draw_loss)} draws, standard deviation up to "
             f"{short(np.nanmax(result.loss_spread, initial=0.0))}"
         )
-    if result.explained_variance is not None:
-        share, walk = np.sum(result.explained_variance), np.sum(result.random_walk_variance)
-        page.note(f"the directions hold {share:.0%} of the run's variance (of a random walk's: {walk:.0%})")
+    if is_principal:
+        whose = _whose(result)
+        walk = result.random_walk_variance
+        of_a_walk = "" if walk is None else f" (of a random walk's: {np.sum(walk):.0%})"
+        page.note(
+            f"the directions hold {_share(np.sum(result.explained_variance))} of {whose} variance{of_a_walk}"
+        )
+        names = names or [
+            f"component {i + 1} ({_share(share)} of variance)"
+            for i, share in enumerate(result.explained_variance)
+        ]
     one = field(page, result.alpha, result.beta, values, label, result.done)
     if page.kind == "surface":
         if result.smooth_loss is not None:
@@ -63,12 +74,12 @@ def slice2d(page: Page, result: Any) -> str:
             second = field(page, result.alpha, result.beta, getattr(result, name), page.labels[name])
             as_cells = name == "curvature_ratio"
             _cleared(panel, draw_flat(page, panel, second, inches, as_cells=as_cells), origin, result)
-            if three:
+            if several:
                 panel.plot(result.point_alpha, result.point_beta, "o", zorder=8, **DOT)
             else:
                 panel.plot(*origin, linestyle="", zorder=8, **STAR)
-            if name == "smooth_loss" and result.trajectory_alpha is not None:
-                _path(panel, result, result.trajectory_alpha, result.trajectory_beta)
+            if name == "smooth_loss":
+                trajectories.draw_lines(panel, result, origin)
         if result.smooth_loss is not None:
             whose = " on the first draw's plane" if result.draw_loss is not None else ""
             error = short(np.nanmax(result.smooth_loss_error, initial=0.0))
@@ -81,15 +92,18 @@ def slice2d(page: Page, result: Any) -> str:
         places = (np.atleast_1d(alpha), np.atleast_1d(beta))
         return (*places, height(one, np.atleast_1d(loss))) if page.kind == "surface" else places
 
-    if result.trajectory_alpha is not None:
-        _trajectory(page, axes, result, at)
+    star = origin if not three else (np.nan, np.nan)
+    trajectories.draw(page, axes, result, star, at)
     outline = [withStroke(linewidth=2, foreground="white")]
-    if three:
-        for index, letter in enumerate("ABC"):
+    if several:
+        for index, letter in enumerate(letters_of(len(result.point_alpha))):
             place = at(result.point_alpha[index], result.point_beta[index], result.point_loss[index])
-            axes.plot(*place, "o", zorder=8, **DOT)
+            if is_principal and index == 0:
+                axes.plot(*place, linestyle="", zorder=8, **STAR)
+            elif result.trajectory_alpha is None or three:
+                axes.plot(*place, "o", zorder=8, **DOT)
             flat = tuple(float(part[0]) for part in place)
-            axes.text(*flat, f" {letter}", fontsize=8, weight="bold", path_effects=outline, zorder=9)
+            axes.text(*flat, f"  {letter}", fontsize=8, weight="bold", path_effects=outline, zorder=9)
     else:
         place = at(*origin, result.centre_loss)
         if np.isfinite(place).all():
@@ -98,7 +112,36 @@ def slice2d(page: Page, result: Any) -> str:
     how_cut(page, result)
     if three:
         return titled_points("Loss on the plane through", result, "ABC", ", ")
-    return titled("Loss on a plane through", result)
+    if several:
+        letters = letters_of(len(result.point_alpha))
+        if len(letters) > MOST_TITLED:
+            return f"Loss on the principal plane of {len(letters)} points, from {input_names(result)[0]} on"
+        return titled_points("Loss on the principal plane of", result, letters, ", ")
+    return titled("Loss on the principal plane of" if is_principal else "Loss on a plane through", result)
+
+
+def letters_of(count: int) -> str:
+    """A, B, C, …: what so many points are called."""
+    return "".join(chr(ord("A") + i) for i in range(count))
+
+
+def _share(value: float) -> str:
+    """In per cent, of which a little is not nothing.
+
+    >>> _share(0.612), _share(0.0042), _share(0.9971), _share(1.0)
+    ('61%', '0.4%', '99.7%', '100%')
+    """
+    digits = 1 if 0 < value < 0.01 or 0.99 < value < 0.9995 else 0
+    return f"{value:.{digits}%}"
+
+
+def _whose(result: Any) -> str:
+    """Of which runs the principal directions are."""
+    options = result.config.get("options", {})
+    many = (result.run is not None and len(result.run) > 1) or result.point_alpha is not None
+    if not many:
+        return "the run's"
+    return "the first run's" if options.get("directions") == "pca-first" else "the runs'"
 
 
 def _cleared(axes: Any, texts: Any, origin: tuple[float, float], result: Any) -> None:
@@ -106,13 +149,7 @@ def _cleared(axes: Any, texts: Any, origin: tuple[float, float], result: Any) ->
     clear(axes, texts, np.array(origin[:1]), np.array(origin[1:]))
     if result.point_alpha is not None:
         clear(axes, texts, result.point_alpha, result.point_beta)
-    if result.trajectory_alpha is not None:
-        fine = np.linspace(0, len(result.trajectory_alpha) - 1, 400)
-        known = np.arange(len(result.trajectory_alpha))
-        alpha, beta = (
-            np.interp(fine, known, part) for part in (result.trajectory_alpha, result.trajectory_beta)
-        )
-        clear(axes, texts, alpha, beta, 0.05)
+    trajectories.cleared(axes, texts, result)
 
 
 def _in_parameters(result: Any) -> tuple[Any, tuple[float, float], list[str]]:
@@ -146,35 +183,3 @@ def _stretch(page: Page, result: Any) -> float:
         return stretch
     page.note("the two axes have different scales")
     return 0.0
-
-
-def _trajectory(page: Page, axes: Any, result: Any, at: Callable[..., Any]) -> None:
-    alpha, beta = result.trajectory_alpha, result.trajectory_beta
-    within = (np.abs(alpha - np.clip(alpha, result.alpha[0], result.alpha[-1])) == 0) & (
-        np.abs(beta - np.clip(beta, result.beta[0], result.beta[-1])) == 0
-    )
-    if not within.all():
-        page.note(f"{int((~within).sum())} of {len(alpha)} checkpoints outside the picture")
-    if page.kind == "surface":  # which would draw beyond its box
-        alpha, beta = (np.where(within, part, np.nan) for part in (alpha, beta))
-    _path(axes, result, *at(alpha, beta, result.trajectory_loss))
-    if result.centre is not None:  # the plane is the whole space
-        page.note("white: checkpoints")
-    else:
-        residual_note(page, result, "white: checkpoints", "plane")
-
-
-def _path(axes: Any, result: Any, *places: Any) -> None:
-    """The checkpoints, and a line through them in their order."""
-    outline = [withStroke(linewidth=2.2, foreground="black")]
-    axes.plot(*places, "-", color="white", linewidth=1.0, path_effects=outline, zorder=6)
-    size = 3 if len(result.trajectory_alpha) <= 60 else 1.5
-    axes.plot(
-        *places,
-        "o",
-        color="white",
-        markeredgecolor="black",
-        markeredgewidth=size / 6,
-        markersize=size,
-        zorder=7,
-    )
