@@ -127,6 +127,9 @@ class Slice2D(Result):
         "checkpoint", long_name="passes over the data at the checkpoint", optional=True
     )
     run: np.ndarray | None = array("run", long_name="run whose checkpoints are drawn", optional=True)
+    run_residual: np.ndarray | None = array(
+        "run", long_name="largest distance of its checkpoints from the plane", optional=True
+    )
     mark: np.ndarray | None = array("mark", long_name="point of another run", optional=True)
     mark_alpha: np.ndarray | None = array("mark", long_name="α of a marked point", optional=True)
     mark_beta: np.ndarray | None = array("mark", long_name="β of a marked point", optional=True)
@@ -297,21 +300,26 @@ def slice2d(
     return result
 
 
-def _named(cut: Cut) -> dict[str, Any]:
+def _named(found: Slice, cut: Cut) -> dict[str, Any]:
     """What the runs and the marked points are called, and how far training had come, where that is known."""
     import numpy as np
 
-    found: dict[str, Any] = {}
+    named: dict[str, Any] = {}
     if cut.marks:
-        found["mark"] = np.array([one.label or f"mark {i}" for i, one in enumerate(cut.marks)])
-    if cut.show_trajectory and (len(cut.runs) > 1 or cut.runs[0].name):
-        found["run"] = np.array([run.name or f"run {i}" for i, run in enumerate(cut.runs)])
-        found["trajectory_run"] = np.repeat(np.arange(len(cut.runs)), [len(run.points) for run in cut.runs])
-    if cut.show_trajectory and any(run.epochs is not None for run in cut.runs):
-        found["trajectory_epoch"] = np.concatenate(
+        named["mark"] = np.array([one.label or f"mark {i}" for i, one in enumerate(cut.marks)])
+    if not cut.show_trajectory or found.shown is None:
+        return named
+    counts = [len(run.points) for run in cut.runs]
+    if len(cut.runs) > 1 or cut.runs[0].name:
+        named["run"] = np.array([run.name or f"run {i}" for i, run in enumerate(cut.runs)])
+        named["trajectory_run"] = np.repeat(np.arange(len(cut.runs)), counts)
+        parts = np.split(found.shown.residual, np.cumsum(counts)[:-1])
+        named["run_residual"] = np.array([part.max() for part in parts])
+    if any(run.epochs is not None for run in cut.runs):
+        named["trajectory_epoch"] = np.concatenate(
             [np.full(len(run.points), np.nan) if run.epochs is None else run.epochs for run in cut.runs]
         )
-    return found
+    return named
 
 
 def _result(found: Slice, hessians: CurvatureMap | None, cut: Cut) -> Slice2D:
@@ -358,7 +366,7 @@ def _result(found: Slice, hessians: CurvatureMap | None, cut: Cut) -> Slice2D:
         trajectory_beta=shown.coordinates[:, 1] if shown else None,
         trajectory_residual=shown.residual if shown else None,
         trajectory_loss=shown.loss if shown else None,
-        **_named(cut),
+        **_named(found, cut),
         mark_alpha=marked.coordinates[:, 0] if marked else None,
         mark_beta=marked.coordinates[:, 1] if marked else None,
         mark_residual=marked.residual if marked else None,

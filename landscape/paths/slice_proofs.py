@@ -184,7 +184,9 @@ def _squares(parts: np.ndarray, units: Sequence[int]) -> np.ndarray:
 
 def _components(found: Slice, cut: Cut, directions: np.ndarray, explained: np.ndarray | None) -> list[Check]:
     """Principal components by a singular value decomposition of the stored trajectory, in numpy."""
-    leading = [point for run in cut.spanning for point in run.points]
+    # Whose components they are as it was asked for, told apart anew.
+    spanning = {"pca": cut.runs, "pca-first": cut.runs[:1]}.get(cut.directions, ())
+    leading = [point for run in spanning for point in run.points]
     if not leading:
         return []
     objective = found.sweep.objective

@@ -79,7 +79,7 @@ def how_cut(page: Page, result: Any) -> None:
         values = ", ".join(short(value) for value in result.direction_curvature)
         page.note(f"along eigenvectors of the Hessian at θ*, λ{EQUALS}{values}")
     if getattr(result, "block", None) is not None:
-        page.note(f"directions within {result.block}")
+        page.note(f"only {result.block} moves")
     whose_statistics(page, result)
 
 

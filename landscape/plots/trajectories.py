@@ -75,22 +75,31 @@ def draw(page: Page, axes: Any, result: Any, star: tuple[float, float], at: Call
             page.note(f"{int((~within).sum())} of {len(alpha)} checkpoints{of} outside the picture")
         if page.kind == "surface":  # which would draw beyond its box
             alpha, beta = (np.where(within, part, np.nan) for part in (alpha, beta))
-        _line(axes, i, run.name if len(runs) > 1 else "", star, *at(alpha, beta, run.loss))
+        label = run.name if len(runs) > 1 else ""
+        _line(axes, i, label, star, _num_before(result, runs, i), *at(alpha, beta, run.loss))
     if page.kind != "surface":
         _epochs(page, axes, runs, _lettered(result, star))
     _say(page, result, runs)
     _marks(page, axes, result, at)
     if len(runs) > 1 or result.mark_alpha is not None:
         if len(runs) + (0 if result.mark is None else len(result.mark)) <= MOST_NAMED:
-            legend(axes, broad=BROAD)
+            _legend(page, axes)
         elif len(runs) > 1:
             page.note("runs in the order " + ", ".join(run.name for run in runs))
+
+
+def _legend(page: Page, axes: Any) -> None:
+    """Over the panel; in the corner behind a surface, which has no place in the layout."""
+    if page.kind == "surface":
+        axes.legend(loc="upper left", bbox_to_anchor=(-0.08, 0.95))
+    else:
+        legend(axes, broad=BROAD)
 
 
 def draw_lines(axes: Any, result: Any, star: tuple[float, float]) -> None:
     """The runs alone, on a panel of something else."""
     for i, run in enumerate(runs_of(result)):
-        _line(axes, i, "", star, run.alpha, run.beta)
+        _line(axes, i, "", star, _num_before(result, runs_of(result), i), run.alpha, run.beta)
 
 
 def cleared(axes: Any, texts: Any, result: Any) -> None:
@@ -118,7 +127,20 @@ def _within(result: Any, alpha: np.ndarray, beta: np.ndarray) -> np.ndarray:
     )
 
 
-def _line(axes: Any, number: int, label: str, star: tuple[float, float], *places: Any) -> None:
+def _num_before(result: Any, runs: list[Run], number: int) -> int:
+    """How many earlier runs start where this one does; their rings lie within one another."""
+    width, height = np.ptp(result.alpha), np.ptp(result.beta)
+
+    def is_near(one: Run, other: Run) -> bool:
+        aside = abs(one.alpha[0] - other.alpha[0]) / width, abs(one.beta[0] - other.beta[0]) / height
+        return max(aside) < 0.02
+
+    return sum(is_near(runs[number], one) for one in runs[:number])
+
+
+def _line(
+    axes: Any, number: int, label: str, star: tuple[float, float], num_rings: int, *places: Any
+) -> None:
     """Checkpoints with a line through them in their order; the first in a ring, the last larger but for the star."""
     colour, edge, marker, dashes = LOOKS[number % len(LOOKS)]
     size = 3 if len(places[0]) <= 60 else 1.5
@@ -130,8 +152,7 @@ def _line(axes: Any, number: int, label: str, star: tuple[float, float], *places
         axes.plot(*[[]] * len(places), dashes, marker=marker, markersize=3, label=label, **line)
     first, last = ([part[k:][:1] for part in places] for k in (0, -1))
     ring: Any = {"marker": "o", "linestyle": "", "markerfacecolor": "none", "zorder": 7.2}
-    # Runs from one start have their rings round one another.
-    ring["markersize"] = 7 + 3 * (number % len(LOOKS))
+    ring["markersize"] = 7 + 3 * num_rings
     axes.plot(*first, markeredgecolor=edge, markeredgewidth=2.2, **ring)
     axes.plot(*first, markeredgecolor=colour, markeredgewidth=1.1, **ring)
     if (float(last[0][0]), float(last[1][0])) != star:
@@ -232,9 +253,9 @@ def _marks(page: Page, axes: Any, result: Any, at: Callable[..., Any]) -> None:
             page.note(f"mark {i + 1}, {name}, outside the picture")
             continue
         place = at(alpha, beta, result.mark_loss[i : i + 1])
-        axes.plot(*place, linestyle="", zorder=8, label=f"{i + 1} {name}", **MARK)
+        axes.plot(*place, linestyle="", zorder=7.9, label=f"{i + 1} {name}", **MARK)
         flat = tuple(float(part[0]) for part in place)
-        axes.text(*flat, f"  {i + 1}", fontsize=7, weight="bold", path_effects=outline, zorder=9)
+        axes.text(*flat, f"{i + 1}  ", fontsize=7, weight="bold", ha="right", path_effects=outline, zorder=9)
     if len(result.mark) > MOST_NAMED:
         page.note("marks: " + ", ".join(f"{i + 1} {name}" for i, name in enumerate(result.mark)))
     page.note(f"off the plane: {', '.join(told)}")

@@ -86,7 +86,14 @@ def input_names(result: Result) -> list[str]:
     inputs = result.provenance.get("inputs", [])
     try:
         inputs = json.loads(inputs) if isinstance(inputs, str) else inputs
-        found = [(PurePath(str(one["path"])).name, str(one.get("point") or "")) for one in inputs]
+        paths = [PurePath(str(one["path"])) for one in inputs]
+        names = [
+            f"{path.parent.name}/{path.name}"
+            if {one for one in paths if one.name == path.name} != {path}
+            else path.name
+            for path in paths
+        ]
+        found = [(name, str(one.get("point") or "")) for name, one in zip(names, inputs, strict=True)]
     except (ValueError, TypeError, KeyError, AttributeError):
         return []  # written by someone else: the picture goes without names
     return [_shortened(f"{name}@{point}" if point else name) for name, point in found]

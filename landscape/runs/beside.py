@@ -1,6 +1,7 @@
 """Runs beside one another: opened once each, called apart, seen from the first where all are of one function."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -43,8 +44,13 @@ class Places:
     @property
     def marked(self) -> list[str]:
         """Those marked, as ``b.h5@final``."""
-        both = list(zip(self.every_run, self.every_label, strict=True))[self.count :]
-        return [f"{run.path.name}@{label}" for run, label in both]
+        names = told_apart([run.path for run in self.every_run])
+        return [f"{name}@{label}" for name, label in zip(names, self.every_label, strict=True)][self.count :]
+
+    def seen(self, points: Sequence[Point]) -> list[Point]:
+        """Of the points of all those marked, under these names."""
+        marked = zip(points[self.count :], self.marked, strict=True)
+        return [replace(point, label=name) for point, name in marked]
 
     @property
     def notes(self) -> list[str]:

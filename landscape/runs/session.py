@@ -202,7 +202,7 @@ def _at_addresses(
             notes=[*opened.notes, *places.notes],
             others=[one.train for one in others],
             trajectories=trajectories,
-            marks=points[len(runs) :],
+            marks=places.seen(points),
             fresh=sources.Fresh(runs[0].sources, runs[0].sources.recipe),
             proofs=lambda: begun_checks(
                 places.every_run,

@@ -37,6 +37,8 @@ CHECKS = {
     "dir-same-seed-parallel": "independent directions",
     "dir-pca-mean-centred": "principal components",
     "dir-pca-smallest": "refused",
+    "dir-pca-of-the-first-run-alone": "principal components",
+    "dir-block-of-all": "block",
     "dir-plane-sign-of-coordinates": "point coordinates",
     "dir-explained-unsquared": "principal components",
     "cuts-fill-sign": "seeded loss",

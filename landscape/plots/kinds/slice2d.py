@@ -54,6 +54,12 @@ def slice2d(page: Page, result: Any) -> str:
             page.note("averages over noise are drawn as contours alone")
         axes = draw_surface(page, one)
         first, second = names or ("step α", "step β")
+        if is_principal and result.centre is None:
+            # Beneath a surface there is no room for more.
+            first, second = (
+                f"step {axis} ({_share(share)})"
+                for axis, share in zip("αβ", result.explained_variance, strict=True)
+            )
         axes.set_xlabel(first, labelpad=-4)
         axes.set_ylabel(second, labelpad=-4)
     else:

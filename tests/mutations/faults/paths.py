@@ -44,6 +44,22 @@ FAULTS = (
         "slice2d_pca",
     ),
     Fault(
+        "dir-pca-of-the-first-run-alone",
+        "paths/slices.py",
+        '{"pca": self.runs, "pca-first"',
+        '{"pca": self.runs[:1], "pca-first"',
+        "analyses/test_two_runs.py::test_paths_by_least_squares_over_state_dicts_and_losses_by_the_users_own_module",
+        "slice2d_runs",
+    ),
+    Fault(
+        "dir-block-of-all",
+        "paths/directions.py",
+        "return objective.pieces if block is None else blocks.matching(objective.pieces, block)",
+        "return objective.pieces",
+        "analyses/test_slice_blocks.py::test_the_rest_stays_and_losses_are_a_plain_loop",
+        "slice2d_block",
+    ),
+    Fault(
         "dir-plane-sign-of-coordinates",
         "numerics/curves/directions.py",
         "(points - origin).double(), directions.double()",

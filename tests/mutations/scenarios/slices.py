@@ -8,6 +8,7 @@ from torch import nn
 
 import landscape
 from landscape import Objective, Point
+from landscape.objective.trajectory import Trajectory
 
 
 @scenario
@@ -79,6 +80,28 @@ def slice2d_pca() -> Any:
         show_trajectory=True,
         num_points=7,
     )
+
+
+@scenario
+def slice2d_runs() -> Any:
+    """Two runs, and a point of a third."""
+    objective, _ = problem(trained(mlp, 0))
+    second = [objective.point(trained(mlp, 1, steps=k).state_dict(), f"B {k}") for k in (0, 30, 60)]
+    return landscape.slice2d(
+        objective,
+        [objective.present_point(), second[-1]],
+        directions="pca",
+        trajectories=lambda: [Trajectory(_trajectory(objective), "A"), Trajectory(second, "B")],
+        marks=[objective.point(trained(mlp, 2, steps=20).state_dict(), "C")],
+        show_trajectory=True,
+        num_points=5,
+    )
+
+
+@scenario
+def slice2d_block() -> Any:
+    objective, _ = problem(trained(mlp, 0))
+    return landscape.slice2d(objective, objective.present_point(), block="2", num_points=5)
 
 
 @scenario
