@@ -235,11 +235,24 @@ def sliced(sweep: Sweep, points: Sequence[Point], cut: Cut, num_axes: int) -> Sl
         marked=marked,
         centre=sweep.reference(origin),
         checks=[],
-        notes=sweep.notes(*points, *drawn) + remarks + unsure + (smoothed_in_words(smooth) if smooth else []),
+        notes=_statistics(sweep, corners, [*points, *drawn])
+        + remarks
+        + unsure
+        + (smoothed_in_words(smooth) if smooth else []),
     )
     found.checks.extend(_checks(found, cut) + along)
     found.notes.extend(tested_in_words(tables[0], {"θ*": found.middle}))
     return found
+
+
+def _statistics(sweep: Sweep, corners: Sequence[Point], drawn: Sequence[Point]) -> list[str]:
+    """Whose batch-norm statistics the cells and the points that are drawn have, where they differ."""
+    if len(corners) > 1 or not sweep.notes(*drawn):
+        return sweep.notes(*corners)
+    return [
+        "batch-norm statistics of the cells are those of θ*, of every other point its own (`batchnorm` frozen); "
+        "`batchnorm` recalibrate takes them from the data in every cell"
+    ]
 
 
 def plane_checks(found: Slice, cut: Cut) -> list[Check]:

@@ -162,5 +162,7 @@ def whose_statistics(page: Page, result: Any) -> None:
         return
     if result.config.get("options", {}).get("batchnorm") in ("recalibrate", "repair"):
         page.note("batch-norm statistics taken anew at every point")
+    elif any(note.startswith("batch-norm statistics of the cells") for note in result.notes):
+        page.note("batch-norm statistics of θ*, of points their own")
     elif any(note.startswith("batch-norm statistics") for note in result.notes):
         page.note("batch-norm statistics of the points, mixed")

@@ -154,6 +154,8 @@ def _model(run: Run) -> tuple[Any, ...]:
         _plain(recipe.modify_arguments),
         tuple(recipe.input_shape),
         recipe.num_outputs,
+        # What a modification draws, it draws by the seed.
+        recipe.seed if recipe.modify else None,
     )
 
 

@@ -287,6 +287,7 @@ def test_killed_among_the_checkpoints_it_goes_on_bit_for_bit(classifier, tmp_pat
     wanted = [plain_loss(classifier, one.theta, one.fixed) for one in points]
     np.testing.assert_allclose(whole.trajectory_loss, wanted, rtol=1e-12)
     assert whole.mark.tolist() == ["seed 6"]
+    assert any(note.startswith("batch-norm statistics of the cells are those of θ*") for note in whole.notes)
 
 
 def test_the_picture_tells_both_paths_apart(here):
