@@ -174,7 +174,7 @@ def test_numbers_out_of_range(command, folder):
     refused(command("slice1d", "a.h5", "--span", 0), "--span 0; expected a positive number")
     refused(command("slice1d", "a.h5", "--span", "nan"), "--span nan; expected a positive number")
     refused(command("slice2d", "a.h5", "--draws", 0), "--draws 0; expected a whole number of at least 1")
-    refused(command("slice2d", "a.h5", "b.h5"), "2 points for slice2d; expected A [B C]")
+    refused(command("slice2d", "a.h5", "b.h5"), "2 points on a plane of directions random")
     refused(command("slice2d", "a.h5", "--ignore", "biases"), "biases", "bias, norm, vector")
     refused(command("slice2d", "wide.h5", "--directions", "pca"), "spans no plane", "--checkpoint-every")
     refused(command("interpolate", "a.h5", "b.h5", "--range", 0.2, 1), "0.2 to 1", "both ends")
