@@ -1,5 +1,6 @@
 """What every test shares: one thread, small problems with known answers, command lines run in this process."""
 
+import functools
 import json
 import os
 from collections.abc import Callable, Iterator
@@ -11,6 +12,7 @@ import hypothesis
 import pytest
 import torch
 from torch import nn
+from torch._export import utils as export_utils
 
 from landscape import Objective
 from landscape.cli import main
@@ -65,6 +67,16 @@ def state(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         folder = tmp_path_factory.mktemp("state")
         patch.setenv("LANDSCAPE_STATE", str(folder))
         yield folder
+
+
+@pytest.fixture(scope="session", autouse=True)
+def operations() -> Iterator[None]:
+    """``torch.export`` lists the operations of torch anew for every graph, in half of its time: here once."""
+    listing = "_materialize_cpp_cia_ops"
+    with pytest.MonkeyPatch.context() as patch:
+        if hasattr(export_utils, listing):
+            patch.setattr(export_utils, listing, functools.cache(getattr(export_utils, listing)))
+        yield
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import torch
@@ -11,6 +12,8 @@ from torch.nn import functional
 from landscape.inputs.models.cnn import cnn
 from landscape.inputs.models.mlp import mlp
 from landscape.inputs.models.resnet import resnet
+from landscape.symmetry import symmetry_of
+from landscape.symmetry.permutations import Symmetry
 
 
 class Encoder(nn.Module):
@@ -310,3 +313,11 @@ def built(factory: Callable[[], nn.Module], seed: int = 0) -> nn.Module:
             if buffer.is_floating_point():
                 buffer.uniform_(0.5, 1.5)
     return module
+
+
+@cache
+def found(name: str) -> tuple[nn.Module, Tensor, Symmetry]:
+    """A case's module, its inputs, and the symmetry found, which is that of all weights: to be left as they are."""
+    case = SYMMETRIC[name]
+    module, x = built(case.module), case.inputs()
+    return module, x, symmetry_of(module, (x,)).symmetry

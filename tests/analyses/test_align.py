@@ -1,5 +1,7 @@
 """Alignment: the function of B stays, planted permutations come back, and what is said is so."""
 
+from functools import cache
+
 import numpy as np
 import pytest
 import torch
@@ -25,14 +27,20 @@ def problem(module: nn.Module, *shape: int, classes: int = 3, samples: int = 40)
     return Objective(module, "cross_entropy", (x, torch.arange(samples) % classes))
 
 
+@cache
 def trained_ends():
-    """An MLP's objective and two solutions from two initialisations."""
+    """An MLP's objective and two solutions from two initialisations, to be left as they are."""
     ends = []
     for seed in (1, 2):
         objective = problem(built(lambda: mlp((4,), 3, (16, 16)), seed), 4)
         result = train(objective, epochs=30, lr=0.1, batch_size=20, seed=seed)
         ends.append(objective.point({n: torch.from_numpy(v) for n, v in result.states["final"].items()}))
     return objective, *ends
+
+
+@cache
+def aligned_ends():
+    return align(*trained_ends())
 
 
 def planted(objective: Objective, seed: int = 0):
@@ -53,12 +61,18 @@ MODULES = {
 }
 
 
+@cache
+def copies(name: str):
+    """An objective, its point, and the same function with its units permuted."""
+    factory, shape = MODULES[name]
+    objective = problem(built(factory), *shape)
+    return objective, objective.present_point(), planted(objective)
+
+
 @pytest.mark.parametrize("match", ["weights", "activations"])
 @pytest.mark.parametrize("name", MODULES)
 def test_a_permuted_copy_comes_back_to_where_it_was(name, match):
-    factory, shape = MODULES[name]
-    objective = problem(built(factory), *shape)
-    a, b = objective.present_point(), planted(objective)
+    objective, a, b = copies(name)
     result = align(objective, a, b, match=match, num_points=5)
     final = objective.point({n: torch.from_numpy(v) for n, v in result.states["final"].items()})
     if match == "weights" or name in ("mlp", "batch norm"):
@@ -74,8 +88,7 @@ def test_a_permuted_copy_comes_back_to_where_it_was(name, match):
 
 
 def test_two_solutions_come_closer_and_the_result_says_what_was_done():
-    objective, a, b = trained_ends()
-    result = align(objective, a, b)
+    (objective, a, b), result = trained_ends(), aligned_ends()
     assert result.status == "complete"
     assert set(named(result)) >= {"aligned end", "function preserved", "no farther", "module untouched"}
     final = objective.point({n: torch.from_numpy(v) for n, v in result.states["final"].items()})
@@ -113,7 +126,7 @@ def test_the_function_stays_for_every_way_of_matching():
         {"refine": 20},
         {"refine": 20, "rescale": True},
     ):
-        result = align(objective, a, b, **options)
+        result = align(objective, a, b, **options) if options else aligned_ends()
         found[str(options)] = result
         assert result.function_difference <= 1e-9
         assert result.status == "complete", options
@@ -169,11 +182,12 @@ def test_in_float32_the_function_is_still_kept_to_the_last_bit_but_summation():
     module = built(lambda: mlp((4,), 3, (12, 8))).float()
     x = torch.randn(20, 4, generator=torch.Generator().manual_seed(0))
     objective = Objective(module, "cross_entropy", (x, torch.arange(20) % 3))
-    result = align(objective, objective.present_point(), planted(objective), num_points=5)
+    a, b = objective.present_point(), planted(objective)
+    result = align(objective, a, b, num_points=5)
     assert result.status == "complete"
     assert result.distance_after == 0
     # Rescaled weights are rounded when stored, which is measured beside the exact change.
-    rescaled = align(objective, objective.present_point(), planted(objective), rescale=True, num_points=5)
+    rescaled = align(objective, a, b, rescale=True, num_points=5)
     assert rescaled.status == "complete"
     assert rescaled.function_difference <= 1e-9
     assert named(rescaled)["as stored"].value <= named(rescaled)["as stored"].bound == 2e-5
@@ -181,7 +195,7 @@ def test_in_float32_the_function_is_still_kept_to_the_last_bit_but_summation():
 
 def test_interpolate_can_align_first():
     objective, a, b = trained_ends()
-    result, aligned = interpolate(objective, a, b, align=True, num_points=61), align(objective, a, b)
+    result, aligned = interpolate(objective, a, b, align=True, num_points=61), aligned_ends()
     np.testing.assert_array_equal(result.loss, aligned.loss_after)
     assert result.distance == aligned.distance_after
     assert named(result)["function preserved"].passed
@@ -196,8 +210,7 @@ def test_the_same_seed_gives_the_same_alignment():
 
 
 def test_it_is_saved_and_read_back(tmp_path):
-    objective = problem(built(MODULES["encoder"][0]), 5, 8)
-    result = align(objective, objective.present_point(), planted(objective), num_points=3)
+    result = align(*copies("encoder"), num_points=3)
     store.save(result, tmp_path / "x.h5")
     again = store.load(tmp_path / "x.h5")
     assert again.group.tolist() == result.group.tolist()  # pyright: ignore[reportAttributeAccessIssue]

@@ -7,7 +7,7 @@ from functools import cache
 
 import pytest
 import torch
-from symmetric import SYMMETRIC, Residual, built
+from symmetric import SYMMETRIC, Residual, built, found
 from torch import Tensor, nn
 
 from landscape.inputs.models.mlp import mlp
@@ -19,6 +19,15 @@ from landscape.symmetry.permutations import Symmetry, flipped, permuted
 @cache
 def residual_symmetry(width: int) -> Symmetry:
     return symmetry_of(Residual(width=width), (torch.zeros(2, 16),)).symmetry
+
+
+def perceptron() -> nn.Module:
+    return mlp((16,), 10, (64, 64))
+
+
+@cache
+def perceptron_symmetry() -> Symmetry:
+    return symmetry_of(built(perceptron), (torch.zeros(2, 16).double(),)).symmetry
 
 
 def trained(module: nn.Module) -> dict[str, Tensor]:
@@ -52,18 +61,15 @@ def only(symmetry: Symmetry, tensors: dict[str, Tensor]) -> Symmetry:
 
 @pytest.mark.parametrize("seed", range(5))
 def test_permutations_planted_in_an_mlp_are_found(seed):
-    module = built(lambda: mlp((16,), 10, (64, 64)), seed)
-    symmetry = symmetry_of(module, (torch.zeros(2, 16).double(),)).symmetry
+    module, symmetry = built(perceptron, seed), perceptron_symmetry()
     assert is_recovered(trained(module), symmetry, seed)
     assert is_recovered(trained(module), symmetry, seed, noise=0.3)
 
 
 @pytest.mark.parametrize("name", [name for name in SYMMETRIC if name != "tied"])
 def test_permutations_planted_anywhere_are_found(name):
-    case = SYMMETRIC[name]
-    module = built(case.module, 1)
-    tensors = trained(module)
-    symmetry = only(symmetry_of(module, (case.inputs(),)).symmetry, tensors)
+    tensors = trained(built(SYMMETRIC[name].module, 1))
+    symmetry = only(found(name)[2], tensors)
     assert is_recovered(tensors, symmetry, 2)
 
 
@@ -167,8 +173,7 @@ def test_more_restarts_are_never_worse():
 
 
 def test_costs_alone_assign_heads_and_what_is_in_them():
-    case = SYMMETRIC["packed attention, chunks"]
-    symmetry = symmetry_of(built(case.module), (case.inputs(),)).symmetry
+    symmetry = found("packed attention, chunks")[2]
     wanted = symmetry.random(torch.Generator().manual_seed(7))
     costs = {}
     for unit in (i for i in symmetry.free if symmetry.groups[i].outer is None):
@@ -182,6 +187,6 @@ def test_costs_alone_assign_heads_and_what_is_in_them():
             for j in range(size):
                 nested[inner][:, j, torch.arange(width), wanted[inner][j]] = 1
         costs[unit] = Costs(own, nested)
-    found, signs = assigned(symmetry, costs)
+    orders, signs = assigned(symmetry, costs)
     assert not signs
-    assert all(torch.equal(x, y) for x, y in zip(found, wanted, strict=True))
+    assert all(torch.equal(x, y) for x, y in zip(orders, wanted, strict=True))

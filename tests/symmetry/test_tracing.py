@@ -1,13 +1,12 @@
 """Permutation symmetries found by tracing: the function stays, coverage is as known by hand, doubt blocks."""
 
 import copy
-from functools import cache
 
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from symmetric import SPOILT, SYMMETRIC, Recurrent, Spoilt, built, image
+from symmetric import SPOILT, SYMMETRIC, Recurrent, Spoilt, built, found, image
 from torch import nn
 
 from landscape.errors import BadInput
@@ -15,14 +14,6 @@ from landscape.objective.checks import fingerprint
 from landscape.symmetry import operations, symmetry_of
 from landscape.symmetry.axes import Factor, factors, fixed, free, join, regrouped, resolved, size_of
 from landscape.symmetry.permutations import Symmetry, composed, permuted
-
-
-@cache
-def found(name: str) -> tuple[nn.Module, torch.Tensor, Symmetry]:
-    """A case's module, its inputs, and the symmetry found."""
-    case = SYMMETRIC[name]
-    module, x = built(case.module), case.inputs()
-    return module, x, symmetry_of(module, (x,)).symmetry
 
 
 def difference(module: nn.Module, x: torch.Tensor, symmetry: Symmetry, permutations) -> float:
@@ -160,7 +151,7 @@ def trees(draw: st.DrawFn) -> tuple[nn.Module, torch.Tensor]:
     return module, image(2, 2, size, size)() if is_image else image(2, 4)()
 
 
-@settings(max_examples=20)
+@settings(max_examples=settings().max_examples * 3 // 8)
 @given(trees())
 def test_any_tree_of_layers_keeps_its_function(tree):
     module, x = tree
