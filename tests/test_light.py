@@ -33,11 +33,6 @@ def without_torch(code: str, *arguments: str) -> subprocess.CompletedProcess[str
     return subprocess.run(command, capture_output=True, text=True, timeout=120)
 
 
-def landscape_without_torch(*arguments: str) -> subprocess.CompletedProcess[str]:
-    """What the command line does where torch cannot be imported."""
-    return without_torch("from landscape.cli import main\nsys.exit(main())", *arguments)
-
-
 def test_torch_is_refused():
     """The tests below can fail."""
     run = without_torch("import landscape\nlandscape.Objective")
@@ -99,24 +94,59 @@ sys.exit(main(["show", sys.argv[1]]))
     assert (tmp_path / "a.png").stat().st_size > 5_000
 
 
+# One process that shows and draws every kind: [kind, what, exit code, output, errors] a line.
+EACH = """
+import io, json
+from contextlib import redirect_stderr, redirect_stdout
+from pathlib import Path
+
+from landscape.cli import main
+
+files, pictures, *kinds = sys.argv[1:]
+for kind in kinds:
+    file = f"{files}/v1-{kind}.h5"
+    for what, line in {
+        "shown": ["show", file],
+        "json": ["show", "--json", file],
+        "drawn": ["plot", file, "-o", f"{pictures}/{kind}.png"],
+    }.items():
+        out, errors = io.StringIO(), io.StringIO()
+        with redirect_stdout(out), redirect_stderr(errors):
+            try:
+                code = main(line)
+            except BaseException as error:
+                code = repr(error)
+        print(json.dumps([kind, what, code, out.getvalue(), errors.getvalue()]))
+"""
+
+
+@pytest.fixture(scope="module")
+def said(tmp_path_factory):
+    """By kind and what is done with it: exit code, output, errors; and the folder of the pictures."""
+    pictures = tmp_path_factory.mktemp("pictures")
+    run = without_torch(EACH, str(FILES), str(pictures), *sorted(FUNCTIONS))
+    assert run.returncode == 0, run.stderr
+    lines = [json.loads(line) for line in run.stdout.splitlines()]
+    return {(kind, what): answer for kind, what, *answer in lines}, pictures
+
+
 @pytest.mark.parametrize("kind", sorted(FUNCTIONS))
 class TestEveryKind:
-    def test_is_shown_without_torch(self, kind):
-        run = landscape_without_torch("show", str(FILES / f"v1-{kind}.h5"))
-        assert run.returncode == 0, run.stderr
-        assert run.stdout.startswith(f"{kind} → ")
-        assert f"landscape {kind}" in run.stdout
+    def test_is_shown_without_torch(self, kind, said):
+        code, out, errors = said[0][kind, "shown"]
+        assert code == 0, errors
+        assert out.startswith(f"{kind} → ")
+        assert f"landscape {kind}" in out
 
-    def test_is_shown_as_json_without_torch(self, kind):
-        run = landscape_without_torch("show", "--json", str(FILES / f"v1-{kind}.h5"))
-        assert run.returncode == 0, run.stderr
-        assert f'"kind": "{kind}"' in run.stdout
+    def test_is_shown_as_json_without_torch(self, kind, said):
+        code, out, errors = said[0][kind, "json"]
+        assert code == 0, errors
+        assert f'"kind": "{kind}"' in out
 
-    def test_is_drawn_without_torch(self, kind, tmp_path):
-        path = tmp_path / "a.png"
-        run = landscape_without_torch("plot", str(FILES / f"v1-{kind}.h5"), "-o", str(path))
-        assert run.returncode == 0, run.stderr
-        assert path.stat().st_size > 5_000
+    def test_is_drawn_without_torch(self, kind, said):
+        code, _, errors = said[0][kind, "drawn"]
+        assert code == 0, errors
+        assert (said[1] / f"{kind}.png").stat().st_size > 5_000
 
 
 # By command: what it is given, and which of the libraries that take long to import its numbers need.
