@@ -72,13 +72,19 @@ def is_told(path: Path, whole: dict[Any, Any]) -> bool:
     return False
 
 
-@pytest.mark.parametrize("length", range(trailer.LENGTH + 1))
-def test_without_its_last_line_or_part_of_it_a_file_is_what_it_was(length, tmp_path):
-    path, whole = tmp_path / "a.h5", store.load(FILES / "v1-import.h5")
+@pytest.fixture(scope="module")
+def written(tmp_path_factory) -> tuple[bytes, Any]:
+    """A file, and what it says."""
+    path, whole = tmp_path_factory.mktemp("written") / "a.h5", store.load(FILES / "v1-import.h5")
     store.save(whole, path)
-    data = path.read_bytes()
+    return path.read_bytes(), whole.as_json()
+
+
+@pytest.mark.parametrize("length", range(trailer.LENGTH + 1))
+def test_without_its_last_line_or_part_of_it_a_file_is_what_it_was(length, written, tmp_path):
+    path, (data, whole) = tmp_path / "a.h5", written
     path.write_bytes(data[: len(data) - length])
-    assert store.load(path).as_json() == whole.as_json()
+    assert store.load(path).as_json() == whole
 
 
 def test_the_last_line_is_what_other_tools_make_of_the_bytes_before_it(saved):

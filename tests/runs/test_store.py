@@ -1,6 +1,7 @@
 """The file format: what goes in comes out, other readers read it, and nothing half-written is ever seen."""
 
 import errno
+import functools
 import json
 import os
 from pathlib import Path
@@ -106,6 +107,19 @@ def results():
     return made
 
 
+@pytest.fixture(scope="module")
+def written(results, tmp_path_factory):
+    """By kind: the bytes of its file, written once."""
+    folder = tmp_path_factory.mktemp("written")
+
+    @functools.cache
+    def of(kind):
+        store.save(results[kind], folder / f"{kind}.h5")
+        return (folder / f"{kind}.h5").read_bytes()
+
+    return of
+
+
 @pytest.fixture(
     params=[
         "train",
@@ -127,9 +141,9 @@ def results():
         "critical",
     ]
 )
-def saved(request, results, tmp_path):
+def saved(request, results, written, tmp_path):
     path = tmp_path / f"a.{request.param}.h5"
-    store.save(results[request.param], path)
+    path.write_bytes(written(request.param))
     return results[request.param], path
 
 
