@@ -102,7 +102,7 @@ def test_the_band_finds_the_saddle_of_mueller_and_brown():
     objective = surface(MuellerBrown())
     a, b = torch.tensor([[-0.558224, 1.441726], [0.623499, 0.028038]], dtype=torch.float64)
     result = connect(
-        objective, a, b, method="neb", bends=15, epochs=600, lr=0.002, momentum=0.5, batch_size=4
+        objective, a, b, method="neb", bends=15, epochs=250, lr=0.004, momentum=0.5, batch_size=4
     )
     assert result.loss[[0, -1]] == pytest.approx([-1.466995, -1.081667], abs=1e-5)
     assert result.max_loss == pytest.approx(-0.406648, abs=0.005)

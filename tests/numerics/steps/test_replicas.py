@@ -143,7 +143,7 @@ def plans_for(objective: Objective, sampling: str | None, batch_sizes=(1, 3, 3))
     return found
 
 
-@settings(max_examples=25)
+@settings(max_examples=settings().max_examples * 3 // 8)
 @given(perceptrons(), st.sampled_from([None, "uniform", "cycle", "reshuffle"]), st.booleans())
 def test_each_replica_takes_the_steps_of_its_plain_loop(objective, sampling, general):
     plans = plans_for(objective, sampling)
@@ -158,8 +158,7 @@ def test_each_replica_takes_the_steps_of_its_plain_loop(objective, sampling, gen
 
 
 @pytest.mark.parametrize("sampling", [None, "reshuffle"])
-@pytest.mark.parametrize("loss", ["cross_entropy", "mse"])
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize(("loss", "dtype"), [("cross_entropy", torch.float64), ("mse", torch.float32)])
 def test_a_module_of_any_shape(sampling, loss, dtype):
     objective = crooked(loss, dtype)
     assert perceptron_layers(objective) is None
@@ -174,7 +173,7 @@ def test_a_module_of_any_shape(sampling, loss, dtype):
         torch.testing.assert_close(replicas.thetas[i], theta, **tolerance)
 
 
-@settings(max_examples=40)
+@settings(max_examples=settings().max_examples // 2)
 @given(perceptrons(), st.booleans(), st.booleans())
 def test_the_gradient_by_hand_is_the_general_one(objective, in_batches, penalised):
     objective.l2 = 0.3 if penalised else 0.0
