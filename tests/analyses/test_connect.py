@@ -201,7 +201,7 @@ def test_the_grid_is_refined_until_the_top_is_found(tolerance):
 
 def optimal_control(method: str, bends: int, a: Tensor, b: Tensor, centre: Tensor) -> np.ndarray:
     """Where the mean over t of any quadratic about ``centre`` is least: Σⱼ ∫wᵢwⱼ cⱼ = ∫wᵢ · centre for free i."""
-    t = np.linspace(0, 1, 20001)
+    t = np.linspace(0, 1, 2001)
     if method == "chain":
         knots = np.linspace(0, 1, bends + 2)
         w = np.stack([np.interp(t, knots, row) for row in np.eye(bends + 2)], axis=1)

@@ -90,9 +90,9 @@ def test_a_split_stack_is_the_same_and_said_once_a_size():
 def test_resumed_from_any_state_it_ends_in_the_same_bits(monkeypatch, dropout):
     """Saved after every block of steps, and stopped right there."""
     monkeypatch.setattr("landscape.progress.SAVE_SECONDS", -1.0)
-    monkeypatch.setattr("landscape.descent.budgets.BLOCK_STEPS", 7)
-    objective = problem(dropout=dropout)
-    whole = efficiency(objective, starts(objective), **LINE)
+    monkeypatch.setattr("landscape.descent.budgets.BLOCK_STEPS", 13)
+    objective, line = problem(dropout=dropout), {**LINE, "observations_per_sample": 2}
+    whole = efficiency(objective, starts(objective), **line)
 
     class Stopped(Exception):
         pass
@@ -105,7 +105,7 @@ def test_resumed_from_any_state_it_ends_in_the_same_bits(monkeypatch, dropout):
     journal: dict = {}
     for _ in range(200):
         try:
-            again = efficiency(objective, starts(objective), journal=(trap := Stopping(journal)), **LINE)
+            again = efficiency(objective, starts(objective), journal=(trap := Stopping(journal)), **line)
             break
         except Stopped:
             journal = dict(trap)

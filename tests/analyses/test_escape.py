@@ -140,7 +140,7 @@ def test_sums_of_squared_gradients_and_their_bound(alpha, total, bound):
     # ½(θ₁² + 10θ₂²) from (1, 1): L = 10.
     found = left(
         lambda t: (t[0] ** 2 + 10 * t[1] ** 2) / 2, (1, 1), amplitudes=(0.0,), direction=(1, 1), lr=alpha, drop=9,
-        max_steps=1500,
+        max_steps=400,
     )  # fmt: skip
     np.testing.assert_allclose(found.gradient_sum, total, rtol=1e-11)
     np.testing.assert_allclose(found.gradient_bound, bound, rtol=1e-11)

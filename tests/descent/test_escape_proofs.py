@@ -12,7 +12,7 @@ from landscape.numerics.steps import kicks
 from landscape.result import Result
 
 
-def measured(noise: str = "sphere") -> Result:
+def measured(noise: str = "sphere", max_steps: int = 2000) -> Result:
     objective = surface(lambda t: (t[0] ** 2 + t[1] ** 2 - t[2] ** 2) / 2, 3)
     return landscape.escape(
         objective,
@@ -21,6 +21,7 @@ def measured(noise: str = "sphere") -> Result:
         amplitudes=(0.1, 0.01),
         num_seeds=3,
         drop=0.1,
+        max_steps=max_steps,
     )
 
 
