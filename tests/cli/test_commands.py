@@ -9,6 +9,7 @@ import h5py
 import numpy as np
 import pytest
 import torch
+from conftest import TINY
 from safetensors.torch import load_file
 
 from landscape.cli import commands
@@ -65,15 +66,15 @@ def test_the_same_command_again_is_already_there_and_another_is_refused(command,
     assert store.header(folder / OUTPUTS[kind])["seed"] == 5
 
 
-@pytest.mark.parametrize("suffix", ["png", "pdf", "svg"])
 @pytest.mark.parametrize("kind", [*MEASURES, "train"])
-def test_every_result_has_a_picture(command, folder, kind, suffix):
+def test_every_result_has_a_picture_in_every_format(command, folder, kind):
     file = "a.h5" if kind == "train" else OUTPUTS[kind]
     if kind != "train":
         command(*MEASURES[kind])
-    drawn = command("plot", file, "-o", f"picture.{suffix}")
-    assert drawn.code == 0, drawn.err
-    assert (folder / f"picture.{suffix}").stat().st_size > 1000
+    for suffix in ("png", "pdf", "svg"):
+        drawn = command("plot", file, "-o", f"picture.{suffix}")
+        assert drawn.code == 0, drawn.err
+        assert (folder / f"picture.{suffix}").stat().st_size > 1000
 
 
 def test_show_says_what_a_file_holds(command, folder):
@@ -296,23 +297,8 @@ def test_hessian_along_a_run(command, folder):
 
 def test_the_stability_limit_is_that_of_the_step_before_the_point_and_of_the_momentum(command, folder):
     line = ["--epochs", 4, "--momentum", 0.9, "--schedule", "piecewise", "--schedule-arg", "gamma=0.5"]
-    assert (
-        command(
-            "train",
-            "--model",
-            "mlp",
-            "--data",
-            "moons",
-            *line,
-            "--batch-size",
-            2000,
-            "--checkpoint-every",
-            1,
-            "-o",
-            "m.h5",
-        ).code
-        == 0
-    )
+    line += ["--batch-size", 60, "--checkpoint-every", 1, "-o", "m.h5"]
+    assert command("train", *TINY, *line).code == 0
     values = command("hessian", "m.h5", "--at", "init,epoch=1,epoch=3,final", "--json").json["values"]
     # One step a pass: of 0.1, 0.05, 0.025, 0.0125.
     wanted = [2 * 1.9 / size for size in (0.1, 0.1, 0.025, 0.0125)]

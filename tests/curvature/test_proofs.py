@@ -239,7 +239,7 @@ def test_an_error_ten_times_too_small(objective, monkeypatch):
     assert failed(measured(objective)) == {"stated errors"}
 
 
-@pytest.mark.parametrize("options", [{}, {"density": True}, {"exact": True}])
+@pytest.mark.parametrize("options", [{}, {"density": True, "num_probes": 6}, {"exact": True}])
 def test_an_eigenvalue_that_was_missed(objective, options, monkeypatch):
     def change(kernel):
         def pairs(product, d, k, **options):

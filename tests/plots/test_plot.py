@@ -133,8 +133,15 @@ def contours(figure):
     return [one for one in figure.axes[0].collections if getattr(one, "filled", None) is False]
 
 
-@pytest.mark.parametrize("optional", [True, False])
-@pytest.mark.parametrize("log", [True, False])
+@pytest.mark.parametrize(
+    ("log", "optional"),
+    [
+        (True, True),
+        (False, False),
+        pytest.param(True, False, marks=pytest.mark.slow),
+        pytest.param(False, True, marks=pytest.mark.slow),
+    ],
+)
 @pytest.mark.parametrize("name", OURS)
 def test_every_kind_can_be_drawn_and_stays_as_it_is(name, log, optional):
     result = made_up(result_of(name), optional=optional)
