@@ -308,12 +308,12 @@ def recurrent_time_first() -> Meaning:
     class Reader(nn.Module):
         def __init__(self):
             super().__init__()
-            self.embed, self.cell, self.out = nn.Embedding(9, 4), nn.GRU(4, 5), nn.Linear(5, 9)
+            self.embed, self.cell, self.out = nn.Embedding(5, 2), nn.GRU(2, 3), nn.Linear(3, 5)
 
         def forward(self, tokens):
             return self.out(self.cell(self.embed(tokens))[0])
 
-    tokens = whole_numbers(N, 3, below=9)
+    tokens = whole_numbers(N, 3, below=5)
     loss = lambda o, t: CE(o.flatten(0, 1), t.flatten())  # noqa: E731
     return Meaning(seeded(Reader), loss, (tokens, tokens.roll(-1, 0)), is_whole=True)
 
@@ -483,7 +483,7 @@ def padded() -> Meaning:
     class Padded(nn.Module):
         def __init__(self):
             super().__init__()
-            layer = nn.TransformerEncoderLayer(4, 2, 6, dropout=0.0, batch_first=True)
+            layer = nn.TransformerEncoderLayer(4, 2, 3, dropout=0.0, batch_first=True)
             self.body, self.out = nn.TransformerEncoder(layer, 1), nn.Linear(4, 4)
 
         def forward(self, x, mask):

@@ -16,6 +16,31 @@ from landscape import Objective
 
 # Values, slopes and products of every meaning at every size are compared in tests/objective/test_meaning.py.
 CHUNKS = [7, *(pytest.param(size, marks=pytest.mark.slow) for size in (1, 64, None))]
+# Near relatives of others: what analyses are made of is compared for them too, there.
+RELATIVES = {
+    "1 - R²",
+    "a weight of the outputs",
+    "bce with a weight per sample",
+    "contrastive",
+    "criterion with one parameter",
+    "dataclass in",
+    "dictionary out",
+    "graph by its edges",
+    "graph in one piece",
+    "ignored pixels, by a function",
+    "list out",
+    "mixing that is zero at first",
+    "module with its own sum",
+    "named tuple out",
+    "old weight norm",
+    "ranking",
+    "sum, by a function",
+    "triplets",
+    "weight norm of a convolution",
+    "weighted likelihood",
+    "weighted, by a function",
+}
+NAMES = [pytest.param(name, marks=[pytest.mark.slow] if name in RELATIVES else []) for name in MEANINGS]
 
 
 @functools.cache
@@ -51,13 +76,17 @@ def objective_of(name, chunk_size):
     return Objective(meaning.module, meaning.loss, meaning.data, chunk_size=chunk_size)
 
 
+def test_relatives_are_meanings():
+    assert set(MEANINGS) > RELATIVES
+
+
 def is_sound(result):
     assert [one.name for one in result.checks if not one.passed] == []
     assert result.status == "complete"
 
 
 @pytest.mark.parametrize("chunk_size", CHUNKS)
-@pytest.mark.parametrize("name", MEANINGS)
+@pytest.mark.parametrize("name", NAMES)
 def test_values_slopes_and_eigenvalues(name, chunk_size):
     theta, other, slope, values = truth(name)
     objective = objective_of(name, chunk_size)
@@ -81,7 +110,7 @@ def test_values_slopes_and_eigenvalues(name, chunk_size):
         assert loss == pytest.approx(plain(name, (1 - alpha) * theta + alpha * other), rel=1e-11)
 
 
-@pytest.mark.parametrize("name", MEANINGS)
+@pytest.mark.parametrize("name", NAMES)
 def test_the_losses_on_a_curve(name):
     theta, other, _, _ = truth(name)
     objective = objective_of(name, 7)

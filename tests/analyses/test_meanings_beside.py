@@ -97,7 +97,7 @@ def test_descents(plainly):
 @every
 def test_stacks_of_replicas(plainly):
     objective, theta = plainly.objective, plainly.theta
-    refusal, settings = "", {"step_sizes": [1e-3], "batch_sizes": [4], "num_steps": 4}
+    refusal, settings = "", {"step_sizes": [1e-3], "batch_sizes": [4], "num_steps": 4, "num_seeds": 2}
     if objective.is_mean:
         is_sound(landscape.noise(objective, theta, **settings))
     else:
