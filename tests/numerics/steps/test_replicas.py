@@ -143,7 +143,7 @@ def plans_for(objective: Objective, sampling: str | None, batch_sizes=(1, 3, 3))
     return found
 
 
-@settings(max_examples=settings().max_examples * 3 // 8)
+@settings(max_examples=settings().max_examples // 4)
 @given(perceptrons(), st.sampled_from([None, "uniform", "cycle", "reshuffle"]), st.booleans())
 def test_each_replica_takes_the_steps_of_its_plain_loop(objective, sampling, general):
     plans = plans_for(objective, sampling)
