@@ -75,7 +75,9 @@ def _places(declared: Analysis) -> list[click.Parameter]:
         file = click.Argument(["points"], type=click.Path(), nargs=-1, metavar="[FILE]")
         return [file] if declared.stored else []
     if declared.source == "checkpoint":
-        return [click.Argument(["points"], type=click.Path(), metavar="CHECKPOINT", nargs=1)]
+        return [
+            click.Argument(["points"], type=click.Path(), metavar=declared.metavar, nargs=-1, required=True)
+        ]
     one = declared.points == (1,)
     needed = not declared.presets
     nargs = 1 if one else declared.points[0] if _is_fixed(declared) else -1  # type: ignore[index]

@@ -11,7 +11,7 @@ from landscape.runs import store
 
 @dataclass(frozen=True)
 class Address:
-    """A point of a run file: ``path@name`` or ``path@epoch=12``; ``name`` is '' when none was given."""
+    """A point of a run file: ``path@name``, ``path@epoch=12``, ``path@12``; ``name`` is '' when none was given."""
 
     path: Path
     name: str
@@ -25,8 +25,12 @@ def parse_address(text: str) -> Address:
 
     >>> parse_address("runs/a.h5@epoch=12")
     Address(path=PosixPath('runs/a.h5'), name='epoch=12')
+    >>> parse_address("a.h5@3").name
+    '3'
     """
-    found = re.fullmatch(r"(.+?)@([A-Za-z_]+(?:=\d+)?)", text)
+    found = re.fullmatch(r"(.+?)@([A-Za-z_]+(?:=\d+)?|\d+)", text)
+    if found is None and (named := re.fullmatch(r"(.+?)@([\w.+=-]+)", text)) and Path(named[1]).is_file():
+        found = named
     if found and not Path(text).exists():
         return Address(Path(found[1]), found[2])
     return Address(Path(text), "")

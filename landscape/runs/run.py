@@ -101,11 +101,16 @@ class Run:
     def label(self, name: str) -> str:
         """The label that an address names: ``final`` for '', and for the last step or epoch by its number.
 
+        A number alone is that of an epoch, or of a step where points are called by their steps.
+
         Raises BadInput, listing those there are.
         """
         label = name or "final"
-        if label not in self.labels and label in self._ends:
-            label = self._ends[label]
+        if label.isdigit() and label not in self.labels:
+            units = [one.partition("=")[0] for one in self.labels if "=" in one]
+            label = f"{units[0] if units else 'epoch'}={label}"
+        if label not in self.labels and label in self.ends:
+            label = self.ends[label]
         if label not in self.labels:
             raise BadInput(f"{self.path} has no point {label!r}", f"one of {', '.join(self.labels)}")
         return label
@@ -144,6 +149,8 @@ class Run:
         if label == "final":
             said = self.header.get("value:final_loss")
             return None if said is None else float(said)
+        if self.header["kind"] == "import":
+            return self._imported.get(label)
         if self.header["kind"] != "train":
             return None
         step, _, epoch, loss = self._logs
@@ -175,8 +182,14 @@ class Run:
         return float(size[0] * (float(number) if number else step[0 if label == "init" else -1]))
 
     @cached_property
-    def _ends(self) -> dict[str, str]:
-        """The first and the last point by what they are besides ``init`` and ``final``: ``epoch=4``, ``step=200``."""
+    def ends(self) -> dict[str, str]:
+        """The first and the last point by what they are besides ``init`` and ``final``: ``epoch=4``, ``step=200``.
+
+        Of points that were brought from elsewhere the last is ``final``, and ``init`` the one before all training.
+        """
+        if self.header["kind"] == "import":
+            begin = [("init", one) for one in ("epoch=0", "step=0") if one in self.labels]
+            return dict([*begin, ("final", self.labels[-1])])
         if self.header["kind"] != "train":
             return {}
         step, _, epoch, _ = self._logs
@@ -188,6 +201,14 @@ class Run:
             for label, place in ends
             if label in self.labels and float(values[place]).is_integer()
         }
+
+    @cached_property
+    def _imported(self) -> dict[str, float]:
+        """The losses of points from elsewhere, by label, as far as they were measured."""
+        stored: Any = store.load(self.path, verify=False)
+        if stored.point is None or stored.loss is None:
+            return {}
+        return dict(zip(stored.point.tolist(), stored.loss.tolist(), strict=True))
 
     @cached_property
     def _logs(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:

@@ -24,14 +24,14 @@ from landscape.progress import Progress, silent
 from landscape.result import Result
 from landscape.runs import provenance, sources
 from landscape.runs.address import default_output, points_of
-from landscape.runs.begun import begun_checks, num_wrong, points_check, points_of_runs
+from landscape.runs.begun import begun_checks, points_of_runs
 from landscape.runs.beside import Places, Trajectories, require_same
 from landscape.runs.device import device, processes
+from landscape.runs.imports import Imports, completed, imports
 from landscape.runs.publish import Answer, Order, Say, Work, publish, unheard
 from landscape.runs.recipe import DTYPES, Recipe
 from landscape.runs.settings import NAMES, Settings, called
 from landscape.runs.stored import of_stored
-from landscape.runs.weights import dtype_of, weights
 
 
 def measure(places: Any, kind: str, *, progress: Progress = silent, **given: Any) -> Result:
@@ -39,7 +39,7 @@ def measure(places: Any, kind: str, *, progress: Progress = silent, **given: Any
 
     ``places``: an address (``"a.h5"``, ``"a.h5@init"``) or several; an objective, alone or followed by its points; None
     for what begins with a model (``train``, ``minima``, ``efficiency``), which is then given as ``model``,
-    ``model_arg``, ``data``, ``data_arg`` and ``loss``; for ``import`` the path of the weights. ``given`` are these,
+    ``model_arg``, ``data``, ``data_arg`` and ``loss``; for ``import`` the paths of weights. ``given`` are these,
     options of the analysis and :class:`~landscape.runs.settings.Settings`. The result is written beside the first run
     file, or to ``output``; it is taken from there where the same call has made it, and goes on where the same call was
     stopped. An objective has no file to stand beside: without ``output`` its result is only returned.
@@ -79,9 +79,12 @@ def _answer(
     places: Any, kind: str, given: Options, settings: Settings, progress: Progress, say: Say
 ) -> Answer:
     declared = analyses.declared(kind)
-    options, recipe = settled(declared, given)
     found = list(places) if isinstance(places, list | tuple) else [] if places is None else [places]
-    output, checkpoint = settings.output, None
+    output, brought = settings.output, None
+    if declared.source == "checkpoint" and not (found and isinstance(found[0], Objective)):
+        brought = imports(found, given.get("label"), settings)
+        given = completed(brought, given)
+    options, recipe = settled(declared, given)
     if found and isinstance(found[0], Objective):
         order = _in_memory(declared, options, found[0], found[1:], settings, say)
         return publish(order, output, settings, progress, say)
@@ -95,17 +98,13 @@ def _answer(
             more = ", a preset nor a `model` with `data`" if declared.source == "either" else " nor a preset"
             raise BadInput(f"neither a point{more} given", "one of them")
         output = output or (Path(f"{options['preset']}.{kind}.h5") if options["preset"] else None)
-    elif declared.source == "checkpoint":
-        if len(found) != 1:
-            raise BadInput(f"{len(found)} files for {kind}", "one file of weights")
-        checkpoint = Path(found[0])
     elif found and declared.stored:
         return of_stored(declared, options, given, found, settings, _stored(declared, options))
-    elif found:
+    elif found and brought is None:
         raise BadInput(f"{_named(found[0])} for {kind}", "a `model`, `data` and a `loss`, and no points")
     if output is None:
         raise BadInput("no output", "the name of the run file", "give `output` a.h5")
-    order = _from_recipe(declared, options, recipe, checkpoint, output, settings, say)
+    order = _from_recipe(declared, options, recipe, brought, output, settings, say)
     return publish(order, output, settings, progress, say)
 
 
@@ -223,7 +222,7 @@ def _from_recipe(
     declared: Analysis,
     options: Options,
     recipe: Recipe,
-    checkpoint: Path | None,
+    brought: Imports | None,
     output: Path,
     settings: Settings,
     say: Say,
@@ -239,15 +238,15 @@ def _from_recipe(
         )
     recipe = replace(recipe, model_arguments={**recipe.model_arguments, **first})
     recipe = replace(recipe, seed=settings.seed, subset=settings.subset)
-    tensors = weights(checkpoint, verify=settings.verify) if checkpoint else None
-    inputs = [{"path": str(checkpoint), "sha256": provenance.sha256(checkpoint)}] if checkpoint else []
+    recipe = brought.of(recipe, settings) if brought else recipe
+    inputs = brought.inputs if brought else []
     own, where = sources.named(recipe), device(settings.device, settings.dtype)
     with own.opened():
-        least = dtype_of(checkpoint) if checkpoint else declared.dtype
+        least = brought.dtype if brought else declared.dtype
         recipe, data, dtype = recipe.followed(settings.data_dir, settings.dtype, least)
     config = {
         "kind": declared.name,
-        "inputs": [{"sha256": one["sha256"]} for one in inputs],
+        "inputs": [{name: part for name, part in one.items() if name != "path"} for one in inputs],
         "dtype": dtype,
         "device": where.partition(":")[0],
         "seed": settings.seed,
@@ -260,23 +259,23 @@ def _from_recipe(
 
     def prepare() -> Work:
         with own.opened():
-            module = recipe.module()
-            if tensors is not None:
+            module, states = recipe.module(), []
+            if brought:
                 if dtype != "float32" or settings.dtype is not None:
                     # Before the weights come in, which would else be rounded to what the factory made.
                     module = checkpoints.in_dtype(module, DTYPES[dtype])
-                module = checkpoints.loaded(module, tensors, str(checkpoint))
+                states = brought.states(module)
             objectives = recipe.objectives(module, data, **how)
-        start = objectives.train.present_point(str(checkpoint or "init"))
-        proofs = lambda: [points_check(num_wrong(objectives.train, module.state_dict(), start))]  # noqa: E731
+        train = objectives.train
+        points = brought.points(train, states) if brought else [train.present_point("init")]
         return Work(
-            objectives.train,
+            train,
             objectives.test,
-            [start],
-            notes=objectives.notes,
+            points,
+            notes=[*(brought.changes(recipe) if brought else ()), *objectives.notes],
             variant=variant,
             fresh=sources.Fresh(own, recipe),
-            proofs=proofs if checkpoint else list,
+            proofs=brought.proofs(train, states, points) if brought else list,
         )
 
     def variant(seed: int, arguments: dict[str, Any]) -> Objective:

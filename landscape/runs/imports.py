@@ -1,0 +1,239 @@
+"""What ``import`` brings: the points of one checkpoint or of many, of run files too, with their labels.
+
+A new file holds the points of those given: ``a.h5 more_*.pt`` is a longer series in a file of its own, measured anew by
+the model, data and loss of ``a.h5``, which stays as it is.
+"""
+
+import glob
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from landscape import analyses
+from landscape.errors import BadInput
+from landscape.inputs import checkpoints
+from landscape.inputs.counters import counters
+from landscape.inputs.series import in_order, label_of, natural, number_of, series
+from landscape.objective import Objective
+from landscape.objective.parameters import Point
+from landscape.result import Check
+from landscape.runs import provenance, store
+from landscape.runs.address import parse_address
+from landscape.runs.begun import num_wrong, points_check
+from landscape.runs.config import config_hash
+from landscape.runs.recipe import Recipe, floats_in
+from landscape.runs.run import Run
+from landscape.runs.settings import Settings
+from landscape.runs.weights import dtype_of, is_bare, weights
+
+# The only point of a file that holds one.
+ONLY = "final"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One point: its file, its label, and where the file is one of ours what it is called there."""
+
+    path: Path
+    label: str
+    within: str = ""
+
+
+@dataclass
+class Imports:
+    """The points to come in, in order; ``basis`` is the run file that says what they are points of, if one does."""
+
+    entries: list[Entry]
+    notes: list[str]
+    basis: Run | None
+    verify: bool
+
+    @property
+    def inputs(self) -> list[dict[str, str]]:
+        """The files with their hashes, each with its point where there are several."""
+        is_one = len(self.entries) == 1
+        hashes = {path: _sha256(path) for path in dict.fromkeys(one.path for one in self.entries)}
+        return [
+            {"path": str(one.path), "sha256": hashes[one.path], **({} if is_one else {"point": one.label})}
+            for one in self.entries
+        ]
+
+    @property
+    def dtype(self) -> str:
+        """The least dtype that F has where none is asked for."""
+        if self.basis is not None:
+            return self.basis.dtype
+        return "float64" if any(dtype_of(one.path) == "float64" for one in self.entries) else "float32"
+
+    def of(self, recipe: Recipe, settings: Settings) -> Recipe:
+        """The recipe with the seed and the subset of the run file, where that is the basis."""
+        if self.basis is None:
+            return recipe
+        own = self.basis.recipe
+        kept = {"seed": own.seed, "subset": own.subset if settings.subset is None else settings.subset}
+        return Recipe(**{**vars(recipe), **kept})
+
+    def changes(self, recipe: Recipe) -> list[str]:
+        """What is to be said: where labels come from, and what differs from the run file that points are added to."""
+        if self.basis is None:
+            return self.notes
+        notes, own = [*self.notes, *self.basis.sources.notes], self.basis.recipe
+        if own.data_sha256 != recipe.data_sha256:
+            notes.append(
+                f"the data are not those {self.basis.path.name} was made with; all points were measured anew"
+            )
+        return notes
+
+    def states(self, module: nn.Module) -> list[dict[str, Tensor]]:
+        """The module's tensors by name at every point; it is left at the last. Raises BadInput, naming the file."""
+        base = {name: tensor.clone() for name, tensor in module.state_dict().items()}
+        found, dtypes = [], dict[str, list[Path]]()
+        for entry in self.entries:
+            tensors = self._tensors(entry)
+            for one in {tensor.dtype for tensor in tensors.values() if tensor.is_floating_point()}:
+                dtypes.setdefault(str(one).removeprefix("torch."), []).append(entry.path)
+            if found:
+                module.load_state_dict(base)
+            module = checkpoints.loaded(module, tensors, str(entry.path))
+            found.append({name: tensor.clone() for name, tensor in module.state_dict().items()})
+        self._tell_dtypes(dtypes, module)
+        return found
+
+    def points(self, objective: Objective, states: Sequence[dict[str, Tensor]]) -> list[Point]:
+        """The states as points, by their labels; one alone by the name of its file."""
+        if len(states) == 1:
+            return [objective.point(states[0], str(self.entries[0].path))]
+        return [objective.point(one, entry.label) for one, entry in zip(states, self.entries, strict=True)]
+
+    def proofs(
+        self, objective: Objective, states: Sequence[dict[str, Tensor]], points: Sequence[Point]
+    ) -> Callable[[], list[Check]]:
+        """That every point is the one of its file."""
+        pairs = list(zip(states, points, strict=True))
+        return lambda: [points_check(sum(num_wrong(objective, state, point) for state, point in pairs))]
+
+    def _tensors(self, entry: Entry) -> dict[str, Tensor]:
+        if not entry.within:
+            return weights(entry.path, verify=self.verify)
+        state = store.read_state(entry.path, entry.within, verify=False)
+        return {name: torch.from_numpy(values) for name, values in state.items()}
+
+    def _tell_dtypes(self, dtypes: dict[str, list[Path]], module: nn.Module) -> None:
+        """Says where files differ in precision, which the dtype of F then decides."""
+        sets = {name: set(paths) for name, paths in dtypes.items()}
+        if len(self.entries) == 1 or len({frozenset(one) for one in sets.values()}) <= 1:
+            return
+        *few, most = sorted(sets, key=lambda name: len(sets[name]))
+        told = ", ".join(f"{min(sets[name])} in {name}" for name in few)
+        into = " and ".join(sorted(str(one).removeprefix("torch.") for one in floats_in(module)))
+        self.notes.append(
+            f"the files are in several dtypes ({told}, others in {most}); all were taken in {into}"
+        )
+
+
+def imports(places: Sequence[Any], labels: Any, settings: Settings) -> Imports:
+    """What the files given are: weights from elsewhere, and run files for all of their points.
+
+    ``labels``, as of :func:`~landscape.inputs.series.series`, are for the former. Raises BadInput for files of which
+    nothing can be imported.
+    """
+    if not places:
+        raise BadInput("no files for import", "one file of weights, or several")
+    labels = analyses.declared("import").parameters["label"].checked(labels or ())
+    addresses = [parse_address(text) for one in places for text in _expanded(str(one))]
+    ours = [one for one in addresses if one.path.is_file() and store.is_ours(one.path)]
+    others = [one.path for one in addresses if one not in ours]
+    for path in others:
+        if not path.exists():
+            raise BadInput(f"{path} does not exist", "a checkpoint")
+    is_one_run = len(ours) == 1 and not others
+    if len(addresses) == 1 and (not ours or not is_bare(ours[0].path, settings.verify)):
+        path = others[0] if others else ours[0].path
+        _require_one_label(labels)
+        return Imports([Entry(path, labels[0] if labels else ONLY)], [], None, settings.verify)
+    kept = [entry for one in ours for entry in _entries(one.path, one.name, settings, is_alone=is_one_run)]
+    if len({entry.label for entry in kept}) < len(kept):
+        kept = [replace(entry, label=f"{entry.path.stem}-{entry.label}") for entry in kept]
+    basis = next((Run(one.path, trust=settings.trust) for one in ours if not is_bare(one.path, False)), None)
+    told = series(others, labels, counters) if others else None
+    if told is None and labels:
+        raise BadInput("`label` for the points of a run file", "those they have there", "leave it out")
+    new = [Entry(path, label) for path, label in zip(told.files, told.labels, strict=True)] if told else []
+    if len(kept) + len(new) == 1:
+        return Imports([*kept, *new], [], basis, settings.verify)
+    return _in_order([*kept, *new], told.notes if told else [], basis, settings.verify)
+
+
+def completed(brought: Imports, given: Mapping[str, Any]) -> dict[str, Any]:
+    """What was given, and for the rest of the model, its data and its loss what the run file says."""
+    if brought.basis is None:
+        return dict(given)
+    own = brought.basis.sources.recipe
+    said = {
+        "model": own.model,
+        "model_arg": own.model_arguments,
+        "data": own.data,
+        "data_arg": own.data_arguments,
+        "loss": own.loss,
+        "modify": own.modify or None,
+        "modify_arg": own.modify_arguments or None,
+    }
+    if given.get("model"):
+        del said["model_arg"]
+    if given.get("data"):
+        del said["data_arg"]
+    return {**{name: value for name, value in said.items() if value is not None}, **given}
+
+
+def _in_order(entries: list[Entry], notes: list[str], basis: Run | None, verify: bool) -> Imports:
+    found = in_order([one.path for one in entries], [one.label for one in entries], notes)
+    place = {one.label: one for one in entries}
+    ordered = [place[label] for label in found.labels]
+    ends = " to ".join(f"{one.label} ({one.path.name})" for one in (ordered[0], ordered[-1]))
+    return Imports(ordered, [f"{len(ordered)} points, {ends}", *found.notes], basis, verify)
+
+
+def _entries(path: Path, name: str, settings: Settings, *, is_alone: bool) -> list[Entry]:
+    """The points of a file of ours; what is the last there, and no longer, goes by its number or its file's name."""
+    there = store.point_labels(path, verify=settings.verify)
+    if not there:
+        raise BadInput(f"{path} holds no points", "a run file, or weights")
+    if is_bare(path, False):
+        wanted = there if not name else [name]
+        run = None
+    else:
+        run = Run(path, trust=settings.trust, verify=False)
+        wanted = there if not name else [run.label(name)]
+    if name and wanted[0] not in there:
+        raise BadInput(f"{path} has no point {name!r}", f"one of {', '.join(there)}")
+    if is_alone:
+        return [Entry(path, label, label) for label in wanted]
+    unit = next((found[0] for label in there if (found := number_of(label))), "epoch")
+    ends = {} if run is None else run.ends
+    numbers = [end for end, label in ends.items() if label == ONLY and (number_of(end) or [""])[0] == unit]
+    last = (numbers or [label_of(path.stem)])[0]
+    return [Entry(path, last if label == ONLY else label, label) for label in wanted]
+
+
+def _sha256(path: Path) -> str:
+    """The hash of a file, or of what a folder holds."""
+    if not path.is_dir():
+        return provenance.sha256(path)
+    files = sorted(one for one in path.rglob("*") if one.is_file())
+    return config_hash({str(one.relative_to(path)): provenance.sha256(one) for one in files})
+
+
+def _expanded(text: str) -> list[str]:
+    """The files that a pattern means, where no shell has seen it."""
+    if not any(sign in text for sign in "*?[") or Path(text).exists():
+        return [text]
+    return sorted(glob.glob(text), key=natural) or [text]
+
+
+def _require_one_label(labels: Sequence[str]) -> None:
+    if labels:
+        raise BadInput("`label` for one file", "several files", "leave it out; the point is called final")
