@@ -20,6 +20,7 @@ from landscape.analyses import FUNCTIONS
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from landscape import callbacks as callbacks
     from landscape.analyses import *  # noqa: F403
     from landscape.errors import BadInput as BadInput
     from landscape.errors import LandscapeError as LandscapeError
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from landscape.plots.plot import plot as plot
     from landscape.result import Check as Check
     from landscape.result import Result as Result
+    from landscape.runs.recording import record as record
     from landscape.runs.run import Run as Run
     from landscape.runs.session import measure as measure
     from landscape.runs.store import load as load
@@ -46,6 +48,7 @@ _HOMES = {
     "measure": "landscape.runs.session",
     "save": "landscape.runs.store",
     "plot": "landscape.plots",
+    "record": "landscape.runs.recording",
     **dict.fromkeys(FUNCTIONS.values(), "landscape.analyses"),
 }
 
@@ -53,6 +56,8 @@ __all__ = sorted(_HOMES)  # pyright: ignore[reportUnsupportedDunderAll]
 
 
 def __getattr__(name: str) -> Any:
+    if name == "callbacks":
+        return importlib.import_module("landscape.callbacks")
     if name not in _HOMES:
         raise AttributeError(f"module 'landscape' has no attribute {name!r}")
     return getattr(importlib.import_module(_HOMES[name]), name)

@@ -28,6 +28,7 @@ MAY_IMPORT = {
     "runs": {"analyses", "inputs", "objective", "numerics"},
     "cli": {"runs", "plots", "analyses"},
     "distributed": set(),
+    "callbacks": {"runs"},
 }
 GROUND = {"errors", "progress", "distributed", "specs", "choices", "result"}
 MOST_FILES_AT_THE_TOP = 8

@@ -24,6 +24,7 @@ NAMES = {
         "load",
         "measure",
         "plot",
+        "record",
         "save",
     ),
     *("align", "basins", "certify", "connect", "critical", "efficiency", "escape", "hessian", "import_point"),

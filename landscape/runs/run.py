@@ -33,7 +33,7 @@ class Run:
         self.config: dict[str, Any] = json.loads(self.header["config"])
         if self.labels and "recipe" not in self.config:
             raise BadInput(
-                f"{self.path} holds {', '.join(self.labels)} of a module in memory, and not what made that module",
+                f"{self.path} holds {_few(self.labels)} of a module in memory, and not what made that module",
                 "a run file, which says its model, data and loss",
                 "import this file with its `model`, `data` and `loss`, and the name of the run file as `output`, "
                 "to make it one",
@@ -230,6 +230,10 @@ class Run:
     def export(self, name: str, path: Path) -> None:
         """Write the weights at a point as a state_dict: .safetensors, .pt or .pth. Raises BadInput."""
         checkpoints.write(self.module(name), path, str(Address(self.path, name)))
+
+
+def _few(labels: list[str]) -> str:
+    return ", ".join(labels) if len(labels) <= 5 else f"{labels[0]} to {labels[-1]}"
 
 
 def _recipe(stored: Any, path: Path) -> Recipe:

@@ -80,7 +80,7 @@ def save(result: Result, path: Path) -> None:
         if result_of(result.kind) is not None:
             require_written(result, load(temporary, verify=False), path)
         os.replace(temporary, path)
-        _sync_folder(path.parent)
+        trailer.sync_folder(path.parent)
     except BaseException as error:
         with suppress(OSError):
             temporary.unlink()
@@ -169,6 +169,10 @@ _OWN = {"format", "format-version", SEAL, *REQUIRED}
 
 @contextmanager
 def _opened(path: Path, verify: bool) -> Iterator[h5py.File]:
+    if path.with_name(f"{path.name}.part").exists():
+        from landscape.runs.recorded import take_up  # which opens files too
+
+        take_up(path)
     if not path.exists():
         raise BadInput(f"{path} does not exist", "a result or run file")
     if path.is_dir():
@@ -389,11 +393,3 @@ def _sizes(text: str) -> tuple[int, ...]:
 
 def _plain(value: Any) -> Any:
     return value.item() if isinstance(value, np.generic) else value
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -23,6 +23,15 @@ def append(path: Path) -> None:
         os.fsync(file.fileno())
 
 
+def sync_folder(folder: Path) -> None:
+    """Put the names in a folder on the disk."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
 def is_kept(path: Path) -> bool | None:
     """Whether the bytes of a file are those that were written; None where it has no such line."""
     with open(path, "rb") as file:
