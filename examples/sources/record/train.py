@@ -1,0 +1,14 @@
+"""A loop of one's own that records a run file: one line, the call of landscape.record."""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent.parent / "own_checkpoints"))
+import mine
+
+import landscape
+
+HERE = {"model": "../own_checkpoints/mine.py:net", "data": "../own_checkpoints/mine.py:data", "loss": "cross_entropy"}
+
+if __name__ == "__main__":
+    mine.loop(lambda epoch, module: landscape.record("run.h5", module, epoch=epoch, **HERE))
