@@ -26,7 +26,7 @@ from landscape.runs.recipe import DTYPES, Recipe
 # Of the time a loop takes, what a longer file may take to be written now and then; seconds that are nobody's loss.
 SHARE, FREE_SECONDS = 0.02, 0.2
 # Bytes of a file beyond which it waits for the end of the loop, or for the first who opens it.
-LARGE = 2**28
+LARGE = 2**26
 NEW = "give another name, or `overwrite` to begin anew"
 
 _open: dict[Path, "Recording"] = {}

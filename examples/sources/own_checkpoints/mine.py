@@ -28,4 +28,8 @@ def loop(after, epochs=12):
 
 
 if __name__ == "__main__":
-    loop(lambda epoch, module: torch.save({"state_dict": module.state_dict(), "epoch": epoch}, f"sgd_{epoch}.pt"))
+    loop(
+        lambda epoch, module: torch.save(
+            {"state_dict": module.state_dict(), "epoch": epoch}, f"sgd_{epoch}.pt"
+        )
+    )

@@ -8,7 +8,11 @@ import mine
 
 import landscape
 
-HERE = {"model": "../own_checkpoints/mine.py:net", "data": "../own_checkpoints/mine.py:data", "loss": "cross_entropy"}
+HERE = {
+    "model": "../own_checkpoints/mine.py:net",
+    "data": "../own_checkpoints/mine.py:data",
+    "loss": "cross_entropy",
+}
 
 if __name__ == "__main__":
     mine.loop(lambda epoch, module: landscape.record("run.h5", module, epoch=epoch, **HERE))
