@@ -18,12 +18,15 @@ from landscape.errors import BadInput, raised_at
 
 # Told of a file's path and content before any of it runs; raises where it must not.
 Admit = Callable[[Path, bytes], None]
+# Models that are published under a name: of transformers, and of timm.
+HUGGING_FACE, TIMM = "hf:", "timm:"
 
 
 def is_factory_spec(spec: str) -> bool:
     """Whether ``spec`` has the form ``pkg.mod:attr`` or ``path/file.py:attr``."""
     head, colon, attribute = spec.rpartition(":")
-    return bool(colon) and bool(head) and attribute.isidentifier()
+    is_by_name = spec.startswith((HUGGING_FACE, TIMM))
+    return bool(colon) and bool(head) and attribute.isidentifier() and not is_by_name
 
 
 def resolve(spec: str) -> Any:

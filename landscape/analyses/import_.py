@@ -18,6 +18,18 @@ if TYPE_CHECKING:
     from landscape.objective.objective import Objective
     from landscape.objective.parameters import Point
 
+# Of checkpoints that hold more than the weights of one module.
+KEY = Parameter("key", str, "", Option("The dotted name of the weights, where a file holds several."))
+IGNORE_UNEXPECTED = Parameter(
+    "ignore_unexpected",
+    tuple[str, ...],
+    (),
+    Option(
+        "Names to leave out where the module has none so called: criterion.*",
+        metavar="PATTERN",
+        is_repeated=True,
+    ),
+)
 MEASURED = ("loss", "accuracy", "test_loss", "test_accuracy")
 
 
@@ -76,6 +88,8 @@ class Import(Result):
                 "[default: epochs, or else names]."
             ),
         ),
+        KEY,
+        IGNORE_UNEXPECTED,
     ),
     places=lambda work, options: (work.objective, work.points),
 )

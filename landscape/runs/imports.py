@@ -17,18 +17,18 @@ from landscape import analyses
 from landscape.errors import BadInput
 from landscape.inputs import checkpoints
 from landscape.inputs.counters import counters
+from landscape.inputs.models import by_name
 from landscape.inputs.series import in_order, label_of, natural, number_of, series
 from landscape.objective import Objective
 from landscape.objective.parameters import Point
 from landscape.result import Check
 from landscape.runs import provenance, store
-from landscape.runs.address import parse_address
+from landscape.runs.address import Address, parse_address
 from landscape.runs.begun import num_wrong, points_check
-from landscape.runs.config import config_hash
 from landscape.runs.recipe import Recipe, floats_in
 from landscape.runs.run import Run
 from landscape.runs.settings import Settings
-from landscape.runs.weights import dtype_of, is_bare, weights
+from landscape.runs.weights import dtype_of, fingerprint, is_bare, weights, with_model
 
 # The only point of a file that holds one.
 ONLY = "final"
@@ -51,12 +51,17 @@ class Imports:
     notes: list[str]
     basis: Run | None
     verify: bool
+    key: str = ""
+    ignored: tuple[str, ...] = ()
 
     @property
     def inputs(self) -> list[dict[str, str]]:
         """The files with their hashes, each with its point where there are several."""
         is_one = len(self.entries) == 1
-        hashes = {path: _sha256(path) for path in dict.fromkeys(one.path for one in self.entries)}
+        hashes = {
+            path: (provenance.sha256 if store.is_ours(path) else fingerprint)(path)
+            for path in dict.fromkeys(one.path for one in self.entries)
+        }
         return [
             {"path": str(one.path), "sha256": hashes[one.path], **({} if is_one else {"point": one.label})}
             for one in self.entries
@@ -98,7 +103,9 @@ class Imports:
                 dtypes.setdefault(str(one).removeprefix("torch."), []).append(entry.path)
             if found:
                 module.load_state_dict(base)
-            module = checkpoints.loaded(module, tensors, str(entry.path))
+            label = f"{entry.label}: " if len(self.entries) > 1 else ""
+            say = lambda note, label=label: self.notes.append(label + note)  # noqa: E731
+            checkpoints.loaded(module, tensors, str(entry.path), ignored=self.ignored, say=say)
             found.append({name: tensor.clone() for name, tensor in module.state_dict().items()})
         self._tell_dtypes(dtypes, module)
         return found
@@ -118,7 +125,7 @@ class Imports:
 
     def _tensors(self, entry: Entry) -> dict[str, Tensor]:
         if not entry.within:
-            return weights(entry.path, verify=self.verify)
+            return weights(entry.path, self.key, verify=self.verify)
         state = store.read_state(entry.path, entry.within, verify=False)
         return {name: torch.from_numpy(values) for name, values in state.items()}
 
@@ -135,7 +142,15 @@ class Imports:
         )
 
 
-def imports(places: Sequence[Any], labels: Any, settings: Settings) -> Imports:
+def imports(places: Sequence[Any], given: Mapping[str, Any], settings: Settings) -> Imports:
+    """:func:`_imports`, read as the options ``key`` and ``ignore_unexpected`` that were given say."""
+    known = analyses.declared("import").parameters
+    key, ignored = known["key"].checked(given.get("key") or ""), given.get("ignore_unexpected") or ()
+    ignored = known["ignore_unexpected"].checked(ignored)
+    return replace(_imports(places, given.get("label"), settings), key=key, ignored=ignored)
+
+
+def _imports(places: Sequence[Any], labels: Any, settings: Settings) -> Imports:
     """What the files given are: weights from elsewhere, and run files for all of their points.
 
     ``labels``, as of :func:`~landscape.inputs.series.series`, are for the former. Raises BadInput for files of which
@@ -144,11 +159,11 @@ def imports(places: Sequence[Any], labels: Any, settings: Settings) -> Imports:
     if not places:
         raise BadInput("no files for import", "one file of weights, or several")
     labels = analyses.declared("import").parameters["label"].checked(labels or ())
-    addresses = [parse_address(text) for one in places for text in _expanded(str(one))]
+    addresses = [_address(text) for one in places for text in _expanded(str(one))]
     ours = [one for one in addresses if one.path.is_file() and store.is_ours(one.path)]
     others = [one.path for one in addresses if one not in ours]
     for path in others:
-        if not path.exists():
+        if not path.exists() and not by_name.is_by_name(str(path)):
             raise BadInput(f"{path} does not exist", "a checkpoint")
     is_one_run = len(ours) == 1 and not others
     if len(addresses) == 1 and (not ours or not is_bare(ours[0].path, settings.verify)):
@@ -171,7 +186,7 @@ def imports(places: Sequence[Any], labels: Any, settings: Settings) -> Imports:
 def completed(brought: Imports, given: Mapping[str, Any]) -> dict[str, Any]:
     """What was given, and for the rest of the model, its data and its loss what the run file says."""
     if brought.basis is None:
-        return dict(given)
+        return with_model(given, [one.path for one in brought.entries])
     own = brought.basis.sources.recipe
     said = {
         "model": own.model,
@@ -219,16 +234,15 @@ def _entries(path: Path, name: str, settings: Settings, *, is_alone: bool) -> li
     return [Entry(path, last if label == ONLY else label, label) for label in wanted]
 
 
-def _sha256(path: Path) -> str:
-    """The hash of a file, or of what a folder holds."""
-    if not path.is_dir():
-        return provenance.sha256(path)
-    files = sorted(one for one in path.rglob("*") if one.is_file())
-    return config_hash({str(one.relative_to(path)): provenance.sha256(one) for one in files})
+def _address(text: str) -> Address:
+    """A point of a run file, a file of weights, or a model by name, whose revision is no point."""
+    return Address(Path(text), "") if by_name.is_by_name(text) else parse_address(text)
 
 
 def _expanded(text: str) -> list[str]:
     """The files that a pattern means, where no shell has seen it."""
+    if by_name.is_by_name(text):
+        return by_name.expanded(text)
     if not any(sign in text for sign in "*?[") or Path(text).exists():
         return [text]
     return sorted(glob.glob(text), key=natural) or [text]

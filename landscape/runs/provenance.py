@@ -12,11 +12,14 @@ import numpy as np
 import torch
 
 import landscape
+from landscape.inputs import checkpoints
 from landscape.objective.plain import Cost
 
 
 def sha256(path: Path) -> str:
-    """The hash of a file's bytes."""
+    """The hash of a file's bytes, or of those of the weights in a folder."""
+    if path.is_dir():
+        return checkpoints.fingerprint(path)
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 

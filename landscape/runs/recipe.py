@@ -11,7 +11,7 @@ from torch import nn
 from landscape import specs
 from landscape.errors import BadInput
 from landscape.inputs.data import DataSet, load_data
-from landscape.inputs.models import build_model, takes_num_outputs
+from landscape.inputs.models import build_model, by_name, takes_num_outputs
 from landscape.inputs.models.modified import NUMBERED, PRICED, modified
 from landscape.objective.objective import Objective
 from landscape.objective.penalised import penalised
@@ -57,6 +57,10 @@ class Recipe:
     modify_arguments: Mapping[str, Any] = field(default_factory=dict)
     num_samples: int = 0
 
+    def __post_init__(self):
+        # A folder of a published model is one from wherever the recipe is read.
+        object.__setattr__(self, "model", by_name.spelled(self.model))
+
     def followed(
         self, data_dir: Path | None = None, dtype: str | None = None, least: str = "float32"
     ) -> "tuple[Recipe, DataSet, str]":
@@ -86,7 +90,7 @@ class Recipe:
 
         Raises BadInput where the number of outputs would follow from a label far beyond the classes that occur.
         """
-        loss = self.loss or data.default_loss
+        loss = self.loss or by_name.default_loss(self.model, data.default_loss)
         is_given = "num_outputs" in self.model_arguments
         if data.doubt and not is_given and takes_num_outputs(self.model):
             raise BadInput(
@@ -95,6 +99,7 @@ class Recipe:
                 f"number them anew, or give `model_arg` num_outputs={data.num_classes} if they are meant so",
             )
         found: dict[str, Any] = {
+            "model": by_name.pinned(self.model),
             "loss": loss,
             "input_shape": data.input_shape,
             "num_outputs": data.num_outputs(loss),
@@ -136,9 +141,10 @@ class Recipe:
         """F of ``module`` on ``data``, in training and test; none in test where samples have noise."""
         is_numbered = self.modify in NUMBERED
         inputs: Any = (data.inputs, data.numbers) if is_numbered else data.inputs
+        loss, inputs, said = by_name.fitted(module, self.loss, inputs, data.targets)
         train = Objective(
             module,
-            penalised(self.loss) if self.modify in PRICED else self.loss,
+            penalised(loss) if self.modify in PRICED else loss,
             (inputs, data.targets),
             dtype=dtype,
             device=device,
@@ -146,13 +152,14 @@ class Recipe:
             l2=l2,
             training=training,
         )
+        notes = [*by_name.notes_of(module), *([said] if said else [])]
         if data.test_inputs is None or data.test_targets is None:
-            return Objectives(train, None, [])
+            return Objectives(train, None, notes)
         if is_numbered:
-            return Objectives(
-                train, None, ["no test loss: the noise was drawn for the training samples alone"]
-            )
-        return Objectives(train, train.on((data.test_inputs, data.test_targets)), [])
+            notes.append("no test loss: the noise was drawn for the training samples alone")
+            return Objectives(train, None, notes)
+        _, test_inputs, _ = by_name.fitted(module, self.loss, data.test_inputs, data.test_targets)
+        return Objectives(train, train.on((test_inputs, data.test_targets)), notes)
 
     def described(self) -> str:
         """The model as it was asked for: ``mlp widths=(128, 128)``."""

@@ -82,7 +82,7 @@ def _answer(
     found = list(places) if isinstance(places, list | tuple) else [] if places is None else [places]
     output, brought = settings.output, None
     if declared.source == "checkpoint" and not (found and isinstance(found[0], Objective)):
-        brought = imports(found, given.get("label"), settings)
+        brought = imports(found, given, settings)
         given = completed(brought, given)
     options, recipe = settled(declared, given)
     if found and isinstance(found[0], Objective):

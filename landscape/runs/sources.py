@@ -10,6 +10,7 @@ from typing import Any
 
 from landscape import specs
 from landscape.errors import BadInput
+from landscape.inputs.models import by_name
 from landscape.runs import trust
 from landscape.runs.provenance import sha256
 from landscape.runs.recipe import Recipe
@@ -34,7 +35,7 @@ class Sources:
     @contextmanager
     def opened(self) -> Iterator[None]:
         """The time in which the module, the data and the loss are made."""
-        code = [path for spec, path in self.files.items() if not spec.startswith(NPZ)]
+        code = [path for spec, path in self.files.items() if _is_code(spec)]
         if not code or not self.is_kept:
             yield
             return
@@ -60,9 +61,9 @@ def named(recipe: Recipe) -> Sources:
     files: dict[str, Path] = {}
     for spec in _specs(recipe):
         path = _origin(spec)
-        if path is not None and path.is_file():
+        if path is not None and path.exists():
             files[spec] = path
-            if not spec.startswith(NPZ):
+            if _is_code(spec):
                 trust.trust(path, path.read_bytes())
     return Sources(recipe, files, is_named=True)
 
@@ -89,7 +90,7 @@ def found(recipe: Recipe, run: Path, header: Mapping[str, Any], *, is_trusted: b
     unrecorded = [spec for spec in recipe.foreign_specs() if spec not in recorded]
     for spec in [*kept, *unrecorded]:
         path = files.get(spec) or _origin(spec)
-        if spec.startswith(NPZ):
+        if not _is_code(spec):
             continue
         content = path.read_bytes() if path is not None and path.is_file() else None
         if is_trusted and path is not None and content is not None:
@@ -119,11 +120,22 @@ def _recorded(header: Mapping[str, Any], run: Path) -> dict[str, dict[str, str]]
 def _specs(recipe: Recipe) -> list[str]:
     """Those of its specs that lead to a file, each once."""
     given = dict.fromkeys((recipe.model, recipe.data, recipe.loss))
-    return [spec for spec in given if spec.startswith(NPZ) or specs.is_factory_spec(spec)]
+    return [
+        spec
+        for spec in given
+        if spec.startswith(NPZ) or specs.is_factory_spec(spec) or by_name.folder_of(spec) is not None
+    ]
+
+
+def _is_code(spec: str) -> bool:
+    """Whether a spec names what would be run, and not arrays or weights."""
+    return specs.is_factory_spec(spec) and not spec.startswith(NPZ)
 
 
 def _origin(spec: str) -> Path | None:
-    return Path(spec.removeprefix(NPZ)) if spec.startswith(NPZ) else specs.origin(spec)
+    if spec.startswith(NPZ):
+        return Path(spec.removeprefix(NPZ))
+    return by_name.folder_of(spec) if by_name.is_by_name(spec) else specs.origin(spec)
 
 
 def _found(spec: str, recorded: Mapping[str, str], run: Path) -> Path:
@@ -132,7 +144,7 @@ def _found(spec: str, recorded: Mapping[str, str], run: Path) -> Path:
         # What would be imported, whatever other copies there are.
         return as_given
     candidates = [(run.resolve().parent / recorded["path"]).resolve(), as_given]
-    there = [path for path in candidates if path is not None and path.is_file()]
+    there = [path for path in candidates if path is not None and path.exists()]
     if not there:
         # A run file that was moved away from its code.
         places = [path for path in trust.places(recorded["sha256"]) if path.is_file()]
@@ -151,10 +163,10 @@ def _found(spec: str, recorded: Mapping[str, str], run: Path) -> Path:
 def _leading_to(spec: str, path: Path, run: Path) -> str:
     """A spec that leads to ``path`` from the current folder: as it was given, where that does."""
     as_given = _origin(spec)
-    if as_given is not None and as_given.is_file() and as_given.samefile(path):
+    if as_given is not None and as_given.exists() and as_given.samefile(path):
         return spec
-    if spec.startswith(NPZ):
-        return f"{NPZ}{path}"
+    if not _is_code(spec):
+        return f"{spec.partition(':')[0]}:{path}"
     head, _, attribute = spec.rpartition(":")
     if _is_in_a_package(spec, path):
         root = path.parents[head.count(".") + (path.name == "__init__.py")]
@@ -169,7 +181,7 @@ def _leading_to(spec: str, path: Path, run: Path) -> str:
 def _is_in_a_package(spec: str, path: Path) -> bool:
     """Whether a spec's module needs others round it to be imported."""
     head = spec.rpartition(":")[0]
-    is_file = spec.startswith(NPZ) or head.endswith(".py")
+    is_file = not _is_code(spec) or head.endswith(".py")
     return not is_file and ("." in head or path.name == "__init__.py")
 
 

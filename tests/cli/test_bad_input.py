@@ -435,7 +435,7 @@ def test_a_full_disk(command, folder, monkeypatch):
     def full_for_torch(*_: object, **__: object) -> None:
         raise RuntimeError("[enforce fail at inline_container.cc:672] . unexpected pos 4864 vs 4800")
 
-    monkeypatch.setattr("landscape.inputs.checkpoints.torch.save", full_for_torch)
+    monkeypatch.setattr("landscape.inputs.checkpoints.writing.torch.save", full_for_torch)
     monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=0))
     refused(command("export", "a.h5", "-o", "w.pt"), "the disk is full", code=1)
     monkeypatch.setattr("landscape.runs.store.os.replace", full)

@@ -11,6 +11,7 @@ from torch import nn
 
 from landscape import specs
 from landscape.errors import BadInput
+from landscape.inputs.models import by_name
 from landscape.inputs.models.cnn import cnn
 from landscape.inputs.models.ding import ding
 from landscape.inputs.models.linear import linear
@@ -90,11 +91,13 @@ def with_defaults(spec: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
 def _factory(spec: str) -> Callable[..., Any]:
     if spec in MODELS:
         return MODELS[spec]
+    if by_name.is_by_name(spec):
+        return by_name.factory(spec)
     if not specs.is_factory_spec(spec):
         close = difflib.get_close_matches(spec, MODELS, n=1)
         raise BadInput(
             f"unknown model {spec!r}",
-            f"one of {', '.join(MODELS)}, or your own as pkg.mod:factory or path/file.py:factory",
+            f"one of {', '.join(MODELS)}, hf:ORG/NAME, timm:NAME, or your own as pkg.mod:factory or file.py:factory",
             f"did you mean {close[0]!r}?" if close else "",
         )
     factory = specs.resolve(spec)

@@ -49,10 +49,12 @@ def test_safetensors(tmp_path):
     assert same(checkpoints.loaded(net(), checkpoints.read(tmp_path / "w.safetensors"), "w"), trained)
 
 
-def test_a_prefix_with_strangers_beside_it_names_the_strangers():
-    state = {f"net.{name}": tensor for name, tensor in net().state_dict().items()}
-    with pytest.raises(BadInput, match=r"unexpected: criterion\.weight"):
-        checkpoints.loaded(net(), {**state, "criterion.weight": torch.ones(2)}, "w")
+def test_strangers_beside_the_only_prefix_that_fits_are_left_out_and_said():
+    state = {f"net.{name}": tensor for name, tensor in net(1).state_dict().items()}
+    said: list[str] = []
+    given = {**state, "criterion.weight": torch.ones(2)}
+    assert same(checkpoints.loaded(net(), given, "w", say=said.append), net(1))
+    assert said == ["w: the weights under net were taken; left out: criterion.weight"]
 
 
 def test_a_checkpoint_older_than_the_batch_counter_is_taken():

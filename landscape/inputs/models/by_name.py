@@ -1,0 +1,108 @@
+"""Models by the name they were published under: ``hf:ORG/NAME[@revision]``, ``hf:./folder``, ``timm:NAME``."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor, nn
+
+from landscape.errors import BadInput
+from landscape.specs import HUGGING_FACE, TIMM
+
+# The model's own loss, in whatever terms it has.
+OWN = "own"
+
+
+def is_by_name(spec: str) -> bool:
+    """Whether a spec names a published model, or a folder of one."""
+    return spec.startswith((HUGGING_FACE, TIMM))
+
+
+def factory(spec: str) -> Callable[..., nn.Module]:
+    """What makes the model that ``spec`` names. Raises BadInput where its package is missing."""
+    if spec.startswith(TIMM):
+        from landscape.inputs.models.timm import timm_model
+
+        def make(pretrained: bool = False, **arguments: Any) -> nn.Module:
+            return timm_model(spec.removeprefix(TIMM), pretrained, arguments)
+
+        return make
+    from landscape.inputs.models.huggingface import hugging_face_model
+
+    def build(architecture: str = "", pretrained: bool = True, **arguments: Any) -> nn.Module:
+        return hugging_face_model(spec.removeprefix(HUGGING_FACE), architecture, pretrained, arguments)
+
+    return build
+
+
+def pinned(spec: str) -> str:
+    """The spec with the commit that it stands for at present, so that it stands for the same ever after."""
+    if not spec.startswith(HUGGING_FACE) or folder_of(spec) is not None:
+        return spec
+    from landscape.inputs.models.huggingface import commit_of
+
+    name, commit = commit_of(spec.removeprefix(HUGGING_FACE))
+    return f"{HUGGING_FACE}{name}@{commit}" if commit else spec
+
+
+def spelled(spec: str) -> str:
+    """``hf:./folder`` for a folder that is there, however it was written, so that it is one from elsewhere too."""
+    folder = folder_of(spec)
+    text = spec.removeprefix(HUGGING_FACE)
+    return spec if folder is None or text.startswith((".", "/", "~")) else f"{HUGGING_FACE}./{text}"
+
+
+def folder_of(spec: str) -> Path | None:
+    """The folder that ``hf:./folder`` names, whether it is there or not; None for the name of a model elsewhere."""
+    if not spec.startswith(HUGGING_FACE):
+        return None
+    text = spec.removeprefix(HUGGING_FACE)
+    path = Path(text).expanduser()
+    return path if text.startswith((".", "/", "~")) or path.is_dir() else None
+
+
+def expanded(text: str) -> list[str]:
+    """``hf:ORG/NAME@step*`` as one spec for every revision that fits the pattern, in natural order; else the text.
+
+    Raises BadInput where there is none.
+    """
+    name, at, pattern = text.rpartition("@")
+    if not text.startswith(HUGGING_FACE) or not at or not set(pattern) & set("*?[") or folder_of(text):
+        return [text]
+    from landscape.inputs.models.huggingface import revisions_like
+
+    return [f"{name}@{one}" for one in revisions_like(name.removeprefix(HUGGING_FACE), pattern)]
+
+
+def published(spec: str) -> tuple[dict[str, Tensor], list[str]]:
+    """The published weights of a model by name, and what is to be said of them. Raises BadInput."""
+    if len(several := expanded(spec)) > 1:
+        raise BadInput(f"{spec} stands for {len(several)} revisions", "one", f"give {several[-1]}")
+    module = factory(pinned(several[0]))(**({"pretrained": True} if spec.startswith(TIMM) else {}))
+    return dict(module.state_dict()), notes_of(module)
+
+
+def notes_of(module: nn.Module) -> list[str]:
+    """What was taken for granted where a model by name was made."""
+    return list(getattr(module, "landscape_notes", ()))
+
+
+def default_loss(spec: str, of_data: str) -> str:
+    """The loss of a model by name where none is given: its own, or with classes cross entropy."""
+    if spec.startswith(HUGGING_FACE):
+        return OWN
+    return "cross_entropy" if spec.startswith(TIMM) and of_data == "bce" else of_data
+
+
+def fitted(module: Any, loss: str, inputs: Any, targets: Tensor) -> tuple[Any, Any, str]:
+    """(loss, inputs, a line that says which) with which an objective takes what the module gives."""
+    if not hasattr(module, "gives"):
+        return loss, inputs, ""
+    if loss != OWN:
+        # Classes along axis 1 for a loss by name, the whole output for one of the user's own.
+        module.gives = "output" if ":" in loss else "classes"
+        return loss, inputs, ""
+    from landscape.inputs.models.huggingface import own_loss, with_labels
+
+    found, said = own_loss(module, targets)
+    return found, with_labels(module, inputs, targets), said
