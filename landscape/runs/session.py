@@ -22,7 +22,7 @@ from landscape.objective import Objective
 from landscape.objective.parameters import Point
 from landscape.progress import Progress, silent
 from landscape.result import Result
-from landscape.runs import provenance, sources
+from landscape.runs import sources
 from landscape.runs.address import default_output, points_of
 from landscape.runs.begun import begun_checks, points_of_runs
 from landscape.runs.beside import Places, Trajectories, require_same
