@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from landscape.analyses import *  # noqa: F403
     from landscape.errors import BadInput as BadInput
     from landscape.errors import LandscapeError as LandscapeError
+    from landscape.inputs.data.streams import Stream as Stream
     from landscape.objective.objective import Objective as Objective
     from landscape.objective.parameters import Point as Point
     from landscape.plots.plot import plot as plot
@@ -41,6 +42,7 @@ _HOMES = {
     "Point": "landscape.objective.parameters",
     "Result": "landscape.result",
     "Run": "landscape.runs.run",
+    "Stream": "landscape.inputs.data.streams",
     "Check": "landscape.result",
     "BadInput": "landscape.errors",
     "LandscapeError": "landscape.errors",

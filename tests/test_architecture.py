@@ -13,7 +13,7 @@ HOUSE = ROOT / "landscape"
 MAY_IMPORT = {
     "numerics": set(),
     "inputs": set(),
-    "objective": {"numerics"},
+    "objective": {"inputs", "numerics"},
     "curvature": {"objective", "numerics"},
     "paths": {"objective", "numerics"},
     "symmetry": {"objective", "numerics"},

@@ -21,6 +21,7 @@ NAMES = {
         "Point",
         "Result",
         "Run",
+        "Stream",
         "load",
         "measure",
         "plot",

@@ -66,13 +66,16 @@ class Brought:
 
     @cached_property
     def parameters(self) -> list[Parameter]:
-        """As options: model, model_arg, data, data_arg, loss; where it ``may_modify`` these as well."""
+        """As options: model, model_arg, data, data_arg, target, loss; where it ``may_modify`` these as well."""
         pairs = Mapping[str, Any] | None
         return [
             Parameter("model", str, self.model, Option(self.model_help)),
             Parameter("model_arg", pairs, None, Option(self.model_arg_help)),
             Parameter("data", str, self.data, Option(self.data_help)),
             Parameter("data_arg", pairs, None, Option(self.data_arg_help)),
+            Parameter(
+                "target", str | None, None, Option("Column of a table that is the target: price, or a,b.")
+            ),
             Parameter("loss", str, "", Option(self.loss_help)),
             *(MODIFY if self.may_modify else ()),
         ]

@@ -76,8 +76,8 @@ def fisher_operator(
             f"one of {', '.join(FISHER_SCALES)}",
             "ask for gauss-newton, which needs none, or for empirical-fisher",
         )
-    targets = objective.samples.targets
-    if name == "cross_entropy" and targets.is_floating_point():
+    if name == "cross_entropy" and objective.samples.head.targets.is_floating_point():
+        targets = objective.samples.targets
         num_wrong = int(distributed.total(((targets.double().sum(1) - 1).abs() > 1e-3).double().sum()))
         if num_wrong:
             raise BadInput(f"{num_wrong} targets of cross_entropy do not sum to one", "probabilities")

@@ -19,7 +19,6 @@ from landscape.objective.objective import Fixed, Objective
 from landscape.objective.parameters import Point
 from landscape.objective.precision import in_float64
 from landscape.objective.products import Product
-from landscape.objective.samples import Chunk, Samples
 from landscape.result import Check
 
 # What a product takes in gradients, on graphs of its own and on those kept.
@@ -28,23 +27,13 @@ FRESH, KEPT = 3.0, 1.75
 LOSS_STEP = 1e-5
 
 
-class Strided(Samples):
-    """The same samples, every k-th at a time and in two parts at least, where others are taken in their order."""
-
-    def chunks(self, size: int) -> Iterator[Chunk]:
-        every = torch.arange(self.count_here)
-        count = max(2, -(-len(every) // size))
-        for first in range(min(count, len(every))):
-            yield self.picked(every[first::count])
-
-
 def of_another_cut(
     objective: Objective, point: Point, operator: str, *, num_products: int = 1, memory_limit: float = 2**31
 ) -> Product | Differences:
-    """The operator at ``point`` anew, for so many products, over :class:`Strided` samples where they can be cut."""
-    twin, own = objective.varied(), objective.samples
+    """The operator at ``point`` anew, for so many products, over samples cut otherwise where they can be."""
+    twin = objective.varied()
     if not objective.is_whole:
-        twin.samples = Strided(own.inputs, own.targets, own.count, own.share, own.sha256_of_all)
+        twin.samples = objective.samples.recut()
     theta, fixed = twin.brought(point)
     return operators.operator(
         operator, twin, theta, fixed, num_products=num_products, memory_limit=memory_limit

@@ -39,7 +39,7 @@ def accuracy_check(
 
 
 def _num_labels(objective: Objective) -> float:
-    targets = objective.samples.targets
+    targets = objective.samples.head.targets
     each = math.prod(targets.shape[1:])
     if objective.loss.of_classes and targets.is_floating_point() and targets.dim() > 1:
         each //= targets.shape[1]

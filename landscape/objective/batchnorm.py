@@ -5,7 +5,7 @@
 dropout off: what one training-mode pass over all samples as a single batch would store.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any, get_args
 
@@ -89,7 +89,7 @@ def recalibrated(
     module: nn.Module,
     fixed: Mapping[str, Tensor],
     forward: Callable[[Mapping[str, Tensor], Any], object],
-    chunks: Callable[[], Sequence[Any]],
+    chunks: Callable[[], Iterable[Any]],
 ) -> dict[str, Tensor]:
     """``fixed`` with the running statistics of the whole data set.
 
@@ -104,7 +104,7 @@ def recalibrated(
     corrections: dict[str, float] = {}
     remaining = set(layers.values())
     while remaining:
-        target = _next_layer(remaining, forward, fresh, chunks()[0])
+        target = _next_layer(remaining, forward, fresh, next(iter(chunks())))
         if target is None:
             break
         count, mean, squares = _moments(target, forward, fresh, chunks())
@@ -140,7 +140,7 @@ def _next_layer(
     return reached[0] if reached else None
 
 
-def _moments(layer: nn.Module, forward: Any, fixed: Mapping[str, Tensor], chunks: Sequence[Any]) -> Any:
+def _moments(layer: nn.Module, forward: Any, fixed: Mapping[str, Tensor], chunks: Iterable[Any]) -> Any:
     count, mean, squares = 0, torch.zeros(()), torch.zeros(())
 
     def collect(_: nn.Module, arguments: Any) -> None:

@@ -21,6 +21,7 @@ from landscape.objective.trial import (
     Trial,
     callable_of,
     check_all_targets,
+    check_classes,
     require_one_function,
     require_reached,
     told_of_the_mode,
@@ -70,7 +71,7 @@ def fit(
     with torch.random.fork_rng(devices=devices), warnings.catch_warnings():
         # They come again where the numbers are computed.
         warnings.simplefilter("ignore")
-        trial = Trial(subject, samples)
+        trial = Trial(subject, samples.head)
         found, few = _fitted(given, samples, trial, known)
         if watches:
             found.pieces = told(subject.pieces, uses_in(trial, few))
@@ -80,18 +81,24 @@ def fit(
 def _fitted(given: Any, samples: Samples, trial: Trial, known: Fit | None) -> tuple[Fit, Tensor | None]:
     """What was found, and the samples that can be tried."""
     # In every process at the same time, as it counts over all of them; what each looks at alone follows.
-    exact = weighted_mean(given, samples.targets)
+    exact = weighted_mean(given, samples)
     outputs, few, seen, loss, is_whole = distributed.together(
         lambda: _seen(given, samples, trial, exact, known)
     )
     seen = seen._replace(activations=int(distributed.largest(seen.activations)[0]))
     loss, is_whole = _agreed(loss, is_whole)
+    if is_whole and samples.head.count < samples.count:
+        raise BadInput(
+            f"the module, or the loss {name_of(given)}, takes the samples together, and there are too many to hold",
+            "a loss that is a mean or a sum over samples",
+            f"take a part of them (`subset` = {samples.head.count}, or the first ones)",
+        )
     if is_whole and few is not None:
         tried(trial, given, None)
     if loss is None:
         loss = given if isinstance(given, Loss) else meaning.whole(callable_of(given, outputs), samples.count)
     found = Fit(loss, seen, is_whole, trial.needs_gradients)
-    found.divisor = _divisor(trial, loss, seen.activations)
+    found.divisor = _divisor(trial, loss, samples, seen.activations)
     if is_whole:
         found.notes.append(
             f"the module, or the loss {name_of(given)}, takes the samples together: all of them are one chunk"
@@ -103,8 +110,9 @@ def _seen(
     given: Any, samples: Samples, trial: Trial, exact: Loss | None, known: Fit | None
 ) -> tuple[Any, Tensor | None, Seen, Loss | None, bool]:
     """Outputs on which samples, what was seen of the module, the loss by its meaning, whether the data are a whole."""
-    few: Tensor | None = None if samples.is_one_piece else meaning.probe(samples.inputs, samples.targets, FEW)
-    check_all_targets(given, samples.targets)
+    head = trial.samples
+    few: Tensor | None = None if head.is_one_piece else meaning.probe(head.inputs, head.targets, FEW)
+    check_all_targets(given, samples.target_values)
     try:
         outputs = tried(trial, given, few)
     except BadInput as error:
@@ -116,6 +124,7 @@ def _seen(
         if outputs is None:
             raise told_of_the_mode(trial, given, few, error) from error.__cause__
         few = None
+    check_classes(given, outputs, samples.head.targets, samples.target_values)
     seen = watched(trial, given, few)
     if known is not None and few is not None and not known.is_whole:
         return outputs, few, seen, known.loss, False
@@ -195,18 +204,17 @@ def _agreed(loss: Loss | None, is_whole: bool) -> tuple[Loss | None, bool]:
     return loss, bool(votes[4] > 0)
 
 
-def _divisor(trial: Trial, loss: Loss, activations: int) -> float:
+def _divisor(trial: Trial, loss: Loss, samples: Samples, activations: int) -> float:
     if loss.over == "samples":
-        return float(trial.samples.count)
+        return float(samples.count)
     if loss.over == "one" or loss.weight is None:
         return 1.0
     total = torch.zeros((), dtype=torch.float64, device=trial.subject.device)
-    every = torch.arange(trial.samples.count_here)
-    for rows in every.split(chunking.for_values(activations, trial.subject.device.type)):
-        outputs, targets = trial.pair(rows) if weighs_outputs(loss) else (None, trial.samples.picked(rows)[1])
+    for inputs, targets in samples.chunks(chunking.for_values(activations, trial.subject.device.type)):
+        outputs = trial.outputs_of(inputs) if weighs_outputs(loss) else None
         with trial.ready():
             total += loss.weight(outputs, targets)
-    is_everything = trial.samples.count_here == trial.samples.count
+    is_everything = samples.count_here == samples.count
     weight = float(total if is_everything else distributed.total(total))
     if weight == 0:
         raise BadInput(f"every target has the weight 0 in {loss.name}", "some that count")

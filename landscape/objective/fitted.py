@@ -19,7 +19,8 @@ from landscape.objective.identity import parts_of
 from landscape.objective.kernels import without_cudnn
 from landscape.objective.losses import Loss, known_loss
 from landscape.objective.parametrised import Fixed, Parametrised
-from landscape.objective.samples import Chunk, Samples, checked_data, coarsest, in_dtype
+from landscape.objective.samples import Chunk, Samples, coarsest, in_dtype
+from landscape.objective.suited import suited, whole_of
 
 
 class Fitted(Parametrised):
@@ -29,7 +30,7 @@ class Fitted(Parametrised):
         self,
         module: nn.Module,
         loss: str | nn.Module | Callable[..., Any] | Loss,
-        data: tuple[Any, Tensor] | Samples,
+        data: Any,
         *,
         dtype: torch.dtype | None,
         device: str | torch.device | None,
@@ -43,8 +44,10 @@ class Fitted(Parametrised):
         super().__init__(module, dtype=dtype, device=device, pieces=pieces, training=training)
         self._chunk_size = chunk_size
         self._recurs = any(isinstance(layer, nn.RNNBase) for layer in self.module.modules())
-        self._given = known_loss(loss)
-        samples = data if isinstance(data, Samples) else Samples.of(data)
+        whole = None if isinstance(data, Samples) else whole_of(data)
+        self._given, samples = suited(self.module, known_loss(loss), data if whole is None else whole)
+        if whole is not None:
+            whole, samples = samples, samples.here()
         if samples.count < distributed.num_processes():
             raise BadInput(
                 f"{samples.count} samples for {distributed.num_processes()} processes",
@@ -52,12 +55,14 @@ class Fitted(Parametrised):
             )
         self.num_processes, self.num_samples = distributed.num_processes(), samples.count
         try:
-            everything = self._fitted(samples, data, self._asked, pieces is None, known)
+            everything = self._fitted(samples, whole, self._asked, pieces is None, known)
         except BadInput:
             if self._asked is not None or not self._would_convert(samples):
                 raise
             # A module does not take numbers of another dtype than its own, as a rule.
-            everything = self._fitted(samples, data, self.dtype, pieces is None, known)
+            said = f"numbers of the data are taken as {self.dtype}, the module's own".replace("torch.", "")
+            samples, whole = samples.noted([said]), whole and whole.noted([said])
+            everything = self._fitted(samples, whole, self.dtype, pieces is None, known)
         if pieces is None:
             self.pieces = self._fit.pieces
         if self._fit.is_whole:
@@ -65,7 +70,12 @@ class Fitted(Parametrised):
         self.loss = self._fit.loss
 
     def _fitted(
-        self, samples: Samples, data: Any, dtype: torch.dtype | None, watches: bool, known: Fit | None
+        self,
+        samples: Samples,
+        whole: Samples | None,
+        dtype: torch.dtype | None,
+        watches: bool,
+        known: Fit | None,
     ) -> Samples:
         """All the samples, after module and loss were tried with them in ``dtype``; as they come for None."""
         if isinstance(self._given, nn.Module):
@@ -73,9 +83,9 @@ class Fitted(Parametrised):
         self.samples = samples.to(self.device, dtype)
         everything = self.samples
         if self.num_processes > 1:
-            if not isinstance(data, Samples):
+            if whole is not None:
                 # Where every process has everything, all of them find the same.
-                everything = self._everything(data, dtype)
+                everything = whole.to(self.device, dtype)
                 self.samples = replace(self.samples, sha256_of_all=everything.sha256)
             distributed.require_same(parts_of(self.module, self._given, self.samples))
         self._fit = fit(self, self._given, everything, watches=watches, known=known)
@@ -83,15 +93,11 @@ class Fitted(Parametrised):
 
     def _would_convert(self, samples: Samples) -> bool:
         """Whether data, or what the loss holds, have real or complex numbers in another dtype than θ's."""
-        held = [*trees.tensors(samples.inputs), samples.targets]
+        head = samples.head
+        held = [*trees.tensors(head.inputs), head.targets]
         if isinstance(self._given, nn.Module):
             held += [*self._given.parameters(), *self._given.buffers()]
         return any(one.dtype != in_dtype(one, self.dtype) for one in held)
-
-    def _everything(self, data: tuple[Any, Tensor], dtype: torch.dtype | None) -> Samples:
-        inputs, targets = checked_data(data)
-        whole = Samples(inputs, targets, len(targets), slice(0, len(targets)))
-        return whole.to(self.device, dtype)
 
     def _keep_whole(self, everything: Samples) -> None:
         """All samples in every process, as one chunk, and what was asked for otherwise said in a note."""
@@ -172,7 +178,7 @@ class Fitted(Parametrised):
     def notes(self) -> list[str]:
         """What a reader of any number of this objective should know."""
         mode = ["the module stands in training mode, its buffers frozen"] if self.training else []
-        return [*mode, *self._fit.notes]
+        return [*mode, *self.samples.notes, *self._fit.notes]
 
     @property
     def has_sample_losses(self) -> bool:

@@ -16,6 +16,7 @@ from torch.nn import functional
 from landscape import distributed
 from landscape.errors import BadInput
 from landscape.objective import trees
+from landscape.objective.samples import Samples
 from landscape.specs import is_factory_spec, resolve
 
 PerSample = Callable[[Any, Tensor], Tensor]
@@ -116,16 +117,19 @@ def correct_of(loss: Any) -> tuple[PerSample | None, bool]:
     return (LOSSES["bce"].correct if isinstance(loss, nn.BCEWithLogitsLoss) else None), False
 
 
-def weighted_mean(loss: Any, targets: Tensor) -> Loss | None:
+def weighted_mean(loss: Any, samples: Samples) -> Loss | None:
     """The mean over classes that are weighted or ignored, as torch means it: Σ wᵢ ℓᵢ / Σ wᵢ; None for others.
 
-    ``targets`` are all of them; without a weight, and where none is ignored, it is a plain mean.
+    Without a weight, and where none is ignored, it is a plain mean.
     """
     if type(loss) not in (nn.CrossEntropyLoss, nn.NLLLoss) or loss.reduction != "mean":
         return None
-    if targets.is_floating_point():
+    first = samples.head.targets
+    if first.is_floating_point():
         return None
-    num_ignored = distributed.total((targets == loss.ignore_index).double().sum())
+    ignored = loss.ignore_index
+    here = sum(float((part == ignored).sum()) / max(1, part[0].numel()) for part in samples.target_parts())
+    num_ignored = distributed.total(torch.tensor(here, dtype=torch.float64, device=first.device))
     if loss.weight is None and not bool(num_ignored):
         return None
     summed = reduced(loss, "sum")
@@ -137,16 +141,13 @@ def weighted_mean(loss: Any, targets: Tensor) -> Loss | None:
         # The weight itself, not a copy: it may have been taken to another device since.
         return loss.weight.detach().double()[torch.where(counted, targets, 0)].mul(counted).sum()
 
-    counts = torch.tensor(
-        [len(targets), float((targets != loss.ignore_index).sum()) / max(1, targets[0].numel())],
-        dtype=torch.float64,
-    )
-    samples, counted = distributed.total(counts.to(targets.device)).tolist()
+    counts = torch.tensor([samples.count_here, samples.count_here - here], dtype=torch.float64)
+    num_samples, counted = distributed.total(counts.to(first.device)).tolist()
 
     def correct(outputs: Tensor, targets: Tensor) -> Tensor:
         """Of the targets that count alone, so that their mean over all samples is the accuracy."""
         right = ((outputs.max(1).indices == targets) & (targets != loss.ignore_index)).double()
-        return right.reshape(len(right), -1).mean(1) * (samples / counted)
+        return right.reshape(len(right), -1).mean(1) * (num_samples / counted)
 
     return Loss(name_of(loss), summed, correct if counted else None, True, over="weight", weight=weight)
 

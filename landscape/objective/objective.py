@@ -43,7 +43,8 @@ class Objective(Fitted):
 
     ``module`` maps inputs to outputs; ``loss`` is a name, a callable of (outputs, targets) or a
     :class:`~landscape.objective.losses.Loss`; ``data`` is (inputs, targets) with n samples along axis 0 (a tuple of
-    inputs is one for every argument, anything else one argument), or
+    inputs is one for every argument, anything else one argument), a Dataset or a DataLoader, a
+    :class:`~landscape.inputs.data.streams.Stream` of what is larger than memory, or
     :class:`~landscape.objective.samples.Samples`. A loss per sample is averaged. ``chunk_size`` is the number of
     samples at a time: it bounds memory and never moves the value beyond rounding; where the data cannot be cut it
     is ignored, which ``notes`` then say. θ has shape (d,), see
@@ -59,7 +60,7 @@ class Objective(Fitted):
         self,
         module: nn.Module,
         loss: str | nn.Module | Callable[..., Tensor] | Loss,
-        data: tuple[Any, Tensor] | Samples,
+        data: Any,
         *,
         dtype: torch.dtype | None = None,
         device: str | torch.device | None = None,
@@ -78,7 +79,7 @@ class Objective(Fitted):
 
     # --- what it is -------------------------------------------------------------------------
 
-    def on(self, data: tuple[Any, Tensor] | Samples) -> "Objective":
+    def on(self, data: Any) -> "Objective":
         """The same function of θ on other data, for example the test set."""
         return self.varied(data=data)
 
@@ -86,7 +87,7 @@ class Objective(Fitted):
         self,
         *,
         module: nn.Module | None = None,
-        data: tuple[Any, Tensor] | Samples | None = None,
+        data: Any = None,
         dtype: torch.dtype | None = None,
         device: str | torch.device | None = None,
         l2: float | None = None,
@@ -355,7 +356,7 @@ class Objective(Fitted):
                 self.module,
                 fixed,
                 lambda fixed, inputs: self.outputs(theta, fixed, inputs),
-                lambda: [inputs for inputs, _ in self.chunks()],
+                lambda: (inputs for inputs, _ in self.chunks()),
             )
 
     # --- sums over the data -------------------------------------------------------------------------------

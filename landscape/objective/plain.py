@@ -20,6 +20,7 @@ from landscape.objective import trees
 from landscape.objective.losses import LOSSES, Loss
 from landscape.objective.objective import Measurement, Objective
 from landscape.objective.parameters import Point
+from landscape.objective.samples import Chunk
 
 BATCH = 256
 
@@ -80,8 +81,7 @@ def measure(
     """
     sums = torch.zeros(4, dtype=torch.float64, device=objective.device)
     with proving(evaluations=1), torch.set_grad_enabled(objective.needs_gradients):
-        for rows in _batches(objective, batches, BATCH):
-            inputs, targets = objective.samples.picked(rows)
+        for inputs, targets in _batches(objective, batches, BATCH):
             # Anew for every batch, as a call may write into a buffer.
             with objective.written(tensors):
                 outputs = objective.module(*trees.mapped(torch.clone, inputs))
@@ -108,8 +108,7 @@ def measure_with_gradient(objective: Objective, tensors: Mapping[str, Tensor]) -
     sums = torch.zeros(4, dtype=torch.float64, device=objective.device)
     with proving(gradients=1), torch.enable_grad():
         own = [objective.now(name) for name in names]
-        for rows in _batches(objective, None, objective.derivative_chunk()):
-            inputs, targets = objective.samples.picked(rows)
+        for inputs, targets in _batches(objective, None, objective.derivative_chunk()):
             with objective.written(tensors):
                 outputs = objective.module(*trees.mapped(torch.clone, inputs))
                 share = _share(objective, outputs, targets)
@@ -175,11 +174,18 @@ class _Share(NamedTuple):
     weight: float
 
 
-def _batches(objective: Objective, given: Sequence[Tensor] | None, least: int) -> Sequence[Tensor]:
-    every = torch.arange(objective.samples.count_here)
+def _batches(objective: Objective, given: Sequence[Tensor] | None, least: int) -> Iterator[Chunk]:
+    samples = objective.samples
+    every = torch.arange(samples.count_here)
     if objective.is_whole:
-        return [every]
-    return every.split(max(least, objective.chunk_size)) if given is None else given
+        yield samples.picked(every)
+    elif samples.head.count_here < samples.count_here:
+        # Of a stream no rows can be had, but other cuts.
+        size = max(least, objective.chunk_size)
+        yield from samples.chunks(size) if given is None else samples.recut().chunks(size)
+    else:
+        rows = every.split(max(least, objective.chunk_size)) if given is None else given
+        yield from (samples.picked(part) for part in rows)
 
 
 def _divisor(objective: Objective, weight: float) -> float:

@@ -8,9 +8,11 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.utils._pytree import tree_map
 
 from landscape import distributed
 from landscape.errors import BadInput
+from landscape.inputs.data.batches import array_like, own_targets
 from landscape.numerics.arrays import brought
 from landscape.objective import trees
 
@@ -26,7 +28,8 @@ class Samples:
     length, as a graph's edges and the features of its nodes do, everything is one piece: see :attr:`is_one_piece`.
 
     ``count`` is n, over all processes; ``share`` says which of them are here. Reads as a pair as well:
-    ``inputs, targets = samples``. ``sha256_of_all`` is that of all n, where several processes made sure of it.
+    ``inputs, targets = samples``. ``sha256_of_all`` is that of all n, where several processes made sure of it;
+    ``notes`` are what was taken for granted of the data.
     """
 
     inputs: tuple[Any, ...]
@@ -34,19 +37,25 @@ class Samples:
     count: int
     share: slice
     sha256_of_all: str = ""
+    notes: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, data: Any) -> "Samples":
         """The share of a pair (inputs, targets) of all samples. Raises BadInput, see :func:`checked_data`."""
-        return cls.shared(*checked_data(data))
+        return cls.whole(*checked_data(data)).here()
 
     @classmethod
-    def shared(cls, inputs: tuple[Any, ...], targets: Tensor) -> "Samples":
-        """The share of all samples, which have been checked; of one piece, everything in every process."""
-        share = distributed.share(len(targets))
-        if _differ(inputs, targets):
-            return cls(inputs, targets, len(targets), slice(0, len(targets)))
-        return cls(*_each(inputs, targets, lambda part: part[share]), len(targets), share)
+    def whole(cls, inputs: tuple[Any, ...], targets: Tensor, notes: tuple[str, ...] = ()) -> "Samples":
+        """All samples, which have been checked, in every process."""
+        return cls(inputs, targets, len(targets), slice(0, len(targets)), notes=notes)
+
+    def here(self) -> "Samples":
+        """This process's share of all samples; of one piece, everything in every process."""
+        if self.is_one_piece:
+            return self
+        share = distributed.share(self.count)
+        inputs, targets = self._each(lambda part: part[share])
+        return replace(self, inputs=inputs, targets=targets, share=share)
 
     @property
     def count_here(self) -> int:
@@ -57,6 +66,29 @@ class Samples:
     def is_one_piece(self) -> bool:
         """Whether the inputs are no samples side by side, so that nothing less than all of them can be taken."""
         return _differ(self.inputs, self.targets)
+
+    @property
+    def head(self) -> "Samples":
+        """Those that module and loss are tried with: all of them, where they are in memory."""
+        return self
+
+    @property
+    def target_values(self) -> Tensor:
+        """Every target there is, once or more often."""
+        return self.targets
+
+    def target_parts(self) -> Iterator[Tensor]:
+        """The targets of this process, in one or several parts."""
+        yield self.targets
+
+    def noted(self, notes: Iterable[str]) -> "Samples":
+        """The same with more that was taken for granted."""
+        return replace(self, notes=tuple(dict.fromkeys((*self.notes, *notes))))
+
+    def changed(self, change: Callable[[Chunk], Chunk]) -> "Samples":
+        """The same with (inputs, targets) changed, sample by sample."""
+        inputs, targets = change((self.inputs, self.targets))
+        return replace(self, inputs=inputs, targets=targets)
 
     @property
     def num_inputs(self) -> int:
@@ -97,6 +129,10 @@ class Samples:
         for start in range(0, self.count_here, size):
             yield self._cut(slice(start, start + size))
 
+    def recut(self) -> "Samples":
+        """The same samples, whose chunks are every k-th of them, two at least, where others are taken in order."""
+        return Strided(self.inputs, self.targets, self.count, self.share, self.sha256_of_all)
+
     @property
     def sha256(self) -> str:
         """Of every number, with dtypes and shapes; of those in this process where the others are not known."""
@@ -123,6 +159,16 @@ class Samples:
 
     def __getitem__(self, half: int) -> Any:
         return (self.inputs, self.targets)[half]
+
+
+class Strided(Samples):
+    """The same samples, every k-th at a time and in two parts at least."""
+
+    def chunks(self, size: int) -> Iterator[Chunk]:
+        every = torch.arange(self.count_here)
+        count = max(2, -(-len(every) // size))
+        for first in range(min(count, len(every))):
+            yield self.picked(every[first::count])
 
 
 def in_dtype(tensor: Tensor, dtype: torch.dtype) -> torch.dtype:
@@ -153,6 +199,12 @@ def _each(inputs: tuple[Any, ...], targets: Tensor, change: Callable[[Tensor], T
     ), change(targets)
 
 
+def _targets(targets: Any, inputs: Any) -> Any:
+    if targets is None and trees.tensors(inputs):
+        return own_targets(inputs)
+    return array_like(targets)
+
+
 def sha256(tensors: Iterable[Tensor]) -> str:
     """A sha256 over every number of some tensors, their dtypes and shapes."""
     digest = hashlib.sha256()
@@ -167,11 +219,16 @@ def checked_data(data: Any) -> tuple[tuple[Any, ...], Tensor]:
 
     A tuple of inputs is one for every argument of the module; anything else is one argument. Inputs that differ in
     length are one piece where integers are among those that are not as many as targets, as they number others.
+    Arrays are tensors of their dtype; where the targets are None the inputs stand for them.
     """
     try:
         inputs, targets = data
     except (TypeError, ValueError):
-        raise BadInput(f"the data are a {type(data).__name__}", "a pair (inputs, targets)") from None
+        raise BadInput(
+            f"the data are a {type(data).__name__}", "a pair (inputs, targets), a Dataset or a DataLoader"
+        ) from None
+    inputs = tree_map(array_like, inputs)
+    targets = _targets(targets, inputs)
     inputs = inputs if isinstance(inputs, tuple) else (inputs,)
     found = [leaf for leaf in trees.leaves(inputs) if not isinstance(leaf, bool | int | float | str | None)]
     parts = [*(("inputs", part) for part in found), ("targets", targets)]

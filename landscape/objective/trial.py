@@ -48,7 +48,10 @@ class Trial:
         return trees.mapped(torch.clone, inputs), targets
 
     def outputs(self, rows: Tensor | None, theta: Tensor | None = None) -> Any:
-        inputs, _ = self.rows(rows)
+        return self.outputs_of(self.samples.picked(rows)[0], theta)
+
+    def outputs_of(self, inputs: tuple[Any, ...], theta: Tensor | None = None) -> Any:
+        inputs = trees.mapped(torch.clone, inputs)
         fixed = {name: tensor.clone() for name, tensor in self.fixed.items()}
         point = self.theta if theta is None else theta
         with self.subject.standing(point, fixed), torch.set_grad_enabled(self.needs_gradients):
@@ -107,7 +110,7 @@ def told_of_the_mode(trial: Trial, given: Any, rows: Tensor | None, error: BadIn
 def _taken(trial: Trial, given: Any, rows: Tensor | None) -> Any:
     outputs, targets = trial.pair(rows)
     function = on_host_first(callable_of(given, outputs), trial.subject.device)
-    _check_classes(given, outputs, trial.samples.targets)
+    check_classes(given, outputs, trial.samples.targets, trial.samples.targets)
     if isinstance(given, ELEMENTWISE):
         shapes = [tuple(one.shape) for one in (targets, outputs) if isinstance(one, Tensor)]
         if len(shapes) == 2 and shapes[0] != shapes[1]:
@@ -325,15 +328,14 @@ def check_all_targets(given: Any, targets: Tensor) -> None:
             raise BadInput(f"targets run from {low:g} to {high:g}", "0 to 1 for the loss bce")
 
 
-def _check_classes(given: Any, outputs: Any, targets: Tensor) -> None:
+def check_classes(given: Any, outputs: Any, targets: Tensor, values: Tensor) -> None:
+    """Whether all ``values``, those that the targets have, number outputs. Raises BadInput."""
     of_classes = given.of_classes if isinstance(given, Loss) else correct_of(given)[1]
     if not of_classes or targets.is_floating_point() or not isinstance(outputs, Tensor):
         return
     if targets.dim() == outputs.dim() - 1 and outputs.shape[1] > 1:
         counted = (
-            targets[targets != getattr(given, "ignore_index", -100)]
-            if not isinstance(given, Loss)
-            else targets
+            values if isinstance(given, Loss) else values[values != getattr(given, "ignore_index", -100)]
         )
         classes = outputs.shape[1]
         low, high = (int(counted.min()), int(counted.max())) if counted.numel() else (0, 0)

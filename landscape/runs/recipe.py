@@ -6,11 +6,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from landscape import specs
 from landscape.errors import BadInput
 from landscape.inputs.data import DataSet, load_data
+from landscape.inputs.data.batches import tensors
 from landscape.inputs.models import build_model, by_name, takes_num_outputs
 from landscape.inputs.models.modified import NUMBERED, PRICED, modified
 from landscape.objective.objective import Objective
@@ -104,7 +105,7 @@ class Recipe:
             "input_shape": data.input_shape,
             "num_outputs": data.num_outputs(loss),
             "data_sha256": fingerprint(data),
-            "num_samples": len(data.inputs) if self.modify in NUMBERED else 0,
+            "num_samples": len(data) if self.modify in NUMBERED else 0,
         }
         return Recipe(**(asdict(self) | found))
 
@@ -141,25 +142,36 @@ class Recipe:
         """F of ``module`` on ``data``, in training and test; none in test where samples have noise."""
         is_numbered = self.modify in NUMBERED
         inputs: Any = (data.inputs, data.numbers) if is_numbered else data.inputs
-        loss, inputs, said = by_name.fitted(module, self.loss, inputs, data.targets)
+        loss, said = self.loss, ""
+        if data.stream is None:
+            loss, inputs, said = by_name.fitted(module, self.loss, inputs, data.targets)
         train = Objective(
             module,
             penalised(loss) if self.modify in PRICED else loss,
-            (inputs, data.targets),
+            data.stream or (inputs, self._given(data, data.targets)),
             dtype=dtype,
             device=device,
             chunk_size=chunk_size,
             l2=l2,
             training=training,
         )
-        notes = [*by_name.notes_of(module), *([said] if said else [])]
+        notes = [*data.notes, *by_name.notes_of(module), *([said] if said else [])]
         if data.test_inputs is None or data.test_targets is None:
             return Objectives(train, None, notes)
         if is_numbered:
             notes.append("no test loss: the noise was drawn for the training samples alone")
             return Objectives(train, None, notes)
-        _, test_inputs, _ = by_name.fitted(module, self.loss, data.test_inputs, data.test_targets)
-        return Objectives(train, train.on((test_inputs, data.test_targets)), notes)
+        test = data.test_stream
+        if test is None:
+            _, test_inputs, _ = by_name.fitted(module, self.loss, data.test_inputs, data.test_targets)
+            test = (test_inputs, self._given(data, data.test_targets))
+        return Objectives(train, train.on(test), notes)
+
+    def _given(self, data: DataSet, targets: Tensor) -> Tensor:
+        """The targets; in the shape in which they were brought where the loss is the user's own."""
+        if data.target_shape is None or not specs.is_factory_spec(self.loss):
+            return targets
+        return targets.reshape(len(targets), *data.target_shape)
 
     def described(self) -> str:
         """The model as it was asked for: ``mlp widths=(128, 128)``."""
@@ -171,6 +183,17 @@ class Recipe:
         return [spec for spec in named if specs.is_factory_spec(spec) and not _is_at_home(spec)]
 
 
+def with_target(arguments: Mapping[str, Any] | None, target: str | None) -> dict[str, Any]:
+    """The arguments of the data with the columns that are the target, several as ``a,b``."""
+    found = dict(arguments or {})
+    if target is None:
+        return found
+    if "target" in found:
+        raise BadInput("`target` twice, as an option and as an argument of the data", "it once")
+    columns = tuple(one.strip() for one in target.split(","))
+    return found | {"target": columns if len(columns) > 1 else target}
+
+
 def floats_in(module: nn.Module) -> set[torch.dtype]:
     """The real floating-point dtypes among a module's parameters and buffers."""
     return {one.dtype for one in (*module.parameters(), *module.buffers()) if one.is_floating_point()}
@@ -178,9 +201,11 @@ def floats_in(module: nn.Module) -> set[torch.dtype]:
 
 def fingerprint(data: DataSet) -> str:
     """A sha256 over every number of a data set, which is the same in float32 and in float64."""
+    if data.stream is not None:
+        return data.stream.seen.sha256
     plain = data.to(torch.float32)
     parts = (plain.inputs, plain.targets, plain.test_inputs, plain.test_targets)
-    return sha256(part for part in parts if part is not None)
+    return sha256(one for part in parts for one in tensors(part))
 
 
 def _is_at_home(spec: str) -> bool:

@@ -29,7 +29,7 @@ from landscape.runs.beside import Places, Trajectories, require_same
 from landscape.runs.device import device, processes
 from landscape.runs.imports import Imports, completed, imports
 from landscape.runs.publish import Answer, Order, Say, Work, publish, unheard
-from landscape.runs.recipe import DTYPES, Recipe
+from landscape.runs.recipe import DTYPES, Recipe, with_target
 from landscape.runs.settings import NAMES, Settings, called
 from landscape.runs.stored import of_stored
 
@@ -128,7 +128,7 @@ def settled(declared: Analysis, given: Mapping[str, Any]) -> tuple[Options, Reci
         model=whole["model"] or "",
         model_arguments=dict(whole["model_arg"] or {}),
         data=whole["data"] or "",
-        data_arguments=dict(whole["data_arg"] or {}),
+        data_arguments=with_target(whole["data_arg"], whole["target"]),
         loss=whole["loss"] or "",
         modify=whole.get("modify") or "",
         modify_arguments=dict(whole.get("modify_arg") or {}),

@@ -10,12 +10,12 @@ from typing import Any
 
 from landscape import specs
 from landscape.errors import BadInput
+from landscape.inputs import checkpoints
+from landscape.inputs.data import NPZ, is_a_place
 from landscape.inputs.models import by_name
 from landscape.runs import trust
 from landscape.runs.provenance import sha256
 from landscape.runs.recipe import Recipe
-
-NPZ = "npz:"
 
 
 @dataclass(frozen=True)
@@ -45,13 +45,13 @@ class Sources:
 
     def contents(self) -> dict[str, str]:
         """The sha256 of each file, of code or of data, for a configuration."""
-        return {spec: sha256(path) for spec, path in self.files.items()}
+        return {spec: _sha256(spec, path) for spec, path in self.files.items()}
 
     def recorded(self, output: Path) -> list[dict[str, str]]:
         """Every file relative to the folder of ``output``, with its sha256."""
         folder = output.resolve().parent
         return [
-            {"spec": spec, "path": _relative(path.resolve(), folder), "sha256": sha256(path)}
+            {"spec": spec, "path": _relative(path.resolve(), folder), "sha256": _sha256(spec, path)}
             for spec, path in self.files.items()
         ]
 
@@ -84,7 +84,7 @@ def found(recipe: Recipe, run: Path, header: Mapping[str, Any], *, is_trusted: b
             continue
         path = files[spec] = _found(spec, recorded[spec], run)
         located[spec] = _leading_to(spec, path, run)
-        if sha256(path) != recorded[spec]["sha256"] and not spec.startswith(NPZ):
+        if _sha256(spec, path) != recorded[spec]["sha256"] and _is_code(spec):
             notes.append(f"{path} is not what {run.name} was made with: its content has changed since")
     kept = [spec for spec in wanted if spec in recorded]
     unrecorded = [spec for spec in recipe.foreign_specs() if spec not in recorded]
@@ -123,8 +123,14 @@ def _specs(recipe: Recipe) -> list[str]:
     return [
         spec
         for spec in given
-        if spec.startswith(NPZ) or specs.is_factory_spec(spec) or by_name.folder_of(spec) is not None
+        if _is_code(spec) or by_name.folder_of(spec) is not None or (spec == recipe.data and is_a_place(spec))
     ]
+
+
+def _origin(spec: str) -> Path | None:
+    if by_name.is_by_name(spec):
+        return by_name.folder_of(spec)
+    return specs.origin(spec) if _is_code(spec) else Path(spec.removeprefix(NPZ))
 
 
 def _is_code(spec: str) -> bool:
@@ -132,10 +138,9 @@ def _is_code(spec: str) -> bool:
     return specs.is_factory_spec(spec) and not spec.startswith(NPZ)
 
 
-def _origin(spec: str) -> Path | None:
-    if spec.startswith(NPZ):
-        return Path(spec.removeprefix(NPZ))
-    return by_name.folder_of(spec) if by_name.is_by_name(spec) else specs.origin(spec)
+def _sha256(spec: str, path: Path) -> str:
+    """The hash of a file; of a folder's weights for a model, of its names and sizes for data."""
+    return checkpoints.fingerprint(path) if by_name.is_by_name(spec) else sha256(path)
 
 
 def _found(spec: str, recorded: Mapping[str, str], run: Path) -> Path:
@@ -148,7 +153,7 @@ def _found(spec: str, recorded: Mapping[str, str], run: Path) -> Path:
     if not there:
         # A run file that was moved away from its code.
         places = [path for path in trust.places(recorded["sha256"]) if path.is_file()]
-        there = [path for path in places if sha256(path) == recorded["sha256"]]
+        there = [path for path in places if _sha256(spec, path) == recorded["sha256"]]
     if not there:
         looked = dict.fromkeys(str(path.absolute()) for path in candidates if path is not None)
         raise BadInput(
@@ -156,7 +161,7 @@ def _found(spec: str, recorded: Mapping[str, str], run: Path) -> Path:
             "the file it was made with",
             "put it back there, or import the weights again with the file where it is now",
         )
-    same = [path for path in there if sha256(path) == recorded["sha256"]]
+    same = [path for path in there if _sha256(spec, path) == recorded["sha256"]]
     return (same or there)[0]
 
 
@@ -166,7 +171,8 @@ def _leading_to(spec: str, path: Path, run: Path) -> str:
     if as_given is not None and as_given.exists() and as_given.samefile(path):
         return spec
     if not _is_code(spec):
-        return f"{spec.partition(':')[0]}:{path}"
+        prefix = next((one for one in (NPZ, specs.HUGGING_FACE) if spec.startswith(one)), "")
+        return f"{prefix}{path}"
     head, _, attribute = spec.rpartition(":")
     if _is_in_a_package(spec, path):
         root = path.parents[head.count(".") + (path.name == "__init__.py")]

@@ -14,6 +14,7 @@ from landscape.curvature import estimate_proofs, operators, product_proofs, proo
 from landscape.numerics.spectra.inertia import Inertia
 from landscape.objective.objective import Objective as Kernel
 from landscape.objective.products import Product
+from landscape.objective.samples import Strided
 
 SPECTRUM = importlib.import_module("landscape.curvature.spectrum")
 SEARCHED = importlib.import_module("landscape.curvature.searched")
@@ -148,7 +149,7 @@ def test_a_chunk_left_out_of_the_products(objective, monkeypatch):
     def change(kernel):
         def images(self, v):
             found = list(kernel(self, v))
-            is_whole = self._samples.count == 30 and type(self._samples) is not product_proofs.Strided
+            is_whole = self._samples.count == 30 and type(self._samples) is not Strided
             return found[:-1] if is_whole else found
 
         return images

@@ -9,6 +9,7 @@ from landscape.errors import BadInput
 from landscape.objective.losses import LOSSES, known_loss, weighted_mean
 from landscape.objective.meaning import settled as settle
 from landscape.objective.meaning import spread
+from landscape.objective.samples import Samples
 
 N = 7
 
@@ -187,7 +188,7 @@ def test_weighted_means_are_those_of_torch(smoothing, ignored, weight):
     """Cut into single samples, those that do not count too; accuracy is over those that count."""
     loss = nn.CrossEntropyLoss(weight, ignore_index=ignored, label_smoothing=smoothing)
     outputs = draw(N, 3)
-    found = weighted_mean(loss, CLASSES)
+    found = weighted_mean(loss, Samples.of((CLASSES, CLASSES)))
     if weight is None and ignored == -100:
         assert found is None
         return
@@ -205,7 +206,7 @@ def test_weighted_means_are_those_of_torch(smoothing, ignored, weight):
 
 def test_the_weighted_negative_log_likelihood_is_that_of_torch():
     loss, outputs = nn.NLLLoss(WEIGHT), draw(N, 3).log_softmax(1)
-    found = weighted_mean(loss, CLASSES)
+    found = weighted_mean(loss, Samples.of((CLASSES, CLASSES)))
     close(found.mean(outputs, CLASSES), loss(outputs, CLASSES))
 
 

@@ -537,7 +537,6 @@ BAD = {
     "no samples": (linear(), "cross_entropy", (X[:0], CLASSES[:0]), "data are empty"),
     "no inputs": (linear(), "cross_entropy", ((), CLASSES), "data are empty"),
     "no pair": (linear(), "cross_entropy", X, "a pair"),
-    "numpy": (linear(), "cross_entropy", (X.numpy(), CLASSES), "inputs are a ndarray"),
     "a number": (linear(), "cross_entropy", (X, torch.tensor(1)), "single number"),
     "too few": (linear(), "cross_entropy", (X[:5], CLASSES), "5 inputs and 20 targets"),
     "NaN": (linear(), "cross_entropy", (X.clone().fill_(torch.nan), CLASSES), "80 NaN or infinite"),

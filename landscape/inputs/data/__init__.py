@@ -1,4 +1,4 @@
-"""Ready data sets by name, and the user's own by spec: everything a run may be told to train on."""
+"""Ready data sets by name, the user's own by spec, files and folders: everything a run may be told to train on."""
 
 import difflib
 import inspect
@@ -10,6 +10,7 @@ import torch
 
 from landscape import specs
 from landscape.errors import BadInput
+from landscape.inputs.data import images, saved, tables
 from landscape.inputs.data.bundled import breast_cancer, circles, digits, moons
 from landscape.inputs.data.cifar10 import cifar10
 from landscape.inputs.data.dataset import DataSet, data_set, validate
@@ -19,7 +20,9 @@ from landscape.inputs.data.mnist import mnist
 from landscape.inputs.data.own import from_factory, npz, own_factory
 from landscape.inputs.data.point import point
 
-__all__ = ["DATA_SETS", "DataSet", "data_set", "load_data", "validate"]
+__all__ = ["DATA_SETS", "DataSet", "data_set", "is_a_place", "load_data", "validate"]
+
+NPZ = "npz:"
 
 DATA_SETS: dict[str, Callable[..., DataSet]] = {
     "digits": digits,
@@ -37,7 +40,10 @@ BUNDLED = (digits, breast_cancer, circles, moons)
 def load_data(
     spec: str, arguments: Mapping[str, Any], data_dir: Path | None, dtype: torch.dtype | None = torch.float32
 ) -> DataSet:
-    """The data set that ``spec`` names, in ``dtype``: a name in DATA_SETS, ``npz:file.npz`` or a factory spec.
+    """The data set that ``spec`` names, in ``dtype``: a name in DATA_SETS, a factory spec, or a file or a folder.
+
+    Files are tables (.csv, .tsv, .parquet) and ``.npz``, with ``npz:`` before it or without; folders hold pictures, a
+    folder a class, or what ``save_to_disk`` of Hugging Face's datasets has written.
 
     ``data_dir`` is the folder to look in first; a factory of the user's that has a parameter of this
     name is given it too. What comes back is validated. What is there in float64 is rounded to ``dtype`` at
@@ -51,9 +57,10 @@ def load_data(
 
 
 def _made(spec: str, arguments: Mapping[str, Any], data_dir: Path | None) -> DataSet:
-    if spec.startswith("npz:"):
+    reader = _reader(spec)
+    if reader is not None:
         # The path goes last: it stands in the spec, and no argument may say otherwise.
-        return specs.call(npz, {**arguments, "path": Path(spec.removeprefix("npz:"))}, f"data {spec}")
+        return specs.call(reader, {**arguments, "path": Path(spec.removeprefix(NPZ))}, f"data {spec}")
     if spec in DATA_SETS:
         factory = DATA_SETS[spec]
         given = _with_data_dir(factory, arguments, data_dir)
@@ -64,11 +71,37 @@ def _made(spec: str, arguments: Mapping[str, Any], data_dir: Path | None) -> Dat
         close = difflib.get_close_matches(spec, DATA_SETS, n=1)
         raise BadInput(
             f"unknown data set {spec!r}",
-            f"one of {', '.join(DATA_SETS)}, or your own as npz:file.npz, pkg.mod:factory or file.py:factory",
+            f"one of {', '.join(DATA_SETS)}, or your own as file.csv, npz:file.npz, a folder, pkg.mod:factory or "
+            "file.py:factory",
             f"did you mean {close[0]!r}?" if close else "",
         )
     factory = own_factory(spec)
     return from_factory(spec, factory, _with_data_dir(factory, arguments, data_dir))
+
+
+def is_a_place(spec: str) -> bool:
+    """Whether ``spec`` is a file or a folder of data, be it there or not."""
+    return spec.startswith(NPZ) or (bool(spec) and spec not in DATA_SETS and not specs.is_factory_spec(spec))
+
+
+def _reader(spec: str) -> Callable[..., DataSet] | None:
+    """What reads the file or the folder that ``spec`` is; None for what is none."""
+    path = Path(spec)
+    if spec.startswith(NPZ) or path.suffix == ".npz":
+        return npz
+    if path.suffix in tables.SUFFIXES:
+        return tables.table
+    if spec in DATA_SETS or not path.is_dir():
+        return None
+    if saved.is_saved(path):
+        return saved.saved
+    if images.is_folder_of_images(path):
+        return images.images
+    raise BadInput(
+        f"the folder {spec} holds no data that are known",
+        "pictures in a folder a class, or what save_to_disk has written",
+        "give the folder above them, or a file.py:factory that reads it",
+    )
 
 
 def _with_data_dir(

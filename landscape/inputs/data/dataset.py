@@ -1,5 +1,6 @@
 """What a data set is: inputs, targets and their task, with one dtype each and nothing left unsaid."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -8,48 +9,77 @@ import torch
 from torch import Tensor
 
 from landscape.errors import BadInput
+from landscape.inputs.data.batches import are_numbers, array_like, mapped, own_targets, tensors
+from landscape.inputs.data.streams import NO_TARGETS, Stream
 
 Task = Literal["classification", "regression"]
 # Labels are doubted that reach further than this many times the classes that occur, and a few more.
 FAR, FEW_CLASSES = 2, 10
+# A target that counts for nothing, as torch's cross entropy has it.
+IGNORED = -100
+# Integers that are tokens, or number something; smaller ones are pixels.
+TOKENS = (torch.int64, torch.int32)
 
 
 @dataclass(frozen=True, eq=False)
 class DataSet:
     """Training samples, and test samples where there are any.
 
-    ``inputs`` (n, ...) are float32 or float64, or int64 or int32 where they are tokens; ``targets`` are int64 classes
-    (n,), or (n, ...) for one per position, in classification and float32 or float64 (n, k) in regression.
+    ``inputs`` (n, ...) are float32 or float64, or int64 or int32 where they are tokens; several are a tuple, one for
+    every argument of a module, or a dictionary. ``targets`` are int64 classes (n,), or (n, ...) for one per position,
+    −100 where none is meant, in classification and float32 or float64 (n, k) or (n, ...) in regression.
     ``num_classes`` is None in regression. ``doubt`` says why the largest label may name no class. ``rows`` (n,): which
-    samples of a larger set these are; None for the first n.
+    samples of a larger set these are; None for the first n. ``target_shape``: that of one target as it was brought,
+    where it is another here. ``notes``: what was taken for granted. Without ``has_targets`` the inputs stand for them.
+
+    What is too large for memory is a ``stream``; ``inputs`` and ``targets`` are then the first samples alone.
     """
 
     name: str
-    inputs: Tensor
+    inputs: Any
     targets: Tensor
-    test_inputs: Tensor | None
+    test_inputs: Any
     test_targets: Tensor | None
     task: Task
     num_classes: int | None
     doubt: str = ""
     rows: Tensor | None = None
+    target_shape: tuple[int, ...] | None = None
+    notes: tuple[str, ...] = ()
+    has_targets: bool = True
+    stream: Stream | None = None
+    test_stream: Stream | None = None
 
     @property
     def numbers(self) -> Tensor:
         """The number (n,) of every training sample, in the set it was taken from."""
-        return torch.arange(len(self.inputs)) if self.rows is None else self.rows
+        return torch.arange(len(self)) if self.rows is None else self.rows
+
+    def __len__(self) -> int:
+        """How many training samples there are."""
+        return len(self.targets) if self.stream is None else len(self.stream)
 
     @property
     def input_shape(self) -> tuple[int, ...]:
-        """The shape of one sample."""
-        return tuple(self.inputs.shape[1:])
+        """The shape of one sample, of several inputs that of the first."""
+        return tuple(tensors(self.inputs)[0].shape[1:])
 
     @property
     def default_loss(self) -> str:
-        """The loss that suits the task: ``bce`` for two classes, ``cross_entropy`` for more, else ``mse``."""
+        """The loss that suits the task: ``bce`` for two classes, ``cross_entropy`` for more, else ``mse``.
+
+        Raises BadInput where there are no targets.
+        """
+        if not self.has_targets:
+            raise BadInput(
+                f"no loss, and {self.name} has no targets",
+                "a loss: output for what the module itself returns, mse against the inputs, or your own",
+                "give `loss` output if the module returns its loss",
+            )
         if self.task == "regression":
             return "mse"
-        return "bce" if self.num_classes == 2 else "cross_entropy"
+        is_binary = self.num_classes == 2 and not bool((self.targets == IGNORED).any())
+        return "bce" if is_binary else "cross_entropy"
 
     def num_outputs(self, loss: str) -> int:
         """How many outputs a module needs for ``loss``; a loss unknown here gets as many as the default.
@@ -57,7 +87,13 @@ class DataSet:
         Raises BadInput for ``bce`` without exactly two classes, and for ``cross_entropy`` without classes.
         """
         if loss not in ("bce", "cross_entropy", "mse"):
-            loss = self.default_loss
+            loss = (
+                self.default_loss
+                if self.has_targets
+                else "mse"
+                if self.num_classes is None
+                else "cross_entropy"
+            )
         if loss == "bce":
             if self.num_classes != 2:
                 raise BadInput(f"loss bce on {self._described()}", "two classes", f"take {self.default_loss}")
@@ -66,13 +102,13 @@ class DataSet:
             return self.num_classes
         if loss == "cross_entropy":
             raise BadInput(f"loss cross_entropy on {self._described()}", "classes", "take mse")
-        return self.targets.shape[1]
+        return self.targets[0].numel()
 
     def to(self, dtype: torch.dtype) -> "DataSet":
         """The same with every floating-point number in ``dtype``; tokens and classes stay integers."""
 
         def changed(part: Any) -> Any:
-            return part.to(dtype) if part is not None and part.is_floating_point() else part
+            return mapped(lambda one: one.to(dtype) if one.is_floating_point() else one, part)
 
         names = ("inputs", "targets", "test_inputs", "test_targets")
         return replace(self, **{name: changed(getattr(self, name)) for name in names})
@@ -82,11 +118,16 @@ class DataSet:
 
         Raises BadInput for ``n`` outside 1..len(inputs).
         """
-        size = len(self.inputs)
+        size = len(self)
         if not 1 <= n <= size:
             raise BadInput(f"a subset of {n} samples of {self.name}", f"between 1 and its {size}")
         kept = torch.randperm(size, generator=generator)[:n].sort().values
-        return replace(self, inputs=self.inputs[kept], targets=self.targets[kept], rows=self.numbers[kept])
+        if self.stream is not None:
+            part = data_set(self.name, *self.stream.picked(kept), num_classes=self.num_classes)
+            rows = {"inputs": part.inputs, "targets": part.targets, "stream": None, "rows": kept}
+            return replace(self, **rows, notes=tuple(self.stream.seen.notes))
+        inputs = mapped(lambda one: one[kept], self.inputs)
+        return replace(self, inputs=inputs, targets=self.targets[kept], rows=self.numbers[kept])
 
     def _described(self) -> str:
         return f"{self.name}, which has {self.num_classes or 'no'} classes"
@@ -102,35 +143,65 @@ def data_set(
     task: Task | None = None,
     num_classes: int | None = None,
 ) -> DataSet:
-    """A validated DataSet from tensors or arrays: inputs (n, ...), targets (n,), (n, 1) or (n, k).
+    """A validated DataSet from tensors or arrays: inputs (n, ...), targets (n,), (n, k), (n, ...) or None.
 
-    Without ``task``, integer targets are classes and floats are regression; without ``num_classes``
-    there are as many as the largest class says. An empty test set is none. Numbers are float32, or float64
-    where they come so. Raises BadInput as ``validate`` does, and for what cannot be made into tensors.
+    Several inputs are a tuple or a dictionary. Without ``task``, integer targets are classes and floats are
+    regression; without ``num_classes`` there are as many as the largest class says. An empty test set is none.
+    Numbers are float32, or float64 where they come so. Raises BadInput as ``validate`` does, and for what cannot be
+    made into tensors.
     """
-    if test_inputs is not None and test_targets is not None and len(test_inputs) == len(test_targets) == 0:
+    has_targets = targets is not None
+    if has_targets and test_inputs is not None and test_targets is not None and len(test_targets) == 0:
         test_inputs = test_targets = None
-    if (test_inputs is None) != (test_targets is None):
+    if has_targets and (test_inputs is None) != (test_targets is None):
         raise BadInput(f"{name} has only one of test inputs and test targets", "both or neither")
-    targets = _tensor(name, "targets", targets)
+    said: dict[str, None] = {}
+    inputs = _all_inputs(name, "inputs", inputs, said)
+    if test_inputs is not None:
+        test_inputs = _all_inputs(name, "test inputs", test_inputs, {})
+    if not has_targets:
+        said[NO_TARGETS] = None
+        targets, test_targets = own_targets(inputs), None if test_inputs is None else own_targets(test_inputs)
+    raw = targets = _tensor(name, "targets", targets)
     if task is None:
         task = "regression" if targets.is_floating_point() else "classification"
-    targets = _typed_targets(name, "targets", targets, task)
-    if test_targets is not None:
-        raw = _tensor(name, "test targets", test_targets)
-        test_targets = _typed_targets(name, "test targets", raw, task)
-        test_inputs = _typed_inputs(_tensor(name, "test inputs", test_inputs))
+    if has_targets:
+        targets = _typed_targets(name, "targets", targets, task)
+    if has_targets and test_targets is not None:
+        test_targets = _typed_targets(name, "test targets", _tensor(name, "test targets", test_targets), task)
     doubt = ""
     if task == "classification" and num_classes is None and targets.numel():
         # A class seen only in the test set needs its output too.
-        seen = targets if test_targets is None else torch.cat([targets, test_targets])
-        num_classes = int(seen.max()) + 1
-        doubt = _doubt(seen)
-    inputs = _typed_inputs(_tensor(name, "inputs", inputs))
-    data = DataSet(name, inputs, targets, test_inputs, test_targets, task, num_classes, doubt)
+        seen = targets if test_targets is None else torch.cat([targets.flatten(), test_targets.flatten()])
+        num_classes, doubt = int(seen.max()) + 1, _doubt(seen)
+    shape = None if raw.shape == targets.shape else tuple(raw.shape[1:])
+    how: dict[str, Any] = {"target_shape": shape, "notes": tuple(said), "has_targets": has_targets}
+    data = DataSet(name, inputs, targets, test_inputs, test_targets, task, num_classes, doubt, **how)
     # What is finite in float64 alone is no number for most runs.
     validate(data.to(torch.float32))
     return data
+
+
+def streamed(stream: Stream, test: Stream | None = None) -> DataSet:
+    """The data set of a stream, held in memory where that was possible."""
+    parts: list[Any] = [*(stream.whole() if stream.is_held else stream.head())]
+    notes = [*stream.notes]
+    if test is not None:
+        parts += test.whole() if test.is_held else test.head()
+        notes += test.notes
+    if not stream.seen.has_targets:
+        parts[1::2] = [None] * len(parts[1::2])
+    values = stream.seen.values
+    num_classes = None
+    if values is not None and not values.is_floating_point() and not stream.is_held:
+        num_classes = int(values.max()) + 1
+    found = data_set(stream.name, *parts, num_classes=num_classes)
+    return replace(
+        found,
+        notes=tuple(dict.fromkeys([*notes, *found.notes])),
+        stream=None if stream.is_held else stream,
+        test_stream=None if test is None or test.is_held else test,
+    )
 
 
 def validate(data: DataSet) -> None:
@@ -146,7 +217,8 @@ def validate(data: DataSet) -> None:
     if data.test_inputs is None or data.test_targets is None:
         return
     _validate_part(data, "test ", data.test_inputs, data.test_targets)
-    pairs = [("inputs", data.inputs, data.test_inputs), ("targets", data.targets, data.test_targets)]
+    both = zip(tensors(data.inputs), tensors(data.test_inputs), strict=False)
+    pairs = [*(("inputs", *one) for one in both), ("targets", data.targets, data.test_targets)]
     for what, train, test in pairs:
         if train.shape[1:] != test.shape[1:]:
             raise BadInput(
@@ -176,9 +248,7 @@ def first(limit: int | None, name: str = "limit") -> slice:
 
 def _tensor(name: str, what: str, values: Any) -> Tensor:
     try:
-        if isinstance(values, np.ndarray):
-            # PyTorch warns of arrays that it may not write to, and refuses reversed ones.
-            values = np.require(values, requirements=["C", "W"])
+        values = array_like(values)
         tensor = torch.as_tensor(values).detach().cpu()
     except (TypeError, ValueError, RuntimeError) as error:
         raise BadInput(f"the {what} of {name} are no tensor ({error})", "tensors or numeric arrays") from None
@@ -189,10 +259,30 @@ def _tensor(name: str, what: str, values: Any) -> Tensor:
     return tensor
 
 
+def _all_inputs(name: str, what: str, inputs: Any, said: dict[str, None]) -> Any:
+    """One input, or several in a tuple or a dictionary; what was made of their numbers goes to ``said``."""
+    if isinstance(inputs, Mapping):
+        return {str(key): _one_of(name, f"{key} in the {what}", one) for key, one in inputs.items()}
+    if isinstance(inputs, tuple) and not are_numbers(inputs):
+        return tuple(_one_of(name, f"number {i} of the {what}", one) for i, one in enumerate(inputs))
+    found = _tensor(name, what, inputs)
+    typed = _typed_inputs(found)
+    if typed.dtype != found.dtype and not found.is_floating_point():
+        kind = {one: str(one.dtype).removeprefix("torch.") for one in (found, typed)}
+        said[f"the {what} are {kind[found]} and are taken as {kind[typed]}"] = None
+    return typed
+
+
+def _one_of(name: str, what: str, values: Any) -> Tensor:
+    found = _tensor(name, what, values)
+    return _floating(found) if found.is_floating_point() else found
+
+
 def _typed_inputs(inputs: Tensor) -> Tensor:
-    # Tokens come as int64 or int32; smaller integers are pixels.
-    if inputs.dtype in (torch.int64, torch.int32):
+    if inputs.dtype in TOKENS:
         return inputs
+    if inputs.dtype in (torch.uint16, torch.uint32):
+        return inputs.to(torch.int64)
     inputs = _floating(inputs)
     return inputs[:, None] if inputs.ndim == 1 else inputs
 
@@ -200,10 +290,7 @@ def _typed_inputs(inputs: Tensor) -> Tensor:
 def _typed_targets(name: str, what: str, targets: Tensor, task: Task) -> Tensor:
     if task == "regression":
         targets = _floating(targets)
-        targets = targets[:, None] if targets.ndim == 1 else targets
-        if targets.ndim != 2:
-            raise BadInput(f"the {what} of {name} have shape {tuple(targets.shape)}", "(n,) or (n, k)")
-        return targets
+        return targets[:, None] if targets.ndim == 1 else targets
     if targets.ndim == 2 and targets.shape[1] == 1:
         targets = targets[:, 0]
     is_one_hot = targets.ndim == 2 and bool(
@@ -224,23 +311,26 @@ def _floating(values: Tensor) -> Tensor:
 
 def _doubt(labels: Tensor) -> str:
     """Why the largest label may be no class: far more would be left out than occur. '' where they are near."""
-    count, largest = len(labels.unique()), int(labels.max())
+    labels = labels[labels != IGNORED]
+    count, largest = len(labels.unique()), int(labels.max()) if labels.numel() else 0
     if largest + 1 <= FAR * count + FEW_CLASSES:
         return ""
     return f"a label {largest} among {labels.numel()} samples of {count} classes"
 
 
-def _validate_part(data: DataSet, part: str, inputs: Tensor, targets: Tensor) -> None:
-    if len(inputs) != len(targets):
+def _validate_part(data: DataSet, part: str, inputs: Any, targets: Tensor) -> None:
+    several = tensors(inputs)
+    other = next((one for one in several if len(one) != len(targets)), None)
+    if other is not None:
         raise BadInput(
-            f"{data.name} has {len(inputs)} {part}inputs and {len(targets)} {part}targets", "as many of both"
+            f"{data.name} has {len(other)} {part}inputs and {len(targets)} {part}targets", "as many of both"
         )
-    if inputs.numel() == 0 or targets.numel() == 0:
+    if any(one.numel() == 0 for one in [*several, targets]):
         raise BadInput(f"{data.name} has no {part}samples", "at least one")
-    for what, values in (("inputs", inputs), ("targets", targets)):
+    for what, values in (*(("inputs", one) for one in several), ("targets", targets)):
         _check_finite(f"the {part}{what} of {data.name}", values)
     if data.num_classes is not None:
-        wrong = ((targets < 0) | (targets >= data.num_classes)).nonzero()
+        wrong = (((targets < 0) & (targets != IGNORED)) | (targets >= data.num_classes)).nonzero()
         if len(wrong):
             first = tuple(wrong[0].tolist())
             where = first[0] if len(first) == 1 else first

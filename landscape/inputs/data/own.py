@@ -3,18 +3,18 @@
 import zipfile
 import zlib
 from collections.abc import Callable, Mapping
-from functools import partial
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
-from torch.utils.data import Dataset, IterableDataset
 
 from landscape import specs
 from landscape.errors import BadInput
-from landscape.inputs.data.dataset import DataSet, data_set
+from landscape.inputs.data.batches import pair
+from landscape.inputs.data.dataset import DataSet, data_set, streamed
+from landscape.inputs.data.streams import Stream, is_read
 
 # Each array by the names it goes by.
 ARRAYS = {
@@ -23,7 +23,7 @@ ARRAYS = {
     "test_inputs": ("test_inputs", "x_test", "X_test"),
     "test_targets": ("test_targets", "y_test"),
 }
-RETURNS = "(inputs, targets), (inputs, targets, test_inputs, test_targets), a torch Dataset or a DataSet"
+RETURNS = "(inputs, targets), (inputs, targets, test_inputs, test_targets), a torch Dataset, a DataLoader or a DataSet"
 
 
 def npz(path: Path) -> DataSet:
@@ -73,26 +73,33 @@ def own_factory(spec: str) -> Callable[..., Any]:
 def from_factory(spec: str, factory: Callable[..., Any], arguments: Mapping[str, Any]) -> DataSet:
     """The data set that the user's ``factory`` returns, in any of these forms.
 
-    A tuple (inputs, targets) or (inputs, targets, test_inputs, test_targets) of tensors or arrays; a
-    ``torch.utils.data.Dataset`` of such pairs, read through once; a DataSet. PyTorch's random state
-    has the same seed at each call, so that data drawn without one are yet drawn again alike, and is
+    A tuple (inputs, targets) or (inputs, targets, test_inputs, test_targets) of tensors, arrays or tables, inputs being
+    a tuple or a dictionary where there are several, targets None where there are none; a Dataset, a DataLoader or a
+    Stream, or two of these, the second for testing, see :mod:`landscape.inputs.data.streams`; a DataSet. PyTorch's
+    random state has the same seed at each call, so that data drawn without one are yet drawn again alike, and is
     left as it was. Raises BadInput for anything else, and for what the factory raises.
     """
+    name = f"data {spec}"
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(0)
-        data = specs.call(factory, arguments, f"data {spec}")
-        if isinstance(data, Dataset):
-            data = specs.call(partial(_stacked, data), {}, f"reading data {spec}")
+        data = specs.call(factory, arguments, name)
+        is_pair = isinstance(data, tuple | list) and len(data) == 2
+        several = data if is_pair and all(map(is_read, data)) else [data]
+        if is_read(several[0]):
+            return streamed(*(Stream.of(one, name=name) for one in several))
     if isinstance(data, DataSet):
         return data_set(
             data.name,
             data.inputs,
-            data.targets,
+            data.targets if data.has_targets else None,
             data.test_inputs,
-            data.test_targets,
+            data.test_targets if data.has_targets else None,
             task=data.task,
             num_classes=None if data.doubt else data.num_classes,
         )
+    if isinstance(data, Mapping):
+        inputs, targets = pair(data, name, (said := []).append)
+        return replace(data_set(spec, inputs, targets), notes=tuple(said))
     if isinstance(data, tuple | list) and len(data) in (2, 4):
         return data_set(spec, *data)
     length = f" of length {len(data)}" if isinstance(data, tuple | list) else ""
@@ -105,21 +112,3 @@ def _array(archive: Any, names: tuple[str, ...]) -> np.ndarray | None:
 
 def _names() -> str:
     return " and ".join(" or ".join(ARRAYS[role]) for role in ("inputs", "targets"))
-
-
-def _stacked(dataset: Dataset) -> tuple[Tensor, Tensor]:
-    if isinstance(dataset, IterableDataset):
-        samples = list(dataset)
-    elif hasattr(dataset, "__len__"):
-        samples = [dataset[i] for i in range(len(dataset))]  # pyright: ignore[reportArgumentType]
-    else:
-        raise BadInput(f"{type(dataset).__name__} has no length", "a Dataset with __len__")
-    if not samples:
-        raise BadInput(f"{type(dataset).__name__} is empty", "at least one sample")
-    for i, sample in enumerate(samples):
-        if not isinstance(sample, tuple | list) or len(sample) != 2:
-            raise BadInput(f"sample {i} is a {type(sample).__name__}", "a pair (input, target)")
-    inputs, targets = (
-        torch.stack([torch.as_tensor(one) for one in column]) for column in zip(*samples, strict=True)
-    )
-    return inputs, targets

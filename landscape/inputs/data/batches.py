@@ -1,0 +1,187 @@
+"""One batch as people bring it, made into inputs and targets: what is which, told once and said."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils._pytree import tree_flatten, tree_map
+
+from landscape.errors import BadInput
+
+# What targets are called in a dictionary, the likeliest first.
+TARGETS = ("labels", "label", "targets", "target", "y")
+WANTED = "(inputs, targets), (inputs, ..., targets), inputs alone, or a dictionary of these"
+
+
+def pair(batch: Any, where: str, say: Callable[[str], None]) -> tuple[Any, Tensor | None]:
+    """(inputs, targets) of a ``batch``, samples along axis 0; targets are None where there are none.
+
+    Inputs are a tensor, a dictionary, or a tuple with one for every argument of the module. Of a list or a tuple the
+    last is the targets, of a dictionary what goes by a name in :data:`TARGETS`; ``say`` is told where that is a guess.
+    ``where`` names the batch. Raises BadInput for what holds no tensors, text by the name of its field.
+    """
+    if isinstance(batch, Mapping):
+        inputs, targets = _of_fields({str(name): part for name, part in batch.items()}, where, say)
+    elif isinstance(batch, tuple | list) and batch and not are_numbers(batch):
+        *several, targets = batch
+        if len(several) > 1:
+            say(
+                f"of the {len(batch)} parts of a sample the last is the target, the others are inputs, in order"
+            )
+        if not several:
+            inputs, targets = targets, None
+        else:
+            inputs = several[0] if len(several) == 1 else tuple(several)
+        if isinstance(inputs, list) and not are_numbers(inputs):
+            say("the inputs come as a list: one for every argument of the module, in order")
+            inputs = tuple(inputs)
+        if isinstance(inputs, Mapping):
+            inputs = {str(name): part for name, part in inputs.items()}
+    else:
+        inputs, targets = batch, None
+    inputs = _tensors(inputs, f"the inputs of {where}")
+    if targets is None:
+        return inputs, None
+    if isinstance(targets, Mapping) or (isinstance(targets, tuple | list) and not are_numbers(targets)):
+        raise BadInput(
+            f"the targets of {where} are a {type(targets).__name__}",
+            "one tensor",
+            "put what the loss needs side by side into one tensor, or give it to the module as an input",
+        )
+    return inputs, _tensor(targets, f"the targets of {where}")
+
+
+def mapped(change: Callable[[Tensor], Any], inputs: Any) -> Any:
+    """``inputs`` with every tensor changed."""
+    return tree_map(lambda one: change(one) if isinstance(one, Tensor) else one, inputs)
+
+
+def tensors(inputs: Any) -> list[Tensor]:
+    """Every tensor of ``inputs``, in a fixed order."""
+    return [one for one in tree_flatten(inputs)[0] if isinstance(one, Tensor)]
+
+
+def joined(parts: Sequence[Any]) -> Any:
+    """The inputs of one batch after another as one: every tensor along axis 0."""
+    leaves, structures = zip(*(tree_flatten(one) for one in parts), strict=True)
+    structure = structures[0]
+    found = [torch.cat(list(column)) for column in zip(*leaves, strict=True)]
+    return structure.unflatten(found)
+
+
+def stacked(samples: Sequence[Any], *, is_inner: bool = False) -> Any:
+    """One batch of some samples as ``default_collate`` makes it, but of lists of numbers arrays, of tuples tuples."""
+    first = samples[0]
+    if isinstance(first, Mapping):
+        return {name: stacked([one[name] for one in samples], is_inner=True) for name in first}
+    if isinstance(first, tuple | list) and first and not (is_inner and are_numbers(first)):
+        if any(len(one) != len(first) for one in samples):
+            raise BadInput("samples of different numbers of parts", "as many in each")
+        return tuple(stacked(column, is_inner=True) for column in zip(*samples, strict=True))
+    if isinstance(first, str) or first is None:
+        return list(samples)
+    # As default_collate does: numbers of Python are float64 and int64.
+    wide = torch.float64 if isinstance(first, float) else None
+    found = [torch.as_tensor(array_like(one), dtype=wide) for one in samples]
+    other = next((one for one in found if one.shape != found[0].shape), None)
+    if other is not None:
+        raise BadInput(
+            f"samples have shapes {tuple(found[0].shape)} and {tuple(other.shape)}",
+            "one shape",
+            "pad or resize them in the data set, or give a DataLoader whose collate_fn does",
+        )
+    return torch.stack(found)
+
+
+def own_targets(inputs: Any) -> Tensor:
+    """What stands for targets where there are none: the input itself, ``input_ids`` or the first of several."""
+    named = inputs.get("input_ids") if isinstance(inputs, Mapping) else None
+    return named if isinstance(named, Tensor) else tensors(inputs)[0]
+
+
+def array_like(values: Any) -> Any:
+    """Arrays and tables of other libraries as a tensor; everything else as it is."""
+    if isinstance(values, Tensor | tuple | list | Mapping):
+        return values
+    if hasattr(values, "columns") and hasattr(values, "dtypes"):
+        text = [name for name in values.columns if np.asarray(values[name]).dtype.kind not in "biuf"]
+        if text:
+            raise BadInput(
+                f"the column {text[0]!r} of a table holds {np.asarray(values[text[0]])[0]!r}",
+                "numbers",
+                "leave it out, or write numbers in its place",
+            )
+    if isinstance(values, np.ndarray) or hasattr(values, "__array__"):
+        return _of_array(np.asarray(values))
+    return values
+
+
+def are_numbers(values: Any) -> bool:
+    """Whether a list is one of numbers or of text, however nested, as many in each, and so an array."""
+    if not isinstance(values, list | tuple):
+        return isinstance(values, bool | int | float | str | np.number)
+    lengths = {len(one) if isinstance(one, list | tuple) else -1 for one in values}
+    return len(lengths) == 1 and all(map(are_numbers, values))
+
+
+def _of_fields(fields: dict[str, Any], where: str, say: Callable[[str], None]) -> tuple[Any, Any]:
+    if not fields:
+        raise BadInput(f"{where} is an empty dictionary", WANTED)
+    named = next((name for name in TARGETS if name in fields), None)
+    inputs = {name: part for name, part in fields.items() if name != named}
+    if not inputs:
+        raise BadInput(f"{where} has {named!r} and nothing else", "inputs beside the targets")
+    names = ", ".join(inputs)
+    if named is None:
+        say(f"no field is called {', '.join(TARGETS)}: {names} are inputs, and there are no targets")
+    else:
+        say(f"the field {named} is the target, {names} the input{'s' if len(inputs) > 1 else ''}")
+    found = _tensors(inputs, f"the inputs of {where}")
+    targets = None if named is None else fields[named]
+    return (next(iter(found.values())) if len(found) == 1 else found), targets
+
+
+def _tensors(inputs: Any, what: str) -> Any:
+    if isinstance(inputs, Mapping):
+        return {name: _tensors(part, f"{name} in {what}") for name, part in inputs.items()}
+    if isinstance(inputs, tuple) and not are_numbers(inputs):
+        return tuple(_tensors(part, f"number {i} of {what}") for i, part in enumerate(inputs))
+    return _tensor(inputs, what)
+
+
+def _tensor(values: Any, what: str) -> Tensor:
+    values = array_like(values)
+    text = _text_in(values)
+    if text is not None:
+        raise BadInput(
+            f"{what} hold text, {text!r}",
+            "numbers",
+            "leave that field out, or turn it into numbers (tokens, classes) in the data set or its collate_fn",
+        )
+    if values is None:
+        raise BadInput(f"{what} are None", "numbers", "leave that field out")
+    try:
+        found = torch.as_tensor(values).detach()
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise BadInput(f"{what} are no tensor but a {type(values).__name__} ({error})", WANTED) from None
+    if found.dim() == 0:
+        raise BadInput(f"{what} are a single number", "one entry per sample along axis 0")
+    return found
+
+
+def _of_array(array: np.ndarray) -> Any:
+    if array.dtype.kind in "OUS":
+        return array.tolist()
+    if array.dtype in (np.uint16, np.uint32, np.uint64):
+        array = array.astype(np.int64)
+    # PyTorch warns of arrays that it may not write to, and refuses reversed ones and other byte orders.
+    native = array.dtype.newbyteorder("=")
+    return torch.from_numpy(np.require(array, native, requirements=["C", "W"]))
+
+
+def _text_in(values: Any) -> str | None:
+    while isinstance(values, list | tuple) and len(values):
+        values = values[0]
+    return values if isinstance(values, str) else None

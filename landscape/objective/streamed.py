@@ -1,0 +1,171 @@
+"""Samples that are larger than memory: read in order whenever they are wanted, a chunk at a time."""
+
+import copy
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from landscape import distributed
+from landscape.errors import BadInput
+from landscape.inputs.data.batches import joined, mapped, tensors
+from landscape.inputs.data.streams import Stream
+from landscape.objective import trees
+from landscape.objective.samples import Chunk, Samples, converted
+
+
+class Streamed(Samples):
+    """All samples of a :class:`~landscape.inputs.data.streams.Stream`; :meth:`chunks` are one pass over it.
+
+    Batches are cut anew into chunks of the size asked for; those whose samples differ in shape from the ones before
+    begin another. What wants all samples at once, or any of them by number, is refused. Raises BadInput in several
+    processes.
+    """
+
+    def __init__(self, stream: Stream):
+        if distributed.num_processes() > 1:
+            raise BadInput(
+                f"{stream.name} that are read anew at every pass, in {distributed.num_processes()} processes",
+                "one process",
+                "leave torchrun away",
+            )
+        self._stream = stream
+        self._changes: tuple[Callable[[Chunk], Chunk], ...] = ()
+        self._is_recut = False
+        # The other fields are what cannot be had.
+        for name, value in (
+            ("count", len(stream)),
+            ("share", slice(0, len(stream))),
+            ("notes", stream.notes),
+        ):
+            object.__setattr__(self, name, value)
+
+    @property
+    def inputs(self) -> tuple[Any, ...]:  # pyright: ignore[reportIncompatibleVariableOverride]
+        raise self._too_many()
+
+    @property
+    def targets(self) -> Tensor:  # pyright: ignore[reportIncompatibleVariableOverride]
+        raise self._too_many()
+
+    @property
+    def head(self) -> Samples:
+        """The first samples, in memory."""
+        inputs, targets = self._changed(self._stream.head())
+        return Samples(inputs, targets, len(targets), slice(0, len(targets)))
+
+    @property
+    def is_one_piece(self) -> bool:  # pyright: ignore[reportIncompatibleVariableOverride]
+        return False
+
+    @property
+    def num_inputs(self) -> int:
+        return self.head.num_inputs
+
+    @property
+    def target_values(self) -> Tensor:
+        """The distinct integers among the targets of all samples, or the least and the largest number."""
+        assert self._stream.seen.values is not None
+        return self._stream.seen.values
+
+    def target_parts(self) -> Iterator[Tensor]:
+        for _, targets in self._stream.batches():
+            yield targets
+
+    def to(self, device: torch.device, dtype: torch.dtype | None) -> "Streamed":
+        def change(chunk: Chunk) -> Chunk:
+            inputs, targets = chunk
+            moved = tuple(trees.mapped(lambda part: converted(part, device, dtype), part) for part in inputs)
+            return moved, converted(targets, device, dtype)
+
+        return self.changed(change)
+
+    def here(self) -> "Streamed":
+        return self
+
+    def noted(self, notes: Iterable[str]) -> "Streamed":
+        twin = copy.copy(self)
+        object.__setattr__(twin, "notes", tuple(dict.fromkeys((*self.notes, *notes))))
+        return twin
+
+    def changed(self, change: Callable[[Chunk], Chunk]) -> "Streamed":
+        twin = copy.copy(self)
+        twin._changes = (*self._changes, change)
+        return twin
+
+    def few(self, size: int) -> Samples:
+        head = self.head
+        return head.few(min(size, head.count))
+
+    def select(self, rows: Tensor) -> Chunk:
+        return self.picked(rows)
+
+    def picked(self, rows: Tensor | None) -> Chunk:
+        head = self.head
+        if rows is not None and (not len(rows) or int(rows.max()) < head.count):
+            return head.picked(rows)
+        raise self._too_many()
+
+    def chunks(self, size: int) -> Iterator[Chunk]:
+        if not self._is_recut:
+            yield from map(self._changed, self._cut_anew(size))
+            return
+        for inputs, targets in self._cut_anew(2 * size):
+            for start in range(min(2, len(targets))):
+                half = mapped(lambda part, start=start: part[start::2], inputs), targets[start::2]
+                yield self._changed(half)
+
+    def recut(self) -> "Streamed":
+        """The same, of two chunks at a time every other sample, then the rest."""
+        twin = copy.copy(self)
+        twin._is_recut = True
+        return twin
+
+    @property
+    def sha256(self) -> str:
+        return self._stream.seen.sha256
+
+    def _cut_anew(self, size: int) -> Iterator[tuple[Any, Tensor]]:
+        """One pass in pieces of ``size`` samples, fewer at the end and where the next ones have another shape."""
+        held: list[tuple[Any, Tensor]] = []
+        for batch in self._stream.batches():
+            if held and not _fit(held[0], batch):
+                yield _joined(held)
+                held = []
+            start, end = 0, len(batch[1])
+            while start < end:
+                room = size - sum(len(targets) for _, targets in held)
+                part = slice(start, min(end, start + room))
+                held.append((mapped(lambda one, part=part: one[part], batch[0]), batch[1][part]))
+                start = part.stop
+                if part.stop - part.start == room:
+                    yield _joined(held)
+                    held = []
+        if held:
+            yield _joined(held)
+
+    def _changed(self, batch: tuple[Any, Tensor]) -> Chunk:
+        inputs, targets = batch
+        chunk = inputs if isinstance(inputs, tuple) else (inputs,), targets
+        for change in self._changes:
+            chunk = change(chunk)
+        return chunk
+
+    def _too_many(self) -> BadInput:
+        return BadInput(
+            f"{self._stream.name} are read anew at every pass, and this wants any of them, or all at once",
+            "samples in memory",
+            f"take a part of them (`subset` = {min(self.count, 10_000)}, or the first ones)",
+        )
+
+
+def _joined(parts: list[tuple[Any, Tensor]]) -> tuple[Any, Tensor]:
+    if len(parts) == 1:
+        return parts[0]
+    return joined([inputs for inputs, _ in parts]), torch.cat([targets for _, targets in parts])
+
+
+def _fit(one: tuple[Any, Tensor], other: tuple[Any, Tensor]) -> bool:
+    pairs = zip([*tensors(one[0]), one[1]], [*tensors(other[0]), other[1]], strict=True)
+    return all(a.shape[1:] == b.shape[1:] for a, b in pairs)
