@@ -3,6 +3,7 @@
 import difflib
 import inspect
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +54,9 @@ def load_data(
     that are missing or damaged, and for data that ``validate`` refuses.
     """
     made = _made(spec, arguments, data_dir)
+    if spec in DATA_SETS and Path(spec).is_dir():
+        said = f"{spec} is the data set of that name, and not the folder here, which is ./{spec}"
+        made = replace(made, notes=(*made.notes, said))
     return made if dtype is None else made.to(dtype)
 
 
