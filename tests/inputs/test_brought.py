@@ -305,6 +305,11 @@ def test_draws_while_reading_are_the_same_at_every_pass_and_said():
     assert "reading the data draws at random: from the same seed at every pass" in stream.notes
 
 
+def test_what_is_held_and_would_be_other_samples_when_read_again_is_said():
+    objective = Objective(nn.Linear(2, 1), "mse", Noise())
+    assert objective.notes == ["the data are others at every reading: those of the first are kept"]
+
+
 # On the command line
 
 OWN = """

@@ -175,6 +175,11 @@ class Stream:
         seen.draws = state.has_moved
         if seen.draws:
             seen.notes[f"reading {self.name} draws at random: from the same seed at every pass"] = None
+        elif self._kept is not None:
+            with _Draws().own():
+                again = next(self._read(), None)
+            if again is None or _digest(again) != seen.digests[0]:
+                seen.notes[f"{self.name} are others at every reading: those of the first are kept"] = None
         seen.sha256 = running.sha256()
         seen.values = values[0]
         seen.head = joined([one for one, _ in head]), torch.cat([one for _, one in head])
