@@ -72,6 +72,7 @@ class Align(Result):
 
 @analysis(
     points=2,
+    needs="the outputs on samples, which must stay as they are",
     paper="Ainsworth et al. 2023; Entezari et al. 2022",
     examples=("a.h5 b.h5", "a.h5 b.h5 --match activations --rescale"),
     makes_run=True,

@@ -164,6 +164,7 @@ def _places(work: Any, options: Mapping[str, Any]) -> tuple[Any, ...]:
 
 @analysis(
     source="recipe",
+    needs="the outputs on samples",
     points=(0, 1),
     paper="Sun et al. 2020",
     examples=(

@@ -176,6 +176,7 @@ def _from_run(run: Any, labels: Sequence[str]) -> dict[str, Any]:
 
 @analysis(
     points=1,
+    needs="the outputs on samples and their gradients",
     paper="Kawaguchi 2016; Yun et al. 2018; Jacot et al. 2018",
     examples=("a.h5", "a.h5 --last-layer", "a.h5 --at all --subset 100", "--preset ntk-width -o width.h5"),
     opens=(

@@ -95,6 +95,7 @@ class Analysis:
     first value of an option sets. Runs that
     are ``compared(options)`` are of one model, data and loss. A result that ``makes_run`` is itself a run file of its
     last point's model; where the option ``leaves_points`` is given, its file holds points of that model as well.
+    ``needs`` says what it takes of samples, for its options, '' where nothing: a loss of the module alone has none.
     What begins from a recipe may look at one ``stored`` result of these kinds instead, by ``stored_options`` alone.
     ``dtype`` is that of what a recipe makes, where none is asked for.
     """
@@ -121,6 +122,7 @@ class Analysis:
     leaves_points: str
     stored: Sequence[str]
     stored_options: Sequence[str]
+    needs: str | Callable[[Options], str]
 
     @cached_property
     def question(self) -> str:
@@ -148,6 +150,17 @@ class Analysis:
                 "leave one of them away",
             )
         return preset
+
+    def require_samples(self, where: Sequence[Any], options: Options) -> None:
+        """Raises BadInput for an objective without samples among ``where``, if they are needed with ``options``."""
+        needed = self.needs(options) if callable(self.needs) else self.needs
+        for one in _each(where):
+            if needed and getattr(one, "is_closure", False):
+                raise BadInput(
+                    f"{self.name} of the loss {one.loss.name}, which takes the module alone",
+                    f"samples: it needs {needed}",
+                    "give `data` and a `loss` of (outputs, targets)",
+                )
 
     @property
     def readme_row(self) -> str:
@@ -222,6 +235,7 @@ def analysis(
     leaves_points: str = "",
     stored: Sequence[str] = (),
     stored_options: Sequence[str] = (),
+    needs: str | Callable[[Options], str] = "",
 ) -> Callable[[Function], Function]:
     """Declares the function below as an :class:`Analysis`, named like the function unless ``name`` says otherwise.
 
@@ -255,12 +269,14 @@ def analysis(
             leaves_points=leaves_points,
             stored=stored,
             stored_options=stored_options,
+            needs=needs,
         )
 
         @wraps(function)
         def checked(*where: Any, **given: Any) -> Any:
             known = declared.parameters
             given = {k: known[k].checked(v) if k in known else v for k, v in given.items()}
+            declared.require_samples(where, given)
             if distributed.num_processes() > 1:
                 from landscape.objective.identity import parts_of_call
 

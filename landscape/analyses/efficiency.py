@@ -99,6 +99,7 @@ def _starts(work: Any, count: int) -> list[Tensor]:
 
 @analysis(
     source="recipe",
+    needs="batches of samples",
     points=0,
     paper="Fleischmann 2021; Bottou et al. 2018",
     examples=(

@@ -133,6 +133,7 @@ class Escape(Result):
 
 @analysis(
     points=1,
+    needs=lambda options: "gradients of batches of samples" if options.get("noise") == "sgd" else "",
     paper="Lee et al. 2016; Ge et al. 2015; Jin et al. 2017",
     examples=(
         "a.h5@init --noise sphere --amplitudes 1e-1,1e-2,1e-3 --seeds 10 --drop 0.1",

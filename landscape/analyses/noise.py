@@ -102,6 +102,7 @@ class Noise(Result):
 
 @analysis(
     points=1,
+    needs="gradients of batches of samples",
     paper="Bottou et al. 2018",
     examples=(
         "a.h5 --step-sizes 0.001,0.002,0.004 --batch-sizes 1,2,4 --steps 5000 --seeds 10",

@@ -64,6 +64,7 @@ class Train(Result):
 
 @analysis(
     source="recipe",
+    needs=lambda options: "one sample a step" if options.get("method") == "sgd" else "",
     points=0,
     paper="Robbins and Monro 1951",
     examples=(
@@ -205,7 +206,12 @@ def _result(trainer: Trainer, proofs: list[checks.Check]) -> Train:
     )
     result.checks += training_checks(trainer, result)
     result.checks += checks.meaning(trainer.objective, trainer.final, trainer.measured)
-    if trainer.regime.method != "gd" and not trainer.objective.is_mean:
+    if trainer.objective.is_closure:
+        if trainer.regime.method != "gd":
+            result.notes.append(
+                f"the loss {trainer.objective.loss.name} takes the module alone: every step takes it whole, as gd does"
+            )
+    elif trainer.regime.method != "gd" and not trainer.objective.is_mean:
         result.notes.append(
             f"the loss {trainer.objective.loss.name} is no mean over samples: the mean of its mini-batches is not F"
         )

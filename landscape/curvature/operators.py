@@ -137,6 +137,12 @@ def operator(
     """The operator ``name`` of :data:`OPERATORS` at θ. Raises BadInput for another name."""
     if name not in OPERATORS:
         raise BadInput(f"unknown operator {name!r}", f"one of {', '.join(OPERATORS)}")
+    if objective.is_closure and name != "hessian":
+        raise BadInput(
+            f"the {name} matrix of the loss {objective.loss.name}, which takes the module alone",
+            "samples: it needs the outputs of each",
+            "give `data` and a `loss` of (outputs, targets), or ask for the `operator` hessian",
+        )
     return OPERATORS[name](objective, theta, fixed, num_products=num_products, memory_limit=memory_limit)
 
 

@@ -73,7 +73,7 @@ class BatchGradients:
             self._is_there = True
         samples = objective.samples
         inputs, targets = samples if indices is None else samples.select(indices)
-        outputs, is_as_placed = objective.module(*inputs), True
+        outputs, is_as_placed = objective.called(inputs), True
         for name, tensor in self._buffers.items():
             now = objective.now(name)
             if now is not tensor:  # replaced, not written into

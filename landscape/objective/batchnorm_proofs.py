@@ -46,7 +46,7 @@ def statistics_of_a_pass(objective: Objective, tensors: Mapping[str, Tensor]) ->
             for layer in layers.values():
                 layer.momentum, layer.__dict__["training"] = None, True
                 layer.reset_running_stats()
-            objective.module(*trees.mapped(torch.clone, objective.samples.inputs))
+            objective.called(trees.mapped(torch.clone, objective.samples.inputs))
             found = {
                 f"{name}.{buffer}" if name else buffer: getattr(layer, buffer).detach().clone()
                 for name, layer in layers.items()

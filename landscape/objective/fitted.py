@@ -14,6 +14,8 @@ from landscape import distributed
 from landscape.errors import BadInput, LandscapeError
 from landscape.numerics.pieces import Piece
 from landscape.objective import chunking, doubts, trees
+from landscape.objective.closed import closed
+from landscape.objective.closures import Closure
 from landscape.objective.fit import Fit, fit
 from landscape.objective.identity import parts_of
 from landscape.objective.kernels import without_cudnn
@@ -48,7 +50,7 @@ class Fitted(Parametrised):
         self._given, samples = suited(self.module, known_loss(loss), data if whole is None else whole)
         if whole is not None:
             whole, samples = samples, samples.here()
-        if samples.count < distributed.num_processes():
+        if samples.count < distributed.num_processes() and not self.is_closure:
             raise BadInput(
                 f"{samples.count} samples for {distributed.num_processes()} processes",
                 "a sample each or more",
@@ -78,8 +80,8 @@ class Fitted(Parametrised):
         known: Fit | None,
     ) -> Samples:
         """All the samples, after module and loss were tried with them in ``dtype``; as they come for None."""
-        if isinstance(self._given, nn.Module):
-            self._standing.follow(self._given, self.device, dtype)
+        if self._criterion is not None:
+            self._standing.follow(self._criterion, self.device, dtype)
         self.samples = samples.to(self.device, dtype)
         everything = self.samples
         if self.num_processes > 1:
@@ -88,15 +90,24 @@ class Fitted(Parametrised):
                 everything = whole.to(self.device, dtype)
                 self.samples = replace(self.samples, sha256_of_all=everything.sha256)
             distributed.require_same(parts_of(self.module, self._given, self.samples))
-        self._fit = fit(self, self._given, everything, watches=watches, known=known)
+        if isinstance(self._given, Closure):
+            self._fit = closed(self, self._given, everything, watches=watches)
+        else:
+            self._fit = fit(self, self._given, everything, watches=watches, known=known)
         return everything
+
+    @property
+    def _criterion(self) -> nn.Module | None:
+        """The loss where it is a module, which may hold tensors."""
+        given = self._given.criterion if isinstance(self._given, Closure) else self._given
+        return given if isinstance(given, nn.Module) else None
 
     def _would_convert(self, samples: Samples) -> bool:
         """Whether data, or what the loss holds, have real or complex numbers in another dtype than θ's."""
         head = samples.head
         held = [*trees.tensors(head.inputs), head.targets]
-        if isinstance(self._given, nn.Module):
-            held += [*self._given.parameters(), *self._given.buffers()]
+        if self._criterion is not None:
+            held += [*self._criterion.parameters(), *self._criterion.buffers()]
         return any(one.dtype != in_dtype(one, self.dtype) for one in held)
 
     def _keep_whole(self, everything: Samples) -> None:
@@ -114,6 +125,17 @@ class Fitted(Parametrised):
             self.samples = replace(everything, sha256_of_all=self.samples.sha256_of_all)
             self._fit.divisor *= distributed.num_processes()
             self._fit.notes.append("every process computes the whole")
+
+    def called(self, inputs: Sequence[Any]) -> Any:
+        """What the module, as it stands, makes of a chunk's inputs; F itself where the loss takes the module alone."""
+        if isinstance(self._given, Closure):
+            return self._given.of(self.module)
+        return super().called(inputs)
+
+    @property
+    def is_closure(self) -> bool:
+        """Whether the loss takes the module alone, so that there are no samples."""
+        return isinstance(self._given, Closure)
 
     @property
     def chunk_size(self) -> int:
@@ -231,9 +253,9 @@ class Fitted(Parametrised):
         with kernels, self.standing(theta, fixed, training=training):
             if self._fit.needs_gradients and not grads:
                 with torch.enable_grad():
-                    yield self.module(*inputs)
+                    yield self.called(inputs)
                 return
-            outputs = self.module(*inputs)
+            outputs = self.called(inputs)
             if training:
                 for name, tensor in fixed.items():
                     now = self.now(name)

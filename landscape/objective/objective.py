@@ -16,6 +16,7 @@ from landscape.errors import BadInput, NotFinite
 from landscape.numerics.pieces import Piece
 from landscape.objective import batchnorm, doubts
 from landscape.objective.batching import batched, is_worthwhile
+from landscape.objective.closures import NOTHING, Closure
 from landscape.objective.derivatives import derivative, second_derivative
 from landscape.objective.differences import Differences
 from landscape.objective.fit import Fit
@@ -73,9 +74,26 @@ class Objective(Fitted):
         how: dict[str, Any] = {"device": device, "chunk_size": chunk_size, "pieces": pieces, "known": _known}
         super().__init__(module, loss, data, dtype=dtype, training=training, **how)
         self.l2 = l2
-        self._may_batch = distributed.num_processes() == 1
+        self._may_batch = distributed.num_processes() == 1 and not self.is_closure
         # By what θ is made of: why its second derivative by autograd is not used, or None. Twins know the same.
         self._doubts: dict[tuple[Piece, ...], str | None] = {}
+
+    @classmethod
+    def from_closure(
+        cls, module: nn.Module, loss_of_module: Callable[[nn.Module], Tensor], **how: Any
+    ) -> "Objective":
+        """F(θ) = ``loss_of_module(module)``, a scalar: it calls the module itself, on what it likes, as a whole.
+
+        ``how`` are ``dtype``, ``device``, ``l2``, ``pieces`` and ``training``. There are no samples, so what takes
+        them refuses. Raises BadInput for one that is random, changes the module, returns no scalar, has no
+        gradient, or does not depend on the parameters: see :mod:`landscape.objective.closed`.
+
+        >>> module = nn.Linear(1, 1, bias=False, dtype=torch.float64)
+        >>> objective = Objective.from_closure(module, lambda net: (net.weight.sum() - 3) ** 2)
+        >>> float(objective.hvp(objective.theta, torch.ones(1, dtype=torch.float64)))
+        2.0
+        """
+        return cls(module, Closure(loss_of_module), NOTHING, **how)
 
     # --- what it is -------------------------------------------------------------------------
 
@@ -105,6 +123,8 @@ class Objective(Fitted):
             twin = copy.copy(self)
             twin.l2, twin.pieces = l2, pieces
             return twin
+        if self.is_closure and data is not None and not isinstance(data, Samples):
+            raise BadInput("data for a loss of the module alone", "none")
         twin = Objective(
             self.module if module is None else module,
             self._given,

@@ -7,6 +7,7 @@ also when something raises half way.
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import reduce
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -156,6 +157,10 @@ class Parametrised:
             # By way of the CPU, as not every device knows every dtype.
             tensor.data = tensors.get(name, tensor).detach().cpu().to(wanted, copy=True)
         return module.to(device or self.device)
+
+    def called(self, inputs: Sequence[Any]) -> Any:
+        """What the module, as it stands, makes of a chunk's inputs."""
+        return self.module(*inputs)
 
     @contextmanager
     def standing(

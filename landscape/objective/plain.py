@@ -84,7 +84,7 @@ def measure(
         for inputs, targets in _batches(objective, batches, BATCH):
             # Anew for every batch, as a call may write into a buffer.
             with objective.written(tensors):
-                outputs = objective.module(*trees.mapped(torch.clone, inputs))
+                outputs = objective.called(trees.mapped(torch.clone, inputs))
                 share = _share(objective, outputs, targets)
                 right = _right(objective, outputs, targets)
             sums += torch.tensor(
@@ -110,7 +110,7 @@ def measure_with_gradient(objective: Objective, tensors: Mapping[str, Tensor]) -
         own = [objective.now(name) for name in names]
         for inputs, targets in _batches(objective, None, objective.derivative_chunk()):
             with objective.written(tensors):
-                outputs = objective.module(*trees.mapped(torch.clone, inputs))
+                outputs = objective.called(trees.mapped(torch.clone, inputs))
                 share = _share(objective, outputs, targets)
                 right = _right(objective, outputs, targets)
                 value = torch.as_tensor(share.value)
@@ -139,7 +139,7 @@ def batch_loss(objective: Objective, rows: Tensor | None) -> Tensor:
     Differentiable. The penalty is left out; what it costs the caller counts.
     """
     inputs, targets = objective.samples.picked(rows)
-    share = _share(objective, objective.module(*trees.mapped(torch.clone, inputs)), targets)
+    share = _share(objective, objective.called(trees.mapped(torch.clone, inputs)), targets)
     return torch.as_tensor(share.value) * (share.times / _divisor(objective, share.weight))
 
 
@@ -151,7 +151,7 @@ def batch_gradient(objective: Objective, rows: Tensor) -> tuple[float, dict[str,
     share = _Share(0.0, 0.0, 0.0)
     if len(here):
         inputs, targets = samples.picked(here)
-        share = _share(objective, objective.module(*trees.mapped(torch.clone, inputs)), targets)
+        share = _share(objective, objective.called(trees.mapped(torch.clone, inputs)), targets)
     parts = [torch.zeros_like(one) for one in own]
     if isinstance(share.value, Tensor) and share.value.requires_grad:
         parts = torch.autograd.grad(share.value, own, allow_unused=True, materialize_grads=True)

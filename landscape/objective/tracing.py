@@ -64,7 +64,7 @@ def uses_in(trial: Trial, rows: Tensor | None) -> Uses:
         with subject.standing(trial.theta, fixed), torch.set_grad_enabled(trial.needs_gradients):
             watch = Watch({name: subject.now(name) for name in matrices}, inputs)
             with watch.beside(list(layers)), watch:
-                called(subject.module, inputs)
+                called(subject, inputs)
     except Exception:  # whatever does not run while it is watched, or cannot be followed
         return Uses()
     watch.uses.norms = {name for layer in watch.normalising for name in layers[layer]}

@@ -55,22 +55,22 @@ class Trial:
         fixed = {name: tensor.clone() for name, tensor in self.fixed.items()}
         point = self.theta if theta is None else theta
         with self.subject.standing(point, fixed), torch.set_grad_enabled(self.needs_gradients):
-            return called(self.subject.module, inputs)
+            return called(self.subject, inputs)
 
     def pair(self, rows: Tensor | None, theta: Tensor | None = None) -> tuple[Any, Tensor]:
         return self.outputs(rows, theta), self.samples.picked(rows)[1]
 
 
-def called(module: nn.Module, inputs: tuple[Any, ...]) -> Any:
-    """The outputs of ``module``. Raises BadInput where it does not take the inputs."""
+def called(subject: Parametrised, inputs: tuple[Any, ...]) -> Any:
+    """The outputs of the module of ``subject``. Raises BadInput where it does not take the inputs."""
     try:
-        return module(*inputs)
+        return subject.called(inputs)
     except LandscapeError:
         raise
     except Exception as error:
         shapes = ", ".join(map(trees.described, inputs))
         raise BadInput(
-            f"{type(module).__name__} does not take inputs of shape {shapes}: {error}",
+            f"{type(subject.module).__name__} does not take inputs of shape {shapes}: {error}",
             "a module that fits the data",
         ) from error
 
@@ -172,7 +172,7 @@ def watched(trial: Trial, given: Any, rows: Tensor | None) -> Seen:
     fixed = {name: tensor.clone() for name, tensor in trial.fixed.items()}
     try:
         with subject.standing(trial.theta, fixed), torch.set_grad_enabled(trial.needs_gradients):
-            outputs = called(subject.module, inputs)
+            outputs = called(subject, inputs)
             moves_buffers = any(not torch.equal(subject.now(name), was) for name, was in trial.fixed.items())
     finally:
         for hook in hooks:
@@ -200,7 +200,7 @@ def _graph(trial: Trial, given: Any, rows: Tensor | None) -> tuple[bool, frozens
     hooks.__enter__ = counting
     try:
         with trial.subject.standing(theta, fixed), torch.enable_grad():
-            outputs = called(trial.subject.module, inputs)
+            outputs = called(trial.subject, inputs)
             found = trees.tensors(callable_of(given, outputs)(outputs, targets))
     finally:
         hooks.__enter__ = enter
@@ -273,10 +273,10 @@ def require_reached(trial: Trial, given: Any, rows: Tensor | None) -> None:
             fixed = {name: tensor.clone() for name, tensor in trial.fixed.items()}
             with subject.standing(theta, fixed):
                 inputs, _ = trial.rows(rows)
-                standing = value(called(subject.module, inputs))
+                standing = value(called(subject, inputs))
             with subject.written(tensors):
                 inputs, _ = trial.rows(rows)
-                plain = value(called(subject.module, inputs))
+                plain = value(called(subject, inputs))
         pairs = zip(standing, plain, strict=True)
         return any(abs(a - b) > SAME / 10 * max(abs(a), abs(b), 1e-12) for a, b in pairs)
 
@@ -303,7 +303,7 @@ def _still_read(trial: Trial, given: Any, rows: Tensor | None) -> list[str]:
     inputs, targets = trial.rows(rows)
     fixed = {name: tensor.clone() for name, tensor in trial.fixed.items()}
     with subject.standing(trial.theta, fixed), torch.enable_grad():
-        outputs = called(subject.module, inputs)
+        outputs = called(subject, inputs)
         found = callable_of(given, outputs)(outputs, targets)
         parts = [one for one in trees.tensors(found) if one.requires_grad]
         if not parts:

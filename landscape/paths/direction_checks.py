@@ -109,7 +109,7 @@ def _called(objective: Objective, theta: Tensor) -> set[nn.Module]:
             objective.written({**objective.present_point().fixed, **split(theta, objective.pieces)}),
             torch.set_grad_enabled(objective.needs_gradients),
         ):
-            objective.module(*trees.mapped(torch.clone, samples.inputs))
+            objective.called(trees.mapped(torch.clone, samples.inputs))
     finally:
         for handle in handles:
             handle.remove()
