@@ -94,6 +94,8 @@ class Screen:
         self.values(result)
         self.checks(result, output)
         self.notes(result)
+        if assumed := result.provenance.get("assumed"):
+            self.out.print(f"[dim]assumed:[/dim] {escape(str(assumed))}", soft_wrap=True)
         if self.look.verbosity > 0:
             self.provenance(result)
 

@@ -15,6 +15,7 @@ from landscape.objective.hosted import on_host_first
 from landscape.objective.losses import Loss, is_built_in, name_of, weighted_mean
 from landscape.objective.parametrised import Parametrised
 from landscape.objective.samples import Samples, coarsest
+from landscape.objective.suiting import squashed
 from landscape.objective.tracing import uses_in
 from landscape.objective.trial import (
     Seen,
@@ -99,6 +100,8 @@ def _fitted(given: Any, samples: Samples, trial: Trial, known: Fit | None) -> tu
         loss = given if isinstance(given, Loss) else meaning.whole(callable_of(given, outputs), samples.count)
     found = Fit(loss, seen, is_whole, trial.needs_gradients)
     found.divisor = _divisor(trial, loss, samples, seen.activations)
+    if said := squashed(trial, given, few, outputs):
+        found.notes.append(said)
     if is_whole:
         found.notes.append(
             f"the module, or the loss {name_of(given)}, takes the samples together: all of them are one chunk"

@@ -63,6 +63,7 @@ def record(
     sources: list[dict[str, str]] | None = None,
     num_processes: int = 1,
     proofs: Cost | None = None,
+    assumed: str = "",
 ) -> dict[str, Any]:
     """The attributes of section 4 of the file format, beside kind, status and config."""
     return {
@@ -75,6 +76,7 @@ def record(
         "threads": torch.get_num_threads(),
         "processes": num_processes,
         "inputs": json.dumps(inputs),
+        **({"assumed": assumed} if assumed else {}),
         **(_cost_of(proofs) if proofs else {}),
         **({"sources": json.dumps(sources)} if sources else {}),
         **versions(),

@@ -55,6 +55,8 @@ class Work:
     fresh: Callable[[int], Mapping[str, Tensor]] | None = None
     # What proves where the points come from.
     proofs: Callable[[], list[Check]] = list
+    # What was taken for granted, in a line.
+    assumed: str = ""
 
 
 class Answer(NamedTuple):
@@ -137,6 +139,7 @@ def publish(
             sources=order.sources,
             num_processes=distributed.num_processes(),
             proofs=proofs,
+            assumed=work.assumed,
         )
         distributed.require_same_steps()
         if is_mine and output is not None:

@@ -48,7 +48,7 @@ class Run:
 
     def __repr__(self) -> str:
         """At most ten lines: the file, what was trained on what, its points."""
-        about = f"{self.header['kind']}, {self.recipe.model} on {self.recipe.data}, {self.dtype}"
+        about = f"{self.header['kind']}, {self.recipe.model} on {self.recipe.data or self.recipe.loss}, {self.dtype}"
         return "\n".join([f"Run {self.path}: {about}", *folded("  points: ", self.labels, lines=9)])
 
     @property
@@ -84,7 +84,9 @@ class Run:
                 f"the data {self.recipe.data} are not those {self.path.name} was made with: "
                 "their fingerprints differ"
             )
-        if subset is not None:
+        if subset is not None and data is None:
+            raise BadInput(f"a subset for the loss {recipe.loss}, which takes the module alone", "all of it")
+        if subset is not None and data is not None:
             data = data.subset(subset, torch.Generator().manual_seed(seed))
         with self.sources.opened():
             made = recipe.objectives(

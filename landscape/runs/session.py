@@ -24,12 +24,13 @@ from landscape.progress import Progress, silent
 from landscape.result import Result
 from landscape.runs import sources
 from landscape.runs.address import default_output, points_of
+from landscape.runs.assumed import assumed
 from landscape.runs.begun import begun_checks, points_of_runs
 from landscape.runs.beside import Places, Trajectories, require_same
 from landscape.runs.device import device, processes
 from landscape.runs.imports import Imports, completed, imports
 from landscape.runs.publish import Answer, Order, Say, Work, publish, unheard
-from landscape.runs.recipe import DTYPES, Recipe, with_target
+from landscape.runs.recipe import DTYPES, Recipe, recipe_of
 from landscape.runs.settings import NAMES, Settings, called
 from landscape.runs.stored import of_stored
 
@@ -94,7 +95,9 @@ def _answer(
             raise BadInput(f"both a point and a {what} given", "one of them")
         if found or not declared.presets:
             return _at_addresses(declared, options, [str(one) for one in found], settings, progress, say)
-        if not options["preset"] and (declared.source == "points" or not (recipe.model and recipe.data)):
+        if not options["preset"] and (
+            declared.source == "points" or not (recipe.model and (recipe.data or recipe.loss))
+        ):
             more = ", a preset nor a `model` with `data`" if declared.source == "either" else " nor a preset"
             raise BadInput(f"neither a point{more} given", "one of them")
         output = output or (Path(f"{options['preset']}.{kind}.h5") if options["preset"] else None)
@@ -121,19 +124,8 @@ def settled(declared: Analysis, given: Mapping[str, Any]) -> tuple[Options, Reci
     options = {key: known[key].checked(value) for key, value in values.items()}
     if declared.presets:
         options["preset"] = given.get("preset")
-    missing = [key for key in ("model", "data") if declared.source == "checkpoint" and not whole[key]]
-    if missing:
-        raise BadInput(f"no `{missing[0]}`", "the one the weights belong to")
-    recipe = Recipe(
-        model=whole["model"] or "",
-        model_arguments=dict(whole["model_arg"] or {}),
-        data=whole["data"] or "",
-        data_arguments=with_target(whole["data_arg"], whole["target"]),
-        loss=whole["loss"] or "",
-        modify=whole.get("modify") or "",
-        modify_arguments=dict(whole.get("modify_arg") or {}),
-    )
-    return options, recipe
+    names_data = "data" in given or "data" in preset
+    return options, recipe_of(whole, is_of_weights=declared.source == "checkpoint", names_data=names_data)
 
 
 def _may_bring(declared: Analysis) -> bool:
@@ -243,7 +235,8 @@ def _from_recipe(
     own, where = sources.named(recipe), device(settings.device, settings.dtype)
     with own.opened():
         least = brought.dtype if brought else declared.dtype
-        recipe, data, dtype = recipe.followed(settings.data_dir, settings.dtype, least)
+        followed = recipe.followed(settings.data_dir, settings.dtype, least, declared.brought.data)
+    recipe, data, dtype = followed[:3]
     config = {
         "kind": declared.name,
         "inputs": [{name: part for name, part in one.items() if name != "path"} for one in inputs],
@@ -276,6 +269,7 @@ def _from_recipe(
             variant=variant,
             fresh=sources.Fresh(own, recipe),
             proofs=brought.proofs(train, states, points) if brought else list,
+            assumed=assumed(train, followed, settings, is_imported=brought is not None),
         )
 
     def variant(seed: int, arguments: dict[str, Any]) -> Objective:
@@ -347,6 +341,7 @@ def _analyse(declared: Analysis, options: Options, say: Say) -> Callable[[Work],
     own = {name: value for name, value in options.items() if name not in followed}
 
     def analyse(work: Work) -> Result:
+        declared.require_samples([work.objective], own)
         if declared.announced and (text := declared.announced(work.objective, work.points, options)):
             say(text)
         if declared.places:

@@ -44,21 +44,24 @@ def build_model(
     arguments: Mapping[str, Any],
     seed: int,
     *,
-    input_shape: tuple[int, ...],
+    input_shape: tuple[int, ...] | None,
     num_outputs: int,
 ) -> nn.Module:
     """The module that ``spec`` names, a name in MODELS or a factory spec, initialised from ``seed``.
 
     ``input_shape`` is the shape of one sample. It and ``num_outputs`` go to any factory that has
-    parameters of these names, unless ``arguments`` gives them. The parameters depend on the spec,
-    the arguments and the seed alone, and the global random state and dtype are left as they were.
+    parameters of these names, where there are data (else None), unless ``arguments`` gives them. The
+    parameters depend on the spec, the arguments and the seed alone, and the global random state and dtype are left as
+    they were.
 
     Raises BadInput for an unknown name, for arguments that the factory does not take, and when it
     raises or returns something other than a module with trainable parameters.
     """
     with global_state_kept():
         factory = _factory(spec)
-        from_data = {"input_shape": tuple(input_shape), "num_outputs": num_outputs}
+        from_data: dict[str, Any] = {}
+        if input_shape is not None:
+            from_data = {"input_shape": tuple(input_shape), "num_outputs": num_outputs}
         wanted = _parameter_names(factory)
         complete = {name: value for name, value in from_data.items() if name in wanted} | dict(arguments)
         # Seeded only now: an import may draw too, and happens once. And torch.manual_seed would
