@@ -78,7 +78,8 @@ class Train(Result):
         data_help=f"{', '.join(get_args(Data))}; or yours: npz:file.npz, pkg.mod:factory, path/file.py:factory.",
         data_arg_help="Arguments of the data: classes=3,6 size=14 limit=1000.",
         loss_help=f"{', '.join(get_args(LossName))} (the module's own), or yours: pkg.mod:function of (outputs, "
-        "targets) that gives a mean, a sum or one loss per sample [default: follows the data].",
+        "targets) that gives a mean, a sum or one loss per sample, or of the module alone, then without data "
+        "[default: follows outputs and targets].",
     ),
     places=lambda work, options: (work.objective,),
 )

@@ -20,10 +20,80 @@ VERIFY: dict[str, Any] = {
 }
 
 
+# What a file of options is kept under while its runs are under way: what a result records of it, and further runs.
+RECORD, RUNS = "landscape.config", "landscape.runs"
+
+
 class Command(click.Command):
-    """A command whose k=v options take several pairs after one flag, and whose help shows its options in groups."""
+    """A command whose k=v options take several pairs after one flag, and whose help shows its options in groups.
+
+    With ``--config`` options come from a file too, which may hold several runs: all are parsed before the first is run.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any):
+        super().__init__(*args, **kwargs)
+        help = "Options from a TOML file (landscape init writes one)."
+        self.params.append(
+            Grouped(["--config"], type=click.Path(path_type=Path), expose_value=False, help=help)
+        )
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        spelled = self._spelled(args)
+        if ctx.resilient_parsing or not any(one.partition("=")[0] == "--config" for one in spelled):
+            return super().parse_args(ctx, spelled)
+        given, _, _ = self.make_parser(ctx).parse_args(args=list(spelled))
+        if not isinstance(given.get("config"), str):
+            return super().parse_args(ctx, spelled)
+        lines, records = self._from_file(Path(given["config"]), given)
+        whole = [[*spelled, *line] for line in lines]
+        if len(whole) > 1:
+            # Parsed now, so that no run begins where a later one cannot.
+            plain = [[*self._spelled(_without_config(args)), *line] for line in lines]
+            runs = [self.make_context(ctx.info_name, list(one), parent=ctx.parent) for one in plain]
+            _require_other_outputs(runs)
+            ctx.meta[RUNS] = list(zip(runs, records, strict=True))
+        ctx.meta[RECORD] = records[0]
+        return super().parse_args(ctx, whole[0])
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """The command itself, or every run of its file in turn; the exit code is then the largest of theirs."""
+        runs = ctx.meta.pop(RUNS, None)
+        if runs is None:
+            return super().invoke(ctx)
+        from landscape.cli.failures import INTERRUPTED
+        from landscape.errors import LandscapeError
+
+        worst = 0
+        for number, (inner, record) in enumerate(runs, start=1):
+            ctx.meta[RECORD] = record
+            try:
+                with inner:
+                    super().invoke(inner)
+            except click.exceptions.Exit as left:
+                if left.exit_code == INTERRUPTED:
+                    raise
+                worst = max(worst, left.exit_code)
+            except LandscapeError as error:
+                error.args = (f"[[run]] {number} of {len(runs)}: {error}",)
+                raise
+        if worst:
+            raise click.exceptions.Exit(worst)
+        return None
+
+    def _from_file(self, path: Path, given: dict[str, Any]) -> tuple[list[list[str]], list[str]]:
+        """The words of every run of a file that the line does not say otherwise, and what is recorded of each."""
+        from landscape.cli import commands
+        from landscape.cli.config import ConfigFile, lines_of
+
+        typed = {one.name: given[one.name] for one in self.params if _is_typed(given.get(str(one.name)))}
+        file = ConfigFile.read(path)
+        lines, overridden = lines_of(file, self, str(self.name), commands(), typed)
+        for said in overridden if "quiet" not in typed else ():
+            click.echo(said, err=True)
+        return lines, [file.record(number, len(lines)) for number in range(1, len(lines) + 1)]
+
+    def _spelled(self, args: list[str]) -> list[str]:
+        """The line with the flag before each of several pairs."""
         pair_flags = {name for one in self.params if one.metavar == PAIRS for name in one.opts}
         spelled, flag = [], None
         for argument in args:
@@ -33,7 +103,7 @@ class Command(click.Command):
             elif not is_pair:
                 flag = argument if argument in pair_flags else None
             spelled.append(argument)
-        return super().parse_args(ctx, spelled)
+        return spelled
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Options by group: what is asked, how it is computed, where it runs; one heading where there is but one."""
@@ -46,6 +116,36 @@ class Command(click.Command):
             if name in groups:
                 with formatter.section(name if len(groups) > 1 else "Options"):
                     formatter.write_dl(groups[name], col_max=28)
+
+
+def _is_typed(value: Any) -> bool:
+    """Whether the parser found a value: it has others for what is absent."""
+    return value is not None and value != () and value != [] and not repr(value).startswith("Sentinel")
+
+
+def _without_config(args: list[str]) -> list[str]:
+    kept, skips = [], False
+    for one in args:
+        if skips or one.startswith("--config="):
+            skips = False
+        elif one == "--config":
+            skips = True
+        else:
+            kept.append(one)
+    return kept
+
+
+def _require_other_outputs(runs: list[click.Context]) -> None:
+    from landscape.errors import BadInput
+
+    seen: dict[str, int] = {}
+    for number, one in enumerate(runs, start=1):
+        output = one.params.get("output")
+        if output is not None and str(output) in seen:
+            raise BadInput(
+                f"[[run]] {seen[str(output)]} and {number} both write {output}", "another `output` for each"
+            )
+        seen[str(output)] = number
 
 
 class Grouped(click.Option):
@@ -129,4 +229,6 @@ def shared() -> list[click.Option]:
 
 def settings_of(given: dict[str, Any], command: str) -> Settings:
     """The settings among the values of a command line, which are taken out of ``given``."""
-    return Settings(**{name: given.pop(name) for name in list(given) if name in NAMES}, command=command)
+    named = {name: given.pop(name) for name in list(given) if name in NAMES}
+    context = click.get_current_context(silent=True)
+    return Settings(**named, command=command, config_file=context.meta.get(RECORD, "") if context else "")

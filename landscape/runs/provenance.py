@@ -64,6 +64,7 @@ def record(
     num_processes: int = 1,
     proofs: Cost | None = None,
     assumed: str = "",
+    config_file: str = "",
 ) -> dict[str, Any]:
     """The attributes of section 4 of the file format, beside kind, status and config."""
     return {
@@ -77,6 +78,7 @@ def record(
         "processes": num_processes,
         "inputs": json.dumps(inputs),
         **({"assumed": assumed} if assumed else {}),
+        **({"config-file": config_file} if config_file else {}),
         **(_cost_of(proofs) if proofs else {}),
         **({"sources": json.dumps(sources)} if sources else {}),
         **versions(),

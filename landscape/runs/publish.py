@@ -140,6 +140,7 @@ def publish(
             num_processes=distributed.num_processes(),
             proofs=proofs,
             assumed=work.assumed,
+            config_file=settings.config_file,
         )
         distributed.require_same_steps()
         if is_mine and output is not None:

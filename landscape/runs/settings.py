@@ -19,7 +19,8 @@ class Settings:
     ``chunk_size``: samples at a time, memory only; ``threads``: 1 for small nets, else measured; ``subset``: so many
     training samples, drawn by ``seed``; ``trust``: trust, now and later, the code that a run file names;
     ``training``: F of the module in training mode, its buffers frozen (default: the run's);
-    ``verify``: check the bytes of every file that is opened; ``command``: what was typed or called, for the record.
+    ``verify``: check the bytes of every file that is opened; ``command``: what was typed or called, for the record;
+    ``config_file``: the file that options came from, whole, for the record too.
     """
 
     output: Path | None = None
@@ -35,6 +36,7 @@ class Settings:
     trust: bool = False
     verify: bool = True
     command: str = ""
+    config_file: str = ""
 
 
 NAMES = frozenset(one.name for one in fields(Settings))
