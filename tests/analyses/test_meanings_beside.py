@@ -16,7 +16,6 @@ from landscape import BadInput, Objective
 # A few of every kind: what F reads, a whole, a derivative by differences, a module's own loss, trees, a complex buffer.
 QUICK = [
     "forward that closes over the module",
-    "hook that adds a layer",
     "once differentiable",
     "contrastive",
     "module with its own mean",
