@@ -56,7 +56,7 @@ def wells(width: int, depth: int, seed: int) -> Objective:
 
 
 def test_ends_whose_kind_is_known():
-    found = minima(wells, widths=[1], restarts=[4], lr=[0.05], steps=2000, max_steps=2000)
+    found = minima(wells, widths=[1], restarts=[4], lr=[0.05], steps=400, max_steps=400)
     assert found.end_status[0, 0].tolist() == ["minimum", "minimum", "saddle", "minimum"]
     assert found.index[0, 0].tolist() == [0, 0, 1, 0]
     np.testing.assert_allclose(found.cost[0, 0], [0, 0, 1, 0], atol=1e-12)

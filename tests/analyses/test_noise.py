@@ -130,9 +130,9 @@ def test_a_stopped_run_goes_on_bit_for_bit(monkeypatch, dropout, how):
     asked = {
         "step_sizes": (0.1, 0.2),
         "batch_sizes": (1, 2),
-        "num_steps": 200,
+        "num_steps": 140,
         "num_seeds": 2,
-        "descent_steps": 250,
+        "descent_steps": 150,
         **how,
     }
 
