@@ -11,7 +11,7 @@ from landscape.analyses.options import Option, Parameter
 from landscape.analyses.shared import Block
 from landscape.choices import Basis, OperatorName, Residuals, Which
 from landscape.errors import BadInput
-from landscape.progress import Progress, silent
+from landscape.progress import Journal, Progress, silent
 from landscape.result import Check, Result, array, scalar
 
 if TYPE_CHECKING:
@@ -233,13 +233,14 @@ def hessian(
     stability_limits: Sequence[float] | None = None,
     save_vectors: Annotated[bool, "Store the Ritz vectors too."] = False,
     seed: int = 0,
+    journal: Journal | None = None,
     progress: Progress = silent,
 ) -> Hessian:
     """Eigenvalues of the Hessian of F at θ, or at several points, by Lanczos with full reorthogonalisation.
 
     The ``top_k`` largest and ``bottom_k`` smallest come from one basis, which grows until the errors
-    min(r, r²/gap) of the residuals r are below ``tol`` max|λ|. A product with all pairs at random signs, on another cut
-    of the samples and in float64, then shows their rounding, which r and errors contain; where it leaves no room for
+    min(r, r²/gap) of the residuals r are below ``tol`` max|λ|. Two products with all pairs at random signs, on another
+    cut of the samples and in float64, then show their rounding, which r and errors contain; where it leaves no room for
     the tolerance, and with ``residuals`` each, there is a product of each pair in float64 instead. Without
     ``certify`` (on where float64 is, on one process) nothing is in float64. ``search``: a second random start excludes
     hidden copies of multiple eigenvalues, but for a chance of 1 %, or finds them.
@@ -248,8 +249,7 @@ def hessian(
     the diagonal block of every layer as a ``point``, filled up with NaN. ``trace`` and ``density``
     (:func:`~landscape.numerics.spectra.density.spectral_density`) are deflated by the pairs found.
     ``stability_limits`` (:func:`landscape.curvature.places.stability_limit`) are stored beside the eigenvalues.
-
-    Raises BadInput for counts, names and limits out of range, NotDifferentiable, NotFinite.
+    ``journal`` keeps products. Raises BadInput for counts, names and limits out of range, NotDifferentiable, NotFinite.
     """
     from landscape.curvature.places import surveyed
     from landscape.curvature.question import Question
@@ -279,7 +279,7 @@ def hessian(
         raise BadInput("vectors of every layer", "those of one", "give the layer as `block`")
     proofs: list[Check] = []
     with checks.untouched(objective, proofs):
-        survey = surveyed(objective, theta, question, block, per_layer, others, split, progress)
+        survey = surveyed(objective, theta, question, block, per_layer, others, split, progress, journal)
         proofs += checks.meaning(survey.places[0].objective, survey.places[0].point)
         result = _proven(survey, question, block, survey.columns(stability_limits, save_vectors))
     result.checks = proofs + result.checks

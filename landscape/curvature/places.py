@@ -11,13 +11,14 @@ from torch import Tensor
 
 from landscape.curvature import operators
 from landscape.curvature.question import Question
+from landscape.curvature.remembered import Kept
 from landscape.curvature.spectrum import Spectrum, spectrum
 from landscape.errors import BadInput
 from landscape.numerics.arrays import array_of
 from landscape.objective import blocks
 from landscape.objective.objective import Objective
 from landscape.objective.parameters import Point
-from landscape.progress import Progress
+from landscape.progress import Journal, Progress
 from landscape.result import Check
 
 # On other samples only the eigenvalues are asked for, as far as their spread needs them.
@@ -111,8 +112,12 @@ def surveyed(
     others: Sequence[Objective],
     split: bool,
     progress: Progress,
+    journal: Journal | None = None,
 ) -> Survey:
-    """Answer ``question`` at every place; see :func:`landscape.analyses.hessian.hessian`. Raises BadInput."""
+    """Answer ``question`` at every place, with products kept in ``journal``. Raises BadInput.
+
+    See :func:`landscape.analyses.hessian.hessian`.
+    """
     question.check()
     is_one = isinstance(theta, Tensor | Point)
     points = [objective.as_point(one) for one in ([theta] if isinstance(theta, Tensor | Point) else theta)]
@@ -122,7 +127,7 @@ def surveyed(
     survey = Survey(places, [], [], [], is_one and not per_layer, per_layer)
     for number, (_, own, here) in enumerate(places):
         report = partial(_at, progress, number, len(places))
-        survey.found.append(spectrum(own, here, question, report))
+        survey.found.append(spectrum(own, here, question, report, Kept(journal, f"place {number}")))
         if split:
             vectors = survey.found[-1].pairs.vectors.to(own.dtype)
             survey.parts.append(operators.gauss_newton_split(own, here.theta, here.fixed, vectors))
@@ -133,7 +138,8 @@ def surveyed(
             break
         ((label, own, here),) = _places(other, points, block, False)
         report = partial(_at, progress, number, len(others) + 1)
-        survey.elsewhere.append(spectrum(own, here, replace(question, **PLAIN), report))
+        kept = Kept(journal, f"subset {number}")
+        survey.elsewhere.append(spectrum(own, here, replace(question, **PLAIN), report, kept))
         survey.beside.append(Place(label, own, here))
     return survey
 

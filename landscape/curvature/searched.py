@@ -8,6 +8,7 @@ from torch import Tensor
 from landscape import distributed
 from landscape.curvature.product_proofs import of_another_cut
 from landscape.curvature.question import Question, operator_of
+from landscape.curvature.remembered import Kept
 from landscape.numerics.spectra.krylov import Operator
 from landscape.numerics.spectra.lanczos import Eigenpairs, top_eigenpairs
 from landscape.objective import checks
@@ -39,8 +40,9 @@ def searched(
     question: Question,
     generator: torch.Generator,
     progress: Progress,
+    kept: Kept,
 ) -> Searched:
-    """The search, its trial in float64 where there is ``wide``, and what both say of the products."""
+    """The search, its trial in float64 where there is ``wide``, and what both say of the products; see ``kept``."""
     # The wide one first, which finds out for both whether a double backward is right.
     exact = operator_of(wide, point, question) if wide else None
     product = operator_of(objective, point, question)
@@ -50,7 +52,7 @@ def searched(
     elif objective.is_double and question.certify is not False:
         exact = product
     basis = torch.device(question.basis_device or objective.device)
-    first = _First(brought(product, basis))
+    first = _First(kept(product, basis, "search"))
     pairs = top_eigenpairs(
         first,
         objective.num_parameters,
@@ -61,8 +63,8 @@ def searched(
         max_products=question.max_products,
         memory_limit=question.memory_limit - product.kept_bytes,
         search=question.search,
-        certificate=brought(exact, basis) if exact else None,
-        trial=brought(trial, basis) if trial else None,
+        certificate=kept(exact, basis, "certificate") if exact else None,
+        trial=kept(trial, basis, "trial") if trial else None,
         product_error=lambda: (exact or product).error,
         trial_error=lambda: trial.error if trial else 0.0,
         # Of several processes each would be interrupted at another product.
@@ -140,8 +142,3 @@ def _probed(
     if unused:
         notes.append(f"no curvature at all in {', '.join(unused)}: rows of zeros, unused or linear there")
     return proofs, notes
-
-
-def brought(product: Product | Differences, device: torch.device) -> Operator:
-    """``product`` with its images on the device where the basis lives."""
-    return lambda v: product(v).to(device)

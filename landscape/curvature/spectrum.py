@@ -10,7 +10,8 @@ from landscape import distributed
 from landscape.curvature.estimate_proofs import dense_checks, threshold_check
 from landscape.curvature.order import order_test
 from landscape.curvature.question import Question, operator_of
-from landscape.curvature.searched import brought, searched
+from landscape.curvature.remembered import Kept
+from landscape.curvature.searched import searched
 from landscape.errors import BadInput
 from landscape.numerics.spectra.density import INDEX_ERROR, Density, spectral_density
 from landscape.numerics.spectra.inertia import (
@@ -59,15 +60,17 @@ class Spectrum:
     notes: list[str]
 
 
-def spectrum(objective: Objective, point: Point, question: Question, progress: Progress) -> Spectrum:
-    """Answer ``question`` at ``point``. Raises BadInput, NotDifferentiable and NotFinite."""
+def spectrum(
+    objective: Objective, point: Point, question: Question, progress: Progress, kept: Kept
+) -> Spectrum:
+    """Answer ``question`` at ``point``, by products that are ``kept``. BadInput, NotDifferentiable and NotFinite."""
     generator = torch.Generator().manual_seed(question.seed)
     wide = in_float64(objective) if _is_certified(objective, question.certify) else None
     wide = wide if wide is not None and wide.is_double else None
     if question.exact:
         require_memory(objective.num_parameters, question.memory_limit)
     value, gradient = objective.value_and_gradient(point.theta, point.fixed)
-    found = searched(objective, wide, point, question, generator, progress)
+    found = searched(objective, wide, point, question, generator, progress, kept)
     pairs, product, spent, notes = found.pairs, found.product, found.num_products, found.notes
     proofs, rounding, basis = found.checks, found.rounding, found.basis
     known = {"values": pairs.values, "vectors": pairs.vectors.to(objective.dtype), "generator": generator}
@@ -76,7 +79,7 @@ def spectrum(objective: Objective, point: Point, question: Question, progress: P
     drawn_by = 0.0
     if question.trace:
         trace = trace_estimate(
-            brought(product, basis),
+            kept(product, basis, "trace"),
             objective.num_parameters,
             relative_error=question.trace_error,
             progress=lambda done, total: progress(done, total, "products for the trace at most"),
@@ -87,7 +90,7 @@ def spectrum(objective: Objective, point: Point, question: Question, progress: P
         trace, drawn_by = trace._replace(standard_error=sampled), product.largest_error
     if question.density:
         density = spectral_density(
-            brought(product, basis),
+            kept(product, basis, "density"),
             objective.num_parameters,
             num_probes=question.num_probes,
             num_steps=question.num_steps,

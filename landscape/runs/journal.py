@@ -25,6 +25,8 @@ from landscape.errors import BadInput
 from landscape.runs.config import config_difference, config_hash, is_same
 
 Piece = dict[str, Any]
+# Bytes above which the arrays of a piece stay on the disk until they are asked for.
+LARGE = 2**22
 
 
 class Journal(MutableMapping[str, Piece]):
@@ -54,6 +56,7 @@ class Journal(MutableMapping[str, Piece]):
         self._last_sync = time.monotonic()
         self._pieces: dict[str, Piece] = {}
         self._files: dict[str, str] = {}
+        self._digests: dict[str, str] = {}
         self._rank = rank
         self._end = self._crc = self._number = 0
         try:
@@ -75,7 +78,8 @@ class Journal(MutableMapping[str, Piece]):
             raise
 
     def __getitem__(self, key: str) -> Piece:
-        return self._pieces[key]
+        piece = self._pieces[key]
+        return piece | self._load(self._files[key], self._digests[key]) if key in self._digests else piece
 
     def __setitem__(self, key: str, piece: Piece) -> None:
         arrays = {name: value for name, value in piece.items() if isinstance(value, np.ndarray)}
@@ -86,10 +90,11 @@ class Journal(MutableMapping[str, Piece]):
         if arrays or time.monotonic() - self._last_sync > self._sync_seconds:
             self._sync()
         # What is read back now is what a resumed run will read.
-        self._pieces[key] = {**json.loads(text)["values"], **arrays}
+        self._pieces[key] = json.loads(text)["values"]
         self._drop_file(key)
         if arrays:
             self._files[key] = line["arrays"]
+            self._hold(key, arrays, line["sha256"])
 
     def __delitem__(self, key: str) -> None:
         if key not in self._pieces:
@@ -117,7 +122,15 @@ class Journal(MutableMapping[str, Piece]):
         self.close()
         shutil.rmtree(self.folder, ignore_errors=True)
 
+    def _hold(self, key: str, arrays: Piece, digest: str) -> None:
+        """The arrays of a piece in memory, or where they are large the hash of their file."""
+        if sum(array.nbytes for array in arrays.values()) > LARGE:
+            self._digests[key] = digest
+        else:
+            self._pieces[key] |= arrays
+
     def _drop_file(self, key: str) -> None:
+        self._digests.pop(key, None)
         if key in self._files:
             (self.folder / self._files.pop(key)).unlink(missing_ok=True)
 
@@ -206,7 +219,7 @@ class Journal(MutableMapping[str, Piece]):
                 self._files[line["key"]], digests[line["arrays"]] = line["arrays"], line["sha256"]
         for key, name in list(self._files.items()):
             try:
-                self._pieces[key].update(self._load(name, digests[name]))
+                self._hold(key, self._load(name, digests[name]), digests[name])
             except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile, zlib.error):
                 self.dropped.append(
                     f"{key}: {self.folder / name} does not hold its arrays as they were written"

@@ -43,6 +43,8 @@ class Work:
     notes: list[str] = field(default_factory=list)
     others: list[Objective] = field(default_factory=list)
     journal: Remembered = field(default_factory=dict)
+    # Whether the answer is all that was asked for.
+    is_whole: bool = True
     progress: Progress = silent
     seed: int = 0
     # What an analysis that measures for itself may take.
@@ -127,6 +129,7 @@ def publish(
                 say(f"going on from {kept.folder}: {len(kept.pieces)} finished pieces")
         with plain.counted() as proofs:
             result = order.analyse(work)
+            work.is_whole = result.outcome != "interrupted"
             result.checks += work.proofs()
         result.notes = list(dict.fromkeys([*work.notes, *work.objective.notes, *result.notes]))
         result.config = order.config
@@ -254,7 +257,7 @@ class _Kept(NamedTuple):
 def _journal(
     order: Order, output: Path | None, work: Work, threads: int, settings: Settings
 ) -> Iterator[_Kept | None]:
-    """A journal that goes when all is published, and stays, if there is anything in it, when not.
+    """A journal that goes when all is published, and stays, if there is anything in it, when not all is.
 
     Of several processes the first has it. The others begin with its pieces, so that all compute the same ones.
     """
@@ -287,7 +290,10 @@ def _journal(
         if isinstance(error, KeyboardInterrupt):
             raise Interrupted(len(journal), str(part)) from None
         raise
-    journal.remove()
+    if work.is_whole:
+        journal.remove()
+    else:
+        journal.close()
 
 
 def _made_from(work: Work) -> dict[str, Any]:

@@ -312,7 +312,9 @@ def test_faults_of_recalibration(normed, monkeypatch, fault):
     whole = batchnorm._moments
 
     def moments(layer, forward, fixed, chunks):
-        count, mean, squares = whole(layer, forward, fixed, chunks[:1] if fault == "first chunk" else chunks)
+        count, mean, squares = whole(
+            layer, forward, fixed, list(chunks)[:1] if fault == "first chunk" else chunks
+        )
         return (count, mean, squares * (count - 1) / count) if fault == "biased" else (count, mean, squares)
 
     monkeypatch.setattr(batchnorm, "_moments", moments)
