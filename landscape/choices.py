@@ -13,6 +13,7 @@ LineBatchNorm = Literal["frozen", "recalibrate", "repair"]
 # Curvature.
 Which = Literal["largest", "smallest", "both", "magnitude"]
 OperatorName = Literal["hessian", "gauss-newton", "fisher", "empirical-fisher"]
+ProductBy = Literal["auto", "double-backward", "central-difference"]
 Basis = Literal["device", "cpu"]
 Residuals = Literal["together", "each"]
 Rescaling = Literal["unit", "layer", "none"]

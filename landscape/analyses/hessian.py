@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 from landscape.analyses.declare import analysis
 from landscape.analyses.options import Option, Parameter
 from landscape.analyses.shared import Block
-from landscape.choices import Basis, OperatorName, Residuals, Which
+from landscape.choices import Basis, OperatorName, ProductBy, Residuals, Which
 from landscape.errors import BadInput
 from landscape.progress import Journal, Progress, silent
 from landscape.result import Check, Result, array, scalar
@@ -175,6 +175,7 @@ def hessian(
         "What `top_k` counts: algebraically largest, smallest, so many of both, or largest in magnitude.",
     ] = "largest",
     operator: Annotated[OperatorName, "Which matrix."] = "hessian",
+    product: Annotated[ProductBy, Option("How Hv is taken [auto: by a trial].", is_how=True)] = "auto",
     block: Block = None,
     per_layer: Annotated[bool, "The diagonal block of every layer."] = False,
     others: Sequence[Objective] = (),
@@ -212,10 +213,7 @@ def hessian(
     ] = True,
     certify: Annotated[
         bool | None,
-        Option(
-            "In float32 a trial of the pairs in float64, which finds the rounding [default: on one process].",
-            is_how=True,
-        ),
+        Option("In float32 a trial of the pairs in float64 [default: on one process].", is_how=True),
     ] = None,
     residuals: Annotated[
         Residuals, Option("Tried by one product of all pairs together, or of each.", is_how=True)
@@ -260,6 +258,7 @@ def hessian(
         bottom_k=bottom_k,
         which=which,
         operator=operator,
+        product=product,
         tol=tol,
         max_products=max_products,
         memory_limit=memory_limit,

@@ -19,6 +19,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils._pytree import tree_flatten, tree_unflatten
 
 from landscape import distributed
+from landscape.choices import ProductBy
 from landscape.errors import BadInput, NotDifferentiable
 from landscape.numerics.spectra.krylov import Operator
 from landscape.objective.derivatives import derivative, second_derivative
@@ -133,17 +134,27 @@ def operator(
     *,
     num_products: int = 1000,
     memory_limit: float = 2**31,
+    by: ProductBy = "auto",
 ) -> Product | Differences:
-    """The operator ``name`` of :data:`OPERATORS` at θ. Raises BadInput for another name."""
+    """The operator ``name`` of :data:`OPERATORS` at θ. Raises BadInput for another name.
+
+    ``by``: how a product with the Hessian is taken, see
+    :meth:`~landscape.objective.objective.Objective.hessian_operator`; with the others there is one way.
+    """
     if name not in OPERATORS:
         raise BadInput(f"unknown operator {name!r}", f"one of {', '.join(OPERATORS)}")
+    if by != "auto" and name != "hessian":
+        raise BadInput(f"`product` {by} for the {name} matrix", "the operator hessian", "leave `product` out")
     if objective.is_closure and name != "hessian":
         raise BadInput(
             f"the {name} matrix of the loss {objective.loss.name}, which takes the module alone",
             "samples: it needs the outputs of each",
             "give `data` and a `loss` of (outputs, targets), or ask for the `operator` hessian",
         )
-    return OPERATORS[name](objective, theta, fixed, num_products=num_products, memory_limit=memory_limit)
+    how = {"by": by} if name == "hessian" else {}
+    return OPERATORS[name](
+        objective, theta, fixed, num_products=num_products, memory_limit=memory_limit, **how
+    )
 
 
 def gauss_newton_split(

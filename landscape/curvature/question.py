@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from landscape.choices import ProductBy
 from landscape.curvature import operators
 from landscape.errors import BadInput
 from landscape.objective.differences import Differences
@@ -18,6 +19,7 @@ class Question:
     bottom_k: int
     which: str
     operator: str
+    product: ProductBy
     tol: float
     max_products: int | None
     memory_limit: float
@@ -46,5 +48,11 @@ def operator_of(
     # Half of it, as the basis, or the graphs of the certificate after it, stand beside these graphs.
     room = question.memory_limit / 2
     return operators.operator(
-        question.operator, objective, theta, fixed, num_products=num_products, memory_limit=room
+        question.operator,
+        objective,
+        theta,
+        fixed,
+        num_products=num_products,
+        memory_limit=room,
+        by=question.product,
     )

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from landscape import distributed
+from landscape.choices import ProductBy
 from landscape.errors import BadInput, NotFinite
 from landscape.numerics.pieces import Piece
 from landscape.objective import batchnorm, doubts
@@ -267,6 +268,7 @@ class Objective(Fitted):
         *,
         num_products: int = 1000,
         memory_limit: float = 2**31,
+        by: ProductBy = "auto",
     ) -> Product | Differences:
         """v ↦ H v at one θ, for many products, by the graph of the gradient (Pearlmutter 1994).
 
@@ -275,10 +277,11 @@ class Objective(Fitted):
 
         Where autograd has no second derivative, or a wrong one, which the first call finds out on a few samples,
         products are :class:`~landscape.objective.differences.Differences` of the gradient, in float64 where the
-        device has it and module and loss take it; ``notes`` then say so, and each product has its ``error``.
+        device has it and module and loss take it; ``notes`` then say so, and each product has its ``error``. ``by``
+        asks for one of both, whatever is found out.
         """
         fixed = self._fixed_or_present(fixed)
-        if self._doubt(theta, fixed) is None:
+        if by == "double-backward" or (by == "auto" and self._doubt(theta, fixed) is None):
             return self._double_backward(theta, fixed, num_products, memory_limit)
         wide = self._wide(self.samples).varied(l2=0.0)
         beside = wide._beside(fixed)
