@@ -43,7 +43,9 @@ def test_torch_is_refused():
 ROOMS = (
     "landscape",
     "landscape.analyses",
+    "landscape.cli.html",
     "landscape.cli.plot",
+    "landscape.cli.report",
     "landscape.cli.screen",
     "landscape.cli.show",
     "landscape.numerics.curves.barriers",

@@ -21,7 +21,7 @@ Exit codes: 0 done; 1 failure; 2 usage or bad input;
 """
 
 # The commands that are no analysis, each in the module of its name.
-OTHERS = ("init", "tour", "export", "plot", "show")
+OTHERS = ("init", "tour", "export", "plot", "report", "show")
 # In the order of the help: an analysis by its name, whatever is not listed after those that are.
 ORDER = (
     "init",
@@ -43,6 +43,7 @@ ORDER = (
     "noise",
     "critical",
     "plot",
+    "report",
     "show",
 )
 

@@ -22,6 +22,7 @@ NEEDED: dict[str, dict[str, Any]] = {
     "minima": {"output": "minima.h5"},
     "efficiency": {"output": "efficiency.h5"},
     "plot": {"file": "a.h5"},
+    "report": {"files": ["a.h5"]},
     "show": {"files": ["a.h5"]},
     "tour": {},
     "init": {},

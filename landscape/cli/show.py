@@ -32,7 +32,11 @@ def command(files: tuple[Path, ...], sort: str | None, csv: Path | None, as_json
         raise click.UsageError("--csv and --json are two ways to say the same; one of them is expected")
     if len(files) > 1 or csv is not None:
         _several(files, sort, csv, as_json, verify)
-        return
+    else:
+        _one(files, as_json, verify)
+
+
+def _one(files: tuple[Path, ...], as_json: bool, verify: bool) -> None:
     from landscape.cli.screen import Look, Screen
     from landscape.runs import store
 

@@ -1,0 +1,298 @@
+"""``landscape report``: what stands on the page, and that a browser has nothing to fetch for it."""
+
+import base64
+import contextlib
+import hashlib
+import io
+import json
+import os
+import shutil
+import subprocess
+import sys
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote
+from xml.etree import ElementTree
+
+import pytest
+from test_light import REFUSE
+
+from landscape import analyses, load
+from landscape.cli import html, main
+from landscape.cli.screen import worst_of_each
+from landscape.plots import inline
+from landscape.result import Check
+
+FILES = Path(__file__).parents[1] / "files"
+# What a name within a file may try.
+EVIL = """<script src="http://evil.example/x.js">alert('1')</script>&amp;"'\x00"""
+# Elements that bring in something, whatever they say; none has a place here.
+FETCHING = {"script", "link", "iframe", "object", "embed", "video", "audio", "base", "form", "source"}
+VOID = {"meta", "img", "br", "wbr"}
+
+
+class Page(HTMLParser):
+    """A page as it is parsed: its elements, the text of its sections by id, and what each attribute says."""
+
+    def __init__(self, text: str):
+        super().__init__()
+        self.open: list[str] = []
+        self.elements: list[tuple[str, dict[str, str]]] = []
+        self.sections: dict[str, str] = {}
+        self.text, self.id = "", ""
+        self.feed(text)
+        self.close()
+        assert self.open == [], "an element is not closed"
+
+    def handle_starttag(self, tag, attrs):
+        self.elements.append((tag, {name: value or "" for name, value in attrs}))
+        self.id = dict(attrs).get("id") or self.id
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        if self.open and self.open[-1] == "style":
+            assert "url(" not in data
+            assert "@import" not in data
+            return
+        self.text += data
+        self.sections[self.id] = self.sections.get(self.id, "") + data
+
+    def values(self, attribute: str) -> list[str]:
+        return [attributes[attribute] for _, attributes in self.elements if attribute in attributes]
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory):
+    """A run, a spectrum and a plane of the files of old, one of them failing a check, and one that is cut."""
+    folder = tmp_path_factory.mktemp("results")
+    for kind in ("slice2d", "hessian", "train"):
+        shutil.copy(FILES / f"v1-{kind}.h5", folder / f"{kind}.h5")
+    result = load(folder / "slice2d.h5")
+    result.checks.append(Check("broken", 2.5, 0.125, "what never holds"))
+    result.notes.append("allow more `seed`")
+    result.provenance["inputs"] = json.dumps([{"path": "a.h5", "sha256": "beef" * 16, "point": "final"}])
+    result.save(folder / "failed.h5")
+    (folder / "cut.h5").write_bytes((FILES / "v1-noise.h5").read_bytes()[:3000])
+    return folder
+
+
+@pytest.fixture(scope="module")
+def names(files):
+    return ["slice2d.h5", "cut.h5", "hessian.h5", "failed.h5", "train.h5", "none.h5"]
+
+
+@pytest.fixture(scope="module")
+def written(files, names):
+    """The page of them all, the exit code, and what was said."""
+    before = os.getcwd()
+    os.chdir(files)
+    try:
+        errors = io.StringIO()
+        with contextlib.redirect_stderr(errors), contextlib.redirect_stdout(io.StringIO()):
+            code = main(["report", *names, "-o", "r.html"])
+    finally:
+        os.chdir(before)
+    text = (files / "r.html").read_text(encoding="utf-8")
+    return text, code, errors.getvalue()
+
+
+@pytest.fixture(scope="module")
+def page(written):
+    return Page(written[0])
+
+
+def test_runs_first_then_by_kind_and_what_cannot_be_read_last(page):
+    headings = [page.sections[f"result-{i}"].split()[:3] for i in range(1, 7)]
+    assert [" ".join(words[1:]) for words in headings] == [
+        "train: train.h5",
+        "hessian: hessian.h5",
+        "slice2d: failed.h5",
+        "slice2d: slice2d.h5",
+        "cut.h5 ✗",
+        "none.h5 ✗",
+    ]
+    # The contents and the summary lead to each of them.
+    links = [one for one in page.values("href") if one.startswith("#")]
+    assert links == 2 * [f"#result-{i}" for i in range(1, 7)]
+    assert set(links) == {f"#{one}" for one in page.values("id")}
+
+
+def test_a_file_that_is_damaged_is_said_on_the_page_and_by_the_exit_code(page, written):
+    _, code, errors = written
+    assert code == 2
+    assert "is a truncated or damaged HDF5 file" in page.sections["result-5"]
+    assert "none.h5 does not exist" in page.sections["result-6"]
+    assert errors.count("not in the report: ") == 2
+    assert "6 files, 3 complete" in page.text
+
+
+@pytest.mark.parametrize(("number", "name"), [(1, "train"), (2, "hessian"), (3, "failed"), (4, "slice2d")])
+def test_all_that_is_to_be_known_of_a_result(page, files, number, name):
+    result, said = load(files / f"{name}.h5"), page.sections[f"result-{number}"]
+    declared = analyses.declared(result.kind)
+    data = (files / f"{name}.h5").read_bytes()
+    wanted = [declared.question, declared.paper, result.headline, result.status]
+    wanted += [result.provenance["command"], result.provenance["created"], result.provenance["torch"]]
+    wanted += [hashlib.sha256(data).hexdigest()]
+    passed = sum(one.passed for one in result.checks)
+    wanted += [f"Checks: {passed} of {len(result.checks)} passed"]
+    for one in worst_of_each(result.checks):
+        verdict = "✓ passed" if one.passed else "✗ failed"
+        wanted += [one.name, f"{verdict}{one.value:.2g}{one.bound:.2g}", one.meaning]
+    for key, value in result.scalars().items():
+        wanted += [key, str(value) if isinstance(value, str | bool | int) else f"{value:.6g}"]
+    assert [one for one in wanted if one not in said] == []
+
+
+def test_failed_checks_notes_and_the_files_it_was_made_from(page):
+    said = page.sections["result-3"]
+    assert "✗ failed2.50.12" in said
+    assert "allow more --seed" in said
+    assert "path a.h5" in said
+    assert "beef" * 16 in said
+    assert "✗ failed-checks" in said
+    assert "✗ failed2.50.12" not in page.sections["result-4"]
+
+
+def test_short_arrays_stand_side_by_side_and_long_ones_do_not(page, files, monkeypatch):
+    result: Any = load(files / "hessian.h5")
+    said = page.sections["result-2"]
+    rows = [f"\n{rank}{value:.4g}" for rank, value in zip(result.rank, result.eigenvalues, strict=True)]
+    assert [row for row in rows if row not in said] == []
+    assert "By rank" in said
+    monkeypatch.setattr(html, "MOST_ROWS", len(result.rank) - 1)
+    assert not any("eigenvalues" in one for one in html._columns(result))
+
+
+def test_a_number_stands_with_its_error(files):
+    result = load(files / "slice2d.h5")
+    result.scalars = lambda: {"centre_loss": 1.0, "centre_loss_error": 0.21}
+    assert ">1.0 ± 0.2<" in html._numbers(result)
+
+
+def test_nothing_is_fetched(page, written):
+    assert {tag for tag, _ in page.elements} & FETCHING == set()
+    assert all(one.startswith("data:image/") for one in page.values("src"))
+    assert all(one.startswith("#") for one in page.values("href"))
+    attributes = {name for _, given in page.elements for name in given}
+    assert attributes <= {
+        *("lang", "charset", "http-equiv", "content", "name", "class", "id", "href", "src", "alt", "scope"),
+        "open",
+    }
+    assert page.values("content")[0].startswith("default-src 'none'; img-src data:")
+
+
+def test_pictures_are_whole_and_fetch_nothing_either(page):
+    pictures = page.values("src")
+    assert len(pictures) == 4
+    for one in pictures:
+        head, _, data = one.partition(",")
+        assert head == "data:image/svg+xml;base64"
+        root = ElementTree.fromstring(base64.b64decode(unquote(data)))
+        for element in root.iter():
+            for name, value in element.attrib.items():
+                if name.rpartition("}")[2] in ("href", "src"):
+                    assert value.startswith(("#", "data:")), value
+            # Letters are outlines: no font is asked for.
+            assert not element.tag.endswith("}text")
+
+
+def test_the_caption_says_what_the_file_says(page, files):
+    captions = [given["alt"] for tag, given in page.elements if tag == "img"]
+    assert captions[1] == f"hessian: hessian.h5: {load(files / 'hessian.h5').headline}"
+
+
+def test_the_same_files_give_the_same_bytes_in_any_order(command, files, names, monkeypatch, written):
+    monkeypatch.chdir(files)
+    assert command("report", *reversed(names), "-o", "again.html", "-q").code == 2
+    assert (files / "again.html").read_text(encoding="utf-8") == written[0]
+
+
+def test_what_a_file_says_is_text_on_the_page(command, files, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    result = load(files / "slice2d.h5")
+    result.notes.append(EVIL)
+    result.outcome = EVIL.replace("\x00", "")
+    result.checks.append(Check(EVIL.replace("\x00", ""), 0.0, 1.0, EVIL.replace("\x00", "")))
+    # A file holds no zero in an attribute.
+    clean = EVIL.replace("\x00", "\x08")
+    result.provenance["command"] = clean
+    result.provenance["inputs"] = json.dumps([{"path": clean, clean: clean}])
+    result.config = {clean: clean}
+    # In the text of the picture it stands between quotes.
+    name = 'x" onload="alert(1)"><img src=x onerror=alert(1)>.h5'
+    result.save(Path(name))
+    assert command("report", name, "-o", "r.html", "--title", EVIL[:-1]).code == 0
+    page = Page(Path("r.html").read_text(encoding="utf-8"))
+    assert {tag for tag, _ in page.elements} & FETCHING == set()
+    assert len(page.values("src")) == 1
+    assert not any(name.startswith("on") for _, given in page.elements for name in given)
+    assert page.text.count("<script src=") >= 6
+    assert "\x00" not in page.text
+    assert "\x08" not in page.text
+    assert name in page.text
+
+
+def test_a_picture_of_many_bytes_is_in_dots(files, monkeypatch):
+    result = load(files / "slice2d.h5")
+    assert inline.inlined(result).startswith("data:image/svg+xml;base64,")
+    monkeypatch.setattr(inline, "MOST_BYTES", 10_000)
+    data = base64.b64decode(inline.inlined(result).partition(",")[2])
+    assert data[:8] == b"\x89PNG\r\n\x1a\n"
+    assert inline.inlined(result) == inline.inlined(result)
+
+
+def test_a_name_no_svg_can_hold_is_drawn_in_dots():
+    assert inline._is_xml(b"<svg/>")
+    assert not inline._is_xml(b"<svg>\x08</svg>")
+
+
+def test_a_result_that_cannot_be_drawn_is_still_reported(command, files, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+
+    def fails(result):
+        raise ValueError("no <ink>")
+
+    monkeypatch.setattr(inline, "inlined", fails)
+    assert command("report", files / "hessian.h5", "-o", "r.html").code == 0
+    text = Page(Path("r.html").read_text(encoding="utf-8")).text
+    assert "No picture: no <ink>" in text
+    assert "gradient_norm" in text
+
+
+@pytest.mark.parametrize(
+    ("place", "said"),
+    [("r.pdf", "ends in .pdf"), ("r", "ends in nothing"), ("no/r.html", "there is no folder no")],
+)
+def test_where_it_cannot_be_written(command, files, monkeypatch, tmp_path, place, said):
+    monkeypatch.chdir(tmp_path)
+    refused = command("report", files / "hessian.h5", "-o", place)
+    assert refused.code == 2
+    assert said in refused.err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_result_of_that_name_is_not_overwritten(command, files, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    data = (files / "hessian.h5").read_bytes()
+    Path("a.html").write_bytes(data)
+    refused = command("report", "a.html", "-o", "a.html")
+    assert refused.code == 2
+    assert "a.html is a result" in refused.err
+    assert Path("a.html").read_bytes() == data
+
+
+def test_every_kind_has_a_section_without_torch(tmp_path):
+    code = REFUSE + "from landscape.cli import main\nsys.exit(main(sys.argv[1:]))"
+    kinds = ("escape", "modes", "certify")
+    line = ["report", *(str(FILES / f"v1-{kind}.h5") for kind in kinds), "-o", str(tmp_path / "r.html")]
+    run = subprocess.run([sys.executable, "-c", code, *line], capture_output=True, text=True, timeout=120)
+    assert run.returncode == 0, run.stderr
+    page = Page((tmp_path / "r.html").read_text(encoding="utf-8"))
+    assert "No picture" not in page.text
+    assert len(page.values("src")) == len(kinds)
