@@ -82,14 +82,12 @@ def section(path: Path, row: Row, found: Result | LandscapeError) -> str:
     )
 
 
-def table(heads: Sequence[str], rows: Sequence[Sequence[str]], kind: str = "") -> str:
-    """A table of cells that are HTML already."""
+def table(heads: Sequence[str], rows: Sequence[Sequence[str]], kind: str) -> str:
+    """A table of cells that are HTML already; ``kind`` is its class in the style."""
     head = "".join(f'<th scope="col">{one}</th>' for one in heads)
     body = "\n".join("<tr>" + "".join(f"<td>{cell}</td>" for cell in row) + "</tr>" for row in rows)
-    return (
-        f"<table{f' class={chr(34)}{kind}{chr(34)}' if kind else ''}>"
-        f"{f'<thead><tr>{head}</tr></thead>' if heads else ''}<tbody>\n{body}\n</tbody></table>"
-    )
+    above = f"<thead><tr>{head}</tr></thead>" if heads else ""
+    return f'<div class="wide"><table class="{kind}">{above}<tbody>\n{body}\n</tbody></table></div>'
 
 
 def _question(result: Result) -> Iterator[str]:
@@ -140,7 +138,7 @@ def _columns(result: Result) -> Iterator[str]:
         ]
         rows = [[_text(cell) for cell in row] for row in zip(*texts, strict=True)]
         heads = [_text(name.replace("_", " ")) for name in with_errors(columns)]
-        yield f'<h3>By {_text(dimension)}</h3><div class="wide">{table(heads, rows, "columns")}</div>'
+        yield f"<h3>By {_text(dimension)}</h3>{table(heads, rows, 'columns')}"
 
 
 def _checks(result: Result) -> str:
