@@ -22,6 +22,8 @@ from landscape.result import Result, field_metadata, with_error
 
 # A browser that reads this asks for nothing, whatever else the page says.
 POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
+# Letters that a cell of numbers keeps together.
+ONE_LINE = 24
 SIGNS = {True: "✓ passed", False: "✗ failed"}
 
 
@@ -117,7 +119,7 @@ def _numbers(result: Result) -> str:
     for name, (value, error) in with_errors(result.scalars()).items():
         text = _value(value, 6) if error is None else with_error(value, error)
         unit = about[name]["units"]
-        rows.append([_text(f"{text} {unit}".strip()), _text(about[name]["long_name"]), _name(name)])
+        rows.append([_cell(f"{text} {unit}".strip()), _text(about[name]["long_name"]), _name(name)])
     return table(("value", "of", "name"), rows, "numbers") if rows else ""
 
 
@@ -136,7 +138,7 @@ def _columns(result: Result) -> Iterator[str]:
             else list(map(with_error, values.tolist(), errors.tolist()))
             for values, errors in with_errors(columns).values()
         ]
-        rows = [[_text(cell) for cell in row] for row in zip(*texts, strict=True)]
+        rows = [[_cell(text) for text in row] for row in zip(*texts, strict=True)]
         heads = [_text(name.replace("_", " ")) for name in with_errors(columns)]
         yield f"<h3>By {_text(dimension)}</h3>{table(heads, rows, 'columns')}"
 
@@ -221,6 +223,11 @@ def _id(number: int) -> str:
 def _name(name: str) -> str:
     """A name that breaks between its words alone."""
     return f"<code>{_text(name).replace('_', '_<wbr>')}</code>"
+
+
+def _cell(text: str) -> str:
+    """A number or a word on one line, longer texts on as many as they take."""
+    return f"<span>{_text(text)}</span>" if len(text) <= ONE_LINE else _text(text)
 
 
 def _value(value: Any, digits: int) -> str:
