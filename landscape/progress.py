@@ -1,7 +1,7 @@
 """What an analysis may be given to report to and to remember with; both default to nothing."""
 
 import time
-from collections.abc import Callable, MutableMapping
+from collections.abc import Callable, Iterator, MutableMapping
 from typing import Any
 
 # progress(done, total, what)
@@ -14,6 +14,35 @@ SAVE_SECONDS = 5.0
 
 def silent(done: int, total: int, what: str) -> None:
     """Reports nothing."""
+
+
+class Within(MutableMapping[str, dict[str, Any]]):
+    """The pieces of a journal that belong to one of several parts, by their own keys.
+
+    >>> journal = {}
+    >>> Within(journal, "first ")["loss"] = {"value": 1.0}
+    >>> journal, list(Within(journal, "second "))
+    ({'first loss': {'value': 1.0}}, [])
+    """
+
+    def __init__(self, journal: Journal, start: str):
+        self._journal, self._start = journal, start
+
+    def __getitem__(self, key: str) -> dict[str, Any]:
+        return self._journal[self._start + key]
+
+    def __setitem__(self, key: str, piece: dict[str, Any]) -> None:
+        self._journal[self._start + key] = piece
+
+    def __delitem__(self, key: str) -> None:
+        del self._journal[self._start + key]
+
+    def __iter__(self) -> Iterator[str]:
+        start = self._start
+        return (key.removeprefix(start) for key in self._journal if key.startswith(start))
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
 
 
 class Saver:

@@ -90,6 +90,8 @@ def cases() -> Iterator[tuple[str, Callable[[], Result]]]:
     for operator in ("gauss-newton", "fisher", "empirical-fisher"):
         yield operator, lambda operator=operator: landscape.hessian(objective, a, top_k=2, operator=operator)
     yield "sharpness", lambda: landscape.sharpness(objective, a, num_draws=3, ascent_steps=3)
+    few = {"draws": 2, "num_points": 5, "noise_draws": 3, "ascent_steps": 3, "line_points": 5}
+    yield "compare", lambda: landscape.compare(objective, [a, b], test=test, **few)
     yield "slice1d", lambda: landscape.slice1d(objective, a, test=test, num_points=61)
     yield "slice2d", lambda: landscape.slice2d(objective, a, test=test, num_points=11, draws=2)
     yield "slice2d curvature", lambda: landscape.slice2d(objective, a, num_points=3, curvature=True)

@@ -19,7 +19,7 @@ MAY_IMPORT = {
     "symmetry": {"objective", "numerics"},
     "descent": {"objective", "numerics"},
     "certificates": {"objective", "numerics"},
-    "valleys": {"paths", "symmetry", "descent", "objective", "numerics"},
+    "valleys": {"curvature", "paths", "symmetry", "descent", "objective", "numerics"},
     "analyses": {
         *("valleys", "curvature", "paths", "symmetry", "descent", "certificates"),
         *("objective", "numerics"),

@@ -28,7 +28,18 @@ NAMES = {
         "record",
         "save",
     ),
-    *("align", "basins", "certify", "connect", "critical", "efficiency", "escape", "hessian", "import_point"),
+    *(
+        "align",
+        "basins",
+        "certify",
+        "compare",
+        "connect",
+        "critical",
+        "efficiency",
+        "escape",
+        "hessian",
+        "import_point",
+    ),
     *("interpolate", "minima", "modes", "noise", "sharpness", "slice1d", "slice2d", "train"),
 }
 

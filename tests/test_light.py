@@ -177,6 +177,7 @@ COMMANDS = {
     "slice1d": ("a.train.h5 --num-points 3", VMAP),
     "slice2d": ("a.train.h5 --num-points 3", VMAP),
     "sharpness": ("a.train.h5", {"scipy", *VMAP}),
+    "compare": ("a.train.h5 b.train.h5 --draws 2 --num-points 3 --noise-draws 2", {"scipy", *VMAP}),
     "align": ("a.train.h5 b.train.h5", {"scipy", *OPTIM}),
     "connect": ("a.train.h5 b.train.h5 --epochs 1 --num-points 5", set()),
     "basins": ("a.slice2d.h5", {"scipy"}),

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from landscape.analyses.align import align
     from landscape.analyses.basins import basins
     from landscape.analyses.certify import certify
+    from landscape.analyses.compare import compare
     from landscape.analyses.connect import connect
     from landscape.analyses.critical import critical
     from landscape.analyses.declare import Analysis
@@ -40,6 +41,7 @@ __all__ = [  # noqa: RUF022  (in the order in which a reader meets them)
     "import_point",
     "hessian",
     "sharpness",
+    "compare",
     "certify",
     "interpolate",
     "slice1d",

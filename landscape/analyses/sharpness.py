@@ -22,8 +22,6 @@ if TYPE_CHECKING:
     from landscape.objective.parameters import Point
 
 NORMS = ("none", "filter")
-# What counts as converged by default; rounding of one product in float32 leaves residuals of about 5e-7.
-TOLERANCES = {64: 1e-6, 32: 1e-5}
 # A number changes under a rescaling where it moves by more than three times both its errors together.
 CHANGE = 3.0
 
@@ -156,7 +154,7 @@ def sharpness(
     """
     import numpy as np
 
-    from landscape.curvature.sharpness import Asked, measured
+    from landscape.curvature.sharpness import TOLERANCES, Asked, measured
     from landscape.numerics.steps.ascent import filter_lengths
     from landscape.objective import checks
     from landscape.objective.uses import guesses

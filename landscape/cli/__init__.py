@@ -31,6 +31,7 @@ ORDER = (
     "export",
     "hessian",
     "sharpness",
+    "compare",
     "certify",
     "interpolate",
     "slice1d",

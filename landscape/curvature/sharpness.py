@@ -20,6 +20,8 @@ from landscape.progress import Journal, Progress
 
 # The trace is estimated on what these eigenvectors leave of it, which takes far fewer products.
 NUM_DEFLATED = 10
+# What counts as converged by default; rounding of one product in float32 leaves residuals of about 5e-7.
+TOLERANCES = {64: 1e-6, 32: 1e-5}
 
 
 class Asked(NamedTuple):

@@ -119,7 +119,7 @@ def require_same(first: Run, others: Sequence[Run]) -> None:
             raise BadInput(
                 f"{other.path} beside {first.path}: {' and '.join(different)}",
                 "runs of one model, data and loss, however they were trained",
-                "a plane has one loss: leave it away, or train or import it as the first was",
+                "what is seen side by side has one loss: leave it away, or train or import it as the first was",
             )
 
 

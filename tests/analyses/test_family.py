@@ -25,6 +25,7 @@ CALLS = {
     "import": ("w.safetensors", {**MODEL, **SAME}),
     "hessian": ("a.h5", {"top_k": 2, "trace": True}),
     "sharpness": ("a.h5", {"sigmas": (0.01, 0.1), "num_draws": 2, "ascent_steps": 2}),
+    "compare": (["a.h5", "b.h5"], {"draws": 2, "num_points": 5, "noise_draws": 2, "ascent_steps": 2, "line_points": 5}),
     "certify": ("a.h5", {"last_layer": True}),
     "interpolate": (["a.h5", "b.h5"], {"num_points": 7}),
     "slice1d": ("a.h5", {"num_points": 9}),
@@ -228,6 +229,24 @@ def sharpness():
     return named["lambda_max"], spectrum.max()
 
 
+def compare():
+    objective, hessian, best = regression()
+    ends = [objective.theta, torch.from_numpy(best)]
+    found = landscape.compare(objective, ends, draws=2, num_points=5, noise_draws=2, ascent_steps=50)
+    named = dict(zip(found.measure, found.values.T, strict=True))
+    # A quadratic has one Hessian, is convex everywhere and lies below its chords; at its minimum the ball rises most
+    # along the top eigenvector.
+    spectrum = np.linalg.eigvalsh(hessian)
+    rise = named["ball_rise_at_least"][1]
+    return (named["lambda_max"], named["trace"], named["convexity"], named["barrier"], rise), (
+        np.full(2, spectrum.max()),
+        np.full(2, spectrum.sum()),
+        np.ones(2),
+        np.zeros(2),
+        0.05**2 * spectrum.max() / 2,
+    )
+
+
 def certify():
     objective, _, _ = regression()
     (x,), _ = objective.samples
@@ -384,6 +403,7 @@ CLOSED_FORMS = {
     "import": import_point,
     "hessian": hessian,
     "sharpness": sharpness,
+    "compare": compare,
     "certify": certify,
     "interpolate": interpolate,
     "slice1d": slice1d,

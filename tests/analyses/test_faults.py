@@ -41,6 +41,9 @@ KINDS: dict[str, Callable] = {
     "import": lambda f: landscape.import_point(f, f.present_point()),
     "hessian": lambda f: landscape.hessian(f, f.theta, top_k=1),
     "sharpness": lambda f: landscape.sharpness(f, f.theta, num_draws=2, ascent_steps=1),
+    "compare": lambda f: landscape.compare(
+        f, [f.theta, -f.theta], draws=2, num_points=3, noise_draws=2, ascent_steps=1, line_points=3
+    ),
     "certify": lambda f: landscape.certify(f, f.theta),
     "slice1d": lambda f: landscape.slice1d(f, f.theta, num_points=3),
     "slice2d": lambda f: landscape.slice2d(f, f.theta, num_points=3),

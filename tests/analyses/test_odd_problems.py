@@ -53,6 +53,9 @@ KINDS = {
     "slice1d": lambda o: landscape.slice1d(o, o.theta, num_points=5, draws=2),
     "slice2d": lambda o: landscape.slice2d(o, o.theta, num_points=5),
     "sharpness": lambda o: landscape.sharpness(o, o.theta, sigmas=(0.01,), num_draws=4, ascent_steps=2),
+    "compare": lambda o: landscape.compare(
+        o, [o.theta, o.theta.flip(0)], draws=2, num_points=3, noise_draws=2, ascent_steps=1, line_points=3
+    ),
     "certify": lambda o: landscape.certify(o, o.theta),
     "connect": lambda o: landscape.connect(*pair(o), epochs=2, batch_size=8, num_points=5, lr=0.01),
     "noise": lambda o: landscape.noise(

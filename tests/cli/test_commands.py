@@ -24,11 +24,17 @@ MEASURES = {
     "connect": ["connect", "a.h5", "b.h5", "--epochs", 2, "--num-points", 5, "--plane"],
     "modes": ["connect", "a.h5", "b.h5", "a.h5@init", "--epochs", 2, "--num-points", 5],
     "align": ["align", "a.h5", "b.h5", "--num-points", 5],
+    "compare": ["compare", "a.h5", "b.h5", "--draws", 2, "--num-points", 5, "--noise-draws", 2],
     "noise": ["noise", "a.h5", "--steps", 20, "--seeds", 2],
     "escape": ["escape", "a.h5", "--max-steps", 20, "--seeds", 2],
 }
 OUTPUTS = {kind: f"a.{kind}.h5" for kind in MEASURES}
-OUTPUTS |= {"connect": "a-b.connect.h5", "modes": "a-b.modes.h5", "align": "b-aligned.h5"}
+OUTPUTS |= {
+    "connect": "a-b.connect.h5",
+    "modes": "a-b.modes.h5",
+    "compare": "a-b.compare.h5",
+    "align": "b-aligned.h5",
+}
 
 
 @pytest.mark.parametrize("kind", MEASURES)

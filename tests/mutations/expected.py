@@ -148,6 +148,11 @@ UNSEEN: set[str] = set()
 
 # By check that no fault here makes fail, a file below tests/ and the test in it that breaks what it proves.
 TESTS = {
+    "agreement of ranks": "analyses/test_compare.py::test_each_check_sees_what_it_proves",
+    "half width": "analyses/test_compare.py::test_each_check_sees_what_it_proves",
+    "ranks": "analyses/test_compare.py::test_each_check_sees_what_it_proves",
+    "rescaled slice": "analyses/test_compare.py::test_each_check_sees_what_it_proves",
+    "summaries": "analyses/test_compare.py::test_each_check_sees_what_it_proves",
     "other noise": "analyses/test_smoothing.py::test_other_noise_than_stated_is_seen",
     "arc cosine": "analyses/test_certify.py::test_each_check_sees_what_it_proves",
     "bound": "analyses/test_certify.py::test_each_check_sees_what_it_proves",

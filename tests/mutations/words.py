@@ -6,7 +6,7 @@ BOUNDS = {
         "best kept; block; distinct ends; ends fixed; exit step; index; index of an end; init; kind of an end; "
         "kinds of the ends; module untouched; measured steps; moved by hand; not finite; observations; "
         "points; polished ends; spanning tree; taken up; passes; sublevel sets; closed form; distinct "
-        "points; index of a start; status of the starts"
+        "points; index of a start; status of the starts; ranks"
     ),
     "rounding": (
         "Ritz pair; Ritz pairs; aligned end; as logged; as stored; centre loss; checkpoint coordinates; "
@@ -20,6 +20,7 @@ BOUNDS = {
     "twice rounding, for each of two numbers is rounded": "SAM; along ∇F; noise; trace probe; worst",
     "a hundred times rounding, and ε of θ over the way of the steps": "curve steps",
     "ten times rounding: a gradient sums what cancels": "gradient norm",
+    "ten times rounding: the weights are rescaled": "rescaled slice",
     "a thousand ε of float64: sums of squares": "closed kernel; kernel; kernel identity; kernel product",
     "rounding; ten times that where statistics of a pass are taken, rounded layer after layer": (
         "after loss; before loss; curve loss; curve test loss; plane loss; seeded loss; seeded test "
@@ -37,14 +38,15 @@ BOUNDS = {
     ),
     "a few ε: one rounding": "distance; distance after; distance before; grid",
     "1e-12: one sum in float64": (
-        "ball; barrier; barrier after; barrier before; barrier errors; floor; lowest restart; random "
-        "walk; step size; straight barrier; straight barrier errors; test barrier; trace per parameter; "
-        "within the ball"
+        "agreement of ranks; ball; barrier; barrier after; barrier before; barrier errors; floor; lowest "
+        "restart; random walk; step size; straight barrier; straight barrier errors; test barrier; "
+        "trace per parameter; within the ball"
     ),
     "1e-10: a hundred sums in float64": (
         "density below zero; density weights; mean errors; mean loss; orthogonality; overlap; penalty; "
-        "spread; stated errors; trace"
+        "spread; stated errors; summaries; trace"
     ),
+    "1e-6, and what rounding makes of a rise": "half width",
     "1e-9 to 1e-8: float64 where terms cancel": (
         "eigenvalues of an end; mean of a run; noise error; path end; path law; power law; prediction; step sums; "
         "table; threshold; trace error; variance at a probe; rank correlation"
@@ -91,7 +93,7 @@ COSTS = {
         "walk; spanning tree; split; spread; stated errors; step size; step sums; straight barrier; "
         "straight barrier errors; table; taken up; test barrier; threshold; trace; trace and density; "
         "trace and spectrum; trace error; trace per parameter; within the ball; passes; sublevel sets; "
-        "closed form; rank correlation; status of the starts"
+        "closed form; rank correlation; status of the starts; agreement of ranks; ranks; summaries"
     ),
     "sums over θ": (
         "best match; checkpoint coordinates; eigenvalues; logged length; mark coordinates; moved by hand; "
@@ -110,8 +112,8 @@ COSTS = {
         "accuracy; logged test accuracy; seeded accuracy; seeded test accuracy; test accuracy"
     ),
     "2 F": (
-        "as stored; cost of an end; cut; function preserved; moved; noise; repaired spread; seeded loss; "
-        "seeded test loss"
+        "as stored; cost of an end; cut; half width; rescaled slice; function preserved; moved; noise; repaired "
+        "spread; seeded loss; seeded test loss"
     ),
     "1 F, 1 ∇F": "cut, derivative",
     "the data, once": "baselines",

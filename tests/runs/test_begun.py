@@ -38,6 +38,7 @@ def test_every_point_is_that_of_its_file_and_worth_what_was_logged(folder, place
         ("slice1d", "a.h5", {"num_points": 3}),
         ("slice2d", "a.h5", {"num_points": 3}),
         ("sharpness", "a.h5", {"num_draws": 2, "ascent_steps": 1}),
+        ("compare", ["a.h5", "b.h5"], {"draws": 2, "num_points": 3, "noise_draws": 2, "ascent_steps": 1}),
         ("certify", "a.h5", {}),
         ("critical", "a.h5", {"starts": 2, "max_steps": 5}),
         ("interpolate", ["a.h5", "b.h5"], {"num_points": 3}),

@@ -67,6 +67,16 @@ def results():
         "hessian": landscape.hessian(objective, end, top_k=3, save_vectors=True),
         "certify": landscape.certify(objective, end, last_layer=True),
         "sharpness": landscape.sharpness(objective, end, sigmas=(0.01, 0.1), num_draws=3, ascent_steps=2),
+        "compare": landscape.compare(
+            objective,
+            points[:3],
+            test=test,
+            draws=2,
+            num_points=5,
+            noise_draws=3,
+            ascent_steps=2,
+            line_points=5,
+        ),
         "interpolate": landscape.interpolate(objective, start, end, test=test, num_points=7),
         "slice1d": landscape.slice1d(
             objective, end, num_points=5, trajectory=points, show_trajectory=True, draws=2
@@ -126,6 +136,7 @@ def written(results, tmp_path_factory):
         "import",
         "hessian",
         "sharpness",
+        "compare",
         "certify",
         "interpolate",
         "slice1d",

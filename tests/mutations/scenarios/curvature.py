@@ -98,6 +98,16 @@ def sharpness_hooked() -> Any:
 
 
 @scenario
+def compare() -> Any:
+    """Two points of one net with rectified units, one of them nearer to zero."""
+    objective, test = problem(trained(lambda: mlp(nn.ReLU), 0, steps=60))
+    points = [objective.theta, 0.9 * objective.theta]
+    return landscape.compare(
+        objective, points, test=test, draws=2, num_points=5, noise_draws=3, ascent_steps=3, line_points=5
+    )
+
+
+@scenario
 def hessian_subsets() -> Any:
     """On three parts of the samples."""
     module = trained(mlp, 0, steps=40)

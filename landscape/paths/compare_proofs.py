@@ -1,0 +1,103 @@
+"""The proofs of several points side by side: a line between two, what sums the slices up, ranks and their agreement."""
+
+import math
+from collections.abc import Collection
+from itertools import combinations
+
+import numpy as np
+
+from landscape.objective import checks, plain
+from landscape.objective.objective import Objective
+from landscape.objective.parameters import Point
+from landscape.paths.directions import random_directions
+from landscape.paths.line_proofs import barrier_check, error_check, line_checks
+from landscape.paths.profile import PathLoss
+from landscape.paths.slices import Slice
+from landscape.result import Check
+
+
+def line_proofs(line: PathLoss, height: float, error: float, seed: int) -> list[Check]:
+    """Of one straight line: a point inside it, its barrier as stated, and the barrier's error."""
+    found = line_checks(
+        line.sweep, line.path.ends, line.t, (line.loss, None, None), seed=seed, name="straight line"
+    )
+    found.append(barrier_check(line.t, line.loss, {"chord": height}, "straight barrier"))
+    drawn = error_check(line.t, line.samples, {"chord": error}, seed, "straight barrier errors")
+    return found if drawn is None else [*found, drawn]
+
+
+def rescaled_check(
+    objective: Objective, found: Slice, moved: Point, ignore: Collection[str], seed: int
+) -> Check:
+    """A cell of the slice by a plain loop, at the point with its layers rescaled and by its own directions. One F."""
+    cells = np.flatnonzero(found.grid[0])
+    cell = int(np.random.default_rng(seed).choice(cells))
+    way = random_directions(
+        objective, moved.theta, 1, norm="filter", ignore=ignore, orthogonal=False, seed=seed
+    )[0]
+    theta = moved.theta.double() + float(found.grid[0][cell]) * way.double()
+    there = plain.measure(
+        objective, plain.by_name(objective, Point(theta.to(moved.theta.dtype), moved.fixed))
+    ).loss
+    meaning = "a cell of the slice against a plain loop at the point with its layers rescaled"
+    return checks.close(
+        "rescaled slice", float(found.losses[0, cell]), there, 10 * checks.rounding(objective), meaning
+    )
+
+
+def summaries_check(stated: np.ndarray, slices: np.ndarray, widths: np.ndarray, barrier: np.ndarray) -> Check:
+    """``stated`` convexity, width and barrier (points, 3) from losses, half-widths and barriers, one after another."""
+    worst = 0.0
+    for i, row in enumerate(stated.tolist()):
+        length = sum(widths[i].ravel().tolist()) / widths[i].size
+        height = math.fsum(one for j, one in enumerate(barrier[i].tolist()) if j != i) / (len(barrier) - 1)
+        is_known = np.isfinite(height) and np.isfinite(slices[i]).all()
+        for value, wanted in zip(row[1:], (length, height), strict=True) if is_known else ():
+            worst = max(worst, abs(value - wanted) / max(abs(wanted), 1e-300))
+        # Places bent downwards beyond rounding are not convex, those bent upwards are.
+        clear = [_bend(line[k - 1 : k + 2]) for line in slices[i].tolist() for k in range(1, len(line) - 1)]
+        low = sum(one > 1e-3 for one in clear) / len(clear)
+        high = 1 - sum(one < -1e-3 for one in clear) / len(clear)
+        worst = max(worst, low - row[0], row[0] - high) if is_known else worst
+    meaning = "convexity, width and barrier of every point against the stated slices and lines, relative"
+    return Check("summaries", float(worst), 1e-10, meaning)
+
+
+def _bend(three: list[float]) -> float:
+    """How far the middle lies below the mean of its neighbours, over the largest of them."""
+    return (three[0] - 2 * three[1] + three[2]) / max(*map(abs, three), 1e-300)
+
+
+def ranks_check(badness: np.ndarray, room: np.ndarray, ranks: np.ndarray) -> Check:
+    """Pairs of points (points, measures) ranked against their values, or told apart where rounding is as large."""
+    wrong = 0
+    for column, near, places in zip(badness.T.tolist(), room.tolist(), ranks.T.tolist(), strict=True):
+        for i, j in combinations(range(len(column)), 2):
+            gap = column[i] - column[j]
+            if math.isnan(gap):
+                continue
+            order = (places[i] > places[j]) - (places[i] < places[j])
+            wrong += order * gap < 0 or (order != 0 and abs(gap) <= near)
+            wrong += order == 0 and abs(gap) > len(column) * near
+    return Check(
+        "ranks", float(wrong), 0.0, "pairs of points that are ranked against their values (0 = none)"
+    )
+
+
+def agreement_check(ranks: np.ndarray, tau: np.ndarray) -> Check:
+    """τ-b of every two measures from the pairs of points in one order, in the other, and tied."""
+    worst = 0.0
+    for k, m in combinations(range(ranks.shape[1]), 2):
+        same, ties = 0, [0, 0]
+        pairs = list(combinations(range(len(ranks)), 2))
+        for i, j in pairs:
+            a, b = ranks[i, k] - ranks[j, k], ranks[i, m] - ranks[j, m]
+            same += int(a * b > 0) - int(a * b < 0)
+            ties = [ties[0] + int(a == 0), ties[1] + int(b == 0)]
+        room = (len(pairs) - ties[0]) * (len(pairs) - ties[1])
+        if room == 0 or np.isnan(tau[k, m]):
+            worst = max(worst, 0.0 if room == 0 and np.isnan(tau[k, m]) else np.inf)
+        else:
+            worst = max(worst, abs(tau[k, m] - same / math.sqrt(room)), abs(tau[k, m] - tau[m, k]))
+    meaning = "Kendall's τ of every two measures from the pairs in one order, the other, and tied"
+    return Check("agreement of ranks", float(worst), 1e-12, meaning)

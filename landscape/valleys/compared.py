@@ -1,0 +1,180 @@
+"""Several points side by side: what is seen at each by one seed, span and scale, its measures, and what proves them."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from landscape.curvature.sharpness import Asked, Measured, measured
+from landscape.curvature.sharpness_proofs import proven
+from landscape.objective import checks
+from landscape.objective.objective import Objective
+from landscape.objective.parameters import Point
+from landscape.objective.sweep import Sweep
+from landscape.paths import compare_proofs
+from landscape.paths.profile import PathLoss
+from landscape.paths.slice_proofs import stated_checks
+from landscape.paths.slices import Cut, Slice, sliced
+from landscape.paths.sublevel import HalfWidths, common_rise, half_widths, in_numbers, widths_check
+from landscape.progress import Progress, Within
+from landscape.result import Check
+from landscape.symmetry.rescaling import rescaled
+
+LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+
+
+class About(NamedTuple):
+    """What is better of a measure, and which rescalings of ReLU-like units it does not see: none, layer or unit."""
+
+    better: str
+    unchanged_by: str
+
+
+# Those relative to the filters do not see one of whole layers, as every filter of a layer is rescaled alike.
+MEASURES = {
+    "convexity": About("high", "layer"),
+    "width": About("high", "layer"),
+    "lambda_max": About("low", "none"),
+    "trace": About("low", "none"),
+    "noise_rise": About("low", "none"),
+    "noise_rise_filter": About("low", "layer"),
+    "ball_rise_at_least": About("low", "none"),
+    "ball_rise_at_least_filter": About("low", "layer"),
+    "sam_rise": About("low", "none"),
+    "sam_rise_filter": About("low", "layer"),
+    "barrier": About("low", "none"),
+    "loss": About("low", "unit"),
+    "test_loss": About("low", "unit"),
+}
+# What is no flatness: how the points are connected, and how good they are.
+OTHERS = ("barrier", "loss", "test_loss")
+
+
+class Seen(NamedTuple):
+    """Everything at one point; ``loss`` and ``test_loss`` with their errors, the latter None without test data."""
+
+    point: Point
+    name: str
+    sharpness: Measured
+    slice: Slice
+    widths: HalfWidths
+    loss: tuple[float, float]
+    test_loss: tuple[float, float] | None
+
+
+def seen_at(
+    objective: Objective,
+    places: Sequence[Point],
+    test: Objective | None,
+    cut: Cut,
+    asked: Asked,
+    rise: float | None,
+    progress: Progress,
+) -> tuple[list[Seen], float]:
+    """What is seen at every point, and the rise that ends their sublevel sets."""
+    kept = asked.journal
+    names = [LETTERS[i] if i < len(LETTERS) else f"P{i + 1}" for i in range(len(places))]
+    slices = [
+        sliced(Sweep(objective, None, "frozen", Within(kept, f"{name} "), progress), [point], cut, 1)
+        for name, point in zip(names, places, strict=True)
+    ]
+    height = common_rise(slices) if rise is None else rise
+    found = []
+    for name, point, one in zip(names, places, slices, strict=True):
+        sharp = measured(objective, point, f"at {name}", ("none", "filter"), asked, progress)
+        table = Sweep(objective, test, "frozen", kept, progress).measure(
+            f"{name} alone", 1, lambda _, thetas, point=point: thetas.copy_(point.theta[None]), [point]
+        )[0]
+        loss = (float(table[0]), checks.rounding(objective) * abs(float(table[0])))
+        tested = (float(table[2]), float(table[4])) if test else None
+        found.append(Seen(point, name, sharp, one, half_widths(one, height), loss, tested))
+    return found, height
+
+
+def table_of(
+    objective: Objective, one: Seen, heights: np.ndarray, errors: np.ndarray
+) -> dict[str, tuple[float, float]]:
+    """(value, error) by measure; ``heights`` of the lines to all other points with their ``errors``."""
+    found = {
+        **in_numbers(one.slice.losses, one.widths, checks.rounding(objective)),
+        **one.sharpness.table,
+        "barrier": (heights.mean(), errors.mean()),
+        "loss": one.loss,
+        **({"test_loss": one.test_loss} if one.test_loss else {}),
+    }
+    return {name: (float(found[name][0]), float(found[name][1])) for name in MEASURES if name in found}
+
+
+def badness_of(
+    objective: Objective, names: Sequence[str], values: np.ndarray, errors: np.ndarray, rise: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Values turned so that less is better, and what rounding, or the search for λ_max, makes of each measure."""
+    signs = np.array([-1.0 if MEASURES[name].better == "high" else 1.0 for name in names])
+    size = np.abs(np.where(np.isfinite(values), values, 0.0)).max(axis=0)
+    loss = size[names.index("loss")]
+    # A rise is a difference of two losses, and a width what a rise is over the slope.
+    beside = [size[k] * loss / rise if name == "width" else loss for k, name in enumerate(names)]
+    is_rise = np.array(["rise" in name or name in ("barrier", "width") for name in names])
+    room = 10 * checks.rounding(objective) * (size + np.where(is_rise, beside, 0.0))
+    room[names.index("lambda_max")] += 2 * errors[:, names.index("lambda_max")].max()
+    return values * signs, room
+
+
+def proofs_of(
+    objective: Objective,
+    result: Any,
+    seen: Sequence[Seen],
+    lines: dict[tuple[int, int], PathLoss],
+    cut: Cut,
+    asked: Asked,
+    test: Objective | None,
+) -> list[Check]:
+    """Every point's measures, one straight line, and the ranks, each as the result states them."""
+    names, found = result.measure.tolist(), [checks.finite(result.values)]
+    for i, one in enumerate(seen):
+        numbers = zip(result.values[i].tolist(), result.errors[i].tolist(), strict=True)
+        stated = {**one.sharpness.table, **dict(zip(names, numbers, strict=True))}
+        rises = {}
+        for norm, ending in (("none", ""), ("filter", "_filter")):
+            rise, error = stated[f"noise_rise{ending}"]
+            rises[norm] = (np.array([rise]), np.array([error]))
+        proofs, notes = proven(objective, one.point, one.sharpness, asked, stated, rises)
+        proofs += one.slice.checks
+        proofs.append(
+            checks.agreement("loss", objective, stated["loss"][0], one.point, "loss against a plain loop")
+        )
+        rows = result.slice_loss[i]
+        ways = np.concatenate([way.double().cpu().numpy() for way in one.slice.axes.draws])
+        proofs += stated_checks(one.slice, cut, (result.alpha,), (rows[0], None, None), rows, ways)
+        proofs += widths_check(one.slice, result.rise, one.widths, asked.seed)
+        if test and one.test_loss:
+            proofs.append(
+                checks.agreement(
+                    "test loss", test, stated["test_loss"][0], one.point, "loss against a plain loop"
+                )
+            )
+        proofs += _rescaled(objective, result.notes, one, asked)
+        found += [replace(check, name=f"{check.name} at {one.name}") for check in proofs]
+        result.notes += [note for note in notes if note not in result.notes]
+    pairs = sorted(lines)
+    i, j = pairs[int(np.random.default_rng(asked.seed).integers(len(pairs)))]
+    found += compare_proofs.line_proofs(
+        lines[i, j], float(result.barrier[i, j]), float(result.barrier_error[i, j]), asked.seed
+    )
+    summed = result.values[:, [names.index(name) for name in ("convexity", "width", "barrier")]]
+    found.append(compare_proofs.summaries_check(summed, result.slice_loss, result.half_width, result.barrier))
+    badness, room = badness_of(objective, names, result.values, result.errors, result.rise)
+    found.append(compare_proofs.ranks_check(badness, room, result.ranks))
+    found.append(compare_proofs.agreement_check(result.ranks, result.tau))
+    return found
+
+
+def _rescaled(objective: Objective, notes: list[str], one: Seen, asked: Asked) -> list[Check]:
+    """That slices do not see a rescaling of whole layers, where the module has such layers; else a note."""
+    moved = rescaled(objective, one.point, per="layer", seed=asked.seed, tolerance=checks.rounding(objective))
+    if moved.point is None:
+        note = f"what rescaling leaves a measure as it is has not been tried: {moved.reason}"
+        notes += [note] if note not in notes else []
+        return []
+    return [compare_proofs.rescaled_check(objective, one.slice, moved.point, asked.ignore, asked.seed)]
