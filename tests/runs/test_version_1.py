@@ -57,6 +57,15 @@ def sharpness(measured: Any) -> None:
     assert values["trace_per_parameter"] == pytest.approx(8.125 / 2, rel=1e-12)
 
 
+def compare(found: Any) -> None:
+    values = dict(zip(found.measure.tolist(), found.values.T.tolist(), strict=True))
+    np.testing.assert_allclose(values["lambda_max"], [8, 4], rtol=1e-12)
+    np.testing.assert_allclose(values["trace"], [8.125, 4], rtol=1e-12)
+    np.testing.assert_allclose(values["loss"], [0.25, 0], atol=1e-15)
+    assert found.ranks[:, found.measure.tolist().index("trace")].tolist() == [2, 1]
+    assert found.flattest == "B"
+
+
 def interpolate(line: Any) -> None:
     end = end_of_run()
     np.testing.assert_allclose(
@@ -164,6 +173,7 @@ KNOWN: dict[str, Callable[[Any], None]] = {
             train,
             hessian,
             sharpness,
+            compare,
             certify,
             interpolate,
             slice1d,
