@@ -1,7 +1,7 @@
 """Functions of two coordinates as contours, cells or surfaces."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -14,11 +14,11 @@ from matplotlib.ticker import MaxNLocator
 from mpl_toolkits.mplot3d.art3d import Poly3DCollection
 
 from landscape.plots.axes import MISSING, NARROW, cell_edges
+from landscape.plots.levels import NUM_LEVELS, Range, Scale, levels_between, scale_for
 from landscape.plots.page import WIDTH, Page
 from landscape.plots.words import numbers, short, text_inches, wrapped
 
 COLOUR_MAP = "viridis"
-NUM_LEVELS = 15
 
 
 class Field(NamedTuple):
@@ -75,11 +75,17 @@ def field(
 
 
 def draw_flat(
-    page: Page, axes: Axes, one: Field, inches: float = 2.3, *, as_cells: bool = False
+    page: Page,
+    axes: Axes,
+    one: Field,
+    inches: float = 2.3,
+    *,
+    as_cells: bool = False,
+    needs: Sequence[Range] = (),
 ) -> list[Text]:
     """Contours, or cells centred on the coordinates, with a colour bar; returns the contours' labels.
 
-    ``inches`` is the height there is for the ticks of the bar.
+    ``inches`` is the height there is for the ticks of the bar, ``needs`` what :func:`scale_for` must let be seen.
     """
     as_contours = page.kind == "contour" and not as_cells and min(one.values.shape) > 1 and not _is_flat(one)
     limits = [centres if as_contours else cell_edges(centres) for centres in (one.x, one.y)]
@@ -90,19 +96,42 @@ def draw_flat(
         axes.patch.set(**MISSING)
     if not one.values.count():
         return []
+    scale = _scale(page, one, needs, as_cells)
     if as_contours:
-        return _contours(page, axes, one, inches)
-    norm = LogNorm(one.low, one.high) if one.log else Normalize(one.low, one.high)
+        return _contours(page, axes, one, scale, inches)
+    is_log = scale.spacing == "log"
+    norm = LogNorm(one.low, one.high) if is_log else Normalize(one.low, one.high)
+    norm = scale.norm if scale.spacing == "quantile" else norm
     # A vector format would show the seams between thousands of cells.
     mesh = axes.pcolormesh(
         limits[0], limits[1], one.values, norm=norm, cmap=COLOUR_MAP, rasterized=True, shading="flat"
     )
-    ticks = levels_between(one.low, one.high, int(5 * inches), one.log)
+    ticks = levels_between(one.low, one.high, int(5 * inches), is_log)
     if _is_flat(one):
         ticks = np.array([float(one.values.min())])
+    elif scale.spacing == "quantile":
+        ticks = _thinned(scale.levels, inches)
     ticks = ticks[(ticks >= one.low) & (ticks <= one.high)]
-    _colour_bar(page, axes, mesh, one, ticks, numbers(ticks, one.log))
+    _colour_bar(page, axes, mesh, one, ticks, numbers(ticks, is_log))
     return []
+
+
+def _scale(page: Page, one: Field, needs: Sequence[Range], as_cells: bool) -> Scale:
+    """The levels that were typed, or those that suit the values; what is not linear is said."""
+    if isinstance(page.levels, list):
+        spacing = "log" if one.log else "linear" if page.spacing == "auto" else page.spacing
+        return Scale(spacing, np.array(page.levels))
+    if _is_flat(one):
+        return Scale("linear", np.array([one.low, one.high]))
+    spacing = "log" if one.log else "linear" if as_cells or page.log else page.spacing
+    # Who asks for so many levels gets no more of them.
+    needs = () if page.levels else needs
+    found = scale_for(one.values.compressed(), page.levels or NUM_LEVELS, needs, spacing)
+    if not one.log and found.spacing == "log":
+        page.note("colours by the logarithm")
+    elif found.spacing == "quantile":
+        page.note("colours by quantiles: as much of the plane in each")
+    return found
 
 
 def draw_surface(page: Page, one: Field) -> Any:
@@ -158,44 +187,20 @@ def _on_third_axis(one: Field, values: np.ndarray) -> np.ndarray:
     return np.log10(values, where=values > 0, out=np.full(np.shape(values), np.nan))
 
 
-def levels_between(low: float, high: float, count: int, log: bool) -> np.ndarray:
-    """About ``count`` round numbers that cover [low, high], equally or logarithmically spaced."""
-    locator = MaxNLocator(count, steps=[1, 2, 2.5, 5, 10], min_n_ticks=1)
-    equal = np.asarray(locator.tick_values(low, high))
-    if not log:
-        return equal
-    found = np.zeros(0)
-    for digits in ((1, 1.5, 2, 3, 5, 7), (1, 2, 5), (1, 3), (1,)):
-        found = _cover(low, high, digits, 1)
-        if len(found) <= count + 1:
-            break
-    else:
-        found = _cover(low, high, (1,), math.ceil((len(found) - 1) / max(1, count - 1)))
-    # Within a decade equal steps show more.
-    return equal if high < 10 * low and equal[0] > 0 and len(equal) > len(found) else found
-
-
-def _cover(low: float, high: float, digits: tuple[float, ...], stride: int) -> np.ndarray:
-    first = math.floor(math.log10(low))
-    last = math.ceil(math.log10(high)) + stride
-    all_levels = np.array([digit * 10.0**power for power in range(first, last, stride) for digit in digits])
-    start = max(0, int(np.searchsorted(all_levels, low, side="right")) - 1)
-    return all_levels[start : int(np.searchsorted(all_levels, high)) + 1]
-
-
-def _contours(page: Page, axes: Axes, one: Field, inches: float) -> list[Text]:
-    if isinstance(page.levels, list):
-        levels = np.array(page.levels)
-    else:
-        levels = levels_between(one.low, one.high, page.levels or NUM_LEVELS, one.log)
+def _contours(page: Page, axes: Axes, one: Field, scale: Scale, inches: float) -> list[Text]:
+    levels, is_log = scale.levels, scale.spacing == "log"
     below, above = one.low < levels[0], one.high > levels[-1]
     extend = {(0, 0): "neither", (1, 0): "min", (0, 1): "max", (1, 1): "both"}[int(below), int(above)]
     if below or above:
         page.note(f"values from {short(one.low)} to {short(one.high)}: beyond the levels in the end colours")
-    norm = LogNorm(levels[0], levels[-1]) if one.log else Normalize(levels[0], levels[-1])
-    filled = axes.contourf(one.x, one.y, one.values, levels=levels, norm=norm, cmap=COLOUR_MAP, extend=extend)
-    write = numbers(levels, one.log, least=6 if isinstance(page.levels, list) else 3)
-    _colour_bar(page, axes, filled, one, levels[:: math.ceil(len(levels) / (5 * inches))], write)
+    filled = axes.contourf(
+        one.x, one.y, one.values, levels=levels, norm=scale.norm, cmap=COLOUR_MAP, extend=extend
+    )
+    if scale.spacing == "quantile" and not isinstance(page.levels, list):
+        write: Callable[[float], str] = _told_apart(levels)
+    else:
+        write = numbers(levels, is_log, least=6 if isinstance(page.levels, list) else 3)
+    _colour_bar(page, axes, filled, one, _thinned(levels, inches), write)
     inside = levels[(levels > one.low) & (levels < one.high)]
     if not len(inside):
         page.note("no level within the range")
@@ -222,6 +227,23 @@ def _contours(page: Page, axes: Axes, one: Field, inches: float) -> list[Text]:
         if text.get_visible():
             kept.append(text)
     return kept
+
+
+def _thinned(levels: np.ndarray, inches: float) -> np.ndarray:
+    """As many of the levels as a bar has room for."""
+    return levels[:: math.ceil(len(levels) / (5 * inches))]
+
+
+def _told_apart(levels: np.ndarray) -> Callable[[float], str]:
+    """Each level with the digits that tell it from its neighbours, where some stand far closer than others."""
+
+    def write(value: float) -> str:
+        others = levels[levels != value]
+        gap = float(np.abs(others - value).min()) if len(others) else abs(value)
+        digits = math.ceil(math.log10(max(abs(value) / gap, 1.0))) + 1
+        return short(value, max(2, min(15, digits)))
+
+    return write
 
 
 def clear(axes: Axes, texts: list[Text], x: np.ndarray, y: np.ndarray, room: float = 0.08) -> None:

@@ -58,6 +58,7 @@ class Page:
 
     def __init__(self, result: Result, kind: str, log: bool, levels: int | list[float] | None):
         self.kind, self.log, self.levels = kind, log, levels
+        self.spacing = "auto"  # of levels and colours: linear, log, quantile, or what suits the values
         self.figure = Figure(layout="constrained")
         FigureCanvasAgg(self.figure)
         self.stretch = 0.0

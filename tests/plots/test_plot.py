@@ -27,7 +27,7 @@ from landscape.errors import BadInput
 from landscape.numerics.pieces import Piece
 from landscape.plots import plot as drawn
 from landscape.plots.axes import cell_edges
-from landscape.plots.fields import levels_between
+from landscape.plots.levels import levels_between
 from landscape.plots.words import short, text_inches, wrapped
 from landscape.result import KINDS, Check, Result, array, field_metadata, scalar
 from landscape.runs import store
@@ -434,7 +434,8 @@ class TestWhatCannotBeShown:
             drawn = meshes(figure)[0].get_array().reshape(5, 7)
             np.testing.assert_array_equal(drawn, (2.5 + 1e-12 * bowl) - (2.5 + 1e-12 * bowl).min())
         huge = 10.0 ** np.linspace(-8, 8, 35).reshape(5, 7)
-        assert small_print(plot(plane(huge), kind=kind, log=log)) == ""
+        told = "" if log or kind == "surface" else "colours by the logarithm"
+        assert small_print(plot(plane(huge), kind=kind, log=log)) == told
 
     def test_lines_have_gaps_that_are_hatched_and_counted(self):
         loss = np.array([1.5, 1.0, np.nan, 3.0, np.inf, 0.5, 0.7])

@@ -8,6 +8,7 @@ from matplotlib.patheffects import withStroke
 
 from landscape.plots.axes import error_band, legend, line, log_axis, whose_statistics
 from landscape.plots.fields import clear, draw_flat, field
+from landscape.plots.levels import barrier_range
 from landscape.plots.page import BLUE, DASHED, ORANGE, SKY, VERMILLION, Page
 from landscape.plots.profiles import barrier, chord, ends_marked
 from landscape.plots.words import short, titled_points, wrapped
@@ -60,8 +61,9 @@ def _profile(page: Page, axes: Axes, result: Any) -> None:
 def _plane(page: Page, axes: Axes, result: Any) -> None:
     """The loss on the plane, the curve on it, its control points, A and B."""
     one = field(page, result.plane_alpha, result.plane_beta, result.plane_loss, page.labels["plane_loss"])
-    texts = draw_flat(page, axes, one, 2.4)
     alpha, beta = (np.asarray(part) for part in (result.curve_alpha, result.curve_beta))
+    ends = np.stack([alpha, beta], axis=1)[[0, -1]]
+    texts = draw_flat(page, axes, one, 2.4, needs=barrier_range(one.x, one.y, one.values, ends))
     clear(axes, texts, alpha, beta, 0.05)
     outline = [withStroke(linewidth=2.2, foreground="black")]
     axes.plot(alpha, beta, "-", color="white", linewidth=1.0, path_effects=outline, zorder=6)

@@ -1,5 +1,6 @@
 """The loss on a plane, with what lies on it."""
 
+import itertools
 from dataclasses import replace
 from typing import Any
 
@@ -7,7 +8,8 @@ import numpy as np
 from matplotlib.patheffects import withStroke
 
 from landscape.plots import trajectories
-from landscape.plots.fields import clear, draw_flat, draw_surface, field, height
+from landscape.plots.fields import Field, clear, draw_flat, draw_surface, field, height
+from landscape.plots.levels import Range, barrier_range, valley_range
 from landscape.plots.page import STAR, Page
 from landscape.plots.profiles import how_cut
 from landscape.plots.words import input_names, short, titled, titled_points, uncertain, wrapped
@@ -71,7 +73,7 @@ def slice2d(page: Page, result: Any) -> str:
         axes, *below = page.panels(*[inches + 0.4] * (1 + len(more)), shared=False)
         if page.stretch:
             axes.set_aspect("equal")
-        _cleared(axes, draw_flat(page, axes, one, inches), origin, result)
+        _cleared(axes, draw_flat(page, axes, one, inches, needs=_needs(one, origin, result)), origin, result)
         first, second = names or (page.labels["alpha"], page.labels["beta"])
         for panel in (axes, *below):
             panel.set_xlabel(wrapped(first, 2.4))
@@ -124,6 +126,15 @@ def slice2d(page: Page, result: Any) -> str:
             return f"Loss on the principal plane of {len(letters)} points, from {input_names(result)[0]} on"
         return titled_points("Loss on the principal plane of", result, letters, ", ")
     return titled("Loss on the principal plane of" if is_principal else "Loss on a plane through", result)
+
+
+def _needs(one: Field, origin: tuple[float, float], result: Any) -> list[Range]:
+    """The barriers between the given points, else the valley round θ*."""
+    if result.point_alpha is None or len(result.point_alpha) > MOST_TITLED:
+        return valley_range(one.x, one.y, one.values, origin)
+    places = np.stack([result.point_alpha, result.point_beta], axis=1)
+    pairs = itertools.combinations(range(len(places)), 2)
+    return [need for i, j in pairs for need in barrier_range(one.x, one.y, one.values, places[[i, j]])]
 
 
 def letters_of(count: int) -> str:
