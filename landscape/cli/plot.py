@@ -24,6 +24,23 @@ from landscape.cli.options import VERIFY, Command
 )
 @click.option("--log", is_flag=True, help="Logarithmic loss.")
 @click.option("--levels", help="Contour levels: how many, or which (0.1,0.5,1,2).")
+@click.option(
+    "--spacing",
+    type=click.Choice(["auto", "linear", "log", "quantile"]),
+    default="auto",
+    show_default=True,
+    help="Of levels and colours; auto: the first in which the shape is seen.",
+)
+@click.option("--title", help="Instead of the own one; empty: none.")
+@click.option(
+    "--width", type=click.FloatRange(2, 40), default=3.5, show_default=True, help="Inches; 3.5 is a column."
+)
+@click.option("--dpi", type=click.IntRange(20, 2400), help="Dots to the inch of a png [default: 300].")
+@click.option("--panel", help="The one panel to draw: a word of its title or labels, or its number.")
+@click.option("--style", help="A style sheet of matplotlib's, by name or file.")
+@click.option(
+    "--no-caption", "caption", flag_value=False, default=True, is_flag=True, help="Leave out the small print."
+)
 @click.option("--no-verify", "verify", **VERIFY)
 @click.option("-q", "--quiet", is_flag=True, help="Print nothing but errors.")
 def command(
@@ -32,6 +49,13 @@ def command(
     kind: str,
     log: bool,
     levels: str | None,
+    spacing: str,
+    title: str | None,
+    width: float,
+    dpi: int | None,
+    panel: str | None,
+    style: str | None,
+    no_caption: bool,
     verify: bool,
     quiet: bool,
 ) -> None:
@@ -45,7 +69,20 @@ def command(
     from landscape.runs import store
 
     path = output or file.with_suffix(".png")
-    plot(store.load(file, verify=verify), path, kind=kind, log=log, levels=_levels(levels))
+    plot(
+        store.load(file, verify=verify),
+        path,
+        kind=kind,
+        log=log,
+        levels=_levels(levels),
+        spacing=spacing,
+        title=title,
+        width=width,
+        dpi=dpi,
+        panel=panel,
+        style=style,
+        caption=not no_caption,
+    )
     if not quiet:
         click.echo(str(path))
 

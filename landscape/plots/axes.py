@@ -95,11 +95,14 @@ class _Plain(LogFormatter):
         return short(x, 8) if super().__call__(x, pos) else ""
 
 
-def legend(axes: Axes, above: float = 0.3, broad: float = WIDTH - 0.5) -> None:
+def legend(axes: Axes, above: float = 0.3, broad: float | None = None) -> None:
     """Over the panel, where it can hide nothing, ``above`` it by so many letters, at most ``broad``, in inches."""
+    figure = axes.get_figure(root=True)
+    own = float(figure.get_size_inches()[0]) if figure else WIDTH
+    most = own - 0.5 if broad is None else broad
     handles, labels = axes.get_legend_handles_labels()
     columns = len(labels)
-    while columns > 1 and _legend_width(labels, columns) > broad:
+    while columns > 1 and _legend_width(labels, columns) > most:
         columns -= 1
     axes.legend(
         handles,

@@ -136,7 +136,7 @@ def _scale(page: Page, one: Field, needs: Sequence[Range], as_cells: bool) -> Sc
 
 def draw_surface(page: Page, one: Field) -> Any:
     """The field as a surface over its plane; returns axes whose third coordinate is :func:`height`."""
-    page.figure.set_size_inches(WIDTH, 3.0)
+    page.figure.set_size_inches(page.width, 3.0 * page.width / WIDTH)
     axes: Any = page.figure.add_subplot(projection="3d", computed_zorder=False)
     # Some versions of matplotlib place the spines of the flat axes beneath far away, and the layout breaks.
     axes.set_in_layout(False)
@@ -217,7 +217,7 @@ def _contours(page: Page, axes: Axes, one: Field, scale: Scale, inches: float) -
     for text in texts:
         x, y = text.get_position()
         # Cut by the frame, or on a neighbour where contours are dense.
-        room = 0.02 + text_inches(text.get_text(), 5.5) / 2 / WIDTH
+        room = 0.02 + text_inches(text.get_text(), 5.5) / 2 / page.width
         edge = min((x - left) / (right - left), (right - x) / (right - left))
         edge = min(edge, (y - bottom) / (top - bottom), (top - y) / (top - bottom))
         others = np.array([one.get_position() for one in kept]).reshape(-1, 2)

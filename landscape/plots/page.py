@@ -1,5 +1,6 @@
 """The page every picture is drawn on: the width of a column, its style and colours, panels and small print."""
 
+from dataclasses import dataclass
 from typing import Any
 
 from cycler import cycler
@@ -8,6 +9,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from landscape.errors import BadInput
 from landscape.plots.words import FONT, axis_label, short, wrapped
 from landscape.result import Result
 
@@ -50,15 +52,36 @@ STYLE: Any = {
     "savefig.dpi": 300,
     "pdf.fonttype": 42,
     "svg.hashsalt": "landscape",
+    "svg.fonttype": "none",  # text stays text, to be searched and changed
 }
+
+
+@dataclass(frozen=True)
+class Look:
+    """What is asked of a picture as such: its breadth in inches, its title, its one panel, its small print."""
+
+    width: float = WIDTH
+    title: str | None = None  # None: what the kind says; empty: none
+    panel: str | None = None
+    caption: bool = True
 
 
 class Page:
     """A figure being drawn, what was asked of it, and the small print gathered on the way."""
 
-    def __init__(self, result: Result, kind: str, log: bool, levels: int | list[float] | None):
+    def __init__(
+        self,
+        result: Result,
+        kind: str,
+        log: bool,
+        levels: int | list[float] | None,
+        look: Look | None = None,
+        spacing: str = "auto",
+    ):
         self.kind, self.log, self.levels = kind, log, levels
-        self.spacing = "auto"  # of levels and colours: linear, log, quantile, or what suits the values
+        self.spacing = spacing  # of levels and colours: linear, log, quantile, or what suits the values
+        self.look = look or Look()
+        self.panel_axes: list[Axes] = []
         self.figure = Figure(layout="constrained")
         FigureCanvasAgg(self.figure)
         self.stretch = 0.0
@@ -71,19 +94,26 @@ class Page:
         ]
 
     @property
+    def width(self) -> float:
+        """Of the page, in inches."""
+        return self.look.width
+
+    @property
     def height(self) -> float:
         """Of the page, in inches."""
         return float(self.figure.get_size_inches()[1])
 
     def panels(self, *heights: float, shared: bool = True) -> list[Axes]:
         """Axes one below the other, about ``heights`` inches, with a common horizontal axis or their own."""
-        self.figure.set_size_inches(WIDTH, sum(heights) + 0.3 + (0.0 if shared else 0.25 * len(heights)))
+        scaled = sum(heights) * self.width / WIDTH
+        self.figure.set_size_inches(self.width, scaled + 0.3 + (0.0 if shared else 0.25 * len(heights)))
         grid = self.figure.subplots(
             len(heights), 1, squeeze=False, sharex=shared, height_ratios=list(heights)
         )
         for axes in grid[:, 0]:
             axes.xaxis.set_major_locator(MaxNLocator(7, steps=[1, 2, 2.5, 5, 10]))
-        return list(grid[:, 0])
+        self.panel_axes = list(grid[:, 0])
+        return self.panel_axes
 
     def note(self, text: str) -> None:
         """Adds to the small print, once."""
@@ -91,10 +121,17 @@ class Page:
             self.small_print.append(text)
 
     def finish(self, title: str) -> Figure:
-        """Title above, small print below; nothing may be added after."""
-        self.figure.suptitle(wrapped(title, WIDTH - 0.1, 8), fontsize=8)
-        if self.small_print:
-            text = wrapped("; ".join(self.small_print), 0.95 * WIDTH, SMALL)
+        """Title above, small print below; nothing may be added after.
+
+        Raises BadInput for a panel that is not there.
+        """
+        if self.look.panel is not None:
+            self._only(self.look.panel)
+        title = title if self.look.title is None else self.look.title
+        if title:
+            self.figure.suptitle(wrapped(title, self.width - 0.1, 8), fontsize=8)
+        if self.small_print and self.look.caption:
+            text = wrapped("; ".join(self.small_print), 0.95 * self.width, SMALL)
             self.figure.supxlabel(text, x=0.02, ha="left", fontsize=SMALL, color=GREY)
         self.figure.align_ylabels()
         # Ticks take their style when first drawn, so that must happen inside the style's context.
@@ -107,6 +144,40 @@ class Page:
         """The page as high as a panel of the given height over width needs, with no empty margins."""
         for _ in range(2):  # labels move a little with the first change
             box = self.figure.axes[0].get_position(original=True)
-            excess = box.height * self.height - self.stretch * box.width * WIDTH
-            self.figure.set_size_inches(WIDTH, self.height - excess)
+            excess = box.height * self.height - self.stretch * box.width * self.width
+            self.figure.set_size_inches(self.width, self.height - excess)
             self.figure.draw_without_rendering()
+
+    def _only(self, wanted: str) -> None:
+        """Takes away every panel but one, which is named by a word of its title or labels, or by its number."""
+        names = [_name_of(axes) for axes in self.panel_axes]
+        found = [i for i, name in enumerate(names) if wanted.lower() in name.lower()]
+        exact = [i for i in found if names[i].lower() == wanted.lower()]
+        found = exact or found
+        if wanted.isdigit() and 1 <= int(wanted) <= len(names):
+            found = [int(wanted) - 1]
+        if len(found) != 1:
+            listed = "; ".join(f"{i} {name}" for i, name in enumerate(names, 1)) or "only one, without a name"
+            seen = "names no panel" if not found else f"names {len(found)} panels"
+            raise BadInput(f"{wanted!r} {seen}", f"one of {listed}")
+        kept = self.panel_axes[found[0]]
+        bars = [
+            one for one in self.figure.axes if kept in getattr(one, "_colorbar_info", {}).get("parents", [])
+        ]
+        share = kept.get_position().height * self.height
+        for axes in list(self.figure.axes):
+            if axes is not kept and axes not in bars:
+                axes.remove()
+        kept.set_subplotspec(self.figure.add_gridspec(1, 1)[0, 0])
+        kept.xaxis.set_tick_params(labelbottom=True)
+        if not kept.get_xlabel():  # it stood under the lowest of those that share it
+            kept.set_xlabel(self.panel_axes[-1].get_xlabel())
+        self.figure.set_size_inches(self.width, max(share, 1.5) + 0.6)
+        self.panel_axes = [kept]
+
+
+def _name_of(axes: Axes) -> str:
+    """What a panel is called: its title, else what its colour bar or its vertical axis says."""
+    bars = [one for one in axes.figure.axes if axes in getattr(one, "_colorbar_info", {}).get("parents", [])]
+    name = axes.get_title() or (bars[0].get_ylabel() if bars else "") or axes.get_ylabel()
+    return " ".join(name.split())

@@ -7,6 +7,7 @@ import errno
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import matplotlib
 import numpy as np
@@ -16,12 +17,15 @@ from landscape.errors import BadInput
 from landscape.plots.axes import line, log_axis
 from landscape.plots.fields import draw_flat, draw_surface, field
 from landscape.plots.kinds import drawing
-from landscape.plots.page import STYLE, Page
+from landscape.plots.page import STYLE, WIDTH, Look, Page
 from landscape.plots.table import table
 from landscape.plots.words import axis_label, input_names, wrapped
 from landscape.result import Result, Variable
 
 FIELD_KINDS = ("contour", "surface", "heatmap")
+SPACINGS = ("auto", "linear", "log", "quantile")
+# What a style sheet may not change: the layout is measured with our letters, and the bytes repeat.
+KEPT = ("font.family", "text.usetex", "svg.hashsalt", "svg.fonttype", "pdf.fonttype", "backend")
 FORMATS = ("png", "pdf", "svg")
 MAX_PANELS = 6
 
@@ -33,25 +37,39 @@ def plot(
     kind: str = "contour",
     log: bool = False,
     levels: int | Sequence[float] | None = None,
+    spacing: str = "auto",
+    title: str | None = None,
+    width: float = WIDTH,
+    dpi: int | None = None,
+    panel: str | None = None,
+    style: str | None = None,
+    caption: bool = True,
 ) -> Figure:
-    """Draw any Result at the width of one column; save it where ``path`` (.png, .pdf or .svg) is given.
+    """Draw any Result, at the width of one column; save it where ``path`` (.png, .pdf or .svg) is given.
 
     ``kind``: how a function of two coordinates is shown, ``contour``, ``surface`` or ``heatmap``.
     ``log``: a logarithmic axis, or colours and levels, of the loss. ``levels``: about how many contours,
     or the very values, in increasing order. What cannot be shown (NaN, not positive on a logarithmic
     axis, beyond the levels) is hatched or coloured as the end, and counted in the small print.
 
+    ``spacing`` of levels and colours: ``linear``, ``log``, ``quantile``, or ``auto``, the first of these in
+    which the shape is seen (:func:`landscape.plots.levels.scale_for`). ``title`` takes the place of the own one
+    (empty: none), ``width`` is in inches, ``dpi`` that of a png, ``panel`` a word of the title or labels of the
+    one panel to draw, or its number; ``style`` a style sheet of matplotlib's, by name or file, laid over the
+    own; without ``caption`` the small print is left out.
+
     The figure belongs to the caller; the result stays as it is. Raises BadInput for another ending,
-    kind or levels, and for a folder that is not there or cannot be written.
+    kind, levels, spacing, width, dpi, panel or style, and for a folder that is not there or cannot be written.
     """
     target = None if path is None else _target(Path(path))
     checked = _options(result, kind, log, levels)
-    with matplotlib.rc_context(STYLE):
-        page = Page(result, kind, log, checked)
+    look = _look(width, title, panel, caption, spacing, dpi)
+    with matplotlib.rc_context(styled(style)):
+        page = Page(result, kind, log, checked, look, spacing)
         draw = drawing(result.kind) or generic
         figure = page.finish(draw(page, result))
         if target:
-            _save(figure, target)
+            save(figure, target, dpi)
     return figure
 
 
@@ -153,13 +171,44 @@ def _target(path: Path) -> Path:
     return path
 
 
-def _save(figure: Figure, path: Path) -> None:
+def _look(
+    width: float, title: str | None, panel: str | None, caption: bool, spacing: str, dpi: int | None
+) -> Look:
+    if not 2 <= width <= 40:
+        raise BadInput(f"a width of {width:g} inches", "2 to 40")
+    if dpi is not None and not 20 <= dpi <= 2400:
+        raise BadInput(f"{dpi} dots to the inch", "20 to 2400")
+    if spacing not in SPACINGS:
+        raise BadInput(f"unknown spacing {spacing!r}", f"one of {', '.join(SPACINGS)}")
+    return Look(width, title, panel, caption)
+
+
+def styled(style: str | None) -> Any:
+    """Our settings, and those of a style sheet of matplotlib's over them. Raises BadInput for an unknown one."""
+    if style is None:
+        return STYLE
+    from matplotlib import rc_params_from_file
+    from matplotlib import style as sheets
+
+    known = sheets.library.get(style)
+    if known is None:
+        if not Path(style).is_file():
+            raise BadInput(
+                f"there is no style {style!r}", f"a file or one of {', '.join(sorted(sheets.available))}"
+            )
+        known = rc_params_from_file(style, use_default_template=False)
+    return {**STYLE, **{name: value for name, value in known.items() if name not in KEPT}}
+
+
+def save(figure: Figure, path: Path, dpi: int | None = None) -> None:
     """The whole picture or none: written beside its place, then renamed. No date, so the bytes repeat."""
     ending = path.suffix.lower().removeprefix(".")
     undated = {"pdf": {"CreationDate": None}, "svg": {"Date": None}, "png": {}}[ending]
     temporary = path.with_name(path.name + ".tmp")
     try:
-        figure.savefig(temporary, format=ending, metadata=undated)
+        figure.savefig(
+            temporary, format=ending, metadata=undated, dpi=dpi or matplotlib.rcParams["savefig.dpi"]
+        )
         os.replace(temporary, path)
     except OSError as error:
         temporary.unlink(missing_ok=True)

@@ -103,6 +103,20 @@ def _shortened(name: str, length: int = 36) -> str:
     return name if len(name) <= length else f"{name[: length // 2 - 1]}…{name[-length // 2 :]}"
 
 
+def brief(names: list[str], length: int = 14) -> list[str]:
+    """Names of files and points as short as they are told apart: without folders, endings and what all share.
+
+    >>> brief(["runs/a.h5@final", "runs/b.h5@final"]), brief(["a.h5@best", "a.h5@final"])
+    (['a', 'b'], ['a@best', 'a@final'])
+    """
+    found = [PurePath(one).name.removesuffix(".h5").replace(".h5@", "@") for one in names]
+    ends = {one.rpartition("@")[2] for one in found}
+    if len(ends) == 1 and all("@" in one for one in found):
+        found = [one.rpartition("@")[0] for one in found]
+    found = [_shortened(one, length) for one in found]
+    return found if len(set(found)) == len(names) else names
+
+
 def titled(start: str, result: Result) -> str:
     names = input_names(result)
     return f"{start} {names[0]}" if names else start

@@ -9,6 +9,7 @@ from typing import Any
 import matplotlib
 import numpy as np
 import pytest
+from pictured import INPUTS, line_between, plane
 
 import landscape.analyses
 from landscape.analyses import (
@@ -16,10 +17,8 @@ from landscape.analyses import (
     Connect,
     Hessian,
     Import,
-    Interpolate,
     Modes,
     Slice1D,
-    Slice2D,
     Train,
     result_of,
 )
@@ -34,9 +33,6 @@ from landscape.runs import store
 
 plot: Any = drawn  # so that matplotlib's many artists need no casts
 OURS = sorted(FUNCTIONS)
-INPUTS = json.dumps(
-    [{"path": f"runs/{name}.h5", "point": "final", "sha256": "0"} for name in ("one", "two", "three")]
-)
 
 
 def made_up(kind: type[Result], *, optional: bool = True, size: int = 9) -> Result:
@@ -69,45 +65,6 @@ def at_one_point(result):
         if about.get("dims", ())[:1] == ("point",) and value is not None:
             setattr(result, name, None if name == "point" else value[0])
     return result
-
-
-def plane(loss=None, **changes) -> Slice2D:
-    """An uneven bowl over 5 × 7 cells, lowest at (0.5, 0), its rows β and its columns α."""
-    alpha, beta = np.linspace(-1.5, 1.5, 7), np.linspace(-2, 2, 5)
-    if loss is None:
-        loss = 0.5 + (alpha - 0.5) ** 2 + beta[:, np.newaxis] ** 2
-    return Slice2D(
-        **{
-            "alpha": alpha,
-            "beta": beta,
-            "loss": loss,
-            "done": np.ones((5, 7), dtype=bool),
-            "directions": np.eye(2),
-            "gram": np.eye(2),
-            "centre_loss": float(loss[2, 3]),
-            "provenance": {"inputs": INPUTS},
-            **changes,
-        }
-    )
-
-
-def line_between(loss=None, **changes) -> Interpolate:
-    alpha = np.array([-0.25, 0, 0.25, 0.5, 0.75, 1, 1.25])
-    loss = np.array([1.5, 1.0, 2.0, 3.0, 1.5, 0.5, 0.7]) if loss is None else loss
-    return Interpolate(
-        **{
-            "alpha": alpha,
-            "loss": loss,
-            "barrier_chord": 2.25,
-            "barrier_ends": 2.0,
-            "is_monotone": False,
-            "bump_alpha": np.array([0.5]),
-            "bump_height": np.array([2.0]),
-            "distance": 1.0,
-            "provenance": {"inputs": INPUTS},
-            **changes,
-        }
-    )
 
 
 def labelled(axes, label):
@@ -643,7 +600,13 @@ class TestLines:
             largest_barrier=0.5,
         )
         figure = plot(result)
-        straight, curved = figure.axes
+        straight, curved, bar = figure.axes
+        assert straight.images[0].norm is curved.images[0].norm
+        assert (straight.images[0].norm.vmin, straight.images[0].norm.vmax) == (0.0, 1.5)
+        assert bar.get_ylabel() == "barrier over the chord"
+        for axes in (straight, curved):
+            for axis in (axes.xaxis, axes.yaxis):
+                assert [one.get_text() for one in axis.get_ticklabels()] == ["x", "y", "z"]
         for axes, values in ((straight, 2 * matrix), (curved, matrix)):
             for text in axes.texts:
                 column, row = map(int, text.get_position())
@@ -652,7 +615,7 @@ class TestLines:
         outlined = {tuple(np.add(one.get_xy(), 0.5)) for one in curved.patches}
         assert outlined == {(0, 1), (1, 0), (0, 2), (2, 0)}
         assert not straight.patches
-        assert "0: x; 1: y; 2: z" in small_print(figure)
+        assert "x:" not in small_print(figure)
         assert "highest barrier 0.5" in small_print(figure)
 
     def test_import_is_a_table(self):
