@@ -8,7 +8,7 @@ from landscape.cli.options import VERIFY, Command
 
 
 @click.command("plot", cls=Command)
-@click.argument("file", type=click.Path(path_type=Path))
+@click.argument("files", type=click.Path(path_type=Path), nargs=-1, required=True, metavar="FILE...")
 @click.option(
     "-o",
     "--output",
@@ -33,7 +33,9 @@ from landscape.cli.options import VERIFY, Command
 )
 @click.option("--title", help="Instead of the own one; empty: none.")
 @click.option(
-    "--width", type=click.FloatRange(2, 40), default=3.5, show_default=True, help="Inches; 3.5 is a column."
+    "--width",
+    type=click.FloatRange(2, 40),
+    help="Inches [default: 3.5, a column; 7 for more than two files].",
 )
 @click.option("--dpi", type=click.IntRange(20, 2400), help="Dots to the inch of a png [default: 300].")
 @click.option("--panel", help="The one panel to draw: a word of its title or labels, or its number.")
@@ -44,14 +46,14 @@ from landscape.cli.options import VERIFY, Command
 @click.option("--no-verify", "verify", **VERIFY)
 @click.option("-q", "--quiet", is_flag=True, help="Print nothing but errors.")
 def command(
-    file: Path,
+    files: tuple[Path, ...],
     output: Path | None,
     kind: str,
     log: bool,
     levels: str | None,
     spacing: str,
     title: str | None,
-    width: float,
+    width: float | None,
     dpi: int | None,
     panel: str | None,
     style: str | None,
@@ -59,18 +61,20 @@ def command(
     verify: bool,
     quiet: bool,
 ) -> None:
-    """Draw the result in FILE as png, pdf or svg.
+    """Draw the result in FILE as png, pdf or svg; several of one kind in one picture, on one scale.
 
     \b
     landscape plot a.slice2d.h5
     landscape plot a.slice2d.h5 --kind surface --log -o a.pdf
+    landscape plot a.slice2d.h5 b.slice2d.h5 -o ab.png
     """
     from landscape.plots.plot import plot
     from landscape.runs import store
 
-    path = output or file.with_suffix(".png")
+    path = output or files[0].with_name("+".join(file.stem for file in files) + ".png")
+    results = [store.load(file, verify=verify) for file in files]
     plot(
-        store.load(file, verify=verify),
+        results if len(results) > 1 else results[0],
         path,
         kind=kind,
         log=log,
@@ -82,6 +86,7 @@ def command(
         panel=panel,
         style=style,
         caption=not no_caption,
+        names=[file.stem for file in files],
     )
     if not quiet:
         click.echo(str(path))

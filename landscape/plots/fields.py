@@ -82,10 +82,12 @@ def draw_flat(
     *,
     as_cells: bool = False,
     needs: Sequence[Range] = (),
+    beside: list[Axes] | None = None,
 ) -> list[Text]:
     """Contours, or cells centred on the coordinates, with a colour bar; returns the contours' labels.
 
-    ``inches`` is the height there is for the ticks of the bar, ``needs`` what :func:`scale_for` must let be seen.
+    ``inches`` is the height there is for the ticks of the bar, ``needs`` what :func:`scale_for` must let be seen;
+    the bar stands ``beside`` these axes, their own where nothing is said, none where the list is empty.
     """
     as_contours = page.kind == "contour" and not as_cells and min(one.values.shape) > 1 and not _is_flat(one)
     limits = [centres if as_contours else cell_edges(centres) for centres in (one.x, one.y)]
@@ -98,7 +100,7 @@ def draw_flat(
         return []
     scale = _scale(page, one, needs, as_cells)
     if as_contours:
-        return _contours(page, axes, one, scale, inches)
+        return _contours(page, axes, one, scale, inches, [axes] if beside is None else beside)
     is_log = scale.spacing == "log"
     norm = LogNorm(one.low, one.high) if is_log else Normalize(one.low, one.high)
     norm = scale.norm if scale.spacing == "quantile" else norm
@@ -112,7 +114,7 @@ def draw_flat(
     elif scale.spacing == "quantile":
         ticks = _thinned(scale.levels, inches)
     ticks = ticks[(ticks >= one.low) & (ticks <= one.high)]
-    _colour_bar(page, axes, mesh, one, ticks, numbers(ticks, is_log))
+    _colour_bar(page, [axes] if beside is None else beside, mesh, one, ticks, numbers(ticks, is_log))
     return []
 
 
@@ -187,7 +189,9 @@ def _on_third_axis(one: Field, values: np.ndarray) -> np.ndarray:
     return np.log10(values, where=values > 0, out=np.full(np.shape(values), np.nan))
 
 
-def _contours(page: Page, axes: Axes, one: Field, scale: Scale, inches: float) -> list[Text]:
+def _contours(
+    page: Page, axes: Axes, one: Field, scale: Scale, inches: float, beside: list[Axes]
+) -> list[Text]:
     levels, is_log = scale.levels, scale.spacing == "log"
     below, above = one.low < levels[0], one.high > levels[-1]
     extend = {(0, 0): "neither", (1, 0): "min", (0, 1): "max", (1, 1): "both"}[int(below), int(above)]
@@ -196,11 +200,11 @@ def _contours(page: Page, axes: Axes, one: Field, scale: Scale, inches: float) -
     filled = axes.contourf(
         one.x, one.y, one.values, levels=levels, norm=scale.norm, cmap=COLOUR_MAP, extend=extend
     )
-    if scale.spacing == "quantile" and not isinstance(page.levels, list):
+    if scale.spacing == "quantile":
         write: Callable[[float], str] = _told_apart(levels)
     else:
         write = numbers(levels, is_log, least=6 if isinstance(page.levels, list) else 3)
-    _colour_bar(page, axes, filled, one, _thinned(levels, inches), write)
+    _colour_bar(page, beside, filled, one, _thinned(levels, inches), write)
     inside = levels[(levels > one.low) & (levels < one.high)]
     if not len(inside):
         page.note("no level within the range")
@@ -256,9 +260,16 @@ def clear(axes: Axes, texts: list[Text], x: np.ndarray, y: np.ndarray, room: flo
 
 
 def _colour_bar(
-    page: Page, axes: Axes, mappable: Any, one: Field, ticks: np.ndarray, write: Callable[[float], str]
+    page: Page,
+    beside: list[Axes],
+    mappable: Any,
+    one: Field,
+    ticks: np.ndarray,
+    write: Callable[[float], str],
 ) -> None:
-    bar = page.figure.colorbar(mappable, ax=axes, pad=0.02)
+    if not beside:
+        return
+    bar = page.figure.colorbar(mappable, ax=beside, pad=0.02)
     bar.set_ticks(ticks.tolist())
     bar.minorticks_off()
     bar.ax.yaxis.set_major_formatter(lambda value, _: write(value))

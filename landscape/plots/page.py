@@ -86,8 +86,13 @@ class Page:
         FigureCanvasAgg(self.figure)
         self.stretch = 0.0
         self.labels = {variable.name: axis_label(variable) for variable in result.arrays()}
-        self.small_print = [f"status: {result.status}"] if result.outcome != "complete" else []
-        self.small_print += [
+        self.small_print = self.outcome(result)
+
+    @staticmethod
+    def outcome(result: Result) -> list[str]:
+        """What must be said of a result whatever its picture shows."""
+        status = [f"status: {result.status}"] if result.outcome != "complete" else []
+        return status + [
             f"failed check: {check.name}, {short(check.value)} above {short(check.bound)}"
             for check in result.checks
             if not check.passed

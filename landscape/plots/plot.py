@@ -19,6 +19,7 @@ from landscape.plots.fields import draw_flat, draw_surface, field
 from landscape.plots.kinds import drawing
 from landscape.plots.page import STYLE, WIDTH, Look, Page
 from landscape.plots.table import table
+from landscape.plots.together import together
 from landscape.plots.words import axis_label, input_names, wrapped
 from landscape.result import Result, Variable
 
@@ -31,7 +32,7 @@ MAX_PANELS = 6
 
 
 def plot(
-    result: Result,
+    result: Result | Sequence[Result],
     path: Path | str | None = None,
     *,
     kind: str = "contour",
@@ -39,11 +40,12 @@ def plot(
     levels: int | Sequence[float] | None = None,
     spacing: str = "auto",
     title: str | None = None,
-    width: float = WIDTH,
+    width: float | None = None,
     dpi: int | None = None,
     panel: str | None = None,
     style: str | None = None,
     caption: bool = True,
+    names: Sequence[str] | None = None,
 ) -> Figure:
     """Draw any Result, at the width of one column; save it where ``path`` (.png, .pdf or .svg) is given.
 
@@ -58,16 +60,27 @@ def plot(
     one panel to draw, or its number; ``style`` a style sheet of matplotlib's, by name or file, laid over the
     own; without ``caption`` the small print is left out.
 
+    Several results of one kind are drawn in one picture, planes side by side on one scale, lines over one
+    another (:func:`landscape.plots.together.together`), each by its name, of ``names`` or of what it came from.
+
     The figure belongs to the caller; the result stays as it is. Raises BadInput for another ending,
     kind, levels, spacing, width, dpi, panel or style, and for a folder that is not there or cannot be written.
     """
     target = None if path is None else _target(Path(path))
-    checked = _options(result, kind, log, levels)
+    many = [result] if isinstance(result, Result) else list(result)
+    if not many:
+        raise BadInput("no result to draw", "at least one")
+    checked, *_ = (_options(one, kind, log, levels) for one in many)
+    width = width or (WIDTH if len(many) < 3 else 2 * WIDTH)
     look = _look(width, title, panel, caption, spacing, dpi)
     with matplotlib.rc_context(styled(style)):
-        page = Page(result, kind, log, checked, look, spacing)
-        draw = drawing(result.kind) or generic
-        figure = page.finish(draw(page, result))
+        page = Page(many[0], kind, log, checked, look, spacing)
+        if len(many) > 1:
+            page.small_print = []
+            figure = page.finish(together(page, many, names))
+        else:
+            draw = drawing(many[0].kind) or generic
+            figure = page.finish(draw(page, many[0]))
         if target:
             save(figure, target, dpi)
     return figure
