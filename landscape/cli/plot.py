@@ -40,9 +40,7 @@ from landscape.cli.options import VERIFY, Command
 @click.option("--dpi", type=click.IntRange(20, 2400), help="Dots to the inch of a png [default: 300].")
 @click.option("--panel", help="The one panel to draw: a word of its title or labels, or its number.")
 @click.option("--style", help="A style sheet of matplotlib's, by name or file.")
-@click.option(
-    "--no-caption", "caption", flag_value=False, default=True, is_flag=True, help="Leave out the small print."
-)
+@click.option("--no-caption", is_flag=True, help="Leave out the small print.")
 @click.option("--no-verify", "verify", **VERIFY)
 @click.option("-q", "--quiet", is_flag=True, help="Print nothing but errors.")
 def command(
