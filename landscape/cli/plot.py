@@ -22,6 +22,7 @@ from landscape.cli.options import VERIFY, Command
     show_default=True,
     help="How a 2-D slice is drawn.",
 )
+@click.option("--view", help="Where a surface is seen from: ELEVATION,AZIMUTH in degrees.")
 @click.option("--log", is_flag=True, help="Logarithmic loss.")
 @click.option("--levels", help="Contour levels: how many, or which (0.1,0.5,1,2).")
 @click.option(
@@ -47,6 +48,7 @@ def command(
     files: tuple[Path, ...],
     output: Path | None,
     kind: str,
+    view: str | None,
     log: bool,
     levels: str | None,
     spacing: str,
@@ -85,9 +87,20 @@ def command(
         style=style,
         caption=not no_caption,
         names=[file.stem for file in files],
+        view=_view(view),
     )
     if not quiet:
         click.echo(str(path))
+
+
+def _view(text: str | None) -> tuple[float, float] | None:
+    if text is None:
+        return None
+    try:
+        elevation, azimuth = map(float, text.split(","))
+    except ValueError:
+        raise click.BadParameter(f"{text!r} is no view; two angles in degrees are wanted: 30,-60") from None
+    return elevation, azimuth
 
 
 def _levels(text: str | None) -> int | list[float] | None:

@@ -5,17 +5,14 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-from matplotlib import colormaps
 from matplotlib.axes import Axes
-from matplotlib.colors import LightSource, LogNorm, Normalize
+from matplotlib.colors import LogNorm, Normalize
 from matplotlib.patheffects import withStroke
 from matplotlib.text import Text
-from matplotlib.ticker import MaxNLocator
-from mpl_toolkits.mplot3d.art3d import Poly3DCollection
 
 from landscape.plots.axes import MISSING, NARROW, cell_edges
 from landscape.plots.levels import NUM_LEVELS, Range, Scale, levels_between, scale_for
-from landscape.plots.page import WIDTH, Page
+from landscape.plots.page import Page
 from landscape.plots.words import numbers, short, text_inches, wrapped
 
 COLOUR_MAP = "viridis"
@@ -134,59 +131,6 @@ def _scale(page: Page, one: Field, needs: Sequence[Range], as_cells: bool) -> Sc
     elif found.spacing == "quantile":
         page.note("colours by quantiles: as much of the plane in each")
     return found
-
-
-def draw_surface(page: Page, one: Field) -> Any:
-    """The field as a surface over its plane; returns axes whose third coordinate is :func:`height`."""
-    page.figure.set_size_inches(page.width, 3.0 * page.width / WIDTH)
-    axes: Any = page.figure.add_subplot(projection="3d", computed_zorder=False)
-    # Some versions of matplotlib place the spines of the flat axes beneath far away, and the layout breaks.
-    axes.set_in_layout(False)
-    x, y = np.meshgrid(one.x, one.y)
-    corners = np.stack([x, y, _on_third_axis(one, np.ma.filled(one.values, np.nan))], axis=-1)
-    quads = np.stack([corners[:-1, :-1], corners[:-1, 1:], corners[1:, 1:], corners[1:, :-1]], axis=2)
-    quads = quads.reshape(-1, 4, 3)
-    # matplotlib's own surface warns of NaN and draws it; here a cell with an unknown corner stays open.
-    quads = quads[np.isfinite(quads).all(axis=(1, 2))]
-    low, high = (float(_on_third_axis(one, np.array(end))) for end in (one.low, one.high))
-    if len(quads):
-        colours = colormaps[COLOUR_MAP](Normalize(low, high)(quads[:, :, 2].mean(axis=1)))
-        # Normals are taken in the box, not in the data, whose axes differ by orders of magnitude.
-        scale = [np.ptp(one.x) or 1.0, np.ptp(one.y) or 1.0, (high - low) or 1.0]
-        sides = (quads[:, 2] - quads[:, 0]) / scale, (quads[:, 3] - quads[:, 1]) / scale
-        normals = np.cross(*sides)
-        normals /= np.linalg.norm(normals, axis=1, keepdims=True)
-        light = normals @ LightSource(azdeg=225, altdeg=50).direction
-        colours[:, :3] *= 0.75 + 0.25 * np.clip(light, 0, 1)[:, np.newaxis]
-        axes.add_collection3d(Poly3DCollection(quads, facecolors=colours, edgecolors=colours, linewidths=0.2))
-    axes.set(xlim=(one.x.min(), one.x.max()), ylim=(one.y.min(), one.y.max()), zlim=(low, high))
-    axes.view_init(elev=32, azim=-58)
-    for axis in (axes.xaxis, axes.yaxis):
-        axis.set_major_locator(MaxNLocator(5))
-    ticks = levels_between(one.low, one.high, 6, one.log)
-    ticks = ticks[(ticks >= one.low) & (ticks <= one.high)]
-    write = numbers(ticks, one.log)
-    axes.set_zticks(_on_third_axis(one, ticks), [write(tick) for tick in ticks])
-    axes.tick_params(pad=-2, labelsize=6.5)
-    # The labels are centred beside the axis, so long ones must stand farther from it.
-    excess = max((72 * text_inches(write(tick), 6.5) for tick in ticks), default=10.0) - 10
-    axes.tick_params(axis="z", pad=-2 + excess / 2)
-    label = wrapped(one.label, 1.8)
-    axes.set_zlabel(label, labelpad=-3 + excess + 6 * label.count("\n"))
-    axes.set_box_aspect((1, 1, 0.72), zoom=0.98 - 0.006 * max(0.0, excess) - 0.12 * label.count("\n"))
-    return axes
-
-
-def height(one: Field, losses: np.ndarray) -> np.ndarray:
-    """Where losses stand on the third axis of a surface."""
-    return _on_third_axis(one, losses - one.offset)
-
-
-def _on_third_axis(one: Field, values: np.ndarray) -> np.ndarray:
-    """The third axis has no logarithmic scale of its own; what has no logarithm is NaN and is not drawn."""
-    if not one.log:
-        return values
-    return np.log10(values, where=values > 0, out=np.full(np.shape(values), np.nan))
 
 
 def _contours(

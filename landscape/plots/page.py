@@ -1,5 +1,6 @@
 """The page every picture is drawn on: the width of a column, its style and colours, panels and small print."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -64,6 +65,7 @@ class Look:
     title: str | None = None  # None: what the kind says; empty: none
     panel: str | None = None
     caption: bool = True
+    view: tuple[float, float] | None = None  # elevation and azimuth of a surface, in degrees
 
 
 class Page:
@@ -85,6 +87,7 @@ class Page:
         self.figure = Figure(layout="constrained")
         FigureCanvasAgg(self.figure)
         self.stretch = 0.0
+        self.fit: Callable[[], None] | None = None  # what places a panel that the layout knows nothing of
         self.labels = {variable.name: axis_label(variable) for variable in result.arrays()}
         self.small_print = self.outcome(result)
 
@@ -143,6 +146,8 @@ class Page:
         self.figure.draw_without_rendering()
         if self.stretch:
             self._fit()
+        if self.fit:
+            self.fit()
         return self.figure
 
     def _fit(self) -> None:

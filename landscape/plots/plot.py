@@ -15,9 +15,10 @@ from matplotlib.figure import Figure
 
 from landscape.errors import BadInput
 from landscape.plots.axes import line, log_axis
-from landscape.plots.fields import draw_flat, draw_surface, field
+from landscape.plots.fields import draw_flat, field
 from landscape.plots.kinds import drawing
 from landscape.plots.page import STYLE, WIDTH, Look, Page
+from landscape.plots.surface import draw_surface
 from landscape.plots.table import table
 from landscape.plots.together import together
 from landscape.plots.words import axis_label, input_names, wrapped
@@ -46,6 +47,7 @@ def plot(
     style: str | None = None,
     caption: bool = True,
     names: Sequence[str] | None = None,
+    view: tuple[float, float] | None = None,
 ) -> Figure:
     """Draw any Result, at the width of one column; save it where ``path`` (.png, .pdf or .svg) is given.
 
@@ -58,7 +60,8 @@ def plot(
     which the shape is seen (:func:`landscape.plots.levels.scale_for`). ``title`` takes the place of the own one
     (empty: none), ``width`` is in inches, ``dpi`` that of a png, ``panel`` a word of the title or labels of the
     one panel to draw, or its number; ``style`` a style sheet of matplotlib's, by name or file, laid over the
-    own; without ``caption`` the small print is left out.
+    own; without ``caption`` the small print is left out. ``view`` is where a surface is seen from, elevation
+    and azimuth in degrees; where nothing is said, a side from which θ* is seen.
 
     Several results of one kind are drawn in one picture, planes side by side on one scale, lines over one
     another (:func:`landscape.plots.together.together`), each by its name, of ``names`` or of what it came from.
@@ -72,7 +75,8 @@ def plot(
         raise BadInput("no result to draw", "at least one")
     checked, *_ = (_options(one, kind, log, levels) for one in many)
     width = width or (WIDTH if len(many) < 3 else 2 * WIDTH)
-    look = _look(width, title, panel, caption, spacing, dpi)
+    _checked(width, spacing, dpi, view, kind)
+    look = Look(width, title, panel, caption, view)
     with matplotlib.rc_context(styled(style)):
         page = Page(many[0], kind, log, checked, look, spacing)
         if len(many) > 1:
@@ -184,16 +188,19 @@ def _target(path: Path) -> Path:
     return path
 
 
-def _look(
-    width: float, title: str | None, panel: str | None, caption: bool, spacing: str, dpi: int | None
-) -> Look:
+def _checked(
+    width: float, spacing: str, dpi: int | None, view: tuple[float, float] | None, kind: str
+) -> None:
     if not 2 <= width <= 40:
         raise BadInput(f"a width of {width:g} inches", "2 to 40")
     if dpi is not None and not 20 <= dpi <= 2400:
         raise BadInput(f"{dpi} dots to the inch", "20 to 2400")
     if spacing not in SPACINGS:
         raise BadInput(f"unknown spacing {spacing!r}", f"one of {', '.join(SPACINGS)}")
-    return Look(width, title, panel, caption)
+    if view is not None and kind != "surface":
+        raise BadInput(f"a view of kind {kind!r}", "kind 'surface'")
+    if view is not None and not (abs(view[0]) <= 90 and abs(view[1]) <= 360):
+        raise BadInput(f"a view from {view[0]:g}, {view[1]:g}", "degrees up to 90 and 360")
 
 
 def styled(style: str | None) -> Any:

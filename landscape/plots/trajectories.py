@@ -255,6 +255,8 @@ def _marks(page: Page, axes: Any, result: Any, at: Callable[..., Any]) -> None:
         place = at(alpha, beta, result.mark_loss[i : i + 1])
         axes.plot(*place, linestyle="", zorder=7.9, label=f"{i + 1} {name}", **MARK)
         flat = tuple(float(part[0]) for part in place)
+        if not np.isfinite(flat).all():
+            continue
         axes.text(*flat, f"{i + 1}  ", fontsize=7, weight="bold", ha="right", path_effects=outline, zorder=9)
     if len(result.mark) > MOST_NAMED:
         page.note("marks: " + ", ".join(f"{i + 1} {name}" for i, name in enumerate(result.mark)))

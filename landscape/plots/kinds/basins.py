@@ -10,9 +10,10 @@ from matplotlib.patheffects import withStroke
 from matplotlib.ticker import FixedLocator, MaxNLocator
 
 from landscape.plots.axes import MISSING, cell_edges, legend, line, log_axis
-from landscape.plots.fields import draw_surface, field
+from landscape.plots.fields import field
 from landscape.plots.levels import levels_between
 from landscape.plots.page import BLUE, GREEN, GREY, ORANGE, PURPLE, SKY, VERMILLION, WIDTH, Page
+from landscape.plots.surface import draw_surface
 from landscape.plots.words import input_names, numbers, short, titled
 
 COLOURS = (BLUE, VERMILLION, GREEN, PURPLE, ORANGE, SKY)

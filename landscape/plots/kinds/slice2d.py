@@ -8,10 +8,11 @@ import numpy as np
 from matplotlib.patheffects import withStroke
 
 from landscape.plots import trajectories
-from landscape.plots.fields import Field, clear, draw_flat, draw_surface, field, height
+from landscape.plots.fields import Field, clear, draw_flat, field
 from landscape.plots.levels import Range, barrier_range, valley_range
 from landscape.plots.page import STAR, Page
 from landscape.plots.profiles import how_cut
+from landscape.plots.surface import draw_surface, height, seen
 from landscape.plots.words import input_names, short, titled, titled_points, uncertain, wrapped
 
 # What has panels of its own below the loss, where it is there.
@@ -54,7 +55,7 @@ def slice2d(page: Page, result: Any) -> str:
     if page.kind == "surface":
         if result.smooth_loss is not None:
             page.note("averages over noise are drawn as contours alone")
-        axes = draw_surface(page, one)
+        axes = draw_surface(page, one, None if several else (*origin, float(result.centre_loss)))
         first, second = names or ("step α", "step β")
         if is_principal and result.centre is None:
             # Beneath a surface there is no room for more.
@@ -98,7 +99,13 @@ def slice2d(page: Page, result: Any) -> str:
 
     def at(alpha: Any, beta: Any, loss: Any) -> Any:
         places = (np.atleast_1d(alpha), np.atleast_1d(beta))
-        return (*places, height(one, np.atleast_1d(loss))) if page.kind == "surface" else places
+        if page.kind != "surface":
+            return places
+        placed = np.stack([*places, height(one, np.atleast_1d(loss))], axis=1)
+        hidden = np.isfinite(placed).all(axis=1) & ~seen(one, axes, placed)
+        if hidden.any():
+            page.note("what the surface hides in this view is not drawn")
+        return tuple(np.where(hidden, np.nan, placed.T))
 
     star = origin if not three else (np.nan, np.nan)
     trajectories.draw(page, axes, result, star, at)
@@ -111,7 +118,8 @@ def slice2d(page: Page, result: Any) -> str:
             elif result.trajectory_alpha is None or three:
                 axes.plot(*place, "o", zorder=8, **DOT)
             flat = tuple(float(part[0]) for part in place)
-            axes.text(*flat, f"  {letter}", fontsize=8, weight="bold", path_effects=outline, zorder=9)
+            if np.isfinite(flat).all():
+                axes.text(*flat, f"  {letter}", fontsize=8, weight="bold", path_effects=outline, zorder=9)
     else:
         place = at(*origin, result.centre_loss)
         if np.isfinite(place).all():
