@@ -48,3 +48,14 @@ def line_between(loss=None, **changes) -> Interpolate:
             **changes,
         }
     )
+
+
+def with_run(**changes) -> Slice2D:
+    """The same plane with three checkpoints on it."""
+    return plane(
+        trajectory_alpha=np.array([-1.0, -0.5, 0.0]),
+        trajectory_beta=np.array([1.0, 0.25, 0.0]),
+        trajectory_loss=np.array([3.75, 1.5625, 0.75]),
+        trajectory_residual=np.array([0.1, 0.05, 0.0]),
+        **changes,
+    )

@@ -13,7 +13,7 @@ from landscape.cli.options import VERIFY, Command
     "-o",
     "--output",
     type=click.Path(path_type=Path),
-    help="FILE.png, .pdf or .svg [default: beside the input, .png].",
+    help="FILE.png, .pdf, .svg; .html, .vts, .vtp, .csv [default: beside the input, .png].",
 )
 @click.option(
     "--kind",
@@ -63,10 +63,13 @@ def command(
 ) -> None:
     """Draw the result in FILE as png, pdf or svg; several of one kind in one picture, on one scale.
 
+    A plane also becomes a page on which it turns (.html), files for ParaView (.vts, its runs .vtp), a table (.csv).
+
     \b
     landscape plot a.slice2d.h5
     landscape plot a.slice2d.h5 --kind surface --log -o a.pdf
     landscape plot a.slice2d.h5 b.slice2d.h5 -o ab.png
+    landscape plot a.slice2d.h5 --kind surface -o a.html
     """
     from landscape.plots.plot import plot
     from landscape.runs import store

@@ -5,7 +5,7 @@ Nothing here touches pyplot or a screen, and importing it changes no setting of 
 
 import errno
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from landscape.errors import BadInput
+from landscape.plots import interactive, written
 from landscape.plots.axes import line, log_axis
 from landscape.plots.fields import draw_flat, field
 from landscape.plots.kinds import drawing
@@ -29,6 +30,8 @@ SPACINGS = ("auto", "linear", "log", "quantile")
 # What a style sheet may not change: the layout is measured with our letters, and the bytes repeat.
 KEPT = ("font.family", "text.usetex", "svg.hashsalt", "svg.fonttype", "pdf.fonttype", "backend")
 FORMATS = ("png", "pdf", "svg")
+# What other programs read: a page of its own, the surface, its trajectory, the numbers.
+WRITTEN = ("html", "vts", "vtp", "csv")
 MAX_PANELS = 6
 
 
@@ -50,6 +53,9 @@ def plot(
     view: tuple[float, float] | None = None,
 ) -> Figure:
     """Draw any Result, at the width of one column; save it where ``path`` (.png, .pdf or .svg) is given.
+
+    A ``path`` that ends in .html gets a page on which a surface turns, .vts the surface and .vtp the trajectory
+    on it for ParaView, .csv the numbers; the figure is returned all the same.
 
     ``kind``: how a function of two coordinates is shown, ``contour``, ``surface`` or ``heatmap``.
     ``log``: a logarithmic axis, or colours and levels, of the loss. ``levels``: about how many contours,
@@ -86,7 +92,10 @@ def plot(
             draw = drawing(many[0].kind) or generic
             figure = page.finish(draw(page, many[0]))
         if target:
-            save(figure, target, dpi)
+            if _ending(target) in WRITTEN:
+                _write(many, target, log, title)
+            else:
+                save(figure, target, dpi)
     return figure
 
 
@@ -179,8 +188,9 @@ def _listed(values: list[float]) -> str:
 
 
 def _target(path: Path) -> Path:
-    if path.suffix.lower().removeprefix(".") not in FORMATS:
-        raise BadInput(f"{path} ends in {path.suffix or 'nothing'}", wanted="png, pdf or svg")
+    if _ending(path) not in FORMATS + WRITTEN:
+        wanted = ", ".join(FORMATS + WRITTEN[:-1]) + f" or {WRITTEN[-1]}"
+        raise BadInput(f"{path} ends in {path.suffix or 'nothing'}", wanted=wanted)
     if not path.parent.is_dir():
         raise BadInput(f"there is no folder {path.parent}", "an existing folder", "make it first")
     if path.is_dir():
@@ -221,14 +231,36 @@ def styled(style: str | None) -> Any:
 
 
 def save(figure: Figure, path: Path, dpi: int | None = None) -> None:
-    """The whole picture or none: written beside its place, then renamed. No date, so the bytes repeat."""
-    ending = path.suffix.lower().removeprefix(".")
+    """The picture as its ending says. No date, so the bytes repeat."""
+    ending = _ending(path)
     undated = {"pdf": {"CreationDate": None}, "svg": {"Date": None}, "png": {}}[ending]
+    dots = dpi or matplotlib.rcParams["savefig.dpi"]
+    _whole(path, lambda place: figure.savefig(place, format=ending, metadata=undated, dpi=dots))
+
+
+def _write(results: Sequence[Result], path: Path, log: bool, title: str | None) -> None:
+    """The numbers of one result for another program."""
+    ending = _ending(path)
+    if len(results) > 1:
+        raise BadInput(f"{len(results)} results in one {ending}", "one result", "write them apart")
+    if ending == "html":
+        text = interactive.page_of(results[0], log=log, title=title)
+    elif ending == "csv":
+        text = written.csv(results[0])
+    else:
+        text = {"vts": written.vts, "vtp": written.vtp}[ending](results[0], log)
+    _whole(path, lambda place: place.write_text(text, encoding="utf-8"))
+
+
+def _ending(path: Path) -> str:
+    return path.suffix.lower().removeprefix(".")
+
+
+def _whole(path: Path, write: Callable[[Path], Any]) -> None:
+    """The whole file or none: written beside its place, then renamed."""
     temporary = path.with_name(path.name + ".tmp")
     try:
-        figure.savefig(
-            temporary, format=ending, metadata=undated, dpi=dpi or matplotlib.rcParams["savefig.dpi"]
-        )
+        write(temporary)
         os.replace(temporary, path)
     except OSError as error:
         temporary.unlink(missing_ok=True)
