@@ -75,6 +75,7 @@ def section(path: Path, row: Row, found: Result | LandscapeError) -> str:
                 f'<p class="headline">{_text(row.headline)}</p>',
                 f'<div class="found">{_picture(found, row)}<div>{_numbers(found)}</div></div>',
                 *_columns(found),
+                *_matrices(found),
                 _checks(found),
                 _notes(found),
                 f"<h3>To repeat it</h3><pre>{_text(command)}</pre>" if command else "",
@@ -141,6 +142,24 @@ def _columns(result: Result) -> Iterator[str]:
         rows = [[_cell(text) for text in row] for row in zip(*texts, strict=True)]
         heads = [_text(name.replace("_", " ")) for name in with_errors(columns)]
         yield f"<h3>By {_text(dimension)}</h3>{table(heads, rows, 'columns')}"
+
+
+def _matrices(result: Result) -> Iterator[str]:
+    """The tables that a result asks to be printed, rows and columns named by its coordinates."""
+    coordinates = {one.name: one.values.tolist() for one in result.arrays() if one.dims == (one.name,)}
+    for one in result.arrays():
+        if not one.printed or len(one.dims) < 2 or max(one.values.shape) > MOST_ROWS:
+            continue
+        *names, heads = (
+            coordinates.get(dim, range(size)) for dim, size in zip(one.dims, one.values.shape, strict=True)
+        )
+        rows = []
+        for place in np.ndindex(*one.values.shape[:-1]):
+            labels = [_value(name[i], 6) for name, i in zip(names, place, strict=True)]
+            cells = [_value(value, 4) for value in one.values[place].tolist()]
+            rows.append([_cell(text) for text in (*labels, *cells)])
+        titles = [_text(text) for text in (*one.dims[:-1], *(_value(head, 6) for head in heads))]
+        yield f"<h3>{_text(one.long_name)}</h3>{table(titles, rows, 'columns')}"
 
 
 def _checks(result: Result) -> str:

@@ -178,6 +178,16 @@ def test_a_number_stands_with_its_error(files):
     assert "<span>1.0 ± 0.2</span>" in html._numbers(result)
 
 
+def test_a_matrix_has_its_names_at_both_sides():
+    result: Any = load(FILES / "v1-modes.h5")
+    matrix = next(html._matrices(result))
+    found = Page(matrix)
+    values = next(one for one in result.arrays() if one.printed and len(one.dims) == 2)
+    assert matrix.startswith(f"<h3>{values.long_name}")
+    for name, row in zip(result.mode.tolist(), values.values.tolist(), strict=True):
+        assert str(name) + "".join(f"{value:.4g}" for value in row) in found.text
+
+
 def test_nothing_is_fetched(page, written):
     assert {tag for tag, _ in page.elements} & FETCHING == set()
     assert all(one.startswith("data:image/") for one in page.values("src"))
