@@ -48,13 +48,13 @@ class Compare(Result):
         "measure",
         long_name="what leaves it as it is: any rescaling of a ReLU-like unit, that of whole layers, or none",
     )
-    values: np.ndarray = array("point", "measure", printed=True, long_name="value")
+    values: np.ndarray = array("measure", "point", printed=True, long_name="value")
     errors: np.ndarray = array(
-        "point", "measure", long_name="its error: residual of λ_max, standard errors, else rounding"
+        "measure", "point", long_name="its error: residual of λ_max, standard errors, else rounding"
     )
-    ranks: np.ndarray = array("point", "measure", printed=True, long_name="rank, 1 the best")
+    ranks: np.ndarray = array("measure", "point", printed=True, long_name="rank, 1 the best")
     told_apart: np.ndarray = array(
-        "point", "measure", long_name="whether it differs from those of all other points beyond the errors"
+        "measure", "point", long_name="whether it differs from those of all other points beyond the errors"
     )
     other_measure: np.ndarray = array("other_measure", long_name="other measure")
     tau: np.ndarray = array(
@@ -223,14 +223,14 @@ def _result(
         table_of(objective, one, barrier[i, others[i]], error[i, others[i]]) for i, one in enumerate(seen)
     ]
     names = list(tables[0])
-    values = np.array([[table[name][0] for name in names] for table in tables])
-    errors = np.array([[table[name][1] for name in names] for table in tables])
+    values = np.array([[table[name][0] for table in tables] for name in names])
+    errors = np.array([[table[name][1] for table in tables] for name in names])
     badness, room = badness_of(objective, names, values, errors, rise)
-    ranks = np.stack([ranked(*one) for one in zip(badness.T, room, strict=True)], axis=1)
-    agree = [[agreement(one, other) for other in ranks.T] for one in ranks.T]
+    ranks = np.stack([ranked(*one) for one in zip(badness, room, strict=True)])
+    agree = [[agreement(one, other) for other in ranks] for one in ranks]
     flat = [k for k, name in enumerate(names) if name not in OTHERS]
     taus = np.array([agree[k][m].tau for k in flat for m in flat if k < m])
-    first = (ranks[:, flat] == 1).sum(axis=1)
+    first = (ranks[flat] == 1).sum(axis=0)
     unconverged = [what for one in seen for what in one.sharpness.unconverged]
     notes = [note for one in seen for note in one.slice.notes]
     return Compare(
@@ -242,7 +242,7 @@ def _result(
         values=values,
         errors=errors,
         ranks=ranks,
-        told_apart=np.stack([apart(*one, APART) for one in zip(values.T, errors.T, strict=True)], axis=1),
+        told_apart=np.stack([apart(*one, APART) for one in zip(values, errors, strict=True)]),
         other_measure=np.array(names),
         tau=np.array([[one.tau for one in row] for row in agree]),
         tau_low=np.array([[one.low for one in row] for row in agree]),
@@ -264,11 +264,11 @@ def _result(
         num_first=int(first.max()),
         num_flatness=len(flat),
         outcome="not-converged" if unconverged else "complete",
-        notes=[*dict.fromkeys(notes), *_remarks(seen, ranks, names, first), *unconverged],
+        notes=[*dict.fromkeys(notes), *_remarks(seen, first), *unconverged],
     )
 
 
-def _remarks(seen: Sequence[Seen], ranks: np.ndarray, names: Sequence[str], first: np.ndarray) -> list[str]:
+def _remarks(seen: Sequence[Seen], first: np.ndarray) -> list[str]:
     from landscape.numerics.agreement import fewest, least_p
 
     found = []

@@ -46,9 +46,9 @@ def rescaled_check(
 
 
 def summaries_check(stated: np.ndarray, slices: np.ndarray, widths: np.ndarray, barrier: np.ndarray) -> Check:
-    """``stated`` convexity, width and barrier (points, 3) from losses, half-widths and barriers, one after another."""
+    """``stated`` convexity, width and barrier (3, points) from losses, half-widths and barriers, one after another."""
     worst = 0.0
-    for i, row in enumerate(stated.tolist()):
+    for i, row in enumerate(stated.T.tolist()):
         length = sum(widths[i].ravel().tolist()) / widths[i].size
         height = math.fsum(one for j, one in enumerate(barrier[i].tolist()) if j != i) / (len(barrier) - 1)
         is_known = np.isfinite(height) and np.isfinite(slices[i]).all()
@@ -69,9 +69,9 @@ def _bend(three: list[float]) -> float:
 
 
 def ranks_check(badness: np.ndarray, room: np.ndarray, ranks: np.ndarray) -> Check:
-    """Pairs of points (points, measures) ranked against their values, or told apart where rounding is as large."""
+    """Pairs of points ranked against their values (measures, points), or told apart where rounding is as large."""
     wrong = 0
-    for column, near, places in zip(badness.T.tolist(), room.tolist(), ranks.T.tolist(), strict=True):
+    for column, near, places in zip(badness.tolist(), room.tolist(), ranks.tolist(), strict=True):
         for i, j in combinations(range(len(column)), 2):
             gap = column[i] - column[j]
             if math.isnan(gap):
@@ -87,11 +87,11 @@ def ranks_check(badness: np.ndarray, room: np.ndarray, ranks: np.ndarray) -> Che
 def agreement_check(ranks: np.ndarray, tau: np.ndarray) -> Check:
     """τ-b of every two measures from the pairs of points in one order, in the other, and tied."""
     worst = 0.0
-    for k, m in combinations(range(ranks.shape[1]), 2):
+    for k, m in combinations(range(len(ranks)), 2):
         same, ties = 0, [0, 0]
-        pairs = list(combinations(range(len(ranks)), 2))
+        pairs = list(combinations(range(ranks.shape[1]), 2))
         for i, j in pairs:
-            a, b = ranks[i, k] - ranks[j, k], ranks[i, m] - ranks[j, m]
+            a, b = ranks[k, i] - ranks[k, j], ranks[m, i] - ranks[m, j]
             same += int(a * b > 0) - int(a * b < 0)
             ties = [ties[0] + int(a == 0), ties[1] + int(b == 0)]
         room = (len(pairs) - ties[0]) * (len(pairs) - ties[1])

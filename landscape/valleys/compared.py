@@ -111,14 +111,14 @@ def badness_of(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Values turned so that less is better, and what rounding, or the search for λ_max, makes of each measure."""
     signs = np.array([-1.0 if MEASURES[name].better == "high" else 1.0 for name in names])
-    size = np.abs(np.where(np.isfinite(values), values, 0.0)).max(axis=0)
+    size = np.abs(np.where(np.isfinite(values), values, 0.0)).max(axis=1)
     loss = size[names.index("loss")]
     # A rise is a difference of two losses, and a width what a rise is over the slope.
     beside = [size[k] * loss / rise if name == "width" else loss for k, name in enumerate(names)]
     is_rise = np.array(["rise" in name or name in ("barrier", "width") for name in names])
     room = 10 * checks.rounding(objective) * (size + np.where(is_rise, beside, 0.0))
-    room[names.index("lambda_max")] += 2 * errors[:, names.index("lambda_max")].max()
-    return values * signs, room
+    room[names.index("lambda_max")] += 2 * errors[names.index("lambda_max")].max()
+    return values * signs[:, None], room
 
 
 def proofs_of(
@@ -133,7 +133,7 @@ def proofs_of(
     """Every point's measures, one straight line, and the ranks, each as the result states them."""
     names, found = result.measure.tolist(), [checks.finite(result.values)]
     for i, one in enumerate(seen):
-        numbers = zip(result.values[i].tolist(), result.errors[i].tolist(), strict=True)
+        numbers = zip(result.values[:, i].tolist(), result.errors[:, i].tolist(), strict=True)
         stated = {**one.sharpness.table, **dict(zip(names, numbers, strict=True))}
         rises = {}
         for norm, ending in (("none", ""), ("filter", "_filter")):
@@ -162,7 +162,7 @@ def proofs_of(
     found += compare_proofs.line_proofs(
         lines[i, j], float(result.barrier[i, j]), float(result.barrier_error[i, j]), asked.seed
     )
-    summed = result.values[:, [names.index(name) for name in ("convexity", "width", "barrier")]]
+    summed = result.values[[names.index(name) for name in ("convexity", "width", "barrier")]]
     found.append(compare_proofs.summaries_check(summed, result.slice_loss, result.half_width, result.barrier))
     badness, room = badness_of(objective, names, result.values, result.errors, result.rise)
     found.append(compare_proofs.ranks_check(badness, room, result.ranks))

@@ -38,7 +38,7 @@ def bowl(curvatures) -> Objective:
 
 
 def named(result: Compare) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    both = zip(result.values.T, result.errors.T, strict=True)
+    both = zip(result.values, result.errors, strict=True)
     return dict(zip(result.measure.tolist(), both, strict=True))
 
 
@@ -147,7 +147,7 @@ def test_a_flatter_bowl_is_ranked_first_by_every_measure():
     objective = Objective(Two().double(), "output", (nothing, nothing))
     ends = [torch.tensor([u, 1e-12], dtype=torch.float64) for u in (-1.0, 1.0)]
     found = landscape.compare(objective, ends, **FEW)
-    of = dict(zip(found.measure.tolist(), found.ranks.T.tolist(), strict=True))
+    of = dict(zip(found.measure.tolist(), found.ranks.tolist(), strict=True))
     np.testing.assert_allclose(named(found)["lambda_max"][0], [9, 8], rtol=1e-9)
     np.testing.assert_allclose(named(found)["trace"][0], [17, 9], rtol=1e-9)
     assert of["trace"] == of["lambda_max"] == of["noise_rise"] == of["ball_rise_at_least"] == [2, 1]
@@ -167,10 +167,10 @@ def test_what_a_rescaled_copy_leaves_is_what_is_said_of_each_measure(objective, 
         if name == "barrier":
             # Of two points both have the one between them.
             continue
-        one, other = found.values[:, k]
+        one, other = found.values[k]
         if found.unchanged_by[k] in kept:
             assert other == pytest.approx(one, rel=1e-7, abs=1e-12), name
-            assert found.ranks[0, k] == found.ranks[1, k] == 1
+            assert found.ranks[k, 0] == found.ranks[k, 1] == 1
         elif name != "convexity":
             assert abs(other - one) > 1e-4 * abs(one), name
     assert found.barrier[0, 1] > 0
@@ -179,11 +179,11 @@ def test_what_a_rescaled_copy_leaves_is_what_is_said_of_each_measure(objective, 
 def test_ranks_and_agreement_are_those_of_the_values(result):
     names = result.measure.tolist()
     for k in range(len(names)):
-        order = result.values[:, k] * (-1 if result.better[k] == "high" else 1)
-        if len(np.unique(result.ranks[:, k])) == len(order):
-            assert (np.argsort(order) == np.argsort(result.ranks[:, k])).all()
+        order = result.values[k] * (-1 if result.better[k] == "high" else 1)
+        if len(np.unique(result.ranks[k])) == len(order):
+            assert (np.argsort(order) == np.argsort(result.ranks[k])).all()
         for m in range(len(names)):
-            wanted = kendalltau(result.ranks[:, k], result.ranks[:, m]).statistic
+            wanted = kendalltau(result.ranks[k], result.ranks[m]).statistic
             np.testing.assert_allclose(result.tau[k, m], wanted, rtol=1e-12)
     assert names[-1] == "test_loss"
     assert (result.tau_low <= -1).all() | np.isnan(result.tau_low).any()
@@ -235,11 +235,11 @@ def test_each_check_sees_what_it_proves(objective, points, result, monkeypatch):
         check.name for check in result.checks
     }
     summed = result.values[
-        :, [result.measure.tolist().index(name) for name in ("convexity", "width", "barrier")]
+        [result.measure.tolist().index(name) for name in ("convexity", "width", "barrier")]
     ]
     for column, by in ((0, 0.3), (1, 1e-6), (2, 1e-6)):
         wrong = summed.copy()
-        wrong[1, column] *= 1 - by
+        wrong[column, 1] *= 1 - by
         check = compare_proofs.summaries_check(wrong, result.slice_loss, result.half_width, result.barrier)
         assert not check.passed, column
     turned = result.tau.copy()
@@ -247,7 +247,7 @@ def test_each_check_sees_what_it_proves(objective, points, result, monkeypatch):
     assert not compare_proofs.agreement_check(result.ranks, turned).passed
     names = result.measure.tolist()
     badness, room = compared.badness_of(objective, names, result.values, result.errors, result.rise)
-    assert not compare_proofs.ranks_check(badness, room, result.ranks[::-1]).passed
+    assert not compare_proofs.ranks_check(badness, room, result.ranks[:, ::-1]).passed
     # Widths to where F rises by one in a thousand more; directions as long as those before the rescaling.
     sublevel = importlib.import_module("landscape.paths.sublevel")
     found = compared.half_widths

@@ -233,7 +233,7 @@ def compare():
     objective, hessian, best = regression()
     ends = [objective.theta, torch.from_numpy(best)]
     found = landscape.compare(objective, ends, draws=2, num_points=5, noise_draws=2, ascent_steps=50)
-    named = dict(zip(found.measure, found.values.T, strict=True))
+    named = dict(zip(found.measure, found.values, strict=True))
     # A quadratic has one Hessian, is convex everywhere and lies below its chords; at its minimum the ball rises most
     # along the top eigenvector.
     spectrum = np.linalg.eigvalsh(hessian)

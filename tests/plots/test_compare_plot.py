@@ -18,15 +18,15 @@ def made(count: int, *, test: bool = True) -> Compare:
     alpha, bends = np.linspace(-1, 1, 9), np.array([2.0 ** (2 - i) for i in range(count)])
     losses = 0.1 + 0.5 * bends[:, None, None] * np.array([1.0, 1.5])[:, None] * alpha**2
     widths = np.sqrt(2 * 0.1 / (bends[:, None, None] * np.array([1.0, 1.5])[None, :, None])) * np.ones(2)
-    values = np.repeat(bends[:, None], len(names), axis=1)
-    values[:, names.index("width")] = widths.mean(axis=(1, 2))
-    values[:, names.index("noise_rise")] = 1e-4 * bends
-    ranks = np.repeat(np.arange(count, 0.0, -1)[:, None], len(names), axis=1)
-    agree = np.array([[agreement(a, b) for b in ranks.T] for a in ranks.T])
+    values = np.repeat(bends[None], len(names), axis=0)
+    values[names.index("width")] = widths.mean(axis=(1, 2))
+    values[names.index("noise_rise")] = 1e-4 * bends
+    ranks = np.repeat(np.arange(count, 0.0, -1)[None], len(names), axis=0)
+    agree = np.array([[agreement(a, b) for b in ranks] for a in ranks])
     letters = np.array([chr(65 + i) for i in range(count)])
     barrier = 0.3 * (1 - np.eye(count))
     apart = np.ones(values.shape, dtype=bool)
-    apart[0, names.index("trace")] = False
+    apart[names.index("trace"), 0] = False
     return Compare(
         point=letters,
         label=letters,
@@ -75,7 +75,7 @@ def test_slices_are_on_one_scale_with_the_sublevel_set_marked():
         (mean,) = [one for one in axes.lines if one.get_color() == BLUE]
         np.testing.assert_allclose(mean.get_ydata(), found.slice_loss[i].mean(axis=0))
         (width,) = [one for one in axes.lines if one.get_color() == VERMILLION]
-        value = found.values[i, found.measure.tolist().index("width")]
+        value = found.values[found.measure.tolist().index("width"), i]
         np.testing.assert_allclose(width.get_xdata(), [-value, value])
         np.testing.assert_allclose(width.get_ydata(), 0.1 + found.rise)
 
@@ -116,6 +116,9 @@ def test_more_points_leave_room_for_less(count, shown):
     assert shown in table
     assert ("4.00±0.08" in table) == (count == 2)
     assert "τ, test" not in table
+    small = figure._supxlabel.get_text().replace("\n", " ")  # pyright: ignore
+    assert ("in the file" in small) == (count > 3)
+    assert ("ranks, their values" in small) == (count == 8)
 
 
 def test_log_and_what_is_not_finite():

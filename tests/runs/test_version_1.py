@@ -58,11 +58,11 @@ def sharpness(measured: Any) -> None:
 
 
 def compare(found: Any) -> None:
-    values = dict(zip(found.measure.tolist(), found.values.T.tolist(), strict=True))
+    values = dict(zip(found.measure.tolist(), found.values.tolist(), strict=True))
     np.testing.assert_allclose(values["lambda_max"], [8, 4], rtol=1e-12)
     np.testing.assert_allclose(values["trace"], [8.125, 4], rtol=1e-12)
     np.testing.assert_allclose(values["loss"], [0.25, 0], atol=1e-15)
-    assert found.ranks[:, found.measure.tolist().index("trace")].tolist() == [2, 1]
+    assert found.ranks[found.measure.tolist().index("trace")].tolist() == [2, 1]
     assert found.flattest == "B"
 
 

@@ -7,7 +7,7 @@ import numpy as np
 
 
 class Crossings(NamedTuple):
-    """Of every bracket: where f = 0, and how far from there the true place may be by the slope across it."""
+    """Of every bracket: where f is 0, and how far off that may be by the slope, f being known to the tolerance."""
 
     at: np.ndarray
     error: np.ndarray
@@ -53,7 +53,7 @@ def crossings(
         b, fb = np.where(is_open & ~below, x, b), np.where(is_open & ~below, value, fb)
         last = np.where(below, -1, 1)
     with np.errstate(all="ignore"):
-        error = np.abs(value) * wide / np.abs(tall)
+        error = np.maximum(np.abs(value), tolerance) * wide / np.abs(tall)
     return Crossings(x, np.where(np.isfinite(error), np.minimum(error, b - a), b - a))
 
 

@@ -59,6 +59,10 @@ def compare(page: Page, result: Any) -> str:
     names = input_names(result)
     if len(names) == count:
         page.note("; ".join(map(EQUALS.join, zip(result.point.tolist(), names, strict=True))))
+    if count > WITH_ERRORS:
+        page.note(
+            "values, their errors in the file" if count <= WITH_VALUES else "ranks, their values in the file"
+        )
     page.note(
         f"σ{EQUALS}{short(result.sigma)}, ρ{EQUALS}{short(result.rho)}; darker: better rank; ≈: not apart from another "
         "by two errors; free of: rescalings of ReLU-like units that leave the measure as it is; filter: relative to "
@@ -112,13 +116,13 @@ def _table(page: Page, axes: Axes, result: Any) -> None:
     if against is not None:
         axes.text(total - ENDS / 2, -1, "τ, test", **middle)
     for row, name in enumerate(names):
-        power = _power(result.values[:, row])
+        power = _power(result.values[row])
         unit = f" ({short(10.0**power, 1, powers=True)})" if power else ""
         said = axes.text(-UNDER, row, f"{SYMBOLS.get(name, name)}{unit}", va="center", fontsize=TEXT)
         said.set_in_layout(False)
         axes.text(NAMES + ENDS / 2, row, UNCHANGED[str(result.unchanged_by[row])], color=GREY, **middle)
         for i in range(count):
-            colour, ink = _shade(float(result.ranks[i, row]), count)
+            colour, ink = _shade(float(result.ranks[row, i]), count)
             axes.add_patch(Rectangle((edges[i], row - 0.5), cell, 1, facecolor=colour, edgecolor="white"))
             axes.text(edges[i] + cell / 2, row, _cell(result, i, row, power), color=ink, **middle)
         if against is not None and row != against:
@@ -133,10 +137,10 @@ def _table(page: Page, axes: Axes, result: Any) -> None:
 def _cell(result: Any, i: int, row: int, power: int) -> str:
     """The value, with its error where there is room, or the rank alone."""
     name, scale = str(result.measure[row]), 10.0**-power
-    value, error = float(result.values[i, row]) * scale, float(result.errors[i, row]) * scale
-    mark = "" if result.told_apart[i, row] else "≈"
+    value, error = float(result.values[row, i]) * scale, float(result.errors[row, i]) * scale
+    mark = "" if result.told_apart[row, i] else "≈"
     if len(result.point) > WITH_VALUES:
-        return f"{mark}{result.ranks[i, row]:.0f}"
+        return f"{mark}{result.ranks[row, i]:.0f}"
     if len(result.point) <= WITH_ERRORS and name in WITH_ERROR and np.isfinite(error) and error > 0:
         return mark + uncertain(value, error).replace("\u00a0", "")
     return mark + short(value, 3 if len(result.point) <= WITH_ERRORS else 2)
