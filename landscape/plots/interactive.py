@@ -12,8 +12,8 @@ from landscape.plots.written import sheet
 from landscape.result import Result
 
 # Camera of the page: the side from which the pictures on paper are seen, in plotly's units.
-EYE = {"x": 1.1, "y": -1.5, "z": 1.0}
-RUNS = ("#FFFFFF", VERMILLION, "#000000", "#56B4E9", "#CC79A7", "#999999")
+EYE = {"x": 0.85, "y": -1.2, "z": 0.8}
+RUNS = (VERMILLION, "#000000", "#56B4E9", "#CC79A7", "#999999", "#FFFFFF")
 
 
 def page_of(result: Result, *, log: bool = False, title: str | None = None) -> str:
@@ -24,23 +24,23 @@ def page_of(result: Result, *, log: bool = False, title: str | None = None) -> s
     BadInput for a result without a surface, and where plotly is missing.
     """
     try:
-        import plotly.graph_objects as go
+        import plotly.graph_objects as go  # pyright: ignore[reportMissingImports]
     except ImportError:
         raise BadInput("plotly is not installed", "pip install 'torch-landscape[html]'") from None
     one = sheet(result)
     names = [one.x.long_name, one.y.long_name, one.height.long_name]
     losses = np.asarray(one.height.values, dtype=float)
-    hover = "α %{x:.4g}<br>β %{y:.4g}<br>loss %{customdata:.6g}<extra></extra>"
     heights = _heights(losses, log)
     drawn: list[Any] = [
         go.Surface(
             x=one.x.values,
             y=one.y.values,
             z=heights,
-            customdata=losses,
+            text=_told(one.x.values, one.y.values, losses),
+            hoverinfo="text",
+            opacity=0.9,  # a run that dips below the surface shines through
             colorscale="Viridis",
             colorbar={"title": {"text": _wrapped(names[2]), "side": "right"}, **_ticks(heights, log)},
-            hovertemplate=hover,
             contours={"z": {"show": True, "color": "rgba(0,0,0,0.35)", "width": 1}},
             name="loss",
         )
@@ -81,12 +81,23 @@ def page_of(result: Result, *, log: bool = False, title: str | None = None) -> s
         template="plotly_white",
         font={"family": "DejaVu Sans, Arial, sans-serif"},
     )
-    return figure.to_html(
+    made = figure.to_html(
         include_plotlyjs=True,
         include_mathjax=False,
         full_html=True,
         div_id="landscape",
         config={"displaylogo": False, "responsive": True, "showSendToCloud": False, "plotlyServerURL": ""},
+    )
+    return made.replace("<body>", '<body style="margin:0; height:100vh">', 1)  # no bars for scrolling
+
+
+def _told(x: np.ndarray, y: np.ndarray, losses: np.ndarray) -> np.ndarray:
+    """What hovering says of each cell; a template of plotly's would look up another cell, with x and y exchanged."""
+    return np.array(
+        [
+            [f"α {a:.4g}<br>β {b:.4g}<br>loss {loss:.6g}" for a, loss in zip(x.tolist(), row, strict=True)]
+            for b, row in zip(y.tolist(), losses.tolist(), strict=True)
+        ]
     )
 
 

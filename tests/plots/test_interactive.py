@@ -18,7 +18,7 @@ pytest.importorskip("plotly", reason="the page needs plotly")
 @pytest.fixture(scope="module")
 def page(tmp_path_factory):
     path = tmp_path_factory.mktemp("page") / "a.html"
-    plot(with_run(), path, kind="surface", title="A plane of its own")
+    plot(plane(), path, kind="surface", title="A plane of its own")
     return path
 
 
@@ -30,21 +30,35 @@ def test_the_page_holds_all_it_needs(page):
     assert "plotly.js v" in text
 
 
-def test_heights_are_logarithms_where_asked_and_hovering_tells_the_loss():
+def test_a_run_and_the_point_stand_on_the_surface(monkeypatch):
+    go = pytest.importorskip("plotly.graph_objects")
+    from landscape.plots import interactive
+
+    made = []
+    monkeypatch.setattr(go.Figure, "to_html", lambda figure, **options: made.append(figure) or "")
+    result = with_run()
+    interactive.page_of(result)
+    _, run, star = made[0].data
+    parts = result.trajectory_alpha, result.trajectory_beta, result.trajectory_loss
+    for name, values in zip("xyz", parts, strict=True):
+        np.testing.assert_array_equal(run[name], values)
+    assert (star.x[0], star.y[0], star.z[0], star.text[0]) == (0, 0, result.centre_loss, "θ*")
+
+
+def test_heights_are_logarithms_where_asked_and_hovering_tells_the_loss(monkeypatch):
     go = pytest.importorskip("plotly.graph_objects")
     from landscape.plots import interactive
 
     result = plane()
     made = []
-    original = go.Figure.to_html
-    go.Figure.to_html = lambda figure, **options: made.append(figure) or ""
-    try:
-        interactive.page_of(result, log=True)
-    finally:
-        go.Figure.to_html = original
+    monkeypatch.setattr(go.Figure, "to_html", lambda figure, **options: made.append(figure) or "")
+    interactive.page_of(result, log=True)
     surface = made[0].data[0]
     np.testing.assert_allclose(surface.z, np.log10(result.loss), rtol=1e-15)
-    np.testing.assert_array_equal(surface.customdata, result.loss)
+    assert (
+        surface.text[4][1]
+        == f"α {result.alpha[1]:.4g}<br>β {result.beta[4]:.4g}<br>loss {result.loss[4, 1]:.6g}"
+    )
     np.testing.assert_array_equal(surface.x, result.alpha)
     assert made[0].layout.scene.xaxis.title.text == "step α along the first direction"
 
@@ -87,10 +101,10 @@ def test_in_a_browser_it_draws_turns_and_answers_and_asks_nobody(page, tmp_path)
             if browser.evaluate("window.told"):
                 break
         alpha, beta, loss = browser.until("window.told")
-        if (round(alpha, 6), round(beta, 6)) in {
-            (round(a, 6), round(b, 6)) for a in plane().alpha for b in plane().beta
-        }:
-            assert loss == pytest.approx(0.5 + (alpha - 0.5) ** 2 + beta**2)
+        expected = 0.5 + (alpha - 0.5) ** 2 + beta**2
+        assert loss == pytest.approx(expected)
+        label = browser.until("document.querySelector('.hovertext')?.textContent")
+        assert f"loss {expected:.6g}" in label
         browser.mouse("mousePressed", *middle, pressed=True)
         for step in range(1, 9):
             browser.mouse("mouseMoved", middle[0] + 12 * step, middle[1] + 4 * step, pressed=True)
