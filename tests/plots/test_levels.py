@@ -40,6 +40,8 @@ SURFACES = {
     "from 0 up steeply": np.expm1(8 * RADIUS**2),
     "deep point": 1e-12 + RADIUS**8,
     "negative": -np.exp(-20 * RADIUS**2),
+    "survey 1": (1 - 1.69 * X * Y) ** 2,
+    "survey 2": (1 + (1 + 2 * X) * (2 * Y) ** 2 / 8) ** 2,
     "barrier": between_two(1.0),
     "high barrier": between_two(40.0),
 }
@@ -76,6 +78,14 @@ def test_a_ratio_of_72_is_not_one_colour():
     assert values.max() / values.min() == pytest.approx(72)
     assert largest_share(values, scale_for(values, spacing="linear").levels) > 0.5
     assert largest_share(values, scale_for(values).levels) <= LARGEST_SHARE
+
+
+@pytest.mark.parametrize("name", ["survey 1", "survey 2"])
+def test_the_valleys_of_the_surveys_figures_are_seen(name):
+    """Below the saddle at F = 1 linear levels put one or two lines; there are at least three."""
+    levels = scale_for(SURFACES[name]).levels
+    assert num_inside(levels, Range(SURFACES[name].min(), 1.0, 3)) >= 3
+    assert num_inside(scale_for(SURFACES[name], spacing="linear").levels, Range(0.0, 1.0, 3)) <= 2
 
 
 @pytest.mark.parametrize("spacing", ["linear", "log", "quantile"])
