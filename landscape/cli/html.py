@@ -22,12 +22,16 @@ from landscape.result import Result, field_metadata, with_error
 
 # A browser that reads this asks for nothing, whatever else the page says.
 POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
+# What a surface that turns needs besides: its script, which stands in the page.
+TURNING = f"{POLICY}; script-src 'unsafe-inline'"
+# A page within the page is as high as its place.
+WHOLE = "html, body, body > div { height: 100%; margin: 0; overflow: hidden; }"
 # Letters that a cell of numbers keeps together.
 ONE_LINE = 24
 SIGNS = {True: "✓ passed", False: "✗ failed"}
 
 
-def page(title: str, sections: Sequence[tuple[Row, str]]) -> str:
+def page(title: str, sections: Sequence[tuple[Row, str]], *, turning: bool = False) -> str:
     """The whole page of ``(row, section)``: contents, a table of all, then each; runs first, then by kind and name."""
     kinds = [*analyses.FUNCTIONS]
 
@@ -42,7 +46,7 @@ def page(title: str, sections: Sequence[tuple[Row, str]]) -> str:
     parts = [
         "<!doctype html>",
         '<html lang="en"><head><meta charset="utf-8">',
-        f'<meta http-equiv="Content-Security-Policy" content="{escape(POLICY)}">',
+        f'<meta http-equiv="Content-Security-Policy" content="{escape(TURNING if turning else POLICY)}">',
         '<meta name="viewport" content="width=device-width, initial-scale=1">',
         f"<title>{_text(title)}</title>",
         f"<style>\n{style}</style></head><body>",
@@ -62,8 +66,11 @@ def page(title: str, sections: Sequence[tuple[Row, str]]) -> str:
     return "\n".join([*parts, "</body></html>", ""])
 
 
-def section(path: Path, row: Row, found: Result | LandscapeError) -> str:
-    """What stands of one file under its heading."""
+def section(path: Path, row: Row, found: Result | LandscapeError, *, turning: bool = False) -> str:
+    """What stands of one file under its heading; ``turning`` adds the surface of a plane.
+
+    Raises BadInput where that surface is asked for and plotly is missing.
+    """
     if isinstance(found, LandscapeError):
         return f'<p class="failed">{_text(row.headline)}</p>'
     command = str(found.provenance.get("command", ""))
@@ -74,6 +81,7 @@ def section(path: Path, row: Row, found: Result | LandscapeError) -> str:
                 *_question(found),
                 f'<p class="headline">{_text(row.headline)}</p>',
                 f'<div class="found">{_picture(found, row)}<div>{_numbers(found)}</div></div>',
+                _surface(found) if turning and found.kind == "slice2d" else "",
                 *_columns(found),
                 *_matrices(found),
                 _checks(found),
@@ -112,6 +120,14 @@ def _picture(result: Result, row: Row) -> str:
         return f'<p class="failed">No picture: {_text(first_line(error))}</p>'
     caption = _text(f"{_heading(row)}: {row.headline}")
     return f'<figure><img alt="{caption}" src="{address}"><figcaption>{caption}</figcaption></figure>'
+
+
+def _surface(result: Result) -> str:
+    """The surface that turns, a page of its own within this one, whose script reaches nothing outside it."""
+    from landscape.plots.interactive import page_of
+
+    fitted = page_of(result).replace("<head>", f"<head><style>{WHOLE}</style>", 1)
+    return f'<iframe title="surface" sandbox="allow-scripts" srcdoc="{escape(fitted)}"></iframe>'
 
 
 def _numbers(result: Result) -> str:

@@ -21,7 +21,7 @@ NEEDED: dict[str, dict[str, Any]] = {
     "basins": {"points": ["a.slice2d.h5"]},
     "minima": {"output": "minima.h5"},
     "efficiency": {"output": "efficiency.h5"},
-    "plot": {"file": "a.h5"},
+    "plot": {"files": ["a.h5"]},
     "report": {"files": ["a.h5"]},
     "show": {"files": ["a.h5"]},
     "tour": {},

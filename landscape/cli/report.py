@@ -18,9 +18,12 @@ from landscape.cli.options import VERIFY, Command
     help="FILE.html to write.",
 )
 @click.option("--title", default="Loss landscape", show_default=True, help="Heading of the page.")
+@click.option("--turning", is_flag=True, help="Planes as surfaces that turn, too: 5 MB each, needs plotly.")
 @click.option("--no-verify", "verify", **VERIFY)
 @click.option("-q", "--quiet", is_flag=True, help="Print nothing but errors.")
-def command(files: tuple[Path, ...], output: Path, title: str, verify: bool, quiet: bool) -> None:
+def command(
+    files: tuple[Path, ...], output: Path, title: str, turning: bool, verify: bool, quiet: bool
+) -> None:
     """Write FILES as one page to read, print and hand on.
 
     Of each its question, picture, numbers, checks, notes, from what it was made and the command to repeat it; runs
@@ -44,8 +47,8 @@ def command(files: tuple[Path, ...], output: Path, title: str, verify: bool, qui
         row = row_of(path, result)
         if is_unreadable(row):
             click.echo(f"not in the report: {row.headline}", err=True)
-        found.append((row, section(path, row, result)))
-    write(output, page(title, found))
+        found.append((row, section(path, row, result, turning=turning)))
+    write(output, page(title, found, turning=turning))
     if not quiet:
         click.echo(str(output))
     if any(is_unreadable(row) for row, _ in found):

@@ -140,7 +140,7 @@ def test_files_without_what_is_asked_for(command, place, line, said):
 
 def test_shared_settings_at_the_top_serve_every_command(command, folder):
     (folder / "top.toml").write_text(
-        'seed = 3\nno-verify = false\n[hessian]\npoints = "a.h5"\ntop_k = 1\n[plot]\nfile = "a.h5"\n'
+        'seed = 3\nno-verify = false\n[hessian]\npoints = "a.h5"\ntop_k = 1\n[plot]\nfiles = ["a.h5"]\n'
     )
     assert command("hessian", "--config", "top.toml").code == 0
     assert landscape.load("a.hessian.h5").provenance["seed"] == 3

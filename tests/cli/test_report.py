@@ -18,6 +18,7 @@ from xml.etree import ElementTree
 
 import numpy as np
 import pytest
+from browser import CHROMIUM, Browser
 from matplotlib import image
 from test_light import REFUSE
 
@@ -306,6 +307,58 @@ def test_every_kind_has_a_section_without_torch(tmp_path):
     page = Page((tmp_path / "r.html").read_text(encoding="utf-8"))
     assert "No picture" not in page.text
     assert len(page.values("src")) == len(kinds)
+
+
+def test_a_surface_that_turns_only_where_it_is_asked_for(command, files, monkeypatch, tmp_path):
+    pytest.importorskip("plotly", reason="needs the extra html")
+    monkeypatch.chdir(tmp_path)
+    line = ["report", files / "slice2d.h5", files / "hessian.h5", "-o"]
+    assert command(*line, "r.html", "--turning").code == 0
+    page = Page(Path("r.html").read_text(encoding="utf-8"))
+    # One for the plane; its script stands in it, and reaches nothing of the page around it.
+    (frame,) = [given for tag, given in page.elements if tag == "iframe"]
+    assert set(frame) == {"title", "sandbox", "srcdoc"}
+    assert frame["sandbox"] == "allow-scripts"
+    assert {tag for tag, _ in page.elements} & FETCHING == {"iframe"}
+    assert "Plotly.newPlot" in frame["srcdoc"]
+    assert not re.search(r"<(script|link|img)[^>]+(src|href)=", frame["srcdoc"])
+    assert page.values("content")[0] == f"{html.POLICY}; script-src 'unsafe-inline'"
+    assert command(*line, "again.html", "--turning").code == 0
+    assert Path("again.html").read_bytes() == Path("r.html").read_bytes()
+
+
+def test_what_is_missing_for_a_surface_is_said(command, files, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    for name in ("plotly", "plotly.graph_objects"):
+        monkeypatch.setitem(sys.modules, name, None)
+    refused = command("report", files / "slice2d.h5", "--turning", "-o", "r.html")
+    assert refused.code == 2
+    assert "torch-landscape[html]" in refused.err
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(CHROMIUM is None, reason="needs a browser: apt-get install chromium")
+def test_the_surface_is_drawn_in_a_browser_and_asks_for_nothing(command, files, monkeypatch, tmp_path):
+    pytest.importorskip("plotly", reason="needs the extra html")
+    monkeypatch.chdir(tmp_path)
+    assert command("report", files / "slice2d.h5", "--turning", "-o", "r.html").code == 0
+    browser = Browser(tmp_path / "profile")
+    try:
+        browser("Page.navigate", url=(tmp_path / "r.html").as_uri())
+        browser.until("document.readyState === 'complete' && document.querySelector('iframe') !== null")
+        browser.evaluate("document.querySelector('iframe').scrollIntoView()")
+        browser.evaluate("new Promise(done => setTimeout(done, 4000))")
+        shot = base64.b64decode(browser("Page.captureScreenshot")["data"])
+    finally:
+        browser.close()
+    assert browser.errors == []
+    assert [one for one in browser.requests if one.startswith("http")] == []
+    seen = image.imread(io.BytesIO(shot))[:, :, :3]
+    # Viridis from its dark end to its light one, left of the bar of colours.
+    seen = seen[:, : seen.shape[1] * 6 // 10]
+    for colour in ((0.27, 0.0, 0.33), (0.13, 0.57, 0.55), (0.99, 0.91, 0.14)):
+        assert (np.abs(seen - colour).max(-1) < 0.12).sum() > 100
 
 
 # A browser that looks at one page, and asks nobody where another machine is.

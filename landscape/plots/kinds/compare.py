@@ -37,6 +37,8 @@ IN_A_ROW, WITH_ERRORS, WITH_VALUES = 4, 3, 6
 # and the other columns.
 PANEL, ROW, NAMES, UNDER, ENDS = 1.15, 0.145, 0.62, 0.37, 0.34
 TEXT = 6.0
+# Width of a character over its height.
+DIGIT = 0.65
 # Of ranks, from the first to the last.
 DARK, LIGHT = 0.75, 0.05
 
@@ -124,7 +126,9 @@ def _table(page: Page, axes: Axes, result: Any) -> None:
         for i in range(count):
             colour, ink = _shade(float(result.ranks[row, i]), count)
             axes.add_patch(Rectangle((edges[i], row - 0.5), cell, 1, facecolor=colour, edgecolor="white"))
-            axes.text(edges[i] + cell / 2, row, _cell(result, i, row, power), color=ink, **middle)
+            text = _cell(result, i, row, power)
+            fitting = {**middle, "fontsize": min(TEXT, 72 * cell / (DIGIT * len(text)))}
+            axes.text(edges[i] + cell / 2, row, text, color=ink, **fitting)
         if against is not None and row != against:
             axes.text(total - ENDS / 2, row, _tau(float(result.tau[row, against])), **middle)
     if against is not None:
