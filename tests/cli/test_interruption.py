@@ -242,7 +242,7 @@ def test_ctrl_c_before_anything_is_finished_leaves_nothing(command, folder, monk
 
 
 @pytest.mark.parametrize(
-    "where", ["landscape.runs.store._sync_folder", "landscape.cli.screen.Screen.summary"]
+    "where", ["landscape.runs.trailer.sync_folder", "landscape.cli.screen.Screen.summary"]
 )
 def test_ctrl_c_after_publication_leaves_the_whole_file(command, folder, monkeypatch, where):
     def interrupted(*_: object, **__: object) -> None:
