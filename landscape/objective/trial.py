@@ -118,7 +118,7 @@ def _taken(trial: Trial, given: Any, rows: Tensor | None) -> Any:
     try:
         with warnings.catch_warnings(record=True) as caught, trial.ready():
             warnings.simplefilter("always")
-            function(outputs, targets)
+            found = function(outputs, targets)
     except LandscapeError:
         raise
     except Exception as error:
@@ -130,6 +130,14 @@ def _taken(trial: Trial, given: Any, rows: Tensor | None) -> Any:
         for one in caught
     ):
         raise _broadcasts(tuple(targets.shape), trees.described(outputs))
+    for one in found if isinstance(found, tuple) else (found,):
+        if not isinstance(one, Tensor | float | int):
+            has_own = getattr(outputs, "loss", 0) is None
+            raise BadInput(
+                f"the loss {name_of(given)} returned a {type(one).__name__}",
+                "a tensor",
+                "leave `loss` away for the module's own" if has_own else "let it return its value",
+            )
     return outputs
 
 

@@ -5,6 +5,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from landscape import Objective
 from landscape.errors import BadInput
 from landscape.objective.losses import LOSSES, known_loss, weighted_mean
 from landscape.objective.meaning import settled as settle
@@ -225,6 +226,9 @@ def test_a_loss_of_the_wrong_shape_is_refused():
         settled(lambda o, t: o.sum(0), draw(4, 3), CLASSES[:4])
     with pytest.raises(BadInput, match="returned a float"):
         settled(lambda o, t: 1.0, draw(4, 3), CLASSES[:4])
+    for value, said in ((None, "a NoneType"), ({"loss": 1}, "a dict"), (("one", 1), "a str")):
+        with pytest.raises(BadInput, match=f"returned {said}; expected a tensor; let it return its value"):
+            Objective(nn.Linear(3, 3), lambda o, t, value=value: value, (draw(4, 3), CLASSES[:4]))
 
 
 def test_losses_by_spec():
