@@ -44,6 +44,8 @@ def test_whole_numbers_are_classes_unless_told_otherwise(table: Path):
     several = load(table, **with_target({"columns": "acid"}, "price, sugar"))
     assert several.targets.tolist() == [[3, 0.5], [4, 1.5], [5, -1000], [6, 2.5]]
     assert not load(table, **with_target({"columns": ("acid", "sugar")}, "none")).has_targets
+    listed = load(table, target="price", columns="sugar, acid", drop="sort,price")
+    assert listed.inputs.tolist()[0] == [0.5, 1]
 
 
 @pytest.mark.parametrize("mark", [";", "\t", ","])

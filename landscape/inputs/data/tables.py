@@ -43,16 +43,17 @@ def table(
     """
     read = _parquet(path) if path.suffix == ".parquet" else _csv(path, delimiter, header)
     names = list(read)
-    targets = [] if target == "none" and "none" not in names else _names(target)
+    targets = [] if target == "none" and "none" not in names else _names(target, names)
     if target == "":
         raise BadInput(
             f"{path.name} has the columns {_listed(names)}",
             "the one that is the target",
             f"name it: `target` = {names[-1]}",
         )
-    inputs = _names(columns) or [name for name in names if name not in targets]
-    inputs = [name for name in inputs if name not in _names(drop)]
-    for name in [*targets, *inputs, *_names(drop)]:
+    without = _names(drop, names)
+    inputs = _names(columns, names) or [name for name in names if name not in targets]
+    inputs = [name for name in inputs if name not in without]
+    for name in [*targets, *inputs, *without]:
         if name not in names:
             raise BadInput(f"{path.name} has no column {name!r}", f"one of {_listed(names)}")
     if not inputs:
@@ -94,9 +95,12 @@ def _halves(n: int, test_size: float, seed: int, classes: np.ndarray | None) -> 
     return train_test_indices(n, test_size, seed, classes) if test_size else (np.arange(n), np.arange(0))
 
 
-def _names(given: Any) -> list[str]:
+def _names(given: Any, known: Sequence[str]) -> list[str]:
+    """One name or several; ``a,b`` is two where no column is called so."""
     if given is None or given == "":
         return []
+    if isinstance(given, str) and given not in known:
+        return [one.strip() for one in given.split(",")]
     return [str(one) for one in given] if isinstance(given, list | tuple) else [str(given)]
 
 
