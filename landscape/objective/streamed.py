@@ -113,8 +113,8 @@ class Streamed(Samples):
             return
         for inputs, targets in self._cut_anew(2 * size):
             for start in range(min(2, len(targets))):
-                half = mapped(lambda part, start=start: part[start::2], inputs), targets[start::2]
-                yield self._changed(half)
+                half = mapped(lambda part, start=start: part[start::2].contiguous(), inputs)
+                yield self._changed((half, targets[start::2].contiguous()))
 
     def recut(self) -> "Streamed":
         """The same, of two chunks at a time every other sample, then the rest."""

@@ -33,6 +33,13 @@ def suiting_loss(outputs: Any, targets: Tensor, num_classes: int | None) -> tupl
     if num_classes is not None:
         return _of_classes(shape, tuple(targets.shape[1:]), num_classes)
     if bool(((targets == 0) | (targets == 1)).all()) and bool((targets != targets.flatten()[0]).any()):
+        if outputs.shape[1:].numel() != targets.shape[1:].numel():
+            raise BadInput(
+                f"the targets are floats that are all 0 or 1, and there are outputs {shape} for targets "
+                f"{tuple(targets.shape[1:])} of a sample",
+                "integers where they are classes, else as many outputs as targets",
+                "let the data return targets.long(), or " + GIVE,
+            )
         one_hot = targets.dim() == 2 and targets.shape[1] > 1 and bool((targets.sum(1) == 1).all())
         fitting = "cross_entropy, bce or mse" if one_hot else "bce or mse"
         what = (

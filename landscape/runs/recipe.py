@@ -12,6 +12,7 @@ from landscape import specs
 from landscape.errors import BadInput
 from landscape.inputs.data import DataSet, load_data
 from landscape.inputs.data.batches import tensors
+from landscape.inputs.data.streams import Stream
 from landscape.inputs.models import build_model, by_name, takes_num_outputs
 from landscape.inputs.models.modified import NUMBERED, PRICED, modified
 from landscape.objective.closures import seeded, signature_of, taken_by
@@ -19,6 +20,7 @@ from landscape.objective.losses import LOSSES
 from landscape.objective.objective import Objective
 from landscape.objective.penalised import penalised
 from landscape.objective.samples import sha256
+from landscape.objective.streamed import Streamed
 from landscape.objective.suited import suited, whole_of
 from landscape.objective.suiting import suiting_loss
 
@@ -98,7 +100,7 @@ class Recipe:
         data = given.data_set(data_dir, None)
         recipe, why = given.completed(data), ""
         is_open = not (given.loss or given.modify or by_name.is_by_name(recipe.model))
-        if is_open and data is not None and data.stream is None:
+        if is_open and data is not None:
             loss, why = recipe.suiting(data)
             recipe = replace(recipe, loss=loss)
         if dtype is None:
@@ -124,7 +126,7 @@ class Recipe:
         else:
             places = data.targets.shape[1:] if data.num_classes is not None else ()
             outputs = torch.empty(1, self.num_outputs, *places)
-        return suiting_loss(outputs, data.targets, data.num_classes)
+        return suiting_loss(outputs, data.known_targets, data.num_classes)
 
     def data_set(
         self, data_dir: Path | None = None, dtype: torch.dtype | None = torch.float32
@@ -214,13 +216,11 @@ class Recipe:
             )
         is_numbered = self.modify in NUMBERED
         inputs: Any = (data.inputs, data.numbers) if is_numbered else data.inputs
-        loss, said = self.loss, ""
-        if data.stream is None:
-            loss, inputs, said = by_name.fitted(module, self.loss, inputs, data.targets)
+        loss, inputs, said = by_name.fitted(module, self.loss, inputs, data.targets)
         train = Objective(
             module,
             penalised(loss) if self.modify in PRICED else loss,
-            data.stream or (inputs, self._given(data, data.targets)),
+            _read(data.stream, module) or (inputs, self._given(data, data.targets)),
             dtype=dtype,
             device=device,
             chunk_size=chunk_size,
@@ -233,7 +233,7 @@ class Recipe:
         if is_numbered:
             notes.append("no test loss: the noise was drawn for the training samples alone")
             return Objectives(train, None, notes)
-        test = data.test_stream
+        test: Any = _read(data.test_stream, module)
         if test is None:
             _, test_inputs, _ = by_name.fitted(module, self.loss, data.test_inputs, data.test_targets)
             test = (test_inputs, self._given(data, data.test_targets))
@@ -333,6 +333,13 @@ def fingerprint(data: DataSet | None) -> str:
     plain = data.to(torch.float32)
     parts = (plain.inputs, plain.targets, plain.test_inputs, plain.test_targets)
     return sha256(one for part in parts for one in tensors(part))
+
+
+def _read(stream: Stream | None, module: nn.Module) -> Streamed | None:
+    """The samples of a stream, labels beside the inputs where the module itself makes a loss of these."""
+    if stream is None:
+        return None
+    return Streamed(stream).changed(lambda chunk: by_name.labelled(module, *chunk))
 
 
 def _is_at_home(spec: str) -> bool:

@@ -166,6 +166,44 @@ def test_a_folder_is_measured_reopened_and_exported_with_no_line_of_code(saved, 
     assert steep.status == "complete"
 
 
+STREAM = """
+import landscape, torch
+tokens = torch.arange(1, 43).reshape(7, 6) % 19 + 1
+labels = torch.where(torch.arange(6) < torch.tensor([6, 5, 4, 3, 6, 2, 6])[:, None], tokens, -100)
+def read(rows): return [{"input_ids": tokens[i], "labels": labels[i]} for i in (rows[:3], rows[3:])]
+def stream(): return landscape.Stream(read(torch.arange(7))), landscape.Stream(read(torch.arange(4)))
+def whole(outputs, targets): return outputs.logits.square().mean()
+def none(outputs, targets): return outputs.loss
+"""
+
+
+@pytest.mark.parametrize("name", ["GPT2LMHeadModel", "T5ForConditionalGeneration"])
+def test_of_a_stream_the_loss_is_the_models_own_too(saved, tmp_path, monkeypatch, name):
+    _, module = saved(name)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    (tmp_path / "d.py").write_text(STREAM)
+    exec(STREAM, names := {})
+    tokens, labels = names["tokens"], names["labels"]
+    result = landscape.measure("m", "import", data="d.py:stream", output="a.h5")
+    with torch.no_grad():
+        assert result.final_loss == pytest.approx(
+            float(module(input_ids=tokens, labels=labels).loss), rel=1e-6
+        )
+        assert result.final_test_loss == pytest.approx(
+            float(module(input_ids=tokens[:4], labels=labels[:4]).loss), rel=1e-6
+        )
+        logits = module(input_ids=tokens, labels=labels).logits
+    # T5 takes labels apart by views of them, in other cuts too.
+    assert landscape.measure("a.h5", "hessian", top_k=1, output="h.h5").status == "complete"
+    if name.startswith("GPT"):
+        given = landscape.measure("m", "import", data="d.py:stream", loss="d.py:whole", output="b.h5")
+        assert given.final_loss == pytest.approx(float(logits.square().mean()), rel=1e-5)
+        with pytest.raises(BadInput, match=r"returned a NoneType; .*leave `loss` away"):
+            landscape.measure("m", "import", data="d.py:stream", loss="d.py:none", output="c.h5")
+
+
 def test_an_architecture_that_is_asked_for_says_what_is_new_in_it(saved):
     spec, module = saved("BertForMaskedLM")
     found = build_model(spec, {"architecture": "BertForSequenceClassification", "num_labels": 2}, 3, **SHAPES)

@@ -8,8 +8,10 @@ import torch
 import landscape
 
 CODE = """
+import landscape
 import torch
 from torch import nn
+from torch.utils.data import DataLoader, TensorDataset
 x = torch.rand(6, 1)
 def net(width=3): return nn.Sequential(nn.Linear(1, width), nn.Tanh(), nn.Linear(width, 1))
 def two(): return nn.Linear(1, 2)
@@ -23,6 +25,11 @@ def mse(outputs, targets): return (outputs - targets).square().mean()
 def three(a, b, c): return 0
 def data(): return torch.ones(4, 1), torch.zeros(4, 1)
 def sides(): return torch.linspace(-1, 1, 6)[:, None], torch.tensor([0, 0, 0, 1, 1, 1])
+def read(targets): return landscape.Stream(DataLoader(TensorDataset(sides()[0], targets), 2))
+def side_stream(): return read(sides()[1])
+def flag_stream(): return read(torch.tensor([0.0, 0, 1, 1, 0, 1]))
+def numbers(): return torch.arange(300) % 2 * torch.arange(300).clamp(290).sub(289.0)
+def number_stream(): return landscape.Stream(DataLoader(TensorDataset(torch.ones(300, 1), numbers()), 50))
 def flags(): return torch.linspace(-1, 1, 4)[:, None], torch.tensor([0.0, 0, 1, 1])
 """
 
@@ -109,3 +116,31 @@ def test_the_loss_is_chosen_by_what_the_module_gives_and_named(place):
         output="c.h5",
     )
     assert given.provenance["assumed"] == "the mean over 4 samples along axis 0; F in eval mode"
+
+
+def test_of_a_stream_the_loss_is_chosen_as_it_is_of_data_in_memory(place):
+    names = own()
+    torch.save(names["two"]().state_dict(), "two.pt")
+    torch.save(names["net"]().state_dict(), "one.pt")
+
+    def imported(data, model="net"):
+        weights = {"two": "two.pt", "net": "one.pt"}[model]
+        how = {"model": f"own.py:{model}", "data": f"own.py:{data}", "output": f"{model}-{data}.h5"}
+        return landscape.measure(weights, "import", **how)
+
+    x, y = names["sides"]()
+    result = imported("side_stream", "two")
+    two = landscape.Run("two-side_stream.h5").module()
+    assert "loss cross_entropy, for 2 outputs and 2 classes" in result.provenance["assumed"]
+    assert result.final_loss == pytest.approx(torch.nn.functional.cross_entropy(two(x), y).item(), rel=1e-5)
+    for weights, data in (("two", "flag_stream"), ("net", "flag_stream")):
+        with pytest.raises(
+            landscape.BadInput, match="integers where they are" if weights == "two" else "bce or mse"
+        ):
+            imported(data, weights)
+    # The first samples are 0 and 1 alone, the last reach further.
+    result = imported("number_stream")
+    one = landscape.Run("net-number_stream.h5").module()
+    wanted = (one(torch.ones(300, 1))[:, 0] - names["numbers"]()).square().mean().item()
+    assert result.final_loss == pytest.approx(wanted, rel=1e-5)
+    assert "loss mse, for the targets are real numbers" in result.provenance["assumed"]

@@ -65,6 +65,15 @@ class DataSet:
         return tuple(tensors(self.inputs)[0].shape[1:])
 
     @property
+    def known_targets(self) -> Tensor:
+        """The targets (n, ...); of a stream the first ones, and the least and the largest where these are numbers."""
+        ends = None if self.stream is None else self.stream.seen.values
+        if ends is None or self.task == "classification" or bool(torch.isin(ends, self.targets).all()):
+            return self.targets
+        rows = [torch.full_like(self.targets[:1], float(one)) for one in ends]
+        return torch.cat([self.targets, *rows])
+
+    @property
     def default_loss(self) -> str:
         """The loss that suits the task: ``bce`` for two classes, ``cross_entropy`` for more, else ``mse``.
 

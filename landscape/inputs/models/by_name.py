@@ -106,3 +106,12 @@ def fitted(module: Any, loss: str, inputs: Any, targets: Tensor) -> tuple[Any, A
 
     found, said = own_loss(module, targets)
     return found, with_labels(module, inputs, targets), said
+
+
+def labelled(module: Any, inputs: tuple[Any, ...], targets: Tensor) -> tuple[tuple[Any, ...], Tensor]:
+    """Some samples as :func:`fitted` gives all of them: with labels where the module makes a loss of these."""
+    if getattr(module, "gives", "") != "loss":
+        return inputs, targets
+    from landscape.inputs.models.huggingface import with_labels
+
+    return (with_labels(module, inputs[0] if len(inputs) == 1 else inputs, targets),), targets
