@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from matplotlib.colors import to_rgb
 
 import landscape
 from landscape.analyses.compare import Compare
@@ -91,7 +92,7 @@ def test_the_table_has_every_value_shaded_by_its_rank():
     assert "4.00±0.08" in shown
     assert len(table.patches) == 3 * len(found.measure)
     # The better the rank, the darker, in every row; all words lie in their cells.
-    light = [sum(one.get_facecolor()[:3]) for one in table.patches]
+    light = [sum(to_rgb(one.get_facecolor())) for one in table.patches]
     for row in np.array(light).reshape(len(found.measure), 3):
         assert row[0] > row[1] > row[2]
     figure = table.figure
