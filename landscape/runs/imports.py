@@ -96,18 +96,23 @@ class Imports:
     def states(self, module: nn.Module) -> list[dict[str, Tensor]]:
         """The module's tensors by name at every point; it is left at the last. Raises BadInput, naming the file."""
         base = {name: tensor.clone() for name, tensor in module.state_dict().items()}
-        found, dtypes = [], dict[str, list[Path]]()
+        found, dtypes, notes = [], dict[str, list[Path]](), dict[str, list[str]]()
         for entry in self.entries:
             tensors = self._tensors(entry)
             for one in {tensor.dtype for tensor in tensors.values() if tensor.is_floating_point()}:
                 dtypes.setdefault(str(one).removeprefix("torch."), []).append(entry.path)
             if found:
                 module.load_state_dict(base)
-            label = f"{entry.label}: " if len(self.entries) > 1 else ""
-            say = lambda note, label=label: self.notes.append(label + note)  # noqa: E731
-            checkpoints.loaded(module, tensors, str(entry.path), ignored=self.ignored, say=say)
+            taken: list[str] = []
+            checkpoints.loaded(module, tensors, str(entry.path), ignored=self.ignored, say=taken.append)
+            for note in taken:
+                text = note if len(self.entries) == 1 else note.removeprefix(f"{entry.path.name}: ")
+                notes.setdefault(text, []).append(entry.label)
             found.append({name: tensor.clone() for name, tensor in module.state_dict().items()})
         self._tell_dtypes(dtypes, module)
+        for text, labels in notes.items():
+            several = f"{labels[0]} to {labels[-1]}, {len(labels)} points" if len(labels) > 1 else labels[0]
+            self.notes.append(f"{several}: {text}" if len(self.entries) > 1 else text)
         return found
 
     def points(self, objective: Objective, states: Sequence[dict[str, Tensor]]) -> list[Point]:

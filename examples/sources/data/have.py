@@ -1,6 +1,6 @@
 """What somebody already has: a table, a folder of pictures, a Dataset with masks, a loader, a stream. Nothing of ours.
 
-python examples/sources/data/have.py    # writes iris.csv and pictures/ into the current folder
+python have.py    # writes iris.csv and pictures/ into the current folder
 """
 
 import csv

@@ -75,10 +75,10 @@ def _weights(choices: Mapping[str, Mapping[str, Tensor]], key: str, path: Path, 
             "current_model_state has the weights themselves"
         )
     elif averages := [one for one in beside if is_average(one)]:
-        notes.append(
+        notes = [
             f"{path.name}: {key or 'the top'} was taken, the weights themselves; "
             f"averages of them are there as well ({', '.join(averages)})"
-        )
+        ]
     elif beside and key not in WRAPPERS and not notes:
         notes.append(f"{path.name}: beside it are {', '.join(beside[:10])}")
     return Weights(_tensors(choices[key]), key=key, choices=choices, notes=tuple(notes))

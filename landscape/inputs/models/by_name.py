@@ -101,11 +101,22 @@ def fitted(module: Any, loss: str, inputs: Any, targets: Tensor) -> tuple[Any, A
     if loss != OWN:
         # Classes along axis 1 for a loss by name, the whole output for one of the user's own.
         module.gives = "output" if ":" in loss else "classes"
-        return loss, inputs, ""
+        return loss, inputs, _unshifted(module, loss)
     from landscape.inputs.models.huggingface import own_loss, with_labels
 
     found, said = own_loss(module, targets)
     return found, with_labels(module, inputs, targets), said
+
+
+def _unshifted(module: Any, loss: str) -> str:
+    """That a loss by name compares each place with its own target, where the model's own takes the next; else ''."""
+    from landscape.inputs.models.huggingface import NEXT
+
+    name = type(module).__name__
+    if loss != "cross_entropy" or not name.endswith(NEXT):
+        return ""
+    own = f"{name}'s own loss takes the next one: leave `loss` away for that"
+    return f"cross_entropy compares each place with the target of that place, where {own}"
 
 
 def labelled(module: Any, inputs: tuple[Any, ...], targets: Tensor) -> tuple[tuple[Any, ...], Tensor]:

@@ -60,7 +60,7 @@ def compare(page: Page, result: Any) -> str:
     _table(page, page.figure.add_subplot(grid[rows, :]), result)
     names = input_names(result)
     if len(names) == count:
-        page.note("; ".join(map(EQUALS.join, zip(result.point.tolist(), names, strict=True))))
+        page.note("; ".join(map(EQUALS.join, zip(map(str, result.point.tolist()), names, strict=True))))
     if count > WITH_ERRORS:
         page.note(
             "values, their errors in the file" if count <= WITH_VALUES else "ranks, their values in the file"
@@ -122,7 +122,9 @@ def _table(page: Page, axes: Axes, result: Any) -> None:
         unit = f" ({short(10.0**power, 1, powers=True)})" if power else ""
         said = axes.text(-UNDER, row, f"{SYMBOLS.get(name, name)}{unit}", va="center", fontsize=TEXT)
         said.set_in_layout(False)
-        axes.text(NAMES + ENDS / 2, row, UNCHANGED[str(result.unchanged_by[row])], color=GREY, **middle)
+        axes.text(
+            NAMES + ENDS / 2, row, UNCHANGED.get(str(result.unchanged_by[row]), "?"), color=GREY, **middle
+        )
         for i in range(count):
             colour, ink = _shade(float(result.ranks[row, i]), count)
             axes.add_patch(Rectangle((edges[i], row - 0.5), cell, 1, facecolor=colour, edgecolor="white"))
