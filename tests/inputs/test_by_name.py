@@ -343,3 +343,10 @@ def test_timm_by_name(monkeypatch):
     with pytest.raises(BadInput, match=r"cannot be made.*check `model_arg`"):
         build_model("timm:tiny", {"depth": 4}, 1, **SHAPES)
     assert by_name.default_loss("timm:tiny", "bce") == "cross_entropy"
+
+
+def test_a_loss_by_name_beside_a_language_models_own_is_said_to_be_another(saved):
+    module = build_model(saved("GPT2LMHeadModel")[0], {}, 0, **SHAPES)
+    inputs, targets = batch("GPT2LMHeadModel")
+    assert "takes the next one" in by_name.fitted(module, "cross_entropy", inputs, targets)[2]
+    assert by_name.fitted(module, "mse", inputs, targets)[2] == ""

@@ -191,3 +191,17 @@ def test_points_saved_from_python_come_in_with_all_their_labels(own):
     np.testing.assert_allclose(found.loss, [loss for _, loss in own.values()], rtol=1e-6)
     one = landscape.measure("bare.h5@epoch=2", "import", **GIVEN, output="one.h5")
     assert one.final_loss == found.loss[2]
+
+
+def test_what_is_said_of_every_file_is_said_once(own):
+    for epoch, (state, _) in own.items():
+        torch.save({"net_g": state, "model_ema": state}, f"sgd_{epoch}.pt")
+    found = landscape.measure(
+        [f"sgd_{epoch}.pt" for epoch in EPOCHS], "import", key="net_g", output="s.h5", **GIVEN
+    )
+    assert found.loss.tolist() == pytest.approx([loss for _, loss in own.values()], rel=1e-6)
+    said = [note for note in found.notes if "net_g was taken" in note]
+    assert said == [
+        "epoch=0 to epoch=10, 5 points: net_g was taken, the weights themselves; "
+        "averages of them are there as well (model_ema)"
+    ]
