@@ -35,3 +35,5 @@ landscape connect gallery/net-0.h5 gallery/net-1.h5 gallery/net-2.h5 --epochs 20
 landscape plot gallery/modes.h5
 landscape align gallery/net-0.h5 gallery/net-1.h5 -o gallery/align.h5
 landscape plot gallery/align.h5
+landscape compare gallery/net-0.h5 gallery/net-1.h5 gallery/net-2.h5 -o gallery/compare.h5
+landscape plot gallery/compare.h5
