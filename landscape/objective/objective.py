@@ -22,6 +22,7 @@ from landscape.objective.derivatives import derivative, second_derivative
 from landscape.objective.differences import Differences
 from landscape.objective.fit import Fit
 from landscape.objective.fitted import Fitted
+from landscape.objective.linear import linear_operator
 from landscape.objective.losses import Loss
 from landscape.objective.parameters import Point, chosen
 from landscape.objective.parametrised import Fixed
@@ -200,8 +201,6 @@ class Objective(Fitted):
                 result[:, 0] += 0.5 * self.l2 * thetas.double().square().sum(1).cpu()
         return result
 
-    # --- how it changes ---------------------------------------------------------------------
-
     def gradient(self, theta: Tensor, fixed: Fixed | None = None) -> Tensor:
         """∇F(θ), shape (d,), chunks added in float64. Raises NotDifferentiable."""
         return self.value_and_gradient(theta, fixed)[1]
@@ -260,6 +259,11 @@ class Objective(Fitted):
     def hvp(self, theta: Tensor, v: Tensor, fixed: Fixed | None = None) -> Tensor:
         """H v, the Hessian of F at θ times v, shapes (d,) -> (d,)."""
         return self.hessian_operator(theta, fixed, num_products=1)(v)
+
+    def as_linear_operator(self, theta: Tensor | None = None, fixed: Fixed | None = None) -> Any:
+        """H (d, d) at θ, by default the module's own, as a SciPy ``LinearOperator``, by :meth:`hessian_operator`."""
+        product = self.hessian_operator(self.theta if theta is None else theta, fixed)
+        return linear_operator(product, self.num_parameters, self.dtype, self.device)
 
     def hessian_operator(
         self,
@@ -367,8 +371,6 @@ class Objective(Fitted):
             num_products=num_products,
             memory_limit=memory_limit,
         )
-
-    # --- batch norm -------------------------------------------------------------------------
 
     def recalibrated(self, theta: Tensor, fixed: Fixed | None = None) -> Fixed:
         """``fixed`` with batch-norm statistics of the whole data set at θ."""
