@@ -350,3 +350,12 @@ def test_a_loss_by_name_beside_a_language_models_own_is_said_to_be_another(saved
     inputs, targets = batch("GPT2LMHeadModel")
     assert "takes the next one" in by_name.fitted(module, "cross_entropy", inputs, targets)[2]
     assert by_name.fitted(module, "mse", inputs, targets)[2] == ""
+
+
+@pytest.mark.parametrize(("given", "meant"), [("m", "hf:./m"), ("./m", "hf:./m")])
+def test_a_folder_of_a_model_is_told_how_to_be_named(tmp_path, monkeypatch, given, meant):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "m").mkdir()
+    (tmp_path / "m" / "config.json").write_text("{}")
+    with pytest.raises(BadInput, match=f"did you mean '{meant}'"):
+        build_model(given, {}, 0, **SHAPES)

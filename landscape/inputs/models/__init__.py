@@ -4,6 +4,7 @@ import difflib
 import inspect
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -101,7 +102,7 @@ def _factory(spec: str) -> Callable[..., Any]:
         raise BadInput(
             f"unknown model {spec!r}",
             f"one of {', '.join(MODELS)}, hf:ORG/NAME, timm:NAME, or your own as pkg.mod:factory or file.py:factory",
-            f"did you mean {close[0]!r}?" if close else "",
+            f"did you mean {_meant(spec, close)!r}?" if close or _is_of_a_model(spec) else "",
         )
     factory = specs.resolve(spec)
     # A module is callable too, but one made at import has parameters that no seed decides.
@@ -159,3 +160,14 @@ def _described(value: Any) -> str:
         return "None"
     kind = type(value).__name__
     return f"{'an' if kind[0] in 'aeiouAEIOU' else 'a'} {kind}"
+
+
+def _is_of_a_model(spec: str) -> bool:
+    """Whether ``spec`` is a folder as ``save_pretrained`` writes it, named without saying so."""
+    return (Path(spec) / "config.json").is_file()
+
+
+def _meant(spec: str, close: list[str]) -> str:
+    if not _is_of_a_model(spec):
+        return close[0]
+    return specs.HUGGING_FACE + (spec if spec.startswith((".", "/")) else f"./{spec}")
