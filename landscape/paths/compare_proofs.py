@@ -45,9 +45,14 @@ def rescaled_check(
     )
 
 
-def summaries_check(stated: np.ndarray, slices: np.ndarray, widths: np.ndarray, barrier: np.ndarray) -> Check:
-    """``stated`` convexity, width and barrier (3, points) from losses, half-widths and barriers, one after another."""
-    worst = 0.0
+def summaries_check(
+    stated: np.ndarray, slices: np.ndarray, widths: np.ndarray, barrier: np.ndarray, rounding: float
+) -> Check:
+    """``stated`` convexity, width and barrier (3, points) from losses, half-widths and barriers, one after another.
+
+    ``rounding`` is that of a loss, relative, of which a second difference has four times as much.
+    """
+    worst, clearly = 0.0, max(1e-3, 4 * rounding)
     for i, row in enumerate(stated.T.tolist()):
         length = sum(widths[i].ravel().tolist()) / widths[i].size
         height = math.fsum(one for j, one in enumerate(barrier[i].tolist()) if j != i) / (len(barrier) - 1)
@@ -56,8 +61,8 @@ def summaries_check(stated: np.ndarray, slices: np.ndarray, widths: np.ndarray, 
             worst = max(worst, abs(value - wanted) / max(abs(wanted), 1e-300))
         # Places bent downwards beyond rounding are not convex, those bent upwards are.
         clear = [_bend(line[k - 1 : k + 2]) for line in slices[i].tolist() for k in range(1, len(line) - 1)]
-        low = sum(one > 1e-3 for one in clear) / len(clear)
-        high = 1 - sum(one < -1e-3 for one in clear) / len(clear)
+        low = sum(one > clearly for one in clear) / len(clear)
+        high = 1 - sum(one < -clearly for one in clear) / len(clear)
         worst = max(worst, low - row[0], row[0] - high) if is_known else worst
     meaning = "convexity, width and barrier of every point against the stated slices and lines, relative"
     return Check("summaries", float(worst), 1e-10, meaning)

@@ -163,7 +163,8 @@ def proofs_of(
         lines[i, j], float(result.barrier[i, j]), float(result.barrier_error[i, j]), asked.seed
     )
     summed = result.values[[names.index(name) for name in ("convexity", "width", "barrier")]]
-    found.append(compare_proofs.summaries_check(summed, result.slice_loss, result.half_width, result.barrier))
+    drawn = result.slice_loss, result.half_width, result.barrier
+    found.append(compare_proofs.summaries_check(summed, *drawn, checks.rounding(objective)))
     badness, room = badness_of(objective, names, result.values, result.errors, result.rise)
     found.append(compare_proofs.ranks_check(badness, room, result.ranks))
     found.append(compare_proofs.agreement_check(result.ranks, result.tau))

@@ -240,7 +240,8 @@ def test_each_check_sees_what_it_proves(objective, points, result, monkeypatch):
     for column, by in ((0, 0.3), (1, 1e-6), (2, 1e-6)):
         wrong = summed.copy()
         wrong[column, 1] *= 1 - by
-        check = compare_proofs.summaries_check(wrong, result.slice_loss, result.half_width, result.barrier)
+        drawn = result.slice_loss, result.half_width, result.barrier
+        check = compare_proofs.summaries_check(wrong, *drawn, 1e-12)
         assert not check.passed, column
     turned = result.tau.copy()
     turned[0, 1] += 1e-6
