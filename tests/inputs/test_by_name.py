@@ -350,6 +350,8 @@ def test_a_loss_by_name_beside_a_language_models_own_is_said_to_be_another(saved
     inputs, targets = batch("GPT2LMHeadModel")
     assert "takes the next one" in by_name.fitted(module, "cross_entropy", inputs, targets)[2]
     assert by_name.fitted(module, "mse", inputs, targets)[2] == ""
+    with pytest.raises(BadInput, match="gives logits and no loss"):
+        by_name.fitted(module, "output", inputs, targets)
 
 
 @pytest.mark.parametrize(("given", "meant"), [("m", "hf:./m"), ("./m", "hf:./m")])

@@ -98,6 +98,12 @@ def fitted(module: Any, loss: str, inputs: Any, targets: Tensor) -> tuple[Any, A
     """(loss, inputs, a line that says which) with which an objective takes what the module gives."""
     if not hasattr(module, "gives"):
         return loss, inputs, ""
+    if loss == "output":
+        raise BadInput(
+            f"the loss output for {type(module).__name__}, which gives logits and no loss",
+            "labels as targets, of which it makes its own",
+            "give data with labels and leave `loss` away, or give a function of (outputs, targets)",
+        )
     if loss != OWN:
         # Classes along axis 1 for a loss by name, the whole output for one of the user's own.
         module.gives = "output" if ":" in loss else "classes"
