@@ -115,6 +115,7 @@ class Critical(Result):
     points=range(1, 10_000),
     metavar="POINTS",
     dtype="float64",
+    needs="the outputs on samples, which tell critical points apart",
     paper="Baldi and Hornik 1989; Dauphin et al. 2014; Frye et al. 2021",
     examples=(
         "a.h5 --starts 50",

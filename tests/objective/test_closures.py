@@ -272,6 +272,7 @@ SAMPLES = [
     ("noise", {}),
     ("align", {}),
     ("certify", {}),
+    ("critical", {}),
     ("minima", {}),
     ("efficiency", {}),
     ("basins", {}),
