@@ -9,6 +9,8 @@ from typing import Any
 
 import torch
 
+from landscape.inputs.checkpoints.harmless import HARMLESS
+
 # By unit, what training scripts call it.
 CALLED = {"epoch": ("epoch", "epochs"), "step": ("global_step", "step", "iteration", "iter", "iterations")}
 
@@ -33,7 +35,8 @@ def counters(path: Path) -> dict[str, int]:
 
 
 def _pickled(path: Path) -> Any:
-    with warnings.catch_warnings():
+    # What stands beside the numbers must not hide them.
+    with warnings.catch_warnings(), torch.serialization.safe_globals(HARMLESS):
         warnings.simplefilter("ignore")
         try:
             return torch.load(path, map_location="cpu", weights_only=True, mmap=True)

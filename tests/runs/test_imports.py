@@ -1,5 +1,6 @@
 """Checkpoints of a loop of the user's own, many at once: every number against that loop's own terms."""
 
+import argparse
 from pathlib import Path
 
 import numpy as np
@@ -205,3 +206,12 @@ def test_what_is_said_of_every_file_is_said_once(own):
         "epoch=0 to epoch=10, 5 points: net_g was taken, the weights themselves; "
         "averages of them are there as well (model_ema)"
     ]
+
+
+def test_epochs_in_the_files_show_beside_other_objects(own):
+    for number, (state, _) in enumerate(own.values()):
+        about = {"epoch": 5 + 2 * number, "args": argparse.Namespace(lr=0.1)}
+        torch.save({"state_dict": state, **about}, f"run_{number}.pt")
+    found = landscape.measure([f"run_{i}.pt" for i in range(len(own))], "import", output="r.h5", **GIVEN)
+    assert found.point.tolist() == [f"epoch={5 + 2 * i}" for i in range(len(own))]
+    assert found.loss.tolist() == pytest.approx([loss for _, loss in own.values()], rel=1e-6)
