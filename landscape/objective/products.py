@@ -12,7 +12,7 @@ from landscape import distributed
 from landscape.errors import BadInput, NotFinite
 from landscape.numerics.pieces import Piece
 from landscape.objective import trees
-from landscape.objective.derivatives import nodes_of
+from landscape.objective.derivatives import divided, is_finite, nodes_of
 from landscape.objective.kernels import exact
 from landscape.objective.samples import Samples
 
@@ -90,12 +90,12 @@ class Product:
             return torch.zeros_like(leaf) if result is None else result
 
         with exact(leaf.device.type):
-            result = distributed.summed(summed, len(leaf), leaf.device) / self._divisor
+            result = divided(distributed.summed(summed, len(leaf), leaf.device), self._divisor, v)
         if self._kept_bytes is None:
             self._kept_bytes = int(distributed.largest(self.num_kept * (self._part_bytes or 0))[0])
         if self._l2:
             result += self._l2 * v
-        if not bool(torch.isfinite(result).all()):
+        if not is_finite(result):
             raise self._not_finite(result, v)
         return result.to(leaf.dtype)
 

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from landscape import distributed
 from landscape.objective import trees
-from landscape.objective.derivatives import derivative
+from landscape.objective.derivatives import derivative, divided
 from landscape.objective.fitted import Fitted
 from landscape.objective.parametrised import Fixed
 
@@ -50,7 +50,7 @@ def summed(subject: Fitted, leaf: Tensor, fixed: Fixed, l2: float, *, counts: bo
         sums = distributed.summed(flat, len(leaf) + 2, subject.device)
         found, slope = sums[:2], sums[2:]
     total, right = found.tolist()
-    value, slope = total / subject.divisor, slope / subject.divisor
+    value, slope = total / subject.divisor, divided(slope, subject.divisor, leaf)
     if l2:
         value += 0.5 * l2 * leaf.detach().double().square().sum().item()
         slope.add_(leaf.detach(), alpha=l2)
