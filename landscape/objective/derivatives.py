@@ -18,20 +18,13 @@ def derivative(scalar: Tensor, leaf: Tensor, create_graph: bool = False) -> Tens
     if not scalar.requires_grad:
         if create_graph:
             return torch.zeros_like(leaf)
-        raise NotDifferentiable(
-            "the loss does not depend differentiably on any trainable parameter",
-            "a loss with a gradient",
-            "is there a detach, an argmax or a torch.no_grad in the way?",
-        )
+        raise no_gradient()
     try:
         (slope,) = torch.autograd.grad(scalar, leaf, create_graph=create_graph)
     except RuntimeError as error:
-        raise _undifferentiable(error) from error
-    if create_graph and _is_cut(slope):
-        raise NotDifferentiable(
-            f"{_once(scalar)} in the module or the loss is marked @once_differentiable",
-            "operations that autograd can differentiate twice",
-        )
+        raise undifferentiable(error) from error
+    if create_graph:
+        require_twice(scalar, [slope])
     return slope
 
 
@@ -44,7 +37,7 @@ def second_derivative(slope: Tensor, leaf: Tensor, v: Tensor, keep: bool) -> Ten
     try:
         (product,) = torch.autograd.grad(slope.sum(), leaf, retain_graph=keep, allow_unused=True)
     except RuntimeError as error:
-        raise _undifferentiable(error) from error
+        raise undifferentiable(error) from error
     finally:
         handle.remove()
     return torch.zeros_like(leaf) if product is None else product
@@ -63,7 +56,7 @@ def divided(vector: Tensor, divisor: float, *others: Tensor) -> Tensor:
 
 
 def is_finite(vector: Tensor) -> bool:
-    """Whether all numbers are finite: if their sum is, they are, and it takes a fifteenth of the time of a look at each."""
+    """Whether all numbers are finite: if their sum is, they are, in a fifteenth of the time of a look at each."""
     return bool(torch.isfinite(vector.sum())) or bool(torch.isfinite(vector).all())
 
 
@@ -79,13 +72,17 @@ def nodes_of(roots: Iterable[Tensor]) -> Iterator[Any]:
             waiting += [following for following, _ in node.next_functions]
 
 
-def _is_cut(slope: Tensor) -> bool:
-    """Whether a function that may be differentiated only once stands in the graph of ``slope``.
+def require_twice(scalar: Tensor, slopes: Iterable[Tensor]) -> None:
+    """No function that may be differentiated only once stands in the graph of ``slopes``. Raises NotDifferentiable.
 
     Autograd would not reach its error, as nothing leads from there to the parameters, and would leave
     its part of the second derivative out without a word.
     """
-    return any(node.name() == "torch::autograd::Error" for node in nodes_of([slope]))
+    if any(node.name() == "torch::autograd::Error" for node in nodes_of(slopes)):
+        raise NotDifferentiable(
+            f"{_once(scalar)} in the module or the loss is marked @once_differentiable",
+            "operations that autograd can differentiate twice",
+        )
 
 
 def _once(scalar: Tensor) -> str:
@@ -95,7 +92,17 @@ def _once(scalar: Tensor) -> str:
     return ", ".join(sorted(marked)) or "an operation"
 
 
-def _undifferentiable(error: Exception) -> Exception:
+def no_gradient() -> NotDifferentiable:
+    """That the loss has no gradient, which means a broken graph."""
+    return NotDifferentiable(
+        "the loss does not depend differentiably on any trainable parameter",
+        "a loss with a gradient",
+        "is there a detach, an argmax or a torch.no_grad in the way?",
+    )
+
+
+def undifferentiable(error: Exception) -> Exception:
+    """The failure of a derivative as a sentence; but memory that ran out stays what it is."""
     if isinstance(error, torch.OutOfMemoryError):
         return error
     return NotDifferentiable(

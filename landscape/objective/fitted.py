@@ -19,6 +19,7 @@ from landscape.objective.closures import Closure
 from landscape.objective.fit import Fit, fit
 from landscape.objective.identity import parts_of
 from landscape.objective.kernels import without_cudnn
+from landscape.objective.leaves import Leaves
 from landscape.objective.losses import Loss, known_loss
 from landscape.objective.parametrised import Fixed, Parametrised
 from landscape.objective.samples import Chunk, Samples, coarsest, in_dtype
@@ -237,7 +238,9 @@ class Fitted(Parametrised):
             return outputs
 
     @contextmanager
-    def passed(self, theta: Tensor, fixed: Fixed, inputs: Any, training: bool = False) -> Iterator[Any]:
+    def passed(
+        self, theta: Tensor | Leaves, fixed: Fixed, inputs: Any, training: bool = False
+    ) -> Iterator[Any]:
         """:meth:`outputs`, with the module standing at θ as long as it is inside: there the loss is to be called.
 
         Gradients are enabled inside where the module or the loss takes derivatives of its own. Recurrent layers are
@@ -281,11 +284,11 @@ class Fitted(Parametrised):
                 "train by gradient descent",
             ) from error
 
-    def computing_again(self, theta: Tensor, fixed: Fixed) -> AbstractContextManager[None]:
+    def computing_again(self, theta: Tensor | Leaves, fixed: Fixed) -> AbstractContextManager[None]:
         """Inside, what was checkpointed can be computed again for a derivative of :meth:`passed`."""
         return self._stood_again(theta, fixed) if self._fit.seen.recomputes else nullcontext()
 
     @contextmanager
-    def _stood_again(self, theta: Tensor, fixed: Fixed) -> Iterator[None]:
+    def _stood_again(self, theta: Tensor | Leaves, fixed: Fixed) -> Iterator[None]:
         with sdpa_kernel(SDPBackend.MATH), self.standing(theta, fixed):
             yield

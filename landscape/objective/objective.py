@@ -18,10 +18,11 @@ from landscape.numerics.pieces import Piece
 from landscape.objective import batchnorm, doubts
 from landscape.objective.batching import batched, is_worthwhile
 from landscape.objective.closures import NOTHING, Closure
-from landscape.objective.derivatives import derivative, second_derivative
+from landscape.objective.derivatives import derivative
 from landscape.objective.differences import Differences
 from landscape.objective.fit import Fit
 from landscape.objective.fitted import Fitted
+from landscape.objective.leaves import Leaves
 from landscape.objective.linear import linear_operator
 from landscape.objective.losses import Loss
 from landscape.objective.parameters import Point, chosen
@@ -303,19 +304,18 @@ class Objective(Fitted):
     def _double_backward(
         self, theta: Tensor, fixed: Fixed, num_products: int, memory_limit: float
     ) -> Product:
-        leaf = self._leaf(theta.clone())
+        leaves = Leaves(self._leaf(theta.clone() if num_products > 1 else theta), self.pieces)
 
         def part(inputs: Any, targets: Tensor) -> Part:
-            with sdpa_kernel(SDPBackend.MATH), self.passed(leaf, fixed, inputs) as outputs:
-                chunk = self.loss.total(outputs, targets)
-                slope = derivative(chunk, leaf, create_graph=True)
+            with sdpa_kernel(SDPBackend.MATH), self.passed(leaves, fixed, inputs) as outputs:
+                slopes = leaves.slopes(self.loss.total(outputs, targets))
 
             def image(v: Tensor, keep: bool) -> Tensor:
-                return second_derivative(slope, leaf, v, keep)
+                return leaves.image(slopes, v, keep)
 
-            return Part((slope,), image, lambda: self.computing_again(leaf, fixed))
+            return Part([s.tensor for s in slopes], image, lambda: self.computing_again(leaves, fixed))
 
-        return self.product(leaf, part, num_products=num_products, memory_limit=memory_limit)
+        return self.product(leaves.theta, part, num_products=num_products, memory_limit=memory_limit)
 
     def _doubt(self, theta: Tensor, fixed: Fixed) -> str | None:
         """Why a double backward is not to be used, found out once; where it is wrong for some pieces, for any."""

@@ -16,6 +16,7 @@ from landscape.errors import BadInput
 from landscape.numerics.pieces import Piece
 from landscape.objective import batchnorm
 from landscape.objective.kernels import exact
+from landscape.objective.leaves import Leaves
 from landscape.objective.parameters import Point, chosen, flatten, layout, require, split
 from landscape.objective.samples import in_dtype
 from landscape.objective.standing import Standing, copied, unwrapped
@@ -164,13 +165,13 @@ class Parametrised:
 
     @contextmanager
     def standing(
-        self, theta: Tensor | Mapping[str, Tensor], fixed: Fixed, *, training: bool = False
+        self, theta: Tensor | Leaves | Mapping[str, Tensor], fixed: Fixed, *, training: bool = False
     ) -> Iterator[None]:
         """Inside, the user's own module stands at θ with ``fixed`` beside it; afterwards as before, bit for bit.
 
         θ may be given by its pieces, which then are what stands in the module.
         """
-        placed = self._placed(theta) if isinstance(theta, Tensor) else theta
+        placed = self._placed(theta) if isinstance(theta, Tensor | Leaves) else theta
         with exact(self.device.type), self._standing.at({**self._rest, **placed, **fixed}, training=training):
             yield
 
@@ -220,9 +221,9 @@ class Parametrised:
         """``fixed`` as it stands beside θ."""
         return {name: self._converted(name, tensor) for name, tensor in fixed.items()}
 
-    def _placed(self, theta: Tensor) -> dict[str, Tensor]:
+    def _placed(self, theta: Tensor | Leaves) -> dict[str, Tensor]:
         """The parameters of θ by name, each in its own dtype."""
-        parts = split(theta, self.pieces)
+        parts = split(theta, self.pieces) if isinstance(theta, Tensor) else theta.parts
         return {name: part.to(self._dtypes[name]) for name, part in parts.items()} if self.is_mixed else parts
 
     def _leaf(self, theta: Tensor) -> Tensor:

@@ -26,7 +26,7 @@ class Part(NamedTuple):
     ``within``: where the graph is to be read, as what was checkpointed is computed again then.
     """
 
-    roots: tuple[Tensor, ...]
+    roots: Sequence[Tensor]
     image: Callable[[Tensor, bool], Tensor]
     within: Callable[[], AbstractContextManager[None]] = nullcontext
 

@@ -7,8 +7,9 @@ from torch import Tensor
 
 from landscape import distributed
 from landscape.objective import trees
-from landscape.objective.derivatives import derivative, divided
+from landscape.objective.derivatives import divided
 from landscape.objective.fitted import Fitted
+from landscape.objective.leaves import Leaves
 from landscape.objective.parametrised import Fixed
 
 
@@ -20,25 +21,25 @@ class Sum(NamedTuple):
     slope: Tensor
 
 
-def summed(subject: Fitted, leaf: Tensor, fixed: Fixed, l2: float, *, counts: bool = False) -> Sum:
-    """The loss of ``subject`` at ``leaf`` and its derivative, in float64 where chunks are added; with ``l2``/2 ‖θ‖².
+def summed(subject: Fitted, theta: Tensor, fixed: Fixed, l2: float, *, counts: bool = False) -> Sum:
+    """The loss of ``subject`` at ``theta`` and its derivative, in float64 where chunks are added; with ``l2``/2 ‖θ‖².
 
     ``counts``: the accuracy too, where the loss knows one. Raises NotDifferentiable.
     """
+    leaves = Leaves(theta, subject.pieces)
     correct = subject.loss.correct if counts else None
 
     def added() -> tuple[Tensor, Tensor]:
         # Widened with the second chunk: the derivative of a single one is the sum.
         found, slope = torch.zeros(2, dtype=torch.float64, device=subject.device), None
         for inputs, targets in subject.chunks(subject.derivative_chunk()):
-            with subject.passed(leaf, fixed, inputs) as outputs:
+            with subject.passed(leaves, fixed, inputs) as outputs:
                 chunk = subject.loss.total(outputs, targets)
                 right = correct and correct(trees.mapped(Tensor.detach, outputs), targets).double().sum()
-                part = derivative(chunk, leaf)
-            slope = part if slope is None else slope.double().add_(part)
+                slope = leaves.gradient(chunk, None if slope is None else slope.double())
             found[0] += chunk.detach()
             found[1] += torch.nan if right is None else right
-        return found, torch.zeros_like(leaf) if slope is None else slope
+        return found, torch.zeros_like(theta) if slope is None else slope
 
     def flat() -> Tensor:
         found, slope = added()
@@ -47,11 +48,11 @@ def summed(subject: Fitted, leaf: Tensor, fixed: Fixed, l2: float, *, counts: bo
     if distributed.num_processes() == 1:
         found, slope = added()
     else:
-        sums = distributed.summed(flat, len(leaf) + 2, subject.device)
+        sums = distributed.summed(flat, len(theta) + 2, subject.device)
         found, slope = sums[:2], sums[2:]
     total, right = found.tolist()
-    value, slope = total / subject.divisor, divided(slope, subject.divisor, leaf)
+    value, slope = total / subject.divisor, divided(slope, subject.divisor, theta)
     if l2:
-        value += 0.5 * l2 * leaf.detach().double().square().sum().item()
-        slope.add_(leaf.detach(), alpha=l2)
+        value += 0.5 * l2 * theta.double().square().sum().item()
+        slope.add_(theta, alpha=l2)
     return Sum(value, right / subject.num_counted if correct else torch.nan, slope)

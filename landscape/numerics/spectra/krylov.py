@@ -11,6 +11,8 @@ from landscape.errors import BadInput
 
 # A start that happens to lie in an invariant space would never leave it.
 START_NOISE = 0.1
+# Vectors that there is room for at first.
+FIRST_ROOM = 16
 Operator = Callable[[Tensor], Tensor]
 
 
@@ -55,7 +57,8 @@ class Krylov:
         self.num_products = 0
         self.asymmetry = 0.0
         # The known vectors come first: orthogonality to rounding needs one Gram–Schmidt against all.
-        self._all = torch.cat([known, known.new_empty((min(self.capacity, 32), self.dimension))])
+        self._all = known
+        self._make_room(min(self.capacity, FIRST_ROOM))
         self._matrix = np.zeros((0, 0))
         self._ritz: tuple[np.ndarray, np.ndarray, np.ndarray] | None = None
         first = fresh_direction(known, generator)
@@ -90,8 +93,7 @@ class Krylov:
         """One product more, with the oldest end or the ``newest``."""
         position = self.num_known + self.size
         if position == len(self._all):
-            room = min(max(self.size, 1), self.capacity - self.size)
-            self._all = torch.cat([self._all, self._all.new_empty((room, self.dimension))])
+            self._make_room(min(max(self.size // 2, 1), self.capacity - self.size))
         place = len(self._ends) - 1 if newest else 0
         vector, weights = self._ends[place]
         length = _norm(vector)
@@ -127,6 +129,12 @@ class Krylov:
         self._matrix = np.pad(self._matrix, (0, 1))
         self._matrix[-1] = self._matrix[:, -1] = row
         self.size, self.num_products = self.size + 1, self.num_products + 1
+
+    def _make_room(self, count: int) -> None:
+        """For ``count`` vectors more. Half as many as there are is little beside them, and rarely copied."""
+        before = self._all
+        self._all = before.new_empty((len(before) + count, self.dimension))
+        self._all[: len(before)] = before
 
     def _off(self, vector: Tensor, basis: Tensor, before: float) -> Tensor:
         """What is left of a vector that was ``before`` long: not orthogonal to rounding yet, if that is little."""

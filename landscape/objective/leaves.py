@@ -1,0 +1,117 @@
+"""θ cut into its parameters, each a leaf of graphs, whose derivatives are put into one vector as they come."""
+
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from landscape.numerics.pieces import Piece
+from landscape.objective.derivatives import no_gradient, require_twice, undifferentiable
+from landscape.objective.parameters import split
+
+
+class Slope(NamedTuple):
+    """d scalar / d parameter, in the parameter's shape, on a graph of its own end, and which parameter."""
+
+    piece: Piece
+    tensor: Tensor
+
+
+class Leaves:
+    """The parameters in the memory of θ (d,), each a leaf.
+
+    A derivative by θ itself is concatenated from those by the parameters, which makes 2 d numbers of it. Here each is
+    put into its place and let go before the next comes: beside the result there stands one of them.
+    """
+
+    def __init__(self, theta: Tensor, pieces: Sequence[Piece]):
+        self.theta, self._pieces = theta.detach(), pieces
+        self._taken = _Taken()
+        self.parts: dict[str, Tensor] = {}
+        for piece, part in zip(pieces, split(self.theta, pieces).values(), strict=True):
+            leaf = self.parts[piece.name] = part.detach().requires_grad_()
+            leaf.register_post_accumulate_grad_hook(self._taken.by(piece))
+
+    def gradient(self, scalar: Tensor, before: Tensor | None = None) -> Tensor:
+        """d scalar / dθ (d,), or in float64 ``before`` with it added in place.
+
+        Raises NotDifferentiable, also where the scalar depends on no parameter, as that means a broken graph.
+        """
+        if not scalar.requires_grad:
+            raise no_gradient()
+        taken = self._taken
+        taken.adds, taken.count = before is not None, 0
+        taken.into = result = torch.zeros_like(self.theta) if before is None else before
+        try:
+            torch.autograd.backward(scalar, inputs=list(self.parts.values()))
+        except RuntimeError as error:
+            raise undifferentiable(error) from error
+        finally:
+            taken.into = None
+            for part in self.parts.values():
+                part.grad = None
+        if not taken.count:
+            raise no_gradient()
+        return result
+
+    def slopes(self, scalar: Tensor) -> list[Slope]:
+        """The derivatives by those parameters that the scalar depends on, to be differentiated again.
+
+        Raises NotDifferentiable where they cannot.
+        """
+        if not scalar.requires_grad:
+            return []
+        try:
+            found = torch.autograd.grad(
+                scalar, list(self.parts.values()), create_graph=True, allow_unused=True
+            )
+        except RuntimeError as error:
+            raise undifferentiable(error) from error
+        # By a view each, as parameters that are added to each other have one tensor as their derivative.
+        pairs = zip(self._pieces, found, strict=True)
+        slopes = [Slope(piece, one.view_as(one)) for piece, one in pairs if one is not None]
+        require_twice(scalar, [slope.tensor for slope in slopes])
+        return [slope for slope in slopes if slope.tensor.requires_grad]
+
+    def image(self, slopes: Sequence[Slope], v: Tensor, keep: bool) -> Tensor:
+        """(d slopes / dθ)ᵀ v for v (d,); ``keep`` leaves the graph for the next one. Raises NotDifferentiable."""
+        if not slopes:
+            return torch.zeros_like(self.theta)
+        with ExitStack() as hooks:
+            # Handed over as arguments, they would make torch load its symbolic shapes first, and sympy: half a second.
+            for piece, tensor in slopes:
+                along = v[piece.span].view(piece.shape)
+                hooks.callback(tensor.register_hook(lambda _, along=along: along).remove)
+            total = torch.stack([tensor.sum() for _, tensor in slopes]).sum()
+            parts = list(self.parts.values())
+            try:
+                # Of every parameter something comes early here, so that nothing is saved by taking them one by one.
+                found = torch.autograd.grad(total, parts, retain_graph=keep, allow_unused=True)
+            except RuntimeError as error:
+                raise undifferentiable(error) from error
+        images = zip(parts, found, strict=True)
+        return torch.cat(
+            [(torch.zeros_like(part) if one is None else one).reshape(-1) for part, one in images]
+        )
+
+
+class _Taken:
+    """Where derivatives go, and how many have come; apart from the leaves, which would hold themselves in a circle."""
+
+    def __init__(self) -> None:
+        self.into: Tensor | None = None
+        self.adds, self.count = False, 0
+
+    def by(self, piece: Piece) -> Callable[[Tensor], None]:
+        def take(part: Tensor) -> None:
+            grad, part.grad = part.grad, None
+            assert grad is not None
+            assert self.into is not None
+            place = self.into[piece.span].view(piece.shape)
+            grad = grad.to_dense() if grad.is_sparse else grad
+            place.add_(grad) if self.adds else place.copy_(grad)
+            self.count += 1
+
+        return take
