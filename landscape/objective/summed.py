@@ -27,6 +27,7 @@ def summed(subject: Fitted, theta: Tensor, fixed: Fixed, l2: float, *, counts: b
     ``counts``: the accuracy too, where the loss knows one. Raises NotDifferentiable.
     """
     leaves = Leaves(theta, subject.pieces)
+    theta = leaves.theta
     correct = subject.loss.correct if counts else None
 
     def added() -> tuple[Tensor, Tensor]:

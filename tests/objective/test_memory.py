@@ -1,0 +1,124 @@
+"""What stands in memory beside the module, the data and θ, in numbers d of parameters."""
+
+import pytest
+import torch
+from peak import Peak
+from torch import nn
+from torch.nn.functional import cross_entropy
+
+import landscape
+from landscape.numerics.spectra.lanczos import top_eigenpairs
+
+NET = nn.Sequential(*(nn.Sequential(nn.Linear(96, 96), nn.Tanh()) for _ in range(12)), nn.Linear(96, 4))
+DATA = torch.randn(8, 96, generator=torch.Generator().manual_seed(0)), torch.arange(8) % 4
+# Activations and single numbers.
+BESIDE = 0.1
+
+
+def most(work) -> float:
+    """The peak of ``work``, met before, in vectors of d numbers of float32."""
+    work()
+    with Peak() as peak:
+        result = work()
+    del result
+    return peak.bytes / 4 / sum(p.numel() for p in NET.parameters())
+
+
+def test_the_counter_counts_what_lives():
+    outside = torch.ones(1000)
+    with Peak() as peak:
+        one = outside * 2
+        seen = outside.view(10, 100)  # memory that was there before
+        two = one.view(-1)[:10]  # memory of one
+        del one
+        three = torch.empty(500)
+        assert peak.now == 6000  # of the first a part is held
+        del two
+        assert peak.now == 2000
+        four = [torch.empty(250) for _ in range(2)]
+    del seen, three, four
+    assert peak.bytes == 6000
+    assert peak.now == 0
+
+
+@pytest.fixture(scope="module")
+def objective() -> landscape.Objective:
+    return landscape.Objective(NET, "cross_entropy", DATA)
+
+
+def test_a_gradient_stands_once(objective):
+    theta = objective.theta
+    largest = 96 * 96 / len(theta)
+    plain = most(lambda: torch.autograd.grad(cross_entropy(NET(DATA[0]), DATA[1]), list(NET.parameters())))
+    assert most(lambda: objective.gradient(theta)) <= plain + largest + BESIDE
+    assert most(lambda: objective.gradient(theta)) <= 1.25
+
+
+def test_a_product_stands_once_beside_its_slope_and_its_parts(objective):
+    theta = objective.theta
+    v = torch.ones_like(theta)
+    assert most(lambda: objective.hvp(theta, v)) <= 3 + 3 * BESIDE
+    kept = objective.hessian_operator(theta)
+    assert most(lambda: kept(v)) <= 2 + BESIDE
+
+
+def test_a_basis_grows_with_less_than_another_beside_it():
+    """16, 24 and 36 vectors: when the third basis is made the second stands."""
+    d = 1000
+    diagonal = torch.linspace(1, 2, d)
+
+    def search():
+        return top_eigenpairs(
+            lambda v: diagonal * v,
+            d,
+            1,
+            max_products=30,
+            search=False,
+            generator=torch.Generator().manual_seed(0),
+            dtype=torch.float32,
+        )
+
+    search()
+    with Peak() as peak:
+        pairs = search()
+    assert pairs.num_products == 31
+    assert peak.bytes <= 4 * d * (24 + 36 + 4)
+
+
+def test_vectors_that_are_no_places_of_their_own_are_divided_elsewhere():
+    """The Hessian of ½‖θ‖² gives back what it is multiplied with."""
+
+    class Norm(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.w = nn.Parameter(torch.arange(3.0))
+
+        def forward(self, x):
+            return x[:, :1] * 0 + self.w.square().sum() / 2
+
+    found = landscape.Objective(Norm(), lambda h, y: h.mean(), (torch.ones(4, 1), torch.zeros(4)))
+    v = torch.tensor([1.0, 2.0, 4.0])
+    assert torch.equal(found.hvp(found.theta, v), torch.tensor([1.0, 2.0, 4.0]))
+    assert torch.equal(v, torch.tensor([1.0, 2.0, 4.0]))
+    assert torch.equal(found.gradient(found.theta), torch.arange(3.0))
+
+
+def test_two_parameters_with_one_derivative():
+    """Two shifts that are added have one tensor as their derivative, and each its own product."""
+
+    class Shifts(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.a, self.b = (nn.Parameter(torch.tensor([0.1 * k, 0.2 * k])) for k in (1, 2))
+
+        def forward(self, x):
+            return torch.tanh(x + self.a + self.b)
+
+    x, y = torch.randn(5, 2, generator=torch.Generator().manual_seed(1)), torch.zeros(5, 2)
+    found = landscape.Objective(Shifts().double(), "mse", (x, y))
+    theta = found.theta
+    dense = torch.autograd.functional.hessian(
+        lambda t: torch.tanh(x.double() + t[:2] + t[2:]).square().mean(), theta
+    )
+    v = torch.tensor([1.0, -2.0, 3.0, 0.5], dtype=torch.float64)
+    torch.testing.assert_close(found.hvp(theta, v), dense @ v, rtol=1e-12, atol=1e-15)
