@@ -47,6 +47,26 @@ class Packed(nn.Module):
         return self.head(torch.relu(self.out(y.transpose(1, 2).reshape(n, length, width))).mean(1))
 
 
+class Grouped(nn.Module):
+    """Two keys and values, each for three queries, repeated in either common way."""
+
+    def __init__(self, way: str):
+        super().__init__()
+        self.way = way
+        self.q, self.k, self.v = (nn.Linear(7, size) for size in (30, 10, 10))
+        self.out, self.head = nn.Linear(30, 8), nn.Linear(8, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        n, length, _ = x.shape
+        q, k, v = (one(x).view(n, length, -1, 5).transpose(1, 2) for one in (self.q, self.k, self.v))
+        if self.way == "expand":
+            k, v = (one[:, :, None].expand(n, 2, 3, length, 5).reshape(n, 6, length, 5) for one in (k, v))
+        else:
+            k, v = (one.repeat_interleave(3, 1) for one in (k, v))
+        y = functional.scaled_dot_product_attention(q, k, v)
+        return self.head(torch.relu(self.out(y.transpose(1, 2).reshape(n, length, 30))).mean(1))
+
+
 class Dense(nn.Module):
     """Concatenated features, normalised together, flattened together."""
 
@@ -210,6 +230,13 @@ SYMMETRIC = {
     "packed attention, chunks": Symmetric(lambda: Packed("chunk"), image(2, 5, 8), 5, 6, [*HEADS, (8, None)]),
     "packed attention, unbound": Symmetric(
         lambda: Packed("unbind"), image(2, 5, 8), 5, 6, [*HEADS, (8, None)]
+    ),
+    # Keys, the queries of each, channels of both and of the values within a key.
+    "grouped queries, expanded": Symmetric(
+        lambda: Grouped("expand"), image(2, 5, 7), 9, 10, [(2, None), (3, 2), (5, 2), (5, 2), (8, None)]
+    ),
+    "grouped queries, repeated": Symmetric(
+        lambda: Grouped("repeat"), image(2, 5, 7), 9, 10, [(2, None), (3, 2), (5, 2), (5, 2), (8, None)]
     ),
     "dense": Symmetric(lambda: Dense(), image(2, 3, 4, 4), 11, 12, [(4, None), (5, None), (6, None)]),
     "u-net": Symmetric(lambda: UNet(), image(2, 3, 8, 8), 9, 10, [(4, None), (2, None), (4, 2), (5, None)]),

@@ -60,7 +60,7 @@ def resolved(axis: Axis) -> Axis:
     """The axis in its present shape: bound factors replaced, single positions and needless splits left out."""
     found = [product for one in axis for product in _expanded(one)]
     if len(found) > 1 and _is_at_rest(tuple(found)):
-        return fixed(size_of(found), _first_reason(found))
+        return fixed(size_of(found), _first_reason(found) or "single positions, one after the other")
     return tuple(found)
 
 
@@ -334,10 +334,30 @@ def _may_become(factor: Factor, product: Product) -> bool:
     return all(part.reason or part.outer is None or root(part.outer) in within for part in product)
 
 
+def _adopt(factor: Factor, outer: Factor) -> None:
+    """``factor`` is nested in ``outer`` if it was in nothing, as repeated keys are, or in what is nested in it itself.
+
+    In the second case it is permuted alike along the one between, as channels of queries that have one key in common.
+    A tensor that holds it without ``outer`` pins it at the end: see :func:`pin_orphans`.
+    """
+    before = None if factor.outer is None else root(factor.outer)
+    if before is not None and not _is_below(before, outer):
+        return
+    if outer is factor or _is_below(outer, factor):
+        return
+    if before is not None and factor in before.inner:
+        before.inner.remove(factor)
+    factor.outer = outer
+    outer.inner.append(factor)
+
+
 def _join_factors(f: Factor, g: Factor, reason: str) -> None:
     f, g = root(f), root(g)
     if f is g:
         return
+    for one, other in ((f, g), (g, f)):
+        if not (one.reason or other.reason) and other.outer is not None:
+            _adopt(one, root(other.outer))
     outers = [None if one.outer is None else root(one.outer) for one in (f, g)]
     if not f.reason and not g.reason and outers[0] is not outers[1]:
         reason = "shared between the indices of an outer axis (heads, or groups of channels)"

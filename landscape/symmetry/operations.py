@@ -263,6 +263,15 @@ def _index(call: Call) -> list[Axis]:
     return [*before, *(fixed(size, call.reason) for size in picked), *after]
 
 
+def _index_select(call: Call) -> list[Axis]:
+    source, dim, numbers = call.arguments[:3]
+    axes, dim = list(source.axes), dim % len(source.shape)
+    for axis in (axes[dim], *numbers.axes):
+        pin(axis, f"{call.name} picks positions of it by number")
+    axes[dim] = fixed(call.shape[dim], call.reason)
+    return axes
+
+
 def _embedding(call: Call) -> list[Axis]:
     weight, indices = call.tensors
     for axis in (weight.axes[0], *indices.axes):
@@ -366,6 +375,7 @@ RULES: dict[str, Rule] = {
     "constant_pad_nd": _constant_pad,
     "embedding": _embedding,
     "index": _index,
+    "index_select": _index_select,
     "_unsafe_index": _index,
     "mm": _mm,
     "bmm": _mm,

@@ -5,12 +5,13 @@ import operator
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stderr
-from itertools import product
+from itertools import groupby, product
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, fx, nn
 from torch.fx.node import map_arg
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils._pytree import tree_leaves
 
 from landscape.errors import BadInput
@@ -18,6 +19,7 @@ from landscape.objective.samples import coarsest
 from landscape.symmetry.axes import (
     Axis,
     Factor,
+    cut,
     factors,
     fixed,
     free,
@@ -62,7 +64,8 @@ def traced(module: nn.Module, inputs: tuple[Any, ...]) -> Traced:
     tensors = {**dict(module.named_parameters()), **dict(module.named_buffers())}
     first = _first_names(module)
     try:
-        with _quiet():
+        # Decomposed, the other kernels of attention leave strides that the views behind them do not fit.
+        with _quiet(), sdpa_kernel(SDPBackend.MATH):
             program = torch.export.export(module, inputs, strict=False).run_decompositions()
     except Exception as error:
         line = (str(error).strip().splitlines() or [type(error).__name__])[0]
@@ -111,6 +114,7 @@ def _propagated(
     for node in graph.nodes:
         if node.op == "placeholder" and node.name in names:
             nodes[node] = Labelled(_shape(node), parameters[names[node.name]])
+            _pin_unseen(node, nodes[node])
         elif node.op in ("placeholder", "get_attr"):
             nodes[node] = Labelled(
                 _shape(node), [fixed(size, "an input of the module") for size in _shape(node)]
@@ -126,6 +130,24 @@ def _propagated(
     for tensor in [one for value in nodes.values() for one in _labelled({}, value)]:
         pin_orphans(tensor.axes, "shared between the indices of an outer axis (heads, or groups of channels)")
     return nodes
+
+
+def _pin_unseen(node: fx.Node, tensor: Labelled) -> None:
+    """Whole numbers stay, and so does what every use of the tensor leaves out: longer inputs may use it."""
+    if not node.meta["val"].is_floating_point():
+        for axis in tensor.axes:
+            pin(axis, "whole numbers")
+    uses = [user.args for user in node.users if user.target is torch.ops.aten.slice.Tensor]
+    dims: list[Any] = [args[1] if len(args) > 1 else 0 for args in uses]
+    if len(uses) < len(node.users) or len(set(dims)) != 1:
+        return
+    numbers = range(tensor.shape[dims[0]])
+    spans: list[Any] = [args[2:] or (None,) for args in uses]
+    unseen = sorted(set(numbers) - {i for span in spans for i in numbers[slice(*span)]})
+    for _, run in groupby(enumerate(unseen), lambda pair: pair[1] - pair[0]):
+        left = [i for _, i in run]
+        part = cut(tensor.axes[dims[0]], left[0], left[-1] + 1, "cut through")
+        pin(part, "the traced module does not use it")
 
 
 def _called(node: fx.Node, nodes: Mapping[fx.Node, Any]) -> Any:

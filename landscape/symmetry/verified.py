@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from landscape.errors import BadInput
 from landscape.objective import trees
 from landscape.symmetry.permutations import permuted
 from landscape.symmetry.tracing import Traced, traced
@@ -22,10 +23,11 @@ def symmetry_of(module: nn.Module, inputs: tuple[Any, ...], *, seed: int = 0) ->
     Found from its graph on ``inputs`` (a few samples along axis 0); then all groups are permuted at random
     in float64, and where the outputs move by more than rounding of their size (1e-9; 2e-5 where the module computes in
     float32 inside), each one alone: those that change the function are blocked and say so. The module stays as it
-    is. Raises BadInput for a module that cannot be traced.
+    is. Raises BadInput for a module that cannot be traced, or not be called in float64.
     """
     module = copy.deepcopy(module).double().eval().cpu().requires_grad_()
     inputs = trees.mapped(_double, inputs)
+    _require_float64(module, inputs)
     found = traced(module, inputs)
     generator = torch.Generator().manual_seed(seed)
     tensors = {name: t.detach() for name, t in (*module.named_parameters(), *module.named_buffers())}
@@ -43,6 +45,18 @@ def symmetry_of(module: nn.Module, inputs: tuple[Any, ...], *, seed: int = 0) ->
             for group in symmetry.free:
                 symmetry = symmetry.without(group, "permuting it with others changed the function")
     return found._replace(symmetry=symmetry)
+
+
+def _require_float64(module: nn.Module, inputs: tuple[Any, ...]) -> None:
+    try:
+        with torch.no_grad():
+            module(*trees.mapped(torch.clone, inputs))
+    except RuntimeError as error:
+        raise BadInput(
+            f"{type(module).__name__} cannot be called in float64 ({str(error).splitlines()[0]})",
+            "operations that take float64, in which a symmetry is tried",
+            "choose another kernel of that operation where the model's configuration offers one",
+        ) from error
 
 
 def preserved(found: Traced) -> float:

@@ -106,6 +106,41 @@ def test_parameters_that_are_not_used_do_not_move():
     assert symmetry.blocked["spare"] == "[0] the traced module does not use it"
 
 
+def test_columns_side_by_side_are_no_group():
+    """Single positions one after the other, from parts of their own, have no order to change."""
+
+    class Columns(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.a, self.b, self.out = nn.Linear(3, 1), nn.Linear(3, 1), nn.Linear(2, 2)
+
+        def forward(self, x):
+            return self.out(torch.cat([self.a(x), self.b(x)], -1))
+
+    symmetry = symmetry_of(Columns(), (torch.randn(3, 3),)).symmetry
+    assert not symmetry.groups
+    assert "single positions" in symmetry.blocked["out.weight"]
+
+
+def test_positions_that_shorter_inputs_leave_out_do_not_move():
+    """Their permutation would change the function of longer ones, which the trial does not see."""
+
+    class Positioned(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.places = nn.Parameter(torch.randn(9, 4))
+            self.register_buffer("numbers", torch.arange(9)[None])
+            self.embedding, self.first, self.out = nn.Embedding(9, 4), nn.Linear(3, 4), nn.Linear(4, 2)
+
+        def forward(self, x):
+            n = x.shape[1]
+            places = self.places[:n] + self.embedding(self.numbers[:, :n])
+            return self.out(torch.relu(self.first(x) + places)).mean(1)
+
+    symmetry = symmetry_of(Positioned(), (torch.randn(3, 5, 3),)).symmetry
+    assert [symmetry.groups[group].size for group in symmetry.free] == [4]
+
+
 def test_the_module_is_left_as_it_was():
     module = built(Recurrent).train().requires_grad_(False)
     before = fingerprint(module)

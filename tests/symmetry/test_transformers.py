@@ -1,0 +1,81 @@
+"""Models as transformers builds them, small and random: what moves, and that their function does not."""
+
+import pytest
+import torch
+from torch import nn
+
+from landscape.symmetry import symmetry_of
+from landscape.symmetry.permutations import permuted
+from landscape.symmetry.verified import function_difference, preserved
+
+SIZES = {
+    "vocab_size": 31,
+    "hidden_size": 16,
+    "intermediate_size": 24,
+    "num_hidden_layers": 1,
+    "num_attention_heads": 4,
+    "max_position_embeddings": 32,
+}
+GPT2 = {
+    "vocab_size": 31,
+    "n_embd": 16,
+    "n_layer": 1,
+    "n_head": 4,
+    "n_positions": 32,
+    "bos_token_id": 0,
+    "eos_token_id": 0,
+}
+VIT = {**SIZES, "image_size": 8, "patch_size": 4}
+# Kind, its sizes, groups as (units, units of the outer group): a residual stream of 16, 24 or 64 units of an MLP, then
+# heads; within a head queries with keys, which rotary positions hold fast, and values.
+CASES = {
+    "Llama": (
+        "ForCausalLM",
+        {**SIZES, "num_key_value_heads": 2},
+        [(16, None), (24, None), (2, None), (2, 2), (4, 2)],
+    ),
+    "GPTNeoX": ("ForCausalLM", SIZES, [(16, None), (24, None), (4, None)]),
+    "GPT2": ("LMHeadModel", GPT2, [(16, None), (64, None), (4, None), (4, 4), (4, 4)]),
+    "Bert": (
+        "ForSequenceClassification",
+        SIZES,
+        [(16, None), (16, None), (24, None), (4, None), (4, 4), (4, 4)],
+    ),
+    "ViT": ("ForImageClassification", VIT, [(16, None), (24, None), (4, None), (4, 4), (4, 4)]),
+}
+
+
+class Logits(nn.Module):
+    def __init__(self, model: nn.Module):
+        super().__init__()
+        self.model = model
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.model(**{"pixel_values" if x.is_floating_point() else "input_ids": x}).logits
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("name", CASES)
+def test_all_that_is_no_output_moves_and_the_function_stays(name):
+    transformers = pytest.importorskip("transformers", reason="models by name need the extra [hf]")
+    kind, sizes, groups = CASES[name]
+    torch.manual_seed(0)
+    config = getattr(transformers, f"{name}Config")(**sizes)
+    module = Logits(getattr(transformers, name + kind)(config).eval())
+    x = torch.randn(3, 3, 8, 8) if name == "ViT" else torch.randint(31, (3, 8))
+    traced = symmetry_of(module, (x,))
+    symmetry = traced.symmetry
+    found = [
+        (group.size, None if group.outer is None else symmetry.groups[group.outer].size)
+        for group in (symmetry.groups[i] for i in symmetry.free)
+    ]
+    assert sorted(found, key=str) == sorted(groups, key=str)
+    assert all(reason.endswith("an output of the module") for reason in symmetry.blocked.values())
+    wide = module.double()
+    tensors = {key: t.detach() for key, t in (*wide.named_parameters(), *wide.named_buffers())}
+    generator = torch.Generator().manual_seed(1)
+    for _ in range(5):
+        other = permuted(tensors, symmetry, symmetry.random(generator))
+        y = x.double() if x.is_floating_point() else x
+        assert max(float((tensors[key] - other[key]).abs().max()) for key in tensors) > 0
+        assert function_difference(wide, tensors, other, [(y,)]) <= preserved(traced)
