@@ -22,6 +22,7 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from landscape import callbacks as callbacks
     from landscape.analyses import *  # noqa: F403
+    from landscape.cli.report import report as report
     from landscape.errors import BadInput as BadInput
     from landscape.errors import LandscapeError as LandscapeError
     from landscape.inputs.data.streams import Stream as Stream
@@ -51,6 +52,7 @@ _HOMES = {
     "save": "landscape.runs.store",
     "plot": "landscape.plots",
     "record": "landscape.runs.recording",
+    "report": "landscape.cli.report",
     **dict.fromkeys(FUNCTIONS.values(), "landscape.analyses"),
 }
 

@@ -26,6 +26,7 @@ NAMES = {
         "measure",
         "plot",
         "record",
+        "report",
         "save",
     ),
     *(

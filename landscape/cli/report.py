@@ -1,10 +1,15 @@
 """``landscape report``: results as one page."""
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import click
 
 from landscape.cli.options import VERIFY, Command
+from landscape.errors import BadInput, LandscapeError
+from landscape.result import Result
+
+TITLE = "Loss landscape"
 
 
 @click.command("report", cls=Command)
@@ -17,7 +22,7 @@ from landscape.cli.options import VERIFY, Command
     show_default=True,
     help="FILE.html to write.",
 )
-@click.option("--title", default="Loss landscape", show_default=True, help="Heading of the page.")
+@click.option("--title", default=TITLE, show_default=True, help="Heading of the page.")
 @click.option("--turning", is_flag=True, help="Planes as surfaces that turn, too: 5 MB each, needs plotly.")
 @click.option("--no-verify", "verify", **VERIFY)
 @click.option("-q", "--quiet", is_flag=True, help="Print nothing but errors.")
@@ -33,23 +38,56 @@ def command(
     landscape report *.h5 -o report.html
     """
     from landscape.cli.failures import BAD_INPUT
-    from landscape.cli.html import page, section
-    from landscape.cli.overview import is_unreadable, opened, row_of
-    from landscape.cli.written import write
-    from landscape.errors import BadInput
+    from landscape.cli.words import told
 
+    unread = report(files, output, title=title, turning=turning, verify=verify)
+    for sentence in unread:
+        click.echo(f"not in the report: {told(sentence)}", err=True)
+    if not quiet:
+        click.echo(str(output))
+    if unread:
+        raise click.exceptions.Exit(BAD_INPUT)
+
+
+def report(
+    files: Path | str | Iterable[Path | str],
+    output: Path | str = "report.html",
+    *,
+    title: str = TITLE,
+    turning: bool = False,
+    verify: bool = True,
+) -> list[str]:
+    """Write result files as one page, byte for byte that of ``landscape report``; a sentence for each unreadable one.
+
+    Of each file its question, picture, numbers, checks, notes, from what it was made and the command to repeat it;
+    runs first. ``turning`` adds surfaces that turn, 5 MB each, ``verify=False`` takes damaged files as they are. What
+    cannot be read is said on the page, and here. Raises BadInput for no file, for a result that stands in none, for
+    an ``output`` that is no page or whose folder is not there, and for ``turning`` without plotly.
+    """
+    from landscape.cli.html import page, section
+    from landscape.cli.overview import opened, row_of
+    from landscape.cli.written import write
+
+    output = Path(output)
     if output.suffix.lower() not in (".html", ".htm"):
         raise BadInput(f"{output} ends in {output.suffix or 'nothing'}", "html")
     if not output.parent.is_dir():
         raise BadInput(f"there is no folder {output.parent}", "an existing folder", "make it first")
-    found = []
-    for path, result in opened(files, verify):
+    found, unread = [], []
+    for path, result in opened(_paths(files), verify):
+        if isinstance(result, LandscapeError):
+            unread.append(str(result))
         row = row_of(path, result)
-        if is_unreadable(row):
-            click.echo(f"not in the report: {row.headline}", err=True)
         found.append((row, section(path, row, result, turning=turning)))
     write(output, page(title, found, turning=turning))
-    if not quiet:
-        click.echo(str(output))
-    if any(is_unreadable(row) for row, _ in found):
-        raise click.exceptions.Exit(BAD_INPUT)
+    return unread
+
+
+def _paths(files: Path | str | Iterable[Path | str]) -> list[Path]:
+    many = [files] if isinstance(files, Path | str | Result) else list(files)
+    if not many:
+        raise BadInput("no files for a report", "one result file, or several")
+    for one in many:
+        if not isinstance(one, Path | str):
+            raise BadInput(f"a {type(one).__name__} for a report", "files", "save it first")
+    return [Path(one) for one in many]

@@ -22,7 +22,7 @@ from browser import CHROMIUM, Browser
 from matplotlib import image
 from test_light import REFUSE
 
-from landscape import analyses, load
+from landscape import BadInput, analyses, load, report
 from landscape.cli import html, main
 from landscape.cli.screen import worst_of_each
 from landscape.plots import inline
@@ -225,6 +225,40 @@ def test_the_same_files_give_the_same_bytes_in_any_order(command, files, names, 
     monkeypatch.chdir(files)
     assert command("report", *reversed(names), "-o", "again.html", "-q").code == 2
     assert (files / "again.html").read_text(encoding="utf-8") == written[0]
+
+
+def test_python_writes_the_bytes_of_the_command_and_says_what_cannot_be_read(
+    files, names, monkeypatch, written
+):
+    monkeypatch.chdir(files)
+    said = report(names, "python.html")
+    assert (files / "python.html").read_text(encoding="utf-8") == written[0]
+    assert [one.partition(" ")[0] for one in said] == ["cut.h5", "none.h5"]
+    assert report(files / "train.h5", files / "one.html", title="A & B") == []
+    assert "<h1>A &amp; B</h1>" in (files / "one.html").read_text(encoding="utf-8")
+
+
+def test_damage_is_told_in_words_of_python_and_of_the_command_line(command, files, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    data = bytearray((files / "failed.h5").read_bytes())
+    data[len(data) // 2] ^= 1
+    (tmp_path / "bent.h5").write_bytes(data)
+    assert "give `verify=False`" in report(["bent.h5"], "p.html")[0]
+    assert "give --no-verify" in command("report", "bent.h5", "-o", "c.html").err
+    assert (tmp_path / "p.html").read_bytes() == (tmp_path / "c.html").read_bytes()
+    assert report(["bent.h5"], "p.html", verify=False) == []
+
+
+def test_python_is_told_what_no_report_can_be_made_of(files, tmp_path):
+    with pytest.raises(BadInput, match=r"^no files for a report"):
+        report([], tmp_path / "r.html")
+    with pytest.raises(BadInput, match=r"^a Slice2D for a report.*save it first"):
+        report(load(files / "slice2d.h5"), tmp_path / "r.html")
+    with pytest.raises(BadInput, match=r"r.txt ends in .txt"):
+        report([files / "slice2d.h5"], tmp_path / "r.txt")
+    with pytest.raises(BadInput, match=r"^there is no folder"):
+        report([files / "slice2d.h5"], tmp_path / "none" / "r.html")
+    assert not list(tmp_path.iterdir())
 
 
 def test_what_a_file_says_is_text_on_the_page(command, files, tmp_path, monkeypatch):
