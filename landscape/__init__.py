@@ -33,9 +33,12 @@ if TYPE_CHECKING:
     from landscape.result import Result as Result
     from landscape.runs.recording import record as record
     from landscape.runs.run import Run as Run
+    from landscape.runs.sent import send as send
     from landscape.runs.session import measure as measure
     from landscape.runs.store import load as load
     from landscape.runs.store import save as save
+    from landscape.runs.surfaces import export_surface as export_surface
+    from landscape.runs.surfaces import import_surface as import_surface
 
 # Loaded when first asked for, so that `landscape --help` need not import torch.
 _HOMES = {
@@ -47,9 +50,12 @@ _HOMES = {
     "Check": "landscape.result",
     "BadInput": "landscape.errors",
     "LandscapeError": "landscape.errors",
+    "export_surface": "landscape.runs.surfaces",
+    "import_surface": "landscape.runs.surfaces",
     "load": "landscape.runs.store",
     "measure": "landscape.runs.session",
     "save": "landscape.runs.store",
+    "send": "landscape.runs.sent",
     "plot": "landscape.plots",
     "record": "landscape.runs.recording",
     "report": "landscape.cli.report",

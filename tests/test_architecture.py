@@ -34,7 +34,7 @@ GROUND = {"errors", "progress", "distributed", "specs", "choices", "result"}
 MOST_FILES_AT_THE_TOP = 8
 # Third-party packages that live in one room only.
 ONLY_IN = {
-    "h5py": {"runs.store", "runs.seal"},
+    "h5py": {"runs.store", "runs.seal", "runs.surface_files"},
     "matplotlib": {"plots"},
     "mpl_toolkits": {"plots"},
     "cycler": {"plots"},

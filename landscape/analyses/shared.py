@@ -1,5 +1,6 @@
-"""Options that several analyses have, each declared once."""
+"""Options that several analyses have, each declared once, and what slices say of themselves."""
 
+import math
 from collections.abc import Mapping
 from typing import Annotated, Any
 
@@ -128,3 +129,10 @@ def smoothing_pairs(smooth: float | None, draws: int | None) -> int:
     if draws is not None and smooth is None:
         raise BadInput(f"`smooth_draws` {draws} without `smooth`", "the deviation `smooth` of that noise")
     return 50 if draws is None else draws
+
+
+def range_said(cut: Any) -> str:
+    """What a slice says of its losses: the one at θ* and the highest, of the cells that were computed."""
+    highest = f"up to {cut.loss[cut.done].max():.3g}"
+    at_centre = f"loss {cut.centre_loss:.3g}" if math.isfinite(cut.centre_loss) else "no finite loss"
+    return f"{at_centre} at θ*, {highest}"

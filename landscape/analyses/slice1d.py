@@ -18,6 +18,7 @@ from landscape.analyses.shared import (
     SmoothBy,
     SmoothDraws,
     Statistics,
+    range_said,
     smoothing_pairs,
 )
 from landscape.progress import Journal, Progress, silent
@@ -64,8 +65,10 @@ class Slice1D(Result):
     smooth_loss_error: np.ndarray | None = array(
         "alpha", long_name="standard error of that average", optional=True
     )
-    directions: np.ndarray = array("direction", "parameter", long_name="direction d")
-    gram: np.ndarray = array("direction", "other_direction", long_name="inner products of the directions")
+    directions: np.ndarray | None = array("direction", "parameter", long_name="direction d", optional=True)
+    gram: np.ndarray | None = array(
+        "direction", "other_direction", long_name="inner products of the directions", optional=True
+    )
     direction_curvature: np.ndarray | None = array(
         "direction", long_name="eigenvalue λ of the direction", optional=True
     )
@@ -87,7 +90,7 @@ class Slice1D(Result):
     @property
     def headline(self) -> str:
         """What was found, in a few words."""
-        return f"loss {self.centre_loss:.3g} at θ*, up to {self.loss.max():.3g}"
+        return range_said(self)
 
 
 @analysis(points=1, paper="Li et al. 2018", examples=("a.h5 --span 1 --draws 5", "a.h5 --block 'layers.0.*'"))
@@ -146,6 +149,7 @@ def slice1d(
         found = sliced(sweep, [objective.as_point(theta)], cut, 1)
         result = _result(found, block)
         columns = (result.loss, result.accuracy, result.test_loss)
+        assert result.directions is not None
         stated = stated_checks(found, cut, (result.alpha,), columns, result.draw_loss, result.directions)
     result.checks = proofs + found.checks + stated
     return result

@@ -21,6 +21,7 @@ from landscape.analyses.shared import (
     SmoothBy,
     SmoothDraws,
     Statistics,
+    range_said,
     smoothing_pairs,
 )
 from landscape.progress import Journal, Progress, silent
@@ -90,10 +91,12 @@ class Slice2D(Result):
     smooth_loss_error: np.ndarray | None = array(
         "beta", "alpha", long_name="standard error of that average", optional=True
     )
-    directions: np.ndarray = array(
-        "direction", "parameter", long_name="directions d₁, d₂ (of the first draw)"
+    directions: np.ndarray | None = array(
+        "direction", "parameter", long_name="directions d₁, d₂ (of the first draw)", optional=True
     )
-    gram: np.ndarray = array("direction", "other_direction", long_name="inner products of the directions")
+    gram: np.ndarray | None = array(
+        "direction", "other_direction", long_name="inner products of the directions", optional=True
+    )
     explained_variance: np.ndarray | None = array(
         "direction", long_name="variance of the trajectory", optional=True
     )
@@ -146,7 +149,7 @@ class Slice2D(Result):
     @property
     def headline(self) -> str:
         """What was found, in a few words."""
-        said = f"loss {self.centre_loss:.3g} at θ*, up to {self.loss.max():.3g}"
+        said = range_said(self)
         if self.explained_variance is not None:
             said += f"; the plane holds {self.explained_variance.sum():.0%} of the variance"
         if self.trajectory_residual is not None:
@@ -287,6 +290,7 @@ def slice2d(
             )
         result = _result(found, hessians, cut)
         columns = (result.loss, result.accuracy, result.test_loss)
+        assert result.directions is not None
         stated = stated_checks(
             found,
             cut,

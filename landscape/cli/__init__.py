@@ -21,13 +21,14 @@ Exit codes: 0 done; 1 failure; 2 usage or bad input;
 """
 
 # The commands that are no analysis, each in the module of its name.
-OTHERS = ("init", "tour", "export", "plot", "report", "show")
+OTHERS = ("init", "tour", "import-surface", "export", "plot", "report", "show")
 # In the order of the help: an analysis by its name, whatever is not listed after those that are.
 ORDER = (
     "init",
     "tour",
     "train",
     "import",
+    "import-surface",
     "export",
     "hessian",
     "sharpness",
@@ -64,7 +65,7 @@ class Commands(click.Group):
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name in OTHERS:
-            return importlib.import_module(f"landscape.cli.{cmd_name}").command
+            return _other(cmd_name)
         if cmd_name not in analyses.commands():
             return None
         from landscape.cli.derived import command
@@ -86,10 +87,14 @@ class Commands(click.Group):
         return super().resolve_command(ctx, args)
 
 
+def _other(name: str) -> click.Command:
+    return importlib.import_module(f"landscape.cli.{name.replace('-', '_')}").command
+
+
 def _question(name: str) -> str:
     """What a command is for, read from its file, which is not imported."""
     if name in OTHERS:
-        return importlib.import_module(f"landscape.cli.{name}").command.get_short_help_str(100)
+        return _other(name).get_short_help_str(100)
     return analyses.question(name)
 
 

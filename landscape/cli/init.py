@@ -15,6 +15,7 @@ NEEDED: dict[str, dict[str, Any]] = {
     "train": {"model": "mlp", "data": "digits", "output": "a.h5"},
     "export": {"point": "a.h5", "output": "a.safetensors"},
     "import": {"points": "a.safetensors", "model": "mlp", "data": "digits", "output": "imported.h5"},
+    "import-surface": {"file": "surface.h5"},
     "interpolate": {"points": ["a.h5@init", "a.h5"]},
     "connect": {"points": ["a.h5@init", "a.h5"]},
     "align": {"points": ["a.h5@init", "a.h5"]},
@@ -35,6 +36,7 @@ BEFORE = {
     "efficiency": "",
     "tour": "",
     "import": "landscape init export and landscape export --config export.toml make a.safetensors.",
+    "import-surface": "landscape export a.slice2d.h5 -o surface.h5 makes surface.h5.",
     "basins": "landscape slice2d a.h5 makes a.slice2d.h5.",
 }
 MAKE_RUN = "landscape init train and landscape train --config train.toml make a.h5."

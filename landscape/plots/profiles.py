@@ -69,6 +69,8 @@ def ends_marked(panels: list[Axes]) -> None:
 
 def how_cut(page: Page, result: Any) -> None:
     """What the directions are and whose batch-norm statistics were used, where the configuration tells."""
+    if result.config.get("computed") == "elsewhere":
+        page.note("computed elsewhere, not checked")
     options = result.config.get("options", {})
     if options.get("directions") == "random" and getattr(result, "point_alpha", None) is None:
         norm = {"none": "not normalised"}.get(options["norm"], f"{options['norm']}-normalised")

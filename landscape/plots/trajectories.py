@@ -35,7 +35,7 @@ ROOM, BROAD = 0.09, 2.4
 
 
 class Run(NamedTuple):
-    """One run's checkpoints: their places, losses and epochs; NaN where nobody knows."""
+    """One run's checkpoints: their places, losses, distances from the plane and epochs; NaN where nobody knows."""
 
     name: str
     alpha: np.ndarray
@@ -52,14 +52,9 @@ def runs_of(result: Any) -> list[Run]:
     count = len(result.trajectory_alpha)
     whose = np.zeros(count, dtype=int) if result.trajectory_run is None else result.trajectory_run
     names = [""] if result.run is None else [str(one) for one in result.run]
-    epoch = np.full(count, np.nan) if result.trajectory_epoch is None else result.trajectory_epoch
-    columns = (
-        result.trajectory_alpha,
-        result.trajectory_beta,
-        result.trajectory_loss,
-        result.trajectory_residual,
-        epoch,
-    )
+    columns = [result.trajectory_alpha, result.trajectory_beta]
+    for one in (result.trajectory_loss, result.trajectory_residual, result.trajectory_epoch):
+        columns.append(np.full(count, np.nan) if one is None else one)
     found = [Run(name, *(one[whose == i] for one in columns)) for i, name in enumerate(names)]
     return [run for run in found if len(run.alpha)]
 
@@ -67,6 +62,9 @@ def runs_of(result: Any) -> list[Run]:
 def draw(page: Page, axes: Any, result: Any, star: tuple[float, float], at: Callable[..., Any]) -> None:
     """The runs and the marks, with a ``star`` at θ*; the small print says what lies elsewhere."""
     runs = runs_of(result)
+    if runs and page.kind == "surface" and result.trajectory_loss is None:
+        page.note("checkpoints of unknown loss are not drawn on the surface")
+        runs = []
     for i, run in enumerate(runs):
         alpha, beta = run.alpha, run.beta
         within = _within(result, alpha, beta)
@@ -231,6 +229,9 @@ def _say(page: Page, result: Any, runs: list[Run]) -> None:
         signs = f"white: {signs}"
     if result.centre is not None:  # the plane is the whole space
         page.note(signs)
+        return
+    if result.trajectory_residual is None:
+        page.note(f"{signs}; how far off the plane is not known")
         return
     if len(runs) == 1:
         page.note(f"{signs}; up to {short(np.nanmax(runs[0].residual, initial=0.0))} off the plane")

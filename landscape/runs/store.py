@@ -1,4 +1,4 @@
-"""The file format, version 1; with :mod:`landscape.runs.seal` the only room that knows HDF5.
+"""The file format, version 1; it, :mod:`landscape.runs.seal` and one room for files of others alone know HDF5.
 
 ::
 

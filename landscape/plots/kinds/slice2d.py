@@ -199,6 +199,8 @@ def _stretch(page: Page, result: Any) -> float:
 
     Only where the directions are as long as each other and at right angles is a circle on paper a circle in θ.
     """
+    if result.gram is None:  # of directions that nobody knows
+        return 0.0
     gram = np.asarray(result.gram, dtype=float)
     size = gram[0, 0]
     if not (size > 0 and max(abs(gram[1, 1] - size), abs(gram[0, 1])) < 1e-3 * size):
