@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from xarray import Dataset
 
 JSON_LIMIT = 200
-# A picture within a page: dots per inch to try, the first that stays below so many bytes.
-INLINE_DPI, INLINE_BYTES = (200, 120, 80), 220_000
+# A picture within a notebook: dots per inch to try, the first that stays below so many bytes.
+INLINE_DPI, INLINE_BYTES = (200, 120, 80), 60_000
 # The last class declared in this process for each kind; where kinds outside the table of analyses are found.
 KINDS: dict[str, type[Result]] = {}
 
@@ -268,15 +268,20 @@ class Result:
         return {title: parts for title, parts in found.items() if parts}
 
     def _inline_picture(self) -> str:
-        """A png in base64, '' where it is too large or cannot be drawn."""
+        """A png in base64, of 256 colours, a quarter of its bytes; '' where it is too large or cannot be drawn."""
         import base64
         import io
 
         try:
+            from PIL import Image  # which matplotlib writes its pictures with
+
             figure = self.plot()
             for dpi in INLINE_DPI:
-                written = io.BytesIO()
-                figure.savefig(written, format="png", dpi=dpi)
+                drawn, written = io.BytesIO(), io.BytesIO()
+                figure.savefig(drawn, format="png", dpi=dpi)
+                # By coverage: the rare colours are the ends of a colour bar.
+                whole, by = Image.open(drawn).convert("RGB"), Image.Quantize.MAXCOVERAGE
+                whole.quantize(256, by, dither=Image.Dither.NONE).save(written, "png", optimize=True)
                 if written.tell() <= INLINE_BYTES:
                     return base64.b64encode(written.getvalue()).decode()
         except Exception:

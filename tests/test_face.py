@@ -7,6 +7,8 @@ from importlib.resources import files
 from pathlib import Path
 
 import pytest
+import torch
+from torch import nn
 
 import landscape
 from landscape.analyses import FUNCTIONS
@@ -85,3 +87,21 @@ def test_the_package_says_that_it_is_typed_and_brings_the_mark_along():
     assert files("landscape").joinpath("py.typed").is_file()
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
     assert "py.typed" in project["tool"]["setuptools"]["package-data"]["landscape"]
+
+
+def test_what_a_cell_of_a_notebook_ends_with_is_short():
+    """Twenty layers of batch norm, whose buffers would fill pages."""
+    layers = [part for _ in range(20) for part in (nn.Linear(50, 50), nn.BatchNorm1d(50))]
+    data = torch.randn(60, 50, generator=torch.Generator().manual_seed(0)), torch.zeros(60, 50)
+    objective = landscape.Objective(nn.Sequential(*layers), "mse", data)
+    run = landscape.train(objective, epochs=1)
+    point = objective.present_point()
+    for one in (objective, objective.samples, point, run, run.checks[0]):
+        text = repr(one)
+        assert len(text) <= 1000
+        assert len(text.splitlines()) <= 10
+    assert repr(objective) == ("Objective of Sequential: 53000 parameters, 60 samples, float32 on cpu")
+    assert repr(point) == "Point present: 53000 parameters, float32, and 60 fixed tensors"
+    assert repr(objective.samples) == "Samples: 60 samples"
+    # The picture that a notebook shows beside it is of so many bytes.
+    assert len(run._repr_html_()) <= 4 * 60_000 / 3 + 2000

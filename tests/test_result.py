@@ -3,6 +3,7 @@
 import base64
 import html
 import importlib.util
+import io
 import json
 import re
 import sys
@@ -13,6 +14,7 @@ import matplotlib.figure
 import numpy as np
 import pytest
 import xarray
+from PIL import Image
 
 import landscape
 from landscape.analyses import FUNCTIONS
@@ -140,13 +142,27 @@ class TestFolded:
 class TestHtml:
     def test_every_kind_has_its_table_and_its_picture(self, result):
         text = result._repr_html_()
-        assert len(text) <= 300_000
+        assert len(text) <= 85_000
         titles = re.findall(r"<th>(.*?)</th>", text)
         assert titles[0] == type(result).__name__
         assert "checks" in titles
         (picture,) = re.findall(r'<img alt="(.*?)" src="data:image/png;base64,(.*?)">', text)
         assert picture[0] == result.kind
         assert base64.b64decode(picture[1]).startswith(b"\x89PNG\r\n\x1a\n")
+
+    @pytest.mark.parametrize("kind", ["slice2d", "train"])
+    def test_few_colours_are_the_colours_of_the_picture(self, measured, kind):
+        result = measured[kind]
+        figure, whole = result.plot(), io.BytesIO()
+        figure.savefig(whole, format="png", dpi=200)
+        drawn = np.asarray(Image.open(whole).convert("RGB"), dtype=int)
+        (inlined,) = re.findall(r"base64,(.*?)\"", result._repr_html_())
+        small = Image.open(io.BytesIO(base64.b64decode(inlined)))
+        assert small.mode == "P"
+        shown = np.asarray(small.convert("RGB"), dtype=int)
+        assert shown.shape == drawn.shape
+        assert np.abs(shown - drawn).mean() < 1.5  # of 255
+        assert (np.abs(shown - drawn).max(axis=-1) > 48).mean() < 0.002
 
     def test_every_text_is_escaped(self, toy):
         toy.checks = [Check("a<b>", 2.0, 1.0, "")]

@@ -72,6 +72,13 @@ class Fitted(Parametrised):
             self._keep_whole(everything)
         self.loss = self._fit.loss
 
+    def __repr__(self) -> str:
+        """A line: what of, how large, in which numbers and where."""
+        sizes = f"{self.num_parameters} parameters, {self.num_samples} samples"
+        return f"Objective of {type(self.module).__name__}: {sizes}, {self.dtype} on {self.device}".replace(
+            "torch.", ""
+        )
+
     def _fitted(
         self,
         samples: Samples,

@@ -41,6 +41,12 @@ class Point:
     fixed: Mapping[str, Tensor]
     label: str = ""
 
+    def __repr__(self) -> str:
+        """A line, whatever is in it: a notebook prints what a cell ends with."""
+        label = f" {self.label}" if self.label else ""
+        fixed = f", and {len(self.fixed)} fixed tensors" if self.fixed else ""
+        return f"Point{label}: {self.theta.numel()} parameters, {str(self.theta.dtype).removeprefix('torch.')}{fixed}"
+
     @property
     def sha256(self) -> str:
         """The hash of all its numbers."""

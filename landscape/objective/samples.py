@@ -39,6 +39,11 @@ class Samples:
     sha256_of_all: str = ""
     notes: tuple[str, ...] = ()
 
+    def __repr__(self) -> str:
+        """A line without the data."""
+        here = f", {self.count_here} of them here" if self.count_here != self.count else ""
+        return f"{type(self).__name__}: {self.count} samples{here}"
+
     @classmethod
     def of(cls, data: Any) -> "Samples":
         """The share of a pair (inputs, targets) of all samples. Raises BadInput, see :func:`checked_data`."""

@@ -118,8 +118,9 @@ def brief(names: list[str], length: int = 14) -> list[str]:
 
 
 def titled(start: str, result: Result) -> str:
+    """What is seen, of what; without a name the title ends before its last word: of, at, from, through."""
     names = input_names(result)
-    return f"{start} {names[0]}" if names else start
+    return f"{start} {names[0]}" if names else re.sub(r",? (at|from|of|through)$", "", start)
 
 
 def titled_points(start: str, result: Result, letters: str, joint: str) -> str:

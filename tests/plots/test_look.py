@@ -28,6 +28,11 @@ def test_the_page_is_as_broad_as_asked_and_keeps_its_proportions(width, kind):
     assert figure.axes[0].xaxis.get_ticklabels()[0].get_fontsize() == (7 if kind == "contour" else 6.5)
 
 
+def test_a_title_without_a_name_does_not_end_in_a_preposition():
+    assert plot(plane(provenance={})).get_suptitle() == "Loss on a plane"
+    assert plot(plane()).get_suptitle() == "Loss on a plane through one.h5"
+
+
 def test_a_title_and_none():
     assert plot(plane(), title="My own $x$ title").get_suptitle() == r"My own \$x\$ title"
     assert plot(plane(), title="").get_suptitle() == ""
