@@ -30,7 +30,7 @@ def test_the_page_is_as_broad_as_asked_and_keeps_its_proportions(width, kind):
 
 def test_a_title_without_a_name_does_not_end_in_a_preposition():
     assert plot(plane(provenance={})).get_suptitle() == "Loss on a plane"
-    assert plot(plane()).get_suptitle() == "Loss on a plane through one.h5"
+    assert plot(plane()).get_suptitle() == "Loss on a plane through one.h5@final"
 
 
 def test_a_title_and_none():
