@@ -693,7 +693,7 @@ class TestOtherKinds:
     "inputs", ["not JSON", "[1]", '[{"point": "x"}]', "{}", 7, [{"path": "a.h5"}], '[{"path": "a.h5"}]']
 )
 def test_provenance_of_others_does_no_harm(inputs):
-    assert title(plot(plane(provenance={"inputs": inputs}))).startswith("Loss on a plane through")
+    assert title(plot(plane(provenance={"inputs": inputs}))).startswith("Loss on a plane")
 
 
 def test_names_are_taken_as_they_stand():
