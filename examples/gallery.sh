@@ -37,3 +37,4 @@ landscape align gallery/net-0.h5 gallery/net-1.h5 -o gallery/align.h5
 landscape plot gallery/align.h5
 landscape compare gallery/net-0.h5 gallery/net-1.h5 gallery/net-2.h5 -o gallery/compare.h5
 landscape plot gallery/compare.h5
+landscape report gallery/net-0.h5 gallery/slice2d.h5 gallery/spectrum.h5 -o gallery/report.html

@@ -3,6 +3,7 @@
 From the root of the repository: ``python examples/pictures.py thesis`` or ``python examples/pictures.py gallery``.
 """
 
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -17,12 +18,22 @@ SCRIPTS = {
     "gallery": "gallery.sh",
 }
 WIDTH = 700  # pixels
+PAGE = "1040,1480"  # pixels of a page that are seen
 
 
 def draw(topic: str) -> None:
     """Runs the scripts of a topic, whose pictures stand in the folder of its name."""
     for script in sorted(HERE.glob(SCRIPTS[topic])):
         subprocess.run(["sh", str(script)], check=True)
+
+
+def photograph(topic: str) -> None:
+    """The top of each of its pages as a picture, where there is a browser."""
+    browser = shutil.which("chromium") or shutil.which("google-chrome")
+    for page in sorted(Path(topic).glob("*.html")) if browser else []:
+        shot, place = page.with_suffix(".png").resolve(), page.resolve().as_uri()
+        line = [str(browser), "--headless", "--no-sandbox", "--hide-scrollbars", f"--window-size={PAGE}"]
+        subprocess.run([*line, f"--screenshot={shot}", place], capture_output=True, check=True)
 
 
 def keep(topic: str) -> None:
@@ -40,4 +51,5 @@ def keep(topic: str) -> None:
 if __name__ == "__main__":
     for topic in sys.argv[1:] or SCRIPTS:
         draw(topic)
+        photograph(topic)
         keep(topic)

@@ -1,5 +1,6 @@
 """The scripts in ``examples``: their lines run, and their pictures are there, small and shown."""
 
+import json
 import os
 import re
 import runpy
@@ -116,3 +117,67 @@ def test_the_gallery_shows_every_picture_with_a_command_of_its_script():
         written = command.replace("-o gallery/net-0.h5", '--seed "$seed" -o "gallery/net-$seed.h5"')
         assert written in script
         assert (EXAMPLES / picture).stat().st_size <= 120_000
+
+
+# --- the notebook --------------------------------------------------------------------------------
+
+NOTEBOOK = EXAMPLES / "notebook.ipynb"
+MAKER = runpy.run_path(str(EXAMPLES / "notebook.py"))
+
+
+def code_cells():
+    made = json.loads(NOTEBOOK.read_text(encoding="utf-8"))
+    return [cell for cell in made["cells"] if cell["cell_type"] == "code"]
+
+
+def test_the_notebook_is_small_whole_and_of_the_cells_of_its_script():
+    text = NOTEBOOK.read_text(encoding="utf-8")
+    made = json.loads(text)
+    assert text == MAKER["written"](made)
+    assert (made["nbformat"], made["nbformat_minor"]) == (4, 5)
+    assert len(text) < 150_000
+    cells = [(cell["cell_type"], "".join(cell["source"])) for cell in made["cells"]]
+    assert cells == list(MAKER["CELLS"])
+    assert len({cell["id"] for cell in made["cells"]}) == len(cells)
+    counts = [cell["execution_count"] for cell in code_cells()]
+    assert counts == list(range(1, len(counts) + 1))
+    outputs = [one for cell in code_cells() for one in cell["outputs"]]
+    plain = [one.get("text") or one["data"]["text/plain"] for one in outputs]
+    assert all(len(lines) <= 10 and len("".join(lines)) <= 1000 for lines in plain)
+    assert not any(
+        "error" in one["output_type"] or " at 0x" in "".join(plain[i]) for i, one in enumerate(outputs)
+    )
+    pages = ["".join(one["data"]["text/html"]) for one in outputs if "text/html" in one.get("data", {})]
+    assert [re.findall(r'img alt="(.*?)"', page) for page in pages] == [["train"], ["slice2d"]]
+
+
+@pytest.mark.slow
+def test_the_notebook_is_what_its_script_makes(tmp_path):
+    path = tmp_path / "made.ipynb"
+    environment = {**os.environ, "PYTHONPATH": str(EXAMPLES.parent)}
+    line = [sys.executable, str(EXAMPLES / "notebook.py"), str(path)]
+    done = subprocess.run(line, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    made, kept = (json.loads(one.read_text(encoding="utf-8")) for one in (path, NOTEBOOK))
+    # The bytes of a picture are those of one version of matplotlib, on one machine.
+    assert without_pictures(made) == without_pictures(kept)
+
+
+def without_pictures(text):
+    return re.sub(r"base64,[A-Za-z0-9+/=]+", "base64", json.dumps(text))
+
+
+@pytest.mark.slow
+def test_the_cells_of_the_notebook_run_one_after_the_other_in_one_process(tmp_path):
+    """Plainly, by nothing of the script that made it, and with nothing said on the way."""
+    cells = ["".join(cell["source"]) for cell in code_cells()]
+    code = "import json, sys\nscope = {}\nfor cell in json.loads(sys.argv[1]):\n    exec(cell, scope)"
+    environment = {**os.environ, "PYTHONPATH": str(EXAMPLES.parent)}
+    line = [sys.executable, "-W", "error", "-c", code, json.dumps(cells)]
+    done = subprocess.run(line, env=environment, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    printed = ["".join(one["text"]) for cell in code_cells() for one in cell["outputs"] if "text" in one]
+    assert done.stdout == "".join(printed)
+    assert {"run.h5", "plane.slice2d.h5", "report.html", "surface.h5"} <= {
+        one.name for one in tmp_path.iterdir()
+    }
