@@ -9,8 +9,9 @@ direction file of principal components ``explained_variance_ratio_``; ``plot_2D.
 which is how they are written.
 """
 
+import math
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from fractions import Fraction
 from pathlib import Path
@@ -39,22 +40,29 @@ def fractions(percent: np.ndarray) -> np.ndarray:
     >>> fractions(np.array([29.0, 100 * 43 / 150])).tolist() == [0.29, 43 / 150]
     True
     """
-    found = np.asarray(percent, dtype=float) / 100
-    for place in zip(*np.nonzero(np.isfinite(percent)), strict=True):
-        count = (Fraction(float(percent[place])) / 100).limit_denominator(MOST_SAMPLES)
-        if float(100 * count) == percent[place]:
-            found[place] = float(count)
-    return found
+
+    def part(number: float) -> float:
+        count = (Fraction(number) / 100).limit_denominator(MOST_SAMPLES)
+        return float(count) if float(100 * count) == number else number / 100
+
+    return _each(part, percent)
 
 
 def percent_of(parts: np.ndarray) -> np.ndarray:
     """Parts of 1 as per cent, the way back: 100·c/n where c/n is the number for some c of n samples."""
-    found = 100 * np.asarray(parts, dtype=float)
-    for place in zip(*np.nonzero(np.isfinite(parts)), strict=True):
-        count = Fraction(float(parts[place])).limit_denominator(MOST_SAMPLES)
-        if float(count) == parts[place]:
-            found[place] = float(100 * count)
-    return found
+
+    def percent(number: float) -> float:
+        count = Fraction(number).limit_denominator(MOST_SAMPLES)
+        return float(100 * count) if float(count) == number else 100 * number
+
+    return _each(percent, parts)
+
+
+def _each(change: Callable[[float], float], values: np.ndarray) -> np.ndarray:
+    """``change`` of every number, made once of those that are equal; what is not finite stays."""
+    seen, place = np.unique(np.asarray(values, dtype=float), return_inverse=True)
+    changed = [change(one) if math.isfinite(one) else one for one in seen.tolist()]
+    return np.array(changed, dtype=float)[place].reshape(np.shape(values))
 
 
 @contextmanager
@@ -192,11 +200,11 @@ def _remarks(file: h5py.File, path: Path, values: Mapping[str, Any]) -> Iterator
     tested = values.get("test_loss")
     if tested is not None and (missing := int((~np.isfinite(tested) & done).sum())):
         yield f"{missing} of {done.size} test losses were not computed, or are not finite"
-    if "dir_file" in file:
-        named = file["dir_file"][()]  # pyright: ignore[reportIndexIssue]
-        text = named.decode(errors="replace") if isinstance(named, bytes) else str(named)
-        if text:
-            yield f"its directions are said to be those of {text}"
+    named: Any = file.get("dir_file")
+    is_name = isinstance(named, h5py.Dataset) and named.shape == () and h5py.check_string_dtype(named.dtype)
+    text = named[()].decode(errors="replace") if is_name else ""
+    if text:
+        yield f"its directions are said to be those of {text}"
 
 
 def _centre(values: Mapping[str, Any], notes: list[str]) -> dict[str, Any]:
@@ -232,7 +240,10 @@ def _eigenvalues(file: h5py.File, shape: tuple[int, ...]) -> dict[str, Any]:
 def _trajectory(file: h5py.File) -> dict[str, Any]:
     x, y = _numbers(file, "proj_xcoord"), _numbers(file, "proj_ycoord")
     if x.ndim != 1 or x.shape != y.shape or not len(x):
-        raise BadInput(f"proj_xcoord and proj_ycoord in {file.filename} of other lengths", "one of each")
+        raise BadInput(
+            f"proj_xcoord and proj_ycoord in {file.filename} of other lengths",
+            "as many of one as of the other",
+        )
     if not (np.isfinite(x).all() and np.isfinite(y).all()):
         raise BadInput(f"a trajectory in {file.filename} with NaN or infinite places", "finite ones")
     return {"trajectory_alpha": x, "trajectory_beta": y}
@@ -272,8 +283,10 @@ def arrays_of(found: Any, name: str) -> Iterator[tuple[str, np.ndarray]]:
         yield "max_eig", np.where(absent, MARK, found.lambda_max)
         yield "min_eig", np.where(absent, -MARK, found.lambda_min)
     if found.trajectory_alpha is not None:
-        yield "proj_xcoord", np.asarray(found.trajectory_alpha, dtype=float)
-        yield "proj_ycoord", np.asarray(found.trajectory_beta, dtype=float)
+        # There a trajectory is one line.
+        first = slice(None) if found.trajectory_run is None else found.trajectory_run == 0
+        yield "proj_xcoord", np.asarray(found.trajectory_alpha, dtype=float)[first]
+        yield "proj_ycoord", np.asarray(found.trajectory_beta, dtype=float)[first]
     if found.explained_variance is not None:
         yield "explained_variance_ratio_", np.asarray(found.explained_variance, dtype=float)
 

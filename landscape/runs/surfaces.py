@@ -100,11 +100,11 @@ def export_surface(result: Result | Path | str, output: Path | str, *, verify: b
     """Write a slice as a surface file of tomgoldstein/loss-landscape, as its ``plot_2D.py`` and ``plot_1D.py`` read it.
 
     Losses, test losses and eigenvalues as they are (of several draws the first), accuracies in per cent, −1 in cells
-    without; a trajectory and its shares of variance in the same file, which then serves as ``--surf_file``,
-    ``--proj_file`` and ``--dir_file``. Arrays are of shape (len(y), len(x)), as pictures want them. What
-    :func:`import_surface` reads of it is what was written, bit for bit. ``verify=False`` takes a damaged file as it
-    is. Raises BadInput for a result of another kind, a loss of exactly −1, an ``output`` that does not end in .h5 or
-    is a result, and a folder that is not there or cannot be written.
+    without; a trajectory (of several runs the first) and its shares of variance in the same file, which then serves
+    as ``--surf_file``, ``--proj_file`` and ``--dir_file``. Arrays are of shape (len(y), len(x)), as pictures want
+    them. What :func:`import_surface` reads of it is what was written, bit for bit. ``verify=False`` takes a damaged
+    file as it is. Raises BadInput for a result of another kind, a loss of exactly −1, an ``output`` that does not end
+    in .h5 or is a result, and a folder that is not there or cannot be written.
     """
     output = Path(output)
     found: Any = result if isinstance(result, Result) else store.load(result, verify=verify)

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from matplotlib.figure import Figure
+from pictured import plane
 from torch import nn
 
 import landscape
@@ -232,6 +233,27 @@ def test_a_plane_of_ours_comes_back_bit_for_bit(tmp_path, options):
     assert (back.trajectory_alpha is None) == ("directions" not in options)
 
 
+def test_of_several_runs_the_first_is_their_line(tmp_path):
+    places = {"trajectory_alpha": np.array([0.1, 0.2, 0.3, 0.4]), "trajectory_beta": np.arange(4.0)}
+    more = {"trajectory_loss": np.ones(4), "trajectory_residual": np.zeros(4), "run": np.array(["a", "b"])}
+    both = plane(**places, **more, trajectory_run=np.array([0, 1, 0, 1]))
+    export_surface(both, tmp_path / "x.h5")
+    back: Any = import_surface(tmp_path / "x.h5")
+    assert (back.trajectory_alpha.tolist(), back.trajectory_beta.tolist()) == ([0.1, 0.3], [0.0, 2.0])
+
+
+@pytest.mark.parametrize("named", [np.arange(3), "", None], ids=["numbers", "empty", "a group"])
+def test_what_is_no_name_of_directions_is_not_told(tmp_path, named):
+    surface = theirs(tmp_path / "x.h5", AXIS, AXIS)
+    with h5py.File(surface, "a") as file:
+        del file["dir_file"]
+        if named is None:
+            file.create_group("dir_file")
+        else:
+            file["dir_file"] = named
+    assert import_surface(surface).notes == []
+
+
 def test_a_line_of_ours_comes_back_bit_for_bit(tmp_path):
     objective = net(1)
     ours = landscape.slice1d(objective, objective.theta, num_points=9)
@@ -420,6 +442,14 @@ def put(name, values):
     return change
 
 
+def put_both(first, its, second, others):
+    def change(file):
+        put(first, its)(file)
+        put(second, others)(file)
+
+    return change
+
+
 NAN = np.full((5, 5), np.nan)
 BAD = {
     "no coordinates": (
@@ -447,6 +477,15 @@ BAD = {
     "text": (put("train_loss", "none"), "train_loss in x.h5 holds no real numbers"),
     "complex": (put("train_loss", np.ones((5, 5), dtype=complex)), "holds no real numbers"),
     "a group": (put("train_loss/inner", 1.0), "holds no real numbers"),
+    "uneven run": (
+        put_both("proj_xcoord", np.zeros(3), "proj_ycoord", np.zeros(4)),
+        "expected as many of one as of the other",
+    ),
+    "nowhere": (
+        put_both("proj_xcoord", np.zeros(2), "proj_ycoord", np.array([0, np.nan])),
+        "a trajectory in x.h5 with NaN or infinite places",
+    ),
+    "a link to nothing": (put("test_loss", h5py.SoftLink("/nothing")), "x.h5 is damaged"),
     "half a run": (put("proj_xcoord", np.zeros(3)), "has no proj_ycoord"),
     "variance": (put("explained_variance_ratio_", np.array([0.5])), "expected two shares from 0 to 1"),
 }
