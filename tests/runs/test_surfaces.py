@@ -194,6 +194,19 @@ def test_there_and_back_bit_for_bit(tmp_path, x, y, left_out, test):
         np.testing.assert_array_equal(one.values, other.values)
 
 
+def test_a_test_loss_that_is_nan_goes_back_as_nan_and_one_not_computed_as_the_mark(tmp_path):
+    loss, accuracy = np.ones((5, 5)), np.full((5, 5), 50.0)
+    loss[0, 0], (loss[1, 1], accuracy[1, 1]) = np.nan, (-1, -1)
+    surface = theirs(tmp_path / "x.h5", AXIS, AXIS, test=True, test_loss=loss, test_acc=accuracy)
+    result: Any = import_surface(surface)
+    assert np.isnan(result.test_loss).sum() == 2
+    assert any(note.startswith("2 of 25 test losses") for note in result.notes)
+    export_surface(result, tmp_path / "y.h5")
+    after = contents(tmp_path / "y.h5")
+    assert same(after["test_loss"], loss)
+    assert same(after["test_acc"], accuracy)
+
+
 def net(seed: int = 0) -> Objective:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
