@@ -16,6 +16,8 @@ def decay(result: Any, descent: Sequence[tuple[float, float]]) -> tuple[np.ndarr
     α it does so as α → 0, and of stored points c is known at these alone.
     """
     t, logged = np.asarray(descent, dtype=float).T
+    if not np.isfinite(t).all():
+        return None, ["no bound along the run: its steps follow the loss, and not every one was logged"]
     loss = np.asarray(result.loss)
     seen = np.isfinite(logged)
     if not seen.any() or not np.allclose(loss[seen], logged[seen], rtol=AS_LOGGED, atol=1e-9):

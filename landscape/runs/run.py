@@ -1,6 +1,7 @@
 """A run file opened again: its module, its data and its points, rebuilt from the specs it holds."""
 
 import json
+import math
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -11,12 +12,14 @@ from torch import nn
 
 from landscape.errors import BadInput
 from landscape.inputs import checkpoints
+from landscape.numerics.steps.schedules import schedule_parameters, step_size
 from landscape.objective.objective import Objective
 from landscape.objective.parameters import Point
 from landscape.result import folded
 from landscape.runs import sources, store
 from landscape.runs.address import Address
 from landscape.runs.recipe import DTYPES, Objectives, Recipe, fingerprint
+from landscape.specs import parse_arguments
 
 
 class Run:
@@ -171,17 +174,24 @@ class Run:
         return float(size[0 if label == "init" else nearest])
 
     def time_at(self, label: str) -> float | None:
-        """Σα of plain gradient descent from the start to a point; None where steps were others or α changed."""
+        """Σα of plain gradient descent from the start to a point; None where steps were others.
+
+        By the formula of the schedule; of steps that follow the loss as logged, NaN where some were not.
+        """
         options = self.options
         plain = {"method": "gd", "optimizer": "sgd", "momentum": 0.0, "weight_decay": 0.0, "noise": "none"}
         if options.get("l2") or any(options.get(name) != value for name, value in plain.items()):
             return None
         step, size, _, _ = self._logs
-        if (size != size[0]).any():
-            return None
         # All samples a step: as many steps as epochs.
         number = label.partition("=")[2]
-        return float(size[0] * (float(number) if number else step[0 if label == "init" else -1]))
+        count = int(float(number)) if number else int(step[0 if label == "init" else -1])
+        name, given = options.get("schedule", "constant"), parse_arguments(options.get("schedule_arg") or [])
+        if name == "plateau":
+            taken = size[1 : count + 1]
+            return float(taken.sum()) if np.array_equal(step[: count + 1], np.arange(count + 1)) else math.nan
+        about, every = schedule_parameters(name, given), int(given.get("every", 1))
+        return math.fsum(step_size(name, about, float(size[0]), k // every) for k in range(count))
 
     @cached_property
     def ends(self) -> dict[str, str]:

@@ -102,6 +102,39 @@ def test_a_run_of_gradient_descent_falls_as_fast_as_its_kernel_says(command, tmp
     assert "decay_bound" not in command("certify", "b.h5", "--at", "all", "--json").json["values"]
 
 
+@pytest.mark.parametrize(
+    "schedule",
+    [
+        ("piecewise", "gamma=0.5", "every=7"),
+        ("polynomial", "gamma=1", "beta=0.1"),
+        ("exponential", "rate=0.1", "every=2"),
+        ("plateau", "threshold=0.01", "patience=1"),
+    ],
+    ids=lambda words: words[0],
+)
+def test_steps_that_change_have_a_bound_too(command, tmp_path, monkeypatch, schedule):
+    """t is the sum of the steps: of the logged ones, where every one is logged."""
+    monkeypatch.chdir(tmp_path)
+    words = ["--model", "mlp", "--model-arg", "widths=40", "--data", "moons", "--data-arg", "num_samples=12"]
+    words += ["--loss", "mse", "--epochs", 30, "--checkpoint-every", 10, "--method", "gd", "--lr", 0.05]
+    words += ["--schedule", schedule[0], "--schedule-arg", schedule[1], "--schedule-arg", schedule[2]]
+    command("train", *words, "--measure-every", 1, "-o", "a.h5")
+    sizes = landscape.load("a.h5").step_size
+    assert len(set(sizes.round(9))) > 1
+    values = command("certify", "a.h5", "--at", "all", "--json").json["values"]
+    t = np.array([0, *np.cumsum(sizes[1:])[[9, 19, 29]]])
+    law = values["loss"][0] * np.exp(-4 * min(values["ntk_smallest"]) * t / values["num_outputs"])
+    np.testing.assert_allclose(values["decay_bound"], law, rtol=1e-9)
+    # Steps between are known by a formula, but where they follow the loss.
+    command("train", *words, "--measure-every", 10, "-o", "b.h5")
+    seldom = command("certify", "b.h5", "--at", "all", "--json").json
+    if schedule[0] == "plateau":
+        assert "decay_bound" not in seldom["values"]
+        assert any("not every one was logged" in note for note in seldom["notes"])
+    else:
+        np.testing.assert_allclose(seldom["values"]["decay_bound"], law, rtol=1e-6)
+
+
 def test_the_preset_measures_the_limit(command, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     done = command(
