@@ -139,6 +139,20 @@ class Certify(Result):
     width_exponent_interval: np.ndarray | None = array(
         "side", long_name="95 % confidence interval of the exponent", optional=True
     )
+    lazy_kernel_change: np.ndarray | None = array(
+        "width", "draw", long_name="‖K − K₀‖/‖K₀‖ by steps of gradient descent", optional=True
+    )
+    lazy_weight_change: np.ndarray | None = array(
+        "width", "draw", long_name="‖θ − θ₀‖/‖θ₀‖ by these steps", optional=True
+    )
+    lazy_kernel_exponent: float | None = scalar("exponent of the width in that change of K", optional=True)
+    lazy_kernel_exponent_error: float | None = scalar(
+        "its standard error, of the spread over draws", optional=True
+    )
+    lazy_weight_exponent: float | None = scalar("exponent of the width in that change of θ", optional=True)
+    lazy_weight_exponent_error: float | None = scalar(
+        "its standard error, of the spread over draws", optional=True
+    )
     tolerance: float = scalar("‖∇F‖ of a critical point")
     smooth_sigma: float | None = scalar("deviation σ of that noise", optional=True)
     smooth_pairs: int | None = scalar("pairs ±ξ of that noise", optional=True)
@@ -224,8 +238,9 @@ def certify(
     there. ``last_layer`` takes the straight line to the least squares solution of the last layer, on which F = F* + (1
     − s)²(F(θ) − F*); its ends are the points ``init`` and ``final`` of the file. ``widths``, for the model ``ntk-net``
     alone: the distance of K from its limit (Jacot et al. 2018) at the start of ``draws`` nets of each width, and its
-    exponent. ``smooth`` σ: F averaged over noise N(0, σ²I) on every trainable number, by ``smooth_draws`` pairs ±ξ; no
-    claim is made of it.
+    exponent; and how far a few steps of gradient descent take K and θ, with the exponents of these, each with the
+    error that the draws give it. ``smooth`` σ: F averaged over noise N(0, σ²I) on every trainable number, by
+    ``smooth_draws`` pairs ±ξ; no claim is made of it.
 
     ``descent``, of points of plain gradient descent on this F: t = Σα and F at each, as its run logged them. F is held
     against F₀ exp(−4ct/nk), which bounds gradient flow while λ_min(K) ≥ c (Polyak–Łojasiewicz).
@@ -240,7 +255,7 @@ def certify(
     from landscape.certificates.averages import averages
     from landscape.certificates.claims import KINK
     from landscape.certificates.decay import decay
-    from landscape.certificates.limit import wide
+    from landscape.certificates.limit import add_limit, wide
     from landscape.certificates.proofs import proven
     from landscape.certificates.survey import Survey
     from landscape.certificates.words import notes_of
@@ -270,7 +285,7 @@ def certify(
             fields, seen, words = averages(survey, np.shape(result.loss), **about)
             result = replace(result, **fields, checks=result.checks + seen, notes=result.notes + words)
         if widths and variant is not None:
-            _add_limit(result, variant, widths, draws, seed, kept, progress)
+            add_limit(result, variant, widths, draws, seed=seed, journal=kept, progress=progress)
         # On a kink there is no derivative that a difference could agree with.
         on_kink = bool(np.min(result.nearest_kink) <= KINK)
         about = checks.meaning(objective, objective.as_point(given[-1]))
@@ -354,33 +369,4 @@ def _add_path(result: Certify, survey: Survey, seed: int) -> None:
         f"the last layer alone leads down to {path.floor:.3g} on a straight line that never rises: its features have "
         f"rank {rank}"
         + (", so that any targets are met" if is_full else "; of points lower than that it says nothing")
-    )
-
-
-def _add_limit(
-    result: Certify,
-    variant: Callable[[int, dict[str, Any]], Objective],
-    widths: tuple[int, ...],
-    draws: int,
-    seed: int,
-    journal: Journal,
-    progress: Progress,
-) -> None:
-    """How far K is from its limit, by width."""
-    import numpy as np
-
-    from landscape.certificates.limit import limit, wide
-    from landscape.certificates.proofs import limit_check
-
-    first = variant(seed, {"width": widths[0]})
-    if type(first.module).__name__ != "NtkNet":
-        raise BadInput(
-            f"`widths` of {type(first.module).__name__}", "the model ntk-net, whose limit is known"
-        )
-    found = limit(variant, widths, draws, seed=seed, journal=journal, progress=progress)
-    result.width, result.kernel_error, result.kernel_error_rms = np.array(widths), found.error, found.rms
-    result.width_exponent, result.width_exponent_interval = found.law.exponent, found.law.interval
-    result.checks.append(limit_check(wide(first).samples.inputs[0].flatten(1)))
-    result.notes.append(
-        "the limit of K is met in the mean over draws, its distance like width^(−1/2): one draw shows nothing"
     )

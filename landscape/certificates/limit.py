@@ -1,5 +1,6 @@
-"""How the tangent kernel comes to its limit as a net gets wider."""
+"""How the tangent kernel comes to its limit as a net gets wider, and how lazily the net then trains."""
 
+import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -7,6 +8,8 @@ import numpy as np
 import torch
 
 from landscape.certificates.kernel import dense_kernel
+from landscape.certificates.lazy import Moved, lazy_check, moved, slope, step_at, words
+from landscape.certificates.proofs import limit_check
 from landscape.certificates.two_layer import arc_cosine_kernel
 from landscape.errors import BadInput
 from landscape.numerics.powerlaw import PowerLaw, fit_power_law
@@ -15,11 +18,17 @@ from landscape.progress import Journal, Progress
 
 
 class Limit(NamedTuple):
-    """‖K − K∞‖/‖K∞‖ of Frobenius, ``error`` (widths, draws), its root mean square (widths,), and its law."""
+    """‖K − K∞‖/‖K∞‖ of Frobenius, ``error`` (widths, draws), its root mean square (widths,), and its law.
+
+    ``kernel_change`` and ``weight_change`` (widths, draws) are what training changes, by steps of size ``step``.
+    """
 
     error: np.ndarray
     rms: np.ndarray
     law: PowerLaw
+    kernel_change: np.ndarray
+    weight_change: np.ndarray
+    step: float
 
 
 def limit(
@@ -34,19 +43,62 @@ def limit(
     """Of nets h = p^(−1/2) Σ vⱼ max(0, wⱼ·x) at their start, ``draws`` of each width. Raises BadInput."""
     if len(set(widths)) < 2 or len(set(widths)) < len(widths):
         raise BadInput(f"`widths` = {', '.join(map(str, widths))}", "two or more, each once")
-    error, done = np.empty((len(widths), draws)), 0
+    names = ("error", "kernel_change", "weight_change")
+    found, done = np.empty((len(names), len(widths), draws)), 0
+    step = math.nan
     for row, width in enumerate(widths):
         for draw in range(draws):
-            key = f"width {width} draw {draw}"
-            if key not in journal:
+            key = f"net of width {width}, draw {draw}"
+            if key not in journal or math.isnan(step):
                 net = wide(variant(seed + draw, {"width": width}))
-                error[row, draw] = distance(net)
-                journal[key] = {"error": error[row, draw]}
-            error[row, draw] = journal[key]["error"]
+                step = _step(net) if math.isnan(step) else step
+                if key not in journal:
+                    change = moved(net, step)
+                    journal[key] = dict(zip(names, (distance(net), *change), strict=True))
+            found[:, row, draw] = [journal[key][name] for name in names]
             done += 1
-            progress(done, error.size, "nets")
-    rms = np.sqrt(np.square(error).mean(1))
-    return Limit(error, rms, fit_power_law(np.array(widths, dtype=float), rms))
+            progress(done, found[0].size, "nets")
+    rms = np.sqrt(np.square(found[0]).mean(1))
+    law = fit_power_law(np.array(widths, dtype=float), rms)
+    return Limit(found[0], rms, law, found[1], found[2], step)
+
+
+def add_limit(
+    result: Any,
+    variant: Callable[[int, dict[str, Any]], Objective],
+    widths: tuple[int, ...],
+    draws: int,
+    *,
+    seed: int,
+    journal: Journal,
+    progress: Progress,
+) -> None:
+    """To a certificate: how far K is from its limit, and how far training takes K and θ, by width."""
+    first = variant(seed, {"width": widths[0]})
+    if type(first.module).__name__ != "NtkNet":
+        raise BadInput(
+            f"`widths` of {type(first.module).__name__}", "the model ntk-net, whose limit is known"
+        )
+    found = limit(variant, widths, draws, seed=seed, journal=journal, progress=progress)
+    result.width, result.kernel_error, result.kernel_error_rms = np.array(widths), found.error, found.rms
+    result.width_exponent, result.width_exponent_interval = found.law.exponent, found.law.interval
+    result.lazy_kernel_change, result.lazy_weight_change = found.kernel_change, found.weight_change
+    kernel, weights = (slope(result.width, one) for one in (found.kernel_change, found.weight_change))
+    result.lazy_kernel_exponent, result.lazy_kernel_exponent_error = kernel
+    result.lazy_weight_exponent, result.lazy_weight_exponent_error = weights
+    own = wide(first)
+    one = Moved(float(found.kernel_change[0, 0]), float(found.weight_change[0, 0]))
+    result.checks += [limit_check(own.samples.inputs[0].flatten(1)), lazy_check(own, found.step, one)]
+    result.notes.append(
+        "the limit of K is met in the mean over draws, its distance like width^(−1/2): one draw shows nothing"
+    )
+    result.notes += words(kernel, weights)
+
+
+def _step(net: Objective) -> float:
+    """Of gradient descent, by the limit of K, so of one size at every width."""
+    limiting = arc_cosine_kernel(net.samples.inputs[0].flatten(1))
+    return step_at(float(torch.linalg.eigvalsh(limiting)[-1]), len(limiting))
 
 
 def distance(net: Objective) -> float:

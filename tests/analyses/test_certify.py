@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 import landscape
 from landscape import Objective
-from landscape.certificates import inactive, kernel, last_layer, measured, proofs
+from landscape.certificates import inactive, kernel, last_layer, lazy, measured, proofs
 from landscape.errors import BadInput, NotDifferentiable
 from landscape.inputs.models.ntk import ntk_net
 from landscape.objective.parameters import split
@@ -503,6 +503,50 @@ def test_the_kernel_comes_to_its_limit_like_the_root_of_the_width():
     assert result.kernel_error.shape == (4, 20)
 
 
+def test_wide_nets_train_lazily():
+    """‖θ − θ₀‖/‖θ₀‖ ∝ width^(−1/2) from random starts, within three of its own errors; every draw has its slope."""
+    result = certified(of_width(0, {"width": 30}), widths=(100, 300, 1000), draws=10, variant=of_width)
+    assert result.lazy_kernel_change.shape == result.lazy_weight_change.shape == (3, 10)
+    assert abs(result.lazy_weight_exponent + 0.5) < 3 * result.lazy_weight_exponent_error
+    assert 0 < result.lazy_weight_exponent_error < 0.1
+    slopes = [np.polyfit(np.log(result.width), np.log(one), 1)[0] for one in result.lazy_kernel_change.T]
+    assert result.lazy_kernel_exponent == pytest.approx(np.mean(slopes), abs=1e-12)
+    assert result.lazy_kernel_exponent_error == pytest.approx(np.std(slopes, ddof=1) / 10**0.5, rel=1e-9)
+    assert any("of its errors" in note for note in result.notes)
+    # By hand, one net of one width: a step is down the gradient of the mean of (h − y)².
+    net = of_width(3, {"width": 300})
+    step = 0.5 * 4 / (2 * 6.1860858945)
+    theta = net.theta
+    for _ in range(lazy.STEPS):
+        theta = theta - step * net.gradient(theta)
+    change = float((theta - net.theta).norm() / net.theta.norm())
+    assert result.lazy_weight_change[1, 3] == pytest.approx(change, rel=1e-9)
+
+
+def test_one_draw_has_no_error():
+    result = certified(of_width(0, {"width": 30}), widths=(3, 9), draws=1, variant=of_width)
+    assert result.lazy_weight_exponent_error is result.lazy_kernel_exponent_error is None
+    words = [text.get_text() for text in landscape.plot(result).axes[1].get_legend().get_texts()]
+    assert not any("±" in one or "nan" in one for one in words)
+    assert any("of one draw, which has no error" in note for note in result.notes)
+
+
+def test_the_picture_of_widths_shows_the_slopes_that_are_stored():
+    result = certified(of_width(0, {"width": 30}), widths=(30, 100), draws=3, variant=of_width)
+    figure: Any = landscape.plot(result)
+    above, below = figure.axes
+    assert above.get_xscale() == below.get_xscale() == below.get_yscale() == "log"
+    words = [text.get_text() for text in below.get_legend().get_texts()]
+    told = [one for one in words if "power" in one and "±" in one]
+    for name, text in zip(("kernel", "weight"), told, strict=True):
+        value = float(text.split("power")[1].split("±")[0].replace("−", "-"))
+        error = getattr(result, f"lazy_{name}_exponent_error")
+        assert value == pytest.approx(getattr(result, f"lazy_{name}_exponent"), abs=error)
+    marks = [line for line in below.lines if line.get_marker() in "os"]
+    geometric = np.exp(np.log(result.lazy_kernel_change).mean(1))
+    np.testing.assert_allclose(marks[0].get_ydata(), geometric)
+
+
 def test_lanczos_says_what_it_cannot_know():
     full = certified(two_layer(4, 30, 2, 12, (True, True), nn.Tanh()), kernel="lanczos")
     dense = certified(two_layer(4, 30, 2, 12, (True, True), nn.Tanh()))
@@ -641,3 +685,6 @@ def test_each_check_sees_what_it_proves(monkeypatch):
         patch.setattr(proofs, "arc_cosine_kernel", times(proofs.arc_cosine_kernel, 1.001))
         first = of_width(0, {"width": 3})
         assert failing(first, widths=(3, 9), draws=1, variant=of_width) == {"arc cosine"}
+    with monkeypatch.context() as patch:
+        patch.setattr(lazy, "dense_kernel", lambda *a: (dense(*a)[0] + 0.001, None))
+        assert failing(of_width(0, {"width": 3}), widths=(3, 9), draws=1, variant=of_width) == {"lazy"}

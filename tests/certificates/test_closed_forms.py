@@ -14,6 +14,7 @@ from landscape.certificates.kernel import (
     loss_of,
     moved_along,
 )
+from landscape.certificates.lazy import moved
 from landscape.certificates.linear import floor, linear_net
 from landscape.certificates.structure import structure_at
 from landscape.certificates.two_layer import arc_cosine_kernel, closed_kernel, pattern_matrix, two_layers
@@ -140,6 +141,30 @@ def test_the_arc_cosine_limit():
     # The same direction twice, at two lengths: the angle is 0 and the diagonal exact.
     twice = arc_cosine_kernel(torch.tensor([[0.1, 0.3], [0.3, 0.9]], dtype=torch.float64))
     assert float(twice[0, 1]) == pytest.approx(0.3, rel=1e-15)
+
+
+class Product(nn.Module):
+    """h = v·w x/√p from v = 1 and w = (1, −1, 1, …), at which h = 0."""
+
+    def __init__(self, p: int):
+        super().__init__()
+        self.v = nn.Parameter(torch.ones(p, dtype=torch.float64))
+        self.w = nn.Parameter(torch.ones(p, dtype=torch.float64) * torch.tensor([1.0, -1.0]).repeat(p // 2))
+
+    def forward(self, x):
+        return (self.v @ self.w) / len(self.v) ** 0.5 * x
+
+
+@pytest.mark.parametrize(
+    ("p", "kernel", "way"),
+    [(2, 2.449489742783, 0.679304074609), (16, 2.061552812809, 0.703066454919), (64, 2.015564437075, 0.706077580334)],
+)  # fmt: skip
+def test_what_training_changes_of_a_product(p, kernel, way):
+    """K goes from 2 to 2√(1 + 1/p) along the flow, θ by a way near 1/√2: the change of K is like 1/p, not p^(−1/2)."""
+    one = torch.ones(1, 1, dtype=torch.float64)
+    found = moved(Objective(Product(p), "mse", (one, one)), 5e-3, 1200)
+    assert found.kernel == pytest.approx(kernel / 2 - 1, abs=3e-3 / p)
+    assert found.weights == pytest.approx(way / (2 * p) ** 0.5, rel=4e-3)
 
 
 def test_ranks_count_what_is_more_than_rounding():

@@ -163,6 +163,7 @@ TESTS = {
     "kernel": "analyses/test_certify.py::test_each_check_sees_what_it_proves",
     "kernel identity": "analyses/test_certify.py::test_each_check_sees_what_it_proves",
     "kernel product": "analyses/test_certify.py::test_each_check_sees_what_it_proves",
+    "lazy": "analyses/test_certify.py::test_each_check_sees_what_it_proves",
     "linearised": "analyses/test_certify.py::test_each_check_sees_what_it_proves",
     "path end": "analyses/test_certify.py::test_each_check_sees_what_it_proves",
     "path law": "analyses/test_certify.py::test_each_check_sees_what_it_proves",

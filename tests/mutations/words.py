@@ -48,8 +48,8 @@ BOUNDS = {
     ),
     "1e-6, and what rounding makes of a rise": "half width",
     "1e-9 to 1e-8: float64 where terms cancel": (
-        "eigenvalues of an end; mean of a run; noise error; path end; path law; power law; prediction; step sums; "
-        "table; threshold; trace error; variance at a probe; rank correlation"
+        "eigenvalues of an end; lazy; mean of a run; noise error; path end; path law; power law; prediction; "
+        "step sums; table; threshold; trace error; variance at a probe; rank correlation"
     ),
     "100 d ε, of the solver in float64": "eigenvalues",
     "1e-9 in float64; rounding for a rescaled point": "function preserved",
@@ -126,6 +126,7 @@ COSTS = {
     "2 ∇F": "curvature at a probe; curve steps; kernel product",
     "2 ∇F, or 4 where there is a kink": "lowest curvature",
     "some ∇F": "noisy step",
+    "20 ∇F and 2nk derivatives of one net": "lazy",
     "up to 6 F": "exit step",
     "2 ∇F on a few samples": "curvature along an axis; Hv against ∇F",
     "some outputs of a few samples": "vᵀAv against outputs",

@@ -16,6 +16,7 @@ TEXT, ROW = 6.0, 0.125
 # Inches of a line under the theorems: what the axes have beside their tick labels.
 LINE = 2.4
 MOST_TICKS = 4
+HALF = "p to the power −1/2"
 
 
 def certify(page: Page, result: Any) -> str:
@@ -208,25 +209,67 @@ def _named(axes: Axes, names: list[str]) -> None:
 
 
 def _limit(page: Page, result: Any) -> None:
-    (axes,) = page.panels(2.3)
+    """How far K is from its limit by width; below, where known, how far training takes K and θ."""
+    is_trained = result.lazy_kernel_change is not None
+    axes, *more = page.panels(*([1.9, 1.9] if is_trained else [2.3]))
     width, draws = np.asarray(result.width, dtype=float), result.kernel_error.shape[1]
-    dots = np.repeat(width, draws)
-    axes.plot(dots, result.kernel_error.ravel(), ".", color=GREY, alpha=0.4, markersize=2.5, label="one net")
     axes.plot(width, result.kernel_error_rms, "o", color=BLUE, markersize=4, label="root mean square")
-    seen = (width > 0) & (result.kernel_error_rms > 0) & np.isfinite(result.kernel_error_rms)
     low, high = (short(float(end), 3) for end in np.ravel(result.width_exponent_interval)[[0, -1]])
     fitted = f"p to the power {short(result.width_exponent, 3)} ({low} to {high})"
-    laws: list[tuple[float, str, dict[str, Any]]] = [
-        (result.width_exponent, fitted, {"color": GREEN, "linestyle": "-"}),
-        (-0.5, "p to the power −1/2", DASHED),
-    ]
-    for exponent, label, style in laws if seen.any() else []:
-        logs = np.log(width[seen])
-        middle, height = logs.mean(), np.log(result.kernel_error_rms[seen]).mean()
-        axes.plot(width[seen], np.exp(height + exponent * (logs - middle)), label=label, **style)
-    axes.set_xscale("log")
+    one = {"color": GREY, "label": "one net"}
+    _dots(axes, width, result.kernel_error, one)
+    _laws(axes, width, result.kernel_error_rms, {fitted: (result.width_exponent, GREEN, "-")})
     log_axis(page, axes, result.kernel_error.ravel())
-    axes.set_xlabel("width p")
     axes.set_ylabel("‖K − K∞‖ / ‖K∞‖")
     legend(axes)
+    if is_trained:
+        _lazy(page, more[0], width, result)
+    axes.set_xscale("log")
+    (more[0] if more else axes).set_xlabel("width p")
     page.note(f"{draws} nets of each width at their start; interval: 95 %")
+
+
+def _lazy(page: Page, axes: Axes, width: np.ndarray, result: Any) -> None:
+    values, middles = [], []
+    for name, symbol, color, marker in (
+        ("kernel", "‖K − K₀‖/‖K₀‖", BLUE, "o"),
+        ("weight", "‖θ − θ₀‖/‖θ₀‖", ORANGE, "s"),
+    ):
+        changes = getattr(result, f"lazy_{name}_change")
+        value, error = (getattr(result, f"lazy_{name}_exponent{end}") for end in ("", "_error"))
+        told = short(value, 3) if error is None else uncertain(value, error)
+        middle = np.exp(np.log(np.where(changes > 0, changes, np.nan)).mean(1))
+        _dots(axes, width, changes, {"color": color})
+        label = f"{symbol}: p to the power {told}"
+        axes.plot(width, middle, marker, color=color, markersize=4, label=label)
+        values.append(changes.ravel())
+        middles.append(middle)
+    for middle in middles:
+        _laws(axes, width, middle, {})
+    axes.set_xscale("log")
+    log_axis(page, axes, *values)
+    axes.set_ylabel("change by training")
+    legend(axes)
+    page.note("below: dots are nets, marks their geometric means; ±: standard error over the nets")
+
+
+def _dots(axes: Axes, width: np.ndarray, values: np.ndarray, style: dict[str, Any]) -> None:
+    axes.plot(np.repeat(width, values.shape[1]), values.ravel(), ".", alpha=0.4, markersize=2.5, **style)
+
+
+def _laws(
+    axes: Axes, width: np.ndarray, middles: np.ndarray, fitted: dict[str, tuple[float, str, str]]
+) -> None:
+    """Powers of the width through the middle of ``middles``: those ``fitted``, by label, and −1/2."""
+    seen = (width > 0) & (middles > 0) & np.isfinite(middles)
+    if not seen.any():
+        return
+    logs, level = np.log(width[seen]), np.log(middles[seen]).mean()
+
+    def at(exponent: float) -> np.ndarray:
+        return np.exp(level + exponent * (logs - logs.mean()))
+
+    for label, (exponent, color, linestyle) in fitted.items():
+        axes.plot(width[seen], at(exponent), label=label, color=color, linestyle=linestyle)
+    has_one = any(one.get_label() == HALF for one in axes.lines)
+    axes.plot(width[seen], at(-0.5), label=None if has_one else HALF, **DASHED)
