@@ -269,6 +269,7 @@ def _of_family(
     from landscape.numerics.steps.sampling import isolated_rng
     from landscape.objective import checks
     from landscape.valleys.widths import by_width
+    from landscape.valleys.words import said
 
     first = family(widths[0], 1, how["seed"])
     proofs: list[Check] = []
@@ -283,38 +284,8 @@ def _of_family(
         checks=proofs,
         notes=notes,
     )
-    result.notes += _said(result)
+    result.notes += said(result)
     return result
-
-
-def _said(found: Basins) -> list[str]:
-    """What follows, in words; each height is that of a path that was found."""
-    import numpy as np
-
-    assert found.loss is not None
-    assert found.path_height is not None
-    assert found.is_strict is not None
-    assert found.width is not None
-    said = [
-        "path heights are those of paths that were found: upper bounds; one that was not found is no basin"
-    ]
-    for i, width in enumerate(found.width.tolist()):
-        loss, height = found.loss[i], found.path_height[i]
-        lowest = np.nanmin(loss) if np.isfinite(loss).any() else np.nan
-        bad = found.is_strict[i] & (loss > lowest + 1e-9 * np.nanmax(loss, initial=0.0))
-        if bad.any():
-            said.append(
-                f"width {width}: {int(bad.sum())} of {len(loss)} ends are strict minima above the best end, so every "
-                "path from them rises"
-            )
-        rise = np.nanmax(height - loss, initial=0.0)
-        num_ends = int(np.isfinite(height).sum())
-        if num_ends and rise <= 1e-10 * np.nanmax(loss, initial=1e-12):
-            which = "every end" if num_ends == len(loss) else f"every one of the {num_ends} ends there are"
-            said.append(
-                f"width {width}: {which} is joined to the best one's level by a path that never rises"
-            )
-    return said
 
 
 def _marks(between: tuple[float, ...] | None, num_axes: int) -> list[tuple[float, ...]]:

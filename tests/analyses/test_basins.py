@@ -192,13 +192,34 @@ def test_trees_passes_and_cells_that_are_others_fail_their_checks(monkeypatch, f
 
 
 def test_ends_that_diverged_are_joined_to_nothing():
-    from landscape.analyses.basins import Basins, _said
-
     loss = np.array([[math.nan, math.nan], [1.0, math.nan], [1.0, 1.0]])
-    strict = np.zeros((3, 2), dtype=bool)
-    found = Basins(width=np.array([1, 2, 3]), loss=loss, path_height=loss, is_strict=strict)
-    said = [one for one in _said(found) if "is joined" in one]
-    assert [one.split(" is joined")[0] for one in said] == [
+    words = [one for one in by_paths(loss, loss, loss) if "is joined" in one]
+    assert [one.split(" is joined")[0] for one in words] == [
         "width 2: every one of the 1 ends there are",
         "width 3: every end",
     ]
+
+
+def by_paths(loss, height, end, strict=None) -> list[str]:
+    from landscape.analyses.basins import Basins
+    from landscape.valleys.words import said
+
+    is_strict = np.zeros(loss.shape, dtype=bool) if strict is None else strict
+    widths = np.arange(1, len(loss) + 1)
+    return said(Basins(width=widths, loss=loss, path_height=height, path_end=end, is_strict=is_strict))
+
+
+def test_a_path_that_rises_is_an_upper_bound_and_no_basin():
+    loss = np.array([[0.5, 0.3, 0.0]])
+    height = np.array([[0.5, 0.7, 0.0]])
+    (_, words) = by_paths(loss, height, 0 * loss)
+    assert words.startswith(
+        "width 1: from 1 of 3 ends no path was found that never rises; the lowest found rise by 0.4"
+    )
+    assert words.endswith("whether these ends lie in a basin is not known")
+    # A strict minimum above the best end is a bad one for certain, whatever the search.
+    (_, words) = by_paths(loss, height, 0 * loss, np.array([[False, True, False]]))
+    assert "strict minima above the best end" in words
+    # A path that leads lower than every descent shows that the best end is not the bottom.
+    *_, words = by_paths(loss + 0.1, loss + 0.1, 0 * loss)
+    assert words == "width 1: paths lead to 0, lower than the best end of a descent, 0.1"
