@@ -51,6 +51,7 @@ Model = Literal[
     "toy-relu-neuron",
     "toy-saddle",
     "toy-chain",
+    "toy-path",
     "ding",
     "spin",
 ]

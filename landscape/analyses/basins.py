@@ -313,6 +313,8 @@ def _of_slice(stored: Any, between: tuple[float, ...] | None, persistence: float
     result = _on_grid(grid, found, proofs, notes)
     if stored.status != "complete":
         result.notes.append(f"the slice is {stored.status}")
+    if getattr(stored, "smooth_loss", None) is not None:
+        result.notes.append("of the loss itself: what it is on average over noise is not looked at")
     if getattr(stored, "loss_mean", None) is not None:
         result.notes.append("of several draws of directions the first is looked at")
     return result

@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 
 # Baldi and Hornik 1989: three inputs and outputs, two units between them; a spin glass of twenty numbers; and a small
 # net on digits of 10 × 10 pixels, from points along descents of different lengths as in Dauphin et al. 2014. A weight
-# decay keeps minima from lying at infinity, where a net separates the digits.
+# decay keeps minima from lying at infinity, where a net separates the digits. On the path (−1/k, √k, 1/k) of (xyz − 1)²
+# F falls to 1 and nothing is critical (Sun et al. 2020).
 PRESETS: dict[str, dict[str, Any]] = {
     "baldi-hornik": {
         "model": "linear",
@@ -58,6 +59,14 @@ PRESETS: dict[str, dict[str, Any]] = {
         "descend": 60,
         "method": "hisd",
         "max_steps": 80,
+    },
+    "path-to-infinity": {
+        "model": "toy-path",
+        "model_arg": {},
+        "data": "point",
+        "data_arg": {},
+        "loss": "mse",
+        "starts": 20,
     },
 }
 
@@ -93,6 +102,14 @@ class Critical(Result):
     known_index: np.ndarray | None = array("known", long_name="its index", optional=True)
     known_nullity: np.ndarray | None = array("known", long_name="its nullity", optional=True)
     known_count: np.ndarray | None = array("known", long_name="starts that ended at it", optional=True)
+    norm: np.ndarray | None = array("start", long_name="‖θ‖ where it ended, if any runs away", optional=True)
+    exponent: np.ndarray | None = array(
+        "start", long_name="d log‖∇F‖/d log‖θ‖ over the last steps of what runs to infinity", optional=True
+    )
+    start_norm: np.ndarray | None = array("start", long_name="‖θ‖ where it began", optional=True)
+    start_loss: np.ndarray | None = array("start", long_name="loss where it began", optional=True)
+    known_norm: np.ndarray | None = array("far", long_name="‖θ‖ far out", optional=True)
+    known_far_loss: np.ndarray | None = array("far", long_name="loss there in closed form", optional=True)
     thetas: np.ndarray | None = array("start", "parameter", long_name="θ where it ended", optional=True)
     num_parameters: int = scalar("parameters d")
     num_critical: int = scalar("starts that ended at a critical point")
@@ -172,7 +189,7 @@ def critical(
     ∇F promises: by the eigenvectors of H up to d = 2000, by products beyond; computed in float64. A small ‖∇F‖ alone
     makes no critical point: it has to fall to rounding in steps that shrink, and ∇F must not jump there. Otherwise a
     search ends ``gradient-flat`` (∇F stands still in the kernel of H), at a ``kink``, ``running-to-infinity`` (‖θ‖
-    grows while ‖∇F‖ falls) or ``not-converged``.
+    grows while ‖∇F‖ falls, with the ``exponent`` that it falls by) or ``not-converged``.
 
     Distinct are points that differ in outputs on the data, loss, index or nullity, so not by a symmetry. Where
     the index is 0 and eigenvalues vanish the loss along the null space decides
@@ -190,6 +207,7 @@ def critical(
 
     from landscape.descent.beginnings import beginnings
     from landscape.descent.critical_proofs import start_checks
+    from landscape.descent.far_out import far_out
     from landscape.descent.kinds import distinct, layered, verdicts
     from landscape.descent.known_points import known_kinds
     from landscape.descent.seeking import CRITICAL, Seeker
@@ -227,7 +245,12 @@ def critical(
         proofs += checks.meaning(objective, objective.present_point())
         proofs += start_checks(wide, found, apart.of, seed)
         kinds = known_kinds(wide)
+        far, more, about = far_out(derivatives, thetas, found)
+        proofs += more
     result = _result(found, apart, words, kinds, wide.num_parameters, method, proofs, notes, seed)
+    for name, values in far.items():
+        setattr(result, name, values)
+    notes += about
     if kinds is None:
         notes += layered(result.rank_correlation, result.rank_correlation_interval)
     if save_points:
@@ -338,7 +361,7 @@ def _conclude(result: Critical, kinds: Kinds | None, num_lost: int, critical: st
     """Outcome and notes."""
     import numpy as np
 
-    from landscape.descent.seeking import STATUSES
+    from landscape.descent.seeking import INFINITE, STATUSES
 
     tally = [f"{int((result.end_status == name).sum())} {name}" for name in STATUSES]
     result.notes.append(f"ends of {len(result.start)} starts: {', '.join(tally)}")
@@ -355,5 +378,5 @@ def _conclude(result: Critical, kinds: Kinds | None, num_lost: int, critical: st
             "d is too large for all eigenvalues: the index is that of Lanczos, a lower bound where it is 16, and the "
             "nullity is not known"
         )
-    if not result.num_critical:
+    if not result.num_critical and not (result.end_status == INFINITE).all():
         result.outcome = "not-converged"

@@ -16,7 +16,7 @@ from landscape.numerics.spectra.inertia import Dense, error_at, inertia, stated_
 from landscape.numerics.spectra.zeros import zero_thresholds
 from landscape.numerics.steps.following import followed
 from landscape.numerics.steps.matrix_free import by_gradient_norm, by_products
-from landscape.numerics.steps.newton import WINDOW, Search, rounding, searched
+from landscape.numerics.steps.newton import WINDOW, Search, exponent, rounding, searched
 from landscape.objective.objective import Objective
 from landscape.objective.stacked import Derivatives
 from landscape.progress import Journal, Progress, Saver
@@ -53,7 +53,8 @@ class Seeker:
         """By name, of the end of every start (R, d) for an objective in float64: ``theta`` and what it is.
 
         Rows of ``loss``, ``gradient_norm``, ``index`` and ``nullity`` (NaN but at critical points), ``zero_threshold``,
-        ``flatness``, ``status``, ``steps`` and ``growth``, ‖θ‖ at the end over that at the start.
+        ``flatness``, ``status``, ``steps``, ``growth``, ‖θ‖ at the end over that at the start, and ``exponent``,
+        d log‖∇F‖/d log‖θ‖ over the last steps.
         """
         d, rows = objective.num_parameters, []
         is_dense = d <= DENSE_PARAMETERS
@@ -103,6 +104,9 @@ class Seeker:
             "status": np.array(status, dtype="U20"),
             "steps": array_of(search.steps),
             "growth": array_of(search.sizes[:, -1] / torch.linalg.vector_norm(starts, dim=1)),
+            "exponent": np.array(
+                [exponent(*map(array_of, way)) for way in zip(search.norms, search.sizes, strict=True)]
+            ),
         }
         found["zero_threshold"] = np.where(np.isfinite(found["gradient_norm"]), errors, math.nan)
         for k in np.flatnonzero(found["status"] == CRITICAL):
@@ -140,6 +144,7 @@ class Seeker:
             "status": np.array([status], dtype="U20"),
             "steps": np.array([end.steps]),
             "growth": np.array([size / begun if begun else math.inf]),
+            "exponent": np.array([end.exponent]),
         }
         if status == CRITICAL:
             about = examined(objective, end.theta, progress=self.progress, what=f"products at {key}")

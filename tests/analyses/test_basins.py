@@ -11,6 +11,7 @@ from torch import nn
 import landscape
 from landscape import Objective
 from landscape.errors import BadInput
+from landscape.inputs.models.toy import toy_product
 
 
 def stored(alpha, beta, loss, **more):
@@ -189,6 +190,15 @@ def test_trees_passes_and_cells_that_are_others_fail_their_checks(monkeypatch, f
     monkeypatch.setattr(grids, "merge_tree", tree)
     monkeypatch.setattr(Objective, "values", lambda *given: values(*given) + 1e-6)
     assert "cell" in failed(landscape.measure(None, "basins", preset="survey-1", num_points=9, output="x.h5"))
+
+
+def test_of_a_smoothed_slice_the_loss_itself_is_looked_at():
+    one = torch.ones(1, 1, dtype=torch.float64)
+    objective = Objective(toy_product(0.5, 0.5), "mse", (one, one))
+    cut = landscape.slice2d(objective, objective.theta, num_points=5, smooth=0.3)
+    found = landscape.basins(cut)
+    np.testing.assert_array_equal(found.grid_loss, cut.loss)
+    assert any("on average over noise is not looked at" in note for note in found.notes)
 
 
 def test_ends_that_diverged_are_joined_to_nothing():

@@ -74,6 +74,18 @@ def test_what_does_not_fit_is_refused(command, folder, words, said):
     assert "Traceback" not in done.err
 
 
+def test_the_preset_of_a_path_runs_to_infinity(command, folder):
+    done = command(
+        "critical", "--preset", "path-to-infinity", "--starts", 5, "-o", "p.h5", "--strict", "--json"
+    )
+    assert (done.code, done.json["status"]) == (0, "complete")
+    values = done.json["values"]
+    assert values["status"] == ["running-to-infinity"] * 5
+    assert values["exponent"] == pytest.approx([-2.5] * 5, abs=1e-4)
+    assert values["known_far_loss"][-1] == pytest.approx(1, abs=1e-7)
+    assert command("plot", "p.h5", "-o", "p.png").code == 0
+
+
 MODULES = """
 import torch
 from torch import nn

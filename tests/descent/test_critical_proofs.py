@@ -9,8 +9,9 @@ import torch
 import landscape
 from landscape import Objective
 from landscape.analyses.critical import Critical
-from landscape.descent import critical_proofs, kinds, known_points, seeking
+from landscape.descent import critical_proofs, far_out, kinds, known_points, seeking
 from landscape.inputs.models.spin import spin
+from landscape.inputs.models.toy_path import ToyPath, toy_path
 
 NOTHING = torch.zeros(1, 1, dtype=torch.float64)
 
@@ -86,3 +87,48 @@ def test_a_correlation_of_few_or_equal_numbers_is_none():
     value, error, (low, high) = kinds.rank_correlation(np.arange(30.0), np.arange(30.0) ** 3, 0)
     assert (value, low, high) == (pytest.approx(1.0), pytest.approx(1.0), pytest.approx(1.0))
     assert error == pytest.approx(0.0, abs=1e-12)
+
+
+def on_the_path(*ks: float):
+    one = torch.ones(1, 1, dtype=torch.float64)
+    objective = landscape.Objective(toy_path(2.0), "mse", (one, one))
+    points = [torch.tensor([k], dtype=torch.float64) for k in ks]
+    return landscape.critical(objective, points, begin="points")
+
+
+@pytest.mark.parametrize("ks", [(1.0, 4.0, 10.0), (0.2, 100.0)])
+def test_the_path_to_infinity_has_no_critical_point(ks):
+    found = on_the_path(*ks)
+    assert set(found.end_status) == {"running-to-infinity"}
+    assert failed(found) == set()
+    assert (found.num_critical, found.outcome) == (0, "complete")
+    k = np.array(ks)
+    np.testing.assert_allclose(found.start_loss, (1 + k**-1.5) ** 2, rtol=1e-14)
+    np.testing.assert_allclose(found.norm, found.growth * k, rtol=1e-12)
+    np.testing.assert_allclose(found.loss, (1 + found.norm**-1.5) ** 2, rtol=1e-14)
+    # dF/dk = −3k^(−5/2)(1 + k^(−3/2)).
+    np.testing.assert_allclose(found.gradient_norm, 3 * found.norm**-2.5 * (1 + found.norm**-1.5), rtol=1e-9)
+    np.testing.assert_allclose(found.exponent, -2.5, atol=1e-4)
+    np.testing.assert_allclose(found.known_far_loss, (1 + found.known_norm**-1.5) ** 2, rtol=1e-14)
+    figure = landscape.plot(found)
+    (axes,) = figure.axes
+    lines = {line.get_label().partition(",")[0]: line for line in axes.lines}
+    np.testing.assert_array_equal(lines["start"].get_xdata(), found.start_norm)
+    np.testing.assert_array_equal(lines["end"].get_ydata(), found.loss)
+    np.testing.assert_array_equal(lines["closed form"].get_xdata(), found.known_norm)
+    assert axes.get_xscale() == "log"
+
+
+def test_what_is_said_of_ways_to_infinity(monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr(ToyPath, "loss_far_out", staticmethod(lambda sizes: (1 + sizes**-1.5) ** 2 + 1e-9))
+        assert failed(on_the_path(1.0, 3.0)) == {"loss far out"}
+    with monkeypatch.context() as patch:
+        size = far_out._fall_check
+        patch.setattr(far_out, "_fall_check", lambda objective, starts, ends: size(objective, ends, starts))
+        assert failed(on_the_path(1.0, 3.0)) == {"falls far out"}
+
+
+def test_a_search_that_ends_says_nothing_of_infinity():
+    found = searched()
+    assert found.exponent is found.norm is found.known_norm is None

@@ -169,6 +169,8 @@ TESTS = {
     "path law": "analyses/test_certify.py::test_each_check_sees_what_it_proves",
     "path loss": "analyses/test_certify.py::test_each_check_sees_what_it_proves",
     "closed form": "descent/test_critical_proofs.py::test_a_closed_form_of_another_matrix",
+    "falls far out": "descent/test_critical_proofs.py::test_what_is_said_of_ways_to_infinity",
+    "loss far out": "descent/test_critical_proofs.py::test_what_is_said_of_ways_to_infinity",
     "distinct points": "descent/test_critical_proofs.py::test_distinct_points_counted_by_something_else",
     "gradient norm of a start": "descent/test_critical_proofs.py::test_what_is_said_of_the_starts",
     "index of a start": "descent/test_critical_proofs.py::test_what_is_said_of_the_starts",

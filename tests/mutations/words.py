@@ -6,7 +6,7 @@ BOUNDS = {
         "best kept; block; distinct ends; ends fixed; exit step; index; index of an end; init; kind of an end; "
         "kinds of the ends; module untouched; measured steps; moved by hand; not finite; observations; "
         "points; polished ends; spanning tree; taken up; passes; sublevel sets; closed form; distinct "
-        "points; index of a start; status of the starts; ranks"
+        "points; falls far out; index of a start; status of the starts; ranks"
     ),
     "rounding": (
         "Ritz pair; Ritz pairs; aligned end; as logged; as stored; centre loss; checkpoint coordinates; "
@@ -38,7 +38,7 @@ BOUNDS = {
     ),
     "a few ε: one rounding": "distance; distance after; distance before; grid",
     "1e-12: one sum in float64": (
-        "agreement of ranks; ball; barrier; barrier after; barrier before; barrier errors; floor; lowest "
+        "loss far out; agreement of ranks; ball; barrier; barrier after; barrier before; barrier errors; floor; lowest "
         "restart; random walk; step size; straight barrier; straight barrier errors; test barrier; "
         "trace per parameter; within the ball"
     ),
@@ -93,7 +93,7 @@ COSTS = {
         "walk; spanning tree; split; spread; stated errors; step size; step sums; straight barrier; "
         "straight barrier errors; table; taken up; test barrier; threshold; trace; trace and density; "
         "trace and spectrum; trace error; trace per parameter; within the ball; passes; sublevel sets; "
-        "closed form; rank correlation; status of the starts; agreement of ranks; ranks; summaries"
+        "closed form; loss far out; rank correlation; status of the starts; agreement of ranks; ranks; summaries"
     ),
     "sums over θ": (
         "best match; checkpoint coordinates; eigenvalues; logged length; mark coordinates; moved by hand; "
@@ -125,7 +125,7 @@ COSTS = {
     ),
     "2 ∇F": "curvature at a probe; curve steps; kernel product",
     "2 ∇F, or 4 where there is a kink": "lowest curvature",
-    "some ∇F": "noisy step",
+    "some ∇F": "falls far out; noisy step",
     "20 ∇F and 2nk derivatives of one net": "lazy",
     "up to 6 F": "exit step",
     "2 ∇F on a few samples": "curvature along an axis; Hv against ∇F",

@@ -21,6 +21,7 @@ from landscape.inputs.models.ntk import ntk_net
 from landscape.inputs.models.resnet import resnet
 from landscape.inputs.models.spin import spin
 from landscape.inputs.models.toy import toy_chain, toy_neuron, toy_product, toy_relu_neuron, toy_saddle
+from landscape.inputs.models.toy_path import toy_path
 
 __all__ = ["MODELS", "build_model", "takes_num_outputs", "with_defaults"]
 
@@ -35,6 +36,7 @@ MODELS: dict[str, Callable[..., nn.Module]] = {
     "toy-relu-neuron": toy_relu_neuron,
     "toy-saddle": toy_saddle,
     "toy-chain": toy_chain,
+    "toy-path": toy_path,
     "ding": ding,
     "spin": spin,
 }

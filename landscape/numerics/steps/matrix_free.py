@@ -7,6 +7,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from landscape.numerics.steps.newton import exponent
+
 # θ ↦ F and ∇F; θ ↦ (v ↦ Hv).
 Slopes = Callable[[Tensor], tuple[Tensor, ...]]
 Products = Callable[[Tensor], Callable[[Tensor], Tensor]]
@@ -27,7 +29,8 @@ class End(NamedTuple):
     """Where a search ended: θ (d,), F, ‖∇F‖, what it was at the start, and an estimate of ‖H‖ there.
 
     ``flatness`` is ‖H∇F‖/(‖H‖‖∇F‖). ``settles``: its last step is a small part of the last ones; ``stands``: ‖∇F‖
-    has fallen by less than a hundredth in it; ``grows``: ‖θ‖ has grown.
+    has fallen by less than a hundredth in it; ``grows``: ‖θ‖ has grown; ``exponent``: d log‖∇F‖/d log‖θ‖
+    over the last ones.
     """
 
     theta: Tensor
@@ -40,6 +43,7 @@ class End(NamedTuple):
     stands: bool
     grows: bool
     steps: int
+    exponent: float
 
 
 class _Way:
@@ -81,6 +85,7 @@ class _Way:
             len(norms) < 2 or norms[-1] > 0.99 * norms[-2],
             len(sizes) > WINDOW and sizes[-1] > 1.01 * sizes[0],
             steps,
+            exponent(norms, sizes),
         )
 
 

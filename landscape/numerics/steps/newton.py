@@ -1,7 +1,9 @@
 """To critical points of every index from many starts at once: Levenberg and Marquardt's steps on ∇F = 0."""
 
-from collections.abc import Callable, Mapping
+import math
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from math import inf
 from typing import NamedTuple
 
 import torch
@@ -62,6 +64,22 @@ class Search:
     def state(self) -> dict[str, Tensor]:
         """Everything, to go on from."""
         return {name: value.clone() for name, value in vars(self).items()}
+
+
+def exponent(norms: Iterable[float], sizes: Iterable[float]) -> float:
+    """d log‖∇F‖/d log‖θ‖ by least squares over the last steps of a search; NaN where ‖θ‖ stood still.
+
+    >>> round(exponent([4.0, 1.0, 0.25], [1.0, 2.0, 4.0]), 12)
+    -2.0
+    """
+    rows = [
+        (math.log(s), math.log(g)) for g, s in zip(norms, sizes, strict=True) if 0 < g < inf and 0 < s < inf
+    ]
+    if len(rows) < 2:
+        return math.nan
+    u, v = (math.fsum(one) / len(rows) for one in zip(*rows, strict=True))
+    spread = math.fsum((s - u) ** 2 for s, _ in rows)
+    return math.fsum((s - u) * (g - v) for s, g in rows) / spread if spread > 0 else math.nan
 
 
 def rounding(values: Tensor, curvature: Tensor, sizes: Tensor, scale: Tensor) -> Tensor:

@@ -6,14 +6,15 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from landscape.plots.axes import legend
-from landscape.plots.page import BLUE, GREY, ORANGE, PURPLE, SKY, VERMILLION, Page
+from landscape.plots.page import BLUE, DASHED, GREY, ORANGE, PURPLE, SKY, VERMILLION, Page
 from landscape.plots.words import short, titled
 
+RUNS = "running-to-infinity"
 # What is no critical point, by colour and marker.
 OTHERS = {
     "gradient-flat": (ORANGE, "s"),
     "kink": (PURPLE, "D"),
-    "running-to-infinity": (VERMILLION, "^"),
+    RUNS: (VERMILLION, "^"),
     "not-converged": (GREY, "v"),
 }
 # Of the height of the panel: where what has no index stands, below all that has one.
@@ -21,8 +22,23 @@ BELOW = -0.12
 
 
 def critical(page: Page, result: Any) -> str:
-    """One panel: a dot for each start, larger where more ended, crosses for the closed form, hollow what is none."""
-    (axes,) = page.panels(3.0, shared=False)
+    """A dot for each point, larger where more ended, crosses for the closed form, hollow what is none; what runs away.
+
+    Where everything runs to infinity there is nothing else to see.
+    """
+    runs = np.asarray(result.end_status) == RUNS
+    if result.norm is not None and runs.all():
+        _far_out(page, page.panels(2.6, shared=False)[0], result)
+        return titled("No critical point", result)
+    axes, *more = page.panels(*([2.4, 1.7] if result.norm is not None else [3.0]), shared=False)
+    _index(page, axes, result)
+    for below in more:
+        _far_out(page, below, result)
+    _said(page, result)
+    return titled("Critical points", result)
+
+
+def _index(page: Page, axes: Axes, result: Any) -> None:
     status = np.asarray(result.end_status)
     top = float(np.nanmax(result.index_fraction, initial=0.0))
     if result.known_index is not None:
@@ -56,8 +72,27 @@ def critical(page: Page, result: Any) -> str:
     axes.set_ylim((2 * BELOW if (status != "critical").any() else BELOW) * top, 1.12 * top)
     axes.set(xlabel=page.labels["loss"], ylabel=f"index over d = {result.num_parameters}")
     legend(axes)
-    _said(page, result)
-    return titled("Critical points", result)
+
+
+def _far_out(page: Page, axes: Axes, result: Any) -> None:
+    """The loss against ‖θ‖ from the start to the end of what ran to infinity, and the closed form."""
+    runs = (np.asarray(result.end_status) == RUNS) & np.isfinite(result.exponent)
+    pairs = [(result.start_norm, result.start_loss), (result.norm, result.loss)]
+    (begun, first), (size, last) = ([one[runs] for one in pair] for pair in pairs)
+    colour, marker = OTHERS[RUNS]
+    if result.known_norm is None:
+        axes.plot(np.stack([begun, size]), np.stack([first, last]), color=GREY, linewidth=0.5, linestyle="-")
+    else:
+        axes.plot(result.known_norm, result.known_far_loss, label="closed form", **DASHED)
+    hollow = {"linestyle": "", "markersize": 4, "markeredgewidth": 0.7, "markerfacecolor": "none"}
+    axes.plot(begun, first, "o", color=BLUE, label="start", **hollow)
+    axes.plot(size, last, marker, color=colour, label=f"end, {RUNS}: {runs.sum()}", **hollow)
+    axes.set_xscale("log")
+    axes.set(xlabel="‖θ‖", ylabel="loss")
+    legend(axes)
+    low, high = (short(float(one), 3) for one in (result.exponent[runs].min(), result.exponent[runs].max()))
+    told = low if low == high else f"{low} to {high}"
+    page.note(f"{RUNS}: ‖∇F‖ falls, at the end like ‖θ‖ to the power {told}")
 
 
 def _kinds(axes: Axes, result: Any) -> None:
