@@ -10,11 +10,12 @@ import torch
 from torch import Tensor, nn
 
 from landscape.errors import LandscapeError
+from landscape.objective import trees
 from landscape.objective.objective import Objective
 from landscape.objective.parameters import Point
 from landscape.symmetry.permutations import Symmetry
 from landscape.symmetry.rescaling import CONVOLUTIONS, HOMOGENEOUS, ODD, Junction, junctions
-from landscape.symmetry.verified import function_difference, symmetry_of
+from landscape.symmetry.verified import function_difference, in_double, symmetry_of
 
 # Samples on which it is tried, and what rounding may move the outputs by, relative.
 FEW, ROUNDING = 4, 1e-9
@@ -73,7 +74,7 @@ def order_of(objective: Objective, seed: int = 0) -> Order:
     point = objective.present_point()
     try:
         module = objective.module_at(point, device="cpu", dtype=torch.float64)
-        inputs = objective.samples.few(FEW).inputs
+        inputs = trees.mapped(in_double, objective.samples.few(FEW).inputs)
         tried = _Tried(module, inputs, objective, point, seed)
         chain = junctions(module, objective.pieces, between=POINTWISE)
         if all(piece.size == 1 for piece in objective.pieces):

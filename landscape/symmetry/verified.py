@@ -26,7 +26,7 @@ def symmetry_of(module: nn.Module, inputs: tuple[Any, ...], *, seed: int = 0) ->
     is. Raises BadInput for a module that cannot be traced, or not be called in float64.
     """
     module = copy.deepcopy(module).double().eval().cpu().requires_grad_()
-    inputs = trees.mapped(_double, inputs)
+    inputs = trees.mapped(in_double, inputs)
     _require_float64(module, inputs)
     found = traced(module, inputs)
     generator = torch.Generator().manual_seed(seed)
@@ -90,6 +90,7 @@ def function_difference(
     return gap / scale if scale else gap
 
 
-def _double(part: Any) -> Any:
+def in_double(part: Any) -> Any:
+    """A tensor on the CPU, in float64 where it is of real numbers."""
     part = part.detach().cpu()
     return part.double() if part.is_floating_point() else part

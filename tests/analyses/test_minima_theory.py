@@ -314,6 +314,13 @@ def test_the_order_of_the_group_is_a_product_over_the_layers(module, text, scale
     assert (found.text, found.num_scales, found.num_signs) == (text, scales, signs)
 
 
+def test_the_order_is_known_of_modules_and_data_in_float32():
+    for dtype in (torch.float32, torch.bfloat16):
+        module = mlp((2,), 1, widths=(4, 3), activation="tanh").to(dtype)
+        found = order_of(Objective(module, "mse", (X.to(dtype), Y.to(dtype))))
+        assert (found.text, found.num_signs, found.reason) == ("4!·3! = 144", 7, "")
+
+
 def test_units_that_noise_tells_apart_are_not_permuted():
     assert order_of(leaky(3, None, ())).text == "1"
     assert order_of(leaky(3, None, ())).num_scales == 3
