@@ -239,7 +239,7 @@ def connect(
         seed=seed,
         journal=journal,
         progress=progress,
-        given=(lambda chord: idle_path(objective, chord)) if is_idle else None,
+        given=(lambda chord: idle_path(objective, chord, remarks)) if is_idle else None,
     )
     chord = Path.chord(objective.as_point(a), objective.as_point(b))
     about: dict[str, Any] = {}

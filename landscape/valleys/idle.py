@@ -21,13 +21,16 @@ from landscape.paths.path import Path
 from landscape.valleys.raising import best_last
 from landscape.valleys.readout import Readout, readout_of, seen
 
+# Units that are listed, of more only the ends.
+MOST = 8
+
 
 def through_idle_units(objective: Objective, readout: Readout, a: Tensor, b: Tensor) -> list[Tensor] | None:
     """Nodes from ``a`` to ``b`` (d,); None for a net of one unit, or of more than one hidden layer."""
     if not readout.is_shallow or readout.width < 2:
         return None
     (half_a, used_a), (half_b, used_b) = (_halved(objective, readout, one) for one in (a, b))
-    idle = [j for j in range(readout.width) if j not in used_a]
+    idle = _others(readout, used_a)
     nodes = [a, half_a]
     # Where each of B's units stands now.
     place = dict(zip(used_b, idle, strict=False))
@@ -57,11 +60,11 @@ def through_idle_units(objective: Objective, readout: Readout, a: Tensor, b: Ten
     return [*nodes, there, b]
 
 
-def idle_path(objective: Objective, chord: Path) -> Path:
+def idle_path(objective: Objective, chord: Path, said: list[str]) -> Path:
     """That path between the ends of ``chord``, found in float64: a chain whose t is the share of its length.
 
-    Raises BadInput for a module that is not one hidden layer of two units or more and a linear one, and for several
-    processes.
+    ``said`` is told of which layer and which units. Raises BadInput for a module that is not one hidden layer of two
+    units or more and a linear one, and for several processes.
     """
     distributed.require_one_process("a path through idle units")
     wide = in_float64(objective)
@@ -74,6 +77,8 @@ def idle_path(objective: Objective, chord: Path) -> Path:
             "one hidden layer and a linear last one",
             "take another `method`",
         )
+    assert isinstance(readout, Readout)
+    said += [one for one in [_words(readout, *_used(wide, readout, first, last))] if one not in said]
     control = torch.stack(nodes).to(chord.ends[0].theta)
     control[0], control[-1] = chord.ends[0].theta, chord.ends[1].theta
     steps = (control[1:].double() - control[:-1].double()).norm(dim=1).cpu().numpy()
@@ -88,12 +93,37 @@ def idle_path(objective: Objective, chord: Path) -> Path:
     return chord.along(chain(along / along[-1]), control)
 
 
+def _used(objective: Objective, readout: Readout, a: Tensor, b: Tensor) -> tuple[list[int], list[int]]:
+    """The units that each of two nets keeps."""
+    first, second = (_halved(objective, readout, one)[1] for one in (a, b))
+    return first, second
+
+
+def _words(readout: Readout, used_a: list[int], used_b: list[int]) -> str:
+    layer, last = (one.name.rpartition(".")[0] or one.name for one in (readout.incoming[0], readout.weight))
+    idle = _others(readout, used_a)[: len(used_b)]
+    return (
+        f"through idle units of the layer {layer} ({readout.width} units, read by {last}): A is brought to its units "
+        f"{_listed(used_a)}, B to its units {_listed(used_b)}, which are copied to {_listed(idle)} of A"
+    )
+
+
+def _listed(units: list[int]) -> str:
+    """Numbers from 0, the first and the last of many."""
+    shown = [str(one) for one in units]
+    return ", ".join(shown if len(shown) <= MOST else [*shown[: MOST - 1], "…", shown[-1]])
+
+
+def _others(readout: Readout, units: list[int]) -> list[int]:
+    return [j for j in range(readout.width) if j not in units]
+
+
 def _halved(objective: Objective, readout: Readout, theta: Tensor) -> tuple[Tensor, list[int]]:
     """``theta`` with half of the outgoing weights 0 and the others at their best, and the units that are used."""
     here, last = seen(objective, theta), readout.last(theta)
     size = last[:, : readout.width].norm(dim=0) * here.features.norm(dim=0)
     used = sorted(torch.argsort(size, descending=True, stable=True)[: readout.width // 2].tolist())
-    unused = [j for j in range(readout.width) if j not in used]
+    unused = _others(readout, used)
     # Blind to what it is not to use, the last layer finds its best for the others.
     blind = theta
     for j in unused:

@@ -38,6 +38,21 @@ def test_no_point_is_above_the_ends_and_their_halves(width, bias, dtype):
     assert landscape.plot(found).axes
 
 
+@pytest.mark.parametrize("width", [4, 5, 30])
+def test_the_layer_and_the_units_are_named(width):
+    objective = net(width, False, torch.float64)
+    generator = torch.Generator().manual_seed(2)
+    a, b = torch.randn(2, objective.num_parameters, generator=generator, dtype=torch.float64)
+    found = landscape.connect(objective, a, b, method="idle", num_points=5)
+    (words,) = [note for note in found.notes if note.startswith("through idle units")]
+    assert f"of the layer 0 ({width} units, read by 2)" in words
+    # By the path itself: after its first piece the outgoing weights of the others are 0.
+    half = found.control_points[1][-2 * width :].reshape(2, width)
+    used = [str(j) for j in range(width) if half[:, j].any()]
+    said = words.split("A is brought to its units ")[1].split(", B to")[0]
+    assert said == ", ".join(used if len(used) <= 8 else [*used[:7], "…", used[-1]])
+
+
 def test_halves_that_do_as_well_make_it_flat():
     # Half of the units are idle in both: the path is convex in the outputs, 0 at both ends.
     objective = net(4, False, torch.float64)
