@@ -3,6 +3,7 @@
 import math
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
@@ -99,19 +100,28 @@ def test_the_price_at_a_bad_minimum_falls_with_b(b, value):
     assert float(slope["b"]) == pytest.approx(-0.1 * a**2, rel=1e-6)
 
 
-def test_descent_from_a_bad_minimum_goes_to_infinity():
-    run = landscape.train(at_a_bad_minimum(), method="gd", lr=0.02, steps=1000, measure_every=100)
+# Steps of 0.02 from (a, b) = (0, 0): F, a and b after each number of them.
+ON_THE_WAY = {
+    100: (0.0254386411, 0.7091211102, 0.3263744693),
+    1000: (0.0107569494, 0.4621194377, 0.7629908873),
+    10_000: (0.0013036485, 0.1613712427, 1.8227762214),
+}
+
+
+@pytest.mark.parametrize("steps", [1000, pytest.param(10_000, marks=pytest.mark.slow)])
+def test_descent_from_a_bad_minimum_goes_to_infinity(steps):
+    run = landscape.train(at_a_bad_minimum(), method="gd", lr=0.02, steps=steps, measure_every=100)
     rows = dict(zip(run.step.tolist(), range(len(run.step)), strict=True))
-    for step, loss, a, b in (
-        (100, 0.0254386411, 0.7091211102, 0.3263744693),
-        (1000, 0.0107569494, 0.4621194377, 0.7629908873),
-    ):
+    for step, (loss, a, b) in ON_THE_WAY.items():
+        if step > steps:
+            continue
         assert run.loss[rows[step]] == pytest.approx(loss, abs=1e-10)
         assert run.largest_bias is not None
         assert run.largest_bias[rows[step]] == pytest.approx(b, abs=1e-10)
         assert run.parameter_norm is not None
         w = float(run.states["final"]["w"][0, 0])
         assert run.parameter_norm[rows[step]] == pytest.approx(math.sqrt(a**2 + b**2 + w**2), abs=1e-9)
+    assert np.diff(run.largest_bias).min() > 0
     assert [check for check in run.checks if not check.passed] == []
 
 
