@@ -73,8 +73,9 @@ def _saddle(result: Any) -> str:
         "at the point" if result.stillest_distance == 0 else f"{result.stillest_distance:.3g} from the point"
     )
     if result.stillest_gradient_norm > STATIONARY:
+        when = "before it left" if result.plain_status == "left" else "as far as it went"
         return (
-            f"no equilibrium on the way without noise: ‖∇F‖ ≥ {result.stillest_gradient_norm:.3g} before it left, so "
+            f"no equilibrium on the way without noise: ‖∇F‖ ≥ {result.stillest_gradient_norm:.3g} {when}, so "
             "that no rate follows from curvature"
         )
     if result.steps_per_decade_theory is not None:

@@ -243,6 +243,34 @@ def test_verdicts_of_degenerate_points(function, point, index, nullity, words):
         assert str(exact.verdict).split("; ")[1].startswith(words)
 
 
+@pytest.mark.parametrize(
+    ("function", "words"),
+    [
+        (lambda w: 1 + w[0] ** 2, "local minimum, flat along 99 directions (setwise)"),
+        # A valley that bends is as flat.
+        (
+            lambda w: 1 + (w[0] - w[1] ** 2 + w[2] * w[1]) ** 2,
+            "local minimum, flat along 99 directions (setwise)",
+        ),
+        # More directions than are tried.
+        (lambda w: 1 + w[0] ** 2 + w[1] ** 4, "local minimum, flat along at least 55 directions (setwise)"),
+    ],
+)
+def test_flat_directions_are_counted_where_they_are_many(function, words):
+    assert at(surface(function, 100), (0.0,) * 100).verdict[0] == words
+
+
+def test_a_wide_linear_net_is_flat_along_its_whole_null_space():
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(20, 2, generator=generator, dtype=torch.float64)
+    y = x + 0.1 * torch.randn(20, 2, generator=generator, dtype=torch.float64)
+    torch.manual_seed(0)
+    found = landscape.critical(Objective(linear((2,), 2, (64,)).double(), "mse", (x, y)), starts=1)
+    # r² + (p − r)(dx + dy − 2(q − r)) at r = q = 2.
+    assert found.nullity[0] == 4 + 62 * 4
+    assert found.verdict[0] == "local minimum, flat along 252 directions (setwise)"
+
+
 def test_a_minimum_at_infinity_is_none():
     objective = surface(lambda w: (w.prod() - 1) ** 2, 3)
     found = at(objective, (-0.01, 10.0, 10.0))

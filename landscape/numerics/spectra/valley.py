@@ -32,7 +32,7 @@ class Valley(NamedTuple):
     changes     the lowest F − F(θ) that was found on each, in the bottom of the valley above it
     roundings   what such a change may be by rounding and ‖∇F‖ alone
     order       the power of the radius with which it changes, NaN where it does not
-    num_flat    dimension of the directions along which it does not change
+    num_flat    dimension of the directions along which it does not change, as far as these were tried
     verdict     ``local minimum``, ``local minimum, flat along K directions (setwise)``, ``not a minimum: …`` or
                 ``undecided``
     """
@@ -77,8 +77,7 @@ def valley(
 
     radii = unit * theta.new_tensor(RADII)
     z, changes, roundings = followed(radii)
-    is_flat = changes[2].abs() <= roundings[2]
-    num_flat = _rank(z[2][is_flat] / radii[2])
+    num_flat, is_least = _flat(way, begin, z[2], changes[2], value, radii[2], roundings[2])
     lowest = _least(changes)
     for share in WITHIN:
         if not _is_due(lowest, roundings):
@@ -87,7 +86,9 @@ def valley(
         _, changes, rounding = followed(radius)
         radii, lowest = torch.cat([radii, radius]), torch.cat([lowest, _least(changes)])
         roundings = torch.cat([roundings, rounding])
-    order, verdict = _decided(radii.tolist(), lowest.tolist(), roundings.tolist(), num_flat)
+    order, verdict = _decided(
+        radii.tolist(), lowest.tolist(), roundings.tolist(), _counted(num_flat, is_least)
+    )
     return Valley(
         tuple(radii.tolist()), tuple(lowest.tolist()), tuple(roundings.tolist()), order, num_flat, verdict
     )
@@ -159,6 +160,28 @@ def _lowest(way: _Way, z: Tensor, sizes: Tensor) -> tuple[Tensor, Tensor, Tensor
     return z, way.bottom(z, aside), first
 
 
+def _flat(
+    way: _Way, begin: Tensor, ends: Tensor, changes: Tensor, value: Tensor, radius: Tensor, rounding: Tensor
+) -> tuple[int, bool]:
+    """How many directions F does not change along at a radius, and whether there may be more than were tried.
+
+    Where it is flat along axes and directions drawn at random, not led anywhere, it is along all: an analytic function
+    that changes does so along almost every one. Else the ends of the searches tell, as many as there are.
+    """
+    unled = way.bottom(radius * begin, begin.new_zeros(len(begin), len(way.bends))) - value
+    if bool((unled.abs() <= rounding).all()):
+        return begin.shape[1], False
+    num_flat = _rank(ends[changes.abs() <= rounding] / radius)
+    return num_flat, begin.shape[1] > AXES + DRAWS
+
+
+def _counted(num_flat: int, is_least: bool) -> str:
+    """The number of flat directions in words, none for 0."""
+    if not num_flat:
+        return ""
+    return f"{'at least ' if is_least else ''}{num_flat} direction{'s' * (num_flat > 1)}"
+
+
 def _rank(directions: Tensor) -> int:
     if not len(directions):
         return 0
@@ -167,9 +190,9 @@ def _rank(directions: Tensor) -> int:
 
 
 def _decided(
-    radii: list[float], changes: list[float], roundings: list[float], num_flat: int
+    radii: list[float], changes: list[float], roundings: list[float], flat: str
 ) -> tuple[float, str]:
-    """The order of the change and the verdict; ``radii`` fall."""
+    """The order of the change and the verdict; ``radii`` fall, ``flat`` are the directions without a change."""
     falls = [change < -rounding for change, rounding in zip(changes, roundings, strict=True)]
     last = max((i for i, fell in enumerate(falls) if fell), default=None)
     if last is not None:
@@ -190,8 +213,8 @@ def _decided(
         rises = [i for i, change in enumerate(changes) if change > roundings[i]]
     if len(rises) >= 2:
         return _power(radii, changes, rises), "local minimum"
-    if len(radii) >= 2 and not rises and num_flat:
-        return float("nan"), f"local minimum, flat along {num_flat} direction{'s' * (num_flat > 1)} (setwise)"
+    if len(radii) >= 2 and not rises and flat:
+        return float("nan"), f"local minimum, flat along {flat} (setwise)"
     return float("nan"), "undecided"
 
 
