@@ -127,9 +127,9 @@ def known_check(kinds: Kinds, of: np.ndarray, found: Mapping[str, np.ndarray]) -
 
 def correlation_check(share: np.ndarray, loss: np.ndarray, value: float) -> Check:
     """Spearman's correlation by pairs: the share of signs, through ranks counted as comparisons."""
+    meaning = "correlation of index share and loss, from the numbers of points below and above each"
     if len(share) < 3 or not math.isfinite(value):
-        return Check("rank correlation", 0.0, 1e-9, "too few points, or all of one index or loss")
+        return Check("rank correlation", 0.0, 1e-9, meaning)
     ranks = [np.sign(one[:, None] - one[None, :]).sum(axis=1) for one in (share, loss)]
     again = float(np.corrcoef(*ranks)[0, 1])
-    meaning = "correlation of index share and loss, from the numbers of points below and above each"
     return Check("rank correlation", abs(again - value), 1e-9, meaning)

@@ -13,6 +13,7 @@ MEANINGS = (
     (r"; the worst of \d+: .*$", ""),
     (r"; (\d+ )?may differ by a tie$", ""),
     (r", of \d+ samples$", ""),
+    (r"^of \d+ ends,", "of some ends,"),
     (r", \d+ samples$", ""),
     (r"\bpair \d+ at σ = [^ ]+", "one pair at one σ"),
     (r"\bpair \d+\b", "one pair"),

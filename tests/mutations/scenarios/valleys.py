@@ -10,6 +10,7 @@ import landscape
 from landscape import Objective
 from landscape.inputs.models.spin import spin
 from landscape.inputs.models.toy import toy_product
+from landscape.inputs.models.toy_path import toy_path
 
 ONE = torch.ones(1, 1, dtype=torch.float64)
 
@@ -18,6 +19,13 @@ ONE = torch.ones(1, 1, dtype=torch.float64)
 def critical() -> Any:
     objective = Objective(spin(size=3).double(), "output", (ONE, ONE))
     return landscape.critical(objective, starts=8)
+
+
+@scenario
+def critical_far_out() -> Any:
+    objective = Objective(toy_path(2.0), "mse", (ONE, ONE))
+    starts = [torch.tensor([k], dtype=torch.float64) for k in (1.0, 3.0)]
+    return landscape.critical(objective, starts, begin="points")
 
 
 @scenario
