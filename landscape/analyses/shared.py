@@ -123,6 +123,13 @@ ProfileTolerance = Annotated[
 ]
 AlignFirst = Annotated[bool, "Permute the hidden units of B to lie closest to A first."]
 
+# Further measures of sharpness.
+Critical = Annotated[
+    bool, "Critical sharpness 2/η_c, by the first step η_c along −∇F at which the loss rises; and gᵀHg/gᵀg."
+]
+FisherRao = Annotated[bool, "The Fisher–Rao norm √(θᵀIθ) (Liang et al. 2019)."]
+RelativeFlatness = Annotated[bool, "The relative flatness of one fully connected layer (Petzka et al. 2021)."]
+
 
 def smoothing_pairs(smooth: float | None, draws: int | None) -> int:
     """How many pairs ±ξ of noise are drawn. Raises BadInput where there is no noise that they would be of."""

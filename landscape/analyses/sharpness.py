@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Annotated, ClassVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from landscape.analyses.declare import analysis
 from landscape.analyses.options import Option
+from landscape.analyses.shared import Critical, FisherRao, RelativeFlatness
 from landscape.choices import Rescaling, Role
 from landscape.errors import BadInput
 from landscape.progress import Journal, Progress, silent
@@ -33,7 +34,9 @@ class Sharpness(Result):
     Measures: ``lambda_max``, ``trace``, ``trace_per_parameter`` of the Hessian; ``noise_rise``,
     E[F(θ + σξ)] − F(θ) at ``table_sigma``; ``ball_rise_at_least``, a lower bound of the largest rise
     within the ball ‖ε‖ ≤ ρ; ``sam_rise``, the rise after SAM's one step. Those that end in ``_filter``
-    are relative to the lengths of the filters.
+    are relative to the lengths of the filters. Where asked for: ``critical_sharpness`` 2/η_c,
+    ``directional_sharpness`` gᵀHg/gᵀg, ``relative_critical_sharpness`` (of the test loss, along −∇F),
+    ``fisher_rao_norm``, ``relative_flatness``; NaN where it is not defined, and a note why.
     """
 
     kind: ClassVar[str] = "sharpness"
@@ -79,6 +82,21 @@ class Sharpness(Result):
     ascent_rise_filter: np.ndarray | None = array(
         "ascent_step", long_name="largest rise found so far, ball relative to each filter", optional=True
     )
+    search_step: np.ndarray | None = array("search_step", long_name="step η tried along −∇F", optional=True)
+    search_rise: np.ndarray | None = array("search_step", long_name="rise F(θ − η∇F) − F(θ)", optional=True)
+    relative_search_step: np.ndarray | None = array(
+        "relative_search_step", long_name="step η tried along −∇F for the test loss", optional=True
+    )
+    relative_search_rise: np.ndarray | None = array(
+        "relative_search_step", long_name="rise of the test loss", optional=True
+    )
+    critical_step: float | None = scalar("η_c, the first step along −∇F at which F rises", optional=True)
+    critical_step_error: float | None = scalar("half the bracket of η_c", optional=True)
+    relative_critical_step: float | None = scalar(
+        "the first step along −∇F at which the test loss rises", optional=True
+    )
+    relative_critical_step_error: float | None = scalar("half its bracket", optional=True)
+    layer: str | None = scalar("weight that the relative flatness is of", optional=True)
     loss: float = scalar("loss at the point")
     gradient_norm: float = scalar("gradient norm ‖∇F‖ at the point")
     num_draws: int = scalar("pairs ±ξ of noise")
@@ -97,7 +115,7 @@ class Sharpness(Result):
 @analysis(
     points=1,
     paper="Dinh et al. 2017; Foret et al. 2021",
-    examples=("a.h5 --sigmas 0.01,0.1 --draws 100",),
+    examples=("a.h5 --sigmas 0.01,0.1 --draws 100", "a.h5 --critical --fisher-rao --relative-flatness"),
 )
 def sharpness(
     objective: Objective,
@@ -129,6 +147,11 @@ def sharpness(
     rescaling: Annotated[
         Rescaling, "Measure again with each unit, or layer, of a ReLU-like net rescaled."
     ] = "unit",
+    critical: Critical = False,
+    fisher_rao: FisherRao = False,
+    relative_flatness: RelativeFlatness = False,
+    layer: Annotated[str | None, "An nn.Linear, for the relative flatness [default: the last]."] = None,
+    test: Objective | None = None,
     seed: int = 0,
     journal: Journal | None = None,
     progress: Progress = silent,
@@ -150,10 +173,18 @@ def sharpness(
     (Dinh et al. 2017): a number that changes is no property of the function. Where the module's
     structure shows no such units, or its outputs do change, a note says so.
 
+    ``critical``: η_c is the smallest step η > 0 with F(θ − ηg) > F(θ), g = ∇F, by doubling and bisection
+    with values of F alone; 2/η_c is the critical sharpness (Kalra et al. 2026), which on a quadratic is
+    gᵀHg/gᵀg, given beside it; and the relative one of the ``test`` loss along the same step.
+    ``fisher_rao``: √(θᵀIθ), I the mean of gᵢgᵢᵀ over samples (Liang et al. 2019). ``relative_flatness``:
+    Σ ⟨w_s, w_s'⟩ tr H_{s,s'} over the rows of one layer (Petzka et al. 2021). Both of the loss without
+    the penalty.
+
     Raises BadInput, NotDifferentiable, NotFinite.
     """
     import numpy as np
 
+    from landscape.curvature.further import Wanted
     from landscape.curvature.sharpness import TOLERANCES, Asked, measured
     from landscape.numerics.steps.ascent import filter_lengths
     from landscape.objective import checks
@@ -165,7 +196,11 @@ def sharpness(
         raise BadInput(f"`sigmas` = {', '.join(f'{s:g}' for s in steps)}", "numbers in increasing order")
     tol = TOLERANCES.get(8 * objective.coarsest.itemsize, 5e-2) if tol is None else tol
     point, precision = objective.as_point(theta), checks.rounding(objective)
-    asked = Asked(steps, num_draws, rho, ascent_steps, tol, ignore, seed, {} if journal is None else journal)
+    if layer is not None and not relative_flatness:
+        raise BadInput(f"`layer` {layer} without the relative flatness", remedy="ask for it as well")
+    wanted = Wanted(critical, fisher_rao, relative_flatness, layer, test if critical else None)
+    kept = {} if journal is None else journal
+    asked = Asked(steps, num_draws, rho, ascent_steps, tol, ignore, seed, kept, wanted)
     proofs: list[Check] = []
     with checks.untouched(objective, proofs):
         norms, notes = NORMS, guesses(objective.pieces, ignore)
@@ -228,7 +263,11 @@ def _checks(objective: Objective, point: Point, asked: Asked, results: Sequence[
     from landscape.paths.direction_checks import norm_check
 
     here = results[0]
-    numbers = [[v for pair in one.table.values() for v in pair] for one in results]
+    # What is not defined is said in a note.
+    tables = [
+        [pair for name, pair in one.table.items() if name not in one.further.undefined] for one in results
+    ]
+    numbers = [[v for pair in table for v in pair] for table in tables]
     numbers += [part for one in results for pair in one.noise.values() for part in pair]
     overshoot, meaning = (
         max(one.overshoot for one in results),
@@ -261,6 +300,7 @@ def _result(
 
     table, steps = here.table, asked.sigmas
     unconverged = [what for one in (here, there) if one for what in one.unconverged]
+    notes = [*notes, *here.further.notes]
     return Sharpness(
         measure=np.array(list(table)),
         values=np.array([value for value, _ in table.values()]),
@@ -280,6 +320,8 @@ def _result(
         ascent_step=np.arange(asked.ascent_steps + 1),
         ascent_rise=here.ascents["none"],
         ascent_rise_filter=here.ascents.get("filter"),
+        **_searched(here),
+        layer=here.further.layer,
         loss=here.loss,
         gradient_norm=here.gradient_norm,
         num_draws=asked.num_draws,
@@ -293,12 +335,30 @@ def _result(
     )
 
 
+def _searched(here: Measured) -> dict[str, Any]:
+    """What was tried along −∇F, by field of the result."""
+    import numpy as np
+
+    fields: dict[str, Any] = {}
+    for start in ("", "relative_"):
+        found = here.further.found.get(f"{start}critical_sharpness")
+        if found and len(found["steps"]):
+            fields[f"{start}search_step"] = np.array(found["steps"])
+            fields[f"{start}search_rise"] = np.array(found["rises"])
+        if found and not found["why"]:
+            fields[f"{start}critical_step"] = (found["low"] + found["high"]) / 2
+            fields[f"{start}critical_step_error"] = (found["high"] - found["low"]) / 2
+    return fields
+
+
 def _changes(objective: Objective, here: Measured, there: Measured, name: str) -> bool:
     import numpy as np
 
     from landscape.objective import checks
 
     (value, error), (other, other_error) = here.table[name], there.table[name]
+    if np.isnan(value) or np.isnan(other):
+        return bool(np.isnan(value) != np.isnan(other))
     rounding = checks.rounding(objective) * (abs(value) + abs(here.loss) * ("rise" in name))
     return bool(abs(other - value) > CHANGE * float(np.hypot(error, other_error)) + rounding)
 

@@ -82,7 +82,7 @@ def product_check(
     other matrices the quadratic form from differences of outputs, or of the losses of single samples.
     """
     try:
-        part, here = _few(objective, point)
+        part, here = of_few(objective, point)
         share = part.num_samples / objective.num_samples
         with _of_part(share), plain.proving(gradients=FRESH):
             if part.coarsest not in doubts.BOUNDS:
@@ -229,7 +229,7 @@ def _bent_loss(
     return (slope(1) - slope(-1)) / (2 * epsilon)
 
 
-def _few(objective: Objective, point: Point) -> tuple[Objective, Point]:
+def of_few(objective: Objective, point: Point) -> tuple[Objective, Point]:
     """The objective of few of its samples, in float64 where there is one, and the point in it."""
     few = None if objective.is_whole else objective.num_smooth
     try:

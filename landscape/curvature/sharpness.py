@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from landscape.curvature.further import Further, Wanted, further
 from landscape.numerics.arrays import array_of
 from landscape.numerics.curves.directions import random_direction
 from landscape.numerics.spectra.lanczos import top_eigenpairs
@@ -35,13 +36,15 @@ class Asked(NamedTuple):
     ignore: Collection[str]
     seed: int
     journal: Journal
+    wanted: Wanted = Wanted()
 
 
 class Measured(NamedTuple):
     """Everything at one point: (value, error) by measure, (rises, errors) over σ and ascents by norm.
 
     And what they came from: the rise of every pair ±σξ (num_draws, num_sigmas) and the worst u (d,) within the ball
-    by norm; ``curvature`` with the top eigenvector and zᵀHz of the trace's probes; ``slope`` is ∇F.
+    by norm; ``curvature`` with the top eigenvector and zᵀHz of the trace's probes; ``slope`` is ∇F; ``further`` is what
+    was asked for by name.
     """
 
     table: dict[str, tuple[float, float]]
@@ -55,6 +58,7 @@ class Measured(NamedTuple):
     gradient_norm: float
     overshoot: float
     unconverged: list[str]
+    further: Further
 
 
 def measured(
@@ -104,8 +108,20 @@ def measured(
         for name, rise in (("ball_rise_at_least", ascents[norm][-1]), ("sam_rise", found["one_step"])):
             # The difference of two losses, each known to rounding alone.
             table[f"{name}{ending}"] = (float(rise), rounding * (2 * abs(value) + abs(float(rise))))
+    more = further(
+        objective,
+        point,
+        slope,
+        curvature["lambda_max"],
+        asked.wanted,
+        tolerance=asked.tol,
+        seed=asked.seed,
+        remembered=lambda name, compute: _remembered(asked.journal, f"{where} {name}", compute),
+        progress=progress,
+    )
+    unconverged = [*curvature["unconverged"], *more.unconverged]
     return Measured(
-        table,
+        {**table, **more.table},
         noise,
         pairs,
         ascents,
@@ -115,7 +131,8 @@ def measured(
         value,
         float(torch.linalg.vector_norm(slope.double())),
         overshoot,
-        [f"{text} ({where})" if where != "here" else text for text in curvature["unconverged"]],
+        [f"{text} ({where})" if where != "here" else text for text in unconverged],
+        more,
     )
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from landscape.curvature import product_proofs
+from landscape.curvature import further_proofs, product_proofs
 from landscape.curvature.estimate_proofs import Stated, student, trace_checks
 from landscape.curvature.pair_proofs import residual_checks
 from landscape.curvature.sharpness import Asked, Measured, noise_direction
@@ -43,6 +43,18 @@ def proven(
                 *_ball(objective, point, norm, found, asked, table, base),
             ]
             proofs += here
+        more, said = further_proofs.proven(
+            objective,
+            point,
+            found.further,
+            asked.wanted,
+            found.slope,
+            table,
+            scale=float(found.curvature["scale"]),
+            seed=asked.seed,
+        )
+        proofs += more
+        notes += said
     return proofs, notes
 
 

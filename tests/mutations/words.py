@@ -6,7 +6,8 @@ BOUNDS = {
         "best kept; block; distinct ends; ends fixed; exit step; index; index of an end; init; kind of an end; "
         "kinds of the ends; module untouched; measured steps; moved by hand; not finite; observations; "
         "points; polished ends; spanning tree; taken up; passes; sublevel sets; closed form; distinct "
-        "points; falls far out; index of a start; status of the starts; ranks"
+        "points; falls far out; index of a start; status of the starts; ranks; critical step; first rise; "
+        "relative critical step; relative first rise"
     ),
     "rounding": (
         "Ritz pair; Ritz pairs; aligned end; as logged; as stored; centre loss; checkpoint coordinates; "
@@ -44,17 +45,19 @@ BOUNDS = {
     ),
     "1e-10: a hundred sums in float64": (
         "density below zero; density weights; mean errors; mean loss; orthogonality; overlap; penalty; "
-        "spread; stated errors; summaries; trace"
+        "spread; stated errors; summaries; trace; relative flatness"
     ),
     "1e-6, and what rounding makes of a rise": "half width",
     "1e-9 to 1e-8: float64 where terms cancel": (
         "eigenvalues of an end; lazy; mean of a run; noise error; path end; path law; power law; prediction; "
-        "step sums; table; threshold; trace error; variance at a probe; rank correlation"
+        "step sums; table; threshold; trace error; variance at a probe; rank correlation; relative flatness error"
     ),
     "100 d ε, of the solver in float64": "eigenvalues",
     "1e-9 in float64; rounding for a rescaled point": "function preserved",
     "1e-7: half of the digits where neighbours are close": "arc cosine; length",
     "1e-6: losses of samples are kept in float32": "losses of samples",
+    "ten times rounding: products of vectors that are long": "Fisher–Rao; flatness probe",
+    "a hundred times rounding: slopes of the loss are squared": "homogeneity",
     "1e-6: normal equations square the condition": "baselines; bound",
     "the tolerance asked for": "Lanczos",
     "the tolerance asked for, or ten times rounding": "none missed",
@@ -93,7 +96,8 @@ COSTS = {
         "walk; spanning tree; split; spread; stated errors; step size; step sums; straight barrier; "
         "straight barrier errors; table; taken up; test barrier; threshold; trace; trace and density; "
         "trace and spectrum; trace error; trace per parameter; within the ball; passes; sublevel sets; "
-        "closed form; loss far out; rank correlation; status of the starts; agreement of ranks; ranks; summaries"
+        "closed form; loss far out; rank correlation; status of the starts; agreement of ranks; ranks; summaries; "
+        "relative flatness; relative flatness error"
     ),
     "sums over θ": (
         "best match; checkpoint coordinates; eigenvalues; logged length; mark coordinates; moved by hand; "
@@ -106,7 +110,9 @@ COSTS = {
         "point of many; recorded cost; second end; start loss; straight line loss; straight line test loss; test loss; "
         "worst; cell; lowest loss; loss of a start"
     ),
-    "3 F": "fall by a unit",
+    "3 F": "fall by a unit; critical step; relative critical step",
+    "4 F": "first rise; relative first rise",
+    "2 F of a few samples": "homogeneity",
     "of the same loop": (
         "accuracy; curve accuracy; curve test accuracy; final accuracy; final test accuracy; logged "
         "accuracy; logged test accuracy; seeded accuracy; seeded test accuracy; test accuracy"
@@ -131,7 +137,8 @@ COSTS = {
     "2 ∇F on a few samples": "curvature along an axis; Hv against ∇F",
     "some outputs of a few samples": "vᵀAv against outputs",
     "n gradients of one sample, where that is little": "variance at a probe",
-    "1 Hv": "Ritz pair; Ritz pairs; along ∇F; dense matrix; eigenvalue along an axis; trace probe",
+    "1 Hv": "Ritz pair; Ritz pairs; along ∇F; dense matrix; eigenvalue along an axis; trace probe; "
+    "Fisher–Rao; flatness probe",
     "2 Hv": "curvature range; determinism; symmetry",
     "some Hv, or none beside a density": "none missed",
     "none beside the d products of `exact`": "Lanczos",

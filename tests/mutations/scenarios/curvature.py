@@ -86,6 +86,25 @@ def sharpness() -> Any:
 
 
 @scenario
+def sharpness_further() -> Any:
+    """Along the gradient, on the test data too, and what rescalings leave; a net without biases is homogeneous."""
+    layers = nn.Linear(16, 8, bias=False), nn.ReLU(), nn.Linear(8, 10, bias=False)
+    objective, test = problem(trained(lambda: nn.Sequential(*layers), 0, steps=5))
+    return landscape.sharpness(
+        objective,
+        objective.present_point(),
+        sigmas=(0.05,),
+        num_draws=2,
+        ascent_steps=1,
+        rescaling="none",
+        critical=True,
+        fisher_rao=True,
+        relative_flatness=True,
+        test=test,
+    )
+
+
+@scenario
 def sharpness_hooked() -> Any:
     """A hook on the ReLU keeps the function from what the structure shows."""
     module = trained(lambda: mlp(nn.ReLU), 0, steps=60)

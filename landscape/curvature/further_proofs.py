@@ -1,0 +1,190 @@
+"""What proves the further measures: plain loops along the step, another cut of the samples, and what theory says."""
+
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from landscape.curvature import along_gradient, invariants, product_proofs
+from landscape.curvature.estimate_proofs import Stated, trace_checks
+from landscape.curvature.further import CRITICAL, Further, Wanted
+from landscape.errors import BadInput, NotDifferentiable, NotFinite
+from landscape.objective import checks, plain, trees
+from landscape.objective.derivatives import derivative
+from landscape.objective.objective import Objective
+from landscape.objective.parameters import Point
+from landscape.result import Check
+
+# Places below the step of the first rise at which F is looked at again.
+PLACES = 4
+MEANINGS = {
+    "trace": "κ against the mean, or the sum, of the probes",
+    "trace error": "its standard error against Student's 95 % interval of the probes, relative",
+}
+# Outputs are homogeneous of one of these orders, if at all.
+ORDERS = range(1, 65)
+
+
+def proven(
+    objective: Objective,
+    point: Point,
+    found: Further,
+    wanted: Wanted,
+    slope: Tensor,
+    stated: Mapping[str, tuple[float, float]],
+    *,
+    scale: float,
+    seed: int,
+) -> tuple[list[Check], list[str]]:
+    """Checks and notes of the measures at one point, as ``stated``; ``scale`` is the largest |λ|."""
+    proofs: list[Check] = []
+    notes: list[str] = []
+    rng = np.random.default_rng(seed)
+    for name, loss in zip(CRITICAL, (objective, wanted.test), strict=True):
+        if name in found.found and name not in found.undefined and loss is not None:
+            start = "relative " if name.startswith("relative") else ""
+            proofs += _step(loss, point, slope, found.found[name], stated[name], rng, start)
+    if "directional_sharpness" in found.found and "directional_sharpness" not in found.undefined:
+        proofs.append(_along(objective, point, slope, stated["directional_sharpness"][0], scale))
+    if "fisher_rao_norm" in found.found:
+        more, said = _fisher_rao(objective, point, stated["fisher_rao_norm"][0])
+        proofs += more
+        notes += said
+    if "relative_flatness" in found.found:
+        proofs += _flatness(objective, point, found.found["relative_flatness"], stated["relative_flatness"])
+    return proofs, notes
+
+
+def _step(
+    loss: Objective,
+    point: Point,
+    slope: Tensor,
+    found: Mapping[str, Any],
+    stated: tuple[float, float],
+    rng: np.random.Generator,
+    start: str,
+) -> list[Check]:
+    """The ends of the bracket by plain loops, the value that it makes, and places before it."""
+
+    def at(step: float) -> float:
+        moved = along_gradient.stepped(point.theta, slope, step)
+        return plain.measure(loss, plain.by_name(loss, Point(moved, point.fixed))).loss
+
+    low, high, (value, error) = found["low"], found["high"], stated
+    here = at(0.0)
+    wrong = (not at(low) < here) + (at(high) <= here)
+    wrong += not value - error <= 2 / high <= 2 / low <= value + error * (1 + 1e-9) + 1e-300
+    earlier = [at(low * part) for part in np.sort(rng.random(PLACES)).tolist()]
+    above = sum(one > here * (1 + checks.rounding(loss)) for one in earlier)
+    what = "the test loss" if start else "F"
+    return [
+        Check(
+            f"{start}critical step",
+            float(wrong),
+            0.0,
+            f"ends of the bracket of η at which {what} is not below, and above, that at θ by plain loops, and "
+            "whether 2/η leaves its error (0 = none)",
+        ),
+        Check(
+            f"{start}first rise",
+            float(above),
+            0.0,
+            f"of {PLACES} seeded steps below the bracket those at which {what} has risen, by plain loops",
+        ),
+    ]
+
+
+def _along(objective: Objective, point: Point, slope: Tensor, stated: float, scale: float) -> Check:
+    product = product_proofs.recut(objective, point, "hessian")
+    unit = slope.double() / torch.linalg.vector_norm(slope.double())
+    bend = float((product(unit.to(slope)).double() * unit).sum())
+    gap = abs(bend - stated) / max(scale, 1e-300)
+    meaning = "gᵀHg/gᵀg by a product of its own, over the largest |λ|"
+    return Check("along ∇F", float(np.nan_to_num(gap, nan=np.inf)), 2 * checks.rounding(objective), meaning)
+
+
+def _fisher_rao(objective: Objective, point: Point, stated: float) -> tuple[list[Check], list[str]]:
+    """θᵀIθ over samples cut otherwise; by the losses of single samples; and by the order of a homogeneous net."""
+    alone = objective.varied(l2=0.0)
+    product = product_proofs.recut(alone, point, "empirical-fisher")
+    again = max(invariants.form(product, point.theta) * invariants.fisher_scale(objective), 0.0) ** 0.5
+    size = max(again, stated, 1e-300)
+    meaning = "√(θᵀIθ) over samples cut otherwise, relative"
+    proofs = [Check("Fisher–Rao", abs(again - stated) / size, 10 * checks.rounding(objective), meaning)]
+    length = torch.linalg.vector_norm(point.theta.double())
+    if not float(length) > 0:
+        return proofs, []
+    more, notes = product_proofs.product_check(alone, point, "empirical-fisher", point.theta / length)
+    with suppress(BadInput, NotDifferentiable, NotFinite):
+        more += _homogeneous(alone, point)
+    return [*proofs, *more], notes
+
+
+def _homogeneous(objective: Objective, point: Point) -> list[Check]:
+    """θᵀIθ = q² (1/n) Σ ⟨∂ℓ/∂h, h⟩², where outputs at 2θ are 2^q of those at θ, of few samples of the module itself."""
+    part, here = product_proofs.of_few(objective, point)
+    inputs, targets = part.samples
+    outputs = []
+    for times in (1.0, 2.0):
+        tensors = plain.by_name(part, Point(times * here.theta, here.fixed))
+        share = part.num_samples / objective.num_samples
+        with plain.proving(evaluations=share), part.written(tensors), torch.no_grad():
+            outputs.append(part.module(*trees.mapped(torch.clone, inputs)))
+    if not all(isinstance(one, Tensor) and len(one) == len(targets) for one in outputs):
+        return []
+    once, twice = (one.detach().double() for one in outputs)
+    size = float(once.norm())
+    precision = 100 * checks.rounding(part)
+    order = next(
+        (q for q in ORDERS if float((twice - 2.0**q * once).norm()) <= precision * 2**q * size), None
+    )
+    if not size or order is None:
+        return []
+    h = outputs[0].detach().requires_grad_()
+    # What the loss holds, as weights of classes, is in the dtype of F there alone.
+    with part.written(plain.by_name(part, here)):
+        slopes = derivative(part.loss.total(h, targets), h).double()
+    known = order**2 * float((slopes * once).reshape(len(once), -1).sum(1).square().mean())
+    value = invariants.fisher_rao(part, here)[0] ** 2
+    return [
+        Check(
+            "homogeneity",
+            abs(value - known) / max(known, value, 1e-300),
+            precision,
+            f"θᵀIθ against q² times the mean of ⟨∂ℓ/∂h, h⟩², h homogeneous of order q = {order}, of "
+            f"{part.num_samples} samples, relative",
+        )
+    ]
+
+
+def _flatness(
+    objective: Objective, point: Point, found: Mapping[str, Any], stated: tuple[float, float]
+) -> list[Check]:
+    """Value and error from the probes; B against W, and the last probe by a product of its own on all of θ."""
+    forms = np.array(found["forms"], dtype=float)
+    said = Stated(len(forms), np.zeros(0), trace=stated[0], trace_error=stated[1])
+    piece = next(one for one in objective.pieces if one.name == found["layer"])
+    weight = plain.by_name(objective, point)[piece.name].double()
+    factor = invariants.factor_of(point.theta, piece)
+    dimension = factor.shape[1] * weight.shape[1]
+    means = trace_checks(said, forms, bool(found["is_sum"]), found["product_error"], dimension)
+    names = {"trace": "relative flatness", "trace error": "relative flatness error"}
+    proofs = [replace(one, name=names[one.name], meaning=MEANINGS[one.name]) for one in means]
+    if found["last"] is None:
+        return proofs
+    off = float((factor @ factor.T - weight @ weight.T).norm()) / float(weight.square().sum())
+    way = torch.zeros_like(point.theta)
+    last = torch.from_numpy(np.array(found["last"])).to(factor).reshape(factor.shape[1], -1)
+    way[piece.span].view(piece.shape).copy_(factor @ last)
+    product = product_proofs.recut(objective.varied(l2=0.0), point, "hessian")
+    size = max(float(np.abs(forms).max(initial=0.0)), 1e-300)
+    gap = max(off, abs(invariants.form(product, way) - float(forms[-1])) / size)
+    meaning = (
+        "BBᵀ against WWᵀ, and vᵀHv of the last probe v = BQ by a product of its own, over the largest of all"
+    )
+    bound = 10 * checks.rounding(objective)
+    return [*proofs, Check("flatness probe", float(np.nan_to_num(gap, nan=np.inf)), bound, meaning)]
