@@ -18,8 +18,17 @@ SYMBOLS = {
     "noise_rise": "noise",
     "ball_rise_at_least": "ball",
     "sam_rise": "SAM’s step",
+    "critical_sharpness": "2/η, critical",
+    "directional_sharpness": "gᵀHg / gᵀg",
+    "relative_critical_sharpness": "2/η, test loss",
+    "fisher_rao_norm": "Fisher–Rao",
+    "relative_flatness": "rel. flatness",
 }
-WITH_ERROR = ("lambda_max", "trace", "trace_per_parameter", "noise_rise")
+WITH_ERROR = ("lambda_max", "trace", "trace_per_parameter", "noise_rise", "critical_sharpness")
+WITH_ERROR += ("relative_critical_sharpness", "relative_flatness")
+# The search along −∇F: by its prefix in the result, colour, marker and label. As far as so many critical steps.
+SEARCHES = (("", BLUE, "o", "F"), ("relative_", VERMILLION, "s", "test loss"))
+BEYOND = 1.05
 NOISES = (("", BLUE, "o", "plain noise"), ("_filter", VERMILLION, "s", "filter noise"))
 # Where the columns of the lower panel begin, as parts of its width; names begin under the labels of the upper.
 NAMES, VALUES, POINTS = -0.2, 0.12, 0.55
@@ -28,9 +37,13 @@ TEXT = 7.0
 
 def sharpness(page: Page, result: Any) -> str:
     """The rise under noise over σ, here and rescaled; below each measure with its error, and how it changes."""
-    above, below = page.panels(1.9, 0.2 + 0.16 * len(result.measure), shared=False)
-    _noise(page, above, result)
-    _measures(page, below, result)
+    is_searched = result.critical_step is not None or result.relative_critical_step is not None
+    heights = [1.9, *([1.5] if is_searched else []), 0.2 + 0.16 * len(result.measure)]
+    panels = page.panels(*heights, shared=False)
+    _noise(page, panels[0], result)
+    if is_searched:
+        _search(page, panels[1], result)
+    _measures(page, panels[-1], result)
     page.note(
         f"noise at σ{EQUALS}{short(result.table_sigma)}, ball ‖ε‖\u00a0≤\u00a0ρ{EQUALS}{short(result.rho)} "
         "from below; filter: relative to the length of each filter; ±: residual of λ, standard errors"
@@ -68,6 +81,39 @@ def _noise(page: Page, axes: Axes, result: Any) -> None:
     axes.set_xlabel(page.labels["sigma"])
     axes.set_ylabel(wrapped("mean rise E[F(θ\u00a0+\u00a0σξ)]\u00a0−\u00a0F(θ)", 1.3))
     legend(axes)
+
+
+def _search(page: Page, axes: Axes, result: Any) -> None:
+    """What was tried along −∇F up to a little beyond where F first rises, and the parabola of its slope and bend."""
+    found = [getattr(result, f"{start}critical_step") for start, *_ in SEARCHES]
+    end = BEYOND * max(one for one in found if one is not None)
+    lows, highs, said = [0.0], [0.0], []
+    for (start, color, marker, label), place in zip(SEARCHES, found, strict=True):
+        steps = getattr(result, f"{start}search_step")
+        if steps is None:
+            continue
+        rises = getattr(result, f"{start}search_rise")
+        shown = (steps <= end) & np.isfinite(rises)
+        x, y = np.append(0.0, steps[shown]), np.append(0.0, rises[shown])
+        axes.plot(x, y, color=color, marker=marker, markersize=2.8, linewidth=1.2, linestyle="-", label=label)
+        lows.append(float(y.min()))
+        highs.append(float(y.max()))
+        if place is not None:
+            axes.axvline(place, color=color, linewidth=0.8, linestyle=(0, (4, 1.5)), zorder=0)
+            said.append(f"{label} at η{EQUALS}{short(place, 4)}")
+    bend = _value(result, "directional_sharpness")
+    if np.isfinite(bend):
+        x = np.linspace(0, end, 100)
+        parabola = result.gradient_norm**2 * (bend * x**2 / 2 - x)
+        axes.plot(x, parabola, color="black", linestyle=":", linewidth=1, marker="", label="slope and gᵀHg")
+    low, high = min(lows), max(highs)
+    room = 0.08 * (high - low) or 1.0
+    axes.set(xlim=(0, end), ylim=(low - room, high + room))
+    axes.axhline(0, color=GREY, linewidth=0.6, zorder=0)
+    axes.set_xlabel(page.labels["search_step"])
+    axes.set_ylabel(wrapped("rise F(θ\u00a0−\u00a0η∇F)\u00a0−\u00a0F(θ)", 1.2))
+    legend(axes)
+    page.note(f"dashed: first rise along −∇F of {', of '.join(said)}")
 
 
 def _measures(page: Page, axes: Axes, result: Any) -> None:
@@ -144,7 +190,7 @@ def _texts(name: object, value: float, error: float) -> tuple[str, str]:
     words = SYMBOLS.get(base, base) + (", filter" if base != str(name) else "")
     if base.endswith("at_least"):
         return words, f"≥ {short(value)}"
-    return words, short(value) + (f" ± {short(error, 1)}" if base in WITH_ERROR else "")
+    return words, short(value) + (f" ± {short(error, 1)}" if base in WITH_ERROR and error != 0 else "")
 
 
 def _value(result: Any, name: str) -> float:
