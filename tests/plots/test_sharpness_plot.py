@@ -16,7 +16,9 @@ def result_of(**how):
     x, y = torch.randn(60, 4, generator=generator).double(), torch.randint(3, (60,), generator=generator)
     objective = Objective(module, "cross_entropy", (x[:40], y[:40]))
     small = {"sigmas": (0.1,), "num_draws": 2, "ascent_steps": 1}
-    return landscape.sharpness(objective, objective.theta, test=objective.on((x[10:], y[10:])), **small, **how)
+    return landscape.sharpness(
+        objective, objective.theta, test=objective.on((x[10:], y[10:])), **small, **how
+    )
 
 
 def texts(figure) -> str:

@@ -37,7 +37,8 @@ TEXT = 7.0
 
 def sharpness(page: Page, result: Any) -> str:
     """The rise under noise over σ, here and rescaled; below each measure with its error, and how it changes."""
-    is_searched = result.critical_step is not None or result.relative_critical_step is not None
+    places = [getattr(result, f"{start}critical_step") for start, *_ in SEARCHES]
+    is_searched = any(one is not None and np.isfinite(one) for one in places)
     heights = [1.9, *([1.5] if is_searched else []), 0.2 + 0.16 * len(result.measure)]
     panels = page.panels(*heights, shared=False)
     _noise(page, panels[0], result)
@@ -86,7 +87,7 @@ def _noise(page: Page, axes: Axes, result: Any) -> None:
 def _search(page: Page, axes: Axes, result: Any) -> None:
     """What was tried along −∇F up to a little beyond where F first rises, and the parabola of its slope and bend."""
     found = [getattr(result, f"{start}critical_step") for start, *_ in SEARCHES]
-    end = BEYOND * max(one for one in found if one is not None)
+    end = BEYOND * max(one for one in found if one is not None and np.isfinite(one))
     lows, highs, said = [0.0], [0.0], []
     for (start, color, marker, label), place in zip(SEARCHES, found, strict=True):
         steps = getattr(result, f"{start}search_step")
@@ -94,11 +95,13 @@ def _search(page: Page, axes: Axes, result: Any) -> None:
             continue
         rises = getattr(result, f"{start}search_rise")
         shown = (steps <= end) & np.isfinite(rises)
+        if not np.isfinite(rises).all():
+            page.note(f"{int((~np.isfinite(rises)).sum())} of {len(rises)} rises NaN or infinite")
         x, y = np.append(0.0, steps[shown]), np.append(0.0, rises[shown])
         axes.plot(x, y, color=color, marker=marker, markersize=2.8, linewidth=1.2, linestyle="-", label=label)
         lows.append(float(y.min()))
         highs.append(float(y.max()))
-        if place is not None:
+        if place is not None and np.isfinite(place):
             axes.axvline(place, color=color, linewidth=0.8, linestyle=(0, (4, 1.5)), zorder=0)
             said.append(f"{label} at η{EQUALS}{short(place, 4)}")
     bend = _value(result, "directional_sharpness")
