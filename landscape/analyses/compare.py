@@ -9,7 +9,15 @@ from typing import TYPE_CHECKING, Annotated, ClassVar
 
 from landscape.analyses.declare import analysis
 from landscape.analyses.options import Option
-from landscape.analyses.shared import AtRest, GridPoints, LineStatistics, ProfilePoints
+from landscape.analyses.shared import (
+    AtRest,
+    Critical,
+    FisherRao,
+    GridPoints,
+    LineStatistics,
+    ProfilePoints,
+    RelativeFlatness,
+)
 from landscape.errors import BadInput
 from landscape.progress import Journal, Progress, silent
 from landscape.result import Check, Result, array, scalar
@@ -133,6 +141,9 @@ def compare(
         ),
     ] = 1e-4,
     batchnorm: LineStatistics = "recalibrate",
+    critical: Critical = False,
+    fisher_rao: FisherRao = False,
+    relative_flatness: RelativeFlatness = False,
     seed: int = 0,
     journal: Journal | None = None,
     progress: Progress = silent,
@@ -144,8 +155,8 @@ def compare(
     is the share of places where it is convex (error: the standard error over the directions, places that
     rounding leaves open, no less than one place), ``width`` the mean distance at which F has first risen by
     ``rise``, on both sides (standard error over the directions; a lower bound where the span ends first).
-    λ_max, trace, noise at ``sigma`` and the rises within the ball ``rho`` are those of
-    :func:`~landscape.analyses.sharpness.sharpness`. ``barrier`` is the mean height over the chord of the
+    λ_max, trace, noise at ``sigma``, the rises within the ball ``rho``, and what is asked for beside them, are those
+    of :func:`~landscape.analyses.sharpness.sharpness`. ``barrier`` is the mean height over the chord of the
     straight lines to all others, its error no more than the mean of theirs; batch norm there as in
     :func:`~landscape.analyses.connect.connect`, and frozen for all else. Not all of these are the function's
     own: ``unchanged_by`` says which rescaling of ReLU-like units leaves a measure as it is (Dinh et al. 2017).
@@ -156,6 +167,7 @@ def compare(
     """
     import numpy as np
 
+    from landscape.curvature.further import Wanted
     from landscape.curvature.sharpness import TOLERANCES, Asked
     from landscape.objective import checks
     from landscape.objective.sweep import Sweep
@@ -176,6 +188,7 @@ def compare(
         ignore,
         seed,
         {} if journal is None else journal,
+        Wanted(critical, fisher_rao, relative_flatness, None, test if critical else None),
     )
     cut = Cut(
         directions="random",
@@ -222,7 +235,8 @@ def _result(
     tables = [
         table_of(objective, one, barrier[i, others[i]], error[i, others[i]]) for i, one in enumerate(seen)
     ]
-    names = list(tables[0])
+    undefined = {name: one.name for one in reversed(seen) for name in one.sharpness.further.undefined}
+    names = [name for name in tables[0] if name not in undefined]
     values = np.array([[table[name][0] for table in tables] for name in names])
     errors = np.array([[table[name][1] for table in tables] for name in names])
     badness, room = badness_of(objective, names, values, errors, rise)
@@ -233,6 +247,7 @@ def _result(
     first = (ranks[flat] == 1).sum(axis=0)
     unconverged = [what for one in seen for what in one.sharpness.unconverged]
     notes = [note for one in seen for note in one.slice.notes]
+    notes += [f"at {one.name}: {note}" for one in seen for note in one.sharpness.further.notes]
     return Compare(
         point=np.array([one.name for one in seen]),
         label=np.array([one.point.label or one.name for one in seen]),

@@ -43,12 +43,19 @@ MEASURES = {
     "ball_rise_at_least_filter": About("low", "layer"),
     "sam_rise": About("low", "none"),
     "sam_rise_filter": About("low", "layer"),
+    "critical_sharpness": About("low", "none"),
+    "directional_sharpness": About("low", "none"),
+    "relative_critical_sharpness": About("low", "none"),
+    "relative_flatness": About("low", "layer"),
+    "fisher_rao_norm": About("low", "unit"),
     "barrier": About("low", "none"),
     "loss": About("low", "unit"),
     "test_loss": About("low", "unit"),
 }
-# What is no flatness: how the points are connected, and how good they are.
-OTHERS = ("barrier", "loss", "test_loss")
+# What is no flatness: a norm, how the points are connected, and how good they are.
+OTHERS = ("fisher_rao_norm", "barrier", "loss", "test_loss")
+# What a search ends with an error of, which is no spread.
+SEARCHED = ("lambda_max", "critical_sharpness", "relative_critical_sharpness")
 
 
 class Seen(NamedTuple):
@@ -109,7 +116,7 @@ def table_of(
 def badness_of(
     objective: Objective, names: Sequence[str], values: np.ndarray, errors: np.ndarray, rise: float
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Values turned so that less is better, and what rounding, or the search for λ_max, makes of each measure."""
+    """Values turned so that less is better, and what rounding, or a search, makes of each measure."""
     signs = np.array([-1.0 if MEASURES[name].better == "high" else 1.0 for name in names])
     size = np.abs(np.where(np.isfinite(values), values, 0.0)).max(axis=1)
     loss = size[names.index("loss")]
@@ -117,7 +124,8 @@ def badness_of(
     beside = [size[k] * loss / rise if name == "width" else loss for k, name in enumerate(names)]
     is_rise = np.array(["rise" in name or name in ("barrier", "width") for name in names])
     room = 10 * checks.rounding(objective) * (size + np.where(is_rise, beside, 0.0))
-    room[names.index("lambda_max")] += 2 * errors[names.index("lambda_max")].max()
+    for k, name in enumerate(names):
+        room[k] += 2 * errors[k].max() * (name in SEARCHED)
     return values * signs[:, None], room
 
 

@@ -271,3 +271,35 @@ def test_each_check_sees_what_it_proves(objective, points, result, monkeypatch):
 
 def failing(result: Compare) -> list[str]:
     return [check.name for check in result.checks if not check.passed]
+
+
+def test_further_measures_are_those_of_sharpness_and_are_ranked(objective, points):
+    (x,), y = objective.samples
+    asked = {"critical": True, "fisher_rao": True, "relative_flatness": True}
+    test = objective.on((x + 0.3, y))
+    found = landscape.compare(objective, points[:2], test=test, **asked, **FEW)
+    assert found.status == "complete", [one for one in found.checks if not one.passed]
+    small = {"sigmas": (0.1,), "num_draws": 2, "ascent_steps": 1, "rescaling": "none"}
+    of = named(found)
+    for i, point in enumerate(points[:2]):
+        alone = landscape.sharpness(objective, point, test=test, **asked, **small)
+        for name, value, error in zip(alone.measure[9:], alone.values[9:], alone.errors[9:], strict=True):
+            assert of[name][0][i] == value, name
+            assert of[name][1][i] == error, name
+    assert len(alone.measure) == 14
+    place = found.measure.tolist().index("fisher_rao_norm")
+    assert found.unchanged_by[place] == "unit"
+    assert found.ranks[place].tolist() == (1 + np.argsort(np.argsort(found.values[place]))).tolist()
+    # A norm is no flatness.
+    assert found.num_flatness == len(found.measure) - 4
+
+
+def test_what_is_not_defined_at_one_point_is_left_out_and_said():
+    c = np.array([4.0, 2.0, 1.0, 0.5, 0.2, 0.0])
+    objective = bowl(c)
+    ends = [torch.eye(SIZE, dtype=torch.float64)[-1], torch.full((SIZE,), 0.3, dtype=torch.float64)]
+    found = landscape.compare(objective, ends, critical=True, relative_flatness=True, rise=0.01, **FEW)
+    assert not {"critical_sharpness", "relative_flatness"} & set(found.measure.tolist())
+    assert any(note.startswith("at A: no critical sharpness: along −∇F F") for note in found.notes)
+    assert any("without an nn.Linear" in note for note in found.notes)
+    assert np.isfinite(found.values).all()

@@ -25,11 +25,17 @@ SYMBOLS = {
     "ball_rise_at_least_filter": "ball, filter ≥",
     "sam_rise": "SAM’s step",
     "sam_rise_filter": "SAM’s, filter",
+    "critical_sharpness": "2/η critical",
+    "directional_sharpness": "gᵀHg / gᵀg",
+    "relative_critical_sharpness": "2/η, test",
+    "relative_flatness": "rel. flatness",
+    "fisher_rao_norm": "Fisher–Rao",
     "barrier": "mean barrier",
     "loss": "loss",
     "test_loss": "test loss",
 }
 WITH_ERROR = ("convexity", "width", "trace", "noise_rise", "noise_rise_filter", "barrier", "test_loss")
+WITH_ERROR += ("relative_flatness",)
 UNCHANGED = {"none": "–", "layer": "layers", "unit": "units"}
 # Panels in a row; as many points get values with errors, values, and beyond those ranks alone.
 IN_A_ROW, WITH_ERRORS, WITH_VALUES = 4, 3, 6
