@@ -87,7 +87,7 @@ def test_the_table_has_every_value_shaded_by_its_rank():
     shown = texts(table)
     assert [one for one in shown if one in ("A", "B", "C")] == ["A", "B", "C"]
     assert {"convex share", "λₘₐₓ", "noise (10⁻⁴)", "test loss", "τ, test", "free of"} <= set(shown)
-    assert (shown.count("layers"), shown.count("units"), shown.count("–")) == (5, 2, 6)
+    assert (shown.count("layers"), shown.count("units"), shown.count("–")) == (6, 3, 9)
     assert "≈4.00±0.08" in shown
     assert "4.00±0.08" in shown
     assert len(table.patches) == 3 * len(found.measure)
