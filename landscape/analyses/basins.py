@@ -99,6 +99,14 @@ class Basins(Result):
     )
     num_basins: int | None = scalar("basins deeper than the least persistence", optional=True)
     num_basins_change: int | None = scalar("its change from half the grid", optional=True)
+    total_persistence: float | None = scalar("sum of death − birth over basins that merge", optional=True)
+    total_persistence_change: float | None = scalar("its change from half the grid", optional=True)
+    mean_persistence: float | None = scalar(
+        "their mean, the saddle-minimum average distance; 0 where none merges", optional=True
+    )
+    mean_persistence_change: float | None = scalar("its change from half the grid", optional=True)
+    relative_persistence: float | None = scalar("their mean over the range of F on the grid", optional=True)
+    relative_persistence_change: float | None = scalar("its change from half the grid", optional=True)
     in_plane_barrier: float | None = scalar(
         "largest rise of the lowest paths in the plane over the worse of their ends", optional=True
     )
@@ -236,8 +244,9 @@ def basins(
 
     Of a slice, or of the ``plane`` of a module with two parameters: where the components of {F ≤ c} are born and
     merge, by union-find over the cells, joined along the axes and not over the rim; the lowest path between marked
-    cells (``between``, or the points of the slice, or its two deepest basins); and how much each changes from half
-    of the grid. What is not finite is left out and counted. A plane says nothing of paths outside of it.
+    cells (``between``, or the points of the slice, or its two deepest basins); how rough it is, by the total and the
+    mean persistence of what merges (Xie et al. 2024; Chen et al. 2026); and how much each changes from half of the
+    grid. What is not finite is left out and counted. A plane says nothing of paths outside of it.
 
     Raises BadInput for options out of range, and for a module that has not what is asked for.
     """

@@ -128,10 +128,12 @@ def basins_of(
         "num_left_out": whole.num_left_out,
     }
     seen = grid.at(tree.place), grid.at(np.maximum(tree.saddle, 0))
+    found |= _roughness(grid, tree, half)
     for axis, born, met in zip(("alpha", "beta"), *seen, strict=False):
         found[f"birth_{axis}"] = born
         found[f"saddle_{axis}"] = np.where(tree.saddle < 0, math.nan, met)
-    proofs = [_sublevel_check(grid, whole)]
+    left_out = float(whole.persistence.sum(where=whole.persistence <= least))
+    proofs = [_sublevel_check(grid, whole), _total_check(grid, found["total_persistence"] + left_out)]
     if len(cells) > 1:
         joined = ways(grid, cells)
         found |= _ways_fields(grid, cells, joined)
@@ -152,6 +154,24 @@ def basins_of(
         found["in_plane_barrier"] = 0.0
         notes.append("one basin: nothing to pass on the way to it")
     return found, proofs, notes
+
+
+def _roughness(grid: Grid, tree: MergeTree, half: MergeTree) -> dict[str, float]:
+    """Total and mean of the persistences of the basins that merge, and the mean over the range of F; each with change.
+
+    The mean is the average persistence of Xie et al. (2024), the saddle-minimum average distance of Chen et al. (2026).
+    """
+    numbers = []
+    for one, values in ((tree, grid.values), (half, grid.half.values)):
+        merging = one.persistence[np.isfinite(one.persistence)]
+        known = values[np.isfinite(values)]
+        span = float(known.max() - known.min()) if len(known) else 0.0
+        mean = float(merging.mean()) if len(merging) else 0.0
+        numbers.append((float(merging.sum()), mean, mean / span if span > 0 else 0.0))
+    found = {}
+    for name, here, there in zip(("total", "mean", "relative"), *numbers, strict=True):
+        found |= {f"{name}_persistence": here, f"{name}_persistence_change": here - there}
+    return found
 
 
 def _persistence_change(tree: MergeTree, half: MergeTree) -> np.ndarray:
@@ -204,6 +224,43 @@ def _sublevel_check(grid: Grid, whole: MergeTree) -> Check:
         float(wrong),
         0.0,
         f"parts of {{F ≤ c}} at {LEVELS} levels by births and deaths against a labelling of the cells (0 = same)",
+    )
+
+
+def _total_check(grid: Grid, stated: float) -> Check:
+    """Σ (death − birth), as the edges of a least spanning forest, less the cells but for the lowest of every part.
+
+    An edge between two cells is as high as the higher of them: it ends a part of {F ≤ c}, and a cell begins one.
+    """
+    from scipy.ndimage import minimum
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import minimum_spanning_tree
+
+    is_known = np.isfinite(grid.values)
+    low = float(grid.values[is_known].min())
+    span = float(grid.values[is_known].max()) - low
+    # From 1 to 2, as an edge of 0 would be none.
+    heights = np.where(is_known, (grid.values - low) / (span or 1.0) + 1, np.nan)
+    number = np.arange(heights.size).reshape(heights.shape)
+    edges = []
+    for axis in range(heights.ndim):
+        (first, last), (before, after) = (
+            [np.delete(one, end, axis).ravel() for end in (-1, 0)] for one in (heights, number)
+        )
+        edges.append(np.stack([np.maximum(first, last), before, after]))
+    every = np.concatenate(edges, axis=1)
+    weights, before, after = every[:, ~np.isnan(every[0])]
+    cells = before.astype(int), after.astype(int)
+    forest: Any = minimum_spanning_tree(coo_array((weights, cells), shape=(heights.size,) * 2).tocsr())
+    parts = _parts(is_known)
+    lowest = np.asarray(minimum(heights, parts, np.arange(1, parts.max() + 1)))
+    born = np.concatenate([-heights[is_known], lowest])
+    total = span * math.fsum([*forest.data.tolist(), *born.tolist()])
+    return Check(
+        "total persistence",
+        float(np.nan_to_num(abs(stated - total) / max(stated, span, 1e-300), nan=np.inf)),
+        1e-10,
+        "with what was left out, against a least spanning forest of the cells, over the range of F",
     )
 
 

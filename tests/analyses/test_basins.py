@@ -50,6 +50,45 @@ def test_wells_of_a_stored_plane(f, births, barrier):
     assert found.status == "complete"
 
 
+def pits(x, y):
+    """Level but for three cells apart, 3, 2 and 1 deep; the last lies between those of half the grid."""
+    found = 0 * x + 0 * y
+    found[2, 4], found[4, 10], found[6, 17] = -3, -2, -1
+    return found
+
+
+def test_a_plane_is_as_rough_as_its_basins_are_deep():
+    """The deepest merges into none: 2 + 1 over two, in a range of 3; half the grid has 2 alone."""
+    found = landscape.basins(plane(pits))
+    assert (found.total_persistence, found.mean_persistence, found.relative_persistence) == (3, 1.5, 0.5)
+    assert (found.total_persistence_change, found.mean_persistence_change) == (1, -0.5)
+    assert found.relative_persistence_change == pytest.approx(0.5 - 2 / 3)
+    assert landscape.basins(plane(pits), persistence=1.5).total_persistence == 2
+    smooth = landscape.basins(plane(lambda x, y: x**2 + y**2))
+    assert smooth.total_persistence == smooth.mean_persistence == smooth.relative_persistence == 0
+    wells = landscape.basins(plane(two_wells))
+    assert wells.total_persistence == pytest.approx(5)
+    assert wells.relative_persistence == pytest.approx(5 / np.ptp(wells.grid_loss))
+    level = landscape.basins(plane(lambda x, y: 1 + 0 * x + 0 * y))
+    assert level.relative_persistence == 0
+    assert level.status == "complete"
+
+
+def test_walls_leave_what_never_merges_out_of_the_total():
+    """Two halves parted by a wall, each with one more pit: two never merge."""
+
+    def walled(x, y):
+        found = pits(x, y)
+        found[:, 25], found[4, 40], found[8, 44] = np.inf, -5, -0.5
+        return found
+
+    found = landscape.basins(plane(walled))
+    assert np.isinf(found.persistence).sum() == 2
+    assert found.total_persistence == 2 + 1 + 0.5
+    assert found.status == "complete"
+    assert "total persistence" in {check.name for check in found.checks}
+
+
 def test_a_basin_shallower_than_asked_for_is_none():
     assert landscape.basins(plane(two_wells), persistence=4.9).num_basins == 2
     found = landscape.basins(plane(two_wells), persistence=5.1)
@@ -187,11 +226,13 @@ def test_trees_passes_and_cells_that_are_others_fail_their_checks(monkeypatch, f
     assert "sublevel sets" in failed(
         landscape.basins(plane(lambda x, y: np.where(x < 9, two_wells(x, y), 0)))
     )
+    assert "total persistence" in failed(landscape.basins(plane(two_wells)))
     monkeypatch.setattr(grids, "merge_tree", tree)
     monkeypatch.setattr(Objective, "values", lambda *given: values(*given) + 1e-6)
     assert "cell" in failed(landscape.measure(None, "basins", preset="survey-1", num_points=9, output="x.h5"))
 
 
+<<<<<<< HEAD
 def test_of_a_smoothed_slice_the_loss_itself_is_looked_at():
     one = torch.ones(1, 1, dtype=torch.float64)
     objective = Objective(toy_product(0.5, 0.5), "mse", (one, one))
@@ -199,12 +240,24 @@ def test_of_a_smoothed_slice_the_loss_itself_is_looked_at():
     found = landscape.basins(cut)
     np.testing.assert_array_equal(found.grid_loss, cut.loss)
     assert any("on average over noise is not looked at" in note for note in found.notes)
+=======
+def test_ends_that_diverged_are_joined_to_nothing():
+    from landscape.analyses.basins import Basins
+    from landscape.valleys.widths import said_of
+>>>>>>> 2c58c8d (How rough a plane is: total and mean persistence of its basins, with their change from half the grid and a spanning forest for proof)
 
 
 def test_ends_that_diverged_are_joined_to_nothing():
     loss = np.array([[math.nan, math.nan], [1.0, math.nan], [1.0, 1.0]])
+<<<<<<< HEAD
     words = [one for one in by_paths(loss, loss, loss) if "is joined" in one]
     assert [one.split(" is joined")[0] for one in words] == [
+=======
+    strict = np.zeros((3, 2), dtype=bool)
+    found = Basins(width=np.array([1, 2, 3]), loss=loss, path_height=loss, is_strict=strict)
+    said = [one for one in said_of(found) if "is joined" in one]
+    assert [one.split(" is joined")[0] for one in said] == [
+>>>>>>> 2c58c8d (How rough a plane is: total and mean persistence of its basins, with their change from half the grid and a spanning forest for proof)
         "width 2: every one of the 1 ends there are",
         "width 3: every end",
     ]

@@ -240,6 +240,7 @@ TESTS = {
     "straight barrier": "paths/test_stated.py::test_faults_of_summaries",
     "sublevel sets": "analyses/test_basins.py::test_trees_passes_and_cells_that_are_others_fail_their_checks",
     "symmetry": "analyses/test_hessian.py::test_a_hessian_that_is_not_symmetric_fails_its_check",
+    "total persistence": "analyses/test_basins.py::test_trees_passes_and_cells_that_are_others_fail_their_checks",
     "test accuracy": "analyses/test_import.py::test_each_check_fails_where_what_it_proves_is_broken",
     "test loss": "analyses/test_import.py::test_a_point_that_is_stored_in_less_precision_fails_its_loss",
     "trace and density": "curvature/test_proofs.py::test_trace_density_and_spectrum_see_one_another",

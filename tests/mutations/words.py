@@ -45,7 +45,7 @@ BOUNDS = {
     ),
     "1e-10: a hundred sums in float64": (
         "density below zero; density weights; mean errors; mean loss; orthogonality; overlap; penalty; "
-        "spread; stated errors; summaries; trace; relative flatness"
+        "spread; stated errors; summaries; trace; relative flatness; total persistence"
     ),
     "1e-6, and what rounding makes of a rise": "half width",
     "1e-9 to 1e-8: float64 where terms cancel": (
@@ -96,8 +96,13 @@ COSTS = {
         "walk; spanning tree; split; spread; stated errors; step size; step sums; straight barrier; "
         "straight barrier errors; table; taken up; test barrier; threshold; trace; trace and density; "
         "trace and spectrum; trace error; trace per parameter; within the ball; passes; sublevel sets; "
+<<<<<<< HEAD
         "closed form; loss far out; rank correlation; status of the starts; agreement of ranks; ranks; summaries; "
         "relative flatness; relative flatness error"
+=======
+        "closed form; rank correlation; status of the starts; agreement of ranks; ranks; summaries; relative "
+        "flatness; relative flatness error; total persistence"
+>>>>>>> 2c58c8d (How rough a plane is: total and mean persistence of its basins, with their change from half the grid and a spanning forest for proof)
     ),
     "sums over θ": (
         "best match; checkpoint coordinates; eigenvalues; logged length; mark coordinates; moved by hand; "

@@ -29,6 +29,11 @@ def basins(page: Page, result: Any) -> str:
         return titled("Basins of", result)
     if result.grid_loss is None:
         return _by_width(page, result)
+    if result.total_persistence is not None:
+        page.note(
+            f"total persistence {short(result.total_persistence)}, mean {short(result.mean_persistence)}, "
+            f"{short(result.relative_persistence, 2)} of the range of F"
+        )
     if result.beta is None:
         above, below = page.panels(1.8, 1.6, shared=False)
         _line(page, above, below, result)
