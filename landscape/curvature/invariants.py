@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from landscape.curvature import operators
 from landscape.errors import BadInput
+from landscape.numerics.arrays import array_of
 from landscape.numerics.pieces import Piece, filters, from_filters
 from landscape.numerics.spectra.krylov import Operator
 from landscape.numerics.spectra.trace import trace_estimate
@@ -79,10 +80,10 @@ def relative_flatness(
 ) -> dict[str, Any]:
     """κ = Σ_{s,s'} ⟨w_s, w_s'⟩ tr H_{s,s'} of the weight ``piece`` with rows w_s, H of the loss without the penalty.
 
-    Petzka et al. (2021). With WWᵀ = BBᵀ it is the trace of Q ↦ Bᵀ H(BQ) over matrices Q (rank, in),
-    taken as that of the Hessian is, to 2 %. In plain
-    numbers: ``value``, ``error`` (standard error), ``forms`` of the probes,
-    ``is_sum``, ``last`` (rank · in,) the last probe, ``product_error``, ``converged``.
+    Petzka et al. (2021); a layer that is called twice counts with both. With WWᵀ = BBᵀ it is the trace of
+    Q ↦ Bᵀ H(BQ) over matrices Q (rank, in), taken as that of the Hessian is, to 2 %. In plain numbers: ``value``,
+    ``error`` (standard error), ``forms`` of the probes, ``is_sum``, ``last`` (rank · in,) the last probe,
+    ``product_error``, ``converged``.
     """
     factor = factor_of(point.theta, piece)
     rank = factor.shape[1]
@@ -100,8 +101,15 @@ def relative_flatness(
         whole[piece.span] = from_filters(piece, rows.to(whole.dtype))
         return whole
 
+    lengths = [0.0]
+
     def image(matrix: Tensor) -> Tensor:
-        rows = filters(piece, product(spread(matrix))[piece.span])
+        way = spread(matrix)
+        whole = product(way)
+        # What rounding is of: a form is no longer than ‖v‖ ‖Hv‖.
+        size = float(torch.linalg.vector_norm(way.double()) * torch.linalg.vector_norm(whole.double()))
+        lengths.append(size / max(float(matrix.double().square().sum()), 1e-300))
+        rows = filters(piece, whole[piece.span])
         return (factor.T @ rows.double()).reshape(-1).to(matrix)
 
     trace = trace_estimate(
@@ -115,13 +123,15 @@ def relative_flatness(
         progress=lambda done, total: progress(done, total, "products for the relative flatness at most"),
     )
     # Of a product along a unit vector; those here are as long as B makes them.
-    off = float(product.largest_error) * float(factor.square().sum())
+    off = float(product.largest_error) * float(factor.square().sum()) + checks.rounding(objective) * max(
+        lengths
+    )
     return {
         "value": float(trace.value),
         "error": float(np.hypot(trace.standard_error, dimension**0.5 * off)),
         "forms": trace.forms.tolist(),
         "is_sum": trace.is_sum,
-        "last": trace.last.cpu().numpy(),
+        "last": array_of(trace.last),
         "product_error": off,
         "converged": trace.converged,
     }
