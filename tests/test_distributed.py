@@ -89,7 +89,8 @@ WORK = """
     all_of_it = landscape.hessian(objective, objective.theta, top_k=2, trace=True, density=True, exact=True)
     for name in ("trace", "trace_error", "mass_near_zero", "spectrum", "index"):
         out[name] = np.asarray(getattr(all_of_it, name))
-    sharp = landscape.sharpness(objective, objective.theta, num_draws=4, ascent_steps=3)
+    further = {"critical": True, "fisher_rao": True, "relative_flatness": True}
+    sharp = landscape.sharpness(objective, objective.theta, num_draws=4, ascent_steps=3, **further)
     assert sharp.status == "complete", sharp.checks
     out["sharpness"] = sharp.values
     other = objective.theta + torch.linspace(-1, 1, objective.num_parameters).double()

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from landscape import distributed
 from landscape.curvature import along_gradient, invariants, product_proofs
 from landscape.curvature.estimate_proofs import Stated, trace_checks
 from landscape.curvature.further import CRITICAL, Further, Wanted
@@ -126,6 +127,8 @@ def _fisher_rao(objective: Objective, point: Point, stated: float) -> tuple[list
 
 def _homogeneous(objective: Objective, point: Point) -> list[Check]:
     """θᵀIθ = q² (1/n) Σ ⟨∂ℓ/∂h, h⟩², where outputs at 2θ are 2^q of those at θ, of few samples of the module itself."""
+    if distributed.num_processes() > 1:
+        return []  # each sees its own samples alone
     part, here = product_proofs.of_few(objective, point)
     inputs, targets = part.samples
     outputs = []

@@ -104,3 +104,20 @@ def test_bad_options_are_one_sentence(command, folder, options, message):
     assert message in done.err
     assert "Traceback" not in done.err
     assert not list(folder.glob("*.sharpness.h5*"))
+
+
+def test_the_further_measures_by_their_options(command, folder):
+    done = command(*LINE, "--critical", "--fisher-rao", "--relative-flatness", "--json")
+    assert done.code == 0, done.err
+    values = done.json["values"]
+    assert values["measure"][9:11] == ["critical_sharpness", "directional_sharpness"]
+    assert values["measure"][-2:] == ["fisher_rao_norm", "relative_flatness"]
+    assert values["layer"].endswith("weight")
+    assert values["values"][9] == pytest.approx(2 / values["critical_step"])
+    assert len(values["search_step"]) == len(values["search_rise"])
+    refused = command(*LINE, "--layer", "0", "-o", "x.h5")
+    assert refused.code == 2
+    assert "--layer 0 without the relative flatness" in refused.err
+    refused = command(*LINE, "--relative-flatness", "--layer", "nowhere", "-o", "x.h5")
+    assert refused.code == 2
+    assert "expected the name of an nn.Linear of the module" in refused.err

@@ -1,4 +1,4 @@
-"""What the picture of sharpness shows of the search along the gradient."""
+"""What pictures show of the search along the gradient, and say of the roughness of a plane."""
 
 import numpy as np
 import torch
@@ -6,6 +6,7 @@ from torch import nn
 
 import landscape
 from landscape import Objective
+from landscape.analyses.basins import Basins
 
 
 def result_of(**how):
@@ -52,3 +53,15 @@ def test_without_a_search_there_is_no_panel_of_it():
     nowhere = result_of(critical=True)
     nowhere.critical_step = nowhere.relative_critical_step = None
     assert len(landscape.plot(nowhere).axes) == 2
+
+
+def test_a_plane_says_how_rough_it_is():
+    x, y = np.linspace(-2, 3, 21), np.linspace(-1, 1, 11)
+    values = 3 * x**4 - 4 * x**3 - 12 * x**2 + y[:, None] ** 2
+    result = Basins(
+        alpha=x, beta=y, grid_loss=values, basin_of=np.zeros(values.shape, dtype=int),
+        birth=np.array([-32.0]), death=np.array([np.inf]), parent=np.array([-1]), birth_alpha=x[:1], birth_beta=y[:1],
+        total_persistence=5.25, mean_persistence=1.75, relative_persistence=0.0312,
+    )  # fmt: skip
+    said = texts(landscape.plot(result)).replace("\n", " ").replace("\u00a0", " ")
+    assert "total persistence 5.25, mean 1.75, 0.031 of the range of F" in said
