@@ -2,6 +2,7 @@
 
 import numpy as np
 import torch
+from matplotlib.text import Text
 from torch import nn
 
 import landscape
@@ -23,7 +24,7 @@ def result_of(**how):
 
 
 def texts(figure) -> str:
-    return "\n".join(one.get_text() for one in figure.findobj(lambda part: hasattr(part, "get_text")))
+    return "\n".join(one.get_text() for one in figure.findobj(Text))
 
 
 def test_the_search_stands_with_the_first_rise_marked():
