@@ -232,7 +232,6 @@ def test_trees_passes_and_cells_that_are_others_fail_their_checks(monkeypatch, f
     assert "cell" in failed(landscape.measure(None, "basins", preset="survey-1", num_points=9, output="x.h5"))
 
 
-<<<<<<< HEAD
 def test_of_a_smoothed_slice_the_loss_itself_is_looked_at():
     one = torch.ones(1, 1, dtype=torch.float64)
     objective = Objective(toy_product(0.5, 0.5), "mse", (one, one))
@@ -240,24 +239,12 @@ def test_of_a_smoothed_slice_the_loss_itself_is_looked_at():
     found = landscape.basins(cut)
     np.testing.assert_array_equal(found.grid_loss, cut.loss)
     assert any("on average over noise is not looked at" in note for note in found.notes)
-=======
-def test_ends_that_diverged_are_joined_to_nothing():
-    from landscape.analyses.basins import Basins
-    from landscape.valleys.widths import said_of
->>>>>>> 2c58c8d (How rough a plane is: total and mean persistence of its basins, with their change from half the grid and a spanning forest for proof)
 
 
 def test_ends_that_diverged_are_joined_to_nothing():
     loss = np.array([[math.nan, math.nan], [1.0, math.nan], [1.0, 1.0]])
-<<<<<<< HEAD
     words = [one for one in by_paths(loss, loss, loss) if "is joined" in one]
     assert [one.split(" is joined")[0] for one in words] == [
-=======
-    strict = np.zeros((3, 2), dtype=bool)
-    found = Basins(width=np.array([1, 2, 3]), loss=loss, path_height=loss, is_strict=strict)
-    said = [one for one in said_of(found) if "is joined" in one]
-    assert [one.split(" is joined")[0] for one in said] == [
->>>>>>> 2c58c8d (How rough a plane is: total and mean persistence of its basins, with their change from half the grid and a spanning forest for proof)
         "width 2: every one of the 1 ends there are",
         "width 3: every end",
     ]

@@ -96,13 +96,8 @@ COSTS = {
         "walk; spanning tree; split; spread; stated errors; step size; step sums; straight barrier; "
         "straight barrier errors; table; taken up; test barrier; threshold; trace; trace and density; "
         "trace and spectrum; trace error; trace per parameter; within the ball; passes; sublevel sets; "
-<<<<<<< HEAD
         "closed form; loss far out; rank correlation; status of the starts; agreement of ranks; ranks; summaries; "
-        "relative flatness; relative flatness error"
-=======
-        "closed form; rank correlation; status of the starts; agreement of ranks; ranks; summaries; relative "
-        "flatness; relative flatness error; total persistence"
->>>>>>> 2c58c8d (How rough a plane is: total and mean persistence of its basins, with their change from half the grid and a spanning forest for proof)
+        "relative flatness; relative flatness error; total persistence"
     ),
     "sums over θ": (
         "best match; checkpoint coordinates; eigenvalues; logged length; mark coordinates; moved by hand; "
