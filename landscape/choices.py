@@ -22,6 +22,8 @@ KernelForm = Literal["dense", "lanczos"]
 # Training.
 Method = Literal["gd", "minibatch", "sgd"]
 Sampling = Literal["uniform", "cycle", "reshuffle"]
+# Beside these, as the samples come.
+TrainingSampling = Literal["uniform", "cycle", "reshuffle", "ordered"]
 Optimizer = Literal["sgd", "adam", "adamw"]
 Schedule = Literal["constant", "piecewise", "exponential", "polynomial", "plateau"]
 # Those whose steps are known beforehand.

@@ -9,7 +9,16 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, get_args
 
 from landscape.analyses.declare import Brought, analysis
 from landscape.analyses.options import Option
-from landscape.choices import Data, LossName, Method, Model, Optimizer, Sampling, Schedule, TrainingNoise
+from landscape.choices import (
+    Data,
+    LossName,
+    Method,
+    Model,
+    Optimizer,
+    Schedule,
+    TrainingNoise,
+    TrainingSampling,
+)
 from landscape.progress import Journal, Progress, silent
 from landscape.result import Result, array, scalar
 
@@ -90,7 +99,7 @@ def train(
     method: Annotated[Method, "All samples a step, `batch_size` of them, or one."] = "minibatch",
     batch_size: Annotated[int, Option("Samples of a mini-batch.", least=1)] = 128,
     sampling: Annotated[
-        Sampling, "With replacement, one order for ever, or a new order each epoch."
+        TrainingSampling, "With replacement, one order for ever, a new order each epoch, or as the data come."
     ] = "reshuffle",
     epochs: Annotated[
         float | None, Option("Passes over the data [default: 60, unless `steps`].", above=0)
@@ -142,7 +151,8 @@ def train(
     whole set in eval mode, beside the step size of the step just taken: first and last, and between them, where
     ``measure_every`` is not given, after as many passes as leave measuring a tenth of the time. Schedules are those of
     :mod:`landscape.numerics.steps.schedules`; their period ``every`` is in steps (default: one pass). The
-    optimisers are torch.optim's, on the flat θ.
+    optimisers are torch.optim's, on the flat θ. Data that are read anew at every pass, see
+    :class:`~landscape.inputs.data.streams.Stream`, are taken ``ordered`` alone: a batch in memory at a time.
 
     ``noise`` is added to the gradient of every step before the optimiser sees it, so that plain SGD moves by the step
     size times it: of length ``amplitude`` (``sphere``), uniform in a ball of that radius, or with that standard

@@ -17,7 +17,8 @@ class BatchGradients:
     """:meth:`Objective.batch_gradient` in training mode at a θ that is moved in place, bit for bit, call by call.
 
     There the module is put back after every call, which takes as long as a small batch. Here it stands at θ until
-    :meth:`leave`, to be called before anything else looks at the module; at the end of the context at the latest.
+    :meth:`leave`, to be called before anything else looks at module or samples; at the end of the context
+    at the latest.
     What cannot stay goes the other way: a module that a call leaves something behind in or that writes into its inputs,
     parameters in several dtypes, several processes.
     """
@@ -41,18 +42,18 @@ class BatchGradients:
                 found = self._standing_there(indices)
             except (RuntimeError, ValueError, IndexError) as error:
                 # Said in a sentence on the other way.
-                self.leave()
+                self._stand_down()
                 self._put_back(indices)
                 raise error
             if found is not None:
                 return found
-            self.leave()
+            self._stand_down()
         return self._put_back(indices)
 
     def leave(self) -> None:
-        """Put the module back as it was."""
-        self._is_there = False
-        self._stack.close()
+        """Put the module back as it was, and end a pass over the samples."""
+        self._stand_down()
+        self._objective.samples.close()
 
     def __enter__(self) -> Self:
         return self
@@ -61,6 +62,10 @@ class BatchGradients:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.leave()
+
+    def _stand_down(self) -> None:
+        self._is_there = False
+        self._stack.close()
 
     def _put_back(self, indices: Tensor | None) -> tuple[Tensor, Tensor]:
         return self._objective.batch_gradient(self._theta, indices, self._fixed, training=True)
@@ -87,7 +92,7 @@ class BatchGradients:
         if all(slope is None for slope in slopes):
             return None
         if not is_as_placed:
-            self.leave()
+            self._stand_down()
         pairs = zip(slopes, self._leaves, strict=True)
         slope = torch.cat(
             [(torch.zeros_like(leaf) if one is None else one).reshape(-1) for one, leaf in pairs]

@@ -57,3 +57,17 @@ class Regime:
         """The batches of a training set of so many samples."""
         size = {"gd": num_samples, "minibatch": self.batch_size, "sgd": 1}[self.method]
         return Sampler(self.sampling, num_samples, size, self.seed)
+
+    def require_one_pass(self) -> None:
+        """BadInput where a pass does not take the samples as they come, batch after batch."""
+        seen = "data that are read anew at every pass"
+        if self.method == "gd":
+            raise BadInput(
+                f"`method` gd of {seen}", "mini-batches", "take `method` = minibatch, `sampling` = ordered"
+            )
+        if self.sampling != "ordered":
+            raise BadInput(
+                f"`sampling` {self.sampling} of {seen}",
+                "samples in the order in which they come",
+                "take `sampling` = ordered; what is sorted, by classes say, is better shuffled once where it lies",
+            )

@@ -12,11 +12,14 @@ def batches(
     """The samples of each of ``steps``, from 0, drawn from ``seed`` in the order of all steps.
 
     Without a rule: all samples, every time. A pass is a permutation of all samples cut into batches of ``size``, the
-    last one shorter: the same for every pass (``cycle``) or another (``reshuffle``). Draws with replacement
-    (``uniform``) come after one permutation that is not used.
+    last one shorter: the same for every pass (``cycle``), another (``reshuffle``) or none (``ordered``). Draws with
+    replacement (``uniform``) come after one permutation that is not used.
     """
     if rule is None:
         return {step: torch.arange(num_samples) for step in steps}
+    if rule == "ordered":
+        places = {step: step % -(-num_samples // size) * size for step in steps}
+        return {step: torch.arange(at, min(at + size, num_samples)) for step, at in places.items()}
     generator, size = torch.Generator().manual_seed(seed), min(size, num_samples)
     permutation = torch.randperm(num_samples, generator=generator)
     if rule == "uniform":

@@ -36,6 +36,8 @@ class Trainer:
 
     def __init__(self, objective: Objective, test: Objective | None, regime: Regime, journal: Journal):
         self.objective, self.test, self.regime, self.journal = objective, test, regime, journal
+        if objective.samples.is_read_anew:
+            regime.require_one_pass()
         self.sampler = regime.sampler(objective.num_samples)
         self.per_pass = self.sampler.batches_per_pass
         by_epochs = regime.steps is None

@@ -73,6 +73,14 @@ class Samples:
         return _differ(self.inputs, self.targets)
 
     @property
+    def is_read_anew(self) -> bool:
+        """Whether they are not in memory: every pass reads them again."""
+        return False
+
+    def close(self) -> None:
+        """End a pass that :meth:`select` is in the middle of."""
+
+    @property
     def head(self) -> "Samples":
         """Those that module and loss are tried with: all of them, where they are in memory."""
         return self

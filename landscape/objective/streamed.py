@@ -1,7 +1,7 @@
 """Samples that are larger than memory: read in order whenever they are wanted, a chunk at a time."""
 
 import copy
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from typing import Any
 
 import torch
@@ -10,7 +10,7 @@ from torch import Tensor
 from landscape import distributed
 from landscape.errors import BadInput
 from landscape.inputs.data.batches import joined, mapped, tensors
-from landscape.inputs.data.streams import Stream
+from landscape.inputs.data.streams import Batch, Stream
 from landscape.objective import trees
 from landscape.objective.samples import Chunk, Samples, converted
 
@@ -19,8 +19,8 @@ class Streamed(Samples):
     """All samples of a :class:`~landscape.inputs.data.streams.Stream`; :meth:`chunks` are one pass over it.
 
     Batches are cut anew into chunks of the size asked for; those whose samples differ in shape from the ones before
-    begin another. What wants all samples at once, or any of them by number, is refused. Raises BadInput in several
-    processes.
+    begin another. Consecutive samples are had by their numbers, read on from where the last ones ended. What wants all
+    samples at once, or others of them by number, is refused. Raises BadInput in several processes.
     """
 
     def __init__(self, stream: Stream):
@@ -31,6 +31,7 @@ class Streamed(Samples):
                 "leave torchrun away",
             )
         self._stream = stream
+        self._consecutive = Consecutive(stream)
         self._changes: tuple[Callable[[Chunk], Chunk], ...] = ()
         self._is_recut = False
         # The other fields are what cannot be had.
@@ -58,6 +59,13 @@ class Streamed(Samples):
     @property
     def is_one_piece(self) -> bool:  # pyright: ignore[reportIncompatibleVariableOverride]
         return False
+
+    @property
+    def is_read_anew(self) -> bool:
+        return True
+
+    def close(self) -> None:
+        self._consecutive.close()
 
     @property
     def num_inputs(self) -> int:
@@ -99,9 +107,14 @@ class Streamed(Samples):
         return head.few(min(size, head.count))
 
     def select(self, rows: Tensor) -> Chunk:
+        """Consecutive samples: those behind the last ones are read on, others from the start of a pass."""
+        if _is_consecutive(rows):
+            return self._changed(self._consecutive.take(int(rows[0]), int(rows[-1]) + 1))
         return self.picked(rows)
 
     def picked(self, rows: Tensor | None) -> Chunk:
+        if rows is not None and _is_consecutive(rows):
+            return self._changed(self._stream.picked(rows.cpu()))
         head = self.head
         if rows is not None and (not len(rows) or int(rows.max()) < head.count):
             return head.picked(rows)
@@ -126,9 +139,9 @@ class Streamed(Samples):
     def sha256(self) -> str:
         return self._stream.seen.sha256
 
-    def _cut_anew(self, size: int) -> Iterator[tuple[Any, Tensor]]:
+    def _cut_anew(self, size: int) -> Iterator[Batch]:
         """One pass in pieces of ``size`` samples, fewer at the end and where the next ones have another shape."""
-        held: list[tuple[Any, Tensor]] = []
+        held: list[Batch] = []
         for batch in self._stream.batches():
             if held and not _fit(held[0], batch):
                 yield _joined(held)
@@ -136,16 +149,16 @@ class Streamed(Samples):
             start, end = 0, len(batch[1])
             while start < end:
                 room = size - sum(len(targets) for _, targets in held)
-                part = slice(start, min(end, start + room))
-                held.append((mapped(lambda one, part=part: one[part], batch[0]), batch[1][part]))
-                start = part.stop
-                if part.stop - part.start == room:
+                stop = min(end, start + room)
+                held.append(_cut(batch, start, stop))
+                is_full, start = stop - start == room, stop
+                if is_full:
                     yield _joined(held)
                     held = []
         if held:
             yield _joined(held)
 
-    def _changed(self, batch: tuple[Any, Tensor]) -> Chunk:
+    def _changed(self, batch: Batch) -> Chunk:
         inputs, targets = batch
         chunk = inputs if isinstance(inputs, tuple) else (inputs,), targets
         for change in self._changes:
@@ -160,12 +173,62 @@ class Streamed(Samples):
         )
 
 
-def _joined(parts: list[tuple[Any, Tensor]]) -> tuple[Any, Tensor]:
+class Consecutive:
+    """Samples of a stream in their order, as many as are wanted: a batch of its own is in memory beside them."""
+
+    def __init__(self, stream: Stream):
+        self._stream = stream
+        self._batches: Iterator[Batch] | None = None
+        self._rest: Batch | None = None
+        self._position = 0
+
+    def take(self, start: int, stop: int) -> Batch:
+        """Samples ``start`` to ``stop``; another pass where the last ones ended elsewhere. BadInput for two shapes."""
+        if self._batches is None or start != self._position:
+            self.close()
+            self._batches, self._position = self._stream.batches(), 0
+        parts: list[Batch] = []
+        while self._position < stop:
+            inputs, targets = next(self._batches) if self._rest is None else self._rest
+            end = min(len(targets), stop - self._position)
+            first = max(0, start - self._position)
+            if first < end:
+                parts.append(_cut((inputs, targets), first, end))
+            self._rest = _cut((inputs, targets), end, len(targets)) if end < len(targets) else None
+            self._position += end
+        if self._position == len(self._stream):
+            # What comes behind the last sample is not what was there at the first pass.
+            next(self._batches, None)
+            self.close()
+        if not all(_fit(parts[0], one) for one in parts):
+            raise BadInput(
+                f"samples {start} to {stop - 1} of {self._stream.name} have different shapes",
+                "one shape in a batch",
+                "let its collate_fn pad all of them to one length",
+            )
+        return _joined(parts)
+
+    def close(self) -> None:
+        """End the pass."""
+        if isinstance(self._batches, Generator):
+            self._batches.close()
+        self._batches = self._rest = None
+
+
+def _is_consecutive(rows: Tensor) -> bool:
+    return len(rows) > 0 and bool((rows.diff() == 1).all())
+
+
+def _cut(batch: Batch, start: int, end: int) -> Batch:
+    return mapped(lambda part: part[start:end], batch[0]), batch[1][start:end]
+
+
+def _joined(parts: list[Batch]) -> Batch:
     if len(parts) == 1:
         return parts[0]
     return joined([inputs for inputs, _ in parts]), torch.cat([targets for _, targets in parts])
 
 
-def _fit(one: tuple[Any, Tensor], other: tuple[Any, Tensor]) -> bool:
+def _fit(one: Batch, other: Batch) -> bool:
     pairs = zip([*tensors(one[0]), one[1]], [*tensors(other[0]), other[1]], strict=True)
     return all(a.shape[1:] == b.shape[1:] for a, b in pairs)

@@ -69,7 +69,7 @@ def assert_bit_for_bit(one: Train, other: Train) -> None:
 # Against torch.optim
 
 
-@pytest.mark.parametrize("sampling", ["uniform", "cycle", "reshuffle"])
+@pytest.mark.parametrize("sampling", ["uniform", "cycle", "reshuffle", "ordered"])
 @pytest.mark.parametrize(
     ("options", "make_optimiser"),
     [

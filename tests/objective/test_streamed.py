@@ -79,7 +79,7 @@ def test_what_wants_all_samples_at_once_is_refused():
     with pytest.raises(BadInput, match=r"read anew at every pass.*samples in memory.*`subset` = 601"):
         _ = objective.samples.inputs
     with pytest.raises(BadInput, match="read anew at every pass"):
-        objective.samples.picked(torch.tensor([600]))
+        objective.samples.picked(torch.tensor([3, 600]))
 
     def spread(outputs, targets):
         return outputs.std()

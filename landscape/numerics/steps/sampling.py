@@ -8,18 +8,19 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from landscape.choices import Sampling
+from landscape.choices import TrainingSampling
 from landscape.errors import BadInput
 
 KEPT = "global "
-SAMPLINGS = get_args(Sampling)
+SAMPLINGS = get_args(TrainingSampling)
 
 
 class Sampler:
-    """Mini-batches of indices by one of three rules, with a state that can be saved and restored.
+    """Mini-batches of indices by one of four rules, with a state that can be saved and restored.
 
     ``uniform`` draws with replacement (what the theorems assume), ``cycle`` shuffles once and goes
-    round, ``reshuffle`` shuffles before each pass. The last batch of a pass may be short, so that every
+    round, ``reshuffle`` shuffles before each pass, ``ordered`` leaves them
+    as they come. The last batch of a pass may be short, so that every
     pass sees each sample once.
     """
 
@@ -28,7 +29,9 @@ class Sampler:
             raise BadInput(f"unknown sampling {rule!r}", f"one of {', '.join(SAMPLINGS)}")
         self.rule, self.num_samples, self.batch_size = rule, num_samples, min(batch_size, num_samples)
         self._generator = torch.Generator().manual_seed(seed)
-        self._order = torch.randperm(num_samples, generator=self._generator)
+        self._order: Tensor | None = None
+        if rule != "ordered":
+            self._order = torch.randperm(num_samples, generator=self._generator)
         self._position = 0
 
     @property
@@ -43,9 +46,9 @@ class Sampler:
             self._position = 0
             if self.rule == "reshuffle":
                 self._order = torch.randperm(self.num_samples, generator=self._generator)
-        batch = self._order[self._position : self._position + self.batch_size]
+        start, end = self._position, min(self._position + self.batch_size, self.num_samples)
         self._position += self.batch_size
-        return batch
+        return torch.arange(start, end) if self._order is None else self._order[start:end]
 
     def several(self, count: int) -> list[Tensor]:
         """The indices of the next ``count`` batches: those that as many calls of :meth:`next` give."""
@@ -58,7 +61,7 @@ class Sampler:
     def state(self) -> dict[str, Tensor]:
         found = {"generator": self._generator.get_state(), "position": torch.tensor(self._position)}
         # Drawing with replacement knows no order, which would be most of what hundreds of replicas save.
-        return found if self.rule == "uniform" else found | {"order": self._order}
+        return found if self.rule == "uniform" or self._order is None else found | {"order": self._order}
 
     def restore(self, state: dict[str, Tensor]) -> None:
         self._generator.set_state(state["generator"])
