@@ -1,7 +1,8 @@
 """Checkpoints of one training as a series: their order and the labels of their points, from names and from contents.
 
 ``sgd_1.pt sgd_10.pt sgd_2.pt`` are ``epoch=1``, ``epoch=2``, ``epoch=10``. A number counts as the epoch where a word
-in the name says so (``epoch``, ``ep``), as the step where one says that (``step``, ``iter``); one number that differs
+in the name says so (``epoch``, ``ep``), as the step where one says that (``step``, ``iter``) or where a Trainer of
+Hugging Face named a folder so (``checkpoint-500``); one number that differs
 among names alike counts as the epoch unless the files, which may hold an ``epoch``, say something else. Words for the
 ends (``init``, ``final``, ``last``) stand there. All else keeps its name as label, in natural order where names hold
 numbers and as given where they do not. What was taken is said in one line.
@@ -19,6 +20,8 @@ SUFFIXES = {".pt", ".pth", ".ckpt", ".bin", ".tar", ".safetensors", ".h5"}
 # Words before a number, and words that stand for an end.
 EPOCH = {"epoch", "epochs", "ep", "e"}
 STEP = {"step", "steps", "iter", "iters", "iteration", "iterations", "it"}
+# The folders of Hugging Face's Trainer, which are numbered by steps.
+FOLDER_OF_STEP = re.compile(r"checkpoint-\d+")
 FIRST = {"init", "initial", "initialization", "start"}
 LAST = {"final", "last", "end"}
 FIELDS = ("name", "number", "epoch", "step", "index")
@@ -159,7 +162,7 @@ def _numbers(files: Sequence[Path], names: Sequence[str], counters: Counters) ->
     """The number of each file and a line that says where it was found; None where there is none."""
     if not files:
         return None, ""
-    named, held = _in_names(names), [counters(path) for path in files]
+    named, held = _in_names(names, files), [counters(path) for path in files]
     inside = {
         unit: [one[unit] for one in held] for unit in ("epoch", "step") if all(unit in one for one in held)
     }
@@ -202,8 +205,9 @@ def _numbers(files: Sequence[Path], names: Sequence[str], counters: Counters) ->
 def _require_numbers(files: Sequence[Path], names: Sequence[str]) -> None:
     """Raises BadInput for a name without a number among others that are numbered: where in the series does it stand?"""
     without = [i for i, name in enumerate(names) if not re.search(r"\d", name)]
-    others = [name for name in names if re.search(r"\d", name)]
-    if without and len(others) > 1 and _in_names(others) is not None:
+    others = [i for i in range(len(names)) if i not in without]
+    is_series = len(others) > 1 and _in_names([names[i] for i in others], [files[i] for i in others])
+    if without and is_series:
         raise BadInput(
             f"{files[without[0]]} has no number in its name, as the others have: its place among them is unknown",
             "a number in every name, or the words init and final for the ends",
@@ -211,7 +215,7 @@ def _require_numbers(files: Sequence[Path], names: Sequence[str]) -> None:
         )
 
 
-def _in_names(names: Sequence[str]) -> _Numbers | None:
+def _in_names(names: Sequence[str], files: Sequence[Path]) -> _Numbers | None:
     """The number that tells names apart which are alike otherwise; None where no one number does."""
     split = [re.split(r"(\d+)", name) for name in names]
     words = {tuple(parts[::2]) for parts in split}
@@ -220,7 +224,8 @@ def _in_names(names: Sequence[str]) -> _Numbers | None:
     before = words.pop()[:-1]
     columns = [[int(parts[2 * k + 1]) for parts in split] for k in range(len(before))]
     places = [k for k, values in enumerate(columns) if len(set(values)) == len(values)]
-    for unit, known in (("epoch", EPOCH), ("step", STEP)):
+    folders = {"checkpoint"} if all(FOLDER_OF_STEP.fullmatch(_folder(path).name) for path in files) else set()
+    for unit, known in (("epoch", EPOCH), ("step", STEP | folders)):
         for k in places:
             if _word(before[k]) in known:
                 return _Numbers(unit, columns[k], True)
@@ -228,6 +233,10 @@ def _in_names(names: Sequence[str]) -> _Numbers | None:
     if len(vary) == 1 and vary == places:
         return _Numbers("epoch", columns[vary[0]], False)
     return None
+
+
+def _folder(path: Path) -> Path:
+    return path if path.is_dir() else path.parent
 
 
 def _word(text: str) -> str:
@@ -251,7 +260,7 @@ def _filled(template: str, files: Sequence[Path], names: Sequence[str], counters
         raise BadInput(
             f"`label` {template!r}", f"fields among {', '.join('{' + one + '}' for one in FIELDS)}"
         )
-    numbers = _in_names(names)
+    numbers = _in_names(names, files)
     labels = []
     for k, (path, name) in enumerate(zip(files, names, strict=True)):
         values: dict[str, object] = {"name": label_of(name), "index": k}

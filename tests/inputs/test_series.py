@@ -29,13 +29,28 @@ def labelled(names, wanted=(), held=None):
         ("resnet18_iter500.pt resnet18_iter1500.pt", "step=500 step=1500"),
         ("init.pt w_5.pt w_10.pt final.pt", "init epoch=5 epoch=10 final"),
         ("w_final.pt w_0.pt w_1.pt", "epoch=0 epoch=1 final"),
-        ("checkpoint-20/model.pt checkpoint-3/model.pt", "epoch=3 epoch=20"),
+        ("checkpoint-20/model.pt checkpoint-3/model.pt", "step=3 step=20"),
+        ("checkpoint-20.pt checkpoint-3.pt", "epoch=3 epoch=20"),
         ("warm.pt best.pt", "warm best"),
         ("sgd_2.pt adam_10.pt sgd_10.pt", "adam_10 sgd_2 sgd_10"),
     ],
 )
 def test_orders_and_labels_follow_from_names(names, labels):
     assert [label for _, label in labelled(names.split())[0]] == labels.split()
+
+
+def test_folders_of_a_trainer_are_numbered_by_steps(tmp_path):
+    folders = [tmp_path / f"checkpoint-{k}" for k in (500, 1000)]
+    for folder in folders:
+        folder.mkdir()
+        (folder / "model.safetensors").touch()
+    for files in (folders, [folder / "model.safetensors" for folder in folders]):
+        found = series(files, (), lambda path: {})
+        assert found.labels == ["step=500", "step=1000"]
+        assert "step" in found.notes[0]
+    epochs = dict(zip(folders, (1, 2), strict=True))
+    said = series(folders, ["epoch={epoch}"], lambda path: {"epoch": epochs[path]})
+    assert said.labels == ["epoch=1", "epoch=2"]
 
 
 def test_a_name_that_no_address_can_hold_is_written_otherwise():
