@@ -215,3 +215,17 @@ def test_epochs_in_the_files_show_beside_other_objects(own):
     found = landscape.measure([f"run_{i}.pt" for i in range(len(own))], "import", output="r.h5", **GIVEN)
     assert found.point.tolist() == [f"epoch={5 + 2 * i}" for i in range(len(own))]
     assert found.loss.tolist() == pytest.approx([loss for _, loss in own.values()], rel=1e-6)
+
+
+def test_a_key_goes_for_every_file_and_one_that_lacks_it_is_named(own):
+    for epoch in (1, 2, 9):
+        state = own[epoch][0]
+        torch.save(
+            {"student": state, "teacher": {k: v + 0.5 * (k == "3.bias") for k, v in state.items()}},
+            f"{epoch}.pt",
+        )
+    landscape.measure(["1.pt", "2.pt"], "import", key="student", output="two.h5", **GIVEN)
+    assert landscape.load("two.h5").loss == pytest.approx([own[1][1], own[2][1]], rel=1e-6)
+    torch.save({"pupil": own[9][0], "teacher": own[9][0]}, "9.pt")
+    with pytest.raises(BadInput, match=r"9\.pt has no weights under 'student'; expected one of pupil"):
+        landscape.measure(["1.pt", "9.pt"], "import", key="student", output="no.h5", **GIVEN)

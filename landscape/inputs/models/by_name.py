@@ -108,15 +108,15 @@ def fitted(module: Any, loss: str, inputs: Any, targets: Tensor) -> tuple[Any, A
         # Classes along axis 1 for a loss by name, the whole output for one of the user's own.
         module.gives = "output" if ":" in loss else "classes"
         return loss, inputs, _unshifted(module, loss)
-    from landscape.inputs.models.huggingface import own_loss, with_labels
+    from landscape.inputs.models.own_losses import own_loss, with_labels
 
-    found, said = own_loss(module, targets)
+    found, said = own_loss(module, inputs, targets)
     return found, with_labels(module, inputs, targets), said
 
 
 def _unshifted(module: Any, loss: str) -> str:
     """That a loss by name compares each place with its own target, where the model's own takes the next; else ''."""
-    from landscape.inputs.models.huggingface import NEXT
+    from landscape.inputs.models.own_losses import NEXT
 
     name = type(module).__name__
     if loss != "cross_entropy" or not name.endswith(NEXT):
@@ -129,6 +129,6 @@ def labelled(module: Any, inputs: tuple[Any, ...], targets: Tensor) -> tuple[tup
     """Some samples as :func:`fitted` gives all of them: with labels where the module makes a loss of these."""
     if getattr(module, "gives", "") != "loss":
         return inputs, targets
-    from landscape.inputs.models.huggingface import with_labels
+    from landscape.inputs.models.own_losses import with_labels
 
     return (with_labels(module, inputs[0] if len(inputs) == 1 else inputs, targets),), targets

@@ -6,7 +6,7 @@ Imported when such a model is asked for. Weights are ``.safetensors``, or pickle
 
 import functools
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -14,21 +14,9 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from landscape.errors import BadInput
 
-# What the losses of transformers leave out.
-IGNORED = -100
-# Classes of models by what their own loss is: the cross entropy of the next token, of each token, of the whole.
-NEXT = ("LMHeadModel", "ForCausalLM")
-EACH = ("ForMaskedLM", "ForTokenClassification")
-WHOLE = (
-    "ForSequenceClassification",
-    "ForImageClassification",
-    "ForAudioClassification",
-    "ForVideoClassification",
-)
 OFFLINE = "get it where there is a network, or give a folder: hf:./folder"
 
 
@@ -75,57 +63,6 @@ def hugging_face_model(
         if stored is not None and str(stored).removeprefix("torch.") != str(dtype).removeprefix("torch."):
             notes.append(f"{text}: weights are stored in {str(stored).removeprefix('torch.')}")
     return _measured(module.eval(), notes)
-
-
-def own_loss(module: Any, targets: Tensor) -> tuple[str | Callable[..., Any], str]:
-    """The model's own loss as an objective takes it, and which it is in words; sets what the module ``gives``."""
-    name = type(module).__name__
-    config: Any = module.config
-    if name.endswith(WHOLE):
-        is_number = getattr(config, "num_labels", 2) == 1
-        found = "mse" if is_number else "bce" if targets.is_floating_point() else "cross_entropy"
-        module.gives = "classes"
-        return found, f"the loss is {name}'s own: {found}"
-    if name.endswith(NEXT + EACH):
-        shift = int(name.endswith(NEXT))
-        module.gives = "logits"
-        what = "the next token" if shift else "each token"
-        return _TokenLoss(
-            shift
-        ), f"the loss is {name}'s own: cross entropy of {what}, a mean over those not {IGNORED}"
-    module.gives = "loss"
-    return _given_loss, f"the loss is what {name} itself gives for labels"
-
-
-def with_labels(module: nn.Module, inputs: Any, targets: Tensor) -> Any:
-    """The inputs with the targets beside them, where the model itself makes a loss of these."""
-    if getattr(module, "gives", "") != "loss":
-        return inputs
-    named = dict(inputs) if isinstance(inputs, Mapping) else {_main_input(module): inputs}
-    return {**named, "labels": targets}
-
-
-class _TokenLoss:
-    """(Σ −log p of the labels that count, their number), in the dtype of the logits (n, length, classes)."""
-
-    __name__ = "own"
-
-    def __init__(self, shift: int):
-        self.shift = shift
-
-    def __call__(self, logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        rest = logits.shape[1] - self.shift
-        classes, wanted = logits[:, :rest].flatten(0, 1), labels[:, self.shift :].flatten()
-        total = functional.cross_entropy(classes, wanted, ignore_index=IGNORED, reduction="sum")
-        return total, (wanted != IGNORED).sum()
-
-
-def _given_loss(loss: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-    count = (labels != IGNORED).sum()
-    return loss * count, count
-
-
-_given_loss.__name__ = "own"
 
 
 def commit_of(text: str) -> tuple[str, str]:
@@ -231,12 +168,12 @@ def _measured(module: Any, notes: list[str]) -> nn.Module:
         if len(inputs) == 1 and isinstance(inputs[0], Mapping):
             inputs, named = (), {**inputs[0], **named}
         elif len(inputs) == 1 and isinstance(inputs[0], Tensor):
-            inputs, named = (), {_main_input(self): inputs[0], **named}
+            inputs, named = (), {main_input(self): inputs[0], **named}
         output = kind.forward(self, *inputs, **named)
         if self.gives == "output":
             return output
         if self.gives == "loss":
-            return output.loss
+            return _loss_of(kind, output)
         found = getattr(output, "logits", None)
         if found is None:
             raise BadInput(
@@ -250,7 +187,18 @@ def _measured(module: Any, notes: list[str]) -> nn.Module:
     return module
 
 
-def _main_input(module: Any) -> str:
+def _loss_of(kind: type, output: Any) -> Tensor:
+    found = getattr(output, "loss", None)
+    if found is None:
+        raise BadInput(
+            f"{kind.__name__} makes no loss of what the data hold",
+            "labels under the names that its forward takes",
+            "give `loss` file.py:f of (outputs, targets), or `model_arg` architecture=CLASS of one that makes a loss",
+        )
+    return found
+
+
+def main_input(module: Any) -> str:
     return str(getattr(module, "main_input_name", "input_ids"))
 
 
