@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from landscape.errors import BadInput
 from landscape.inputs import checkpoints
+from landscape.inputs.sharded import require_whole
 from landscape.numerics.arrays import array_of
 from landscape.runs import provenance, recorded, sources, store
 from landscape.runs.journal import Journal
@@ -57,8 +58,10 @@ def record(
     The file is whole after the first call, and longer now and then; it is complete once the process ends, once the
     recording is closed, or, after a kill, once it is opened by landscape. The module, its mode and every random state
     are left as they are. Of several processes the first alone writes. Raises BadInput where the file is of another
-    loop, and for a module that is not of ``model``.
+    loop, for a module that is not of ``model``, and, in every process, for one that is sharded.
     """
+    if isinstance(module, nn.Module):
+        require_whole(module)
     place = Path(path).resolve()
     found = _open.get(place)
     if found is not None and (overwrite and not found.is_of(module)):
