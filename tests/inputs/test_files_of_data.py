@@ -109,6 +109,20 @@ def test_parquet_is_read_where_pandas_reads_it(tmp_path: Path):
     assert (data.inputs.tolist(), data.targets.tolist()) == ([[1], [2]], [0, 1])
 
 
+def test_whole_numbers_of_parquet_stay_classes_where_some_are_missing(tmp_path: Path):
+    pandas = pytest.importorskip("pandas")
+    pytest.importorskip("pyarrow")
+    path = tmp_path / "a.parquet"
+    columns = {"a": [1.0, 2.0, 3.0, 4.0], "b": pandas.array([2, None, 0, 1], dtype="Int64")}
+    pandas.DataFrame(columns).to_parquet(path)
+    found = load_data(str(path), {"target": "b", "missing": "drop"}, None)
+    assert found.inputs.tolist() == [[1.0], [3.0], [4.0]]
+    assert found.targets.tolist() == [2, 0, 1]
+    assert found.targets.dtype == torch.int64
+    with pytest.raises(BadInput, match="lacks 1 values, the first in row 2, column 'b'"):
+        load_data(str(path), {"target": "b"}, None)
+
+
 def test_an_npz_file_needs_no_prefix(tmp_path: Path):
     np.savez(tmp_path / "a.npz", inputs=np.ones((3, 2)), targets=np.array([0, 1, 1]))
     assert load(tmp_path / "a.npz").targets.tolist() == [0, 1, 1]
@@ -224,6 +238,32 @@ def test_text_and_gaps_on_disk_are_refused_by_name(tmp_path: Path, datasets):
     datasets.Dataset.from_dict({"x": [[1], [1, 2]], "label": [0, 1]}).save_to_disk(tmp_path / "b")
     with pytest.raises(BadInput, match=r"samples have shapes \(1,\) and \(2,\)"):
         load(tmp_path / "b")
+
+
+def test_a_test_set_without_labels_is_left_out(tmp_path: Path, datasets):
+    features = datasets.Features(
+        {"x": datasets.Value("float32"), "label": datasets.ClassLabel(names=["u", "v"])}
+    )
+
+    def split(*labels):
+        return datasets.Dataset.from_dict({"x": [1.0, 2.0], "label": list(labels)}, features=features)
+
+    whole = {"train": split(0, 1), "validation": split(1, 0), "test": split(-1, -1)}
+    datasets.DatasetDict(whole).save_to_disk(tmp_path / "d")
+    found = load_data(str(tmp_path / "d"), {}, None)
+    assert found.test_targets is not None
+    assert found.test_targets.tolist() == [1, 0]
+    assert any("split test is left out, as all of its labels are -1" in note for note in found.notes)
+
+
+def test_pictures_of_more_bits_on_disk_are_refused(tmp_path: Path, datasets):
+    image = pytest.importorskip("PIL.Image")
+    wide = image.fromarray(np.arange(16, dtype=np.uint16).reshape(4, 4) * 4000)
+    features = datasets.Features({"img": datasets.Image(), "label": datasets.Value("int64")})
+    rows = datasets.Dataset.from_dict({"img": [wide, wide], "label": [0, 1]}, features=features)
+    rows.save_to_disk(tmp_path / "d")
+    with pytest.raises(BadInput, match=r"column 'img' of .* has more than 8 bits a pixel"):
+        load_data(str(tmp_path / "d"), {}, None)
 
 
 def test_a_data_set_on_disk_without_its_reader(tmp_path: Path, monkeypatch):

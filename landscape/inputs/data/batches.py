@@ -1,5 +1,6 @@
 """One batch as people bring it, made into inputs and targets: what is which, told once and said."""
 
+import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -20,8 +21,10 @@ def pair(batch: Any, where: str, say: Callable[[str], None]) -> tuple[Any, Tenso
 
     Inputs are a tensor, a dictionary, or a tuple with one for every argument of the module. Of a list or a tuple the
     last is the targets, of a dictionary what goes by a name in :data:`TARGETS`; ``say`` is told where that is a guess.
-    ``where`` names the batch. Raises BadInput for what holds no tensors, text by the name of its field.
+    A named tuple with such a name, and a dataclass, are read as dictionaries. ``where`` names the batch. Raises
+    BadInput for what holds no tensors, text by the name of its field.
     """
+    batch = _named(batch)
     if isinstance(batch, Mapping):
         inputs, targets = _of_fields({str(name): part for name, part in batch.items()}, where, say)
     elif isinstance(batch, tuple | list) and batch and not are_numbers(batch):
@@ -79,7 +82,12 @@ def stacked(samples: Sequence[Any], *, is_inner: bool = False) -> Any:
     if isinstance(first, tuple | list) and first and not (is_inner and are_numbers(first)):
         if any(len(one) != len(first) for one in samples):
             raise BadInput("samples of different numbers of parts", "as many in each")
-        return tuple(stacked(column, is_inner=True) for column in zip(*samples, strict=True))
+        columns = [stacked(column, is_inner=True) for column in zip(*samples, strict=True)]
+        return (
+            type(first)(*columns)
+            if isinstance(first, tuple) and hasattr(first, "_fields")
+            else tuple(columns)
+        )
     if isinstance(first, str) or first is None:
         return list(samples)
     # As default_collate does: numbers of Python are float64 and int64.
@@ -124,6 +132,16 @@ def are_numbers(values: Any) -> bool:
         return isinstance(values, bool | int | float | str | np.number)
     lengths = {len(one) if isinstance(one, list | tuple) else -1 for one in values}
     return len(lengths) == 1 and all(map(are_numbers, values))
+
+
+def _named(batch: Any) -> Any:
+    """A batch with fields as a dictionary of them; a named tuple only where one of its names is that of targets."""
+    if dataclasses.is_dataclass(batch) and not isinstance(batch, type):
+        return {one.name: getattr(batch, one.name) for one in dataclasses.fields(batch)}
+    if not isinstance(batch, tuple):
+        return batch
+    names: Sequence[str] = getattr(batch, "_fields", ())
+    return dict(zip(names, batch, strict=True)) if set(names) & set(TARGETS) else batch
 
 
 def _of_fields(fields: dict[str, Any], where: str, say: Callable[[str], None]) -> tuple[Any, Any]:

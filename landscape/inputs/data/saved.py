@@ -14,6 +14,7 @@ from torch.utils.data import Dataset
 from landscape.errors import BadInput
 from landscape.inputs.data.batches import TARGETS
 from landscape.inputs.data.dataset import DataSet, streamed
+from landscape.inputs.data.images import WIDE
 from landscape.inputs.data.streams import Stream
 
 ONE, SEVERAL = "dataset_info.json", "dataset_dict.json"
@@ -43,13 +44,17 @@ def saved(
             f"one of {', '.join(splits)}",
             f"`data_arg` split={next(iter(splits))}",
         )
+    without: list[str] = []
     if test_split is None:
-        test_split = next((one for one in TEST if one in splits and one != split), None)
+        others = [one for one in TEST if one in splits and one != split]
+        without = [one for one in others if _has_no_labels(splits[one], target)]
+        test_split = next((one for one in others if one not in without), None)
     elif test_split not in splits:
         raise BadInput(f"{path} has no split {test_split!r}", f"one of {', '.join(splits)}")
     said = (
         [f"split {split} trains" + (f", {test_split} tests" if test_split else "")] if len(splits) > 1 else []
     )
+    said += [f"split {one} is left out, as all of its labels are -1" for one in without]
     parts = [_Rows(path, splits[one], inputs, target) for one in (split, test_split) if one]
     chosen = parts[0]
     said.append(
@@ -68,6 +73,14 @@ def saved(
 def is_saved(path: Path) -> bool:
     """Whether a folder was written by ``save_to_disk``."""
     return (path / ONE).is_file() or (path / SEVERAL).is_file()
+
+
+def _has_no_labels(rows: Any, target: str | None) -> bool:
+    """Whether every label is -1, as in the test sets of competitions."""
+    name = next((one for one in TARGETS if one in rows.column_names), None) if target == "" else target
+    if getattr(rows.features.get(name), "names", None) is None or not len(rows):
+        return False
+    return set(rows.unique(name)) == {-1}
 
 
 class _Rows(Dataset):
@@ -108,6 +121,12 @@ class _Rows(Dataset):
                 "numbers",
                 "make tokens of it before save_to_disk, or choose others: `data_arg` inputs="
                 + ",".join(one for one in numeric if one != self.target),
+            )
+        if hasattr(value, "convert") and value.mode.partition(";")[0] in WIDE:
+            raise BadInput(
+                f"row {index} of the column {name!r} of {self.path} has more than 8 bits a pixel (mode {value.mode})",
+                "8 bits",
+                "write arrays of numbers into the column, or pictures with 8 bits",
             )
         if hasattr(value, "convert"):  # a picture of pillow's: channels first, pixels in [0, 1], as elsewhere
             pixels = (

@@ -151,7 +151,8 @@ def _parquet(path: Path) -> dict[str, np.ndarray]:
     try:
         import pandas  # pyright: ignore[reportMissingTypeStubs]
 
-        frame = pandas.read_parquet(path)
+        # Whole numbers stay whole where some are missing.
+        frame = pandas.read_parquet(path, dtype_backend="numpy_nullable")
     except ImportError as error:
         raise BadInput(
             f"{path.name} needs a reader of parquet ({str(error).splitlines()[0]})",
@@ -162,7 +163,16 @@ def _parquet(path: Path) -> dict[str, np.ndarray]:
         raise BadInput(f"there is no file {path}", "a .parquet table") from None
     except (OSError, ValueError) as error:
         raise BadInput(f"{path} cannot be read ({error})", "a .parquet table") from None
-    return {str(name): np.asarray(frame[name]) for name in frame.columns}
+    return {str(name): _plain(frame[name]) for name in frame.columns}
+
+
+def _plain(column: Any) -> np.ndarray:
+    """A column of a frame without the types of pandas: None where a value is missing."""
+    if not bool(column.isna().any()):
+        return np.asarray(column.to_numpy())
+    return np.array(
+        [None if is_missing else one for one, is_missing in zip(column, column.isna(), strict=True)], object
+    )
 
 
 def _complete(path: Path, columns: Mapping[str, np.ndarray], missing: str, notes: list[str]) -> np.ndarray:
