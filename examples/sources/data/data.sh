@@ -12,4 +12,6 @@ landscape hessian words.h5 --top-k 3
 python -c "import sys, torch; import have; torch.manual_seed(0); torch.save(have.net().state_dict(), 'rows.pt')"
 landscape import rows.pt --model have.py:net --data mine.py:stream --loss mse -o rows.h5
 landscape hessian rows.h5 --top-k 3
+landscape train --model have.py:net --data mine.py:stream --loss mse --sampling ordered --batch-size 256 --epochs 3 -o learnt.h5
+landscape hessian learnt.h5 --top-k 3
 python plain.py

@@ -35,7 +35,10 @@ def over(batches, loss):
     return total / count
 
 
-nets = {name: landscape.Run(f"{name}.h5").module().eval() for name in ("iris", "pictures", "words", "rows")}
+nets = {
+    name: landscape.Run(f"{name}.h5").module().eval()
+    for name in ("iris", "pictures", "words", "rows", "learnt")
+}
 found = {
     "iris": over([(x, y)], lambda b: functional.cross_entropy(nets["iris"](b[0]), b[1])),
     "pictures": over([(pictures, names)], lambda b: functional.cross_entropy(nets["pictures"](b[0]), b[1])),
@@ -46,6 +49,7 @@ found = {
         ),
     ),
     "rows": over(have.rows(), lambda b: functional.mse_loss(nets["rows"](b[0]), b[1])),
+    "learnt": over(have.rows(), lambda b: functional.mse_loss(nets["learnt"](b[0]), b[1])),
 }
 for name, number in found.items():
     stated = landscape.load(f"{name}.hessian.h5").loss

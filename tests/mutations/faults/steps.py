@@ -47,11 +47,8 @@ FAULTS = (
     Fault(
         "samp-with-replacement",
         "numerics/steps/sampling.py",
-        "batch = self._order[self._position : self._position + self.batch_size]",
-        (
-            "size = min(self.batch_size, self.num_samples - self._position)\n"
-            "        batch = torch.randint(self.num_samples, (size,), generator=self._generator)"
-        ),
+        "return torch.arange(start, end) if self._order is None else self._order[start:end]",
+        "return torch.randint(self.num_samples, (end - start,), generator=self._generator)",
         "numerics/steps/test_sampling.py::test_a_pass_sees_every_sample_once",
         "train",
     ),
