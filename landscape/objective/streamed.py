@@ -113,9 +113,11 @@ class Streamed(Samples):
         return self.picked(rows)
 
     def picked(self, rows: Tensor | None) -> Chunk:
-        if rows is not None and _is_consecutive(rows):
-            return self._changed(self._stream.picked(rows.cpu()))
         head = self.head
+        # Of batches that differ in shape the head leaves some out.
+        is_there = rows is None or (self._stream.seen.is_even and bool((rows < head.count).all()))
+        if rows is not None and not is_there and _is_consecutive(rows):
+            return self._changed(self._stream.picked(rows.cpu()))
         if rows is not None and (not len(rows) or int(rows.max()) < head.count):
             return head.picked(rows)
         raise self._too_many()
@@ -184,6 +186,14 @@ class Consecutive:
 
     def take(self, start: int, stop: int) -> Batch:
         """Samples ``start`` to ``stop``; another pass where the last ones ended elsewhere. BadInput for two shapes."""
+        try:
+            return self._taken(start, stop)
+        except BaseException:
+            # What has raised gives nothing any more: who asks again begins anew.
+            self.close()
+            raise
+
+    def _taken(self, start: int, stop: int) -> Batch:
         if self._batches is None or start != self._position:
             self.close()
             self._batches, self._position = self._stream.batches(), 0
