@@ -11,6 +11,7 @@ from torch import Tensor, nn
 import landscape
 from landscape import Objective
 from landscape.errors import BadInput
+from landscape.inputs.checkpoints import loaded
 from landscape.inputs.models.modified import Exponential, ReQU, modified
 from landscape.objective.penalised import identity_checks, penalised
 
@@ -347,3 +348,30 @@ def test_a_gauss_newton_matrix_says_that_it_lacks_the_regulariser():
     assert not any(
         "regulariser" in note for note in landscape.hessian(objective, objective.theta, top_k=1).notes
     )
+
+
+@pytest.mark.parametrize("name", ["exponential", "noise"])
+def test_weights_of_the_module_before_are_taken(name):
+    """What is added stays as it is drawn, and is named; weights of the whole are taken whole."""
+
+    def changed() -> nn.Module:
+        torch.manual_seed(0)
+        base = nn.Sequential(nn.Linear(2, 3), nn.ReLU(), nn.Linear(3, 1))
+        return modified(name, {}, 3, base, input_shape=(2,), num_outputs=1, num_samples=4)
+
+    torch.manual_seed(1)
+    trained = nn.Sequential(nn.Linear(2, 3), nn.ReLU(), nn.Linear(3, 1)).state_dict()
+    drawn, said = changed().state_dict(), list[str]()
+    found = loaded(changed(), trained, "w.pt", say=said.append).state_dict()
+    for key, tensor in found.items():
+        wanted = trained[key.removeprefix("base.")] if key.startswith("base.") else drawn[key]
+        assert torch.equal(tensor, wanted)
+    assert said == [
+        "w.pt has the module that `modify` changes; what is added stays as drawn: "
+        + ("a, w, b" if name == "exponential" else "noise0")
+    ]
+    whole = {key: tensor + 1 for key, tensor in found.items()}
+    again = loaded(changed(), whole, "all.pt", say=said.append).state_dict()
+    assert all(torch.equal(again[key], whole[key]) for key in whole)
+    with pytest.raises(BadInput, match="does not fit"):
+        loaded(changed(), {"0.weight": trained["0.weight"]}, "few.pt")

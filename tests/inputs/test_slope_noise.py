@@ -127,3 +127,13 @@ def test_what_holds_of_the_theorem_is_seen_from_the_module():
     assert dict(setting_of(own, 9).assumptions)[NOISE] == "cannot be known"
     assert states(net(1).double(), X)[ENOUGH] == "fails"
     assert states(net(activation="relu").double(), X)[UNITS] == "fails"
+
+
+def test_a_module_in_float32_stays_so():
+    base = nn.Sequential(nn.Linear(2, 3), nn.ReLU(), nn.Linear(3, 1))
+    noisy = SlopeNoise(base, (2,), 5, seed=1)
+    x = torch.randn(5, 2)
+    found = noisy(x, torch.arange(5))
+    assert found.dtype == torch.float32
+    slopes = noisy.noise0.float()
+    torch.testing.assert_close(found, base[2](torch.relu(base[0](x)) * slopes), rtol=1e-6, atol=1e-7)

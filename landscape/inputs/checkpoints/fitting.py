@@ -10,6 +10,8 @@ from landscape.errors import BadInput
 from landscape.inputs.checkpoints import adapters, nested
 from landscape.inputs.checkpoints.names import Prefixes, fitting, nearest, plain, shapes_fit
 from landscape.inputs.checkpoints.weights import Weights
+from landscape.inputs.models.modified import Exponential
+from landscape.inputs.models.slope_noise import SlopeNoise
 
 Say = Callable[[str], None]
 # Older checkpoints lack this counter, and eval mode never reads it.
@@ -29,11 +31,18 @@ def loaded(
     """``module`` with the tensors loaded, whatever prefix they all carry (``module.``, ``model.`` …).
 
     They may be those of one submodule that is all there is, or stand beside others of another module. Names that match
-    one of the patterns ``ignored`` may be unexpected. What was taken, and what was left, is told to ``say``. Raises
+    one of the patterns ``ignored`` may be unexpected. Of a module that ``modify`` changes they may be those of the
+    module before, and what was added then stays as drawn. What was taken, and what was left, is told to ``say``. Raises
     BadInput that lists every missing, unexpected and misshapen name, and where several parts of a checkpoint fit.
     """
     weights = tensors if isinstance(tensors, Weights) else Weights(tensors)
     wanted = {name: one for name, one in module.state_dict().items() if isinstance(one, Tensor)}
+    base = module.base if isinstance(module, Exponential | SlopeNoise) else None
+    if base is not None and not _fits(wanted, weights) and _fits(base.state_dict(), weights):
+        loaded(base, weights, source, ignored=ignored, say=say)
+        added = ", ".join(name for name in wanted if not name.startswith("base."))
+        say(f"{source} has the module that `modify` changes; what is added stays as drawn: {added}")
+        return module
     for note in weights.notes:
         say(note)
     if weights.adapter is not None:

@@ -66,7 +66,7 @@ class SlopeNoise(nn.Module):
 
     def forward(self, inputs: Tensor, sample: Tensor) -> Tensor:
         def multiplied(number: int, made: Tensor) -> Tensor:
-            return made * self.get_buffer(f"noise{number}")[sample]
+            return made * self.get_buffer(f"noise{number}")[sample].to(made.dtype)
 
         with self._hooked(multiplied):
             return self.base(inputs)
