@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import click
 import numpy as np
@@ -41,6 +41,18 @@ class Look:
         """Taken out of the values of a command line."""
         verbosity = int(given.pop("verbose")) - int(given.pop("quiet"))
         return cls(given.pop("as_json"), verbosity, given.pop("strict"))
+
+
+class _Column(NamedTuple):
+    title: str
+    texts: list[str]
+    is_text: bool
+
+    @property
+    def least_width(self) -> int:
+        """The longest of what is not broken, and two spaces."""
+        words = [word for cell in self.texts for word in ([cell] if self.is_text else cell.split())]
+        return 2 + max(map(len, [*self.title.split(), *words]), default=0)
 
 
 class Screen:
@@ -115,20 +127,28 @@ class Screen:
         for columns in by_dims.values():
             if len(columns) < 2:
                 continue
-            rows = Table(box=None, pad_edge=False)
-            texts = []
+            found = []
             for name, (values, errors) in with_errors(columns).items():
-                is_text = values.dtype.kind in "US"
-                # Without underscores a long name breaks between its words.
-                title = escape(name.replace("_", " "))
-                rows.add_column(title, justify="right", no_wrap=is_text, overflow="fold")
                 if errors is None:
-                    texts.append([text_of(value, digits=4) for value in values.tolist()])
+                    texts = [text_of(value, digits=4) for value in values.tolist()]
                 else:
-                    texts.append(list(map(with_error, values.tolist(), errors.tolist())))
-            for row in zip(*texts, strict=True):
-                rows.add_row(*row)
-            self.out.print(rows)
+                    texts = list(map(with_error, values.tolist(), errors.tolist()))
+                # Without underscores a long name breaks between its words.
+                found.append(_Column(name.replace("_", " "), texts, values.dtype.kind in "US"))
+            for part in _side_by_side(found, self.out.width):
+                rows = Table(box=None, pad_edge=False)
+                for one in part:
+                    least = one.least_width - 2
+                    rows.add_column(
+                        escape(one.title),
+                        justify="right",
+                        min_width=least,
+                        no_wrap=one.is_text,
+                        overflow="fold",
+                    )
+                for row in zip(*(one.texts for one in part), strict=True):
+                    rows.add_row(*row)
+                self.out.print(rows)
         self._matrices(result)
 
     def _matrices(self, result: Result) -> None:
@@ -215,6 +235,17 @@ def worst_of_each(checks: list[Check]) -> list[Check]:
         title = closest.name if len(group) == 1 else f"{name} ({len(group)} points)"
         shown += failed or [Check(title, closest.value, closest.bound, closest.meaning)]
     return shown
+
+
+def _side_by_side(columns: list[_Column], width: int) -> list[list[_Column]]:
+    """The columns as tables that are no wider than ``width``, the first column in front of each."""
+    first, *others = columns
+    tables = [[first]]
+    for one in others:
+        if len(tables[-1]) > 1 and sum(each.least_width for each in [*tables[-1], one]) > width + 2:
+            tables.append([first])
+        tables[-1].append(one)
+    return tables
 
 
 def telling(checks: list[Check]) -> list[Check]:

@@ -80,6 +80,35 @@ def test_a_value_and_its_error_stand_together(capsys):
     assert "height       348.5" in capsys.readouterr().out
 
 
+@dataclass(kw_only=True, eq=False)
+class Many(Result):
+    kind = "many"
+    start: np.ndarray = array("start", long_name="start")
+    ending: np.ndarray = array("start", long_name="status")
+    first: np.ndarray = array("start", long_name="x")
+    second: np.ndarray = array("start", long_name="x")
+    third: np.ndarray = array("start", long_name="x")
+    fourth: np.ndarray = array("start", long_name="x")
+    fifth_one_of_them: np.ndarray = array("start", long_name="x")
+    sixth: np.ndarray = array("start", long_name="x")
+
+
+def test_a_table_that_is_too_wide_is_two_and_no_number_is_broken(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    numbers = np.array([1.234567e-15, -2.345678e-14])
+    names = ["first", "second", "third", "fourth", "fifth_one_of_them", "sixth"]
+    columns = {name: numbers * (i + 1) for i, name in enumerate(names)}
+    columns |= {"start": np.arange(2), "ending": np.array(["running-to-infinity", "critical"])}
+    found = Many(**columns)  # pyright: ignore[reportArgumentType]
+    Screen(Look()).values(found)
+    lines = capsys.readouterr().out.splitlines()
+    assert max(map(len, lines)) <= 80
+    words = " ".join(lines).split()
+    for i in range(6):
+        assert all(f"{value:.4g}" in words for value in numbers * (i + 1))
+    assert words.count("start") == 2  # in front of each part
+
+
 def test_those_that_failed_and_the_closest_are_told_and_show_has_all(command, folder):
     short, full = command("hessian", "a.h5", "--top-k", 1).out, command("show", "a.hessian.h5").out
     passed = [len(re.findall(r" passed  ", text)) for text in (short, full)]

@@ -90,6 +90,8 @@ def _far_out(page: Page, axes: Axes, result: Any) -> None:
     axes.set_xscale("log")
     axes.set(xlabel="‖θ‖", ylabel="loss")
     legend(axes)
+    if not runs.any():
+        return
     low, high = (short(float(one), 3) for one in (result.exponent[runs].min(), result.exponent[runs].max()))
     told = low if low == high else f"{low} to {high}"
     page.note(f"{RUNS}: ‖∇F‖ falls, at the end like ‖θ‖ to the power {told}")
