@@ -22,8 +22,8 @@ FAULTS = (
     Fault(
         "obj-grad-n-1",
         "objective/summed.py",
-        "slope / subject.divisor",
-        "slope / (subject.divisor - 1)",
+        "divided(slope, subject.divisor, theta)",
+        "divided(slope, subject.divisor - 1, theta)",
         "objective/test_objective.py::test_linear_regression_in_closed_form",
         "train hessian slice2d noise",
     ),
@@ -54,8 +54,8 @@ FAULTS = (
     Fault(
         "obj-l2-not-in-gradient",
         "objective/summed.py",
-        "slope.add_(leaf.detach(), alpha=l2)",
-        "slope.add_(leaf.detach(), alpha=0)",
+        "slope.add_(theta, alpha=l2)",
+        "slope.add_(theta, alpha=0)",
         "objective/test_objective.py::test_the_penalty_adds_its_value_gradient_and_curvature",
         "hessian_l2 train_l2",
     ),
@@ -86,8 +86,8 @@ FAULTS = (
     Fault(
         "hvp-n-1",
         "objective/products.py",
-        "leaf.device) / self._divisor",
-        "leaf.device) / (self._divisor - 1)",
+        "leaf.device), self._divisor, v)",
+        "leaf.device), self._divisor - 1, v)",
         "objective/test_objective.py::test_linear_regression_in_closed_form",
         "hessian hessian_exact slice2d sharpness minima noise",
     ),
