@@ -12,7 +12,6 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from landscape import distributed
 from landscape.errors import BadInput, LandscapeError
-from landscape.inputs.sharded import require_whole
 from landscape.numerics.pieces import Piece
 from landscape.objective import chunking, doubts, trees
 from landscape.objective.closed import closed
@@ -45,7 +44,6 @@ class Fitted(Parametrised):
     ):
         if chunk_size is not None and chunk_size < 1:
             raise BadInput(f"chunk size {chunk_size}", "at least one sample")
-        require_whole(module)
         super().__init__(module, dtype=dtype, device=device, pieces=pieces, training=training)
         self._chunk_size = chunk_size
         self._recurs = any(isinstance(layer, nn.RNNBase) for layer in self.module.modules())

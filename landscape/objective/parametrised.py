@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from landscape.errors import BadInput
+from landscape.inputs.sharded import require_whole
 from landscape.numerics.pieces import Piece
 from landscape.objective import batchnorm
 from landscape.objective.kernels import exact
@@ -43,6 +44,7 @@ class Parametrised:
     ):
         if not isinstance(module, nn.Module):
             raise BadInput(f"the module is a {type(module).__name__}", "a torch.nn.Module")
+        require_whole(module)
         module = unwrapped(module)
         whole = layout(module)
         self.module = module
