@@ -16,8 +16,8 @@ from landscape.objective.objective import Objective
 from landscape.result import Check
 
 EXITS = 3
-# Steps of a difference of gradients, over 1 + ‖θ‖; the better one counts, as there may be a kink beside.
-DIFFERENCES = (1e-4, 1e-6)
+# Steps of a difference of gradients, over 1 + ‖θ‖; the best one counts, as of many units some have a kink beside.
+DIFFERENCES = (1e-4, 1e-6, 1e-8)
 # A normal variable is farther from its mean than so many deviations once in a million.
 MILLIONTH = 4.9
 

@@ -1,12 +1,17 @@
 """Every proof of an escape sees the fault that it is for: one number broken at a time."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
 from surfaces import surface
+from torch import nn
 
 import landscape
+from landscape import Objective
 from landscape.descent import escape as wing
+from landscape.descent.escape_proofs import _curvature
 from landscape.numerics import decades
 from landscape.numerics.steps import kicks
 from landscape.result import Result
@@ -89,3 +94,19 @@ def test_a_line_through_natural_logarithms_is_seen(monkeypatch):
 
     monkeypatch.setattr(decades, "fit_decades", natural)
     assert failed(measured()) == {"table"}
+
+
+def test_kinks_beside_do_not_count():
+    """Of 20000 samples and 400 units some kinks lie within 1e-6 of θ, in proportion; within 1e-8 hardly one."""
+    generator = torch.Generator().manual_seed(0)
+    module = nn.Sequential(nn.Linear(3, 400), nn.ReLU(), nn.Linear(400, 1)).double()
+    x = torch.randn(20000, 3, generator=generator, dtype=torch.float64)
+    wide = Objective(module, "mse", (x, x.prod(1, keepdim=True)))
+    theta = torch.randn(len(wide.theta), generator=generator, dtype=torch.float64)
+    vector = torch.zeros_like(theta)
+    vector[1200:1600] = 0.05  # the shifts of all units
+    curvature = float(vector @ wide.hvp(theta, vector))
+    bottom = SimpleNamespace(vectors=vector.numpy()[None], smallest=curvature, largest=abs(curvature))
+    assert _curvature(wide, theta, bottom).passed  # pyright: ignore[reportArgumentType]
+    wrong = SimpleNamespace(vectors=bottom.vectors, smallest=1.001 * curvature, largest=abs(curvature))
+    assert not _curvature(wide, theta, wrong).passed  # pyright: ignore[reportArgumentType]
