@@ -42,17 +42,16 @@ class Leaves:
         if not scalar.requires_grad:
             raise no_gradient()
         taken = self._taken
-        taken.adds, taken.count = before is not None, 0
-        taken.into = result = torch.zeros_like(self.theta) if before is None else before
+        result = torch.zeros_like(self.theta) if before is None else before
+        taken.begin(result, adds=before is not None)
         try:
             torch.autograd.backward(scalar, inputs=list(self.parts.values()))
         except RuntimeError as error:
             raise undifferentiable(error) from error
         finally:
             taken.into = None
-            for part in self.parts.values():
-                part.grad = None
-        if not taken.count:
+            self._clear()
+        if not taken.seen:
             raise no_gradient()
         return result
 
@@ -69,6 +68,8 @@ class Leaves:
             )
         except RuntimeError as error:
             raise undifferentiable(error) from error
+        finally:
+            self._clear()
         # By a view each, as parameters that are added to each other have one tensor as their derivative.
         pairs = zip(self._pieces, found, strict=True)
         slopes = [Slope(piece, one.view_as(one)) for piece, one in pairs if one is not None]
@@ -91,27 +92,43 @@ class Leaves:
                 found = torch.autograd.grad(total, parts, retain_graph=keep, allow_unused=True)
             except RuntimeError as error:
                 raise undifferentiable(error) from error
+            finally:
+                self._clear()
         images = zip(parts, found, strict=True)
         return torch.cat(
             [(torch.zeros_like(part) if one is None else one).reshape(-1) for part, one in images]
         )
 
+    def _clear(self) -> None:
+        """What a function of the module's own has accumulated by a backward pass inside."""
+        for part in self.parts.values():
+            part.grad = None
+
 
 class _Taken:
-    """Where derivatives go, and how many have come; apart from the leaves, which would hold themselves in a circle."""
+    """Where derivatives go, and whose have come; apart from the leaves, which would hold themselves in a circle.
+
+    One may come in parts: a function that goes backward inside its own backward accumulates what it finds.
+    """
 
     def __init__(self) -> None:
         self.into: Tensor | None = None
-        self.adds, self.count = False, 0
+        self.seen: set[str] = set()
+        self._adds = False
+
+    def begin(self, into: Tensor, *, adds: bool) -> None:
+        """From now on into ``into``, whose numbers are added to or, the first time, replaced."""
+        self.into, self.seen, self._adds = into, set(), adds
 
     def by(self, piece: Piece) -> Callable[[Tensor], None]:
         def take(part: Tensor) -> None:
+            if self.into is None:
+                return
             grad, part.grad = part.grad, None
             assert grad is not None
-            assert self.into is not None
             place = self.into[piece.span].view(piece.shape)
             grad = grad.to_dense() if grad.is_sparse else grad
-            place.add_(grad) if self.adds else place.copy_(grad)
-            self.count += 1
+            place.add_(grad) if self._adds or piece.name in self.seen else place.copy_(grad)
+            self.seen.add(piece.name)
 
         return take
