@@ -103,7 +103,7 @@ class _Recorder(fx.Interpreter):
 def _places(traced: Traced) -> dict[fx.Node, list[tuple[int, int | None]]]:
     """The nodes at which each unit, and each group nested in one, is looked at."""
     structure = units(traced.symmetry)
-    seen: dict[tuple[int, int | None], dict[bool, list[fx.Node]]] = {}
+    seen: dict[tuple[int, int | None], dict[tuple[bool, bool], list[fx.Node]]] = {}
     for node, found in traced.nodes.items():
         value = node.meta.get("val")
         if node.op != "call_function" or not isinstance(value, Tensor) or not value.is_floating_point():
@@ -114,10 +114,13 @@ def _places(traced: Traced) -> dict[fx.Node, list[tuple[int, int | None]]]:
         ]
         wanted += [(unit, one) for unit in structure for one in structure[unit] if {unit, one} <= set(here)]
         for key in wanted:
-            seen.setdefault(key, {True: [], False: []})[_is_activation(node)].append(node)
+            unit, one = key
+            # Beside another group of the same unit, whose order in B is not known either, the samples are mixed.
+            mixed = one is not None and any(other in here for other in structure[unit] if other != one)
+            seen.setdefault(key, {}).setdefault((mixed, not _is_activation(node)), []).append(node)
     places: dict[fx.Node, list[tuple[int, int | None]]] = {}
     for key, nodes in seen.items():
-        for node in nodes[True] or nodes[False]:
+        for node in nodes[min(nodes)]:
             places.setdefault(node, []).append(key)
     return places
 
