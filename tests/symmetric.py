@@ -61,6 +61,8 @@ class Grouped(nn.Module):
         q, k, v = (one(x).view(n, length, -1, 5).transpose(1, 2) for one in (self.q, self.k, self.v))
         if self.way == "expand":
             k, v = (one[:, :, None].expand(n, 2, 3, length, 5).reshape(n, 6, length, 5) for one in (k, v))
+        elif self.way == "tile":
+            k, v = (one.repeat(1, 3, 1, 1) for one in (k, v))
         else:
             k, v = (one.repeat_interleave(3, 1) for one in (k, v))
         y = functional.scaled_dot_product_attention(q, k, v)

@@ -215,6 +215,9 @@ def _symmetry(
             return None
         if factor not in groups:
             outer = None if factor.outer is None else group_of(root(factor.outer), name)
+            if factor.outer is not None and outer is None:
+                pin(((factor,),), "nested in what is no axis of its own")
+                return None
             groups[factor] = len(listed)
             same = sum(one.name.partition("#")[0] == name for one in listed)
             label = f"{name}#{same + 1}" if same else name

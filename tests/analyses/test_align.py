@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 from plain import named, plain_loss
-from symmetric import SPOILT, Encoder, Spoilt, built
+from symmetric import SPOILT, Encoder, Grouped, Spoilt, built
 from torch import nn
 
 from landscape import Objective
@@ -58,6 +58,7 @@ MODULES = {
     "batch norm": (lambda: mlp((4,), 3, (12,), batchnorm=True, activation="gelu"), (4,)),
     "resnet": (lambda: resnet((2, 8, 8), 3, depth=8), (2, 8, 8)),
     "encoder": (lambda: Encoder(), (5, 8)),
+    "grouped queries": (lambda: Grouped("expand"), (5, 7)),
 }
 
 
@@ -75,7 +76,7 @@ def test_a_permuted_copy_comes_back_to_where_it_was(name, match):
     objective, a, b = copies(name)
     result = align(objective, a, b, match=match, num_points=5)
     final = objective.point({n: torch.from_numpy(v) for n, v in result.states["final"].items()})
-    if match == "weights" or name in ("mlp", "batch norm"):
+    if match == "weights" or name in ("mlp", "batch norm", "grouped queries"):
         assert torch.equal(final.theta, a.theta)
         assert all(torch.equal(final.fixed[name], a.fixed[name]) for name in a.fixed)
         assert result.planted_recovered

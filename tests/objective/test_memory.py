@@ -122,3 +122,49 @@ def test_two_parameters_with_one_derivative():
     )
     v = torch.tensor([1.0, -2.0, 3.0, 0.5], dtype=torch.float64)
     torch.testing.assert_close(found.hvp(theta, v), dense @ v, rtol=1e-12, atol=1e-15)
+
+
+class Inner(torch.autograd.Function):
+    """A layer that is computed again in its backward, and whose parameters accumulate there, as in RevNets."""
+
+    @staticmethod
+    def forward(ctx, x, layer):  # pyright: ignore[reportIncompatibleMethodOverride]
+        ctx.layer = layer
+        ctx.save_for_backward(x)
+        return layer(x.detach()).detach()
+
+    @staticmethod
+    def backward(ctx, slope):  # pyright: ignore[reportIncompatibleMethodOverride]
+        (x,) = ctx.saved_tensors
+        with torch.enable_grad():
+            x = x.detach().requires_grad_()
+            out = ctx.layer(x)
+        torch.autograd.backward(out, slope)
+        return x.grad, None
+
+
+class Twice(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.first, self.again = nn.Linear(4, 4), nn.Linear(4, 4)
+
+    def forward(self, x):
+        return Inner.apply(torch.tanh(Inner.apply(self.first(x), self.again)), self.again)  # pyright: ignore[reportOptionalMemberAccess]
+
+
+@pytest.mark.parametrize("chunk_size", [None, 3])
+def test_what_comes_in_parts_is_added(chunk_size):
+    torch.manual_seed(0)
+    module, x, y = Twice().double(), torch.randn(7, 4).double(), torch.randint(3, (7,))
+    cross_entropy(module(x), y).backward()
+    wanted = torch.cat([p.grad.flatten() for p in module.parameters() if p.grad is not None])
+    module.zero_grad()
+    found = landscape.Objective(module, "cross_entropy", (x, y), chunk_size=chunk_size)
+    torch.testing.assert_close(found.gradient(found.theta), wanted, rtol=1e-12, atol=1e-15)
+    v = torch.ones_like(wanted)
+
+    def slope(step: float) -> torch.Tensor:
+        return found.gradient(found.theta + step * v)
+
+    between = (slope(1e-5) - slope(-1e-5)) / 2e-5
+    torch.testing.assert_close(found.hvp(found.theta, v), between, rtol=1e-6, atol=1e-8)

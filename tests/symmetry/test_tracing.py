@@ -6,7 +6,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from symmetric import SPOILT, SYMMETRIC, Recurrent, Spoilt, built, found, image
+from symmetric import SPOILT, SYMMETRIC, Grouped, Recurrent, Spoilt, built, found, image
 from torch import nn
 
 from landscape.errors import BadInput
@@ -104,6 +104,15 @@ def test_parameters_that_are_not_used_do_not_move():
     module.register_parameter("spare", nn.Parameter(torch.randn(6)))
     symmetry = symmetry_of(module, (image(2, 4)().float(),)).symmetry
     assert symmetry.blocked["spare"] == "[0] the traced module does not use it"
+
+
+def test_keys_that_are_tiled_keep_their_places():
+    """Beside a tiling heads are not found; what is found leaves the function as it is."""
+    module, x = built(lambda: Grouped("tile")), image(2, 5, 7)()
+    symmetry = symmetry_of(module, (x,)).symmetry
+    assert [symmetry.groups[i].size for i in symmetry.free] == [8]
+    generator = torch.Generator().manual_seed(0)
+    assert difference(module, x, symmetry, symmetry.random(generator)) <= 1e-9
 
 
 def test_columns_side_by_side_are_no_group():
