@@ -259,6 +259,7 @@ def _checks(objective: Objective, point: Point, asked: Asked, results: Sequence[
 
     from landscape.curvature.sharpness import noise_direction
     from landscape.curvature.sharpness_proofs import seeded
+    from landscape.numerics.steps.sampling import seed_of_draw
     from landscape.objective import checks
     from landscape.paths.direction_checks import norm_check
 
@@ -282,7 +283,9 @@ def _checks(objective: Objective, point: Point, asked: Asked, results: Sequence[
     if "filter" in here.noise:
         # Of a pair that is measured again, so that it is the one used.
         number, _ = seeded(asked)
-        drawn = noise_direction(objective, point, "filter", asked.ignore, asked.seed + number)[None]
+        drawn = noise_direction(objective, point, "filter", asked.ignore, seed_of_draw(asked.seed, number))[
+            None
+        ]
         proofs.append(norm_check(objective, point.theta, drawn, "filter", asked.ignore))
     return proofs
 

@@ -13,6 +13,7 @@ from landscape.certificates.proofs import limit_check
 from landscape.certificates.two_layer import arc_cosine_kernel
 from landscape.errors import BadInput
 from landscape.numerics.powerlaw import PowerLaw, fit_power_law
+from landscape.numerics.steps.sampling import seed_of_draw
 from landscape.objective.objective import Objective
 from landscape.progress import Journal, Progress
 
@@ -50,7 +51,7 @@ def limit(
         for draw in range(draws):
             key = f"net of width {width}, draw {draw}"
             if key not in journal or math.isnan(step):
-                net = wide(variant(seed + draw, {"width": width}))
+                net = wide(variant(seed_of_draw(seed, draw), {"width": width}))
                 step = _step(net) if math.isnan(step) else step
                 if key not in journal:
                     change = moved(net, step)
@@ -74,7 +75,7 @@ def add_limit(
     progress: Progress,
 ) -> None:
     """To a certificate: how far K is from its limit, and how far training takes K and θ, by width."""
-    first = variant(seed, {"width": widths[0]})
+    first = variant(seed_of_draw(seed, 0), {"width": widths[0]})
     if type(first.module).__name__ != "NtkNet":
         raise BadInput(
             f"`widths` of {type(first.module).__name__}", "the model ntk-net, whose limit is known"

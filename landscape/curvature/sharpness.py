@@ -13,6 +13,7 @@ from landscape.numerics.curves.directions import random_direction
 from landscape.numerics.spectra.lanczos import top_eigenpairs
 from landscape.numerics.spectra.trace import student_factor, trace_estimate
 from landscape.numerics.steps.ascent import ball_ascent, filter_lengths
+from landscape.numerics.steps.sampling import seed_of_draw
 from landscape.objective import checks
 from landscape.objective.objective import Objective
 from landscape.objective.parameters import Point
@@ -201,7 +202,9 @@ def _noise(sweep: Sweep, point: Point, where: str, norm: str, asked: Asked) -> n
             draw, rest = divmod(i, per_draw)
             if draw not in kept:
                 kept.clear()
-                kept[draw] = noise_direction(sweep.objective, point, norm, asked.ignore, asked.seed + draw)
+                kept[draw] = noise_direction(
+                    sweep.objective, point, norm, asked.ignore, seed_of_draw(asked.seed, draw)
+                )
             step = float(asked.sigmas[rest // 2]) * (1 - 2 * (rest % 2))
             torch.add(point.theta, kept[draw], alpha=step, out=row)
 

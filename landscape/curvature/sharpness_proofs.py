@@ -11,6 +11,7 @@ from landscape.curvature.estimate_proofs import Stated, student, trace_checks
 from landscape.curvature.pair_proofs import residual_checks
 from landscape.curvature.sharpness import Asked, Measured, noise_direction
 from landscape.numerics.pieces import Piece
+from landscape.numerics.steps.sampling import seed_of_draw
 from landscape.objective import checks, plain
 from landscape.objective.objective import Objective
 from landscape.objective.parameters import Point
@@ -102,10 +103,14 @@ def _noise(
 ) -> list[Check]:
     """One seeded pair ±σξ by plain loops, and mean and standard error from the pairs (num_draws, num_sigmas)."""
     draw, step = seeded(asked)
-    generator = torch.Generator().manual_seed(asked.seed + draw)
+    generator = torch.Generator().manual_seed(seed_of_draw(asked.seed, draw))
     way = torch.randn(len(point.theta), generator=generator, dtype=torch.float64)
     if norm == "filter":
-        way = noise_direction(objective, point, norm, asked.ignore, asked.seed + draw).cpu().double()
+        way = (
+            noise_direction(objective, point, norm, asked.ignore, seed_of_draw(asked.seed, draw))
+            .cpu()
+            .double()
+        )
     sides = []
     for sign in (1, -1):
         moved = point.theta.cpu().double() + sign * float(asked.sigmas[step]) * way

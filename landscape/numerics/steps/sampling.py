@@ -103,3 +103,8 @@ def kept_rng(device: torch.device) -> dict[str, np.ndarray]:
 def restore_kept_rng(piece: Mapping[str, Any], device: torch.device) -> None:
     kept = {name: np.array(value) for name, value in piece.items() if name.startswith(KEPT)}
     restore_rng({name.removeprefix(KEPT): torch.from_numpy(value) for name, value in kept.items()}, device)
+
+
+def seed_of_draw(seed: int, number: int) -> int:
+    """The seed of draw ``number`` < 10⁶ of ``seed``, which no seed beside it shares: 0 and 1 are independent."""
+    return (seed * 1_000_003 + number) % 2**63

@@ -6,7 +6,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from landscape.errors import BadInput
-from landscape.numerics.steps.sampling import SAMPLINGS, Sampler, isolated_rng, restore_rng, rng_state
+from landscape.numerics.steps.sampling import (
+    SAMPLINGS,
+    Sampler,
+    isolated_rng,
+    restore_rng,
+    rng_state,
+    seed_of_draw,
+)
 
 sizes = st.integers(1, 30)
 CPU = torch.device("cpu")
@@ -79,3 +86,9 @@ def test_global_generators_are_seeded_inside_and_as_before_outside():
     with isolated_rng(7, CPU):
         assert torch.equal(torch.rand(3), first)
     assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_neighbouring_seeds_have_no_draw_in_common():
+    draws = [seed_of_draw(seed, number) for seed in range(20) for number in range(1000)]
+    assert len(set(draws)) == len(draws)
+    assert min(draws) == 0
