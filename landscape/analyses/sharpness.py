@@ -185,6 +185,7 @@ def sharpness(
     import numpy as np
 
     from landscape.curvature.further import Wanted
+    from landscape.curvature.invariants import layer_of
     from landscape.curvature.sharpness import TOLERANCES, Asked, measured
     from landscape.numerics.steps.ascent import filter_lengths
     from landscape.objective import checks
@@ -198,6 +199,8 @@ def sharpness(
     point, precision = objective.as_point(theta), checks.rounding(objective)
     if layer is not None and not relative_flatness:
         raise BadInput(f"`layer` {layer} without the relative flatness", remedy="ask for it as well")
+    if layer is not None:
+        layer_of(objective, layer)
     wanted = Wanted(critical, fisher_rao, relative_flatness, layer, test if critical else None)
     kept = {} if journal is None else journal
     asked = Asked(steps, num_draws, rho, ascent_steps, tol, ignore, seed, kept, wanted)

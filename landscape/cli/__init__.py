@@ -135,7 +135,8 @@ def _exit_code(given: list[str]) -> int:
     try:
         return perform(given)
     except BaseException as error:
-        if "-v" in given or "--verbose" in given:
+        is_usage = isinstance(error, click.UsageError)
+        if ("-v" in given or "--verbose" in given) and not is_usage:
             traceback.print_exc()
         sentence, code = failures.described(error)
         # Ctrl-C reaches all of several processes, and the first one knows what is kept.

@@ -17,10 +17,11 @@ from landscape.errors import BadInput
     required=True,
     help="FILE.safetensors, .pt or .pth of weights; .h5 of a surface.",
 )
+@click.option("--overwrite", is_flag=True, help="Replace a file that is there.")
 @click.option("--trust", is_flag=True, help="Trust the code that the run file names.")
 @click.option("--no-verify", "verify", **VERIFY)
 @click.option("-q", "--quiet", is_flag=True, help="Print nothing but errors.")
-def command(point: str, output: Path, trust: bool, verify: bool, quiet: bool) -> None:
+def command(point: str, output: Path, overwrite: bool, trust: bool, verify: bool, quiet: bool) -> None:
     """Write the weights at POINT as a state_dict, or the slice POINT as a surface file.
 
     Such a file is read by plot_2D.py and plot_1D.py of tomgoldstein/loss-landscape, and by landscape import-surface.
@@ -32,6 +33,12 @@ def command(point: str, output: Path, trust: bool, verify: bool, quiet: bool) ->
     from landscape.runs.address import parse_address
 
     address = parse_address(point)
+    if output.is_dir():
+        raise BadInput(
+            f"{output} is a folder", "a file to write", f"give -o {output / 'weights.safetensors'}"
+        )
+    if output.exists() and not overwrite:
+        raise BadInput(f"{output} is there already", remedy="give --overwrite, or another -o")
     if output.suffix.lower() in (".h5", ".hdf5"):
         from landscape.runs.surfaces import export_surface
 

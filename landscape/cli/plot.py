@@ -74,8 +74,8 @@ def command(
     from landscape.plots.plot import plot
     from landscape.runs import store
 
-    path = output or files[0].with_name("+".join(file.stem for file in files) + ".png")
     results = [store.load(file, verify=verify) for file in files]
+    path = output or files[0].with_name("+".join(file.stem for file in files) + ".png")
     plot(
         results if len(results) > 1 else results[0],
         path,

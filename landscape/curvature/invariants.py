@@ -54,7 +54,7 @@ def layer_of(objective: Objective, name: str | None) -> Piece:
     linear = {key: one for key, one in objective.module.named_modules() if isinstance(one, nn.Linear)}
     names = ", ".join(key or "the module itself" for key in linear) or "none"
     if name is not None and name.removesuffix(".weight") not in linear:
-        raise BadInput(f"a `layer` {name!r}", f"the name of an nn.Linear of the module: {names}")
+        raise BadInput(f"`layer` {name!r}", f"the name of an nn.Linear of the module: {names}")
     if not linear:
         raise BadInput("a module without an nn.Linear", "one, whose weights the relative flatness is of")
     chosen = list(linear)[-1] if name is None else name.removesuffix(".weight")

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from landscape.analyses.declare import Analysis
+from landscape.errors import BadInput
 from landscape.runs import store
 
 
@@ -37,7 +38,13 @@ def parse_address(text: str) -> Address:
 
 
 def default_output(declared: Analysis, paths: Sequence[Path]) -> Path:
-    """``a.h5, b.h5`` and ``connect`` as ``a-b.connect.h5``, beside the first; a run file beside the last."""
+    """``a.h5, b.h5`` and ``connect`` as ``a-b.connect.h5``, beside the first; a run file beside the last.
+
+    Raises BadInput for a folder.
+    """
+    for path in paths:
+        if path.is_dir():
+            raise BadInput(f"{path} is a folder", "a result or run file")
     if declared.makes_run:
         return paths[-1].with_name(f"{paths[-1].stem}-aligned.h5")
     stems = "-".join(dict.fromkeys(path.stem for path in paths))

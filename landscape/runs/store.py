@@ -169,7 +169,7 @@ _OWN = {"format", "format-version", SEAL, *REQUIRED}
 
 @contextmanager
 def _opened(path: Path, verify: bool) -> Iterator[h5py.File]:
-    if path.with_name(f"{path.name}.part").exists():
+    if path.name and path.with_name(f"{path.name}.part").exists():
         from landscape.runs.recorded import take_up  # which opens files too
 
         take_up(path)

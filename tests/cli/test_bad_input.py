@@ -309,6 +309,18 @@ def test_export_names_that_are_wrong(command, folder):
     refused(command("export", "a.h5", "-o", "w.onnx"), "'.onnx'", ".safetensors, .pt")
     refused(command("export", "a.h5@epoch=77", "-o", "w.pt"), "no point 'epoch=77'")
     refused(command("export", "a.h5", "-o", "nowhere/w.pt"), "cannot be written")
+    Path("w.pt").write_text("notes")
+    refused(command("export", "a.h5", "-o", "w.pt"), "w.pt is there already", "--overwrite")
+    assert Path("w.pt").read_text() == "notes"
+    assert command("export", "a.h5", "-o", "w.pt", "--overwrite").code == 0
+    refused(command("export", "a.h5", "-o", "."), "a folder")
+    for line in (["show", "."], ["plot", "."], ["hessian", "."], ["export", ".", "-o", "v.pt"]):
+        refused(command(*line), ". is a folder", "a result or run file")
+    refused(command("plot", "a.h5", "-v", "--nonsense"), "No such option")
+    refused(
+        command("sharpness", "a.h5", "--relative-flatness", "--layer", "nope"), "--layer 'nope'", "output"
+    )
+    assert not list(Path().glob("*.part"))
 
 
 def test_plots_that_are_wrong(command, folder):

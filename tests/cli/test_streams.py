@@ -17,7 +17,7 @@ LINES = [
     ["show", "a.h5"],
     ["show", "a.h5", "--json"],
     ["slice2d", "a.h5", "--num-points", "3"],
-    ["export", "a.h5", "-o", "w.pt"],
+    ["export", "a.h5", "-o", "w.pt", "--overwrite"],
     ["plot", "a.h5", "-o", "θ.png"],
     ["hessian", "θ.h5"],
 ]

@@ -556,7 +556,8 @@ def test_what_cannot_be_handed_on_is_one_sentence(command, tmp_path, monkeypatch
     for line, said in (
         (["h.h5", "-o", "y.h5"], "h.h5 of kind 'hessian' as a surface; expected a slice1d or a slice2d"),
         (["marked.h5", "-o", "y.h5"], "a loss of exactly −1 in marked.h5"),
-        (["x.slice2d.h5", "-o", "x.slice2d.h5"], "x.slice2d.h5 is a result"),
+        (["x.slice2d.h5", "-o", "x.slice2d.h5"], "x.slice2d.h5 is there already"),
+        (["x.slice2d.h5", "-o", "x.slice2d.h5", "--overwrite"], "x.slice2d.h5 is a result"),
         (["x.slice2d.h5", "-o", "none/y.h5"], "there is no folder none"),
         (["x.slice2d.h5", "-o", "folder.h5"], "folder.h5 is a folder"),
         (["x.h5", "-o", "y.h5"], "is an HDF5 file of something else"),
