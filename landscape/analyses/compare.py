@@ -89,7 +89,7 @@ class Compare(Result):
     sigma: float = scalar("standard deviation σ of the noise")
     rho: float = scalar("radius ρ of the ball")
     mean_tau: float = scalar("mean τ between two measures of flatness")
-    flattest: str = scalar("the point that most measures of flatness rank first")
+    flattest: str = scalar("the point that most measures of flatness rank first, or those")
     num_first: int = scalar("measures of flatness that rank it first")
     num_flatness: int = scalar("measures of flatness")
 
@@ -275,7 +275,7 @@ def _result(
         sigma=float(asked.sigmas[0]),
         rho=asked.rho,
         mean_tau=float(np.nanmean(taus)) if np.isfinite(taus).any() else float("nan"),
-        flattest=seen[int(first.argmax())].name,
+        flattest=", ".join(one.name for one, count in zip(seen, first, strict=True) if count == first.max()),
         num_first=int(first.max()),
         num_flatness=len(flat),
         outcome="not-converged" if unconverged else "complete",

@@ -194,6 +194,12 @@ def test_ranks_and_agreement_are_those_of_the_values(result):
     )
 
 
+def test_equals_are_the_flattest_together(objective, points):
+    found = landscape.compare(objective, [points[0], points[0]], **FEW)
+    assert found.flattest == ", ".join(found.point.tolist())
+    assert found.num_first == found.num_flatness
+
+
 def test_the_numbers_are_those_of_sharpness(objective, points, result):
     alone = landscape.sharpness(
         objective, points[1], sigmas=(result.sigma,), num_draws=3, ascent_steps=3, rescaling="none"
