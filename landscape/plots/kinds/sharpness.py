@@ -1,5 +1,6 @@
 """The measures of sharpness, and what a rescaling does to them."""
 
+import math
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,7 @@ SYMBOLS = {
     "trace_per_parameter": "tr H / d",
     "noise_rise": "noise",
     "ball_rise_at_least": "ball",
-    "sam_rise": "SAM’s step",
+    "sam_rise": "SAM step",
     "critical_sharpness": "2/η, critical",
     "directional_sharpness": "gᵀHg / gᵀg",
     "relative_critical_sharpness": "2/η, test loss",
@@ -193,7 +194,10 @@ def _texts(name: object, value: float, error: float) -> tuple[str, str]:
     words = SYMBOLS.get(base, base) + (", filter" if base != str(name) else "")
     if base.endswith("at_least"):
         return words, f"≥ {short(value)}"
-    return words, short(value) + (f" ± {short(error, 1)}" if base in WITH_ERROR and error != 0 else "")
+    # An error beyond the digits that are shown says nothing there.
+    last = 10.0 ** (math.floor(math.log10(abs(value))) - 2) if value and math.isfinite(value) else 0.0
+    is_told = base in WITH_ERROR and (error > last / 2 or math.isnan(error))
+    return words, short(value) + (f" ± {short(error, 1)}" if is_told else "")
 
 
 def _value(result: Any, name: str) -> float:
