@@ -76,7 +76,8 @@ def _summary(rows: list[tuple[Path, Any, float]]) -> None:
 
     table = Table(title="What was found", title_justify="left", box=None, pad_edge=False)
     for heading in ("file", "status", "found", "checks", "time"):
-        table.add_column(heading, no_wrap=True, justify="right" if heading == "time" else "left")
+        justify = "right" if heading == "time" else "left"
+        table.add_column(heading, overflow="fold", no_wrap=heading != "found", justify=justify)
     for path, result, seconds in rows:
         passed = sum(check.passed for check in result.checks)
         checks = f"{passed} of {len(result.checks)}"
