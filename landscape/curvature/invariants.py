@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from landscape.curvature import operators
 from landscape.errors import BadInput
 from landscape.numerics.arrays import array_of
-from landscape.numerics.pieces import Piece, filters, from_filters
+from landscape.numerics.pieces import Piece, conventional, filters, from_filters
 from landscape.numerics.spectra.krylov import Operator
 from landscape.numerics.spectra.trace import trace_estimate
 from landscape.objective import checks
@@ -65,6 +65,12 @@ def layer_of(objective: Objective, name: str | None) -> Piece:
         raise BadInput(
             f"the weight of the layer {chosen or 'that is the module'!r} is frozen, tied or made of others",
             "one that F is a function of, used once",
+            "name another `layer`",
+        )
+    if piece.units != conventional(piece.shape):
+        raise BadInput(
+            f"the weight of the layer {chosen!r} is used transposed",
+            "one whose rows are those of output units",
             "name another `layer`",
         )
     return piece

@@ -429,3 +429,21 @@ def test_each_check_sees_what_it_proves(name, monkeypatch):
     result = landscape.sharpness(objective, objective.theta, test=test, **ALL, **SMALL)
     assert not named(result)[name].passed
     assert result.status == "failed-checks"
+
+
+def test_a_weight_that_is_used_transposed_has_no_rows_of_output_units():
+    class Transposed(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.a, self.b = nn.Linear(3, 4), nn.Linear(2, 4)
+
+        def forward(self, x):
+            return torch.tanh(self.a(x)) @ self.b.weight
+
+    x = torch.randn(9, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    objective = landscape.Objective(Transposed().double(), "cross_entropy", (x, torch.arange(9) % 2))
+    found = landscape.sharpness(objective, objective.theta, relative_flatness=True, num_draws=4)
+    assert np.isnan(found.values[found.measure.tolist().index("relative_flatness")])
+    assert any("'b' is used transposed" in note for note in found.notes)
+    with pytest.raises(BadInput, match="transposed"):
+        landscape.sharpness(objective, objective.theta, relative_flatness=True, layer="b", num_draws=4)
