@@ -25,6 +25,9 @@ def derivative(scalar: Tensor, leaf: Tensor, create_graph: bool = False) -> Tens
         raise undifferentiable(error) from error
     if create_graph:
         require_twice(scalar, [slope])
+    elif leaf.grad is not None:
+        # By a function that goes backward inside its own backward, as RevNets do.
+        slope, leaf.grad = slope + leaf.grad, None
     return slope
 
 

@@ -115,9 +115,7 @@ def measure_with_gradient(objective: Objective, tensors: Mapping[str, Tensor]) -
                 right = _right(objective, outputs, targets)
                 value = torch.as_tensor(share.value)
                 if value.requires_grad:
-                    parts = torch.autograd.grad(
-                        value * share.times, own, allow_unused=True, materialize_grads=True
-                    )
+                    parts = _derivatives(value * share.times, own)
                     flat += torch.cat([part.detach().reshape(-1).double() for part in parts]).to(flat)
             found = [float(value.detach()) * share.times, share.weight, *right]
             sums += torch.tensor(found, dtype=torch.float64).to(sums)
@@ -131,6 +129,24 @@ def measure_with_gradient(objective: Objective, tensors: Mapping[str, Tensor]) -
         )
     loss = (total / divisor if divisor else float("nan")) + _penalty(objective, tensors)
     return Measurement(loss, right / counted if counted else float("nan")), flat / divisor
+
+
+def _derivatives(scalar: Any, own: list[Tensor]) -> list[Tensor]:
+    """By each of a module's own parameters, with what a function of it accumulates in them inside its backward.
+
+    Their ``grad`` is as it was afterwards.
+    """
+    before = [tensor.grad for tensor in own]
+    try:
+        for tensor in own:
+            tensor.grad = None
+        found = torch.autograd.grad(scalar, own, allow_unused=True, materialize_grads=True)
+        return [
+            one if tensor.grad is None else one + tensor.grad for one, tensor in zip(found, own, strict=True)
+        ]
+    finally:
+        for tensor, kept in zip(own, before, strict=True):
+            tensor.grad = kept
 
 
 def batch_loss(objective: Objective, rows: Tensor | None) -> Tensor:
@@ -154,7 +170,7 @@ def batch_gradient(objective: Objective, rows: Tensor) -> tuple[float, dict[str,
         share = _share(objective, objective.called(trees.mapped(torch.clone, inputs)), targets)
     parts = [torch.zeros_like(one) for one in own]
     if isinstance(share.value, Tensor) and share.value.requires_grad:
-        parts = torch.autograd.grad(share.value, own, allow_unused=True, materialize_grads=True)
+        parts = _derivatives(share.value, own)
     value = float(torch.as_tensor(share.value).detach()) * share.times
     sums = torch.tensor([value, share.weight], dtype=torch.float64)
     value, weight = distributed.total(sums.to(objective.device)).tolist()

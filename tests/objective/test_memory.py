@@ -161,6 +161,8 @@ def test_what_comes_in_parts_is_added(chunk_size):
     module.zero_grad()
     found = landscape.Objective(module, "cross_entropy", (x, y), chunk_size=chunk_size)
     torch.testing.assert_close(found.gradient(found.theta), wanted, rtol=1e-12, atol=1e-15)
+    batch = found.batch_gradient(found.theta, None, {})[1]
+    torch.testing.assert_close(batch, wanted, rtol=1e-12, atol=1e-15)
     v = torch.ones_like(wanted)
 
     def slope(step: float) -> torch.Tensor:
