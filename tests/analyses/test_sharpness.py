@@ -81,7 +81,9 @@ def test_noise_on_a_quadratic_is_half_the_quadratic_form(minimum):
         objective, theta, sigmas=(0.1, 0.5, 2.0), num_draws=5, ascent_steps=1, seed=7
     )
     draws = [
-        torch.randn(15, generator=torch.Generator().manual_seed(7 + i), dtype=torch.float64).numpy()
+        torch.randn(
+            15, generator=torch.Generator().manual_seed(7 * 1_000_003 + i), dtype=torch.float64
+        ).numpy()
         for i in range(5)
     ]
     forms = np.array([0.5 * xi @ H @ xi for xi in draws])
@@ -99,7 +101,9 @@ def test_noise_on_a_slope_has_no_part_of_the_slope(minimum):
     assert float(objective.gradient(aside).norm()) > 0.1
     result = landscape.sharpness(objective, aside, sigmas=(0.1, 0.5), num_draws=4, ascent_steps=1, seed=7)
     draws = [
-        torch.randn(15, generator=torch.Generator().manual_seed(7 + i), dtype=torch.float64).numpy()
+        torch.randn(
+            15, generator=torch.Generator().manual_seed(7 * 1_000_003 + i), dtype=torch.float64
+        ).numpy()
         for i in range(4)
     ]
     forms = np.array([0.5 * xi @ H @ xi for xi in draws])
@@ -113,7 +117,7 @@ def test_coverage_of_the_standard_error_of_the_noise(minimum):
     inside = 0
     for seed in range(100):
         result = landscape.sharpness(
-            objective, theta, sigmas=(0.3,), num_draws=12, ascent_steps=1, seed=1000 * seed, rescaling="none"
+            objective, theta, sigmas=(0.3,), num_draws=12, ascent_steps=1, seed=seed, rescaling="none"
         )
         inside += abs(result.noise_rise[0] - truth) <= 1.96 * result.noise_rise_error[0]
     assert 88 <= inside <= 99
