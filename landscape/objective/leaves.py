@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from landscape.numerics.pieces import Piece
-from landscape.objective.derivatives import no_gradient, require_twice, undifferentiable
+from landscape.objective.derivatives import derivative, no_gradient, require_twice, undifferentiable
 from landscape.objective.parameters import split
 
 
@@ -19,33 +19,50 @@ class Slope(NamedTuple):
     tensor: Tensor
 
 
-class Leaves:
-    """The parameters in the memory of θ (d,), each a leaf.
+# Numbers of θ from which it is worth a leaf of every parameter; below, a few hooks take longer than a copy.
+LARGE = 2**20
 
-    A derivative by θ itself is concatenated from those by the parameters, which makes 2 d numbers of it. Here each is
-    put into its place and let go before the next comes: beside the result there stands one of them.
+
+class Leaves:
+    """The parameters in the memory of θ (d,), each a leaf where d is large, else parts of one.
+
+    A derivative by θ itself is concatenated from those by the parameters, which makes 2 d numbers of it. By leaves of
+    their own each is put into its place and let go before the next comes: beside the result there stands one of them.
     """
 
     def __init__(self, theta: Tensor, pieces: Sequence[Piece]):
         self.theta, self._pieces = theta.detach(), pieces
+        self._is_cut = len(theta) >= LARGE
+        self._owners = pieces if self._is_cut else (Piece("", (len(theta),), 0, "vector"),)
         self._taken = _Taken()
-        self.parts: dict[str, Tensor] = {}
-        for piece, part in zip(pieces, split(self.theta, pieces).values(), strict=True):
-            leaf = self.parts[piece.name] = part.detach().requires_grad_()
-            leaf.register_post_accumulate_grad_hook(self._taken.by(piece))
+        self._leaves: list[Tensor] = []
+        for piece, part in zip(self._owners, split(self.theta, self._owners).values(), strict=True):
+            self._leaves.append(part.detach().requires_grad_())
+            if self._is_cut:
+                self._leaves[-1].register_post_accumulate_grad_hook(self._taken.by(piece))
+
+    @property
+    def parts(self) -> dict[str, Tensor]:
+        """The parameters by name."""
+        if self._is_cut:
+            return {piece.name: leaf for piece, leaf in zip(self._pieces, self._leaves, strict=True)}
+        return split(self._leaves[0], self._pieces)
 
     def gradient(self, scalar: Tensor, before: Tensor | None = None) -> Tensor:
         """d scalar / dθ (d,), or in float64 ``before`` with it added in place.
 
         Raises NotDifferentiable, also where the scalar depends on no parameter, as that means a broken graph.
         """
+        if not self._is_cut:
+            slope = derivative(scalar, self._leaves[0])
+            return slope if before is None else before.add_(slope)
         if not scalar.requires_grad:
             raise no_gradient()
         taken = self._taken
         result = torch.zeros_like(self.theta) if before is None else before
         taken.begin(result, adds=before is not None)
         try:
-            torch.autograd.backward(scalar, inputs=list(self.parts.values()))
+            torch.autograd.backward(scalar, inputs=self._leaves)
         except RuntimeError as error:
             raise undifferentiable(error) from error
         finally:
@@ -63,15 +80,13 @@ class Leaves:
         if not scalar.requires_grad:
             return []
         try:
-            found = torch.autograd.grad(
-                scalar, list(self.parts.values()), create_graph=True, allow_unused=True
-            )
+            found = torch.autograd.grad(scalar, self._leaves, create_graph=True, allow_unused=True)
         except RuntimeError as error:
             raise undifferentiable(error) from error
         finally:
             self._clear()
         # By a view each, as parameters that are added to each other have one tensor as their derivative.
-        pairs = zip(self._pieces, found, strict=True)
+        pairs = zip(self._owners, found, strict=True)
         slopes = [Slope(piece, one.view_as(one)) for piece, one in pairs if one is not None]
         require_twice(scalar, [slope.tensor for slope in slopes])
         return [slope for slope in slopes if slope.tensor.requires_grad]
@@ -86,7 +101,7 @@ class Leaves:
                 along = v[piece.span].view(piece.shape)
                 hooks.callback(tensor.register_hook(lambda _, along=along: along).remove)
             total = torch.stack([tensor.sum() for _, tensor in slopes]).sum()
-            parts = list(self.parts.values())
+            parts = self._leaves
             try:
                 # Of every parameter something comes early here, so that nothing is saved by taking them one by one.
                 found = torch.autograd.grad(total, parts, retain_graph=keep, allow_unused=True)
@@ -101,8 +116,8 @@ class Leaves:
 
     def _clear(self) -> None:
         """What a function of the module's own has accumulated by a backward pass inside."""
-        for part in self.parts.values():
-            part.grad = None
+        for leaf in self._leaves:
+            leaf.grad = None
 
 
 class _Taken:

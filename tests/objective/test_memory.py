@@ -8,6 +8,7 @@ from torch.nn.functional import cross_entropy
 
 import landscape
 from landscape.numerics.spectra.lanczos import top_eigenpairs
+from landscape.objective import leaves
 
 NET = nn.Sequential(*(nn.Sequential(nn.Linear(96, 96), nn.Tanh()) for _ in range(12)), nn.Linear(96, 4))
 DATA = torch.randn(8, 96, generator=torch.Generator().manual_seed(0)), torch.arange(8) % 4
@@ -41,9 +42,21 @@ def test_the_counter_counts_what_lives():
     assert peak.now == 0
 
 
-@pytest.fixture(scope="module")
-def objective() -> landscape.Objective:
+@pytest.fixture
+def objective(monkeypatch) -> landscape.Objective:
+    monkeypatch.setattr(leaves, "LARGE", 0)
     return landscape.Objective(NET, "cross_entropy", DATA)
+
+
+def test_parameters_that_are_leaves_give_what_parts_of_one_give(monkeypatch):
+    objective = landscape.Objective(NET, "cross_entropy", DATA, chunk_size=3)
+    theta, v = objective.theta, torch.linspace(-1, 1, objective.num_parameters)
+    kept = objective.hessian_operator(theta)
+    whole = [objective.gradient(theta), objective.hvp(theta, v), kept(v), kept(v)]
+    monkeypatch.setattr(leaves, "LARGE", 0)
+    kept = objective.hessian_operator(theta)
+    cut = [objective.gradient(theta), objective.hvp(theta, v), kept(v), kept(v)]
+    assert all(torch.equal(*pair) for pair in zip(whole, cut, strict=True))
 
 
 def test_a_gradient_stands_once(objective):
@@ -103,7 +116,7 @@ def test_vectors_that_are_no_places_of_their_own_are_divided_elsewhere():
     assert torch.equal(found.gradient(found.theta), torch.arange(3.0))
 
 
-def test_two_parameters_with_one_derivative():
+def test_two_parameters_with_one_derivative(monkeypatch):
     """Two shifts that are added have one tensor as their derivative, and each its own product."""
 
     class Shifts(nn.Module):
@@ -115,6 +128,7 @@ def test_two_parameters_with_one_derivative():
             return torch.tanh(x + self.a + self.b)
 
     x, y = torch.randn(5, 2, generator=torch.Generator().manual_seed(1)), torch.zeros(5, 2)
+    monkeypatch.setattr(leaves, "LARGE", 0)
     found = landscape.Objective(Shifts().double(), "mse", (x, y))
     theta = found.theta
     dense = torch.autograd.functional.hessian(
@@ -153,7 +167,9 @@ class Twice(nn.Module):
 
 
 @pytest.mark.parametrize("chunk_size", [None, 3])
-def test_what_comes_in_parts_is_added(chunk_size):
+@pytest.mark.parametrize("large", [0, 2**20])
+def test_what_comes_in_parts_is_added(chunk_size, large, monkeypatch):
+    monkeypatch.setattr(leaves, "LARGE", large)
     torch.manual_seed(0)
     module, x, y = Twice().double(), torch.randn(7, 4).double(), torch.randint(3, (7,))
     cross_entropy(module(x), y).backward()
