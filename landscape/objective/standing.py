@@ -165,8 +165,12 @@ class Standing:
             held_before = [held[key] for held, key, _ in self._slots]
             own = {name: self.now(name) for name in tensors if name in self._places}
             before = {name: tensor.data for name, tensor in own.items()}
+            # A gradient left by training has the dtype of the numbers before.
+            slopes = [(tensor, tensor.grad) for tensor in own.values() if tensor.is_leaf]
             constants = [(held, key, held[key]) for held, key, _ in self._constants]
             try:
+                for tensor, _ in slopes:
+                    tensor.grad = None
                 for name, tensor in own.items():
                     now = tensors[name].detach()
                     # A call may write into a buffer.
@@ -182,6 +186,8 @@ class Standing:
                     held[key] = tensor
                 for name, tensor in own.items():
                     tensor.data = before[name]
+                for tensor, slope in slopes:
+                    tensor.grad = slope
 
     def _flags_of(self, mode: bool) -> list[bool]:
         """The modes of all layers after ``train(mode)``, which a module may have made its own."""

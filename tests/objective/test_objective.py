@@ -10,8 +10,10 @@ from cases import Attention
 from torch import nn
 from torch.nn import functional
 
+import landscape
 from landscape import Objective
 from landscape.errors import BadInput, NotDifferentiable, NotFinite
+from landscape.objective import plain
 from landscape.objective.checks import fingerprint, independent_loss
 from landscape.objective.losses import Loss
 
@@ -416,6 +418,18 @@ def test_gradients_and_hooks_of_the_user_stay(regression):
     before = len(seen)
     module(X)
     assert len(seen) == before + 1
+
+
+def test_gradients_left_by_training_do_not_stand_in_the_way_of_proofs_in_float64():
+    module = nn.Linear(4, 1)
+    module(X.float()).sum().backward()
+    left = module.weight.grad.clone()
+    objective = Objective(module, "mse", (X.float(), draw(N, 1).float()))
+    found = plain.gradient(objective, {name: p.detach().double() for name, p in module.named_parameters()})
+    torch.testing.assert_close(found, objective.gradient(objective.theta).double(), rtol=1e-5, atol=1e-6)
+    landscape.hessian(objective, objective.theta, top_k=1)
+    assert module.weight.grad.dtype is torch.float32
+    assert torch.equal(module.weight.grad, left)
 
 
 def test_the_fingerprint_sees_every_change(classifier):
