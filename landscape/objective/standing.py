@@ -164,17 +164,14 @@ class Standing:
         with self.kept(training=training):
             held_before = [held[key] for held, key, _ in self._slots]
             own = {name: self.now(name) for name in tensors if name in self._places}
-            before = {name: tensor.data for name, tensor in own.items()}
-            # A gradient left by training has the dtype of the numbers before.
-            slopes = [(tensor, tensor.grad) for tensor in own.values() if tensor.is_leaf]
+            before: list[tuple[Tensor, Tensor]] = []
             constants = [(held, key, held[key]) for held, key, _ in self._constants]
             try:
-                for tensor, _ in slopes:
-                    tensor.grad = None
                 for name, tensor in own.items():
                     now = tensors[name].detach()
                     # A call may write into a buffer.
-                    tensor.data = now if isinstance(tensor, nn.Parameter) else now.clone()
+                    now = now if isinstance(tensor, nn.Parameter) else now.clone()
+                    before.append((tensor, _exchanged(tensor, now)))
                 for held, key, tensor in self._constants:
                     held[key] = tensor
                 yield
@@ -184,10 +181,8 @@ class Standing:
                 # A call may put another buffer in the place of one.
                 for (held, key, _), tensor in zip(self._slots, held_before, strict=True):
                     held[key] = tensor
-                for name, tensor in own.items():
-                    tensor.data = before[name]
-                for tensor, slope in slopes:
-                    tensor.grad = slope
+                for tensor, kept in before:
+                    _exchanged(tensor, kept)
 
     def _flags_of(self, mode: bool) -> list[bool]:
         """The modes of all layers after ``train(mode)``, which a module may have made its own."""
@@ -200,6 +195,21 @@ class Standing:
                 self.module.train(before[0])
             for layer, flag in zip(self._layers, before, strict=True):
                 layer.__dict__["training"] = flag
+
+
+def _exchanged(tensor: Tensor, other: Tensor) -> Tensor:
+    """The numbers of ``other`` in ``tensor``, which stays the same object, and those before, to be put in place again.
+
+    Where the dtype or device is another one, ``tensor.data = other`` would drop the node at which gradients arrive:
+    graphs made before would lose their end, and data parallelism its hooks. There all but the object is exchanged,
+    its gradient too.
+    """
+    if tensor.is_leaf and (tensor.dtype, tensor.device) != (other.dtype, other.device):
+        other.requires_grad_(tensor.requires_grad and other.is_floating_point())
+        torch._C._swap_tensor_impl(tensor, other)
+        return other
+    before, tensor.data = tensor.data, other
+    return before
 
 
 def _put_back(

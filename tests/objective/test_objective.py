@@ -420,6 +420,21 @@ def test_gradients_and_hooks_of_the_user_stay(regression):
     assert len(seen) == before + 1
 
 
+def test_graphs_made_before_and_hooks_where_gradients_arrive_stay():
+    module, x, y = nn.Linear(4, 1), X.float(), draw(N, 1).float()
+    arriving = [torch.autograd.graph.get_gradient_edge(p).node for p in module.parameters()]
+    seen = []
+    for node in arriving:  # as data parallelism does
+        node.register_hook(lambda *_: seen.append(1))
+    slopes = torch.autograd.grad(functional.mse_loss(module(x), y), module.weight, create_graph=True)[0]
+    objective = Objective(module, "mse", (x, y))
+    landscape.hessian(objective, objective.theta, top_k=1)
+    seen.clear()
+    module(x).sum().backward()
+    assert len(seen) == 2
+    torch.testing.assert_close(torch.autograd.grad(slopes.sum(), module.weight)[0][0], 2 * x.T @ x.sum(1) / N)
+
+
 def test_gradients_left_by_training_do_not_stand_in_the_way_of_proofs_in_float64():
     module = nn.Linear(4, 1)
     module(X.float()).sum().backward()
