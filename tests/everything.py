@@ -123,6 +123,7 @@ def refusals() -> Iterator[tuple[str, Callable[[], Result]]]:
     objective = plain()
     theta = objective.theta
     yield "align", lambda: landscape.align(objective, theta, -theta)
+    yield "merge", lambda: landscape.merge(objective, [theta, -theta])
     yield "modes", lambda: landscape.modes(objective, [theta, -theta, 2 * theta], align=True)
     yield "connect idle", lambda: landscape.connect(objective, theta, -theta, method="idle", num_points=5)
     yield "certify", lambda: landscape.certify(objective, theta)

@@ -46,7 +46,7 @@ NAMES = {
         "hessian",
         "import_point",
     ),
-    *("interpolate", "minima", "modes", "noise", "sharpness", "slice1d", "slice2d", "train"),
+    *("interpolate", "merge", "minima", "modes", "noise", "sharpness", "slice1d", "slice2d", "train"),
 }
 
 

@@ -179,6 +179,7 @@ COMMANDS = {
     "sharpness": ("a.train.h5", {"scipy", *VMAP}),
     "compare": ("a.train.h5 b.train.h5 --draws 2 --num-points 3 --noise-draws 2", {"scipy", *VMAP}),
     "align": ("a.train.h5 b.train.h5", {"scipy", *OPTIM}),
+    "merge": ("a.train.h5 b.train.h5", {"scipy", *OPTIM}),
     "connect": ("a.train.h5 b.train.h5 --epochs 1 --num-points 5", set()),
     "basins": ("a.slice2d.h5", {"scipy"}),
     "critical": ("a.train.h5 --starts 1", {"scipy", *VMAP}),

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from landscape.analyses.hessian import hessian
     from landscape.analyses.import_ import import_point
     from landscape.analyses.interpolate import interpolate
+    from landscape.analyses.merge import merge
     from landscape.analyses.minima import minima
     from landscape.analyses.modes import modes
     from landscape.analyses.noise import noise
@@ -49,6 +50,7 @@ __all__ = [  # noqa: RUF022  (in the order in which a reader meets them)
     "connect",
     "modes",
     "align",
+    "merge",
     "minima",
     "efficiency",
     "noise",

@@ -39,6 +39,7 @@ ORDER = (
     "slice2d",
     "connect",
     "align",
+    "merge",
     "minima",
     "basins",
     "efficiency",

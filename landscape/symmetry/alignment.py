@@ -108,14 +108,14 @@ def aligned(
         )
     scaled = junctions(objective.module, objective.pieces) if rescale else []
     generator = torch.Generator().manual_seed(seed)
-    odd = _odd_groups(objective, symmetry)
+    odd = odd_groups(objective, symmetry)
 
     def find(
         target: Point, source: Point, restarts: int, balancing: list[Junction]
     ) -> tuple[Permutations, Mapping[int, Tensor]]:
         if match == "activations":
-            batches = _batches(objective, few, whole=True)
-            one, other = (_double(_tensors(objective, point)) for point in (target, source))
+            batches = batches_of(objective, few, whole=True)
+            one, other = (doubled(tensors_of(objective, point)) for point in (target, source))
             return assigned(symmetry, correlations(traced, one, other, batches), odd)
         thetas = [point.theta.cpu() for point in (target, source)]
         if balancing:
@@ -125,7 +125,7 @@ def aligned(
         return best.permutations, best.signs
 
     # In float64, so that what follows is exact until the point is stored.
-    start = _double(_tensors(objective, b))
+    start = doubled(tensors_of(objective, b))
     goal = a.theta.cpu().double()
     candidates = []
     for balancing in [[], scaled] if scaled and match == "weights" else [[]]:
@@ -139,15 +139,15 @@ def aligned(
     if refine:
         more = _refined(objective, symmetry, a, objective.point(now), refine, generator, progress)
         now, permutations = permuted(now, symmetry, more), composed(symmetry, permutations, more)
-    gap = function_difference(module, start, now, _batches(objective, objective.chunk_size))
+    gap = function_difference(module, start, now, batches_of(objective, objective.chunk_size))
     if not gap <= preserved(traced):
         raise _changed(objective, module, start, traced, permutations, gap)
     point = objective.point(now, f"{b.label} aligned")
     stored = gap
     if scaled:
-        rounded = _double(_tensors(objective, point))
-        stored = function_difference(module, start, rounded, _batches(objective, objective.chunk_size))
-    planted = permuted(_tensors(objective, a), symmetry, symmetry.random(generator))
+        rounded = doubled(tensors_of(objective, point))
+        stored = function_difference(module, start, rounded, batches_of(objective, objective.chunk_size))
+    planted = permuted(tensors_of(objective, a), symmetry, symmetry.random(generator))
     back = permuted(planted, symmetry, find(a, objective.point(planted), 1, [])[0])
     return Aligned(
         point,
@@ -176,7 +176,7 @@ def _refined(
 
     The gradient at the middle moves the target as if matching were the identity (Bengio et al. 2013).
     """
-    state = _tensors(objective, b)
+    state = tensors_of(objective, b)
     source = {piece.name: state[piece.name] for piece in objective.pieces}
     target = a.theta.cpu()
     velocity = torch.zeros_like(target)
@@ -197,17 +197,17 @@ def _refined(
     return best
 
 
-def _tensors(objective: Objective, point: Point) -> dict[str, Tensor]:
+def tensors_of(objective: Objective, point: Point) -> dict[str, Tensor]:
     """The parameters and buffers of a point by name, on the CPU."""
     tensors = {**split(point.theta, objective.pieces), **point.fixed}
     return {name: tensor.detach().cpu() for name, tensor in tensors.items()}
 
 
-def _double(tensors: Mapping[str, Any]) -> dict[str, Tensor]:
+def doubled(tensors: Mapping[str, Any]) -> dict[str, Tensor]:
     return {name: t.double() if t.is_floating_point() else t for name, t in tensors.items()}
 
 
-def _batches(objective: Objective, size: int, *, whole: bool = False) -> Iterator[tuple[Tensor, ...]]:
+def batches_of(objective: Objective, size: int, *, whole: bool = False) -> Iterator[tuple[Tensor, ...]]:
     """All inputs in float64 on the CPU, ``size`` samples at a time; the last ones only if not ``whole``."""
     samples = objective.samples
     count = samples.count_here
@@ -217,7 +217,7 @@ def _batches(objective: Objective, size: int, *, whole: bool = False) -> Iterato
         yield trees.mapped(lambda part: converted(part, CPU, torch.float64), inputs)
 
 
-def _odd_groups(objective: Objective, symmetry: Symmetry) -> list[int]:
+def odd_groups(objective: Objective, symmetry: Symmetry) -> list[int]:
     """The groups whose every block a junction of odd layers turns."""
     found = []
     for one in junctions(objective.module, objective.pieces, odd=True):
@@ -243,7 +243,7 @@ def _changed(
     for group in symmetry.free:
         alone = symmetry.identity()
         alone[group] = permutations[group]
-        batches = _batches(objective, objective.chunk_size)
+        batches = batches_of(objective, objective.chunk_size)
         gaps[group] = function_difference(module, tensors, permuted(tensors, symmetry, alone), batches)
     worst = max(gaps, key=lambda group: gaps[group])
     return ChangedFunction(

@@ -60,9 +60,21 @@ def matching_check(
     """
     if found.num_rescaled:  # balanced weights, or others, were matched
         return None
-    symmetry, one, worst = found.symmetry, _arrays(objective, first), 0.0
     other = {piece.name: np.asarray(state[piece.name], dtype=float) for piece in objective.pieces}
-    is_any = False
+    gain = best_swap(found.symmetry, _arrays(objective, first), other)
+    if gain is None:
+        return None
+    meaning = (
+        "largest gain of ⟨A, P(B)⟩ by a swap of two units, by plain sums, relative; 1e-6 ends the search"
+    )
+    return Check("best match", max(0.0, gain), SAME + 10 * checks.rounding(objective), meaning)
+
+
+def best_swap(
+    symmetry: Symmetry, one: Mapping[str, np.ndarray], other: Mapping[str, np.ndarray]
+) -> float | None:
+    """The largest gain of ⟨one, other⟩ by a swap of two units of ``other``, relative; None where no group is plain."""
+    worst, is_any = -np.inf, False
     for group in symmetry.free:
         blocks = [block for block in symmetry.of(group) if block.tensor in other]
         if not blocks or not _is_plain(symmetry, group, blocks):
@@ -80,12 +92,7 @@ def matching_check(
         own = np.diag(gains)
         swapped = gains + gains.T - own[:, None] - own[None, :]
         worst, is_any = max(worst, float(swapped.max()) / max(scale, 1e-300)), True
-    if not is_any:
-        return None
-    meaning = (
-        "largest gain of ⟨A, P(B)⟩ by a swap of two units, by plain sums, relative; 1e-6 ends the search"
-    )
-    return Check("best match", max(0.0, worst), SAME + 10 * checks.rounding(objective), meaning)
+    return worst if is_any else None
 
 
 def rescaling_check(objective: Objective, first: Point, found: Aligned) -> Check | None:

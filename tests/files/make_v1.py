@@ -93,6 +93,7 @@ def of_small_nets() -> Mapping[str, Result]:
         "connect": landscape.connect(objective, *points[:2], epochs=2, num_points=5),
         "modes": landscape.modes(objective, points, epochs=1, num_points=5),
         "align": landscape.align(objective, *points[:2], num_points=5),
+        "merge": landscape.merge(objective, points, restarts=1),
         "minima": landscape.minima(
             lambda width, depth, seed: Objective(net(2, width, 2, seed), "cross_entropy", (x, y)),
             widths=[2],

@@ -125,6 +125,11 @@ CHECKS = {
     "aln-barriers-over-ends": "barrier after",
     "aln-distances-swapped": "no farther",
     "aln-stored-in-bfloat16": "as stored",
+    "mrg-means-swapped": "merged model",
+    "mrg-mean-of-first-two": "mean of models",
+    "mrg-moved-back": "best arrangement",
+    "mrg-models-shrunk": "rearranged",
+    "mrg-barrier-over-first": "barriers of means",
     # Faults of journals and files, and of the checks themselves, which move no number.
     "jou-config-not-checked": "",
     "jou-crc-not-checked": "",

@@ -4,7 +4,7 @@
 BOUNDS = {
     "0, exact": (
         "best kept; block; distinct ends; ends fixed; exit step; index; index of an end; init; kind of an end; "
-        "kinds of the ends; module untouched; measured steps; moved by hand; not finite; observations; "
+        "kinds of the ends; module untouched; measured steps; moved by hand; not finite; rearranged; observations; "
         "points; polished ends; spanning tree; taken up; passes; sublevel sets; closed form; distinct "
         "points; falls far out; index of a start; status of the starts; ranks; critical step; first rise; "
         "relative critical step; relative first rise"
@@ -16,7 +16,7 @@ BOUNDS = {
         "gradient norm; logged length; logged loss; logged test loss; loss; loss at a probe; moved; no farther; "
         "orthogonal; point coordinates; point loss; path loss; point of many; points on plane; polish; "
         "principal components; recorded cost; second end; stacked gradient; start loss; symmetry; test "
-        "loss; cell; lowest loss; loss of a start; smoothed loss; mark coordinates; mark loss"
+        "loss; cell; lowest loss; loss of a start; smoothed loss; mark coordinates; mark loss; mean of models"
     ),
     "twice rounding, for each of two numbers is rounded": "SAM; along ∇F; noise; trace probe; worst",
     "a hundred times rounding, and ε of θ over the way of the steps": "curve steps",
@@ -24,7 +24,8 @@ BOUNDS = {
     "ten times rounding: the weights are rescaled": "rescaled slice",
     "a thousand ε of float64: sums of squares": "closed kernel; kernel; kernel identity; kernel product",
     "rounding; ten times that where statistics of a pass are taken, rounded layer after layer": (
-        "after loss; before loss; curve loss; curve test loss; plane loss; seeded loss; seeded test "
+        "after loss; before loss; curve loss; curve test loss; merged model; "
+        "model loss; model test loss; plane loss; seeded loss; seeded test "
         "loss; straight line loss; straight line test loss"
     ),
     "ten times rounding: statistics of a pass, rounded layer after layer": "repaired spread",
@@ -32,7 +33,8 @@ BOUNDS = {
         "steps"
     ),
     "a few ε of float64, or the share of labels that rounding may turn": (
-        "curve accuracy; curve test accuracy; seeded accuracy; seeded test accuracy"
+        "curve accuracy; curve test accuracy; model accuracy; model test accuracy; "
+        "seeded accuracy; seeded test accuracy"
     ),
     "1e-6 of a label, but for ties": (
         "accuracy; final accuracy; final test accuracy; logged accuracy; logged test accuracy; test accuracy"
@@ -41,7 +43,7 @@ BOUNDS = {
     "1e-12: one sum in float64": (
         "loss far out; agreement of ranks; ball; barrier; barrier after; barrier before; barrier errors; floor; lowest "
         "restart; random walk; step size; straight barrier; straight barrier errors; test barrier; "
-        "trace per parameter; within the ball"
+        "trace per parameter; within the ball; barriers of means"
     ),
     "1e-10: a hundred sums in float64": (
         "density below zero; density weights; mean errors; mean loss; orthogonality; overlap; penalty; "
@@ -61,7 +63,7 @@ BOUNDS = {
     "1e-6: normal equations square the condition": "baselines; bound",
     "the tolerance asked for": "Lanczos",
     "the tolerance asked for, or ten times rounding": "none missed",
-    "ten times rounding, and 1e-6 where the search ends": "best match",
+    "ten times rounding, and 1e-6 where the search ends": "best arrangement; best match",
     "ten times rounding, of sums of squares": "nearest scales",
     "1: allowed is what rounding makes of the terms that cancel": (
         "gradient at a probe; gradient norm of an end; measured step; noisy step; stack; stack in "
@@ -97,16 +99,18 @@ COSTS = {
         "straight barrier errors; table; taken up; test barrier; threshold; trace; trace and density; "
         "trace and spectrum; trace error; trace per parameter; within the ball; passes; sublevel sets; "
         "closed form; loss far out; rank correlation; status of the starts; agreement of ranks; ranks; summaries; "
-        "relative flatness; relative flatness error; total persistence"
+        "relative flatness; relative flatness error; total persistence; barriers of means"
     ),
     "sums over θ": (
-        "best match; checkpoint coordinates; eigenvalues; logged length; mark coordinates; moved by hand; "
+        "best arrangement; best match; checkpoint coordinates; eigenvalues; logged length; mark "
+        "coordinates; mean of models; moved by hand; rearranged; "
         "nearest scales; point coordinates; principal components"
     ),
     "1 F": (
         "SAM; after loss; aligned end; as logged; before loss; centre loss; checkpoint loss; cost; curve "
         "loss; curve test loss; final loss; final test loss; first end; logged loss; logged test loss; "
-        "loss; features; linearised; loss at a probe; mark loss; path end; path loss; plane loss; point loss; "
+        "loss; features; linearised; loss at a probe; mark loss; merged model; "
+        "path end; path loss; plane loss; point loss; "
         "point of many; recorded cost; second end; start loss; straight line loss; straight line test loss; test loss; "
         "worst; cell; lowest loss; loss of a start"
     ),
@@ -115,7 +119,8 @@ COSTS = {
     "2 F of a few samples": "homogeneity",
     "of the same loop": (
         "accuracy; curve accuracy; curve test accuracy; final accuracy; final test accuracy; logged "
-        "accuracy; logged test accuracy; seeded accuracy; seeded test accuracy; test accuracy"
+        "accuracy; logged test accuracy; model accuracy; model test accuracy; "
+        "seeded accuracy; seeded test accuracy; test accuracy"
     ),
     "2 F": (
         "as stored; cost of an end; cut; half width; rescaled slice; function preserved; moved; noise; repaired "
@@ -136,6 +141,7 @@ COSTS = {
     "up to 6 F": "exit step",
     "2 ∇F on a few samples": "curvature along an axis; Hv against ∇F",
     "some outputs of a few samples": "vᵀAv against outputs",
+    "1 F for each model and mean": "model loss; model test loss",
     "n gradients of one sample, where that is little": "variance at a probe",
     "1 Hv": "Ritz pair; Ritz pairs; along ∇F; dense matrix; eigenvalue along an axis; trace probe; "
     "Fisher–Rao; flatness probe",

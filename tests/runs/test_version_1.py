@@ -123,6 +123,17 @@ def align(found: Any) -> None:
     assert found.movable.tolist() == ["0.weight", "0.bias", "2.weight"]
 
 
+def merge(found: Any) -> None:
+    ends = opened("align")
+    np.testing.assert_allclose(found.loss[:2], ends.loss_before[[0, -1]], rtol=1e-12)
+    assert found.barrier == pytest.approx(found.loss[3] - found.loss[:3].mean(), rel=1e-9)
+    assert found.distance_after.sum() < found.distance_before.sum()
+    names = ["final", "model-1", "model-2", "model-3"]
+    assert list(found.states) == names
+    mean = np.mean([found.states[one]["0.weight"] for one in names[1:]], axis=0)
+    np.testing.assert_allclose(found.states["final"]["0.weight"], mean, rtol=1e-12)
+
+
 def minima(found: Any) -> None:
     np.testing.assert_allclose(
         found.cost_quantiles[0, 0], np.quantile(found.cost[0, 0], found.quantile), rtol=1e-12
@@ -182,6 +193,7 @@ KNOWN: dict[str, Callable[[Any], None]] = {
             connect,
             modes,
             align,
+            merge,
         )
     },
     "minima": minima,

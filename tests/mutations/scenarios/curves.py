@@ -70,6 +70,13 @@ def align_refined() -> Any:
 
 
 @scenario
+def merge() -> Any:
+    objective, test, a, b = two(mlp)
+    points = [a, b, objective.point(trained(mlp, 2).state_dict(), "C")]
+    return landscape.merge(objective, points, test=test, restarts=1)
+
+
+@scenario
 def modes() -> Any:
     objective, _, a, b = two(mlp)
     points = [a, b, objective.point(trained(mlp, 2).state_dict(), "C")]

@@ -1,0 +1,81 @@
+"""The proofs of a merge from what its file holds: rows by plain loops, models rearranged, none nearer by a swap."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import torch
+
+from landscape.objective import checks, plain
+from landscape.objective.objective import Objective
+from landscape.objective.parameters import Point
+from landscape.objective.row_proofs import Row, numbers, place, row_checks
+from landscape.objective.sweep import Sweep
+from landscape.result import Check
+from landscape.symmetry.matching import SAME
+from landscape.symmetry.permutations import Symmetry
+from landscape.symmetry.proofs import best_swap
+
+State = Mapping[str, np.ndarray]
+
+
+def rows_checks(sweep: Sweep, places: Sequence[Point], columns: Sequence[np.ndarray | None]) -> list[Check]:
+    """Losses and accuracies of every model and mean against the module itself."""
+    found, proofs = [], []
+    for i, point in enumerate(places):
+        one, more = place(sweep, Row.of(columns, i), numbers(point.theta), [point], [1.0])
+        found.append(one)
+        proofs += more
+    return proofs + row_checks(sweep, found, "a model or a mean of them", "model")
+
+
+def final_check(sweep: Sweep, final: State, loss: float) -> Check:
+    """The loss of the merged model as it stands in the file, its statistics too, by a plain loop."""
+    objective = sweep.objective
+    tensors = {name: torch.from_numpy(np.asarray(one)).to(objective.device) for name, one in final.items()}
+    seen = plain.measure(objective, tensors).loss
+    bound = checks.rounding(objective) * (10 if sweep.recalibrates else 1)
+    return checks.close("merged model", loss, seen, bound, "F of the model in the file, a plain loop")
+
+
+def mean_check(objective: Objective, models: Sequence[State], final: State) -> Check:
+    """The stored mean against numpy's over the stored models, over the largest number."""
+    worst, scale = 0.0, 0.0
+    for piece in objective.pieces:
+        parts = np.stack([np.asarray(one[piece.name], dtype=float) for one in models])
+        stated = np.asarray(final[piece.name], dtype=float)
+        worst = max(worst, float(np.abs(parts.mean(axis=0) - stated).max(initial=0)))
+        scale = max(scale, float(np.abs(parts).max(initial=0)))
+    meaning = "stored mean against numpy's of the stored models, over the largest weight"
+    return Check("mean of models", worst / max(scale, 1e-300), checks.rounding(objective), meaning)
+
+
+def rearranged(objective: Objective, given: Sequence[Point], models: Sequence[State]) -> Check:
+    """Every stored model has the numbers of the one given, tensor by tensor, but for their order and signs."""
+    worst = 0.0
+    for point, state in zip(given, models, strict=False):
+        theta = numbers(point.theta)
+        start = 0
+        for piece in objective.pieces:
+            size = int(np.prod(piece.shape))
+            before = np.sort(np.abs(theta[start : start + size]))
+            after = np.sort(np.abs(np.asarray(state[piece.name], dtype=float)).ravel())
+            worst, start = max(worst, float(np.abs(before - after).max(initial=0))), start + size
+    meaning = "sorted sizes of the weights of every stored model against those given, tensor by tensor"
+    return Check("rearranged", worst, 0.0, meaning)
+
+
+def together(objective: Objective, symmetry: Symmetry, models: Sequence[State]) -> Check | None:
+    """No two units of one model swapped bring it closer to the mean of the others, by plain sums."""
+    arrays = [
+        {piece.name: np.asarray(one[piece.name], dtype=float) for piece in objective.pieces} for one in models
+    ]
+    gains = []
+    for i, one in enumerate(arrays):
+        others = [other for k, other in enumerate(arrays) if k != i]
+        mean = {name: np.mean([other[name] for other in others], axis=0) for name in one}
+        gains.append(best_swap(symmetry, mean, one))
+    known = [gain for gain in gains if gain is not None]
+    if not known:
+        return None
+    meaning = "largest gain of ⟨mean of the others, model⟩ by a swap of two units, by plain sums, relative"
+    return Check("best arrangement", max(0.0, *known), SAME + 10 * checks.rounding(objective), meaning)

@@ -1,0 +1,150 @@
+"""Merging: every model stays its function, the arrangement is the best, and no order of the models matters."""
+
+from functools import cache
+from itertools import permutations, product
+
+import numpy as np
+import pytest
+import torch
+from symmetric import Encoder, built
+from torch import nn
+from torch.nn.functional import cross_entropy
+
+from landscape import Objective, Point
+from landscape.analyses import align, merge, train
+from landscape.errors import BadInput, ChangedFunction
+from landscape.inputs.models.mlp import mlp
+from landscape.inputs.models.resnet import resnet
+from landscape.objective.parameters import split
+from landscape.symmetry import merging, symmetry_of
+from landscape.symmetry.permutations import permuted
+
+
+def problem(module: nn.Module, *shape: int, samples: int = 40) -> Objective:
+    generator = torch.Generator().manual_seed(1)
+    x = torch.randn(samples, *shape, generator=generator, dtype=torch.float64)
+    return Objective(module, "cross_entropy", (x, torch.arange(samples) % 3))
+
+
+def planted(objective: Objective, seed: int) -> Point:
+    """The present point with its units permuted at random."""
+    module = objective.module
+    symmetry = symmetry_of(module, tuple(part[:2] for part in objective.samples[0])).symmetry
+    tensors = {**dict(module.named_parameters()), **dict(module.named_buffers())}
+    detached = {name: tensor.detach() for name, tensor in tensors.items()}
+    return objective.point(permuted(detached, symmetry, symmetry.random(torch.Generator().manual_seed(seed))))
+
+
+@cache
+def trained(width: int = 10, count: int = 3) -> tuple[Objective, list[Point]]:
+    """An objective and solutions from several starts."""
+    points, objective = [], problem(built(lambda: mlp((4,), 3, (width,)), 0), 4)
+    for seed in range(count):
+        objective = problem(built(lambda: mlp((4,), 3, (width,)), seed), 4)
+        result = train(objective, epochs=20, lr=0.2, batch_size=20, seed=seed)
+        points.append(objective.point({n: torch.from_numpy(v) for n, v in result.states["final"].items()}))
+    return objective, points
+
+
+MODULES = {
+    "mlp": (lambda: mlp((4,), 3, (12, 8), activation="gelu"), (4,)),
+    "batch norm": (lambda: mlp((4,), 3, (12,), batchnorm=True, activation="gelu"), (4,)),
+    "resnet": (lambda: resnet((2, 8, 8), 3, depth=8), (2, 8, 8)),
+    "encoder": (lambda: Encoder(), (5, 8)),
+}
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_models_that_are_permutations_of_one_have_it_as_their_mean(name):
+    make, shape = MODULES[name]
+    objective = problem(built(make, 0), *shape)
+    points = [planted(objective, seed) for seed in (1, 2, 3, 4)]
+    result = merge(objective, points, batchnorm="frozen")
+    assert not [one.name for one in result.checks if not one.passed]
+    # The numbers of one model in one order, four times, but for the rounding of their mean.
+    np.testing.assert_allclose(result.distance_after, 0, atol=1e-12)
+    np.testing.assert_allclose(result.loss[:5], objective.value(objective.theta), rtol=1e-12)
+    assert abs(result.barrier) < 1e-12
+    assert abs(result.barrier_soup) > 1e-3
+    assert result.distance_before.min() > 0.1
+
+
+def test_the_order_in_which_the_models_are_given_decides_nothing():
+    objective, points = trained()
+    results = [merge(objective, [points[i] for i in order]) for order in permutations(range(3))]
+    first = results[0].states["final"]
+    for order, other in zip(permutations(range(3)), results, strict=True):
+        for name, values in other.states["final"].items():
+            assert np.array_equal(values, first[name])
+        assert np.array_equal(other.distance_after, results[0].distance_after[list(order)])
+        for k, i in enumerate(order):
+            for name, values in other.states[f"model-{k + 1}"].items():
+                assert np.array_equal(values, results[0].states[f"model-{i + 1}"][name])
+
+
+def test_no_arrangement_of_few_units_is_closer():
+    objective, points = trained(width=4)
+    found = merge(objective, points, restarts=6)
+    thetas = [{n: v.detach().numpy() for n, v in split(p.theta, objective.pieces).items()} for p in points]
+    names = list(thetas[0])
+    assert [thetas[0][n].shape for n in names] == [(4, 4), (4,), (3, 4), (3,)]
+
+    def arranged(theta: dict, order: tuple[int, ...], signs: tuple[int, ...]) -> np.ndarray:
+        w, b, v, c = (theta[n] for n in names)
+        o, s = list(order), np.array(signs)
+        return np.concatenate([(s[:, None] * w[o]).ravel(), s * b[o], (v[:, o] * s).ravel(), c])
+
+    # ReLU units have no other sign.
+    every = [[arranged(t, o, (1,) * 4) for o in permutations(range(4))] for t in thetas[1:]]
+    base = arranged(thetas[0], (0, 1, 2, 3), (1,) * 4)
+    best = min(
+        float(sum(((one - np.mean(trio, axis=0)) ** 2).sum() for one in trio))
+        for trio in ([base, one, other] for one, other in product(*every))
+    )
+    assert found.spread.min() == pytest.approx(best, rel=1e-9)
+
+
+def test_two_models_lie_half_as_far_from_their_mean_as_aligned_ones_from_each_other():
+    objective, points = trained()
+    pair = align(objective, *points[:2], restarts=6)
+    result = merge(objective, points[:2], restarts=6)
+    np.testing.assert_allclose(result.distance_after, pair.distance_after / 2, rtol=1e-9)
+
+
+def test_what_is_said_of_the_mean_is_what_a_plain_loop_says():
+    objective, points = trained()
+    x, y = (part[:20] for part in (*objective.samples.few(40).inputs, torch.arange(40) % 3))
+    test = objective.on((x, y))
+    result = merge(objective, points, test=test)
+    module = objective.module_at(
+        objective.point({n: torch.from_numpy(v) for n, v in result.states["final"].items()})
+    )
+    data = objective.samples.few(40)
+    each = cross_entropy(module(*data.inputs), torch.arange(40) % 3, reduction="none").detach().numpy()
+    models = [objective.module_at(one) for one in points]
+    ends = np.stack(
+        [cross_entropy(m(*data.inputs), torch.arange(40) % 3, reduction="none").detach() for m in models]
+    )
+    gaps = each - ends.mean(0)
+    assert result.loss[3] == pytest.approx(each.mean(), rel=1e-12)
+    assert result.barrier == pytest.approx(gaps.mean(), rel=1e-9)
+    assert result.barrier_error == pytest.approx(gaps.std(ddof=1) / 40**0.5, rel=1e-9)
+    assert result.test_loss is not None
+    assert result.test_loss[3] == pytest.approx(each[:20].mean(), rel=1e-12)
+    theta = np.mean([p.theta.numpy() for p in points], axis=0)
+    assert result.barrier_soup == pytest.approx(
+        objective.value(torch.from_numpy(theta)) - ends.mean(), rel=1e-9
+    )
+
+
+def test_what_cannot_be_merged_is_said(monkeypatch):
+    objective, points = trained()
+    with pytest.raises(BadInput, match="2 points that are one and the same; expected points that differ"):
+        merge(objective, [points[0], points[0]])
+    with pytest.raises(BadInput, match="1 points; expected at least two"):
+        merge(objective, points[:1])
+    notes = merge(objective, [points[0], points[1], points[0]]).notes
+    assert any(one == "model 3 is model 1 again, and counts twice" for one in notes)
+    monkeypatch.setattr(merging, "function_difference", lambda *_: 0.5)
+    with pytest.raises(ChangedFunction, match=r"by 0\.5 of their size"):
+        merge(objective, points)
