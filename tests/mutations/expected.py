@@ -126,6 +126,7 @@ CHECKS = {
     "aln-distances-swapped": "no farther",
     "aln-stored-in-bfloat16": "as stored",
     "mrg-means-swapped": "merged model",
+    "mrg-rows-of-first": "model loss",
     "mrg-mean-of-first-two": "mean of models",
     "mrg-moved-back": "best arrangement",
     "mrg-models-shrunk": "rearranged",

@@ -98,6 +98,14 @@ FAULTS = (
         "merge",
     ),
     Fault(
+        "mrg-rows-of-first",
+        "analyses/merge.py",
+        "thetas[row] = places[i].theta",
+        "thetas[row] = places[0].theta",
+        "analyses/test_merge.py::test_what_is_said_of_the_mean_is_what_a_plain_loop_says",
+        "merge",
+    ),
+    Fault(
         "mrg-mean-of-first-two",
         "symmetry/merging.py",
         "theta = torch.stack([one.theta.double() for one in points])",
