@@ -30,6 +30,15 @@ def certify() -> Any:
 
 
 @scenario
+def certify_inactive() -> Any:
+    """A hidden unit without any weight, in or out."""
+    objective = _small(nn.Linear(4, 6), nn.ReLU(), nn.Linear(6, 2))
+    theta = objective.theta.clone()
+    theta[[*range(8, 12), 26, 32, 38]] = 0
+    return landscape.certify(objective, theta)
+
+
+@scenario
 def certify_run() -> Any:
     objective = _small(nn.Linear(4, 6), nn.Tanh(), nn.Linear(6, 2))
     return landscape.certify(objective, [objective.theta, 1.1 * objective.theta])
