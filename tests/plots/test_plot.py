@@ -17,6 +17,7 @@ from landscape.analyses import (
     Connect,
     Hessian,
     Import,
+    Merge,
     Modes,
     Slice1D,
     Train,
@@ -620,6 +621,35 @@ class TestLines:
         assert not straight.patches
         assert "x:" not in small_print(figure)
         assert "highest barrier 0.5" in small_print(figure)
+
+    @pytest.mark.parametrize("has_test", [False, True])
+    def test_merge(self, has_test):
+        rows = np.array([0.5, 0.7, 0.9, 2.0])
+        result = Merge(
+            of=np.array(["a", "b", "merged", "mean without alignment"]),
+            loss=rows,
+            loss_error=0.1 * rows,
+            accuracy=None,
+            test_loss=2 * rows if has_test else None,
+            test_loss_error=0.2 * rows if has_test else None,
+            model=np.array(["a", "b"]),
+            distance_before=np.ones(2),
+            distance_after=np.ones(2),
+            spread=np.ones(1),
+            barrier=0.3,
+            barrier_soup=1.4,
+            function_difference=0.0,
+            num_parameters=4,
+            num_movable=3,
+        )
+        figure = plot(result)
+        (axes,) = figure.axes
+        assert [one.get_text() for one in axes.get_xticklabels()] == ["a", "b", "merged", "not aligned"]
+        heights = [patch.get_height() for patch in axes.patches]
+        assert heights == [*rows, *(2 * rows if has_test else [])]
+        assert [line.get_ydata()[0] for line in axes.lines if line.get_linestyle() == "--"] == [0.6]
+        assert ("hatched" in small_print(figure)) == has_test
+        assert "0.3, 1.4 not aligned" in small_print(figure)
 
     def test_import_is_a_table(self):
         result = Import(final_loss=0.125, final_accuracy=0.5)

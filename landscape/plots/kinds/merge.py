@@ -5,13 +5,13 @@ from typing import Any
 import numpy as np
 
 from landscape.plots.page import BLUE, GREY, VERMILLION, Page
-from landscape.plots.words import brief, short
+from landscape.plots.words import brief, input_names, short
 
 
 def merge(page: Page, result: Any) -> str:
     """A bar for each model and mean, their errors on it; on the test data beside the training data."""
-    count = len(result.model)
-    names = [*brief([str(one) for one in result.model]), "merged", "not aligned"]
+    count = len(result.of) - 2
+    names = [*brief([str(one) for one in result.of[:count]]), "merged", "not aligned"]
     colours = [GREY] * count + [BLUE, VERMILLION]
     columns = [
         ("loss", result.loss, result.loss_error, result.test_loss, result.test_loss_error),
@@ -37,4 +37,5 @@ def merge(page: Page, result: Any) -> str:
     page.note(
         f"over the mean loss of the models: {short(result.barrier)}, {short(result.barrier_soup)} not aligned"
     )
-    return f"Mean of {count} models"
+    files = input_names(result)
+    return f"Mean of {', '.join(files)}" if files else f"Mean of {count} models"
