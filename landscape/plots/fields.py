@@ -145,7 +145,7 @@ def _contours(
         one.x, one.y, one.values, levels=levels, norm=scale.norm, cmap=COLOUR_MAP, extend=extend
     )
     if scale.spacing == "quantile":
-        write: Callable[[float], str] = _told_apart(levels)
+        write: Callable[[float], str] = _exactly(levels)
     else:
         write = numbers(levels, is_log, least=6 if isinstance(page.levels, list) else 3)
     _colour_bar(page, beside, filled, one, _thinned(levels, inches), write)
@@ -182,14 +182,15 @@ def _thinned(levels: np.ndarray, inches: float) -> np.ndarray:
     return levels[:: math.ceil(len(levels) / (5 * inches))]
 
 
-def _told_apart(levels: np.ndarray) -> Callable[[float], str]:
-    """Each level with the digits that tell it from its neighbours, where some stand far closer than others."""
+def _exactly(levels: np.ndarray) -> Callable[[float], str]:
+    """Each level with the digits that it has, of those that tell it from its neighbours."""
+    gaps = np.diff(levels)
 
     def write(value: float) -> str:
-        others = levels[levels != value]
-        gap = float(np.abs(others - value).min()) if len(others) else abs(value)
-        digits = math.ceil(math.log10(max(abs(value) / gap, 1.0))) + 1
-        return short(value, max(2, min(15, digits)))
+        nearest = int(np.abs(levels - value).argmin())
+        gap = float(gaps[max(0, nearest - 1) : nearest + 1].min()) if len(gaps) else abs(value)
+        digits = (n for n in range(1, 16) if abs(float(f"{value:.{n}g}") - value) <= gap / 100)
+        return short(value, next(digits, 15))
 
     return write
 

@@ -1,7 +1,7 @@
 """Which values of a function of two coordinates get a colour of their own, so that its shape is seen."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -11,6 +11,9 @@ from matplotlib.ticker import MaxNLocator
 NUM_LEVELS = 15
 # No more of the plane than this has one colour, unless there are so few colours that it must.
 LARGEST_SHARE = 0.25
+
+# Ten round numbers to a decade, about as far apart as one another on a logarithmic scale, and how few are too few.
+TENTHS, FEWEST = (1, 1.2, 1.5, 2, 2.5, 3, 4, 5, 6, 8), 9
 
 
 class Range(NamedTuple):
@@ -63,7 +66,7 @@ def scale_for(
     ``auto`` tries linear, logarithmic (where all values are positive) and quantiles, in this order, and takes
     the first in which no two neighbouring levels hold more than ``LARGEST_SHARE`` of the values and every
     range of ``needs`` has its least number of levels strictly inside. Quantiles hold 1/count each, but for
-    ties; where even they leave a need unmet, levels equally spaced inside that range are added to them.
+    ties; where even they leave a need unmet, levels equally spaced stand inside that range in place of theirs.
 
     >>> scale_for(np.arange(100.0), 5).levels.tolist()
     [0.0, 20.0, 40.0, 60.0, 80.0, 100.0]
@@ -81,8 +84,11 @@ def scale_for(
     levels = quantiles(values, count)
     for need in needs if spacing == "auto" else ():
         if num_inside(levels, need) < need.least:
+            # In place of those inside, not beside them: two levels that nearly touch are one thick line.
+            others = levels[(levels <= need.low) | (levels >= need.high)]
             added = np.linspace(need.low, need.high, need.least + 2)[1:-1]
-            levels = np.union1d(levels, added)
+            room = (need.high - need.low) / (need.least + 1) / 4
+            levels = np.union1d(others, [roundest(one, room) for one in added])
     return Scale("quantile", levels)
 
 
@@ -105,19 +111,38 @@ def num_inside(levels: np.ndarray, need: Range) -> int:
 
 
 def quantiles(values: np.ndarray, count: int) -> np.ndarray:
-    """Levels that share the values equally, from the least to the largest, each with as few digits as it can have.
+    """Levels that share the values equally, from the least to the largest, each as round as it can be.
 
     >>> quantiles(np.arange(1001.0) ** 2, 5).tolist()
-    [0.0, 60000.0, 250000.0, 600000.0, 1000000.0]
+    [0.0, 50000.0, 250000.0, 500000.0, 1000000.0]
     """
     exact = np.unique(np.quantile(values, np.linspace(0, 1, count)))
     found = exact.copy()
     for i in range(1, len(exact) - 1):
         # Rounded, a level may move a quarter of the way to its neighbour; the ends cover all there is.
-        room = min(exact[i] - exact[i - 1], exact[i + 1] - exact[i]) / 4
-        rounded = (float(f"{exact[i]:.{digits}e}") for digits in range(17))
-        found[i] = next((one for one in rounded if abs(one - exact[i]) <= room), exact[i])
+        found[i] = roundest(exact[i], min(exact[i] - exact[i - 1], exact[i + 1] - exact[i]) / 4)
+    if len(exact) > 1:
+        for i, way, gap in ((0, math.floor, exact[1] - exact[0]), (-1, math.ceil, exact[-1] - exact[-2])):
+            found[i] = roundest(exact[i], gap / 4, way)
     return found
+
+
+def roundest(value: float, room: float, way: Callable[[float], int] = round) -> float:
+    """The multiple of the largest 1, 2 or 5 times a power of ten that lies within ``room`` of a value, that ``way``.
+
+    >>> roundest(0.1652, 0.01), roundest(0.1652, 0.001), roundest(3.31, 0.3, math.ceil)
+    (0.16, 0.165, 3.5)
+    """
+    if not room > 0:
+        return float(value)
+    power = math.ceil(math.log10(max(abs(value), room)))
+    for exponent in range(power, power - 18, -1):
+        for part in (1, 0.5, 0.2):
+            step = part * 10.0**exponent
+            found = float(f"{way(value / step) * step:.15g}")
+            if abs(found - value) <= room:
+                return found
+    return float(value)
 
 
 def barrier_range(x: np.ndarray, y: np.ndarray, values: Any, ends: np.ndarray) -> list[Range]:
@@ -134,16 +159,18 @@ def barrier_range(x: np.ndarray, y: np.ndarray, values: Any, ends: np.ndarray) -
 
 
 def valley_range(x: np.ndarray, y: np.ndarray, values: Any, place: tuple[float, float]) -> list[Range]:
-    """What must be seen of a valley: three levels from its bottom to the median half the way out to the frame.
+    """What must be seen of a valley: two levels from its bottom to the median on a ring at 0.7 of the way to the frame.
+
+    On a bowl that is a quarter of what there is from the bottom to the corners.
 
     None where something on that ring lies lower than the place, which is then in no valley of this size.
     """
     angle = np.linspace(0, 2 * math.pi, 73)[:-1]
-    radii = [np.abs(np.asarray(axis) - at).max() / 2 for axis, at in zip((x, y), place, strict=True)]
+    radii = [0.7 * np.abs(np.asarray(axis) - at).max() for axis, at in zip((x, y), place, strict=True)]
     ring = sampled(x, y, values, np.array(place) + np.stack([np.cos(angle), np.sin(angle)], 1) * radii)
     bottom = float(sampled(x, y, values, np.array([place]))[0])
     ring = ring[np.isfinite(ring)]
-    return [Range(bottom, float(np.median(ring)), 3)] if len(ring) and ring.min() > bottom else []
+    return [Range(bottom, float(np.median(ring)), 2)] if len(ring) and ring.min() > bottom else []
 
 
 def sampled(x: np.ndarray, y: np.ndarray, values: Any, places: np.ndarray) -> np.ndarray:
@@ -167,18 +194,20 @@ def sampled(x: np.ndarray, y: np.ndarray, values: Any, places: np.ndarray) -> np
 def levels_between(low: float, high: float, count: int, log: bool) -> np.ndarray:
     """About ``count`` round numbers that cover [low, high], equally or logarithmically spaced."""
     locator = MaxNLocator(count, steps=[1, 2, 2.5, 5, 10], min_n_ticks=1)
-    equal = np.asarray(locator.tick_values(low, high))
+    equal = np.asarray(locator.tick_values(low, high), dtype=float)
+    # A tick within rounding of an end covers it for an axis, and leaves a hole in a surface.
+    equal[0], equal[-1] = min(equal[0], low), max(equal[-1], high)
     if not log:
         return equal
     found = np.zeros(0)
-    for digits in ((1, 1.5, 2, 3, 5, 7), (1, 2, 5), (1, 3), (1,)):
+    for digits in (TENTHS, (1, 1.5, 2, 3, 5, 7), (1, 2, 5), (1, 3), (1,)):
         found = _cover(low, high, digits, 1)
         if len(found) <= count + 1:
             break
     else:
         found = _cover(low, high, (1,), math.ceil((len(found) - 1) / max(1, count - 1)))
-    # Within a decade equal steps show more.
-    return equal if high < 10 * low and equal[0] > 0 and len(equal) > len(found) else found
+    # Within a part of a decade equal steps show more.
+    return equal if len(found) < FEWEST and high < 10 * low and equal[0] > 0 else found
 
 
 def _cover(low: float, high: float, digits: tuple[float, ...], stride: int) -> np.ndarray:

@@ -64,6 +64,30 @@ def test_no_colour_covers_more_than_a_quarter_and_valley_and_barrier_are_seen(na
     assert len(scale.levels) <= NUM_LEVELS + 2 + 3
 
 
+@pytest.mark.parametrize("name", SURFACES)
+def test_levels_are_round_and_no_two_nearly_touch(name):
+    """0.165 and 0.96 beside 0.95 tell nobody anything."""
+    values = SURFACES[name]
+    needs = valley_range(AXIS, AXIS, values, (0.0, 0.0))
+    if "barrier" in name:
+        needs = barrier_range(AXIS, AXIS, values, np.stack([A, B]))
+    levels = scale_for(values, needs=needs).levels
+    gaps = np.diff(levels)
+    assert (gaps[1:-1] > np.minimum(gaps[:-2], gaps[2:]) / 5).all()
+    for k in range(1, len(levels) - 1):
+        room = min(gaps[k - 1], gaps[k])
+        # No rounder number lies near: what is written has the digits that it takes, and no more.
+        digits = len(f"{levels[k]:.12e}".partition("e")[0].rstrip("0").replace(".", "").lstrip("-"))
+        assert digits <= 2 + max(0, np.ceil(np.log10(max(abs(levels[k]) / room, 1)))), levels[k]
+
+
+def test_a_bowl_is_linear_with_its_valley_in_sight():
+    for values in (SURFACES["bowl"], 0.7 + 2.9 * SURFACES["bowl"]):
+        needs = valley_range(AXIS, AXIS, values, (0.0, 0.0))
+        assert needs
+        assert scale_for(values, needs=needs).spacing == "linear"
+
+
 def test_the_plainest_spacing_that_does_is_taken():
     assert scale_for(SURFACES["bowl"]).spacing == "linear"
     assert scale_for(10 ** (3 * RADIUS)).spacing == "log"
