@@ -16,6 +16,7 @@ from landscape.result import Result
 
 WIDTH = 3.5  # inches, one column of a paper
 SMALL = 6.0  # points, the size of the small print
+MOST_FITS, FITTED = 6, 0.005  # tries to fit a page to its panel, and the inches that are near enough
 
 # Okabe and Ito's colours, told apart under the common colour blindnesses; the line styles differ as well.
 BLUE, VERMILLION, GREEN = "#0072B2", "#D55E00", "#009E73"
@@ -24,6 +25,7 @@ GREY = "0.4"
 DASHED = {"color": VERMILLION, "linestyle": (0, (4, 1.5))}
 # Where θ* lies.
 STAR = {"marker": "*", "markersize": 9, "color": "white", "markeredgecolor": "black", "markeredgewidth": 0.7}
+STAR |= {"clip_on": False}  # whole on the frame, too
 
 STYLE: Any = {
     "font.family": FONT,
@@ -86,7 +88,7 @@ class Page:
         self.panel_axes: list[Axes] = []
         self.figure = Figure(layout="constrained")
         FigureCanvasAgg(self.figure)
-        self.stretch = 0.0
+        self.stretch = 0.0  # height over width of the first panel, where both its axes have one scale
         self.fit: Callable[[], None] | None = None  # what places a panel that the layout knows nothing of
         self.labels = {variable.name: axis_label(variable) for variable in result.arrays()}
         self.small_print = self.outcome(result)
@@ -151,12 +153,19 @@ class Page:
         return self.figure
 
     def _fit(self) -> None:
-        """The page as high as a panel of the given height over width needs, with no empty margins."""
-        for _ in range(2):  # labels move a little with the first change
-            box = self.figure.axes[0].get_position(original=True)
-            excess = box.height * self.height - self.stretch * box.width * self.width
-            self.figure.set_size_inches(self.width, self.height - excess)
+        """The page as high as a panel of the given height over width needs, at one scale, with no empty margins."""
+        panel = self.figure.axes[0]
+        # Within a frame that keeps to one scale the labels move, and with them the frame.
+        panel.set_aspect("auto")
+        for _ in range(MOST_FITS):
             self.figure.draw_without_rendering()
+            box = panel.get_position(original=True)
+            excess = box.height * self.height - self.stretch * box.width * self.width
+            if abs(excess) < FITTED:
+                break
+            self.figure.set_size_inches(self.width, self.height - excess)
+        panel.set_aspect("equal")
+        self.figure.draw_without_rendering()
 
     def _only(self, wanted: str) -> None:
         """Takes away every panel but one, which is named by a word of its title or labels, or by its number."""

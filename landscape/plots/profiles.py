@@ -4,11 +4,15 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.path import Path
 
 from landscape.numerics.curves.barriers import barriers, is_below_its_error
 from landscape.plots.axes import whose_statistics
 from landscape.plots.page import GREY, Page
 from landscape.plots.words import EQUALS, short, uncertain
+
+# What a barrier looks like in the legend.
+UPRIGHT = Path([(-0.4, 1), (0.4, 1), (0, 1), (0, -1), (-0.4, -1), (0.4, -1)], [1, 2, 1, 2, 1, 2])
 
 
 def chord(axes: Axes, t: np.ndarray, loss: np.ndarray) -> None:
@@ -39,22 +43,11 @@ def barrier(
         return
     at = barriers(t, loss).at_chord
     top = float(loss[t == at][0])
-    arrow = {"arrowstyle": "<->", "shrinkA": 0, "shrinkB": 0, "linewidth": 0.8, "mutation_scale": 6}
-    drawn = axes.annotate(
-        "", (at, top), xytext=(at, top - value), arrowprops={**arrow, "color": colour}, zorder=4
-    )
-    drawn.set_in_layout(False)  # it lies between lines that are
-    # The value stands in the legend: beside the arrow it would lie on one of the lines.
-    axes.plot(
-        [],
-        [],
-        linestyle="",
-        marker=r"$\updownarrow$",
-        markersize=7,
-        markeredgewidth=0,
-        color=colour,
-        label=f"barrier {told}",
-    )
+    # A line with a bar at each end: of any height, where the heads of an arrow would cross on a low one.
+    style: Any = {"color": colour, "linewidth": 0.8, "linestyle": "-", "zorder": 4}
+    axes.plot([at, at], [top - value, top], marker="_", markersize=5, markeredgewidth=0.8, **style)
+    # The value stands in the legend: beside the line it would lie on one of the others.
+    axes.plot([], [], linestyle="", marker=UPRIGHT, markersize=7, color=colour, label=f"barrier {told}")
 
 
 def ends_marked(panels: list[Axes]) -> None:

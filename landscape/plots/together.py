@@ -24,7 +24,7 @@ LINES = {
 }
 PLANES = ("slice2d",)
 MOST_PLANES, MOST_LINES = 9, 6
-DOT: Any = {"color": "white", "markeredgecolor": "black", "markersize": 3.5}
+DOT: Any = {"color": "white", "markeredgecolor": "black", "markersize": 3.5, "clip_on": False}
 
 
 def together(page: Page, results: Sequence[Any], names: Sequence[str] | None = None) -> str:

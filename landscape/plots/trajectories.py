@@ -1,6 +1,6 @@
 """Runs on a plane: each its own line with its epochs, start and end, and points of others marked beside."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -9,7 +9,8 @@ from matplotlib.patheffects import withStroke
 from landscape.plots.axes import legend
 from landscape.plots.fields import clear
 from landscape.plots.page import PURPLE, SKY, VERMILLION, Page
-from landscape.plots.words import short, text_inches
+from landscape.plots.placing import AT_CORNERS, Places
+from landscape.plots.words import short
 
 # Colour, outline, marker and dashes of one run after the other: light and dark in turn, so that they are told apart
 # without colours, and on every colour of the map.
@@ -30,8 +31,9 @@ MARK: Any = {
 }
 # Runs and marks that a legend names; of more the small print says what they are.
 MOST_NAMED = 8
-# How far apart the numbers of epochs of a run stand, as a share of the panel, and how broad that is, in inches.
-ROOM, BROAD = 0.09, 2.4
+# How far apart the numbers of epochs of a run stand, and how near starts are the same, as shares of the panel;
+# how broad that is, in inches.
+ROOM, NEAR, BROAD = 0.09, 0.02, 2.4
 
 
 class Run(NamedTuple):
@@ -43,6 +45,14 @@ class Run(NamedTuple):
     loss: np.ndarray
     residual: np.ndarray
     epoch: np.ndarray
+
+
+class Letter(NamedTuple):
+    """What is written beside a place of as many coordinates as the panel has."""
+
+    text: str
+    place: tuple[float, ...]
+    weight: str = "bold"
 
 
 def runs_of(result: Any) -> list[Run]:
@@ -59,12 +69,20 @@ def runs_of(result: Any) -> list[Run]:
     return [run for run in found if len(run.alpha)]
 
 
-def draw(page: Page, axes: Any, result: Any, star: tuple[float, float], at: Callable[..., Any]) -> None:
-    """The runs and the marks, with a ``star`` at θ*; the small print says what lies elsewhere."""
+def draw(
+    page: Page,
+    axes: Any,
+    result: Any,
+    star: tuple[float, float],
+    at: Callable[..., Any],
+    letters: Sequence[Letter] = (),
+) -> None:
+    """The runs and the marks, with a ``star`` at θ*, and the ``letters`` of points; said is what lies elsewhere."""
     runs = runs_of(result)
     if runs and page.kind == "surface" and result.trajectory_loss is None:
         page.note("checkpoints of unknown loss are not drawn on the surface")
         runs = []
+    rings = [_num_within(result, runs, i) for i in range(len(runs))]
     for i, run in enumerate(runs):
         alpha, beta = run.alpha, run.beta
         within = _within(result, alpha, beta)
@@ -74,11 +92,9 @@ def draw(page: Page, axes: Any, result: Any, star: tuple[float, float], at: Call
         if page.kind == "surface":  # which would draw beyond its box
             alpha, beta = (np.where(within, part, np.nan) for part in (alpha, beta))
         label = run.name if len(runs) > 1 else ""
-        _line(axes, i, label, star, _num_before(result, runs, i), *at(alpha, beta, run.loss))
-    if page.kind != "surface":
-        _epochs(page, axes, runs, _lettered(result, star))
+        _line(axes, i, label, star, rings[i], within, *at(alpha, beta, run.loss))
     _say(page, result, runs)
-    _marks(page, axes, result, at)
+    _name(page, axes, runs, rings, [*letters, *_marks(page, axes, result, at)])
     if len(runs) > 1 or result.mark_alpha is not None:
         if len(runs) + (0 if result.mark is None else len(result.mark)) <= MOST_NAMED:
             _legend(page, axes)
@@ -97,7 +113,8 @@ def _legend(page: Page, axes: Any) -> None:
 def draw_lines(axes: Any, result: Any, star: tuple[float, float]) -> None:
     """The runs alone, on a panel of something else."""
     for i, run in enumerate(runs_of(result)):
-        _line(axes, i, "", star, _num_before(result, runs_of(result), i), run.alpha, run.beta)
+        within = _within(result, run.alpha, run.beta)
+        _line(axes, i, "", star, _num_within(result, runs_of(result), i), within, run.alpha, run.beta)
 
 
 def cleared(axes: Any, texts: Any, result: Any) -> None:
@@ -110,112 +127,85 @@ def cleared(axes: Any, texts: Any, result: Any) -> None:
         clear(axes, texts, result.mark_alpha, result.mark_beta)
 
 
-def _lettered(result: Any, star: tuple[float, float]) -> np.ndarray:
-    """The places beside which a letter or a number stands, (count, 2)."""
-    found = [np.array([star])]
-    for name in ("point", "mark"):
-        if getattr(result, f"{name}_alpha") is not None:
-            found.append(np.stack([getattr(result, f"{name}_{axis}") for axis in ("alpha", "beta")], axis=1))
-    return np.concatenate(found)
-
-
 def _within(result: Any, alpha: np.ndarray, beta: np.ndarray) -> np.ndarray:
     return (np.abs(alpha - np.clip(alpha, result.alpha[0], result.alpha[-1])) == 0) & (
         np.abs(beta - np.clip(beta, result.beta[0], result.beta[-1])) == 0
     )
 
 
-def _num_before(result: Any, runs: list[Run], number: int) -> int:
-    """How many earlier runs start where this one does; their rings lie within one another."""
-    width, height = np.ptp(result.alpha), np.ptp(result.beta)
-
-    def is_near(one: Run, other: Run) -> bool:
-        aside = abs(one.alpha[0] - other.alpha[0]) / width, abs(one.beta[0] - other.beta[0]) / height
-        return max(aside) < 0.02
-
-    return sum(is_near(runs[number], one) for one in runs[:number])
+def _num_within(result: Any, runs: list[Run], number: int) -> int:
+    """How many earlier runs start where this one does, and marks lie there: all within its ring."""
+    sides = np.array([np.ptp(result.alpha), np.ptp(result.beta)])
+    starts = [(run.alpha[0], run.beta[0]) for run in runs]
+    others = starts[:number]
+    if result.mark_alpha is not None:
+        others += zip(result.mark_alpha, result.mark_beta, strict=True)
+    return sum(bool((np.abs(np.subtract(starts[number], one)) < NEAR * sides).all()) for one in others)
 
 
 def _line(
-    axes: Any, number: int, label: str, star: tuple[float, float], num_rings: int, *places: Any
+    axes: Any, number: int, label: str, star: tuple[float, float], num_rings: int, within: Any, *places: Any
 ) -> None:
     """Checkpoints with a line through them in their order; the first in a ring, the last larger but for the star."""
     colour, edge, marker, dashes = LOOKS[number % len(LOOKS)]
     size = 3 if len(places[0]) <= 60 else 1.5
     line = {"color": colour, "path_effects": [withStroke(linewidth=2.2, foreground=edge)], "linewidth": 1.0}
-    dot: Any = {"marker": marker, "linestyle": "", "color": colour, "markeredgecolor": edge}
+    # What lies on the frame is whole, what lies beyond it is not there.
+    dot: Any = {"marker": marker, "linestyle": "", "color": colour, "markeredgecolor": edge, "clip_on": False}
+    shown = [np.where(within, part, np.nan) for part in places]
     axes.plot(*places, dashes, zorder=6, **line)
-    axes.plot(*places, zorder=7, markeredgewidth=size / 6, markersize=size, **dot)
+    axes.plot(*shown, zorder=7, markeredgewidth=size / 6, markersize=size, **dot)
     if label:
         axes.plot(*[[]] * len(places), dashes, marker=marker, markersize=3, label=label, **line)
-    first, last = ([part[k:][:1] for part in places] for k in (0, -1))
-    ring: Any = {"marker": "o", "linestyle": "", "markerfacecolor": "none", "zorder": 7.2}
-    ring["markersize"] = 7 + 3 * num_rings
+    first, last = ([part[k:][:1] for part in shown] for k in (0, -1))
+    ring: Any = {"marker": "o", "linestyle": "", "markerfacecolor": "none", "zorder": 7.2, "clip_on": False}
+    ring["markersize"] = _ring(num_rings)
     axes.plot(*first, markeredgecolor=edge, markeredgewidth=2.2, **ring)
     axes.plot(*first, markeredgecolor=colour, markeredgewidth=1.1, **ring)
     if (float(last[0][0]), float(last[1][0])) != star:
         axes.plot(*last, zorder=7.4, markeredgewidth=0.8, markersize=6.5, **dot)
 
 
-class _Box(NamedTuple):
-    """A rectangle, in shares of the panel."""
-
-    left: float
-    bottom: float
-    right: float
-    top: float
-
-    def meets(self, other: "_Box") -> bool:
-        across = self.left < other.right and other.left < self.right
-        return across and self.bottom < other.top and other.bottom < self.top
-
-    @property
-    def is_inside(self) -> bool:
-        return min(self.left, self.bottom) > 0.01 and max(self.right, self.top) < 0.99
+def _ring(num_within: int) -> int:
+    """How broad the ring at a start is, in points, with so many others and marks within it."""
+    return 7 + 3 * num_within
 
 
-def _epochs(page: Page, axes: Any, runs: list[Run], letters: np.ndarray) -> None:
-    """The number of epochs beside as many checkpoints as there is room for, first those at even steps of all."""
-    (left, right), (bottom, top) = axes.get_xlim(), axes.get_ylim()
-    high = BROAD * (page.stretch or 0.8)
+def _name(page: Page, axes: Any, runs: list[Run], rings: Sequence[int], letters: Sequence[Letter]) -> None:
+    """The letters of points and numbers of marks, then epochs beside as many checkpoints as there is room for."""
+    if page.kind == "surface":
+        outline = [withStroke(linewidth=2, foreground="white")]
+        for text, place, weight in letters:
+            if np.isfinite(place).all():
+                axes.text(*place, f"  {text}", fontsize=8, weight=weight, path_effects=outline, zorder=9)
+        return
+    places = Places(axes, BROAD, BROAD * (page.stretch or 0.8))
+    for run, num_rings in zip(runs, rings, strict=True):
+        places.keep_off(run.alpha, run.beta)
+        places.keep_clear(run.alpha, run.beta, 0.03)
+        places.keep_clear(run.alpha[-1:], run.beta[-1:], 0.06)
+        places.keep_clear(run.alpha[:1], run.beta[:1], _ring(num_rings) / 2 / 72 + 0.01)
+    for _, (x, y), _ in letters:
+        places.keep_clear(x, y, 0.06)
+    for text, (x, y), weight in letters:
+        if np.isfinite((x, y)).all():
+            places.put(text, x, y, size=8, weight=weight, zorder=9)
+    for i, run in enumerate(runs):
+        _epochs(places, run, LOOKS[i % len(LOOKS)][0])
 
-    def placed(alpha: Any, beta: Any) -> list[tuple[float, float]]:
-        return list(zip((alpha - left) / (right - left), (beta - bottom) / (top - bottom), strict=True))
 
-    dots = [placed(run.alpha, run.beta) for run in runs]
-    taken = [_Box(x - 0.015, y - 0.015, x + 0.015, y + 0.015) for run in dots for x, y in run]
-    # Ends, stars and marks with the letters to the right of them.
-    ends = [run[k] for run in dots for k in (0, -1)] + placed(letters[:, 0], letters[:, 1])
-    taken += [_Box(x - 0.03, y - 0.03, x + 0.13, y + 0.04) for x, y in ends]
-    for i, (run, places) in enumerate(zip(runs, dots, strict=True)):
-        colour = LOOKS[i % len(LOOKS)][0]
-        last = None
-        for k, (x, y) in enumerate(places):
-            if not np.isfinite(run.epoch[k]) or (
-                last is not None and max(abs(x - last[0]), abs(y - last[1])) < ROOM
-            ):
-                continue
-            text = f"{run.epoch[k]:g}"
-            wide, tall = text_inches(text, 5.5) / BROAD + 0.01, 0.085 / high
-            corners = [(x + 0.015, y + 0.012), (x - 0.015 - wide, y + 0.012)]
-            corners += [(a, y - 0.012 - tall) for a, _ in corners]
-            boxes = [_Box(a, b, a + wide, b + tall) for a, b in corners]
-            free = [one for one in boxes if one.is_inside and not any(one.meets(other) for other in taken)]
-            if not free:
-                continue
-            taken.append(free[0])
-            last = (x, y)
-            axes.text(
-                left + (free[0].left + wide / 2) * (right - left),
-                bottom + (free[0].bottom + tall / 2) * (top - bottom),
-                text,
-                fontsize=5.5,
-                color=colour if colour.startswith("#") else "black",
-                ha="center",
-                va="center",
-                path_effects=[withStroke(linewidth=1.5, foreground="white", alpha=0.9)],
-                zorder=8.5,
-            )
+def _epochs(places: Places, run: Run, colour: str) -> None:
+    """The number of epochs, first beside those at even steps of all."""
+    last = None
+    colour = colour if colour.startswith("#") else "black"
+    for epoch, x, y, here in zip(
+        run.epoch, run.alpha, run.beta, places.shares(run.alpha, run.beta), strict=True
+    ):
+        if not np.isfinite(epoch) or (last is not None and np.abs(here - last).max() < ROOM):
+            continue
+        style: Any = {"size": 5.5, "sides": AT_CORNERS, "away": 0.05, "color": colour, "zorder": 8.5}
+        if places.put(f"{epoch:g}", x, y, must=False, **style):
+            last = here
 
 
 def _say(page: Page, result: Any, runs: list[Run]) -> None:
@@ -241,12 +231,11 @@ def _say(page: Page, result: Any, runs: list[Run]) -> None:
     page.note(f"off the plane up to: {', '.join(told)}")
 
 
-def _marks(page: Page, axes: Any, result: Any, at: Callable[..., Any]) -> None:
-    """Points of other runs, numbered."""
+def _marks(page: Page, axes: Any, result: Any, at: Callable[..., Any]) -> list[Letter]:
+    """Points of other runs; their numbers, which are to be written beside them."""
     if result.mark_alpha is None:
-        return
-    told = []
-    outline = [withStroke(linewidth=1.8, foreground="white")]
+        return []
+    told, found = [], []
     for i, name in enumerate(result.mark):
         alpha, beta = result.mark_alpha[i : i + 1], result.mark_beta[i : i + 1]
         told.append(f"mark {i + 1} by {short(float(result.mark_residual[i]))}")
@@ -254,11 +243,9 @@ def _marks(page: Page, axes: Any, result: Any, at: Callable[..., Any]) -> None:
             page.note(f"mark {i + 1}, {name}, outside the picture")
             continue
         place = at(alpha, beta, result.mark_loss[i : i + 1])
-        axes.plot(*place, linestyle="", zorder=7.9, label=f"{i + 1} {name}", **MARK)
-        flat = tuple(float(part[0]) for part in place)
-        if not np.isfinite(flat).all():
-            continue
-        axes.text(*flat, f"{i + 1}  ", fontsize=7, weight="bold", ha="right", path_effects=outline, zorder=9)
+        axes.plot(*place, linestyle="", zorder=7.9, label=f"{i + 1} {name}", clip_on=False, **MARK)
+        found.append(Letter(f"{i + 1}", tuple(float(part[0]) for part in place)))
     if len(result.mark) > MOST_NAMED:
         page.note("marks: " + ", ".join(f"{i + 1} {name}" for i, name in enumerate(result.mark)))
     page.note(f"off the plane: {', '.join(told)}")
+    return found

@@ -56,6 +56,20 @@ def test_without_a_search_there_is_no_panel_of_it():
     assert len(landscape.plot(nowhere).axes) == 2
 
 
+def test_without_a_rescaling_the_measures_are_a_table_as_broad_as_the_page():
+    """The right half would be empty, where the changes stand."""
+    plain, rescaled = result_of(rescaling="none"), result_of()
+    axes = landscape.plot(plain).axes[-1]
+    values = [one.get_position()[0] for one in axes.texts[1::2]]
+    assert len(values) == len(plain.measure)
+    assert min(values) > 0.5
+    assert len(axes.collections[0].get_segments()) == len(plain.measure) - 1
+    assert "not rescaled" in texts(axes.figure)
+    other = landscape.plot(rescaled).axes[-1]
+    assert max(one.get_position()[0] for one in other.texts) < 0.5
+    assert "not rescaled" not in texts(other.figure)
+
+
 def test_a_plane_says_how_rough_it_is():
     x, y = np.linspace(-2, 3, 21), np.linspace(-1, 1, 11)
     values = 3 * x**4 - 4 * x**3 - 12 * x**2 + y[:, None] ** 2

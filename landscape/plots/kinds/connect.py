@@ -10,6 +10,7 @@ from landscape.plots.axes import error_band, legend, line, log_axis, whose_stati
 from landscape.plots.fields import clear, draw_flat, field
 from landscape.plots.levels import barrier_range
 from landscape.plots.page import BLUE, DASHED, ORANGE, SKY, VERMILLION, Page
+from landscape.plots.placing import Places
 from landscape.plots.profiles import barrier, chord, ends_marked
 from landscape.plots.words import short, titled_points, wrapped
 
@@ -54,7 +55,9 @@ def _profile(page: Page, axes: Axes, result: Any) -> None:
     barrier(page, axes, t, result.loss, (result.barrier_chord, result.barrier_chord_error), BLUE)
     ends_marked([axes])
     axes.set_ylabel("loss" if tests else "training loss")
-    axes.set_xlabel(wrapped(page.labels["t"], 3.2))
+    # A label broader than the plane below would keep that away from its colour bar; A and B stand above.
+    label = page.labels["t"] if result.plane_loss is None else page.labels["t"].partition(" (")[0]
+    axes.set_xlabel(wrapped(label, 3.2))
     legend(axes, above=1.9)
 
 
@@ -70,12 +73,22 @@ def _plane(page: Page, axes: Axes, result: Any) -> None:
     axes.plot(
         alpha[[0, -1]], beta[[0, -1]], ":", color="white", linewidth=0.9, path_effects=outline, zorder=5
     )
-    bends = {"color": "white", "markeredgecolor": "black", "markersize": 3.5, "linestyle": "", "zorder": 7}
+    bends: Any = {
+        "color": "white",
+        "markeredgecolor": "black",
+        "markersize": 3.5,
+        "linestyle": "",
+        "zorder": 7,
+    }
+    bends["clip_on"] = False
     axes.plot(result.control_alpha, result.control_beta, marker="s", **bends)
+    places = Places(axes, 2.3, 2.0)
+    places.keep_off(alpha, beta)
+    places.keep_off(alpha[[0, -1]], beta[[0, -1]])
+    places.keep_clear(result.control_alpha, result.control_beta, 0.03)
     for letter, i in (("A", 0), ("B", -1)):
         axes.plot(alpha[i], beta[i], marker="o", **bends)
-        halo = [withStroke(linewidth=2, foreground="white")]
-        axes.text(alpha[i], beta[i], f" {letter}", fontsize=8, weight="bold", path_effects=halo, zorder=9)
+        places.put(letter, alpha[i], beta[i], size=8, weight="bold", zorder=9)
     axes.set_xlabel(wrapped(page.labels["plane_alpha"], 3.0))
     axes.set_ylabel(wrapped(page.labels["plane_beta"], 2.2))
     page.note(
@@ -92,5 +105,5 @@ def _training(page: Page, axes: Axes, result: Any) -> None:
     if page.log or all(len(part) for part in positive):
         log_axis(page, axes, result.epoch_loss, result.training_barrier)
     axes.set(xlabel=page.labels["epoch"])
-    axes.set_ylabel("in training")
+    axes.set_ylabel("loss, barrier\nin training")
     legend(axes)

@@ -121,19 +121,21 @@ def _search(page: Page, axes: Axes, result: Any) -> None:
 
 
 def _measures(page: Page, axes: Axes, result: Any) -> None:
-    """One row a measure: its value and error in words, its change under the rescaling as a point."""
+    """One row a measure: its value and error in words, and its change under a rescaling, if any, as a point."""
     rows = np.arange(len(result.measure))
     axes.set_ylim(len(rows) - 0.4, -0.6)
     axes.yaxis.set_major_locator(NullLocator())
     axes.spines["left"].set_visible(False)
+    is_alone = result.rescaled_values is None
     for row, one in enumerate(zip(result.measure, result.values, result.errors, strict=True)):
-        for x, text in zip((NAMES, VALUES), _texts(*one), strict=True):
+        for x, text in zip((NAMES, POINTS if is_alone else VALUES), _texts(*one), strict=True):
             axes.text(x, row, text, transform=axes.get_yaxis_transform(), fontsize=TEXT, va="center")
-    if result.rescaled_values is None:
+    if is_alone:  # a table as broad as the page, ruled so that the eye keeps to its row
         axes.xaxis.set_major_locator(NullLocator())
         axes.spines["bottom"].set_visible(False)
-        place: Any = {"transform": axes.transAxes, "ha": "center", "va": "center", "color": GREY}
-        axes.text((1 + POINTS) / 2, 0.5, "not\nrescaled", fontsize=TEXT, **place)
+        rules = axes.hlines(rows[:-1] + 0.5, NAMES, 1, color="0.85", linewidth=0.5)
+        rules.set(transform=axes.get_yaxis_transform(), clip_on=False)
+        page.note("not rescaled")
         return
     with np.errstate(all="ignore"):
         ratio = np.asarray(result.rescaled_values / result.values)

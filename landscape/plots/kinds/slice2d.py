@@ -1,11 +1,11 @@
 """The loss on a plane, with what lies on it."""
 
 import itertools
+import re
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
-from matplotlib.patheffects import withStroke
 
 from landscape.plots import trajectories
 from landscape.plots.fields import Field, clear, draw_flat, field
@@ -13,11 +13,11 @@ from landscape.plots.levels import Range, barrier_range, valley_range
 from landscape.plots.page import STAR, Page
 from landscape.plots.profiles import how_cut
 from landscape.plots.surface import draw_surface, height, seen
-from landscape.plots.words import input_names, short, titled, titled_points, uncertain, wrapped
+from landscape.plots.words import input_names, short, text_inches, titled, titled_points, uncertain, wrapped
 
 # What has panels of its own below the loss, where it is there.
 BELOW = ("smooth_loss", "curvature_ratio")
-DOT: Any = {"color": "white", "markeredgecolor": "black", "markersize": 4}
+DOT: Any = {"color": "white", "markeredgecolor": "black", "markersize": 4, "clip_on": False}
 MOST_TITLED = 4  # points that a title names
 MAX_STRETCH = 2.0  # a plane longer than this many times its breadth would be too thin to read at one scale
 
@@ -72,13 +72,11 @@ def slice2d(page: Page, result: Any) -> str:
         inches = 2.2 * (page.stretch or 0.95)
         axes: Any
         axes, *below = page.panels(*[inches + 0.4] * (1 + len(more)), shared=False)
-        if page.stretch:
-            axes.set_aspect("equal")
         _cleared(axes, draw_flat(page, axes, one, inches, needs=_needs(one, origin, result)), origin, result)
         first, second = names or (page.labels["alpha"], page.labels["beta"])
         for panel in (axes, *below):
-            panel.set_xlabel(wrapped(first, 2.4))
-            panel.set_ylabel(wrapped(second, inches))
+            panel.set_xlabel(_on_one_line(first, 2.4))
+            panel.set_ylabel(_on_one_line(second, inches))
         for panel, name in zip(below, more, strict=True):
             second = field(page, result.alpha, result.beta, getattr(result, name), page.labels[name])
             as_cells = name == "curvature_ratio"
@@ -108,8 +106,7 @@ def slice2d(page: Page, result: Any) -> str:
         return tuple(np.where(hidden, np.nan, placed.T))
 
     star = origin if not three else (np.nan, np.nan)
-    trajectories.draw(page, axes, result, star, at)
-    outline = [withStroke(linewidth=2, foreground="white")]
+    letters = []
     if several:
         for index, letter in enumerate(letters_of(len(result.point_alpha))):
             place = at(result.point_alpha[index], result.point_beta[index], result.point_loss[index])
@@ -117,14 +114,13 @@ def slice2d(page: Page, result: Any) -> str:
                 axes.plot(*place, linestyle="", zorder=8, **STAR)
             elif result.trajectory_alpha is None or three:
                 axes.plot(*place, "o", zorder=8, **DOT)
-            flat = tuple(float(part[0]) for part in place)
-            if np.isfinite(flat).all():
-                axes.text(*flat, f"  {letter}", fontsize=8, weight="bold", path_effects=outline, zorder=9)
+            letters.append(trajectories.Letter(letter, tuple(float(part[0]) for part in place)))
     else:
         place = at(*origin, result.centre_loss)
         if np.isfinite(place).all():
             axes.plot(*place, linestyle="", zorder=8, **STAR)
-            axes.text(*(float(part[0]) for part in place), "  θ*", path_effects=outline, zorder=9)
+        letters.append(trajectories.Letter("θ*", tuple(float(part[0]) for part in place), "normal"))
+    trajectories.draw(page, axes, result, star, at, letters)
     how_cut(page, result)
     if three:
         return titled_points("Loss on the plane through", result, "ABC", ", ")
@@ -158,6 +154,17 @@ def _share(value: float) -> str:
     """
     digits = 1 if 0 < value < 0.01 or 0.99 < value < 0.9995 else 0
     return f"{value:.{digits}%}"
+
+
+def _on_one_line(label: str, inches: float) -> str:
+    """The label, without what it says besides where there is no room for that; broken where there is none still.
+
+    >>> _on_one_line("component 2 (8% of variance)", 1.2)
+    'component 2 (8%)'
+    """
+    if text_inches(label, 8) > inches:
+        label = re.sub(r" along .*|(?<=%) of variance", "", label)
+    return wrapped(label, inches)
 
 
 def _whose(result: Any) -> str:
