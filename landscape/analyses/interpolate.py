@@ -13,6 +13,8 @@ from landscape.progress import Journal, Progress, silent
 from landscape.result import Check, Result, array, scalar
 
 if TYPE_CHECKING:
+    from concurrent.futures import Executor
+
     import numpy as np
     from torch import Tensor
 
@@ -76,6 +78,7 @@ def interpolate(
     align: Annotated[bool, "Permute B's hidden units to lie closest to A first."] = False,
     seed: int = 0,
     journal: Journal | None = None,
+    executor: Executor | None = None,
     progress: Progress = silent,
 ) -> Interpolate:
     """F((1 − α)A + αB) for α over ``span``, with α = 0 and α = 1 exactly on the grid.
@@ -95,6 +98,7 @@ def interpolate(
     from landscape.objective import checks
     from landscape.objective.scatter import without_errors
     from landscape.objective.sweep import Sweep
+    from landscape.objective.tasks import computed_by
 
     low, high = span
     if not (low <= 0 and high >= 1):
@@ -107,7 +111,7 @@ def interpolate(
     alpha = grid(low, high, num_points)
     proofs: list[Check] = []
     notes: list[str] = []
-    with checks.untouched(objective, proofs):
+    with computed_by(executor), checks.untouched(objective, proofs):
         if align:
             from landscape.symmetry.alignment import aligned
 

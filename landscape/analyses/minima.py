@@ -13,6 +13,8 @@ from landscape.progress import Journal, Progress, silent
 from landscape.result import Result, array, scalar
 
 if TYPE_CHECKING:
+    from concurrent.futures import Executor
+
     import numpy as np
 
     from landscape.descent.starts import Family
@@ -222,6 +224,7 @@ def minima(
     memory_limit: float = MEMORY_LIMIT,
     max_threads: int | None = None,
     journal: Journal | None = None,
+    executor: Executor | None = None,
     progress: Progress = silent,
 ) -> Minima:
     """Gradient descent from many starts for every width and depth, and what kind of point each ended at.
@@ -257,6 +260,7 @@ def minima(
     from landscape.numerics.steps.replicas import Plan
     from landscape.numerics.steps.sampling import isolated_rng
     from landscape.objective import checks
+    from landscape.objective.tasks import computed_by
     from landscape.symmetry.order import orders
 
     distributed.require_one_process("replicas")
@@ -292,7 +296,7 @@ def minima(
     notes: list[str] = []
     first = family(widths[0], depths[0], seed)
     axes = input_plane.axes(first)
-    with isolated_rng(seed, first.device), checks.untouched(first, proofs):
+    with computed_by(executor), isolated_rng(seed, first.device), checks.untouched(first, proofs):
         table = tables(families, depths, widths, descents, axes, notes)
         about = orders(next(iter(families.values())), depths, widths, seed)
         about |= settings(families, depths, widths, seed)

@@ -25,6 +25,8 @@ from landscape.progress import Journal, Progress, silent
 from landscape.result import Check, Result, array, scalar
 
 if TYPE_CHECKING:
+    from concurrent.futures import Executor
+
     import numpy as np
     from torch import Tensor
 
@@ -113,6 +115,7 @@ def slice1d(
     batchnorm: Statistics = "frozen",
     seed: int = 0,
     journal: Journal | None = None,
+    executor: Executor | None = None,
     progress: Progress = silent,
 ) -> Slice1D:
     """F(θ* + αd) on an odd grid with θ* in its middle (or, for ``pca``, on it).
@@ -125,6 +128,7 @@ def slice1d(
     """
     from landscape.objective import checks
     from landscape.objective.sweep import Sweep
+    from landscape.objective.tasks import computed_by
     from landscape.objective.trajectory import Trajectory
     from landscape.paths.slice_proofs import stated_checks
     from landscape.paths.slices import Cut, sliced
@@ -144,7 +148,7 @@ def slice1d(
         block=block,
     )
     proofs: list[Check] = []
-    with checks.untouched(objective, proofs):
+    with computed_by(executor), checks.untouched(objective, proofs):
         sweep = Sweep(objective, test, batchnorm, journal, progress)
         found = sliced(sweep, [objective.as_point(theta)], cut, 1)
         result = _result(found, block)

@@ -28,6 +28,8 @@ from landscape.progress import Journal, Progress, silent
 from landscape.result import Check, Result, array, scalar
 
 if TYPE_CHECKING:
+    from concurrent.futures import Executor
+
     import numpy as np
     from torch import Tensor
 
@@ -217,6 +219,7 @@ def slice2d(
     batchnorm: Statistics = "frozen",
     seed: int = 0,
     journal: Journal | None = None,
+    executor: Executor | None = None,
     progress: Progress = silent,
 ) -> Slice2D:
     """F on ``num_points`` × ``num_points`` points of a plane, θ* exactly on the grid.
@@ -250,6 +253,7 @@ def slice2d(
     from landscape.objective import checks
     from landscape.objective.parameters import Point
     from landscape.objective.sweep import Sweep
+    from landscape.objective.tasks import computed_by
     from landscape.objective.trajectory import Trajectory
     from landscape.paths.slice_proofs import stated_checks
     from landscape.paths.slices import Cut, plane_checks, sliced
@@ -277,7 +281,7 @@ def slice2d(
     cut.require(points)
     proofs: list[Check] = []
     hessians = None
-    with checks.untouched(objective, proofs):
+    with computed_by(executor), checks.untouched(objective, proofs):
         sweep = Sweep(objective, test, batchnorm, journal, progress)
         found = sliced(sweep, points, cut, 2)
         if curvature:

@@ -10,7 +10,7 @@ from landscape import analyses
 from landscape.analyses.declare import Analysis
 from landscape.analyses.options import Parameter
 from landscape.choices import Data, LossName, Model
-from landscape.cli.options import HOW, PAIRS, WHAT, Address, Command, Grouped, Named, shared
+from landscape.cli.options import HOW, PAIRS, WHAT, Address, Command, Grouped, Named, shared, workers
 from landscape.cli.words import told
 from landscape.errors import BadInput
 from landscape.specs import parse_arguments
@@ -32,10 +32,18 @@ def command(declared: Analysis) -> Command:
 
         run(declared, given)
 
-    made = Command(declared.name, callback=run, params=[*_places(declared), *presets, *own, *shared()])
+    made = Command(
+        declared.name, callback=run, params=[*_places(declared), *presets, *own, *_shared(declared)]
+    )
     made.help = _help(declared)
     made.short_help = declared.question
     return made
+
+
+def _shared(declared: Analysis) -> list[click.Option]:
+    """What every computation has, and workers where there is something for them to do."""
+    has_tasks = any("executor" in one.handed for one in _kinds(declared))
+    return [*shared(), *([workers()] if has_tasks else [])]
 
 
 def kind_of(declared: Analysis, places: tuple[str, ...]) -> Analysis:

@@ -227,6 +227,12 @@ def shared() -> list[click.Option]:
     ]
 
 
+def workers() -> click.Option:
+    """That of the analyses with independent tasks."""
+    help = "Processes: 4 of this machine, or tcp://HOST:8786 of a Dask scheduler."
+    return Grouped(["--workers"], metavar="N|ADDRESS", help=help)
+
+
 def settings_of(given: dict[str, Any], command: str) -> Settings:
     """The settings among the values of a command line, which are taken out of ``given``."""
     named = {name: given.pop(name) for name in list(given) if name in NAMES}

@@ -14,18 +14,22 @@ from landscape.descent.counts import Counts, counted
 from landscape.descent.critical import end_of
 from landscape.descent.proofs import distinct_check, end_checks, prediction_check
 from landscape.descent.replay import Stated, draws, stack_checks
-from landscape.descent.starts import Family, descended, starts
+from landscape.descent.stacked import key_of, threads_of
+from landscape.descent.starts import Family, bytes_of, descended, stack_name, starts
 from landscape.descent.witness import seen_of
 from landscape.numerics.arrays import array_of
-from landscape.numerics.steps.replicas import Plan
+from landscape.numerics.steps.replicas import Plan, stacks
 from landscape.objective import checks, trees
 from landscape.objective.objective import Objective
 from landscape.objective.precision import in_float64
-from landscape.progress import Journal, Progress
+from landscape.objective.tasks import Task
+from landscape.progress import Journal, Progress, silent
 from landscape.result import Check
 
 # Replicas of the small stack that is taken again in float64.
 NEIGHBOURS = 3
+# Ends that one task examines: each begins with making the module.
+ENDS = 8
 
 
 @dataclass(frozen=True)
@@ -68,11 +72,33 @@ class Descents:
         of: str = "",
     ) -> Cell:
         """Everything of one width and depth, ``of`` what else; ``notes`` are told what was cut to fit memory."""
-        name, objective = f"{of}depth {depth}, width {width}", self.family(width, depth, self.seed)
-        begin = partial(starts, self.family, objective, width, depth, self.count, self.bounds, self.seed)
-        descent = descended(
+        name, objective = _named(width, depth, of), self.family(width, depth, self.seed)
+        descent = self.descent(objective, width, depth, name, notes)
+        wide = in_float64(objective)
+        found = _examined(wide, descent, self.polish, name, axes, self.seed, self.journal, self.progress)
+        rate = self.plan.step_size
+        notes += [note for note in wide.doubts if note not in notes]
+        few = min(self.count, NEIGHBOURS)
+        begins = starts(self.family, objective, width, depth, few, self.bounds, self.seed)
+        if draws(wide, begins[0].double()):
+            return replace(found, draws=True)
+        seen, stated = seen_of([descent]), [Stated(rate)] * self.count
+        proofs = stack_checks(objective, wide, seen, stated, begins)
+        return replace(found, checks=[*found.checks, *proofs])
+
+    def descent(
+        self,
+        objective: Objective,
+        width: int,
+        depth: int,
+        name: str,
+        notes: list[str],
+        only: int | None = None,
+    ) -> dict[str, np.ndarray]:
+        """Where the restarts of a cell ended (:func:`~landscape.descent.starts.descended`), or one stack of them."""
+        return descended(
             objective,
-            begin,
+            lambda: starts(self.family, objective, width, depth, self.count, self.bounds, self.seed),
             self.plan,
             self.count,
             name,
@@ -82,17 +108,57 @@ class Descents:
             self.journal,
             self.progress,
             notes,
+            only,
         )
-        wide = in_float64(objective)
-        found = _examined(wide, descent, self.polish, name, axes, self.seed, self.journal, self.progress)
-        rate = self.plan.step_size
-        notes += [note for note in wide.doubts if note not in notes]
-        begins = begin()
-        if draws(wide, begins[0].double()):
-            return replace(found, draws=True)
-        seen, stated = seen_of([descent]), [Stated(rate)] * self.count
-        proofs = stack_checks(objective, wide, seen, stated, begins[:NEIGHBOURS])
-        return replace(found, checks=[*found.checks, *proofs])
+
+    def tasks(self, width: int, depth: int, of: str = "") -> list[Task]:
+        """The stacks of a cell, from each of which follow the examinations of its ends."""
+        name, objective = _named(width, depth, of), self.family(width, depth, self.seed)
+        alone, found = replace(self, journal={}, progress=silent), list[Task]()
+        for number, rows in enumerate(stacks(self.count, bytes_of(objective), self.memory_limit)):
+            key = key_of(stack_name(name), number)
+            work = partial(_descend, alone, width, depth, name, number)
+            then = partial(self._examinations, alone, key, rows.start, width, depth, name)
+            found.append(Task((threads_of(key), key), work, then=then))
+        return found
+
+    def _examinations(
+        self, alone: "Descents", key: str, first: int, width: int, depth: int, name: str
+    ) -> list[Task]:
+        stack = self.journal[key]
+        kept = [int(k) for k in np.flatnonzero(~stack["diverged"])]
+        found = []
+        for start in range(0, len(kept), ENDS):
+            ends = {first + k: stack["thetas"][k] for k in kept[start : start + ENDS]}
+            keys = tuple(_end_of(name, k) for k in ends)
+            found.append(Task(keys, partial(_examine, alone, width, depth, name, ends)))
+        return found
+
+
+def _descend(how: Descents, width: int, depth: int, name: str, number: int, journal: Journal) -> None:
+    """Keep where one stack of a cell ends."""
+    objective = how.family(width, depth, how.seed)
+    replace(how, journal=journal).descent(objective, width, depth, name, [], number)
+
+
+def _examine(
+    how: Descents, width: int, depth: int, name: str, ends: dict[int, np.ndarray], journal: Journal
+) -> None:
+    """Keep what some ends of a cell are, by restart."""
+    wide = in_float64(how.family(width, depth, how.seed))
+    for k, theta in ends.items():
+        if (key := _end_of(name, k)) not in journal:
+            begun = torch.from_numpy(theta).to(wide.device, torch.float64)
+            journal[key] = end_of(wide, begun, how.polish, silent, "")
+
+
+def _named(width: int, depth: int, of: str) -> str:
+    return f"{of}depth {depth}, width {width}"
+
+
+def _end_of(name: str, restart: int) -> str:
+    """Where an end stands in the journal."""
+    return f"end of {name}, restart {restart}"
 
 
 def _examined(
@@ -118,7 +184,7 @@ def _examined(
     begun = torch.from_numpy(descent["thetas"]).to(wide.device, torch.float64)
     thetas = begun.clone()
     for k in kept:
-        key = f"end of {name}, restart {k}"
+        key = _end_of(name, int(k))
         if key not in journal:
             journal[key] = end_of(wide, thetas[k], polish, progress, f"products at the {key}")
         for one, value in journal[key].items():

@@ -78,6 +78,7 @@ def in_stacks(
     threads: Callable[[Gradients, Tensor], int] | None = None,
     watched: Callable[[int], np.ndarray] | None = None,
     weight: float = 1.0,
+    only: int | None = None,
 ) -> list[dict[str, Any]]:
     """What ``run`` says of each stack of ``count`` replicas, in order: arrays and numbers that are remembered.
 
@@ -86,16 +87,18 @@ def in_stacks(
     measurement, and is remembered too (default: torch's). A stack in ``journal`` is taken from there, one under
     way goes on from its last state, for which ``run`` calls :meth:`Stack.restored`; ``weight`` is that of
     :class:`~landscape.progress.Saver`. What a :class:`~landscape.descent.witness.Witness` saw, with ``watched`` for
-    all replicas, stands beside what ``run`` says.
+    all replicas, stands beside what ``run`` says. ``only``: the stack of that number alone.
     """
     found = []
     parts = stacks(count, bytes_each, memory_limit)
     for number, rows in enumerate(parts):
-        key = f"{name}, stack {number}"
+        if only is not None and number != only:
+            continue
+        key = key_of(name, number)
         if key not in journal:
             gradients = gradients or stacked_gradients(objective)
             thetas, plans = begin(rows)
-            chosen = f"threads of {key}"
+            chosen = threads_of(key)
             if chosen not in journal:
                 # What is measured draws as it will, and none of that reaches the replicas.
                 with isolated_rng(seed, objective.device):
@@ -110,6 +113,16 @@ def in_stacks(
                 journal[key] = {**run(stack), **witness.found(replicas, rows.start)}
         found.append(journal[key])
     return found
+
+
+def key_of(name: str, number: int) -> str:
+    """Where a stack of ``name`` stands in the journal."""
+    return f"{name}, stack {number}"
+
+
+def threads_of(key: str) -> str:
+    """Where its number of threads stands."""
+    return f"threads of {key}"
 
 
 def _from(watched: Callable[[int], np.ndarray], begin: int, number: int) -> np.ndarray:

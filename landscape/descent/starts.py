@@ -70,6 +70,16 @@ def starts(
     return (low + (high - low) * torch.stack(rows)).to(objective.device, objective.dtype)
 
 
+def bytes_of(objective: Objective) -> float:
+    """What one replica takes, about."""
+    return objective.dtype.itemsize * 6 * (objective.num_parameters + objective.activations)
+
+
+def stack_name(cell: str) -> str:
+    """What the stacks of a cell are called in the journal."""
+    return f"ends of {cell}"
+
+
 def descended(
     objective: Objective,
     first: Callable[[], Tensor],
@@ -82,9 +92,13 @@ def descended(
     journal: Journal,
     progress: Progress,
     notes: list[str],
+    only: int | None = None,
 ) -> dict[str, np.ndarray]:
-    """Where the restarts of one cell ended: ``thetas`` (count, d), ``steps``, ``diverged`` and ``threads`` (count,)."""
-    bytes_each = objective.dtype.itemsize * 6 * (objective.num_parameters + objective.activations)
+    """Where the restarts of one cell ended: ``thetas`` (count, d), ``steps``, ``diverged`` and ``threads`` (count,).
+
+    ``only``: those of the stack of that number.
+    """
+    bytes_each = bytes_of(objective)
 
     def begin(rows: slice) -> tuple[Tensor, list[Plan]]:
         return first()[rows], [plan] * (rows.stop - rows.start)
@@ -108,7 +122,7 @@ def descended(
         count,
         begin,
         run,
-        name=f"ends of {cell}",
+        name=stack_name(cell),
         bytes_each=bytes_each,
         memory_limit=memory_limit,
         seed=seed,
@@ -116,6 +130,7 @@ def descended(
         threads=lambda gradients, thetas: for_stack(
             objective, len(thetas), lambda: gradients(thetas, None), max_threads
         ),
+        only=only,
     )
     if len(found) > 1 and not notes:
         notes.append(

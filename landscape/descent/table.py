@@ -11,6 +11,7 @@ import numpy as np
 from landscape.descent.cells import Cell, Descents
 from landscape.descent.counts import SAME_COST, growth, share_interval
 from landscape.descent.starts import Family
+from landscape.objective.tasks import Task, ahead
 
 QUANTILES = (0.0, 0.25, 0.5, 0.75, 1.0)
 # The parts of F − F_best, the first their sum.
@@ -30,9 +31,20 @@ def tables(
     """Every cell of ``families`` by their numbers of samples, 0 for all; ``descents`` are those of each depth."""
 
     def cell(count: int, depth: int, how: Descents, width: int) -> Cell:
-        of = f"samples {count}, " if count else ""
-        return replace(how, family=families[count]).cell(width, depth, axes, notes, of)
+        return replace(how, family=families[count]).cell(width, depth, axes, notes, _of(count))
 
+    def tasks() -> list[Task]:
+        found = [
+            task
+            for count in families
+            for depth, how in zip(depths, descents, strict=True)
+            for width in widths
+            for task in replace(how, family=families[count]).tasks(width, depth, _of(count))
+        ]
+        # The largest first, so that none is waited for alone.
+        return found[::-1]
+
+    ahead(descents[0].journal, tasks, descents[0].progress, "stacks and their ends")
     return [
         [
             [cell(count, depth, how, width) for width in widths]
@@ -40,6 +52,11 @@ def tables(
         ]
         for count in families
     ]
+
+
+def _of(count: int) -> str:
+    """Of which number of samples a cell is, where there are several."""
+    return f"samples {count}, " if count else ""
 
 
 def every(table: Table) -> list[Cell]:

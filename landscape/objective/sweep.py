@@ -1,6 +1,8 @@
 """Many points one after another: in blocks that a journal remembers, train and test measured alike."""
 
+import copy
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -15,12 +17,15 @@ from landscape.objective.objective import Objective
 from landscape.objective.parameters import Point
 from landscape.objective.repair import Repair
 from landscape.objective.scatter import has_errors, measured_with_errors
+from landscape.objective.tasks import Task, ahead
 from landscape.progress import Journal, Progress, silent
 
 # A block is large enough that remembering it costs nothing beside computing it.
 BLOCK_ACTIVATIONS = 2**24
 BLOCK_PARAMETERS = 2**24
 BLOCK_POINTS = 4096
+# Parameters times samples: some tenths of a second, so that a kill loses little, and workers end together.
+BLOCK_WORK = 2**32
 # What is known of a point, before the losses of its samples.
 COLUMNS = 6
 
@@ -58,7 +63,8 @@ class Sweep:
         """Points per block."""
         work = BLOCK_ACTIVATIONS // self.objective.activations
         room = BLOCK_PARAMETERS // self.objective.num_parameters
-        return max(1, min(work, room, BLOCK_POINTS))
+        time = BLOCK_WORK // (self.objective.num_parameters * max(1, self.objective.num_samples))
+        return max(1, min(work, room, time, BLOCK_POINTS))
 
     def measure(
         self,
@@ -79,28 +85,51 @@ class Sweep:
         buffers of point i are those of ``points`` mixed by ``weights_at(i)`` (the first point's where
         there are no weights). What is unknown is NaN.
         """
+        size = self.block_size
+        blocks = {
+            f"{name} {start}": range(start, min(start + size, num_points))
+            for start in range(0, num_points, size)
+        }
         fixed_at = self._fixed_rule(points, weights_at)
-        repair = None
+        about = (fill, points, fixed_at, weights_at, each, num_points)
+        # The statistics of a repair, taken once, are worth more than a block of points.
+        if len(blocks) > 1 and not self.repairs:
+            ahead(self.journal, lambda: self._tasks(blocks, about), self.progress, "blocks of points")
         rows: list[np.ndarray] = []
-        memory = self.objective.theta.new_empty(
-            min(num_points, self.block_size), self.objective.num_parameters
-        )
-        for start in range(0, num_points, self.block_size):
-            key = f"{name} {start}"
+        memory = self.objective.theta.new_empty(min(num_points, size), self.objective.num_parameters)
+        repair = None
+        for key, block in blocks.items():
             if key not in self.journal:
-                block = range(start, min(start + self.block_size, num_points))
-                thetas = memory[: len(block)]
-                fill(block, thetas)
                 if self.repairs and repair is None:
                     repair = Repair(self.objective, *map(self.reference, points))
-                found = self._block(
-                    block, thetas, points[0].fixed, fixed_at, weights_at, repair, each, num_points
-                )
-                # Arrays are files of their own, which only long rows are worth.
-                self.journal[key] = {"rows": found if each else found.tolist()}
+                self._remember(key, block, about, self.journal, memory, repair)
             rows.append(np.asarray(self.journal[key]["rows"]))
-            self.progress(min(start + self.block_size, num_points), num_points, "points")
+            self.progress(block.stop, num_points, "points")
         return np.concatenate(rows)
+
+    def _tasks(self, blocks: Mapping[str, range], about: tuple[Any, ...]) -> list[Task]:
+        alone = copy.copy(self)
+        alone.journal, alone.progress = {}, silent
+        return [Task((key,), partial(alone._remember, key, block, about)) for key, block in blocks.items()]
+
+    def _remember(
+        self,
+        key: str,
+        block: range,
+        about: tuple[Any, ...],
+        journal: Journal,
+        memory: Tensor | None = None,
+        repair: Repair | None = None,
+    ) -> None:
+        """Measure a block of points, filled into ``memory`` where there is some, and keep its rows."""
+        fill, points, fixed_at, weights_at, each, num_points = about
+        if memory is None:
+            memory = self.objective.theta.new_empty(len(block), self.objective.num_parameters)
+        thetas = memory[: len(block)]
+        fill(block, thetas)
+        found = self._block(block, thetas, points[0].fixed, fixed_at, weights_at, repair, each, num_points)
+        # Arrays are files of their own, which only long rows are worth.
+        journal[key] = {"rows": found if each else found.tolist()}
 
     def line(self, name: str, first: Point, second: Point, alpha: np.ndarray) -> np.ndarray:
         """The table of :meth:`measure` at (1 − α)A + αB with ``each``, buffers mixed in the same proportion."""

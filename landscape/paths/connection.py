@@ -12,6 +12,7 @@ from landscape.objective import checks
 from landscape.objective.objective import Objective
 from landscape.objective.parameters import Point
 from landscape.objective.sweep import Sweep
+from landscape.objective.tasks import computed_by
 from landscape.paths.curve_training import Trained, Training, trained_curve
 from landscape.paths.path import Path
 from landscape.paths.profile import PathLoss
@@ -141,7 +142,9 @@ class Connector:
     def _profile(self, path: Path, t: np.ndarray) -> np.ndarray:
         """The training loss at t, remembered nowhere."""
         seen = PathLoss(Sweep(self.plain, None, self.sweep.batchnorm), "", path)
-        seen.measure(t)
+        # A few points at a time are not worth sending.
+        with computed_by(None):
+            seen.measure(t)
         return seen.loss
 
     def _watched(self, chord: Path) -> Callable[[Path], float]:

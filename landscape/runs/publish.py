@@ -4,8 +4,10 @@ import errno
 import json
 import shutil
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from concurrent.futures import Executor
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,7 +17,7 @@ from torch import Tensor
 from landscape import distributed
 from landscape.errors import BadInput, Interrupted
 from landscape.objective import Objective, plain
-from landscape.objective.identity import own_code
+from landscape.objective.identity import own_code, parts_of
 from landscape.objective.parameters import Point
 from landscape.objective.threads import best_number, using
 from landscape.objective.trajectory import Trajectory
@@ -26,6 +28,7 @@ from landscape.runs import provenance, store
 from landscape.runs.config import config_difference, config_hash, is_same
 from landscape.runs.journal import Journal
 from landscape.runs.settings import Settings
+from landscape.runs.workers import Again, hired, parsed
 
 Say = Callable[[str], None]
 
@@ -47,6 +50,8 @@ class Work:
     is_whole: bool = True
     progress: Progress = silent
     seed: int = 0
+    # What computes independent tasks.
+    executor: Executor | None = None
     # What an analysis that measures for itself may take.
     max_threads: int = 1
     # The same data with the model of other arguments, initialised by another seed.
@@ -84,6 +89,8 @@ class Order(NamedTuple):
     is_resumable: bool
     # The user's own files it is made from, relative to the output.
     sources: list[dict[str, str]] | None = None
+    # The same order, made in another process from the same files; None where it is not made from files.
+    again: "Callable[[], Order] | None" = None
 
 
 def unheard(text: str) -> None:
@@ -116,18 +123,20 @@ def publish(
             "call landscape.distributed.start first",
         )
     work.seed, work.progress = settings.seed, progress
+    # Each of several workers has a core.
+    asked = asked or (1 if settings.workers else None)
     work.max_threads = asked or torch.get_num_threads()
     threads = asked or best_number(work.objective)
     with using(threads), _journal(order, output, work, threads, settings) as kept:
         if kept is not None:
             work.journal = kept.pieces
-            if asked is None:
+            if settings.threads is None:
                 torch.set_num_threads(kept.threads)
             for one in kept.dropped:
                 say(f"{one}; computed again")
             if len(kept.pieces):
                 say(f"going on from {kept.folder}: {len(kept.pieces)} finished pieces")
-        with plain.counted() as proofs:
+        with plain.counted() as proofs, _workers(order, work, settings, say) as work.executor:
             result = order.analyse(work)
             work.is_whole = result.outcome != "interrupted"
             result.checks += work.proofs()
@@ -149,6 +158,40 @@ def publish(
         if is_mine and output is not None:
             store.save(result, output)
     return Answer(result, output, is_mine=is_mine)
+
+
+def _workers(
+    order: Order, work: Work, settings: Settings, say: Say
+) -> AbstractContextManager[Executor | None]:
+    """What computes independent tasks, None where nobody else does."""
+    workers = parsed(settings.workers)
+    if workers is None:
+        return nullcontext()
+    again = None
+    if order.again is not None:
+        made, contents = partial(_made, order.again, settings), order.config.get("sources", {})
+        again = Again(made, Path.cwd(), contents, _made_parts(order, work, settings))
+    return hired(workers, _named(work), again, say)
+
+
+def _made(order: Callable[[], Order], settings: Settings) -> tuple[dict[str, Any], dict[str, str]]:
+    """What a worker has by name, and what must be the same there as here."""
+    made = order()
+    work = made.prepare()
+    return _named(work), _made_parts(made, work, settings)
+
+
+def _named(work: Work) -> dict[str, Any]:
+    """What tasks name: the work itself, and of it what is large."""
+    found = {"work": work, "objective": work.objective, "samples": work.objective.samples, "test": work.test}
+    return {name: one for name, one in {**found, "variant": work.variant}.items() if one is not None}
+
+
+def _made_parts(order: Order, work: Work, settings: Settings) -> dict[str, str]:
+    objective = work.objective
+    parts = parts_of(objective.module, objective.loss, objective.samples)
+    about = {"weights": parts["point"], "samples": parts["data"], "module": parts["code"]}
+    return {**_parts_of(order, settings), **about, "versions": config_hash(_made_from(work))}
 
 
 def _parts_of(order: Order, settings: Settings) -> dict[str, str]:

@@ -6,20 +6,17 @@ questions begin with a model, data and a loss instead.
 
 import difflib
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
-
-import torch
-from torch import Tensor
 
 from landscape import analyses
 from landscape.analyses.declare import Analysis, Options
 from landscape.errors import BadInput
 from landscape.inputs import checkpoints
 from landscape.objective import Objective
-from landscape.objective.parameters import Point
 from landscape.progress import Progress, silent
 from landscape.result import Result
 from landscape.runs import sources
@@ -29,6 +26,7 @@ from landscape.runs.begun import begun_checks, points_of_runs
 from landscape.runs.beside import Places, Trajectories, require_same
 from landscape.runs.device import device, processes
 from landscape.runs.imports import Imports, completed, imports
+from landscape.runs.in_memory import in_memory
 from landscape.runs.publish import Answer, Order, Say, Work, publish, unheard
 from landscape.runs.recipe import DTYPES, Recipe, recipe_of
 from landscape.runs.settings import NAMES, Settings, called
@@ -79,22 +77,44 @@ def answer(
 def _answer(
     places: Any, kind: str, given: Options, settings: Settings, progress: Progress, say: Say
 ) -> Answer:
+    if settings.workers is not None and "executor" not in analyses.declared(kind).handed:
+        raise BadInput(f"`workers` for {kind}", "none: it has no independent tasks", "leave it out")
+    found = _ordered(places, kind, given, settings, say)
+    return found if isinstance(found, Answer) else publish(*found, settings, progress, say)
+
+
+def _again(places: list[str], kind: str, given: Options, settings: Settings) -> Order:
+    """An order as another process makes it."""
+    found = _ordered(places, kind, given, settings, unheard)
+    assert not isinstance(found, Answer)
+    return found[0]
+
+
+def _ordered(
+    places: Any, kind: str, given: Options, settings: Settings, say: Say
+) -> tuple[Order, Path | None] | Answer:
+    """The computation that is asked for and where its result goes; the answer where a stored result gives it."""
     declared = analyses.declared(kind)
     found = list(places) if isinstance(places, list | tuple) else [] if places is None else [places]
+    texts = [str(one) for one in found if isinstance(one, str | Path)]
+    again = partial(_again, texts, kind, given, replace(settings, trust=True))
     output, brought = settings.output, None
     if declared.source == "checkpoint" and not (found and isinstance(found[0], Objective)):
         brought = imports(found, given, settings)
         given = completed(brought, given)
     options, recipe = settled(declared, given)
     if found and isinstance(found[0], Objective):
-        order = _in_memory(declared, options, found[0], found[1:], settings, say)
-        return publish(order, output, settings, progress, say)
+        _require_places(declared, len(found[1:]) or 1)
+        stored, analyse = _stored(declared, options), _analyse(declared, options, say)
+        order = in_memory(declared, options, found[0], found[1:], settings, stored, analyse)
+        return order, output
     if declared.source in ("points", "either"):
         if found and (options.get("preset") or (recipe.model and declared.source == "either")):
             what = "preset" if options["preset"] else "model"
             raise BadInput(f"both a point and a {what} given", "one of them")
         if found or not declared.presets:
-            return _at_addresses(declared, options, [str(one) for one in found], settings, progress, say)
+            order, output = _at_addresses(declared, options, [str(one) for one in found], settings, say)
+            return order._replace(again=again), output
         if not options["preset"] and (
             declared.source == "points" or not (recipe.model and (recipe.data or recipe.loss))
         ):
@@ -108,7 +128,7 @@ def _answer(
     if output is None:
         raise BadInput("no output", "the name of the run file", "give `output` a.h5")
     order = _from_recipe(declared, options, recipe, brought, output, settings, say)
-    return publish(order, output, settings, progress, say)
+    return order._replace(again=again), output
 
 
 def settled(declared: Analysis, given: Mapping[str, Any]) -> tuple[Options, Recipe]:
@@ -138,10 +158,9 @@ def _at_addresses(
     options: Options,
     texts: list[str],
     settings: Settings,
-    progress: Progress,
     say: Say,
-) -> Answer:
-    """An analysis at points of run files, published beside the first of them unless an output is given."""
+) -> tuple[Order, Path]:
+    """An analysis at points of run files; its result goes beside the first of them unless an output is given."""
     _require_places(declared, len(texts))
     if options.get("at") is not None:
         texts = points_of(texts[0], options["at"], verify=settings.verify)
@@ -206,8 +225,7 @@ def _at_addresses(
         )
 
     analyse = _analyse(declared, options, say)
-    order = Order(config, inputs, dtype, prepare, analyse, declared.is_resumable, recorded)
-    return publish(order, output, settings, progress, say)
+    return Order(config, inputs, dtype, prepare, analyse, declared.is_resumable, recorded), output
 
 
 def _from_recipe(
@@ -280,59 +298,6 @@ def _from_recipe(
     analyse = _analyse(declared, options, say)
     recorded = own.recorded(output)
     return Order(config, inputs, dtype, prepare, analyse, declared.is_resumable, recorded)
-
-
-def _in_memory(
-    declared: Analysis,
-    options: Options,
-    objective: Objective,
-    points: Sequence[Point | Tensor],
-    settings: Settings,
-    say: Say,
-) -> Order:
-    """A computation at points of an objective that no file describes; what it is is told by its numbers."""
-    if declared.source not in ("points", "either"):
-        raise BadInput(f"{declared.name} of an objective", "a recipe", "call the function itself")
-    for name in ("dtype", "subset", "chunk_size", "device", "training"):
-        if getattr(settings, name) not in (None, "auto", False):
-            raise BadInput(f"`{name}` for an objective", "what the objective was made with", "make it so")
-    if options.get("at") is not None or options.get("mark"):
-        name = "mark" if options.get("mark") else "at"
-        raise BadInput(f"`{name}` for an objective", "points of a run file", "give the points themselves")
-    if options.get("l2"):
-        objective = objective.varied(l2=options["l2"])
-    found = [objective.as_point(one) for one in points] or [objective.present_point()]
-    _require_places(declared, len(found))
-    inputs = [
-        {"path": type(objective.module).__name__, "sha256": one.sha256, "point": one.label} for one in found
-    ]
-    dtype = "mixed" if objective.is_mixed else str(objective.dtype).removeprefix("torch.")
-    config = {
-        "kind": declared.name,
-        "inputs": [{"sha256": one["sha256"], "point": one["point"]} for one in inputs],
-        "dtype": dtype,
-        "device": objective.device.type,
-        "seed": settings.seed,
-        "module": repr(objective.module),
-        "loss": objective.loss.name,
-        "data": objective.samples.sha256,
-        "F": [_signature(objective, one) for one in found],
-        "options": _stored(declared, options),
-        **({"training": True} if objective.training else {}),
-    }
-    work = Work(objective, None, found)
-    return Order(config, inputs, dtype, lambda: work, _analyse(declared, options, say), declared.is_resumable)
-
-
-def _signature(objective: Objective, point: Point) -> str:
-    """F at a point and beside it: tells apart two modules, or two losses, that are called the same.
-
-    To fewer digits than F is rounded to, so that another number of threads does not make it another F.
-    """
-    digits = {torch.float64: 10, torch.float32: 5}.get(objective.coarsest, 2)
-    noise = torch.randn(point.theta.shape, generator=torch.Generator().manual_seed(0))
-    beside = 1.1 * point.theta + 0.01 * noise.to(point.theta)
-    return " ".join(f"{objective.value(theta, point.fixed):.{digits}g}" for theta in (point.theta, beside))
 
 
 def _analyse(declared: Analysis, options: Options, say: Say) -> Callable[[Work], Result]:

@@ -18,6 +18,8 @@ class Settings:
     ``device``: auto, cpu, cuda, cuda:1 or mps; ``dtype``: float32 or float64 (default: the run's, float32 in training);
     ``chunk_size``: samples at a time, memory only; ``threads``: 1 for small nets, else measured; ``subset``: so many
     training samples, drawn by ``seed``; ``trust``: trust, now and later, the code that a run file names;
+    ``workers``: processes for independent tasks, so many of this machine or those of a Dask scheduler at
+    ``tcp://host:8786``, where the analysis has such tasks;
     ``training``: F of the module in training mode, its buffers frozen (default: the run's);
     ``verify``: check the bytes of every file that is opened; ``command``: what was typed or called, for the record;
     ``config_file``: the file that options came from, whole, for the record too.
@@ -30,6 +32,7 @@ class Settings:
     seed: int = 0
     chunk_size: int | None = None
     threads: int | None = None
+    workers: str | None = None
     subset: int | None = None
     data_dir: Path | None = None
     training: bool = False
@@ -52,6 +55,8 @@ def called(command: str, given: Mapping[str, Any]) -> Settings:
         if one.name not in given:
             continue
         value = given[one.name]
+        if one.name == "workers" and isinstance(value, int):
+            value = str(value)
         if one.name not in PATHS:
             about = Option(least=1 if one.name in COUNTS else None)
             value = Parameter(one.name, kinds[one.name], one.default, about).checked(value)

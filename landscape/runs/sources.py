@@ -68,6 +68,18 @@ def named(recipe: Recipe) -> Sources:
     return Sources(recipe, files, is_named=True)
 
 
+def require_same(contents: Mapping[str, str]) -> None:
+    """Raises BadInput where a spec leads to a file of other than the sha256 that ``contents`` has; nothing is run."""
+    for spec, digest in contents.items():
+        path = _origin(spec)
+        if path is not None and path.exists() and _sha256(spec, path) != digest:
+            raise BadInput(
+                f"{path} is not what the caller has there",
+                "the same files in every process",
+                "start the workers in the same place, or with copies of the same files",
+            )
+
+
 def found(recipe: Recipe, run: Path, header: Mapping[str, Any], *, is_trusted: bool) -> Sources:
     """The sources of a run file, wherever they stand by now. Nothing of them is run.
 

@@ -1,0 +1,267 @@
+"""Tasks computed ahead: by an executor, into the journal; each once, and whoever computes them the same bits."""
+
+import pickle
+from concurrent.futures import CancelledError, Executor, Future
+from functools import partial
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+import landscape
+from landscape import Objective
+from landscape.analyses.interpolate import interpolate
+from landscape.analyses.minima import minima
+from landscape.analyses.slice2d import slice2d
+from landscape.errors import BadInput, LandscapeError
+from landscape.objective import tasks
+from landscape.objective.sweep import Sweep
+from landscape.objective.tasks import Making, Task, ahead, computed_by
+
+pytest.importorskip("cloudpickle")
+
+
+class Sent(Executor):
+    """Computes at once, from what goes through a pickle both ways, as another process would."""
+
+    def __init__(self, limit: int = 10**9):
+        self.count, self.limit = 0, limit
+
+    def submit(self, function, /, *args, **kwargs):
+        self.count += 1
+        future = Future()
+        if self.count > self.limit:
+            future.set_exception(CancelledError())
+        else:
+            function, args = pickle.loads(pickle.dumps((function, args)))
+            future.set_result(pickle.loads(pickle.dumps(function(*args))))
+        return future
+
+
+@pytest.fixture
+def objective():
+    torch.manual_seed(0)
+    module = nn.Sequential(nn.Linear(6, 5), nn.Tanh(), nn.Linear(5, 3))
+    return Objective(module, "cross_entropy", (torch.randn(20, 6), torch.randint(0, 3, (20,))))
+
+
+def family(width, depth, seed):
+    torch.manual_seed(seed)
+    draws = torch.Generator().manual_seed(1)
+    x = torch.randn(12, 2, generator=draws)
+    module = nn.Sequential(nn.Linear(2, width), nn.Tanh(), nn.Linear(width, 1))
+    return Objective(module, "bce", (x, (x.norm(dim=1) > 1).float()[:, None]))
+
+
+def same(first, second):
+    found, expected = ({one.name: one.values for one in result.arrays()} for result in (first, second))
+    assert found.keys() == expected.keys()
+    for name, values in expected.items():
+        np.testing.assert_array_equal(found[name], values, name)
+    assert first.scalars() == second.scalars()
+    assert [(one.name, one.value) for one in first.checks] == [(one.name, one.value) for one in second.checks]
+    assert first.notes == second.notes
+    assert first.outcome == second.outcome
+
+
+def other(objective):
+    return objective.theta + 0.1 * torch.ones_like(objective.theta)
+
+
+ANALYSES = {
+    "slice2d": (
+        "blocks of points",
+        lambda one, **how: slice2d(one, one.theta, num_points=7, draws=2, test=one, **how),
+    ),
+    "interpolate": (
+        "blocks of points",
+        lambda one, **how: interpolate(one, one.theta, other(one), num_points=21, **how),
+    ),
+    "minima": (
+        "stacks and their ends",
+        lambda one, **how: minima(
+            family, widths=(1, 2), restarts=(9,), steps=20, max_steps=30, polish=True, **how
+        ),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", ANALYSES)
+def test_an_executor_gives_the_same_bits(name, objective, monkeypatch):
+    monkeypatch.setattr("landscape.objective.sweep.BLOCK_POINTS", 5)
+    what, analyse = ANALYSES[name]
+    executor, told = Sent(), []
+    found = analyse(objective, executor=executor, progress=lambda *one: told.append(one))
+    same(found, analyse(objective))
+    assert executor.count >= 4
+    # The caller is told of every task that came back.
+    done = [one[0] for one in told if one[2] == what]
+    assert max(done) == max(one[1] for one in told if one[2] == what)
+
+
+@pytest.mark.parametrize("name", ANALYSES)
+def test_nothing_is_left_for_the_caller_nor_computed_twice(name, objective, monkeypatch):
+    """A journal in which all tasks stand makes the analysis, and an executor has nothing more to do."""
+    monkeypatch.setattr("landscape.objective.sweep.BLOCK_POINTS", 5)
+    analyse, journal, executor = ANALYSES[name][1], {}, Sent()
+    analyse(objective, executor=executor, journal=journal)
+    count = executor.count
+    analyse(objective, executor=executor, journal=dict(journal))
+    assert executor.count == count
+    # Without one of its pieces, a task is computed again, and no other.
+    journal.pop(next(key for key in reversed(journal) if not key.startswith("state")))
+    analyse(objective, executor=executor, journal=journal)
+    assert executor.count == count + 1
+
+
+@pytest.mark.parametrize("name", ANALYSES)
+def test_what_is_lost_goes_on_from_what_was_finished(name, objective, monkeypatch):
+    monkeypatch.setattr("landscape.objective.sweep.BLOCK_POINTS", 5)
+    analyse, journal = ANALYSES[name][1], {}
+    with pytest.raises(
+        LandscapeError, match=r"the workers are lost \(CancelledError\); the same call goes on"
+    ):
+        analyse(objective, executor=Sent(limit=2), journal=journal)
+    assert len(journal) >= 2
+    same(analyse(objective, journal=journal), analyse(objective))
+
+
+def put(key, value, journal):
+    journal[key] = {"value": value}
+
+
+def refuse(journal):
+    raise BadInput("a task", "another")
+
+
+def fail(journal):
+    raise ZeroDivisionError("by nothing")
+
+
+def test_tasks_that_follow_see_the_numbers_of_those_before():
+    journal = {}
+
+    def following():
+        return [Task(("second",), partial(put, "second", 2 * journal["first"]["value"]))]
+
+    with computed_by(Sent()):
+        ahead(journal, lambda: [Task(("first",), partial(put, "first", 21), then=following)])
+    assert journal == {"first": {"value": 21}, "second": {"value": 42}}
+
+
+def test_a_task_sees_and_sets_only_what_is_its_own():
+    journal = {"mine a": {"value": 1}, "theirs": {"value": 2}}
+
+    def work(journal):
+        journal["seen"] = {"keys": sorted(journal)}
+        journal["mine b"] = {"value": 3}
+        journal["elsewhere"] = {}
+
+    with computed_by(Sent()):
+        ahead(journal, lambda: [Task(("seen",), work, ("mine ",))])
+    assert journal["seen"] == {"keys": ["mine a"]}
+    assert list(journal) == ["mine a", "theirs", "mine b", "seen"]
+
+
+@pytest.mark.parametrize(
+    ("work", "error", "said"),
+    [
+        (refuse, BadInput, "a task; expected another."),
+        (fail, LandscapeError, "a worker failed: ZeroDivisionError: by nothing."),
+    ],
+)
+def test_what_a_task_raises_is_raised_once_those_in_hand_are_kept(work, error, said):
+    journal, after = {}, Task(("after",), partial(put, "after", 1))
+    before = Task(("before",), partial(put, "before", 1), then=lambda: [after])
+    with computed_by(Sent()), pytest.raises(error) as raised:
+        ahead(journal, lambda: [Task(("none",), work), before])
+    assert str(raised.value) == said
+    assert list(journal) == ["before"]
+
+
+def test_without_an_executor_no_task_is_even_made():
+    ahead({}, lambda: pytest.fail("made"))
+    with computed_by(Sent()), computed_by(None):
+        ahead({}, lambda: pytest.fail("made"))
+
+
+def test_so_many_are_in_hand_as_memory_allows(monkeypatch):
+    """What is sent waits in the memory of the executor."""
+    monkeypatch.setattr(tasks, "BYTES_IN_HAND", 3_000_000)
+    hands = []
+
+    class Slow(Sent):
+        def submit(self, function, /, *args, **kwargs):
+            hands.append(sum(len(one) for one in args))
+            return super().submit(function, *args, **kwargs)
+
+    seen, journal = [], {}
+
+    def progress(done, total, what):
+        seen.append(len(hands) - done)
+
+    with computed_by(Slow()):
+        todo = [Task((str(i),), partial(put, str(i), np.zeros(125_000))) for i in range(9)]
+        ahead(journal, lambda: todo, progress)
+    assert len(journal) == 9
+    assert max(seen) == 3
+
+
+def test_named_objects_are_not_sent(objective):
+    sizes, journal = [], {}
+
+    class Weighed(Sent):
+        def submit(self, function, /, *args, **kwargs):
+            sizes.append(len(args[1]))
+            return super().submit(function, *args, **kwargs)
+
+    big = torch.zeros(10**6)
+
+    def total(journal):
+        journal["sum"] = {"value": float(big.sum())}
+
+    # What the other process makes by that name is what its tasks see.
+    making = Making(Weighed(), {"big": big}, lambda: {"big": torch.ones(10)})
+    with computed_by(making):
+        ahead(journal, lambda: [Task(("sum",), total)])
+    assert journal["sum"] == {"value": 10.0}
+    assert sizes[0] < 10**5
+
+
+def test_as_many_threads_as_the_caller_has():
+    journal = {}
+
+    def count(journal):
+        journal["threads"] = {"number": torch.get_num_threads()}
+
+    class Elsewhere(Sent):
+        def submit(self, function, /, *args, **kwargs):
+            before = torch.get_num_threads()
+            torch.set_num_threads(before + 2)
+            try:
+                return super().submit(function, *args, **kwargs)
+            finally:
+                torch.set_num_threads(before)
+
+    with computed_by(Elsewhere()):
+        ahead(journal, lambda: [Task(("threads",), count)])
+    assert journal["threads"]["number"] == torch.get_num_threads()
+
+
+def test_a_block_is_cut_where_it_would_take_long(objective, monkeypatch):
+    monkeypatch.setattr(
+        "landscape.objective.sweep.BLOCK_WORK", 3 * objective.num_parameters * objective.num_samples
+    )
+    assert Sweep(objective).block_size == 3
+
+
+def test_without_cloudpickle_an_executor_is_refused_in_a_sentence(monkeypatch):
+    monkeypatch.setitem(__import__("sys").modules, "cloudpickle", None)
+    with computed_by(Sent()), pytest.raises(BadInput, match=r"pip install 'torch-landscape\[cluster\]'"):
+        ahead({}, lambda: [Task(("none",), refuse)])
+
+
+def test_workers_of_what_has_no_tasks_are_refused(tmp_path):
+    with pytest.raises(BadInput, match="`workers` for train"):
+        landscape.measure(None, "train", model="mlp", data="digits", workers=2, output=tmp_path / "a.h5")
