@@ -29,13 +29,14 @@ from landscape.progress import Journal, Progress, silent
 from landscape.result import Check, Result, Variable, array, scalar
 
 if TYPE_CHECKING:
+    from concurrent.futures import Executor
+
     import numpy as np
     from torch import Tensor
 
     from landscape.objective.objective import Objective
     from landscape.objective.parameters import Point
     from landscape.paths.connection import Connection, Connector
-    from landscape.paths.planes import Plane
 
 
 @dataclass(kw_only=True, eq=False)
@@ -182,6 +183,7 @@ def connect(
     plane_points: Annotated[int, Option("Points per axis of the plane.", least=3, is_how=True)] = 31,
     seed: int = 0,
     journal: Journal | None = None,
+    executor: Executor | None = None,
     progress: Progress = silent,
 ) -> Connect:
     """Train a curve with fixed ends and measure the loss along it and along the straight line.
@@ -208,10 +210,11 @@ def connect(
     """
     from landscape.objective import checks
     from landscape.objective.scatter import without_errors
+    from landscape.objective.tasks import computed_by
     from landscape.paths.connection import Connector, notes_on_ends
     from landscape.paths.curve_training import Training
     from landscape.paths.path import Path
-    from landscape.paths.planes import plane_of
+    from landscape.paths.planes import plane_of, seen_from
     from landscape.valleys.idle import idle_path
 
     is_idle = method == "idle"
@@ -245,7 +248,7 @@ def connect(
     about: dict[str, Any] = {}
     proofs: list[Check] = []
     remarks: list[str] = []
-    with checks.untouched(objective, proofs):
+    with computed_by(executor), checks.untouched(objective, proofs):
         if align:
             from landscape.symmetry.alignment import aligned
 
@@ -258,7 +261,7 @@ def connect(
         remarks += found.notes + notes_on_ends(found)
         remarks += without_errors(objective, 0) or (without_errors(test, 0, "test samples") if test else [])
         if plane:
-            about |= _seen_from(plane_of(found, plane_points), float(found.line.lengths.sum()), remarks)
+            about |= seen_from(plane_of(found, plane_points), float(found.line.lengths.sum()), remarks)
         result = _result(found, connector, about, remarks)
         stated = _stated_checks(found, connector, result)
     result.checks = proofs + found.checks() + stated
@@ -376,25 +379,3 @@ def _result(
         parameters=objective.pieces,
         outcome="diverged" if trained.diverged else "complete",
     )
-
-
-def _seen_from(plane: Plane | None, distance: float, notes: list[str]) -> dict[str, Any]:
-    """The fields of a result that a plane fills, none where there is none, which ``notes`` then says."""
-    from landscape.numerics.arrays import array_of
-
-    if plane is None:
-        notes.append("no plane: the middle control point lies on the line from A to B")
-        return {}
-    return {
-        "plane_alpha": plane.alpha,
-        "plane_beta": plane.beta,
-        "plane_loss": plane.loss,
-        "plane_directions": array_of(plane.directions),
-        "curve_alpha": plane.curve[:, 0],
-        "curve_beta": plane.curve[:, 1],
-        "curve_residual": plane.curve_residual,
-        "control_alpha": plane.control[:, 0],
-        "control_beta": plane.control[:, 1],
-        "control_residual": plane.control_residual,
-        "plane_residual": float(plane.curve_residual.max()) / distance,
-    }

@@ -15,6 +15,8 @@ from landscape.progress import Journal, Progress, silent
 from landscape.result import Result, array, scalar
 
 if TYPE_CHECKING:
+    from concurrent.futures import Executor
+
     import numpy as np
     from torch import Tensor
 
@@ -181,6 +183,7 @@ def critical(
     fresh: Callable[[int], Mapping[str, Tensor]] | None = None,
     seed: int = 0,
     journal: Journal | None = None,
+    executor: Executor | None = None,
     progress: Progress = silent,
 ) -> Critical:
     """Critical points of F of every index, sought from many starts, and what kind of point each search ended at.
@@ -215,6 +218,7 @@ def critical(
     from landscape.objective import checks, threads
     from landscape.objective.precision import in_float64
     from landscape.objective.stacked import Derivatives
+    from landscape.objective.tasks import computed_by
 
     given = _listed(points)
     stored: list[Point] = []
@@ -225,7 +229,7 @@ def critical(
     _check(objective, begin, perturb, given, stored, method, index)
     proofs: list[checks.Check] = []
     notes: list[str] = []
-    with checks.untouched(objective, proofs), threads.using(_num_threads(objective)):
+    with computed_by(executor), checks.untouched(objective, proofs), threads.using(_num_threads(objective)):
         wide = in_float64(objective)
         at = given if begin == "points" else stored
         derivatives = Derivatives(wide)

@@ -14,6 +14,8 @@ from landscape.progress import Journal, Progress, silent
 from landscape.result import Check, Result, array, scalar
 
 if TYPE_CHECKING:
+    from concurrent.futures import Executor
+
     import numpy as np
     from torch import Tensor
 
@@ -174,6 +176,7 @@ def escape(
     radius: Annotated[float, Option("How far they are tried.", above=0, is_how=True)] = 1e-3,
     seed: int = 0,
     journal: Journal | None = None,
+    executor: Executor | None = None,
     progress: Progress = silent,
 ) -> Escape:
     """Steps of θ ← θ − α(∇F(θ) + ω) from a point A until F < F(A) − δ, for each amplitude a and seed.
@@ -197,18 +200,17 @@ def escape(
     import torch
 
     from landscape import distributed
-    from landscape.descent.escape import Leave, curvature_at, escaped, falls, plain_run, rounding_of
+    from landscape.descent.escape import Leave, curvature_at, escaped, falls, level_of, plain_run, rounding_of
     from landscape.descent.escape_proofs import escape_checks
     from landscape.descent.escape_words import notes_beside
     from landscape.descent.noise import objective_beside
-    from landscape.objective import checks
+    from landscape.objective import checks, tasks
     from landscape.objective.precision import in_float64
 
     distributed.require_one_process("replicas")
     _check(noise, amplitudes, direction, perturb_when_below)
-    journal = {} if journal is None else journal
-    proofs: list[Check] = []
-    with checks.untouched(objective, proofs):
+    journal, proofs = {} if journal is None else journal, list[Check]()
+    with tasks.computed_by(executor), checks.untouched(objective, proofs):
         beside, start = objective_beside(objective, theta)
         here = in_float64(beside)
         start = start.to(here.device, here.dtype)
@@ -222,7 +224,7 @@ def escape(
             amplitudes=amplitudes,
             num_seeds=1 if direction is not None else num_seeds,
             step_size=lr,
-            level=_level(loss, drop, rounding_of(here, start)),
+            level=level_of(loss, drop, rounding_of(here, start)),
             max_steps=max_steps,
             further=further,
             quiet_above=perturb_when_below,
@@ -279,16 +281,6 @@ def _check(
         raise BadInput("a `direction` of zeros", "a direction")
     if perturb_when_below is not None and noise == "none":
         raise BadInput("`perturb_when_below` without noise", "a `noise` to add where ∇F is small")
-
-
-def _level(loss: float, drop: float | None, rounding: float) -> float:
-    if drop is None and loss == 0:
-        raise BadInput("F(A) = 0, of which half is nothing", "how far F must fall", "give `drop`")
-    fall = abs(loss) / 2 if drop is None else drop
-    if fall <= rounding:
-        seen = f"δ = {fall:.3g}, where F(A) = {loss:.3g} is known to {rounding:.1g}"
-        raise BadInput(seen, "a fall that is no rounding", "give a larger `drop`")
-    return loss - fall
 
 
 def _result(

@@ -31,11 +31,14 @@ from landscape.progress import Journal, Progress, silent
 from landscape.result import Check, Result, array, scalar
 
 if TYPE_CHECKING:
+    from concurrent.futures import Executor
+
     import numpy as np
     from torch import Tensor
 
     from landscape.objective.objective import Objective
     from landscape.objective.parameters import Point
+    from landscape.objective.tasks import Task
     from landscape.paths.connection import Connection, Connector
     from landscape.paths.profile import PathLoss
 
@@ -115,6 +118,7 @@ def modes(
     align: AlignFirst = False,
     seed: int = 0,
     journal: Journal | None = None,
+    executor: Executor | None = None,
     progress: Progress = silent,
 ) -> Modes:
     """Connect every two of three or more ``points``; options as in :func:`~landscape.analyses.connect.connect`.
@@ -127,9 +131,9 @@ def modes(
     import numpy as np
 
     from landscape.objective import checks
+    from landscape.objective.tasks import ahead, computed_by
     from landscape.paths.connection import Connector
     from landscape.paths.curve_training import Training
-    from landscape.paths.path import Path
 
     training = Training(
         method=method,
@@ -161,23 +165,55 @@ def modes(
     pairs = list(combinations(range(len(ends)), 2))
     seeded = pairs[int(np.random.default_rng(seed).integers(len(pairs)))]
     shown: Connection | None = None
-    with checks.untouched(objective, proofs):
+    with computed_by(executor), checks.untouched(objective, proofs):
+        ahead(
+            connector.journal,
+            lambda: [_task(connector, ends[i], ends[j], f"{i} {j} ", align) for i, j in pairs],
+            progress,
+            "pairs",
+        )
         for i, j in pairs:
-            chord, straight = Path.chord(ends[i], ends[j]), None
-            if align:
-                from landscape.symmetry.alignment import aligned
-
-                moved = aligned(objective, *chord.ends, seed=seed, progress=progress)
-                straight = connector.straight_line(f"{i} {j} straight", chord)
-                tables.changes.append(moved.check)
-                chord = chord.to(moved.point)
-            found = connector.connected(chord, f"{i} {j} ")
+            found, straight, change = _joined(connector, ends[i], ends[j], f"{i} {j} ", align)
+            tables.changes += [change] if change else []
             tables.add(i, j, found, straight)
             if (i, j) == seeded:
                 shown = found
         result = _result(ends, tables, connector, proofs)
         result.checks += _stated_checks(result, shown, connector, *seeded)
     return result
+
+
+def _joined(
+    connector: Connector, first: Point, second: Point, name: str, align: bool
+) -> tuple[Connection, PathLoss | None, Check | None]:
+    """A pair connected; where it is aligned first, the line to the point as it was, and what proves the alignment."""
+    from landscape.paths.path import Path
+
+    chord = Path.chord(first, second)
+    if not align:
+        return connector.connected(chord, name), None, None
+    from landscape.symmetry.alignment import aligned
+
+    moved = aligned(connector.objective, *chord.ends, seed=connector.seed, progress=connector.progress)
+    straight = connector.straight_line(f"{name}straight", chord)
+    return connector.connected(chord.to(moved.point), name), straight, moved.check
+
+
+def _task(connector: Connector, first: Point, second: Point, name: str, align: bool) -> Task:
+    """A pair for another process, which keeps what is under its name, and that it is done."""
+    from functools import partial
+
+    from landscape.objective import tasks
+
+    work = partial(_join, connector.alone({}), first, second, name, align)
+    return tasks.Task((f"{name}joined",), work, (name,))
+
+
+def _join(
+    connector: Connector, first: Point, second: Point, name: str, align: bool, journal: Journal
+) -> None:
+    _joined(connector.alone(journal), first, second, name, align)
+    journal[f"{name}joined"] = {}
 
 
 def _stated_checks(

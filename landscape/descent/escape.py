@@ -1,7 +1,9 @@
 """How fast gradient descent leaves a point, without noise and with noise of several sizes, all runs as one stack."""
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -11,6 +13,7 @@ from torch import Tensor
 from landscape.descent.critical import DENSE_PARAMETERS, MEMORY
 from landscape.descent.gradients import stacked_gradients
 from landscape.descent.stated_kicks import KICKS
+from landscape.errors import BadInput
 from landscape.numerics.arrays import array_of
 from landscape.numerics.spectra.inertia import (
     STATIONARY,
@@ -24,9 +27,10 @@ from landscape.numerics.steps.leaving import Noise as Added
 from landscape.numerics.steps.replicas import Gradients, stacks
 from landscape.numerics.steps.sampling import isolated_rng, kept_rng, restore_kept_rng
 from landscape.objective.objective import Objective
+from landscape.objective.tasks import Task, ahead
 from landscape.objective.threads import for_stack, using
 from landscape.objective.zeros import zero_threshold
-from landscape.progress import Journal, Progress, Saver
+from landscape.progress import Journal, Progress, Saver, silent
 
 BLOCK_STEPS = 50
 STACK_BYTES = 2.0**31
@@ -94,6 +98,17 @@ class Bottom(NamedTuple):
     is_whole: bool
 
 
+def level_of(loss: float, drop: float | None, rounding: float) -> float:
+    """The loss below which a point is left. Raises BadInput where F(A) does not tell it from rounding."""
+    if drop is None and loss == 0:
+        raise BadInput("F(A) = 0, of which half is nothing", "how far F must fall", "give `drop`")
+    fall = abs(loss) / 2 if drop is None else drop
+    if fall <= rounding:
+        seen = f"δ = {fall:.3g}, where F(A) = {loss:.3g} is known to {rounding:.1g}"
+        raise BadInput(seen, "a fall that is no rounding", "give a larger `drop`")
+    return loss - fall
+
+
 def plain_run(
     objective: Objective, theta: Tensor, asked: Leave, journal: Journal, progress: Progress
 ) -> dict[str, Any]:
@@ -140,10 +155,20 @@ def escaped(
     """Every run of ``asked`` from θ (d,), in stacks that fit memory: arrays with the runs in front."""
     bytes_each = 8.0 * 10 * (objective.num_parameters + objective.activations)
     found = []
-    for number, rows in enumerate(stacks(asked.count, bytes_each, STACK_BYTES)):
+    parts = list(enumerate(stacks(asked.count, bytes_each, STACK_BYTES)))
+
+    def ran(number: int, rows: slice, report: Progress) -> Callable[[Journal], dict[str, Any]]:
         starts = torch.stack([asked.start(theta, run) for run in range(rows.start, rows.stop)])
-        watched, name = _watched(asked, rows), f"runs {rows.start} to {rows.stop - 1}"
-        one = _ran(objective, starts, asked, rows, curvature, watched, name, number, journal, progress)
+        about = (objective, starts, asked, rows, curvature, _watched(asked, rows), _runs(rows), number)
+        return partial(_ran, *about, progress=report)
+
+    def task(number: int, rows: slice) -> Task:
+        return Task((f"threads, {_runs(rows)}", _runs(rows)), ran(number, rows, silent))
+
+    if len(parts) > 1:
+        ahead(journal, lambda: [task(*one) for one in parts], progress, "stacks of runs")
+    for number, rows in parts:
+        one = ran(number, rows, progress)(journal)
         found.append({**one, "seen_runs": one["seen_runs"] + rows.start})
     every = max(int(one["every"]) for one in found)
     length = max(len(one["records"]) * int(one["every"]) // every for one in found)
@@ -157,6 +182,11 @@ def escaped(
         if name != "every":
             merged[name] = np.concatenate([one[name] for one in found])
     return merged
+
+
+def _runs(rows: slice) -> str:
+    """What a stack is called in the journal."""
+    return f"runs {rows.start} to {rows.stop - 1}"
 
 
 def _ran(

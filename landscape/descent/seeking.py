@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -19,7 +19,8 @@ from landscape.numerics.steps.matrix_free import by_gradient_norm, by_products
 from landscape.numerics.steps.newton import WINDOW, Search, exponent, rounding, searched
 from landscape.objective.objective import Objective
 from landscape.objective.stacked import Derivatives
-from landscape.progress import Journal, Progress, Saver
+from landscape.objective.tasks import Task, ahead
+from landscape.progress import Journal, Progress, Saver, silent
 
 CRITICAL, FLAT, KINK = "critical", "gradient-flat", "kink"
 INFINITE, OPEN = "running-to-infinity", "not-converged"
@@ -60,16 +61,33 @@ class Seeker:
         is_dense = d <= DENSE_PARAMETERS
         block = max(1, MEMORY // (48 * d * d)) if is_dense else 1
         derivatives = Derivatives(objective)
-        for first in range(0, len(starts), block):
-            part = starts[first : first + block]
-            key = f"starts {first}–{first + len(part) - 1}"
+        parts = {
+            f"starts {first}–{min(first + block, len(starts)) - 1}": starts[first : first + block]
+            for first in range(0, len(starts), block)
+        }
+        if len(parts) > 1:
+            ahead(self.journal, lambda: self._tasks(objective, parts), self.progress, "blocks of starts")
+        done = 0
+        for key, part in parts.items():
             if key not in self.journal:
-                seek = self._stacked if is_dense else self._alone
-                self.journal[key] = seek(objective, derivatives, part, key)
-                self.journal.pop(f"{key}, under way", None)
+                self._keep(objective, derivatives, part, key)
             rows.append(self.journal[key])
-            self.progress(min(first + block, len(starts)), len(starts), "starts")
+            done += len(part)
+            self.progress(done, len(starts), "starts")
         return {name: np.concatenate([one[name] for one in rows]) for name in rows[0]}
+
+    def _tasks(self, objective: Objective, parts: dict[str, Tensor]) -> list[Task]:
+        alone = replace(self, journal={}, progress=silent)
+        return [
+            Task((key,), partial(_sought, alone, objective, part, key), (_under_way(key),))
+            for key, part in parts.items()
+        ]
+
+    def _keep(self, objective: Objective, derivatives: Derivatives, part: Tensor, key: str) -> None:
+        """Keep the ends of some starts."""
+        seek = self._stacked if objective.num_parameters <= DENSE_PARAMETERS else self._alone
+        self.journal[key] = seek(objective, derivatives, part, key)
+        self.journal.pop(_under_way(key), None)
 
     def _stacked(
         self, objective: Objective, derivatives: Derivatives, starts: Tensor, key: str
@@ -82,7 +100,7 @@ class Seeker:
             # Newton's steps after these tell whether ∇F goes to zero, or stands in the kernel of H.
             ends = [by_gradient_norm(slopes_of(derivatives), derivatives.products, one) for one in starts]
             begun = torch.stack([one.theta for one in ends])
-        saver = _Tensors(self.journal, f"{key}, under way")
+        saver = _Tensors(self.journal, _under_way(key))
         saver.device = starts.device
         search = searched(
             derivatives.local,
@@ -151,6 +169,16 @@ class Seeker:
             found["index"][0] = about.index
             found["zero_threshold"][0] = error_at(end.norm) + 1e-12 * abs(about.largest_eigenvalue)
         return found
+
+
+def _sought(how: Seeker, objective: Objective, part: Tensor, key: str, journal: Journal) -> None:
+    """Keep the ends of some starts in another journal."""
+    replace(how, journal=journal)._keep(objective, Derivatives(objective), part, key)
+
+
+def _under_way(key: str) -> str:
+    """Where the state of unfinished starts stands."""
+    return f"{key}, under way"
 
 
 class _Tensors(Saver):

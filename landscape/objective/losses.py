@@ -47,6 +47,12 @@ class Loss:
     weight: PerSample | None = None
     has_price: bool = False
 
+    def __reduce__(self) -> Any:
+        """A built-in one is that of the process it comes to: which one it is decides how it is computed."""
+        if LOSSES.get(self.name) is self:
+            return built_in, (self.name,)
+        return super().__reduce__()
+
     def each(self, outputs: Any, targets: Tensor) -> Tensor:
         """The loss of every sample, float64 (n,), detached; one by one where ``rows`` is None."""
         if self.rows is not None:
@@ -214,6 +220,11 @@ def _like(targets: Tensor, outputs: Tensor) -> Tensor:
 
 def _long_axes(tensor: Tensor) -> list[int]:
     return [size for size in tensor.shape if size > 1]
+
+
+def built_in(name: str) -> "Loss":
+    """The built-in loss of that name."""
+    return LOSSES[name]
 
 
 def _built_in(name: str, rows: PerSample, correct: PerSample | None = None, of_classes: bool = False) -> Loss:

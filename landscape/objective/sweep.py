@@ -107,9 +107,14 @@ class Sweep:
             self.progress(block.stop, num_points, "points")
         return np.concatenate(rows)
 
+    def alone(self, journal: Journal) -> "Sweep":
+        """The same with another journal, and nobody who is told of its progress."""
+        twin = copy.copy(self)
+        twin.journal, twin.progress = journal, silent
+        return twin
+
     def _tasks(self, blocks: Mapping[str, range], about: tuple[Any, ...]) -> list[Task]:
-        alone = copy.copy(self)
-        alone.journal, alone.progress = {}, silent
+        alone = self.alone({})
         return [Task((key,), partial(alone._remember, key, block, about)) for key, block in blocks.items()]
 
     def _remember(

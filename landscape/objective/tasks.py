@@ -193,7 +193,8 @@ def _computed(make: bytes, payload: bytes) -> tuple[dict[str, Any], Exception | 
             if make and make not in _made:
                 _made.clear()
                 _made[make] = _Unpacker(make, {}).load()[0]()
-            task, journal, threads = _Unpacker(payload, _made.get(make, {})).load()
+            task, begun, threads = _Unpacker(payload, _made.get(make, {})).load()
+            journal = dict(begun)
             keep_freed_memory()
             with exact(), using(threads), isolated_rng(0, torch.device("cpu")):
                 task.work(journal)
@@ -202,4 +203,9 @@ def _computed(make: bytes, payload: bytes) -> tuple[dict[str, Any], Exception | 
         except Exception as error:
             # Another process may not know the class of an error of the user's own code.
             return {}, OtherProcess(f"a worker failed: {type(error).__name__}: {first_line(error)}.")
-        return {key: journal[key] for key in task.own(journal)}, None
+        # What it has only read may be another by now.
+        return {
+            key: journal[key]
+            for key in task.own(journal)
+            if key in task.keys or journal[key] is not begun.get(key)
+        }, None

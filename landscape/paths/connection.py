@@ -1,8 +1,9 @@
 """Two points connected: the trained curve and the straight line, measured on one grid, and the plane they span."""
 
+import copy
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 
 import numpy as np
 
@@ -12,7 +13,7 @@ from landscape.objective import checks
 from landscape.objective.objective import Objective
 from landscape.objective.parameters import Point
 from landscape.objective.sweep import Sweep
-from landscape.objective.tasks import computed_by
+from landscape.objective.tasks import Task, ahead, computed_by
 from landscape.paths.curve_training import Trained, Training, trained_curve
 from landscape.paths.path import Path
 from landscape.paths.profile import PathLoss
@@ -106,13 +107,11 @@ class Connector:
 
         Where the ends are one point there is nothing to train. ``name`` is that of the pair in the journal.
         """
-        tries: list[tuple[Trained, PathLoss]] = []
+        count = 1 if chord.is_one_point else self.restarts
+        if count > 1:
+            ahead(self.journal, lambda: self._tasks(chord, name), self.progress, "restarts of the curve")
         watch = self._watched(chord)
-        for restart in range(1 if chord.is_one_point else self.restarts):
-            trained = self._trained(chord, f"{name}training {restart}", self.seed + restart, watch)
-            path = PathLoss(self.sweep, f"{name}curve {restart}", trained.path)
-            path.measure(np.union1d(self.t, trained.path.curve.vertices))
-            tries.append((trained, path))
+        tries = [self._tried(chord, name, restart, watch) for restart in range(count)]
         found = [path.height.chord for _, path in tries]
         trained, path = tries[int(np.nanargmin(found)) if not np.isnan(found).all() else 0]
         line = PathLoss(self.line_sweep, f"{name}line", chord)
@@ -121,6 +120,33 @@ class Connector:
         path.measure(line.t)
         line.measure(path.t)
         return Connection(path, line, trained, found, self._notes(path, line, trained, all(is_met)))
+
+    def alone(self, journal: Journal) -> "Connector":
+        """The same with another journal, and nobody who is told of its progress."""
+        twin = copy.copy(self)
+        twin.journal, twin.progress = journal, silent
+        twin.line_sweep, twin.sweep = (one.alone(journal) for one in (self.line_sweep, self.sweep))
+        return twin
+
+    def _tasks(self, chord: Path, name: str) -> list[Task]:
+        alone = self.alone({})
+        return [
+            Task(
+                (f"{name}tried {restart}",),
+                partial(_try, alone, chord, name, restart),
+                (f"{name}training {restart}", f"{name}curve {restart}"),
+            )
+            for restart in range(self.restarts)
+        ]
+
+    def _tried(
+        self, chord: Path, name: str, restart: int, watch: Callable[[Path], float]
+    ) -> tuple[Trained, PathLoss]:
+        """One curve, trained and measured."""
+        trained = self._trained(chord, f"{name}training {restart}", self.seed + restart, watch)
+        path = PathLoss(self.sweep, f"{name}curve {restart}", trained.path)
+        path.measure(np.union1d(self.t, trained.path.curve.vertices))
+        return trained, path
 
     def _trained(self, chord: Path, name: str, seed: int, watch: Callable[[Path], float]) -> Trained:
         if chord.is_one_point:
@@ -195,3 +221,10 @@ def notes_on_ends(found: Connection) -> list[str]:
                 f"gradient step of {TRIAL_STEP:g} would lower its loss {loss:.3g} by about {gain:.2g}{share}"
             )
     return notes
+
+
+def _try(connector: Connector, chord: Path, name: str, restart: int, journal: Journal) -> None:
+    """Keep one curve, and that it is done."""
+    alone = connector.alone(journal)
+    alone._tried(chord, name, restart, alone._watched(chord))
+    journal[f"{name}tried {restart}"] = {}

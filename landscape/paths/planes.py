@@ -1,12 +1,13 @@
 """Planes in the space of θ: points on them, and points seen from them."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from landscape.errors import BadInput
+from landscape.numerics.arrays import array_of
 from landscape.numerics.curves import directions as kernels
 from landscape.numerics.curves.directions import coordinates, plane_through
 from landscape.numerics.curves.grids import grid_around
@@ -96,3 +97,23 @@ def projected(
         for i, point in enumerate(trajectory)
     ]
     return Projection(found, residual, np.array(losses))
+
+
+def seen_from(plane: Plane | None, distance: float, notes: list[str]) -> dict[str, Any]:
+    """The fields of a result that a plane fills, none where there is none, which ``notes`` then says."""
+    if plane is None:
+        notes.append("no plane: the middle control point lies on the line from A to B")
+        return {}
+    return {
+        "plane_alpha": plane.alpha,
+        "plane_beta": plane.beta,
+        "plane_loss": plane.loss,
+        "plane_directions": array_of(plane.directions),
+        "curve_alpha": plane.curve[:, 0],
+        "curve_beta": plane.curve[:, 1],
+        "curve_residual": plane.curve_residual,
+        "control_alpha": plane.control[:, 0],
+        "control_beta": plane.control[:, 1],
+        "control_residual": plane.control_residual,
+        "plane_residual": float(plane.curve_residual.max()) / distance,
+    }
