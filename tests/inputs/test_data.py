@@ -72,6 +72,15 @@ def test_digits_are_split_once_and_within_each_class():
     assert not torch.equal(load("digits", seed=1).inputs, data.inputs)
 
 
+def test_digits_of_some_classes_are_those_in_the_order_given():
+    whole, some = load("digits", test_size=0), load("digits", test_size=0, classes=(7, 2))
+    for new, old in enumerate((7, 2)):
+        assert torch.equal(some.inputs[some.targets == new], whole.inputs[whole.targets == old])
+    assert len(some.targets) == ((whole.targets == 7) | (whole.targets == 2)).sum()
+    with pytest.raises(BadInput, match="two or more different digits"):
+        load("digits", classes=(3, 3))
+
+
 def test_digits_as_images_are_the_same_pixels():
     images, flat = load("digits", image=True), load("digits")
     assert images.input_shape == (1, 8, 8)

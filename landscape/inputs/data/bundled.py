@@ -1,23 +1,36 @@
 """The data sets that scikit-learn brings along or makes; it is imported only inside the functions."""
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from landscape.errors import BadInput
 from landscape.inputs.data.dataset import DataSet, data_set, first, standardised
+from landscape.inputs.data.mnist import distinct_digits
 
 
 def digits(
-    test_size: float = 0.2, seed: int = 0, image: bool = False, size: int = 8, limit: int | None = None
+    test_size: float = 0.2,
+    seed: int = 0,
+    image: bool = False,
+    size: int = 8,
+    limit: int | None = None,
+    classes: Sequence[int] | None = None,
 ) -> DataSet:
     """1797 handwritten digits of 8×8 pixels in [0, 1]: inputs (n, 64), or (n, 1, 8, 8) as images.
 
     ``test_size`` is the share held out for testing, drawn by ``seed`` within each class; with 0 all
     samples train and there is no test set. ``size``: so many pixels a side, by linear interpolation; ``limit``: the
-    first so many training samples. (Alpaydin and Kaynak 1998.)
+    first so many training samples. ``classes`` keeps those digits alone and numbers them 0, 1, ... in the order given,
+    as of ``mnist``. (Alpaydin and Kaynak 1998.)
     """
     from sklearn.datasets import load_digits
 
     inputs, targets = map(np.asarray, load_digits(return_X_y=True))
+    if classes is not None:
+        kept = distinct_digits(classes)
+        are_kept = np.isin(targets, kept)
+        inputs, targets = inputs[are_kept], np.argmax(targets[are_kept, None] == kept, axis=1)
     inputs = inputs.reshape(-1, 1, 8, 8) / 16 if image else inputs / 16
     if size != 8:
         inputs = _resized(inputs, size, image)

@@ -40,7 +40,7 @@ def mnist(
     Raises BadInput for arguments out of range, and for files that are damaged, or absent and not to
     be had from the network.
     """
-    classes = _distinct_digits(classes)
+    classes = distinct_digits(classes)
     if not isinstance(size, int) or size < 1 or 28 % size:
         raise BadInput(f"size={size}", "a divisor of 28 (28, 14, 7, 4, 2, 1)")
     train_images, train_labels, test_images, test_labels = (
@@ -51,7 +51,8 @@ def mnist(
     return data_set("mnist", *train, *test, num_classes=len(classes))
 
 
-def _distinct_digits(classes: Sequence[int] | None) -> tuple[int, ...]:
+def distinct_digits(classes: Sequence[int] | None) -> tuple[int, ...]:
+    """The digits asked for, all ten where None; BadInput for fewer than two, or the same one twice."""
     if classes is None:
         return tuple(range(10))
     several = tuple(classes) if isinstance(classes, Sequence) else (classes,)
