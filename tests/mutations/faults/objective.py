@@ -118,10 +118,10 @@ FAULTS = (
     Fault(
         "sweep-block-shifted-later",
         "objective/sweep.py",
-        ("thetas = memory[: len(block)]\n                fill(block, thetas)"),
+        "        fill(block, thetas)\n        found",
         (
-            "thetas = memory[: len(block)]\n"
-            "                fill(range(block.start - 1, block.stop - 1) if start else block, thetas)"
+            "        fill(range(block.start - 1, block.stop - 1) if block.start else block, thetas)\n"
+            "        found"
         ),
         "objective/test_sweep.py::test_blocks_hold_what_one_block_holds",
         "slice2d_blocks",
@@ -129,8 +129,8 @@ FAULTS = (
     Fault(
         "sweep-pieces-key-without-name",
         "objective/sweep.py",
-        'key = f"{name} {start}"',
-        'key = f"{start}"',
+        'f"{name} {start}": range(',
+        'f"{start}": range(',
         "analyses/test_slice1d.py::test_draws_are_the_slices_of_consecutive_seeds",
         "slice2d slice2d_pca align connect",
     ),
