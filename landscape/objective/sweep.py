@@ -63,8 +63,12 @@ class Sweep:
         """Points per block."""
         work = BLOCK_ACTIVATIONS // self.objective.activations
         room = BLOCK_PARAMETERS // self.objective.num_parameters
-        time = BLOCK_WORK // (self.objective.num_parameters * max(1, self.objective.num_samples))
-        return max(1, min(work, room, time, BLOCK_POINTS))
+        return max(1, min(work, room, self._points_in_time, BLOCK_POINTS))
+
+    @property
+    def _points_in_time(self) -> int:
+        """Points that take as long as a block may."""
+        return BLOCK_WORK // (self.objective.num_parameters * max(1, self.objective.num_samples))
 
     def measure(
         self,
@@ -93,7 +97,7 @@ class Sweep:
         fixed_at = self._fixed_rule(points, weights_at)
         about = (fill, points, fixed_at, weights_at, each, num_points)
         # The statistics of a repair, taken once, are worth more than a block of points.
-        if len(blocks) > 1 and not self.repairs:
+        if num_points > max(size, self._points_in_time) and not self.repairs:
             ahead(self.journal, lambda: self._tasks(blocks, about), self.progress, "blocks of points")
         rows: list[np.ndarray] = []
         memory = self.objective.theta.new_empty(min(num_points, size), self.objective.num_parameters)
@@ -115,7 +119,18 @@ class Sweep:
 
     def _tasks(self, blocks: Mapping[str, range], about: tuple[Any, ...]) -> list[Task]:
         alone = self.alone({})
-        return [Task((key,), partial(alone._remember, key, block, about)) for key, block in blocks.items()]
+        # What is sent with a task costs as much as several short blocks.
+        count, keys = max(1, self._points_in_time // self.block_size), list(blocks)
+        groups = [keys[i : i + count] for i in range(0, len(keys), count)]
+        return [
+            Task(tuple(group), partial(alone._remember_all, {key: blocks[key] for key in group}, about))
+            for group in groups
+        ]
+
+    def _remember_all(self, blocks: Mapping[str, range], about: tuple[Any, ...], journal: Journal) -> None:
+        for key, block in blocks.items():
+            if key not in journal:
+                self._remember(key, block, about, journal)
 
     def _remember(
         self,

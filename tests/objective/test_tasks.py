@@ -130,6 +130,7 @@ LAST = {
 def small(monkeypatch):
     """Pieces as small as those of large modules."""
     monkeypatch.setattr("landscape.objective.sweep.BLOCK_POINTS", 5)
+    monkeypatch.setattr("landscape.objective.sweep.BLOCK_WORK", 5 * 53 * 20)
     monkeypatch.setattr("landscape.descent.seeking.MEMORY", 1)
     monkeypatch.setattr("landscape.descent.escape.STACK_BYTES", 1)
 
@@ -309,6 +310,17 @@ def test_a_block_is_cut_where_it_would_take_long(objective, monkeypatch):
         "landscape.objective.sweep.BLOCK_WORK", 3 * objective.num_parameters * objective.num_samples
     )
     assert Sweep(objective).block_size == 3
+
+
+def test_short_blocks_are_sent_together_and_few_points_not_at_all(objective, monkeypatch):
+    """What is sent with a task is not computed with in no time."""
+    monkeypatch.setattr("landscape.objective.sweep.BLOCK_WORK", 10 * 53 * 20)
+    executor = Sent()
+    found = interpolate(objective, objective.theta, other(objective), num_points=21, executor=executor)
+    assert executor.count == 3
+    same(found, interpolate(objective, objective.theta, other(objective), num_points=21))
+    interpolate(objective, objective.theta, other(objective), num_points=9, executor=executor)
+    assert executor.count == 3
 
 
 def test_without_cloudpickle_an_executor_is_refused_in_a_sentence(monkeypatch):
