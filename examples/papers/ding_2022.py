@@ -1,0 +1,59 @@
+"""Ding, Li and Sun 2022: a bad local minimum at every width."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from paper import Finding
+
+import landscape
+
+PAPER = "Ding, Li and Sun 2022"
+WHERE = "abstract"
+CLAIM = (
+    "A sub-optimal local minimum exists for nets of any width, for many smooth activations and generic data."
+)
+WHY = (
+    "At width 20 the tool takes a fall of F by 2.6 × 10⁻¹⁵ along the null space, which is rounding of 20 sigmoids that "
+    "cancel, for one."
+)
+SCALED = (
+    "Their construction with sigmoid units and 3 samples (preset ding), all weights 1: all eigenvalues there in "
+    "float64, with the loss followed along the null space"
+)
+OVER = "widths in the place of seeds: the construction draws nothing"
+
+# On a GPU nothing changes: the construction is of three samples.
+SIZES = {"laptop": {"widths": (1, 2, 3, 5, 10, 20)}, "tiny": {"widths": (1, 2, 3)}}
+X, Y = "1.0,2.0,3.0", "-0.3329267129401159,0.36410492532956945,-0.0811628434792566"
+
+
+def commands(folder: Path, size: dict) -> Iterator[str]:
+    """The spectrum at the point, for each width, and where descents end."""
+    for width in size["widths"]:
+        run = f"{folder}/{width}"
+        yield (
+            f"train --model ding --model-arg width={width} --data point --data-arg x={X} y={Y} --loss mse --method gd "
+            f"--steps 2000 --lr 0.1 --dtype float64 -q -o {run}.h5"
+        )
+        yield f"hessian {run}.h5@init --exact --top-k 1 -q -o {run}.hessian.h5"
+    yield f"slice2d {folder}/{size['widths'][1]}.h5@init --directions eigen-ends --span 1 -q -o {folder}/slice2d.h5"
+    yield f"plot {folder}/slice2d.h5 --log -q -o {folder}/picture.png"
+
+
+def findings(folder: Path, size: dict) -> list[Finding]:
+    """The loss at the point, negative eigenvalues, whether it is called a local minimum, and whether descent stays."""
+    widths = size["widths"]
+    found = [landscape.load(folder / f"{width}.hessian.h5") for width in widths]
+    ended = [landscape.load(folder / f"{width}.h5") for width in widths]
+    return [
+        Finding("loss at the point; the least is 0", tuple(float(one.loss) for one in found), 0.01),
+        Finding("‖∇F‖ there", tuple(float(one.gradient_norm) for one in found), high=1e-12),
+        Finding(
+            "called a local minimum", tuple(float("local minimum" in str(one.verdict)) for one in found), 0.99
+        ),
+        Finding(
+            "fall of F in 2000 steps of descent from it",
+            tuple(float(one.loss[0] - one.final_loss) for one in ended),
+            high=1e-12,
+        ),
+    ]

@@ -1,0 +1,87 @@
+"""Dinh et al. 2017, Petzka et al. 2021, Andriushchenko et al. 2023: which sharpness survives, which foretells."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+from paper import Finding, real
+from scipy.stats import kendalltau
+
+import landscape
+
+PAPER = "Dinh et al. 2017; Petzka et al. 2021; Andriushchenko et al. 2023"
+WHERE = "abstracts (Dinh: Theorem 4, number from memory)"
+CLAIM = (
+    "A rescaling that keeps the function makes a minimum of a ReLU net as sharp as one likes (Dinh); relative flatness "
+    "is invariant to rescalings of layers (Petzka); sharpness does not correlate well with generalisation "
+    "(Andriushchenko)."
+)
+SCALED = (
+    "Ten ReLU nets of 64 units a seed (batch sizes 8 to 256, step sizes 0.02 to 0.2) on 1000 MNIST images of 14 × 14 "
+    "pixels; Kendall's τ of λ_max with test − training loss"
+)
+
+# On a GPU: resnet of depth 20 on cifar10.
+SIZES = {
+    "laptop": {"seeds": 3, "batches": (8, 16, 32, 64, 256), "lrs": (0.02, 0.2), "images": 1000, "epochs": 30},
+    "tiny": {"seeds": 3, "batches": (16, 64), "lrs": (0.05, 0.2), "images": 200, "epochs": 3},
+}
+RUN = "--rescaling {} --fisher-rao --relative-flatness --sigmas 0.01,0.02 --draws 8 --ascent-steps 5 -q"
+
+
+def commands(folder: Path, size: dict) -> Iterator[str]:
+    """Runs of every batch and step size, and the measures at their ends."""
+    data = real("mnist", limit=size["images"], size=14)
+    for seed in range(size["seeds"]):
+        for batch in size["batches"]:
+            for lr in size["lrs"]:
+                run = f"{folder}/{batch}-{lr}-{seed}"
+                yield (
+                    f"train --model mlp --model-arg widths=64 {data} --epochs {size['epochs']} --lr {lr} "
+                    f"--batch-size {batch} --seed {seed} -q -o {run}.h5"
+                )
+                yield f"sharpness {run}.h5 {RUN.format('none')} -o {run}.sharpness.h5"
+        for rescaling in ("unit", "layer"):
+            first = f"{folder}/{size['batches'][0]}-{size['lrs'][0]}-{seed}"
+            yield f"sharpness {first}.h5 {RUN.format(rescaling)} -o {first}.{rescaling}.h5"
+    yield f"plot {folder}/{size['batches'][0]}-{size['lrs'][0]}-0.unit.h5 -q -o {folder}/picture.png"
+
+
+def findings(folder: Path, size: dict) -> list[Finding]:
+    """How much rescaling changes each measure, in decades, and τ of λ_max with the gap over the runs of a seed."""
+
+    def change(seed: int, rescaling: str, measure: str) -> float:
+        name = f"{size['batches'][0]}-{size['lrs'][0]}-{seed}.{rescaling}"
+        found = landscape.load(folder / f"{name}.h5")
+        at = list(found.measure).index(measure)
+        return float(abs(np.log10(found.rescaled_values[at] / found.values[at])))
+
+    def tau(seed: int) -> float:
+        runs = [f"{batch}-{lr}-{seed}" for batch in size["batches"] for lr in size["lrs"]]
+        gaps = [
+            (run := landscape.load(folder / f"{one}.h5")).final_test_loss - run.final_loss for one in runs
+        ]
+        sharp = [landscape.load(folder / f"{one}.sharpness.h5") for one in runs]
+        return float(
+            kendalltau([one.values[list(one.measure).index("lambda_max")] for one in sharp], gaps)[0]
+        )
+
+    seeds = range(size["seeds"])
+    changed = {
+        (rescaling, measure): tuple(change(seed, rescaling, measure) for seed in seeds)
+        for rescaling, measure in (
+            ("unit", "lambda_max"),
+            ("layer", "relative_flatness"),
+            ("unit", "fisher_rao_norm"),
+        )
+    }
+    return [
+        Finding("decades by which λ_max moves, units rescaled", changed["unit", "lambda_max"], 0.05),
+        Finding(
+            "the same of relative flatness, layers rescaled", changed["layer", "relative_flatness"], high=0.02
+        ),
+        Finding(
+            "the same of the Fisher–Rao norm, units rescaled", changed["unit", "fisher_rao_norm"], high=0.001
+        ),
+        Finding("Kendall's τ of λ_max and the gap", tuple(map(tau, seeds)), high=0.3),
+    ]

@@ -1,0 +1,64 @@
+"""Kalra et al. 2026: critical sharpness, of a few forward passes, beside λ_max along training."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+from paper import Finding, real
+from scipy.stats import spearmanr
+
+import landscape
+
+PAPER = "Kalra et al. 2026"
+WHERE = "abstract"
+CLAIM = (
+    "Critical sharpness 2/η_c, where η_c is the first step at which the loss rises, takes fewer than 10 forward passes "
+    "and captures what λ_max does along training: progressive sharpening and the edge of stability."
+)
+SCALED = "Full-batch descent at α = 0.3 on 1000 MNIST images, tanh net of 2 × 50, square loss; 6 points of each run"
+
+# On a GPU: resnet of depth 20 on cifar10.
+SIZES = {
+    "laptop": {"seeds": 3, "widths": "50,50", "images": 1000, "steps": 1200, "kept": 6},
+    "tiny": {"seeds": 3, "widths": "8", "images": 100, "steps": 40, "kept": 4},
+}
+
+
+def _points(size: dict) -> list[str]:
+    every = size["steps"] // size["kept"]
+    return [*(f"step={every * k}" for k in range(1, size["kept"])), "final"]
+
+
+def commands(folder: Path, size: dict) -> Iterator[str]:
+    """A run, λ_max at its points, and the measures at each."""
+    for seed in range(size["seeds"]):
+        run = f"{folder}/{seed}"
+        yield (
+            f"train --model mlp --model-arg widths={size['widths']} activation=tanh "
+            f"{real('mnist', limit=size['images'])} --loss mse --method gd --lr 0.3 --steps {size['steps']} "
+            f"--checkpoint-every {size['steps'] // size['kept']} --seed {seed} -q -o {run}.h5"
+        )
+        for point in _points(size):
+            yield (
+                f"sharpness {run}.h5@{point} --critical --rescaling none --sigmas 0.01 --draws 2 --ascent-steps 1 -q "
+                f"-o {run}-{point.removeprefix('step=')}.h5"
+            )
+    yield f"plot {folder}/0-final.h5 -q -o {folder}/picture.png"
+
+
+def findings(folder: Path, size: dict) -> list[Finding]:
+    """The rank correlation of both along a run, and their ratio."""
+
+    def both(seed: int) -> np.ndarray:
+        files = [folder / f"{seed}-{point.removeprefix('step=')}.h5" for point in _points(size)]
+        found = [landscape.load(one) for one in files]
+        names = ("critical_sharpness", "lambda_max")
+        return np.array([[one.values[list(one.measure).index(name)] for one in found] for name in names])
+
+    runs = [both(seed) for seed in range(size["seeds"])]
+    correlations = tuple(float(spearmanr(*one).statistic) for one in runs)
+    ratios = tuple(float(np.median(one[0] / one[1])) for one in runs)
+    return [
+        Finding("rank correlation with λ_max along a run", correlations, 0.5),
+        Finding("median of critical sharpness over λ_max", ratios, 0.3, 3),
+    ]

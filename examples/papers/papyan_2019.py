@@ -1,0 +1,74 @@
+"""Papyan 2019 and 2020, Sagun et al. 2017: the outliers of the spectrum count the classes, not the width."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+from paper import Finding, real
+
+import landscape
+
+PAPER = "Papyan 2019, 2020; Sagun et al. 2017"
+WHERE = "abstracts and text (figure numbers not read)"
+CLAIM = (
+    "The Hessian has as many outliers as there are classes, which come from its Gauss–Newton part (Papyan); data "
+    "decide the outliers, the size of the net the bulk (Sagun et al.)."
+)
+SCALED = (
+    "2000 MNIST images of 14 × 14 pixels of C = 5 and of 10 classes, ReLU nets of 2 × 32 and 2 × 64 after 60 epochs; "
+    "the 20 largest eigenvalues"
+)
+
+# On a GPU: MNIST whole, widths=256,256 and 512,512, with --density.
+SIZES = {
+    "laptop": {"seeds": 3, "widths": ("32,32", "64,64"), "epochs": 60, "k": 20},
+    "tiny": {"seeds": 3, "widths": ("16", "32"), "epochs": 10, "k": 15},
+}
+CLASSES = {5: "0,1,2,3,4", 10: None}
+
+
+def commands(folder: Path, size: dict) -> Iterator[str]:
+    """A net and the top of its Hessian, for each number of classes, width and seed."""
+    for classes, told in CLASSES.items():
+        for widths in size["widths"]:
+            for seed in range(size["seeds"]):
+                run = f"{folder}/{classes}-{widths}-{seed}"
+                yield (
+                    f"train --model mlp --model-arg widths={widths} {real('mnist', limit=2000, size=14, classes=told)} "
+                    f"--epochs {size['epochs']} --lr 0.1 --batch-size 64 --seed {seed} -q -o {run}.h5"
+                )
+                yield f"hessian {run}.h5 --top-k {size['k']} --split --tol 1e-4 -q -o {run}.hessian.h5"
+    yield (
+        f"hessian {folder}/10-{size['widths'][0]}-0.h5 --top-k {size['k']} --bottom-k 5 --density --tol 1e-4 -q "
+        f"-o {folder}/density.h5"
+    )
+    yield f"plot {folder}/density.h5 --log -q -o {folder}/picture.png"
+
+
+def findings(folder: Path, size: dict) -> list[Finding]:
+    """Where the widest gap (on a log scale) after the third eigenvalue is; the share of the Gauss–Newton part."""
+
+    def load(classes: int, widths: str, seed: int) -> landscape.Result:
+        return landscape.load(folder / f"{classes}-{widths}-{seed}.hessian.h5")
+
+    def outliers(classes: int, widths: str, seed: int) -> float:
+        values = load(classes, widths, seed).eigenvalues
+        return 3.0 + int(np.argmax(values[2:-1] / values[3:])) - classes
+
+    def share(seed: int) -> float:
+        found = load(10, size["widths"][0], seed)
+        return float((found.gauss_newton_part / found.eigenvalues)[:9].mean())
+
+    seeds = range(size["seeds"])
+    # Softmax takes one direction away: C − 1 outliers or C.
+    counts = [
+        Finding(
+            f"outliers − C, C = {classes}, widths {widths.replace(',', ' × ')}",
+            tuple(outliers(classes, widths, seed) for seed in seeds),
+            -1.2,
+            0.2,
+        )
+        for classes in CLASSES
+        for widths in size["widths"]
+    ]
+    return [*counts, Finding("vᵀGv/λ of the first 9, C = 10", tuple(map(share, seeds)), 0.9, 1.1)]
