@@ -55,19 +55,29 @@ class Variable(NamedTuple):
     long_name: str
     units: str
     printed: bool = False
+    errors: str = ""
+    apart: str = ""
 
 
 def array(
-    *dims: str, long_name: str, units: str = "", optional: bool = False, name: str = "", printed: bool = False
+    *dims: str,
+    long_name: str,
+    units: str = "",
+    optional: bool = False,
+    name: str = "",
+    printed: bool = False,
+    errors: str = "",
+    apart: str = "",
 ) -> Any:
     """A dataclass field that holds an array over ``dims``; one named like its only dimension is its coordinate.
 
     A value with fewer axes lacks the leading dimensions; one without any counts as a scalar. ``name`` is what
     files and JSON call it, where the field itself cannot be called so. ``printed`` tables are part of what a
-    person is told, where they are small enough.
+    person is told, where they are small enough; ``errors`` names the array of their errors, where that is not called
+    like them with ``_error``, and ``apart`` the one that says which are told apart.
     """
     about: dict[str, Any] = {"dims": dims, "long_name": long_name, "units": units, "printed": printed}
-    about |= {"name": name} if name else {}
+    about |= {key: one for key, one in (("name", name), ("errors", errors), ("apart", apart)) if one}
     return field(default=None, metadata=about) if optional else field(metadata=about)
 
 
@@ -134,6 +144,8 @@ class Result:
                     about["long_name"],
                     about["units"],
                     about["printed"],
+                    about.get("errors", ""),
+                    about.get("apart", ""),
                 )
             )
         yield from sorted(found, key=lambda variable: variable.dims != (variable.name,))

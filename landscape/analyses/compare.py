@@ -56,7 +56,9 @@ class Compare(Result):
         "measure",
         long_name="what leaves it as it is: any rescaling of a ReLU-like unit, that of whole layers, or none",
     )
-    values: np.ndarray = array("measure", "point", printed=True, long_name="value")
+    values: np.ndarray = array(
+        "measure", "point", printed=True, long_name="value", errors="errors", apart="told_apart"
+    )
     errors: np.ndarray = array(
         "measure", "point", long_name="its error: residual of λ_max, standard errors, else rounding"
     )

@@ -144,7 +144,9 @@ class Spelled:
                 raise BadInput(
                     f"{self.name} has no option {key!r} ({file.place(entry)})",
                     "the long names of its options",
-                    _near(key, list(self.known)) or _elsewhere(entry, self.name),
+                    _elsewhere(entry, self.name)
+                    if key == RUN
+                    else _near(key, list(self.known)) or _elsewhere(entry, self.name),
                 )
         return found
 
@@ -276,6 +278,8 @@ def _is_table_of(key: str, value: Any, known: Sequence[str]) -> bool:
 
 
 def _elsewhere(entry: Entry, name: str) -> str:
+    if entry.key == RUN:
+        return f'write [[{RUN}]] with {COMMAND} = "{name}" in it for each run, and what all have in [{name}]'
     if entry.table == RUN:
         return f'a run of another command says so: {COMMAND} = "train"'
     return f"landscape init {name} writes them all"

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from landscape import __version__, analyses
+from landscape.cli.matrices import heading_of, texts_of
 from landscape.cli.overview import COLUMNS, Row, is_unreadable
 from landscape.cli.screen import MOST_ROWS, with_errors, worst_of_each
 from landscape.cli.words import told
@@ -42,6 +43,12 @@ def page(title: str, sections: Sequence[tuple[Row, str]], *, turning: bool = Fal
     ordered = sorted(sections, key=place)
     rows = [row for row, _ in ordered]
     complete = sum(row.status == "complete" for row in rows)
+    unread = sum(map(is_unreadable, rows))
+    count = len(rows) - unread
+    said = f"{count} {'result' if count == 1 else 'results'}, {complete} complete."
+    if unread:
+        files_of = "file" if unread == 1 else "files"
+        said += f' <span class="failed">{unread} {files_of} could not be read: named at the end.</span>'
     style = files("landscape.cli").joinpath("report.css").read_text(encoding="utf-8")
     parts = [
         "<!doctype html>",
@@ -51,7 +58,7 @@ def page(title: str, sections: Sequence[tuple[Row, str]], *, turning: bool = Fal
         f"<title>{_text(title)}</title>",
         f"<style>\n{style}</style></head><body>",
         f"<header><h1>{_text(title)}</h1>",
-        f"<p>{len(rows)} {'file' if len(rows) == 1 else 'files'}, {complete} complete. ",
+        f"<p>{said} ",
         f"Written by landscape {_text(__version__)}.</p></header>",
         "<nav><h2>Contents</h2><ol>",
         *(f'<li><a href="#{_id(i)}">{_text(_heading(row))}</a></li>' for i, row in enumerate(rows)),
@@ -114,7 +121,7 @@ def _picture(result: Result, row: Row) -> str:
     from landscape.plots.inline import inlined
 
     try:
-        address = inlined(result)
+        address = inlined(result, Path(row.name).stem)
     except Exception as error:
         # Whatever is wrong with the picture, the numbers must still be shown.
         return f'<p class="failed">No picture: {_text(first_line(error))}</p>'
@@ -169,13 +176,12 @@ def _matrices(result: Result) -> Iterator[str]:
         *names, heads = (
             coordinates.get(dim, range(size)) for dim, size in zip(one.dims, one.values.shape, strict=True)
         )
-        rows = []
+        rows, texts = [], texts_of(result, one)
         for place in np.ndindex(*one.values.shape[:-1]):
             labels = [_value(name[i], 6) for name, i in zip(names, place, strict=True)]
-            cells = [_value(value, 4) for value in one.values[place].tolist()]
-            rows.append([_cell(text) for text in (*labels, *cells)])
+            rows.append([_cell(text) for text in (*labels, *texts[place])])
         titles = [_text(text) for text in (*one.dims[:-1], *(_value(head, 6) for head in heads))]
-        yield f"<h3>{_text(one.long_name)}</h3>{table(titles, rows, 'columns')}"
+        yield f"<h3>{_text(heading_of(one, one.long_name))}</h3>{table(titles, rows, 'columns')}"
 
 
 def _checks(result: Result) -> str:

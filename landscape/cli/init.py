@@ -60,6 +60,7 @@ def command(name: str | None, output: Path | None) -> None:
     landscape train --config train.toml
     """
     from landscape.cli import commands
+    from landscape.cli.written import check_place
 
     known = [one for one in commands() if one != "init"]
     if name is not None and name not in known:
@@ -70,14 +71,13 @@ def command(name: str | None, output: Path | None) -> None:
             f"no command {name!r}", f"one of {', '.join(known)}", f"did you mean {near[0]}?" if near else ""
         )
     path = output or Path(f"{name or 'landscape'}.toml")
+    check_place(path, "landscape.toml")
     text = "\n".join(of_command(name, str(path)) if name else of_all(known, str(path))) + "\n"
     try:
         with open(path, "x", encoding="utf-8") as file:
             file.write(text)
     except FileExistsError:
         raise BadInput(f"{path} exists", "a new file", "give `output` another.toml") from None
-    except FileNotFoundError:
-        raise BadInput(f"there is no folder {path.parent}", "an existing folder", "make it first") from None
     typed = name or "train"
     click.echo(f"{path} is written; run it with: landscape {typed} --config {path}")
 

@@ -43,6 +43,9 @@ def command(
     unread = report(files, output, title=title, turning=turning, verify=verify)
     for sentence in unread:
         click.echo(f"not in the report: {told(sentence)}", err=True)
+    if unread:
+        count = len(dict.fromkeys(files))
+        click.echo(f"{output} is written with {count - len(unread)} of {count} files.", err=True)
     if not quiet:
         click.echo(str(output))
     if unread:
@@ -66,13 +69,12 @@ def report(
     """
     from landscape.cli.html import page, section
     from landscape.cli.overview import opened, row_of
-    from landscape.cli.written import write
+    from landscape.cli.written import check_place, write
 
     output = Path(output)
+    check_place(output, "report.html")
     if output.suffix.lower() not in (".html", ".htm"):
         raise BadInput(f"{output} ends in {output.suffix or 'nothing'}", "html")
-    if not output.parent.is_dir():
-        raise BadInput(f"there is no folder {output.parent}", "an existing folder", "make it first")
     found, unread = [], []
     for path, result in opened(_paths(files), verify):
         if isinstance(result, LandscapeError):

@@ -17,6 +17,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from landscape import progress as reporting
+from landscape.cli.matrices import heading_of, texts_of
 from landscape.cli.words import told
 from landscape.result import Check, Result, field_metadata, with_error
 
@@ -127,15 +128,18 @@ class Screen:
         for columns in by_dims.values():
             if len(columns) < 2:
                 continue
-            found = []
+            found, alike = [], {}
             for name, (values, errors) in with_errors(columns).items():
+                if found and errors is None and is_constant(values):
+                    alike[name.replace("_", " ")] = text_of(values[0], digits=4)
+                    continue
                 if errors is None:
                     texts = [text_of(value, digits=4) for value in values.tolist()]
                 else:
                     texts = list(map(with_error, values.tolist(), errors.tolist()))
                 # Without underscores a long name breaks between its words.
                 found.append(_Column(name.replace("_", " "), texts, values.dtype.kind in "US"))
-            for part in _side_by_side(found, self.out.width):
+            for part in _side_by_side(found, self.out.width) if len(found) > 1 else []:
                 rows = Table(box=None, pad_edge=False)
                 for one in part:
                     least = one.least_width - 2
@@ -149,6 +153,9 @@ class Screen:
                 for row in zip(*(one.texts for one in part), strict=True):
                     rows.add_row(*row)
                 self.out.print(rows)
+            if alike:
+                told_once = ", ".join(f"{escape(name)} {text}" for name, text in alike.items())
+                self.out.print(f"[dim]every {found[0].title}:[/dim] {told_once}", soft_wrap=True)
         self._matrices(result)
 
     def _matrices(self, result: Result) -> None:
@@ -160,16 +167,22 @@ class Screen:
             *names, heads = (
                 coordinates.get(d, range(n)) for d, n in zip(one.dims, one.values.shape, strict=True)
             )
-            title = escape(one.name.replace("_", " "))
-            rows = Table(box=None, pad_edge=False, title=title, title_justify="left")
-            for dim in one.dims[:-1]:
-                rows.add_column(escape(dim), justify="right", no_wrap=True)
-            for head in heads:
-                rows.add_column(text_of(head), justify="right")
-            for own in np.ndindex(*one.values.shape[:-1]):
-                labels = (text_of(name[place]) for name, place in zip(names, own, strict=True))
-                rows.add_row(*labels, *(text_of(value.item(), digits=4) for value in one.values[own]))
-            self.out.print(rows)
+            texts, rows = texts_of(result, one), list(np.ndindex(*one.values.shape[:-1]))
+            columns = [
+                _Column(dim, [text_of(name[row[k]]) for row in rows], True)
+                for k, (dim, name) in enumerate(zip(one.dims[:-1], names, strict=True))
+            ]
+            columns += [
+                _Column(text_of(head), [texts[*row, j] for row in rows], True) for j, head in enumerate(heads)
+            ]
+            title = escape(heading_of(one, one.name.replace("_", " ")))
+            for part in _side_by_side(columns, self.out.width, len(names)):
+                table = Table(box=None, pad_edge=False, title=title, title_justify="left")
+                for each in part:
+                    table.add_column(escape(each.title), justify="right", no_wrap=True)
+                for row in zip(*(each.texts for each in part), strict=True):
+                    table.add_row(*row)
+                self.out.print(table)
 
     def checks(self, result: Result, output: Path) -> None:
         """One line a check: passed or failed, value, bound, what was compared; the telling ones, or with -v all."""
@@ -237,13 +250,13 @@ def worst_of_each(checks: list[Check]) -> list[Check]:
     return shown
 
 
-def _side_by_side(columns: list[_Column], width: int) -> list[list[_Column]]:
-    """The columns as tables that are no wider than ``width``, the first column in front of each."""
-    first, *others = columns
-    tables = [[first]]
+def _side_by_side(columns: list[_Column], width: int, num_labels: int = 1) -> list[list[_Column]]:
+    """The columns as tables that are no wider than ``width``, the first ``num_labels`` in front of each."""
+    labels, others = columns[:num_labels], columns[num_labels:]
+    tables = [[*labels]]
     for one in others:
-        if len(tables[-1]) > 1 and sum(each.least_width for each in [*tables[-1], one]) > width + 2:
-            tables.append([first])
+        if len(tables[-1]) > num_labels and sum(x.least_width for x in [*tables[-1], one]) > width + 2:
+            tables.append([*labels])
         tables[-1].append(one)
     return tables
 
@@ -272,6 +285,11 @@ def with_errors(values: dict[str, Any]) -> dict[str, tuple[Any, Any]]:
     return {
         name: (value, values.get(f"{name}_error")) for name, value in values.items() if name not in owners
     }
+
+
+def is_constant(values: np.ndarray) -> bool:
+    """Whether a column says the same in each of at least three rows, and need not be one."""
+    return len(values) > 2 and bool((values == values[0]).all())
 
 
 def status_text(result: Result) -> str:

@@ -6,6 +6,14 @@ from pathlib import Path
 from landscape.errors import BadInput
 
 
+def check_place(path: Path, name: str) -> None:
+    """Raises BadInput where ``path`` is a folder, in which a file could be called ``name``, or where there is none."""
+    if path.is_dir():
+        raise BadInput(f"{path} is a folder", "the name of a file to write", f"name one in it: {path / name}")
+    if not path.parent.is_dir():
+        raise BadInput(f"there is no folder {path.parent}", "an existing folder", "make it first")
+
+
 def write(path: Path, text: str) -> None:
     """Write ``text`` beside its place and rename it.
 
@@ -13,10 +21,7 @@ def write(path: Path, text: str) -> None:
     """
     from landscape.runs import store
 
-    if not path.parent.is_dir():
-        raise BadInput(f"there is no folder {path.parent}", "an existing folder", "make it first")
-    if path.is_dir():
-        raise BadInput(f"{path} is a folder", "the name of a file")
+    check_place(path, "table.csv")
     if path.exists() and store.is_ours(path):
         raise BadInput(f"{path} is a result", "the name of another file")
     temporary = path.with_name(path.name + ".tmp")

@@ -169,8 +169,13 @@ class Sweep:
         return Point(point.theta, self.objective.recalibrated(point.theta, point.fixed), point.label)
 
     def notes(self, *points: Point) -> list[str]:
-        """A warning where the policy is known to mislead."""
-        if self.recalibrates or not self.objective.has_batchnorm or _all_equal([p.fixed for p in points]):
+        """Whose batch-norm statistics were taken; a warning where the policy is known to mislead."""
+        if self.recalibrates:
+            return [
+                "batch-norm statistics were taken anew from the data at every point of the path, the ends as well "
+                f"(`batchnorm` {self.batchnorm}): the losses there are not those with the statistics that are stored"
+            ]
+        if not self.objective.has_batchnorm or _all_equal([p.fixed for p in points]):
             return []
         return [
             "batch-norm statistics are mixed from the end points (`batchnorm` frozen), which is right only "

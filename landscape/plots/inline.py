@@ -15,13 +15,13 @@ MOST_BYTES = 600_000
 DPI = (200, 120, 80)
 
 
-def inlined(result: Result) -> str:
-    """The picture of a result as a ``data:`` address, of svg where that is small, else of png.
+def inlined(result: Result, name: str = "") -> str:
+    """The picture of a result, called ``name``, as a ``data:`` address, of svg where that is small, else of png.
 
     The same result gives the same characters. Its letters are outlines, so that no font is asked for. Raises what
     :func:`~landscape.plots.plot.plot` raises.
     """
-    figure = plot(result)
+    figure = plot(result, names=[name] if name else None)
     with matplotlib.rc_context({**STYLE, "svg.fonttype": "path"}):
         written = io.BytesIO()
         figure.savefig(written, format="svg", metadata={"Date": None})

@@ -81,8 +81,10 @@ class Page:
         levels: int | list[float] | None,
         look: Look | None = None,
         spacing: str = "auto",
+        name: str = "",
     ):
         self.kind, self.log, self.levels = kind, log, levels
+        self.name = name  # of the file that the result stands in, for one that came from no other
         self.spacing = spacing  # of levels and colours: linear, log, quantile, or what suits the values
         self.look = look or Look()
         self.panel_axes: list[Axes] = []

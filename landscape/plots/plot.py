@@ -70,7 +70,8 @@ def plot(
     and azimuth in degrees; where nothing is said, a side from which θ* is seen.
 
     Several results of one kind are drawn in one picture, planes side by side on one scale, lines over one
-    another (:func:`landscape.plots.together.together`), each by its name, of ``names`` or of what it came from.
+    another (:func:`landscape.plots.together.together`), each by its name, of ``names`` or of what it came from;
+    the name of one alone stands in the title of a run, which came from nothing.
 
     The figure belongs to the caller; the result stays as it is. Raises BadInput for another ending,
     kind, levels, spacing, width, dpi, panel or style, and for a folder that is not there or cannot be written.
@@ -84,7 +85,8 @@ def plot(
     _checked(width, spacing, dpi, view, kind)
     look = Look(width, title, panel, caption, view)
     with matplotlib.rc_context(styled(style)):
-        page = Page(many[0], kind, log, checked, look, spacing)
+        name = names[0] if names and len(many) == 1 else ""
+        page = Page(many[0], kind, log, checked, look, spacing, name)
         if len(many) > 1:
             page.small_print = []
             figure = page.finish(together(page, many, names))
@@ -188,13 +190,15 @@ def _listed(values: list[float]) -> str:
 
 
 def _target(path: Path) -> Path:
+    if path.is_dir():
+        raise BadInput(
+            f"{path} is a folder", "the name of a picture to write", f"give `output` {path / 'picture.png'}"
+        )
     if _ending(path) not in FORMATS + WRITTEN:
         wanted = ", ".join(FORMATS + WRITTEN[:-1]) + f" or {WRITTEN[-1]}"
         raise BadInput(f"{path} ends in {path.suffix or 'nothing'}", wanted=wanted)
     if not path.parent.is_dir():
         raise BadInput(f"there is no folder {path.parent}", "an existing folder", "make it first")
-    if path.is_dir():
-        raise BadInput(f"{path} is a folder", "the name of a picture")
     return path
 
 

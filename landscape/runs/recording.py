@@ -271,7 +271,7 @@ class Recording:
             config |= {"sources": own.contents()} if own.contents() else {}
         made_by = provenance.record(
             command=f"landscape.record({str(self.path)!r}, …)",
-            seed=None,
+            seed=None if recipe is None else recipe.seed,
             dtype=dtype,
             device="cpu",
             inputs=[],

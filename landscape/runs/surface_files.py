@@ -30,6 +30,11 @@ MARK = -1.0
 # An accuracy is so many of so many samples; more samples no count is looked for among.
 MOST_SAMPLES = 10**7
 OURS = "another file of loss-landscape (tomgoldstein)"
+SURFACE = "a surface file of loss-landscape (tomgoldstein)"
+BESIDE = {
+    "proj_file": "a projection file of loss-landscape (tomgoldstein), with proj_xcoord and proj_ycoord",
+    "dir_file": "a direction file of loss-landscape (tomgoldstein), with explained_variance_ratio_",
+}
 # Of the value's name there, and here; a test loss has an accuracy beside it.
 PAIRS = (("train_loss", "train_acc"), ("test_loss", "test_acc"))
 
@@ -69,9 +74,9 @@ def _each(change: Callable[[float], float], values: np.ndarray) -> np.ndarray:
 def _opened(path: Path) -> Iterator[h5py.File]:
     """Another's HDF5 file. Raises BadInput in one sentence for what is none, is ours, or breaks while it is read."""
     if not path.exists():
-        raise BadInput(f"{path} does not exist", "a surface file of loss-landscape (tomgoldstein)")
+        raise BadInput(f"{path} does not exist", SURFACE)
     if path.is_dir():
-        raise BadInput(f"{path} is a folder", "a surface file of loss-landscape (tomgoldstein)")
+        raise BadInput(f"{path} is a folder", SURFACE)
     if store.is_ours(path):
         raise BadInput(f"{path} is a file of landscape's own", OURS, "plot it as it is")
     try:
@@ -86,6 +91,16 @@ def _opened(path: Path) -> Iterator[h5py.File]:
             is_hdf5 = raw.read(8) == b"\x89HDF\r\n\x1a\n"
         seen = f"is damaged ({error})" if is_hdf5 else "is not an HDF5 file"
         raise BadInput(f"{path} {seen}", OURS) from error
+
+
+@contextmanager
+def _named(role: str) -> Iterator[None]:
+    """Refusals within it say that it is this one of the files that was given, and what that should be."""
+    try:
+        yield
+    except BadInput as error:
+        wanted = BESIDE[role] if error.wanted in (OURS, SURFACE) else error.wanted
+        raise BadInput(f"`{role}`: {error.seen}", wanted, f"give another `{role}`") from error
 
 
 def _numbers(file: h5py.File, name: str) -> np.ndarray:
@@ -170,7 +185,8 @@ def read_surface(
         notes = list(_remarks(file, path, values))
         if y is None:
             if proj_file is not None or dir_file is not None:
-                raise BadInput(f"a trajectory for {path}, which is a line", "a surface over two coordinates")
+                role = "proj_file" if proj_file is not None else "dir_file"
+                raise BadInput(f"`{role}` for {path}, which is a line", "a surface over two coordinates")
             return Slice1D(**values, **_centre(values, notes), notes=notes)
         values |= {"beta": y, **_eigenvalues(file, shape)}
         values |= _trajectory(file) if "proj_xcoord" in file and proj_file is None else {}
@@ -180,10 +196,10 @@ def read_surface(
                 f"the arrays are of shape {len(x)} × {len(y)}; their cells were taken by number, along x first"
             )
     if proj_file is not None:
-        with _opened(proj_file) as file:
+        with _named("proj_file"), _opened(proj_file) as file:
             values |= _trajectory(file)
     if dir_file is not None:
-        with _opened(dir_file) as file:
+        with _named("dir_file"), _opened(dir_file) as file:
             values |= _variance(file)
     if "explained_variance" in values:
         notes.append("the shares of variance are those of its file, of checkpoints about their mean")

@@ -114,7 +114,9 @@ def export_surface(result: Result | Path | str, output: Path | str, *, verify: b
     if output.suffix.lower() not in (".h5", ".hdf5"):
         raise BadInput(f"{output} ends in {output.suffix or 'nothing'}", "h5 or hdf5")
     if output.is_dir():
-        raise BadInput(f"{output} is a folder", "the name of a file")
+        raise BadInput(
+            f"{output} is a folder", "the name of a file to write", f"name one in it: {output / 'surface.h5'}"
+        )
     if output.exists() and store.is_ours(output):
         raise BadInput(f"{output} is a result", "the name of another file")
     if not output.parent.is_dir():

@@ -160,8 +160,12 @@ def test_a_flatter_bowl_is_ranked_first_by_every_measure():
 def test_what_a_rescaled_copy_leaves_is_what_is_said_of_each_measure(objective, points, per):
     moved = rescaling.rescaled(objective, points[0], per=per, seed=1, tolerance=1e-12).point
     assert moved is not None
-    found = landscape.compare(objective, [points[0], moved], **FEW)
+    further = {"critical": True, "fisher_rao": True, "relative_flatness": True}
+    (x,), y = objective.samples
+    test = objective.on((x + 0.3, y))
+    found = landscape.compare(objective, [points[0], moved], test=test, **further, **FEW)
     assert found.status == "complete", [one for one in found.checks if not one.passed]
+    assert set(compared.MEASURES) - set(found.measure.tolist()) <= {"relative_critical_sharpness"}
     kept = {"layer": ("layer", "unit"), "unit": ("unit",)}[per]
     for k, name in enumerate(found.measure.tolist()):
         if name == "barrier":

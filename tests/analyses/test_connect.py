@@ -150,6 +150,20 @@ def test_the_profile_is_a_plain_loop(classifier, bends):
     assert result.status == "complete"
 
 
+def test_whose_batch_norm_statistics_they_are_is_said():
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        module = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4), nn.ReLU(), nn.Linear(4, 2))
+        x, y = torch.randn(20, 3), torch.randint(2, (20,))
+    objective = Objective(module, "cross_entropy", (x, y))
+    a, b = objective.theta, objective.theta + 0.1
+    for policy, said in (("recalibrate", True), ("repair", True), ("frozen", False)):
+        notes = connect(objective, a, b, batchnorm=policy, **SHORT).notes
+        anew = [note for note in notes if note.startswith("batch-norm statistics were taken anew")]
+        assert len(anew) == said, notes
+        assert all(f"`batchnorm` {policy}" in note for note in anew)
+
+
 @pytest.mark.parametrize("batchnorm", ["frozen", "recalibrate"])
 def test_the_ends_never_move(classifier, batchnorm):
     a, b = ends(classifier)

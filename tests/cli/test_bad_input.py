@@ -3,6 +3,7 @@
 import errno
 import os
 import pickle
+import re
 import zipfile
 from pathlib import Path
 from types import SimpleNamespace
@@ -454,3 +455,26 @@ def test_a_full_disk(command, folder, monkeypatch):
     refused(command("slice1d", "a.h5", "--num-points", 3), "the disk is full", code=1)
     refused(command("plot", "a.h5"), "the disk is full", code=1)
     assert not [path for path in folder.iterdir() if path.suffix in (".tmp", ".pt", ".png")]
+
+
+def test_a_folder_in_place_of_a_file_to_write(command, folder):
+    """By every command that writes: what it is, and a name that can be typed in its place."""
+    Path("there").mkdir()
+    command("slice1d", "a.h5", "--num-points", 3, "-o", "s.h5")
+    for line in (
+        ["plot", "s.h5", "-o"],
+        ["report", "s.h5", "-o"],
+        ["export", "a.h5", "-o"],
+        ["show", "a.h5", "s.h5", "--csv"],
+        ["init", "train", "-o"],
+        ["train", "-o"],
+        ["hessian", "a.h5", "-o"],
+    ):
+        done = command(*line, "there")
+        assert done.code == 2, line
+        assert "there is a folder; expected " in done.err, done.err
+        names = re.findall(r"there/\w+\.\w+|FILE\.h5", done.err)
+        assert len(names) == 1, done.err
+        if line[0] in ("plot", "report", "export", "show", "init"):
+            assert command(*line, names[0]).code == 0, names
+            assert Path(names[0]).is_file()

@@ -1,6 +1,7 @@
 """``landscape compare`` end to end: what it prints, what it says of few points, and what it refuses by name."""
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -30,10 +31,18 @@ def test_points_of_several_runs_are_told_apart_by_letters_and_files(command, fol
     assert [line.split()[:2] for line in shown.splitlines() if line.startswith("flattest")] == [
         ["flattest", found.flattest]
     ]
-    rows = [line.split() for line in shown.splitlines() if line.split()[:1] == ["trace"]][:3]
-    assert [len(row) for row in rows] == [3, 4, 4]
-    assert [float(one) for one in rows[1][1:]] == pytest.approx(found.values[3], rel=1e-3)
-    assert [float(one) for one in rows[2][1:]] == found.ranks[3].tolist()
+    table, _, ranks = shown.partition("\ncheck ")[0].partition("\nranks")
+    table = table.partition("\nvalues (≈: not told apart from another)")[2]
+    (row,) = [line.split() for line in ranks.splitlines() if line.split()[:1] == ["trace"]]
+    assert [float(one) for one in row[1:]] == found.ranks[3].tolist()
+    # With its errors a table may be too broad for one.
+    row = " ".join(line for line in table.splitlines() if line.split()[:1] == ["trace"])
+    cells = re.findall(r"(≈?)(\S+)(?: ± (\S+))?", row.replace("trace", ""))
+    assert [float(value) for _, value, _ in cells] == pytest.approx(found.values[3], rel=0.2)
+    for (*_, told), error, value in zip(cells, found.errors[3], found.values[3], strict=True):
+        assert float(told) == pytest.approx(error, rel=0.5) if told else error < 1e-3 * abs(value)
+    assert [mark == "" for mark, *_ in cells] == found.told_apart[3].tolist()
+    assert "…" not in table
 
 
 def test_the_loss_of_a_point_is_that_of_its_run(command, folder):

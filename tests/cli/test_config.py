@@ -193,3 +193,15 @@ def test_what_init_writes_runs_when_typed(command, folder):
         done = command(name, "--config", f"{name}.toml")
         assert done.code == 0, done.err
     assert (folder / "a.safetensors").exists()
+
+
+def test_a_run_within_the_table_of_a_command_is_told_how_it_is_written(command, place):
+    (place / "within.toml").write_text("[[train.run]]\nepochs = 1\n")
+    done = command("train", "--config", "within.toml")
+    assert done.code == 2
+    assert "train has no option 'run'" in done.err
+    assert 'write [[run]] with command = "train" in it' in done.err
+    (place / "whole.toml").write_text(
+        TRAIN.partition("[[run]]")[0] + '[[run]]\ncommand = "train"\nepochs = 1\n'
+    )
+    assert command("train", "--config", "whole.toml", "-o", "w.h5").code == 0

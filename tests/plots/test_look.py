@@ -105,3 +105,25 @@ def test_names_are_as_short_as_they_are_told_apart():
     assert brief(["a.h5@1", "a.h5@2", "b.h5@1"]) == ["a@1", "a@2", "b@1"]
     assert brief(["x/a.h5@final", "y/a.h5@final"]) == ["x/a.h5@final", "y/a.h5@final"]
     assert brief(["plain", "other"]) == ["plain", "other"]
+
+
+def test_a_run_is_titled_by_its_file_where_that_is_known():
+    from landscape.analyses import Train
+    from landscape.plots.inline import inlined
+
+    steps = np.arange(3)
+    run = Train(
+        step=steps,
+        loss=1.0 / (1 + steps),
+        gradient_norm=1.0 / (1 + steps),
+        step_size=np.ones(3),
+        epoch=steps,
+        num_steps=2,
+        num_observations=2,
+        final_loss=0.5,
+        final_gradient_norm=0.5,
+    )
+    assert plot(run).get_suptitle() == "Training"
+    assert plot(run, names=["net-0"]).get_suptitle() == "Training of net-0"
+    assert plot(plane(), names=["net-0"]).get_suptitle() == "Loss on a plane through one.h5@final"
+    assert inlined(run, "net-0") != inlined(run)

@@ -270,3 +270,22 @@ def test_a_loop_in_the_file_of_its_model_is_refused_and_not_run_again():
     with pytest.raises(BadInput, match="put the loop under if __name__ == '__main__':"):
         landscape.record("run.h5", net(), model="loop.py:net", data="loop.py:data", loss="cross_entropy")
     assert not Path("run.h5").exists()
+
+
+@pytest.mark.parametrize("about", [{}, ABOUT])
+def test_the_seed_is_the_same_wherever_it_stands(about):
+    """Without a recipe there is none, which provenance says by -1."""
+    landscape.record("r.h5", net(), epoch=0, **about)
+    recording.close("r.h5")
+    header = store.header("r.h5")
+    assert int(header["seed"]) == json.loads(header["config"]).get("seed", -1)
+    assert ("seed" in json.loads(header["config"])) == bool(about)
+
+
+def test_the_example_runs_from_any_folder(tmp_path):
+    example = Path(landscape.__file__).parent.parent / "examples" / "sources" / "record" / "train.py"
+    done = subprocess.run(
+        [sys.executable, example], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert landscape.load("run.h5").epoch.tolist() == list(range(12))

@@ -536,7 +536,7 @@ def test_what_is_no_such_file_is_one_sentence(command, tmp_path, monkeypatch):
         (["x.h5", "--proj-file", "none.h5"], "none.h5 does not exist"),
         (["x.h5", "--proj-file", "x.h5"], "x.h5 has no proj_xcoord"),
         (["x.h5", "--dir-file", "x.h5"], "x.h5 has no explained_variance_ratio_"),
-        (["line.h5", "--proj-file", "x.h5"], "a trajectory for line.h5, which is a line"),
+        (["line.h5", "--proj-file", "x.h5"], "--proj-file for line.h5, which is a line"),
         (["x.h5", "-o", "none/y.h5"], "there is no folder none"),
         (["x.h5", "-o", "folder"], "folder is a folder"),
     ):
@@ -571,3 +571,24 @@ def test_what_cannot_be_handed_on_is_one_sentence(command, tmp_path, monkeypatch
         export_surface("x.slice2d.h5", "y.npz")
     with pytest.raises(BadInput, match=r"^a Hessian of kind 'hessian' as a surface"):
         export_surface(load("h.h5"), "y.h5")
+
+
+@pytest.mark.parametrize("role", ["proj_file", "dir_file"])
+def test_which_of_several_files_is_wrong_is_said(command, tmp_path, monkeypatch, role):
+    monkeypatch.chdir(tmp_path)
+    theirs(Path("x.h5"), AXIS, AXIS)
+    theirs(Path("line.h5"), AXIS)
+    import_surface("x.h5")
+    Path("notes.txt").write_text("x")
+    Path("folder").mkdir()
+    flag = f"--{role.replace('_', '-')}"
+    named = {"proj_file": "proj_xcoord", "dir_file": "explained_variance_ratio_"}[role]
+    for given in ("none.h5", "notes.txt", "x.h5", "x.slice2d.h5", "folder"):
+        done = command("import-surface", "x.h5", "-o", "y.h5", flag, given)
+        assert done.code == 2
+        assert done.err.startswith(f"Error: {flag}: {given} "), done.err
+        assert named in done.err
+        assert done.err.rstrip().endswith(f"give another {flag}.")
+        with pytest.raises(BadInput, match=f"^`{role}`: {given} .*give another `{role}`"):
+            import_surface("x.h5", "y.h5", **{role: given})
+    assert f"{flag} for line.h5, which is a line" in command("import-surface", "line.h5", flag, "x.h5").err

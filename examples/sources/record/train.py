@@ -8,9 +8,10 @@ import mine
 
 import landscape
 
+OWN = Path(mine.__file__).resolve()
 HERE = {
-    "model": "../own_checkpoints/mine.py:net",
-    "data": "../own_checkpoints/mine.py:data",
+    "model": f"{OWN}:net",
+    "data": f"{OWN}:data",
     "loss": "cross_entropy",
 }
 

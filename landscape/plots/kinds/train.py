@@ -34,4 +34,4 @@ def train(page: Page, result: Any) -> str:
         line(page, panels[-1], time, biases, "largest b", **DASHED)
         legend(panels[-1])
     panels[-1].set_xlabel(page.labels["epoch" if passes else "step"])
-    return titled("Training", result)
+    return titled("Training of", result) if not page.name else f"Training of {page.name}"
