@@ -95,7 +95,12 @@ def _plane(page: Page, axes: Axes, result: Any) -> None:
         page.note(f"black: lowest path in the plane, up to {short(result.in_plane_height)}")
     drawn = range(min(MOST, len(result.birth)))
     axes.plot(
-        result.birth_alpha[: len(drawn)], result.birth_beta[: len(drawn)], "v", color="black", markersize=3.5
+        result.birth_alpha[: len(drawn)],
+        result.birth_beta[: len(drawn)],
+        "v",
+        color="black",
+        markersize=3.5,
+        clip_on=False,  # whole on the frame, too
     )
     if result.mark_alpha is not None:
         axes.plot(
