@@ -21,6 +21,8 @@ DEEPER = 3
 USUAL_ORDER, HIGHEST_ORDER = 6, 12
 # ε of the loss, and of what bends on the way, within which a change of it is none.
 ROUNDING = 64.0
+# Points beside θ, in its last digits, by whose F it is seen how far rounding moves F.
+UNSTEADY = 8
 # (K, d) ↦ F (K,) and ∇F (K, d), float64.
 Slopes = Callable[[Tensor], tuple[Tensor, Tensor]]
 
@@ -66,13 +68,14 @@ def valley(
     begin = _directions(null.shape[1], seed).to(theta)
     unit, curvature = (length if length > 1e-6 else 1.0), float(eigenvalues.abs().max())
     eps = ROUNDING * torch.finfo(theta.dtype).eps
+    unsteady = ROUNDING * _unsteady(slopes, theta, value, seed)
 
     def followed(radii: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Where the loss is low on spheres of some radii (R,), from every direction, its change there, and rounding."""
         z = (radii[:, None, None] * begin).reshape(-1, begin.shape[1])
         z, values, first = _lowest(way, z, radii.repeat_interleave(len(begin)))
         size = torch.nan_to_num(first - value, posinf=0.0).abs().reshape(len(radii), -1).amax(1)
-        roundings = eps * (float(value.abs()) + curvature * radii**2 + size) + 2 * norm * radii
+        roundings = eps * (float(value.abs()) + curvature * radii**2 + size) + 2 * norm * radii + unsteady
         return z.reshape(len(radii), len(begin), -1), (values - value).reshape(len(radii), -1), roundings
 
     radii = unit * theta.new_tensor(RADII)
@@ -124,6 +127,13 @@ class _Way(NamedTuple):
 def _least(changes: Tensor) -> Tensor:
     """The lowest of every row (R, K)."""
     return torch.nan_to_num(changes, nan=float("inf")).amin(1)
+
+
+def _unsteady(slopes: Slopes, theta: Tensor, value: Tensor, seed: int) -> float:
+    """How much F changes as θ does in its last digits: what terms that cancel inside a module leave, |F| says nothing of."""
+    draws = torch.randn((UNSTEADY, len(theta)), generator=torch.Generator().manual_seed(seed)).to(theta)
+    beside = theta + 4 * torch.finfo(theta.dtype).eps * theta.abs() * draws
+    return float((slopes(beside)[0] - value).abs().max())
 
 
 def _is_due(lowest: Tensor, roundings: Tensor) -> bool:
