@@ -5,6 +5,7 @@ import torch
 from torch import Tensor
 
 from landscape.numerics.spectra.krylov import Operator
+from landscape.numerics.vectors import normal
 from landscape.result import Check
 
 
@@ -92,7 +93,7 @@ def complement(product: Operator, vectors: Tensor, count: int, generator: torch.
             vector = vector - wide.T @ (wide @ vector) - basis.T @ (basis @ vector)
         return vector
 
-    start = torch.randn(vectors.shape[1], generator=generator, dtype=torch.float64).to(wide)
+    start = normal(wide, generator).to(wide)
     for _ in range(min(count, vectors.shape[1] - len(wide))):
         length = float(torch.linalg.vector_norm(start))
         start = off(start)

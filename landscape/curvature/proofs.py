@@ -58,9 +58,9 @@ def proven(stored: Mapping[str, Any], survey: Survey, question: Question) -> tup
 def _overlap(stated: np.ndarray, survey: Survey) -> Check:
     """By the angles between neighbouring spaces."""
     worst = 0.0
-    bases = [one.pairs.vectors.double().cpu().numpy() for one in survey.found]
+    bases = [one.pairs.vectors.double() for one in survey.found]
     for number, (before, here) in enumerate(pairwise(bases), 1):
-        cosines = np.linalg.svd(here @ before.T, compute_uv=False)
+        cosines = np.linalg.svd((here @ before.T).cpu().numpy(), compute_uv=False)
         worst = max(worst, abs(float(cosines @ cosines) / max(len(here), 1) - float(stated[number])))
     return Check(
         "overlap", float(np.nan_to_num(worst, nan=np.inf)), 1e-10, "Σ cos² of the angles between spaces"

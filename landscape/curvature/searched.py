@@ -72,6 +72,7 @@ def searched(
         generator=generator,
         dtype=objective.dtype,
         device=basis,
+        like=point.theta if objective.is_sharded else None,
         progress=lambda done, total: progress(done, total, "products at most"),
     )
     spent, scale = pairs.num_products, max(pairs.scale, 1e-300)

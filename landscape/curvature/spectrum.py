@@ -172,7 +172,7 @@ def _is_certified(objective: Objective, wanted: bool | None) -> bool:
         raise BadInput(
             "a certificate in float64 on mps or on several processes", "one process on a cpu or cuda"
         )
-    return not objective.is_double and possible and wanted is not False
+    return not objective.is_double and possible and wanted is not False and not objective.is_sharded
 
 
 def _exactly(

@@ -3,9 +3,20 @@
 import sys
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
 from landscape.errors import BadInput
+
+
+def is_fully_sharded(module: nn.Module) -> bool:
+    """Whether ``fully_shard`` (FSDP2) was called on the module itself."""
+    kind: Any = getattr(sys.modules.get("torch.distributed.fsdp"), "FSDPModule", ())
+    return isinstance(module, kind)
+
+
+def here(tensor: Tensor) -> Tensor:
+    """What of a module's tensor lies in this process."""
+    return tensor.to_local() if hasattr(tensor, "to_local") else tensor  # pyright: ignore[reportAttributeAccessIssue]
 
 
 def require_whole(module: nn.Module) -> None:

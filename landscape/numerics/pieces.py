@@ -60,6 +60,9 @@ class Piece:
 def filters(piece: Piece, values: "Tensor") -> "Tensor":
     """The piece's values, shape (size,), as rows of filters (num_filters, filter_size), by its ``units``."""
     parts = _parts(piece)
+    if prod(piece.units[1:]) == 1:
+        # As they lie, so that rows of a parameter in parts stay where they are.
+        return values.reshape(prod(piece.units), prod(parts))
     cut = values.reshape([size for pair in zip(piece.units, parts, strict=True) for size in pair])
     units_first = [*range(0, cut.dim(), 2), *range(1, cut.dim(), 2)]
     return cut.permute(units_first).reshape(prod(piece.units), prod(parts))
@@ -68,6 +71,8 @@ def filters(piece: Piece, values: "Tensor") -> "Tensor":
 def from_filters(piece: Piece, rows: "Tensor") -> "Tensor":
     """The inverse of :func:`filters`: rows (num_filters, filter_size) back to values (size,)."""
     axes = len(piece.shape)
+    if prod(piece.units[1:]) == 1:
+        return rows.reshape(-1)
     cut = rows.reshape([*piece.units, *_parts(piece)])
     return cut.permute([one for axis in range(axes) for one in (axis, axes + axis)]).reshape(-1)
 

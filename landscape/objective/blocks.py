@@ -45,7 +45,7 @@ def restricted(objective: Objective, point: Point, pieces: tuple[Piece, ...]) ->
     point = objective.as_point(point)
     part = objective.varied(pieces=pieces)
     tensors = parameters.split(point.theta, objective.pieces)
-    theta = parameters.flatten(tensors, part.pieces)
+    theta = part.flat([tensors[piece.name] for piece in part.pieces])
     names = {piece.name for piece in pieces}
     others = {name: tensor for name, tensor in tensors.items() if name not in names}
     return part, Point(theta, {**others, **point.fixed}, point.label)

@@ -9,6 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from landscape.errors import NotDifferentiable
+from landscape.inputs.sharded import here
+from landscape.numerics.vectors import normal
 from landscape.objective import plain
 from landscape.objective.objective import Objective
 from landscape.objective.parameters import Point
@@ -44,7 +46,7 @@ def _meaning(objective: Objective, point: Point, measured: tuple[float, Tensor] 
     except NotDifferentiable:
         value, slope = objective.value(theta, fixed), None
     generator = torch.Generator().manual_seed(0)
-    noise = torch.randn(len(theta), generator=generator, dtype=torch.float64).to(theta.device)
+    noise = normal(theta, generator).to(theta.device)
     way = noise * ((float(torch.linalg.vector_norm(theta.double())) or 1.0) / float(noise.norm()))
     every = torch.arange(objective.samples.count_here)
     num_cuts = max(2, -(-len(every) // max(plain.BATCH, objective.chunk_size)))
@@ -148,6 +150,6 @@ def fingerprint(module: nn.Module) -> str:
     tensors: list[tuple[str, Tensor]] = [*module.named_parameters(), *module.named_buffers()]
     for name, tensor in tensors:
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)} {tensor.requires_grad}".encode())
-        digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
+        digest.update(here(tensor).detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
     digest.update(str([layer.training for layer in module.modules()]).encode())
     return digest.hexdigest()

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from landscape.errors import BadInput, NotFinite
 from landscape.numerics.pieces import Piece
+from landscape.numerics.vectors import normal
 
 # From one step to the next one tried: truncation changes 64 times, rounding 8 times.
 FACTOR = 8.0
@@ -90,7 +91,7 @@ class Differences:
 
     def _prepare(self) -> None:
         """∇F at θ, its rounding, and the step, by a direction of its own, the same in every process."""
-        noise = torch.randn(len(self._theta), generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+        noise = normal(self._theta, torch.Generator().manual_seed(0))
         axis = (noise / _norm(noise)).to(self._theta.device)
         centre = self._centre = self._finite(self._gradient(self._theta), axis)
         size, precision = _norm(self._theta) or 1.0, self._precision
@@ -128,8 +129,9 @@ class Differences:
     def _finite(self, slope: Tensor, axis: Tensor) -> Tensor:
         slope = slope.to(axis)
         if not bool(torch.isfinite(slope).all()):
-            row = int((~torch.isfinite(slope)).nonzero()[0])
-            name = next(piece.name for piece in self._pieces if row < piece.span.stop)
+            name = next(
+                piece.name for piece in self._pieces if not bool(torch.isfinite(slope[piece.span]).all())
+            )
             raise NotFinite(
                 f"the product is not finite in {name}",
                 "finite gradients beside the point",

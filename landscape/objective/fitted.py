@@ -1,7 +1,7 @@
 """A module, a loss and samples that fit one another: how the data are cut, and one pass of a chunk."""
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
 from typing import Any
@@ -12,6 +12,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from landscape import distributed
 from landscape.errors import BadInput, LandscapeError
+from landscape.inputs.sharded import is_fully_sharded
 from landscape.numerics.pieces import Piece
 from landscape.objective import chunking, doubts, trees
 from landscape.objective.closed import closed
@@ -28,6 +29,14 @@ from landscape.objective.suited import suited, whole_of
 
 class Fitted(Parametrised):
     """What :class:`~landscape.objective.objective.Objective` is made of, and what was found out about it."""
+
+    def __new__(cls, module: Any = None, *_: Any, **__: Any) -> Any:
+        """Of a module that ``fully_shard`` was called on, a :class:`~landscape.objective.sharded.Sharded`."""
+        if is_fully_sharded(module) and not cls.is_sharded:
+            from landscape.objective.sharded import Sharded
+
+            return object.__new__(Sharded)
+        return object.__new__(cls)
 
     def __init__(
         self,
@@ -50,7 +59,7 @@ class Fitted(Parametrised):
         whole = None if isinstance(data, Samples) else whole_of(data)
         self._given, samples = suited(self.module, known_loss(loss), data if whole is None else whole)
         if whole is not None:
-            whole, samples = samples, samples.here()
+            whole, samples = samples, self._shared(samples)
         if samples.count < distributed.num_processes() and not self.is_closure:
             raise BadInput(
                 f"{samples.count} samples for {distributed.num_processes()} processes",
@@ -70,6 +79,8 @@ class Fitted(Parametrised):
             self.pieces = self._fit.pieces
         if self._fit.is_whole:
             self._keep_whole(everything)
+        elif self.is_repeated:
+            self._fit.divisor *= self.num_processes
         self.loss = self._fit.loss
 
     def __repr__(self) -> str:
@@ -103,6 +114,10 @@ class Fitted(Parametrised):
         else:
             self._fit = fit(self, self._given, everything, watches=watches, known=known)
         return everything
+
+    def _shared(self, samples: Samples) -> Samples:
+        """The share of this process."""
+        return samples.here()
 
     @property
     def _criterion(self) -> nn.Module | None:
@@ -170,7 +185,7 @@ class Fitted(Parametrised):
     @property
     def num_counted(self) -> int:
         """How many samples all processes together count right or wrong: n, or n in each of them."""
-        if not self.is_whole:
+        if not self.is_repeated:
             return self.num_samples
         return self.samples.count_here * distributed.num_processes()
 
@@ -178,6 +193,11 @@ class Fitted(Parametrised):
     def is_whole(self) -> bool:
         """Whether the samples hang together, so that F is had of all of them at once alone."""
         return self._fit.is_whole
+
+    @property
+    def is_repeated(self) -> bool:
+        """Whether every process computes all of the samples."""
+        return self.is_whole
 
     @property
     def needs_gradients(self) -> bool:
@@ -246,7 +266,11 @@ class Fitted(Parametrised):
 
     @contextmanager
     def passed(
-        self, theta: Tensor | Leaves, fixed: Fixed, inputs: Any, training: bool = False
+        self,
+        theta: Tensor | Leaves | Mapping[str, Tensor],
+        fixed: Fixed,
+        inputs: Any,
+        training: bool = False,
     ) -> Iterator[Any]:
         """:meth:`outputs`, with the module standing at θ as long as it is inside: there the loss is to be called.
 

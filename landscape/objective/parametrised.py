@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from landscape.errors import BadInput
-from landscape.inputs.sharded import require_whole
+from landscape.inputs.sharded import is_fully_sharded, require_whole
 from landscape.numerics.pieces import Piece
 from landscape.objective import batchnorm
 from landscape.objective.kernels import exact
@@ -33,6 +33,9 @@ class Parametrised:
     stands in eval mode, or in ``training`` mode, and what calls write into its buffers is put back.
     """
 
+    # Whether of every vector of parameters a part lies here: see :mod:`landscape.objective.sharded`.
+    is_sharded = False
+
     def __init__(
         self,
         module: nn.Module,
@@ -44,7 +47,8 @@ class Parametrised:
     ):
         if not isinstance(module, nn.Module):
             raise BadInput(f"the module is a {type(module).__name__}", "a torch.nn.Module")
-        require_whole(module)
+        if not (self.is_sharded and is_fully_sharded(module)):
+            require_whole(module)
         module = unwrapped(module)
         whole = layout(module)
         self.module = module
@@ -59,15 +63,12 @@ class Parametrised:
         self._dtypes = {
             name: tensor.dtype if dtype is None else in_dtype(tensor, dtype) for name, tensor in held
         }
-        trainable = {piece.name for piece in self.pieces}
         # What stands in where a call gives nothing else: frozen parameters as they are, buffers to write into.
         self._rest = {
-            name: self._converted(name, tensor.detach())
-            for name, tensor in module.named_parameters()
-            if name not in trainable
-        }
-        self._rest |= {
-            name: self._converted(name, tensor.detach().clone()) for name, tensor in module.named_buffers()
+            name: self._converted(
+                name, one.detach() if isinstance(one, nn.Parameter) else one.detach().clone()
+            )
+            for name, one in self._fixed_tensors()
         }
 
     @property
@@ -122,7 +123,7 @@ class Parametrised:
         shapes = {piece.name: piece.shape for piece in self.pieces}
         shapes |= {name: tuple(tensor.shape) for name, tensor in fixed.items()}
         require(tensors, shapes, label or "the point", type(self.module).__name__)
-        theta = flatten(tensors, self.pieces).to(self.device, self.dtype)
+        theta = self.flat([tensors[piece.name] for piece in self.pieces]).to(self.device, self.dtype)
         kept = {name: self._converted(name, tensors[name].detach().clone()) for name in fixed}
         return Point(theta, kept, label)
 
@@ -134,11 +135,11 @@ class Parametrised:
             theta, fixed, label = point, self._fixed_or_present(None), ""
         if theta.shape != (self.num_parameters,):
             raise BadInput(f"a point of shape {tuple(theta.shape)}", f"({self.num_parameters},)")
-        return Point(theta.detach().to(self.device, self.dtype), fixed, label)
+        return Point(self._spread_out(theta.detach()).to(self.device, self.dtype), fixed, label)
 
     def brought(self, point: Point) -> tuple[Tensor, Fixed]:
         """θ of shape (d,) and what stands beside it, on the device and in the dtypes of this objective."""
-        return point.theta.detach().to(self.device, self.dtype), self._beside(point.fixed)
+        return self._spread_out(point.theta.detach()).to(self.device, self.dtype), self._beside(point.fixed)
 
     def module_at(
         self,
@@ -201,6 +202,14 @@ class Parametrised:
     def now(self, name: str) -> Tensor:
         """What is in the place of one of the module's tensors at present."""
         return self._standing.now(name)
+
+    def flat(self, tensors: Sequence[Tensor]) -> Tensor:
+        """(d,) of tensors in the shapes of the parameters; always a copy."""
+        return flatten({one.name: part for one, part in zip(self.pieces, tensors, strict=True)}, self.pieces)
+
+    def _spread_out(self, theta: Tensor) -> Tensor:
+        """θ (d,) as the vectors of this objective lie."""
+        return theta
 
     def _fixed_tensors(self) -> Iterator[tuple[str, Tensor]]:
         trainable = {piece.name for piece in self.pieces}

@@ -16,11 +16,13 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from landscape import distributed
+from landscape.inputs.sharded import here
 from landscape.objective import trees
 from landscape.objective.losses import LOSSES, Loss
 from landscape.objective.objective import Measurement, Objective
 from landscape.objective.parameters import Point
 from landscape.objective.samples import Chunk
+from landscape.objective.sharded import slopes
 
 BATCH = 256
 
@@ -104,7 +106,7 @@ def gradient(objective: Objective, tensors: Mapping[str, Tensor]) -> Tensor:
 def measure_with_gradient(objective: Objective, tensors: Mapping[str, Tensor]) -> tuple[Measurement, Tensor]:
     """What :func:`measure` and :func:`gradient` give, from one pass. One gradient."""
     names = [piece.name for piece in objective.pieces]
-    flat = torch.zeros(objective.num_parameters, dtype=torch.float64, device=objective.device)
+    flat = objective.flat([tensors[name] for name in names]).double().zero_()
     sums = torch.zeros(4, dtype=torch.float64, device=objective.device)
     with proving(gradients=1), torch.enable_grad():
         own = [objective.now(name) for name in names]
@@ -116,17 +118,15 @@ def measure_with_gradient(objective: Objective, tensors: Mapping[str, Tensor]) -
                 value = torch.as_tensor(share.value)
                 if value.requires_grad:
                     parts = _derivatives(value * share.times, own)
-                    flat += torch.cat([part.detach().reshape(-1).double() for part in parts]).to(flat)
+                    flat += objective.flat([part.double() for part in parts]).to(flat)
             found = [float(value.detach()) * share.times, share.weight, *right]
             sums += torch.tensor(found, dtype=torch.float64).to(sums)
-    flat, (total, weight, right, counted) = distributed.total(flat), distributed.total(sums).tolist()
+    total, weight, right, counted = distributed.total(sums).tolist()
+    # Of a sharded module every process has its own part of the sum.
+    flat = flat if objective.is_sharded else distributed.total(flat)
     divisor = _divisor(objective, weight)
     if objective.l2:
-        flat += (
-            divisor
-            * objective.l2
-            * torch.cat([tensors[name].reshape(-1).double() for name in names]).to(flat)
-        )
+        flat += divisor * objective.l2 * objective.flat([tensors[name].double() for name in names]).to(flat)
     loss = (total / divisor if divisor else float("nan")) + _penalty(objective, tensors)
     return Measurement(loss, right / counted if counted else float("nan")), flat / divisor
 
@@ -136,6 +136,8 @@ def _derivatives(scalar: Any, own: list[Tensor]) -> list[Tensor]:
 
     Their ``grad`` is as it was afterwards.
     """
+    if any(here(tensor) is not tensor for tensor in own):
+        return slopes(scalar, own)
     before = [tensor.grad for tensor in own]
     try:
         for tensor in own:
@@ -206,7 +208,7 @@ def _batches(objective: Objective, given: Sequence[Tensor] | None, least: int) -
 
 def _divisor(objective: Objective, weight: float) -> float:
     if objective.loss.over == "one":
-        return distributed.num_processes() if objective.is_whole else 1
+        return distributed.num_processes() if objective.is_repeated else 1
     return weight
 
 

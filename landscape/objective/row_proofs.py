@@ -5,13 +5,14 @@ by name in the order of the module's parameters; buffers are mixed, or taken fro
 """
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from landscape import distributed
+from landscape.numerics.vectors import Spread
 from landscape.objective import checks, plain, trees
 from landscape.objective.batchnorm_proofs import repaired_spread, statistics_of_a_pass
 from landscape.objective.objective import Measurement, Objective
@@ -45,13 +46,17 @@ class Place(NamedTuple):
     tensors: Mapping[str, Tensor]
 
 
-def numbers(theta: Tensor) -> np.ndarray:
-    """θ (d,) as numpy's float64."""
+def numbers(theta: Tensor) -> Any:
+    """θ (d,) as numpy's float64; of one that is spread, the part of each process stays where it is."""
+    if isinstance(theta, Spread):
+        return theta.detach().double()
     return theta.detach().double().cpu().numpy()
 
 
-def stated(objective: Objective, values: np.ndarray) -> dict[str, Tensor]:
+def stated(objective: Objective, values: Any) -> dict[str, Tensor]:
     """Numbers (d,), float64, by the names of the module's parameters, in the dtype of the objective."""
+    if isinstance(values, Spread):
+        return plain.by_name(objective, Point(values.to(objective.dtype), {}))
     found, start = {}, 0
     for name, parameter in objective.module.named_parameters():
         if any(piece.name == name for piece in objective.pieces):
@@ -75,7 +80,7 @@ def mixed(points: Sequence[Point], weights: Sequence[float]) -> dict[str, Tensor
 
 
 def place(
-    sweep: Sweep, row: Row, values: np.ndarray, points: Sequence[Point], weights: Sequence[float]
+    sweep: Sweep, row: Row, values: Any, points: Sequence[Point], weights: Sequence[float]
 ) -> tuple[Place, list[Check]]:
     """A row with the tensors at the numbers ``values`` (d,), and what else is to be proven of them."""
     objective, proofs = sweep.objective, []

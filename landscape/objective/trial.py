@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from landscape.errors import BadInput, LandscapeError, loss_failed
+from landscape.numerics.vectors import normal
 from landscape.objective import trees
 from landscape.objective.derivatives import nodes_of
 from landscape.objective.hosted import on_host_first
@@ -30,7 +31,7 @@ class Trial:
         self.subject, self.samples = subject, samples
         point = subject.present_point()
         self.theta, self.fixed = point.theta, point.fixed
-        noise = torch.randn(len(self.theta), generator=torch.Generator().manual_seed(2), dtype=torch.float64)
+        noise = normal(self.theta, torch.Generator().manual_seed(2))
         length = float(torch.linalg.vector_norm(self.theta, dtype=torch.float64)) or 1.0
         self.aside = noise.mul_(ASIDE * length / float(noise.norm())).to(self.theta).add_(self.theta)
         self.needs_gradients = False

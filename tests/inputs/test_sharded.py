@@ -40,8 +40,16 @@ def test_tensors_in_parts(tmp_path, alone):
     fsdp = pytest.importorskip("torch.distributed.fsdp", reason="a torch with fully_shard")
     module = net()
     mesh = distributed.device_mesh.init_device_mesh("cpu", (1,))
-    fsdp.fully_shard(module, mesh=mesh)
+    fsdp.fully_shard(module[0], mesh=mesh)
     refused(module, tmp_path / "a.h5")
+    fsdp.fully_shard(module, mesh=mesh)
+    with pytest.raises(BadInput, match="is sharded"):
+        landscape.record(tmp_path / "a.h5", module)
+    wanted = landscape.Objective(net(), "mse", DATA)
+    found = landscape.Objective(module, "mse", DATA)
+    assert type(found) is not type(wanted)
+    theta = torch.linspace(-1, 1, wanted.num_parameters)
+    assert found.value(theta) == pytest.approx(wanted.value(theta))
 
 
 def test_a_wrapper_in_several_processes(tmp_path, monkeypatch):

@@ -10,6 +10,7 @@ from torch import Tensor
 from landscape.choices import Norm, Role
 from landscape.errors import BadInput
 from landscape.numerics.pieces import Piece, filters, from_filters
+from landscape.numerics.vectors import normal
 
 NORMS = get_args(Norm)
 IGNORABLE = get_args(Role)
@@ -37,7 +38,7 @@ def random_direction(
     a zero direction, and so do filters that are zero. The draw is float64 on the CPU, so one seed gives
     one direction on every device and for every dtype. Raises BadInput when nothing is left.
     """
-    draw = torch.randn(len(theta), generator=generator, dtype=torch.float64)
+    draw = normal(theta, generator)
     direction = normalised(draw, theta, pieces, norm=norm, ignore=ignore)
     if not bool(direction.any()):
         raise BadInput(

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from landscape.errors import BadInput
+from landscape.numerics.vectors import normal
 
 # A start that happens to lie in an invariant space would never leave it.
 START_NOISE = 0.1
@@ -240,7 +241,7 @@ def orthogonalised(vector: Tensor, basis: Tensor) -> Tensor:
 
 def fresh_direction(basis: Tensor, generator: torch.Generator) -> Tensor:
     """A random unit vector orthogonal to ``basis`` (m, d)."""
-    vector = torch.randn(basis.shape[1], generator=generator, dtype=torch.float64).to(basis)
+    vector = normal(basis, generator).to(basis)
     vector = orthogonalised(vector / torch.linalg.vector_norm(vector), basis)
     return vector / torch.linalg.vector_norm(vector)
 

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from landscape.numerics.spectra.krylov import Krylov, Operator, capacity, has_room
 from landscape.numerics.spectra.search import CHANCE, Growth, Wanted, error_estimates, outer_gaps, wanted
+from landscape.numerics.vectors import share_held
 
 # Share of the tolerance that the search leaves to the rounding of products.
 LEFT = 0.5
@@ -77,6 +78,7 @@ def top_eigenpairs(
     generator: torch.Generator,
     dtype: torch.dtype = torch.float64,
     device: torch.device | str = "cpu",
+    like: Tensor | None = None,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Eigenpairs:
     """The k largest eigenpairs of ``operator`` (d,) -> (d,), and the ``bottom`` smallest, from one basis.
@@ -98,14 +100,14 @@ def top_eigenpairs(
     search has been precise enough: see :func:`_tried`. ``product_error`` and ``trial_error`` give the
     norm of what the last product of that step, or the trial, may be off by, which r then contains. At most
     ``max_products`` products go into the search (default: max(20 (k + bottom), 300)), which begins near ``start`` (d,),
-    for example at the sum of the eigenvectors of an operator nearby. With
-    ``partial`` an interruption (KeyboardInterrupt) ends the search, and what there is, if any, is returned.
-    Raises BadInput for a memory limit that is too small.
+    for example the sum of eigenvectors of an operator nearby. With ``partial`` a KeyboardInterrupt ends the search and
+    returns what there is. ``like``: one (d,) that lies as all are to. Raises BadInput for too small a memory limit.
     """
     aim = wanted(which, k, bottom, dimension)
     limit = max(20 * aim.total, 300) if max_products is None else max(1, max_products)
     values, estimated, gaps = np.empty(0), np.empty(0), np.empty(0)
-    found = torch.empty((0, dimension), dtype=dtype, device=device)
+    found = (torch.empty(0) if like is None else like).new_empty((0, dimension), dtype=dtype, device=device)
+    memory_limit *= share_held(found)
     scale, asymmetry, spent, restarts, is_searched, is_interrupted = 0.0, 0.0, 0, 0, False, False
     while spent < limit and len(found) < dimension and not (is_searched or is_interrupted):
         least = aim.total + 3

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from landscape.errors import BadInput, NotFinite
 from landscape.numerics.spectra.krylov import Operator, orthogonalised
+from landscape.numerics.vectors import signs, unit
 
 # Below this many probes their own spread says too little about their error.
 FEWEST_PROBES = 8
@@ -133,8 +134,7 @@ def deflated_probe(basis: Tensor, generator: torch.Generator) -> Tensor:
 
     Drawn on the CPU: one seed gives the same signs on every device and for every dtype.
     """
-    signs = 2.0 * torch.randint(2, (basis.shape[1],), generator=generator, dtype=torch.float64) - 1
-    return orthogonalised(signs.to(basis), basis)
+    return orthogonalised(signs(basis, generator).to(basis), basis)
 
 
 def student_factor(count: int) -> float:
@@ -146,9 +146,7 @@ def student_factor(count: int) -> float:
 
 def _projected_axes(basis: Tensor) -> Iterator[Tensor]:
     for i in range(basis.shape[1]):
-        axis = basis.new_zeros(basis.shape[1])
-        axis[i] = 1
-        yield orthogonalised(axis, basis)
+        yield orthogonalised(unit(basis, i), basis)
 
 
 def _quadratic_form(operator: Operator, probe: Tensor) -> float:

@@ -130,7 +130,7 @@ def _least(changes: Tensor) -> Tensor:
 
 
 def _unsteady(slopes: Slopes, theta: Tensor, value: Tensor, seed: int) -> float:
-    """How much F changes as θ does in its last digits: what terms that cancel inside a module leave, |F| says nothing of."""
+    """How much F changes as θ does in its last digits: |F| does not tell of terms that cancel inside."""
     draws = torch.randn((UNSTEADY, len(theta)), generator=torch.Generator().manual_seed(seed)).to(theta)
     beside = theta + 4 * torch.finfo(theta.dtype).eps * theta.abs() * draws
     return float((slopes(beside)[0] - value).abs().max())

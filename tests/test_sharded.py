@@ -1,0 +1,68 @@
+"""A module that FSDP2 shards gives what it gives whole, with a part of every vector in each process."""
+
+import numpy as np
+import pytest
+import shards
+import torch.distributed
+from launching import TESTS, launched
+
+pytestmark = [
+    pytest.mark.processes,
+    pytest.mark.skipif(
+        not (torch.distributed.is_available() and torch.distributed.is_gloo_available()),
+        reason="torch without gloo",
+    ),
+]
+COUNTS = [2, 3, pytest.param(4, marks=pytest.mark.slow), pytest.param(8, marks=pytest.mark.slow)]
+
+
+@pytest.fixture(scope="module", params=COUNTS)
+def several(request, tmp_path_factory):
+    folder, count = tmp_path_factory.mktemp("shards"), request.param
+    ended = launched(count, TESTS / "shards.py", folder, timeout=600)
+    assert ended.code == 0, ended.err[-5000:]
+    answers = []
+    for rank in range(count):
+        with np.load(folder / f"{count}-{rank}.npz") as stored:
+            answers.append(dict(stored))
+    return answers
+
+
+@pytest.mark.parametrize("count", [shards.EVEN, shards.ODD])
+def test_it_agrees_with_the_module_whole(several, count):
+    """Whose products are by a double backward, so that nothing of the differences is shared."""
+    for name, value in shards.found(shards.net(), count).items():
+        told = several[0][f"{name} of {count}"]
+        if name == "failed" or name.endswith("status"):
+            assert told.tolist() == value
+        else:
+            np.testing.assert_allclose(told, value, rtol=1e-6, atol=1e-7, err_msg=name)
+
+
+def test_every_process_tells_the_same(several):
+    first, *others = several
+    for other in others:
+        for name in first.keys() - {"share"}:
+            np.testing.assert_array_equal(other[name], first[name], err_msg=name)
+
+
+def test_each_process_holds_its_part_and_leaves_the_module_as_it_was(several):
+    for found in several:
+        assert found["share"] <= 1.1 / len(several)
+        assert not found["moved"]
+    assert sum(float(found["share"]) for found in several) == pytest.approx(1)
+
+
+def test_draws_are_the_same_for_any_number_of_processes(several):
+    from landscape.numerics.vectors import Layout, Spread, normal
+
+    theta = shards.flat(0)
+    whole = normal(Spread(theta, Layout(len(theta), ((0, len(theta)),))), torch.Generator().manual_seed(5))
+    assert float(several[0]["drawn"]) == pytest.approx(float(whole.square().sum()), rel=1e-12)
+
+
+def test_what_cannot_take_it_says_so(several):
+    refused = {name: str(text) for name, text in several[0].items() if name.startswith("refused")}
+    assert len(refused) == 5
+    for name, text in refused.items():
+        assert "sharded" in text, name
