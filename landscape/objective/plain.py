@@ -106,7 +106,7 @@ def gradient(objective: Objective, tensors: Mapping[str, Tensor]) -> Tensor:
 def measure_with_gradient(objective: Objective, tensors: Mapping[str, Tensor]) -> tuple[Measurement, Tensor]:
     """What :func:`measure` and :func:`gradient` give, from one pass. One gradient."""
     names = [piece.name for piece in objective.pieces]
-    flat = objective.flat([tensors[name] for name in names]).double().zero_()
+    flat = _flat(objective, [tensors[name] for name in names]).zero_()
     sums = torch.zeros(4, dtype=torch.float64, device=objective.device)
     with proving(gradients=1), torch.enable_grad():
         own = [objective.now(name) for name in names]
@@ -118,7 +118,7 @@ def measure_with_gradient(objective: Objective, tensors: Mapping[str, Tensor]) -
                 value = torch.as_tensor(share.value)
                 if value.requires_grad:
                     parts = _derivatives(value * share.times, own)
-                    flat += objective.flat([part.double() for part in parts]).to(flat)
+                    flat += _flat(objective, parts).to(flat)
             found = [float(value.detach()) * share.times, share.weight, *right]
             sums += torch.tensor(found, dtype=torch.float64).to(sums)
     total, weight, right, counted = distributed.total(sums).tolist()
@@ -126,9 +126,16 @@ def measure_with_gradient(objective: Objective, tensors: Mapping[str, Tensor]) -
     flat = flat if objective.is_sharded else distributed.total(flat)
     divisor = _divisor(objective, weight)
     if objective.l2:
-        flat += divisor * objective.l2 * objective.flat([tensors[name].double() for name in names]).to(flat)
+        flat += divisor * objective.l2 * _flat(objective, [tensors[name] for name in names]).to(flat)
     loss = (total / divisor if divisor else float("nan")) + _penalty(objective, tensors)
     return Measurement(loss, right / counted if counted else float("nan")), flat / divisor
+
+
+def _flat(objective: Objective, tensors: Sequence[Tensor]) -> Tensor:
+    """(d,) float64 of tensors in the shapes of the parameters; where they are whole, without a word of the objective's."""
+    if objective.is_sharded:
+        return objective.flat([tensor.detach().double() for tensor in tensors])
+    return torch.cat([tensor.detach().reshape(-1).double() for tensor in tensors])
 
 
 def _derivatives(scalar: Any, own: list[Tensor]) -> list[Tensor]:

@@ -87,6 +87,7 @@ def results():
         "connect": landscape.connect(objective, start, end, epochs=1, num_points=5, plane=True, restarts=2),
         "modes": landscape.modes(objective, points[:3], epochs=1, num_points=5),
         "align": landscape.align(objective, start, end, num_points=5),
+        "merge": landscape.merge(objective, points[:3], restarts=1),
         "critical": landscape.critical(spins, starts=12, save_points=True),
         "minima": landscape.minima(
             lambda *_: Objective(nn.Linear(2, 2), "cross_entropy", (x, y)), widths=[2], steps=1, max_steps=1
@@ -144,6 +145,7 @@ def written(results, tmp_path_factory):
         "connect",
         "modes",
         "align",
+        "merge",
         "minima",
         "efficiency",
         "noise",
