@@ -132,7 +132,7 @@ def measure_with_gradient(objective: Objective, tensors: Mapping[str, Tensor]) -
 
 
 def _flat(objective: Objective, tensors: Sequence[Tensor]) -> Tensor:
-    """(d,) float64 of tensors in the shapes of the parameters; where they are whole, without a word of the objective's."""
+    """(d,) float64 of tensors shaped like the parameters; where they are whole, by nothing of the objective's."""
     if objective.is_sharded:
         return objective.flat([tensor.detach().double() for tensor in tensors])
     return torch.cat([tensor.detach().reshape(-1).double() for tensor in tensors])

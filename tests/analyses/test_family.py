@@ -33,6 +33,7 @@ CALLS = {
     "connect": (["a.h5", "b.h5"], {"epochs": 3, "num_points": 5}),
     "modes": (["a.h5", "b.h5", "a.h5@init"], {"epochs": 1, "num_points": 5}),
     "align": (["a.h5", "b.h5"], {"num_points": 5}),
+    "merge": (["a.h5", "b.h5", "a.h5@init"], {"restarts": 1}),
     "minima": (None, {"data_arg": {"num_samples": 30}, "widths": (1, 2), "restarts": (3,), "steps": 40,
                       "max_steps": 80, "stop_after": 20}),
     "efficiency": (None, {**MODEL, "sizes": (10, 20), "step_sizes": (0.1, 0.01), "seeds": 2,
@@ -292,7 +293,8 @@ def modes():
     return (found.barrier_straight, found.distance), (np.zeros((3, 3)), gaps)
 
 
-def align():
+def permuted_pair():
+    """An objective, and its module with units in another order."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         module = nn.Sequential(nn.Linear(2, 5), nn.Tanh(), nn.Linear(5, 1)).double()
@@ -303,7 +305,19 @@ def align():
         other[0].weight.copy_(module[0].weight[order])
         other[0].bias.copy_(module[0].bias[order])
         other[2].weight.copy_(module[2].weight[:, order])
-    found = landscape.align(objective, objective.theta, objective.point(other.state_dict()), num_points=3)
+    return objective, objective.point(other.state_dict())
+
+
+def merge():
+    objective, other = permuted_pair()
+    found = landscape.merge(objective, [objective.theta, other, objective.theta])
+    loss = objective.value(objective.theta)
+    return (found.loss[:4], found.distance_after, found.barrier), (np.full(4, loss), np.zeros(3), 0.0)
+
+
+def align():
+    objective, other = permuted_pair()
+    found = landscape.align(objective, objective.theta, other, num_points=3)
     return (found.distance_after, found.barrier_after), (0.0, 0.0)
 
 
@@ -411,6 +425,7 @@ CLOSED_FORMS = {
     "connect": connect,
     "modes": modes,
     "align": align,
+    "merge": merge,
     "minima": minima,
     "efficiency": efficiency,
     "noise": noise,

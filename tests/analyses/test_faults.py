@@ -49,6 +49,7 @@ KINDS: dict[str, Callable] = {
     "slice2d": lambda f: landscape.slice2d(f, f.theta, num_points=3),
     "interpolate": lambda f: landscape.interpolate(f, f.theta, -f.theta, num_points=3),
     "align": lambda f: landscape.align(f, f.theta, problem(f.dtype, seed=1).theta),
+    "merge": lambda f: landscape.merge(f, [f.theta, problem(f.dtype, seed=1).theta]),
     "connect": lambda f: landscape.connect(f, f.theta, -f.theta, **BUDGET),
     "modes": lambda f: landscape.modes(f, [f.theta, -f.theta, 2 * f.theta], **BUDGET),
     "noise": lambda f: landscape.noise(f, f.theta, step_sizes=[0.01], batch_sizes=[4], num_steps=40),
