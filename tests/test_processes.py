@@ -69,7 +69,7 @@ def test_all_processes_hold_the_same_bits(several):
 def test_what_needs_one_process_says_so_in_each(several):
     for found in several:
         refused = {key: str(text) for key, text in found.items() if key.startswith("refused")}
-        assert len(refused) == 11
+        assert len(refused) == 12
         for name, text in refused.items():
             assert "one process" in text, name
 

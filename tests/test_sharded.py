@@ -13,7 +13,7 @@ pytestmark = [
         reason="torch without gloo",
     ),
 ]
-COUNTS = [2, 3, pytest.param(4, marks=pytest.mark.slow), pytest.param(8, marks=pytest.mark.slow)]
+COUNTS = [2, *(pytest.param(count, marks=pytest.mark.slow) for count in (3, 4, 8))]
 
 
 @pytest.fixture(scope="module", params=COUNTS)
