@@ -225,7 +225,7 @@ class Sharded(Objective):
 def slopes(scalar: Tensor, own: Sequence[Tensor]) -> list[Tensor]:
     """The derivatives of the sum of ``scalar`` over the processes by ``own``, the parameters of a sharded module.
 
-    Each is sharded as they are.     Whatever gradients stand there are as before afterwards. Raises NotDifferentiable.
+    Each is sharded as they are. Whatever gradients stand there are as before afterwards. Raises NotDifferentiable.
     """
     if not scalar.requires_grad:
         raise no_gradient()

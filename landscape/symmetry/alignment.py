@@ -93,19 +93,9 @@ def aligned(
     Raises BadInput for several processes, and for a module that cannot be traced
     or has no unit to permute, and ChangedFunction where the outputs of B on the data would move.
     """
-    distributed.require_one_process("alignment")
-    if objective.training:
-        raise BadInput("alignment of a module in training mode", "eval mode", "leave `training` away")
-    module = objective.module_at(b, device="cpu", dtype=torch.float64)
     few = min(objective.num_samples, FEW if match == "weights" else MANY)
-    traced = symmetry_of(module, objective.samples.few(few).inputs, seed=seed)
+    module, traced = with_units(objective, b, "alignment", few, seed)
     symmetry = traced.symmetry
-    if not symmetry.free:
-        name, reason = next(iter(symmetry.blocked.items()))
-        raise BadInput(
-            f"no unit of {type(objective.module).__name__} can be permuted ({name}: {reason})",
-            "a layer of hidden units",
-        )
     scaled = junctions(objective.module, objective.pieces) if rescale else []
     generator = torch.Generator().manual_seed(seed)
     odd = odd_groups(objective, symmetry)
@@ -161,6 +151,28 @@ def aligned(
         bool(torch.equal(flatten(back, objective.pieces).to(a.theta), a.theta)),
         _notes(rescale, scaled, signs),
     )
+
+
+def with_units(
+    objective: Objective, point: Point, what: str, few: int, seed: int
+) -> tuple[nn.Module, Traced]:
+    """The module at a point in float64 on the CPU, and its symmetry, of which some unit may be permuted.
+
+    Raises BadInput where none may, for a module that cannot be traced or is in training mode, and for several
+    processes; ``what`` was to be done.
+    """
+    distributed.require_one_process(what)
+    if objective.training:
+        raise BadInput(f"{what} of a module in training mode", "eval mode", "leave `training` away")
+    module = objective.module_at(point, device="cpu", dtype=torch.float64)
+    traced = symmetry_of(module, objective.samples.few(few).inputs, seed=seed)
+    if not traced.symmetry.free:
+        name, reason = next(iter(traced.symmetry.blocked.items()))
+        raise BadInput(
+            f"no unit of {type(objective.module).__name__} can be permuted ({name}: {reason})",
+            "a layer of hidden units",
+        )
+    return module, traced
 
 
 def _refined(

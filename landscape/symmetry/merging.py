@@ -11,14 +11,13 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from landscape import distributed
 from landscape.errors import BadInput, ChangedFunction
 from landscape.objective.batchnorm import blend
 from landscape.objective.objective import Objective
 from landscape.objective.parameters import Point
 from landscape.progress import Progress, silent
-from landscape.symmetry import function_difference, preserved, symmetry_of
-from landscape.symmetry.alignment import FEW, batches_of, doubled, odd_groups, tensors_of
+from landscape.symmetry import function_difference, preserved
+from landscape.symmetry.alignment import FEW, batches_of, doubled, odd_groups, tensors_of, with_units
 from landscape.symmetry.matching import SAME, coordinate_descent, matched
 from landscape.symmetry.permutations import Permutations, Symmetry, composed, flipped, permuted
 
@@ -57,21 +56,11 @@ def merged(
     where that brings them closer. Raises BadInput for several processes, points that are all one, a module that cannot
     be traced or has no unit to permute, and ChangedFunction where the outputs of a point on the data would move.
     """
-    distributed.require_one_process("merging")
-    if objective.training:
-        raise BadInput("merging of a module in training mode", "eval mode", "leave `training` away")
     order = sorted(range(len(points)), key=lambda i: points[i].sha256)
     if len({points[i].sha256 for i in order}) == 1:
         raise BadInput(f"{len(points)} points that are one and the same", "points that differ")
-    module = objective.module_at(points[order[0]], device="cpu", dtype=torch.float64)
-    traced = symmetry_of(module, objective.samples.few(min(objective.num_samples, FEW)).inputs, seed=seed)
+    module, traced = with_units(objective, points[order[0]], "merging", min(objective.num_samples, FEW), seed)
     symmetry = traced.symmetry
-    if not symmetry.free:
-        name, reason = next(iter(symmetry.blocked.items()))
-        raise BadInput(
-            f"no unit of {type(objective.module).__name__} can be permuted ({name}: {reason})",
-            "a layer of hidden units",
-        )
     given = [doubled(tensors_of(objective, points[i])) for i in order]
     together, spreads = None, []
     for start in range(restarts):
