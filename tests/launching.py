@@ -4,7 +4,6 @@ import os
 import socket
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,7 +16,6 @@ class Ended(NamedTuple):
     code: int
     out: str
     err: str
-    seconds: float
 
     @property
     def errors(self) -> list[str]:
@@ -25,14 +23,16 @@ class Ended(NamedTuple):
 
 
 def launched(num_processes: int, *words: object, timeout: float = 120, **environment: str) -> Ended:
-    """``torchrun --nproc-per-node num_processes words``, which may import the tests' own modules."""
+    """``torchrun --nproc-per-node num_processes words``, which may import the tests' own modules.
+
+    Fails where they have not ended after ``timeout`` seconds: they wait for one another for ever.
+    """
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     launcher = ["-m", "torch.distributed.run", "--nproc-per-node", str(num_processes)]
     launcher += ["--master-addr", "127.0.0.1", "--master-port", str(port)]
     own = {"PYTHONPATH": f"{TESTS}{os.pathsep}{TESTS.parent}", "OMP_NUM_THREADS": "1", **environment}
-    began = time.monotonic()
     done = subprocess.run(
         [sys.executable, *launcher, *map(str, words)],
         capture_output=True,
@@ -41,4 +41,4 @@ def launched(num_processes: int, *words: object, timeout: float = 120, **environ
         check=False,
         env={**os.environ, **own},
     )
-    return Ended(done.returncode, done.stdout, done.stderr, time.monotonic() - began)
+    return Ended(done.returncode, done.stdout, done.stderr)

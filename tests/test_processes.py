@@ -269,8 +269,6 @@ def test_after_a_process_was_killed_the_command_that_is_said_goes_on(run, place)
     ended = run(*SLICE, "-o", "killed.h5", odd=1, what="killed")
     assert ended.errors == [f"Error: process 1 of 2 is gone; go on with: {RESUMED} -o killed.h5"]
     assert exit_codes(ended) == ["-9", "1"]
-    # The other one needs three seconds to miss it; most of the time goes into starting both.
-    assert ended.seconds < 30
     again = run(*SLICE, "-o", "killed.h5")
     assert again.code == 0, again.err
     assert "going on from killed.h5.part: " in again.err
@@ -290,7 +288,6 @@ def test_a_process_that_fails_alone_ends_the_other_with_its_sentence_and_code(ru
         (said,) = ended.errors
         assert sentence in said
         assert exit_codes(ended) == [code, code]
-        assert ended.seconds < 30
         assert not (place / "new.h5").exists()
 
 
@@ -298,7 +295,6 @@ def test_processes_that_take_different_steps_neither_wait_for_ever_nor_publish(r
     # Which of them gloo, or we, notice first, and at which step, is a matter of luck.
     ended = run(*SLICE, "-o", "new.h5", odd=1, what="repeats")
     assert ended.code == len(ended.errors) == 1, ended.err
-    assert ended.seconds < 60
     assert not (place / "new.h5").exists()
 
 

@@ -190,6 +190,7 @@ class TestCluster:
         assert said.count("\n") == 1
         assert pieces(folder, "stopped.h5") >= 2
 
+    @pytest.mark.slow
     def test_a_scheduler_is_lost_and_the_same_call_goes_on_elsewhere(self, folder, scheduler):
         there = scheduler(folder)
         words = [*WORDS, "-o", "lost.h5"]
