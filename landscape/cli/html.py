@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 
 from landscape import __version__, analyses
-from landscape.cli.matrices import heading_of, texts_of
+from landscape.cli.matrices import heading_of, is_short, texts_of
 from landscape.cli.overview import COLUMNS, Row, is_unreadable
-from landscape.cli.screen import MOST_ROWS, with_errors, worst_of_each
+from landscape.cli.screen import with_errors, worst_of_each
 from landscape.cli.words import told
 from landscape.errors import LandscapeError, first_line
 from landscape.result import Result, field_metadata, with_error
@@ -151,7 +151,7 @@ def _columns(result: Result) -> Iterator[str]:
     """Short arrays over one dimension side by side, each with its error, as on the screen."""
     by_dims: dict[str, dict[str, np.ndarray]] = {}
     for one in result.arrays():
-        if len(one.dims) == 1 and 0 < one.values.size <= MOST_ROWS:
+        if len(one.dims) == 1 and is_short(result, one.dims, one.values.shape):
             by_dims.setdefault(one.dims[0], {})[one.name] = one.values
     for dimension, columns in by_dims.items():
         if len(columns) < 2:
@@ -171,7 +171,7 @@ def _matrices(result: Result) -> Iterator[str]:
     """The tables that a result asks to be printed, rows and columns named by its coordinates."""
     coordinates = {one.name: one.values.tolist() for one in result.arrays() if one.dims == (one.name,)}
     for one in result.arrays():
-        if not one.printed or len(one.dims) < 2 or max(one.values.shape) > MOST_ROWS:
+        if not one.printed or len(one.dims) < 2 or not is_short(result, one.dims, one.values.shape):
             continue
         *names, heads = (
             coordinates.get(dim, range(size)) for dim, size in zip(one.dims, one.values.shape, strict=True)

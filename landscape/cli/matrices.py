@@ -9,6 +9,8 @@ from landscape.result import Result, Variable, with_error
 # Digits of a number in a table; an error beyond them says nothing there.
 DIGITS = 4
 NOT_APART = "≈"
+# Rows of a table; more where each has a name, as a layer or a file has, for which no picture stands in.
+MOST_ROWS, MOST_NAMED = 20, 200
 
 
 def texts_of(result: Result, one: Variable) -> np.ndarray:
@@ -30,6 +32,17 @@ def texts_of(result: Result, one: Variable) -> np.ndarray:
         mark = NOT_APART if apart is not None and not apart[place] else ""
         texts[place] = mark + text
     return texts
+
+
+def is_short(result: Result, dims: tuple[str, ...], shape: tuple[int, ...]) -> bool:
+    """Whether an array over ``dims`` is printed row by row; its last axis, if there are several, lies in columns."""
+    names = {one.name: one.values.dtype.kind for one in result.arrays() if one.dims == (one.name,)}
+    rows = len(dims) - (len(dims) > 1)
+    most = [
+        MOST_NAMED if axis < rows and names.get(dim) in ("U", "S") else MOST_ROWS
+        for axis, dim in enumerate(dims)
+    ]
+    return all(0 < size <= limit for size, limit in zip(shape, most, strict=True))
 
 
 def heading_of(one: Variable, name: str) -> str:

@@ -17,14 +17,12 @@ from rich.markup import escape
 from rich.table import Table
 
 from landscape import progress as reporting
-from landscape.cli.matrices import heading_of, texts_of
+from landscape.cli.matrices import heading_of, is_short, texts_of
 from landscape.cli.words import told
 from landscape.result import Check, Result, field_metadata, with_error
 
 # Work that is over sooner needs no bar.
 PATIENCE_SECONDS = 1.0
-# Arrays up to this length are printed row by row.
-MOST_ROWS = 20
 MOST_CHECKS = 14
 MOST_TOLD = 6
 
@@ -123,7 +121,7 @@ class Screen:
             self.out.print(table)
         by_dims: dict[str, dict[str, np.ndarray]] = {}
         for one in result.arrays():
-            if len(one.dims) == 1 and 0 < one.values.size <= MOST_ROWS:
+            if len(one.dims) == 1 and is_short(result, one.dims, one.values.shape):
                 by_dims.setdefault(one.dims[0], {})[one.name] = one.values
         for columns in by_dims.values():
             if len(columns) < 2:
@@ -162,7 +160,7 @@ class Screen:
         """The tables a result asks to be printed, rows and columns named by its coordinates."""
         coordinates = {one.name: one.values.tolist() for one in result.arrays() if one.dims == (one.name,)}
         for one in result.arrays():
-            if not one.printed or len(one.dims) < 2 or max(one.values.shape) > MOST_ROWS:
+            if not one.printed or len(one.dims) < 2 or not is_short(result, one.dims, one.values.shape):
                 continue
             *names, heads = (
                 coordinates.get(d, range(n)) for d, n in zip(one.dims, one.values.shape, strict=True)

@@ -1,14 +1,14 @@
 """Tables of numbers with their errors, and columns that say the same in every row."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
 import pytest
 
-from landscape.cli.matrices import heading_of, texts_of
-from landscape.cli.screen import Look, Screen, is_constant
+from landscape.cli.matrices import MOST_NAMED, MOST_ROWS, heading_of, is_short, texts_of
+from landscape.cli.screen import Look, Screen, is_constant, text_of
 from landscape.result import Result, array
 
 
@@ -86,3 +86,27 @@ def test_what_every_row_says_is_said_once(capsys):
 )
 def test_constant(values, constant):
     assert is_constant(np.array(values)) is constant
+
+
+def test_rows_with_names_are_printed_where_as_many_with_numbers_are_not(capsys):
+    """Every layer of a deep net, whose eigenvalues stand nowhere else; not every point of a fine grid."""
+    count = MOST_ROWS + 5
+    layers = np.array([f"layers.{number}" for number in range(count)])
+    values = np.arange(1.0, count + 1)
+    numbers = {"count": values, "size": values**2}
+    both = {
+        name: values[:, None] * [1.0, 0.25]
+        for name in ("values", "doubt", "distinct", "height", "height_error")
+    }
+    found = Measured(row=layers, column=np.arange(2), **numbers, **both)
+    Screen(Look()).values(found)
+    lines = capsys.readouterr().out.splitlines()
+    for layer, value in zip(layers, values, strict=True):
+        rows = [line.split() for line in lines if line.split()[:1] == [layer]]
+        assert [layer, text_of(value, 4), text_of(value**2, 4)] in rows
+        assert len(rows) == 3
+    Screen(Look()).values(replace(found, row=np.arange(count)))
+    assert not capsys.readouterr().out.strip()
+    assert is_short(found, ("row",), (MOST_NAMED,))
+    assert not is_short(found, ("row",), (MOST_NAMED + 1,))
+    assert not is_short(found, ("row", "column"), (2, MOST_ROWS + 1))

@@ -23,7 +23,7 @@ from matplotlib import image
 from test_light import REFUSE
 
 from landscape import BadInput, analyses, load, report
-from landscape.cli import html, main
+from landscape.cli import html, main, matrices
 from landscape.cli.matrices import texts_of
 from landscape.cli.screen import worst_of_each
 from landscape.plots import inline
@@ -172,7 +172,7 @@ def test_short_arrays_stand_side_by_side_and_long_ones_do_not(page, files, monke
     rows = [f"\n{rank}{value:.4g}" for rank, value in zip(result.rank, result.eigenvalues, strict=True)]
     assert [row for row in rows if row not in said] == []
     assert "By rank" in said
-    monkeypatch.setattr(html, "MOST_ROWS", len(result.rank) - 1)
+    monkeypatch.setattr(matrices, "MOST_ROWS", len(result.rank) - 1)
     assert not any("eigenvalues" in one for one in html._columns(result))
 
 
