@@ -161,9 +161,8 @@ def whose_statistics(page: Page, result: Any) -> None:
     """Small print on where batch-norm statistics came from, where it matters."""
     if result.config.get("options", {}).get("batchnorm") == "repair":
         page.note("straight line repaired: every layer rescaled to the spread of the ends'")
-    if result.parameters and not any(piece.role == "norm" for piece in result.parameters):
-        return
-    if result.config.get("options", {}).get("batchnorm") in ("recalibrate", "repair"):
+    # Notes alone tell batch norm from other norms, which have no statistics.
+    if any(note.startswith("batch-norm statistics were taken anew") for note in result.notes):
         page.note("batch-norm statistics taken anew at every point")
     elif any(note.startswith("batch-norm statistics of the cells") for note in result.notes):
         page.note("batch-norm statistics of θ*, of points their own")

@@ -582,9 +582,11 @@ class TestLines:
         result = made_up(Connect)
         result.config = {"options": {"batchnorm": "repair"}}
         result.parameters = (Piece("layer.weight", (2, 2), 0, "weight"),)
+        # A layer norm has none.
+        result.parameters += (Piece("norm.weight", (2,), 4, "norm"),)
         assert "repaired" in small_print(plot(result))
         assert "taken anew" not in small_print(plot(result))
-        result.parameters += (Piece("norm.weight", (2,), 4, "norm"),)
+        result.notes = ["batch-norm statistics were taken anew from the data at every point of the path"]
         assert "taken anew" in small_print(plot(result))
 
     def test_modes(self):
