@@ -505,6 +505,29 @@ class TestLines:
         overlap = labelled(below, "overlap with the point before")
         np.testing.assert_array_equal(overlap.get_ydata(), result.overlap)
 
+    def test_every_layer_has_a_row_with_its_name(self):
+        result = made_up(Hessian)
+        count = 25
+        result.point = np.array([f"layers.{number}.attention.query" for number in range(count)])
+        result.eigenvalues = np.outer(np.geomspace(1, 100, count), [1.0, 0.5])
+        result.residuals = np.zeros((count, 2))
+        result.converged = np.ones((count, 2), dtype=bool)
+        result.rank, result.overlap, result.stability_limit = np.arange(2) + 1, None, None
+        result.gradient_in_span = np.linspace(0, 1, count)
+        left, right = plot(result).axes
+        for axes in (left, right):
+            names = [one.get_text() for one in axes.get_yticklabels()]
+            assert names == result.point.tolist()
+            assert axes.yaxis_inverted()
+        assert left.get_xscale() == "log"
+        for number in range(2):
+            drawn = left.containers[number][0].get_xydata()
+            np.testing.assert_array_equal(drawn[:, 0], result.eigenvalues[:, number])
+            np.testing.assert_array_equal(drawn[:, 1], np.arange(count))
+        np.testing.assert_array_equal(right.lines[0].get_xdata(), result.gradient_in_span)
+        result.eigenvalues[0, 0] = -1.0
+        assert plot(result).axes[0].get_xscale() == "linear"
+
     def test_the_eigenvalues_of_every_subset_are_drawn(self):
         result = at_one_point(made_up(Hessian))
         assert isinstance(result, Hessian)

@@ -7,17 +7,19 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
 from landscape.plots.axes import legend, log_axis
-from landscape.plots.page import BLUE, GREY, VERMILLION, Page
+from landscape.plots.page import BLUE, GREY, SMALL, VERMILLION, Page
 from landscape.plots.words import EQUALS, input_names, short, titled, uncertain
 
 # Bins of the spectrum on each side of zero, and lines drawn along a run.
 BINS, LINES = 16, 4
+# The height of a row in inches; eigenvalues of layers this many times apart lie on a logarithmic axis.
+ROW, SPREAD = 0.13, 30.0
 
 
 def hessian(page: Page, result: Any) -> str:
     """Ritz values with their intervals, above the spectral density; or the largest ones along a run."""
     if result.point is not None:
-        return _along(page, result)
+        return _along(page, result) if result.overlap is not None else _of_layers(page, result)
     has_density = result.density_nodes is not None or result.spectrum is not None
     above, *rest = page.panels(2.1, *([1.4, 1.5] if has_density else []), shared=False)
     _ritz_values(page, above, result)
@@ -127,8 +129,6 @@ def _along(page: Page, result: Any) -> str:
     """The largest eigenvalues at each point, with the limit of stability; below, what the gradient sees."""
     above, below = page.panels(1.9, 1.0)
     x = np.arange(len(result.point))
-    is_run = result.overlap is not None
-    joined: Any = {} if is_run else {"linestyle": ""}
     for number in range(min(LINES, result.eigenvalues.shape[1])):
         above.errorbar(
             x,
@@ -139,7 +139,6 @@ def _along(page: Page, result: Any) -> str:
             linewidth=1.2 if number == 0 else 0.8,
             marker="o",
             markersize=2.5,
-            **joined,
             label=f"λ, rank {int(result.rank[number])}",
         )
     if result.stability_limit is not None:
@@ -150,20 +149,54 @@ def _along(page: Page, result: Any) -> str:
     legend(above)
     if page.log:
         log_axis(page, above, result.eigenvalues, nonpositive="clip")
-    dots: Any = {"color": BLUE, "marker": "o", "markersize": 2.5, **joined}
+    dots: Any = {"color": BLUE, "marker": "o", "markersize": 2.5}
     below.plot(x, result.gradient_in_span, label="‖∇F‖² in the space", **dots)
-    if is_run:
-        style: Any = {"color": VERMILLION, "linestyle": "--", "marker": "s", "markersize": 2.5}
-        below.plot(x, result.overlap, label="overlap with the point before", **style)
-    below.set(ylabel="share", ylim=(-0.05, 1.05), xlabel="point" if is_run else "layer")
+    style: Any = {"color": VERMILLION, "linestyle": "--", "marker": "s", "markersize": 2.5}
+    below.plot(x, result.overlap, label="overlap with the point before", **style)
+    below.set(ylabel="share", ylim=(-0.05, 1.05), xlabel="point")
     legend(below)
     names = [str(name).rpartition("@")[2] for name in result.point]
     step = -(-len(names) // 6)
     below.set_xticks(x[::step], names[::step], rotation=30, ha="right")
+    _how_many_left(page, result)
+    files = [name.rpartition("@")[0] for name in input_names(result)[:1]]
+    return " ".join(["Hessian eigenvalues along", *(files or ["a run"])])
+
+
+def _of_layers(page: Page, result: Any) -> str:
+    """A row for every layer, the first on top: its largest eigenvalues, and what the gradient sees of them."""
+    height = 0.4 + ROW * len(result.point)
+    left, right = page.panels(height, height, shared=False)
+    rows = np.arange(len(result.point))
+    for number in range(min(LINES, result.eigenvalues.shape[1])):
+        left.errorbar(
+            result.eigenvalues[:, number],
+            rows,
+            xerr=np.abs(result.residuals[:, number]),
+            linestyle="",
+            color=BLUE,
+            alpha=1 - 0.22 * number,
+            marker="o",
+            markersize=3,
+            label=f"rank {int(result.rank[number])}",
+        )
+    if result.eigenvalues.shape[1] > 1:
+        legend(left)
+    shown = result.eigenvalues[:, :LINES]
+    if page.log or (np.nanmin(shown) > 0 and np.nanmax(shown) > SPREAD * np.nanmin(shown)):
+        left.set_xscale("log", nonpositive="clip")
+    right.plot(result.gradient_in_span, rows, color=BLUE, marker="o", markersize=3, linestyle="")
+    left.set_xlabel("eigenvalue λ of the block of the layer")
+    right.set(xlabel="share of ‖∇F‖² in the space", xlim=(-0.05, 1.05))
+    for axes in (left, right):
+        axes.set_yticks(rows, list(map(str, result.point)), fontsize=SMALL)
+        axes.set_ylim(len(rows) - 0.5, -0.5)
+        axes.grid(axis="y", color=GREY, alpha=0.2, linewidth=0.5)
+    _how_many_left(page, result)
+    return titled("Hessian eigenvalues of the layers at", result)
+
+
+def _how_many_left(page: Page, result: Any) -> None:
     num_left = int((~np.asarray(result.converged, dtype=bool)).sum())
     if num_left:
         page.note(f"{num_left} eigenvalues not converged")
-    if not is_run:
-        return titled("Hessian eigenvalues of the layers at", result)
-    files = [name.rpartition("@")[0] for name in input_names(result)[:1]]
-    return " ".join(["Hessian eigenvalues along", *(files or ["a run"])])
