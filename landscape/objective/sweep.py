@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from functools import partial
 from typing import Any
 
@@ -16,6 +17,7 @@ from landscape.objective.batching import keep_freed_memory
 from landscape.objective.objective import Objective
 from landscape.objective.parameters import Point
 from landscape.objective.repair import Repair
+from landscape.objective.resting import Resting
 from landscape.objective.scatter import has_errors, measured_with_errors
 from landscape.objective.tasks import Task, ahead
 from landscape.progress import Journal, Progress, silent
@@ -56,6 +58,7 @@ class Sweep:
         self.repairs = batchnorm == "repair"
         self.journal = {} if journal is None else journal
         self.progress = progress
+        self._resting: Resting | None = None
         keep_freed_memory()
 
     @property
@@ -100,6 +103,7 @@ class Sweep:
         if num_points > max(size, self._points_in_time) and not self.repairs:
             ahead(self.journal, lambda: self._tasks(blocks, about), self.progress, "blocks of points")
         rows: list[np.ndarray] = []
+        self._resting = Resting(self.objective)
         memory = self.objective.theta.new_empty(min(num_points, size), self.objective.num_parameters)
         repair = None
         for key, block in blocks.items():
@@ -109,12 +113,13 @@ class Sweep:
                 self._remember(key, block, about, self.journal, memory, repair)
             rows.append(np.asarray(self.journal[key]["rows"]))
             self.progress(block.stop, num_points, "points")
+        self._resting = None
         return np.concatenate(rows)
 
     def alone(self, journal: Journal) -> "Sweep":
         """The same with another journal, and nobody who is told of its progress."""
         twin = copy.copy(self)
-        twin.journal, twin.progress = journal, silent
+        twin.journal, twin.progress, twin._resting = journal, silent, None
         return twin
 
     def _tasks(self, blocks: Mapping[str, range], about: tuple[Any, ...]) -> list[Task]:
@@ -128,9 +133,11 @@ class Sweep:
         ]
 
     def _remember_all(self, blocks: Mapping[str, range], about: tuple[Any, ...], journal: Journal) -> None:
+        self._resting = Resting(self.objective)
         for key, block in blocks.items():
             if key not in journal:
                 self._remember(key, block, about, journal)
+        self._resting = None
 
     def _remember(
         self,
@@ -202,7 +209,8 @@ class Sweep:
         num_points: int,
     ) -> np.ndarray:
         if fixed_at is None and not self.recalibrates and not repair:
-            return self._measured(thetas, first, each, num_points)
+            with self._resting.during(thetas) if self._resting else nullcontext():
+                return self._measured(thetas, first, each, num_points)
         rows = []
         for i, theta in zip(block, thetas, strict=True):
             fixed = first if fixed_at is None else fixed_at(i)
