@@ -1,10 +1,14 @@
-"""Results that are drawn: a plane and a line of known shape."""
+"""Results that are drawn: a plane and a line of known shape, and any kind from what its fields say."""
 
 import json
+from dataclasses import MISSING, fields
 
 import numpy as np
 
-from landscape.analyses import Interpolate, Slice2D
+from landscape.analyses import FUNCTIONS, Interpolate, Slice2D
+from landscape.result import Result, field_metadata
+
+OURS = sorted(FUNCTIONS)
 
 INPUTS = json.dumps(
     [{"path": f"runs/{name}.h5", "point": "final", "sha256": "0"} for name in ("one", "two", "three")]
@@ -59,3 +63,37 @@ def with_run(**changes) -> Slice2D:
         trajectory_residual=np.array([0.1, 0.05, 0.0]),
         **changes,
     )
+
+
+def made_up(kind: type[Result], *, optional: bool = True, size: int = 9) -> Result:
+    """A result of any kind, from nothing but what its fields say of themselves."""
+    generator = np.random.default_rng(0)
+    sizes = {"point": 3, "direction": 2, "other_direction": 2, "bump": 1, "side": 2}
+    values = {}
+    for one in fields(kind):
+        about = one.metadata
+        if not about or (not optional and one.default is not MISSING):
+            continue
+        if "dims" in about:
+            shape = tuple(sizes.get(dim, size) for dim in about["dims"])
+            is_coordinate = about["dims"] == (one.name,)
+            values[one.name] = (
+                np.linspace(0, 1, shape[0]) if is_coordinate else generator.uniform(0.1, 1, shape)
+            )
+            if one.name in ("done", "converged"):
+                values[one.name] = np.ones(shape, dtype=bool)
+        else:
+            values[one.name] = 0.5
+    result = kind(**values, provenance={"inputs": INPUTS})
+    return result if optional else at_one_point(result)
+
+
+def at_one_point(result):
+    """The first of several points, without the dimension ``point``; unchanged where there are always several."""
+    if any(one.name == "point" and one.default is MISSING for one in fields(result)):
+        return result
+    for name, about in field_metadata(type(result)).items():
+        value = getattr(result, name)
+        if about.get("dims", ())[:1] == ("point",) and value is not None:
+            setattr(result, name, None if name == "point" else value[0])
+    return result

@@ -36,7 +36,7 @@ from landscape.cli.options import VERIFY, Command
 @click.option(
     "--width",
     type=click.FloatRange(2, 40),
-    help="Inches [default: 3.5, a column; 7 for more than two files].",
+    help="Inches [default: 3.5, a column; 7 for more than two files]; 10 fits a slide.",
 )
 @click.option("--dpi", type=click.IntRange(20, 2400), help="Dots to the inch of a png [default: 300].")
 @click.option("--panel", help="The one panel to draw: a word of its title or labels, or its number.")

@@ -1,5 +1,6 @@
 """Lines, axes and legends that say what they leave out."""
 
+import math
 from typing import Any
 
 import numpy as np
@@ -81,6 +82,25 @@ def log_axis(page: Page, axes: Axes, *values: np.ndarray | None, nonpositive: st
         axes.yaxis.set_minor_formatter(_Plain(high / low))
 
 
+def log_across(axes: Axes, x: Any) -> None:
+    """A logarithmic horizontal axis; what is no decade long has short numbers on it."""
+    axes.set_xscale("log")
+    seen = np.asarray(x, dtype=float)
+    seen = seen[np.isfinite(seen) & (seen > 0)]
+    if len(seen) and seen.max() <= 10 * seen.min():
+        # Small ones are written with their power of ten, for which there is less room.
+        axes.xaxis.set_minor_formatter(_Plain(seen.max() / seen.min() if seen.min() > 1e-3 else 10))
+
+
+def apart(x: np.ndarray, most: int) -> list[float]:
+    """Those of ascending positive values that are no closer than ``most`` in a row on a logarithmic axis."""
+    kept: list[float] = []
+    for value in x[x > 0].tolist():
+        if not kept or math.log(value / kept[-1]) >= math.log(x[-1] / kept[0]) / most:
+            kept.append(value)
+    return kept
+
+
 class _Plain(LogFormatter):
     """Numbers in full on a logarithmic axis: 1, 10, 100; or 1, 2, 5, 10; or those that matplotlib labels."""
 
@@ -97,8 +117,9 @@ class _Plain(LogFormatter):
 
 def legend(axes: Axes, above: float = 0.3, broad: float | None = None) -> None:
     """Over the panel, where it can hide nothing, ``above`` it by so many letters, at most ``broad``, in inches."""
-    figure = axes.get_figure(root=True)
-    own = float(figure.get_size_inches()[0]) if figure else WIDTH
+    figure, cell = axes.get_figure(root=True), axes.get_subplotspec()
+    columns = cell.get_topmost_subplotspec().get_gridspec().ncols if cell else 1
+    own = float(figure.get_size_inches()[0]) / columns if figure else WIDTH
     most = own - 0.5 if broad is None else broad
     handles, labels = axes.get_legend_handles_labels()
     columns = len(labels)

@@ -12,10 +12,12 @@ from matplotlib.text import Text
 
 from landscape.plots.axes import MISSING, NARROW, cell_edges
 from landscape.plots.levels import NUM_LEVELS, Range, Scale, levels_between, scale_for
-from landscape.plots.page import Page
-from landscape.plots.words import numbers, short, text_inches, wrapped
+from landscape.plots.page import WIDTH, Page
+from landscape.plots.placing import Places
+from landscape.plots.words import numbers, short, wrapped
 
 COLOUR_MAP = "viridis"
+BESIDE_PANEL = 1.2  # inches of the page that the labels of the axes and the bar take
 
 
 class Field(NamedTuple):
@@ -144,12 +146,14 @@ def _contours(
     filled = axes.contourf(
         one.x, one.y, one.values, levels=levels, norm=scale.norm, cmap=COLOUR_MAP, extend=extend
     )
+    named = inside = levels[(levels > one.low) & (levels < one.high)]
     if scale.spacing == "quantile":
         write: Callable[[float], str] = _exactly(levels)
+        # In the panel short numbers alone: the bar has every level.
+        named = inside[[float(f"{level:.2g}") == level for level in inside]]
     else:
         write = numbers(levels, is_log, least=6 if isinstance(page.levels, list) else 3)
     _colour_bar(page, beside, filled, one, _thinned(levels, inches), write)
-    inside = levels[(levels > one.low) & (levels < one.high)]
     if not len(inside):
         page.note("no level within the range")
         return []
@@ -157,24 +161,14 @@ def _contours(
         one.x, one.y, one.values, levels=inside, colors="black", linewidths=0.4, negative_linestyles="solid"
     )
     # Not inline, so that a label can be taken away again and its line is whole.
-    texts = list(axes.clabel(lines, fontsize=5.5, fmt=write, inline=False) or ())
+    texts = list(axes.clabel(lines, named, fontsize=5.5, fmt=write, inline=False) or ())
     for text in texts:
         text.set_path_effects([withStroke(linewidth=1.5, foreground="white", alpha=0.8)])
-    (left, right), (bottom, top) = axes.get_xlim(), axes.get_ylim()
-    kept: list[Text] = []
+    # Cut by the frame, or on a neighbour where contours are dense.
+    places = Places(axes, page.column - BESIDE_PANEL, inches * page.column / WIDTH)
     for text in texts:
-        x, y = text.get_position()
-        # Cut by the frame, or on a neighbour where contours are dense.
-        room = 0.02 + text_inches(text.get_text(), 5.5) / 2 / page.width
-        edge = min((x - left) / (right - left), (right - x) / (right - left))
-        edge = min(edge, (y - bottom) / (top - bottom), (top - y) / (top - bottom))
-        others = np.array([one.get_position() for one in kept]).reshape(-1, 2)
-        clear(axes, [text], others[:, 0], others[:, 1], max(0.06, room))
-        if edge < room:
-            text.set_visible(False)
-        if text.get_visible():
-            kept.append(text)
-    return kept
+        text.set_visible(places.holds(text))
+    return [text for text in texts if text.get_visible()]
 
 
 def _thinned(levels: np.ndarray, inches: float) -> np.ndarray:

@@ -5,9 +5,9 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.ticker import FixedLocator, NullFormatter, NullLocator
+from matplotlib.ticker import NullFormatter, NullLocator
 
-from landscape.plots.axes import legend
+from landscape.plots.axes import apart, legend
 from landscape.plots.page import BLUE, GREEN, GREY, ORANGE, PURPLE, SKY, VERMILLION, Page
 from landscape.plots.words import short
 from landscape.result import with_error
@@ -15,6 +15,7 @@ from landscape.result import with_error
 COLOURS = (BLUE, VERMILLION, GREEN, PURPLE, ORANGE, SKY)
 # Lines that a legend has room for.
 MOST_LINES = 6
+MOST_TICKS = 10
 
 
 def growth(page: Page, axes: Axes, result: Any) -> None:
@@ -39,11 +40,14 @@ def growth(page: Page, axes: Axes, result: Any) -> None:
     most = np.asarray(result.done).sum(-1).max()
     axes.axhline(most, color=GREY, linewidth=0.7, linestyle=":", label="restarts")
     axes.set(xscale="log", yscale="log", xlabel=across, ylabel="distinct minima")
-    axes.xaxis.set_major_locator(FixedLocator(x.tolist()))
+    ticks = apart(np.sort(x), MOST_TICKS)
     axes.xaxis.set_minor_locator(NullLocator())
-    axes.set_xticks(x, [short(one) for one in x.tolist()])
+    axes.set_xticks(ticks, [short(one) for one in ticks])
     axes.yaxis.set_minor_formatter(NullFormatter())
     legend(axes)
     errors = zip(result.axis, result.exponent, result.exponent_error, strict=True)
-    said = ", ".join(f"{name} {with_error(float(one), float(error))}" for name, one, error in errors)
+    said = ", ".join(
+        f"{name} {with_error(float(one), float(error)) if np.isfinite(error) else 'of no known error'}"
+        for name, one, error in errors
+    )
     page.note(f"broken: a power law, exponents {said}; dotted: more than so many descents cannot find")

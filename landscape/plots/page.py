@@ -1,5 +1,6 @@
 """The page every picture is drawn on: the width of a column, its style and colours, panels and small print."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -11,10 +12,10 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from landscape.errors import BadInput
+from landscape.plots.columns import SLIDE, WIDTH, columns
 from landscape.plots.words import FONT, axis_label, short, wrapped
 from landscape.result import Result
 
-WIDTH = 3.5  # inches, one column of a paper
 SMALL = 6.0  # points, the size of the small print
 MOST_FITS, FITTED = 6, 0.005  # tries to fit a page to its panel, and the inches that are near enough
 
@@ -88,6 +89,7 @@ class Page:
         self.spacing = spacing  # of levels and colours: linear, log, quantile, or what suits the values
         self.look = look or Look()
         self.panel_axes: list[Axes] = []
+        self.columns = 1  # of panels
         self.figure = Figure(layout="constrained")
         FigureCanvasAgg(self.figure)
         self.stretch = 0.0  # height over width of the first panel, where both its axes have one scale
@@ -111,21 +113,42 @@ class Page:
         return self.look.width
 
     @property
+    def column(self) -> float:
+        """The breadth of a column of panels, in inches."""
+        return self.width / self.columns
+
+    @property
+    def highest(self) -> float:
+        """What a page of one plane may be, in inches: in a column as high as the plane is, else a slide."""
+        return max(SLIDE * self.width, WIDTH) if self.width > WIDTH else math.inf
+
+    @property
     def height(self) -> float:
         """Of the page, in inches."""
         return float(self.figure.get_size_inches()[1])
 
-    def panels(self, *heights: float, shared: bool = True) -> list[Axes]:
-        """Axes one below the other, about ``heights`` inches, with a common horizontal axis or their own."""
-        scaled = sum(heights) * self.width / WIDTH
-        self.figure.set_size_inches(self.width, scaled + 0.3 + (0.0 if shared else 0.25 * len(heights)))
-        grid = self.figure.subplots(
-            len(heights), 1, squeeze=False, sharex=shared, height_ratios=list(heights)
-        )
-        for axes in grid[:, 0]:
-            axes.xaxis.set_major_locator(MaxNLocator(7, steps=[1, 2, 2.5, 5, 10]))
-        self.panel_axes = list(grid[:, 0])
-        return self.panel_axes
+    def panels(self, *heights: float, shared: bool = True, alike: bool = False) -> list[Axes]:
+        """Axes one below the other, about ``heights`` inches, with a common horizontal axis or their own.
+
+        A page broader than a column is no higher than a slide if that can be: panels with axes of their own stand in
+        as few columns as it takes, of as many each where they are ``alike``.
+        """
+        parts, high = columns(heights, self.width, shared, alike)
+        self.columns = len(parts)
+        self.figure.set_size_inches(self.width, high)
+        page, panels = self.figure.add_gridspec(len(parts[0]) if alike else 1, self.columns), []
+        for i, part in enumerate(parts):
+            # One grid for all that are alike, so that a colour bar can stand beside them all.
+            grid = page if alike else page[0, i].subgridspec(len(part), 1, height_ratios=part)
+            for j in range(len(part)):
+                cell = grid[j, i if alike else 0]
+                axes = self.figure.add_subplot(cell, sharex=panels[0] if shared and panels else None)
+                axes.xaxis.set_major_locator(MaxNLocator(7, steps=[1, 2, 2.5, 5, 10]))
+                if shared and j < len(part) - 1:
+                    axes.xaxis.set_tick_params(which="both", labelbottom=False)
+                panels.append(axes)
+        self.panel_axes = panels
+        return panels
 
     def note(self, text: str) -> None:
         """Adds to the small print, once."""
@@ -145,7 +168,8 @@ class Page:
         if self.small_print and self.look.caption:
             text = wrapped("; ".join(self.small_print), 0.95 * self.width, SMALL)
             self.figure.supxlabel(text, x=0.02, ha="left", fontsize=SMALL, color=GREY)
-        self.figure.align_ylabels()
+        for column in self._columns():
+            self.figure.align_ylabels(column)
         # Ticks take their style when first drawn, so that must happen inside the style's context.
         self.figure.draw_without_rendering()
         if self.stretch:
@@ -167,7 +191,21 @@ class Page:
                 break
             self.figure.set_size_inches(self.width, self.height - excess)
         panel.set_aspect("equal")
+        if self.height > self.highest:
+            self.figure.set_size_inches(self.width, self.highest)
+            self.figure.set_layout_engine("compressed")
         self.figure.draw_without_rendering()
+
+    def _columns(self) -> list[list[Axes]]:
+        """The panels of each column; all of them where they were placed by other means."""
+        if self.columns == 1:
+            return [self.figure.axes]
+        cells = [axes.get_subplotspec().get_topmost_subplotspec() for axes in self.panel_axes]  # type: ignore[union-attr]
+        starts = [cell.colspan.start for cell in cells]
+        return [
+            [axes for axes, own in zip(self.panel_axes, starts, strict=True) if own == start]
+            for start in sorted(set(starts))
+        ]
 
     def _only(self, wanted: str) -> None:
         """Takes away every panel but one, which is named by a word of its title or labels, or by its number."""

@@ -16,6 +16,8 @@ AT_CORNERS = ((1, 1), (-1, 1), (1, -1), (-1, -1), (1, 0), (-1, 0))
 TALL = 0.85
 # Points to the inch, and how densely lines are followed, in shares of the panel.
 POINTS, STEP = 72.0, 0.005
+# Inches that are free around what stands on a line.
+AROUND = 0.05
 
 
 class Box(NamedTuple):
@@ -108,6 +110,19 @@ class Places:
             path_effects=[withStroke(linewidth=size / 4, foreground="white", alpha=0.9)],
             **style,
         )
+        return True
+
+    def holds(self, text: Any) -> bool:
+        """Whether a text in the middle of its place, turned, lies within the panel and on nothing; kept if so."""
+        angle, size = np.deg2rad(text.get_rotation()), text.get_fontsize()
+        long, tall = text_inches(text.get_text(), size), TALL * size / POINTS
+        turn = np.abs([[np.cos(angle), np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+        wide, high = (turn @ [long, tall] + AROUND) / 2 / self.inches
+        (across, up) = self.shares(*text.get_position())[0]
+        box = Box(across - wide, up - high, across + wide, up + high)
+        if not box.is_inside or any(box.meets(other) for other in self.taken):
+            return False
+        self.taken.append(box)
         return True
 
     def _hidden(self, box: Box) -> int:

@@ -64,7 +64,8 @@ def plot(
 
     ``spacing`` of levels and colours: ``linear``, ``log``, ``quantile``, or ``auto``, the first of these in
     which the shape is seen (:func:`landscape.plots.levels.scale_for`). ``title`` takes the place of the own one
-    (empty: none), ``width`` is in inches, ``dpi`` that of a png, ``panel`` a word of the title or labels of the
+    (empty: none), ``width`` is in inches (where it is broader than a column, panels stand side by side, and all but a
+    surface fits a slide), ``dpi`` that of a png, ``panel`` a word of the title or labels of the
     one panel to draw, or its number; ``style`` a style sheet of matplotlib's, by name or file, laid over the
     own; without ``caption`` the small print is left out. ``view`` is where a surface is seen from, elevation
     and azimuth in degrees; where nothing is said, a side from which θ* is seen.

@@ -131,7 +131,11 @@ def _fill(page: Page, axes: Any, bar: Any) -> None:
     figure = page.figure
     figure.set_layout_engine("none")
     top, bottom = (_inches(figure, text) for text in ("_suptitle", "_supxlabel"))
-    breadth = page.width - 2 * MARGIN - BAR * (1 + 0.12 * (page.width > WIDTH))
+    figure.draw_without_rendering()
+    # Long numbers at the bar need more.
+    needed = (bar.get_tightbbox().x1 - bar.get_window_extent().x0) / figure.dpi + 0.02
+    aside = max(BAR * (1 + 0.12 * (page.width > WIDTH)), needed)
+    breadth = page.width - 2 * MARGIN - aside
     side = breadth
     content = Bbox.unit()
     for _ in range(3):
@@ -149,7 +153,8 @@ def _fill(page: Page, axes: Any, bar: Any) -> None:
     axes.set_position(_square(page, 0.5 + shift[0], 0.5 + shift[1], side, tall))
     middle = (bottom + MARGIN + content.height / 2) / tall
     share = min(0.7 * content.height, 3.0 * page.width / WIDTH) / tall
-    bar.set_position(((page.width - BAR + 0.02) / page.width, middle - share / 2, 0.09 / page.width, share))
+    left = page.width - max(BAR, needed) + 0.02
+    bar.set_position((left / page.width, middle - share / 2, 0.09 / page.width, share))
     figure.draw_without_rendering()
 
 

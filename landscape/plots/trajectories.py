@@ -8,7 +8,7 @@ from matplotlib.patheffects import withStroke
 
 from landscape.plots.axes import legend
 from landscape.plots.fields import clear
-from landscape.plots.page import PURPLE, SKY, VERMILLION, Page
+from landscape.plots.page import PURPLE, SKY, VERMILLION, WIDTH, Page
 from landscape.plots.placing import AT_CORNERS, Places
 from landscape.plots.words import short
 
@@ -32,8 +32,8 @@ MARK: Any = {
 # Runs and marks that a legend names; of more the small print says what they are.
 MOST_NAMED = 8
 # How far apart the numbers of epochs of a run stand, and how near starts are the same, as shares of the panel;
-# how broad that is, in inches.
-ROOM, NEAR, BROAD = 0.09, 0.02, 2.4
+# how broad that is in a column, in inches, and what of the height of a page is beside it.
+ROOM, NEAR, BROAD, UNDER = 0.09, 0.02, 2.4, 0.9
 
 
 class Run(NamedTuple):
@@ -76,8 +76,12 @@ def draw(
     star: tuple[float, float],
     at: Callable[..., Any],
     letters: Sequence[Letter] = (),
+    labels: Sequence[Any] = (),
 ) -> None:
-    """The runs and the marks, with a ``star`` at θ*, and the ``letters`` of points; said is what lies elsewhere."""
+    """The runs and the marks, with a ``star`` at θ*, and the ``letters`` of points; said is what lies elsewhere.
+
+    Of the ``labels`` of contours those are taken away that are in their way.
+    """
     runs = runs_of(result)
     if runs and page.kind == "surface" and result.trajectory_loss is None:
         page.note("checkpoints of unknown loss are not drawn on the surface")
@@ -94,7 +98,7 @@ def draw(
         label = run.name if len(runs) > 1 else ""
         _line(axes, i, label, star, rings[i], within, *at(alpha, beta, run.loss))
     _say(page, result, runs)
-    _name(page, axes, runs, rings, [*letters, *_marks(page, axes, result, at)])
+    _name(page, axes, runs, rings, [*letters, *_marks(page, axes, result, at)], labels)
     if len(runs) > 1 or result.mark_alpha is not None:
         if len(runs) + (0 if result.mark is None else len(result.mark)) <= MOST_NAMED:
             _legend(page, axes)
@@ -107,7 +111,7 @@ def _legend(page: Page, axes: Any) -> None:
     if page.kind == "surface":
         axes.legend(loc="upper left", bbox_to_anchor=(-0.08, 0.95))
     else:
-        legend(axes, broad=BROAD)
+        legend(axes, broad=BROAD + page.column - WIDTH)
 
 
 def draw_lines(axes: Any, result: Any, star: tuple[float, float]) -> None:
@@ -171,7 +175,14 @@ def _ring(num_within: int) -> int:
     return 7 + 3 * num_within
 
 
-def _name(page: Page, axes: Any, runs: list[Run], rings: Sequence[int], letters: Sequence[Letter]) -> None:
+def _name(
+    page: Page,
+    axes: Any,
+    runs: list[Run],
+    rings: Sequence[int],
+    letters: Sequence[Letter],
+    labels: Sequence[Any],
+) -> None:
     """The letters of points and numbers of marks, then epochs beside as many checkpoints as there is room for."""
     if page.kind == "surface":
         outline = [withStroke(linewidth=2, foreground="white")]
@@ -179,7 +190,9 @@ def _name(page: Page, axes: Any, runs: list[Run], rings: Sequence[int], letters:
             if np.isfinite(place).all():
                 axes.text(*place, f"  {text}", fontsize=8, weight=weight, path_effects=outline, zorder=9)
         return
-    places = Places(axes, BROAD, BROAD * (page.stretch or 0.8))
+    broad = BROAD + page.column - WIDTH
+    high = min(broad * (page.stretch or 0.8), page.highest - UNDER)
+    places = Places(axes, high / page.stretch if page.stretch else broad, high)
     for run, num_rings in zip(runs, rings, strict=True):
         places.keep_off(run.alpha, run.beta)
         places.keep_clear(run.alpha, run.beta, 0.03)
@@ -192,6 +205,8 @@ def _name(page: Page, axes: Any, runs: list[Run], rings: Sequence[int], letters:
             places.put(text, x, y, size=8, weight=weight, zorder=9)
     for i, run in enumerate(runs):
         _epochs(places, run, LOOKS[i % len(LOOKS)][0])
+    for label in labels:
+        label.set_visible(label.get_visible() and places.holds(label))
 
 
 def _epochs(places: Places, run: Run, colour: str) -> None:

@@ -23,7 +23,7 @@ def small_print(figure) -> str:
 def test_the_page_is_as_broad_as_asked_and_keeps_its_proportions(width, kind):
     figure = plot(plane(), width=width, kind=kind)
     assert figure.get_size_inches()[0] == width
-    assert 0.6 < figure.get_size_inches()[1] / width < 1.5
+    assert 0.5 < figure.get_size_inches()[1] / width < 1.5
     # Letters keep their size: that of the paper, not of the page.
     assert figure.axes[0].xaxis.get_ticklabels()[0].get_fontsize() == (7 if kind == "contour" else 6.5)
 

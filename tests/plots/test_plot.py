@@ -3,17 +3,16 @@
 import json
 import subprocess
 import sys
-from dataclasses import MISSING, dataclass, fields
+from dataclasses import dataclass, fields
 from typing import Any
 
 import matplotlib
 import numpy as np
 import pytest
-from pictured import INPUTS, line_between, plane
+from pictured import OURS, at_one_point, line_between, made_up, plane
 
 import landscape.analyses
 from landscape.analyses import (
-    FUNCTIONS,
     Connect,
     Hessian,
     Import,
@@ -33,41 +32,6 @@ from landscape.result import KINDS, Check, Result, array, field_metadata, scalar
 from landscape.runs import store
 
 plot: Any = drawn  # so that matplotlib's many artists need no casts
-OURS = sorted(FUNCTIONS)
-
-
-def made_up(kind: type[Result], *, optional: bool = True, size: int = 9) -> Result:
-    """A result of any kind, from nothing but what its fields say of themselves."""
-    generator = np.random.default_rng(0)
-    sizes = {"point": 3, "direction": 2, "other_direction": 2, "bump": 1, "side": 2}
-    values = {}
-    for one in fields(kind):
-        about = one.metadata
-        if not about or (not optional and one.default is not MISSING):
-            continue
-        if "dims" in about:
-            shape = tuple(sizes.get(dim, size) for dim in about["dims"])
-            is_coordinate = about["dims"] == (one.name,)
-            values[one.name] = (
-                np.linspace(0, 1, shape[0]) if is_coordinate else generator.uniform(0.1, 1, shape)
-            )
-            if one.name in ("done", "converged"):
-                values[one.name] = np.ones(shape, dtype=bool)
-        else:
-            values[one.name] = 0.5
-    result = kind(**values, provenance={"inputs": INPUTS})
-    return result if optional else at_one_point(result)
-
-
-def at_one_point(result):
-    """The first of several points, without the dimension ``point``; unchanged where there are always several."""
-    if any(one.name == "point" and one.default is MISSING for one in fields(result)):
-        return result
-    for name, about in field_metadata(type(result)).items():
-        value = getattr(result, name)
-        if about.get("dims", ())[:1] == ("point",) and value is not None:
-            setattr(result, name, None if name == "point" else value[0])
-    return result
 
 
 def labelled(axes, label):

@@ -43,7 +43,7 @@ def basins(page: Page, result: Any) -> str:
         axes.set_xlabel(page.labels["alpha"], labelpad=-4)
         axes.set_ylabel(page.labels["beta"], labelpad=-4)
     else:
-        page.figure.set_size_inches(page.width, 2.7 * page.width / WIDTH)
+        page.figure.set_size_inches(page.width, min(2.7 * page.width / WIDTH, page.highest))
         grid: Any = page.figure.subplots(1, 2, width_ratios=[1.9, 1.0])
         plane, tree = grid
         _plane(page, plane, result)

@@ -6,7 +6,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator
 
-from landscape.plots.axes import error_band, legend, line, log_axis
+from landscape.plots.axes import error_band, legend, line, log_across, log_axis
 from landscape.plots.page import BLUE, DASHED, GREEN, GREY, ORANGE, VERMILLION, Page
 from landscape.plots.words import input_names, short, titled, uncertain, wrapped
 
@@ -224,7 +224,7 @@ def _limit(page: Page, result: Any) -> None:
     legend(axes)
     if is_trained:
         _lazy(page, more[0], width, result)
-    axes.set_xscale("log")
+    log_across(axes, width)
     (more[0] if more else axes).set_xlabel("width p")
     page.note(f"{draws} nets of each width at their start; interval: 95 %")
 
@@ -246,11 +246,11 @@ def _lazy(page: Page, axes: Axes, width: np.ndarray, result: Any) -> None:
         middles.append(middle)
     for middle in middles:
         _laws(axes, width, middle, {})
-    axes.set_xscale("log")
+    log_across(axes, width)
     log_axis(page, axes, *values)
     axes.set_ylabel("change by training")
     legend(axes)
-    page.note("below: dots are nets, marks their geometric means; ±: standard error over the nets")
+    page.note("changes: dots are nets, marks their geometric means; ±: standard error over the nets")
 
 
 def _dots(axes: Axes, width: np.ndarray, values: np.ndarray, style: dict[str, Any]) -> None:

@@ -11,7 +11,7 @@ from matplotlib.ticker import MaxNLocator
 
 from landscape.plots.axes import log_axis
 from landscape.plots.page import BLUE, GREY, VERMILLION, WIDTH, Page
-from landscape.plots.words import EQUALS, input_names, short, uncertain, wrapped
+from landscape.plots.words import EQUALS, input_names, short, text_inches, uncertain, wrapped
 
 # Measures as they are written, and those whose error says more than rounding.
 SYMBOLS = {
@@ -39,12 +39,14 @@ WITH_ERROR += ("relative_flatness",)
 UNCHANGED = {"none": "–", "layer": "layers", "unit": "units"}
 # Panels in a row; as many points get values with errors, values, and beyond those ranks alone.
 IN_A_ROW, WITH_ERRORS, WITH_VALUES = 4, 3, 6
+# How much higher than in one column the panels are, at most: beside their table, which is no higher.
+MOST_HIGH = 2.0
 # In inches: a row of panels, of the table, the columns of names, of which a part lies under the labels of the panels,
 # and the other columns.
 PANEL, ROW, NAMES, UNDER, ENDS = 1.15, 0.145, 0.62, 0.37, 0.34
 TEXT = 6.0
-# Width of a character over its height.
-DIGIT = 0.65
+# Of a cell, how much its number may fill.
+FILLED = 0.92
 # Of ranks, from the first to the last.
 DARK, LIGHT = 0.75, 0.05
 
@@ -53,8 +55,8 @@ def compare(page: Page, result: Any) -> str:
     """Slices of every point, the sublevel set marked; below a row for each measure, shaded by rank."""
     count, measures = len(result.point), len(result.measure)
     rows = -(-count // IN_A_ROW)
-    heights = [*[PANEL] * rows, ROW * (measures + 1)]
-    page.figure.set_size_inches(WIDTH, sum(heights) + 0.75)
+    heights = [*[PANEL * min(page.width / WIDTH, MOST_HIGH)] * rows, ROW * (measures + 1)]
+    page.figure.set_size_inches(page.width, sum(heights) + 0.75)
     columns = min(count, IN_A_ROW)
     grid = page.figure.add_gridspec(rows + 1, columns, height_ratios=heights)
     panels: list[Axes] = []
@@ -112,7 +114,7 @@ def _table(page: Page, axes: Axes, result: Any) -> None:
     count, measures = len(result.point), len(result.measure)
     names = result.measure.tolist()
     against = names.index("test_loss") if "test_loss" in names else None
-    total = WIDTH - 0.1 - UNDER
+    total = page.width - 0.1 - UNDER
     cell = (total - NAMES - ENDS * (1 if against is None else 2)) / count
     edges = NAMES + ENDS + cell * np.arange(count)
     axes.set(xlim=(0, total), ylim=(measures - 0.5, -1.6))
@@ -135,7 +137,7 @@ def _table(page: Page, axes: Axes, result: Any) -> None:
             colour, ink = _shade(float(result.ranks[row, i]), count)
             axes.add_patch(Rectangle((edges[i], row - 0.5), cell, 1, facecolor=colour, edgecolor="white"))
             text = _cell(result, i, row, power)
-            fitting = {**middle, "fontsize": min(TEXT, 72 * cell / (DIGIT * len(text)))}
+            fitting = {**middle, "fontsize": TEXT * min(1.0, FILLED * cell / text_inches(text, TEXT))}
             axes.text(edges[i] + cell / 2, row, text, color=ink, **fitting)
         if against is not None and row != against:
             axes.text(total - ENDS / 2, row, _tau(float(result.tau[row, against])), **middle)

@@ -9,7 +9,7 @@ from matplotlib.patheffects import withStroke
 from landscape.plots.axes import error_band, legend, line, log_axis, whose_statistics
 from landscape.plots.fields import clear, draw_flat, field
 from landscape.plots.levels import barrier_range
-from landscape.plots.page import BLUE, DASHED, ORANGE, SKY, VERMILLION, Page
+from landscape.plots.page import BLUE, DASHED, ORANGE, SKY, VERMILLION, WIDTH, Page
 from landscape.plots.placing import Places
 from landscape.plots.profiles import barrier, chord, ends_marked
 from landscape.plots.words import short, titled_points, wrapped
@@ -57,7 +57,7 @@ def _profile(page: Page, axes: Axes, result: Any) -> None:
     axes.set_ylabel("loss" if tests else "training loss")
     # A label broader than the plane below would keep that away from its colour bar; A and B stand above.
     label = page.labels["t"] if result.plane_loss is None else page.labels["t"].partition(" (")[0]
-    axes.set_xlabel(wrapped(label, 3.2))
+    axes.set_xlabel(wrapped(label, 2.8))
     legend(axes, above=1.9)
 
 
@@ -82,13 +82,15 @@ def _plane(page: Page, axes: Axes, result: Any) -> None:
     }
     bends["clip_on"] = False
     axes.plot(result.control_alpha, result.control_beta, marker="s", **bends)
-    places = Places(axes, 2.3, 2.0)
+    places = Places(axes, 2.3 + page.column - WIDTH, 2.0 * page.column / WIDTH)
     places.keep_off(alpha, beta)
     places.keep_off(alpha[[0, -1]], beta[[0, -1]])
     places.keep_clear(result.control_alpha, result.control_beta, 0.03)
     for letter, i in (("A", 0), ("B", -1)):
         axes.plot(alpha[i], beta[i], marker="o", **bends)
         places.put(letter, alpha[i], beta[i], size=8, weight="bold", zorder=9)
+    for text in texts:
+        text.set_visible(text.get_visible() and places.holds(text))
     axes.set_xlabel(wrapped(page.labels["plane_alpha"], 3.0))
     axes.set_ylabel(wrapped(page.labels["plane_beta"], 2.2))
     page.note(

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 
-from landscape.plots.axes import legend
+from landscape.plots.axes import legend, log_across
 from landscape.plots.page import BLUE, DASHED, GREY, ORANGE, PURPLE, SKY, VERMILLION, Page
 from landscape.plots.words import short, titled
 
@@ -87,7 +87,7 @@ def _far_out(page: Page, axes: Axes, result: Any) -> None:
     hollow = {"linestyle": "", "markersize": 4, "markeredgewidth": 0.7, "markerfacecolor": "none"}
     axes.plot(begun, first, "o", color=BLUE, label="start", **hollow)
     axes.plot(size, last, marker, color=colour, label=f"end, {RUNS}: {runs.sum()}", **hollow)
-    axes.set_xscale("log")
+    log_across(axes, np.append(begun, size))
     axes.set(xlabel="‖θ‖", ylabel="loss")
     legend(axes)
     if not runs.any():

@@ -17,7 +17,7 @@ LINES = ("-", "--", "-.", ":")
 def efficiency(page: Page, result: Any) -> str:
     """Cost at the best step size against observations, mean ± s.d. over seeds, between two baselines."""
     num_panels = min(MAX_PANELS, len(result.size))
-    panels = page.panels(*[1.7] * num_panels, shared=False)
+    panels = page.panels(*[1.7] * num_panels, shared=False, alike=True)
     if result.cost_curve_spread is not None:
         page.note(f"shaded: mean ± standard deviation over {len(result.seed)} seeds")
     for i, axes in enumerate(panels):

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 
-from landscape.plots.axes import legend, log_axis
+from landscape.plots.axes import legend, log_across, log_axis
 from landscape.plots.page import BLUE, DASHED, GREEN, GREY, Page
 from landscape.plots.words import input_names, short, titled
 from landscape.result import with_error
@@ -38,7 +38,7 @@ def _steps(page: Page, axes: Axes, result: Any) -> None:
     if result.steps_per_decade is not None and used.sum() > 1:
         _lines(axes, result, amplitude[used], mean[used])
     if positive.any():
-        axes.set_xscale("log")
+        log_across(axes, amplitude)
     if result.fit == "algebraic":
         log_axis(page, axes, mean[positive])
     is_moved = result.config.get("options", {}).get("noise") == "none"
@@ -47,7 +47,7 @@ def _steps(page: Page, axes: Axes, result: Any) -> None:
     missing = int((~np.isfinite(steps)).sum())
     if missing:
         page.note(
-            f"{missing} of {steps.size} runs did not leave in {result.max_steps} steps: not drawn above"
+            f"{missing} of {steps.size} runs did not leave in {result.max_steps} steps: no dot of theirs"
         )
     legend(axes)
 
@@ -85,13 +85,13 @@ def _losses(page: Page, axes: Axes, result: Any) -> None:
     axes.axhline(result.stillest_loss, color=GREY, linewidth=0.5, zorder=0)
     axes.axhline(result.level, linewidth=0.8, **{k: v for k, v in DASHED.items() if k != "linewidth"})
     if result.fit == "algebraic":
-        axes.set_xscale("log")
+        log_across(axes, record)
         axes.set_xlim(left=max(1.0, float(record[1:2].sum()) / 2))
     axes.set_xlabel("step")
     axes.set_ylabel("loss")
     legend(axes)
     several = "the median run of each amplitude thick, others thin; " if losses.shape[2] > 1 else ""
-    page.note(f"below: {several}grey the loss at the stillest point without noise, dashed the level")
+    page.note(f"losses: {several}grey that at the stillest point without noise, dashed the level")
 
 
 def _shade(place: int, count: int) -> Any:

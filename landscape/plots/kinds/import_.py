@@ -32,4 +32,5 @@ def import_(page: Page, result: Any) -> str:
     if accuracies:
         accuracy_panel(page, panels[1], time, accuracies)
     panels[-1].set_xlabel(page.labels[unit] if unit else "place in the order given")
-    return titled(f"{len(result.loss)} points, {result.point[0]} to {result.point[-1]}, of", result)
+    title = titled(f"{len(result.loss)} points, {result.point[0]} to {result.point[-1]}, from", result)
+    return title.partition("@")[0]  # the file alone: of its points the first is named already

@@ -18,7 +18,7 @@ def merge(page: Page, result: Any) -> str:
         ("accuracy", result.accuracy, None, result.test_accuracy, result.test_accuracy_error),
     ]
     columns = [one for one in columns if one[1] is not None]
-    panels = page.panels(*[1.7] * len(columns), shared=False)
+    panels = page.panels(*[1.7] * len(columns), shared=False, alike=True)
     places = np.arange(len(names))
     for axes, (name, train, error, test, test_error) in zip(panels, columns, strict=True):
         shift = 0.0 if test is None else 0.2

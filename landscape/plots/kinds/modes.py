@@ -21,7 +21,7 @@ def modes(page: Page, result: Any) -> str:
         (result.barrier_curved, "trained curve"),
     ]
     matrices = [(_off_diagonal(values), title) for values, title in matrices if values is not None]
-    panels = page.panels(*[2.0] * len(matrices), shared=False)
+    panels = page.panels(*[2.0] * len(matrices), shared=False, alike=True)
     names = brief([str(one) for one in result.mode])
     norm = _common([values for values, _ in matrices])
     pairs = list(zip(result.tree_from.tolist(), result.tree_to.tolist(), strict=True))
@@ -40,7 +40,9 @@ def modes(page: Page, result: Any) -> str:
             for x, y in ((i, j), (j, i)):
                 square = Rectangle((x - 0.5, y - 0.5), 1, 1, fill=False, edgecolor=VERMILLION, linewidth=1.2)
                 axes.add_patch(square)
-    bar = page.figure.colorbar(panels[0].images[0], ax=panels, pad=0.03, aspect=20 * len(panels))
+    bar = page.figure.colorbar(
+        panels[0].images[0], ax=panels, pad=0.03, aspect=20 * len(panels) / page.columns
+    )
     bar.ax.tick_params(labelsize=6.5)
     bar.set_label("barrier over the chord")
     if names != result.mode.tolist():

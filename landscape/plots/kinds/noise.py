@@ -6,7 +6,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
-from landscape.plots.axes import legend, log_axis
+from landscape.plots.axes import apart, legend, log_axis
 from landscape.plots.page import BLUE, DASHED, GREEN, GREY, Page
 from landscape.plots.words import input_names, short, titled
 
@@ -56,21 +56,12 @@ def _panel(page: Page, axes: Axes, result: Any, x: np.ndarray, which: np.ndarray
     )
     axes.plot(x[order], result.bound[order], label="bound", **DASHED)
     axes.set_xscale("log")
-    axes.xaxis.set_major_locator(FixedLocator(_apart(x[order])))
+    axes.xaxis.set_major_locator(FixedLocator(apart(x[order], MOST_TICKS)))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: short(float(value))))
     axes.xaxis.set_minor_locator(NullLocator())
     log_axis(
         page, axes, result.mean_squared_gradient_norm[order].ravel(), result.bound[order], nonpositive="clip"
     )
-
-
-def _apart(x: np.ndarray) -> list[float]:
-    """Those of the ascending settings whose labels do not meet on a logarithmic axis."""
-    kept: list[float] = []
-    for value in x.tolist():
-        if not kept or np.log(value / kept[-1]) >= np.log(x[-1] / x[0]) / MOST_TICKS:
-            kept.append(value)
-    return kept
 
 
 def _fit(axes: Axes, x: np.ndarray, mean: np.ndarray, sign: str, slope: float, interval: np.ndarray) -> None:

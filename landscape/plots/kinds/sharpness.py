@@ -7,7 +7,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullFormatter, NullLocator
 
-from landscape.plots.axes import legend, log_axis
+from landscape.plots.axes import legend, log_across, log_axis
 from landscape.plots.page import BLUE, GREY, VERMILLION, Page
 from landscape.plots.words import EQUALS, short, titled, wrapped
 
@@ -78,7 +78,7 @@ def _noise(page: Page, axes: Axes, result: Any) -> None:
     if np.isfinite(trace) and trace > 0:
         rise = 0.5 * trace * result.sigma**2
         axes.plot(result.sigma, rise, color="black", linestyle=":", zorder=3, label="σ² tr H / 2")
-    axes.set_xscale("log")
+    log_across(axes, result.sigma)
     log_axis(page, axes, *drawn, nonpositive="clip")
     axes.set_xlabel(page.labels["sigma"])
     axes.set_ylabel(wrapped("mean rise E[F(θ\u00a0+\u00a0σξ)]\u00a0−\u00a0F(θ)", 1.3))

@@ -52,6 +52,7 @@ def slice2d(page: Page, result: Any) -> str:
             for i, share in enumerate(result.explained_variance)
         ]
     one = field(page, result.alpha, result.beta, values, label, result.done)
+    labels: Any = ()
     if page.kind == "surface":
         if result.smooth_loss is not None:
             page.note("averages over noise are drawn as contours alone")
@@ -72,7 +73,8 @@ def slice2d(page: Page, result: Any) -> str:
         inches = 2.2 * (page.stretch or 0.95)
         axes: Any
         axes, *below = page.panels(*[inches + 0.4] * (1 + len(more)), shared=False)
-        _cleared(axes, draw_flat(page, axes, one, inches, needs=_needs(one, origin, result)), origin, result)
+        labels = draw_flat(page, axes, one, inches, needs=_needs(one, origin, result))
+        _cleared(axes, labels, origin, result)
         first, second = names or (page.labels["alpha"], page.labels["beta"])
         for panel in (axes, *below):
             panel.set_xlabel(_on_one_line(first, 2.4))
@@ -120,7 +122,7 @@ def slice2d(page: Page, result: Any) -> str:
         if np.isfinite(place).all():
             axes.plot(*place, linestyle="", zorder=8, **STAR)
         letters.append(trajectories.Letter("θ*", tuple(float(part[0]) for part in place), "normal"))
-    trajectories.draw(page, axes, result, star, at, letters)
+    trajectories.draw(page, axes, result, star, at, letters, labels)
     how_cut(page, result)
     if three:
         return titled_points("Loss on the plane through", result, "ABC", ", ")
