@@ -35,6 +35,24 @@ landscape connect gallery/net-0.h5 gallery/net-1.h5 gallery/net-2.h5 --epochs 20
 landscape plot gallery/modes.h5
 landscape align gallery/net-0.h5 gallery/net-1.h5 -o gallery/align.h5
 landscape plot gallery/align.h5
+landscape merge gallery/net-0.h5 gallery/net-1.h5 gallery/net-2.h5 -o gallery/merge.h5
+landscape plot gallery/merge.h5
+landscape sharpness gallery/net-0.h5 --critical -o gallery/critical-sharpness.h5
+landscape plot gallery/critical-sharpness.h5
+landscape basins gallery/three-points.h5 --persistence 0.05 -o gallery/basins.h5
+landscape plot gallery/basins.h5
+landscape certify gallery/small.h5 --at all --subset 50 -o gallery/certify.h5
+landscape plot gallery/certify.h5 --log
+landscape escape --preset saddle -o gallery/escape.h5
+landscape plot gallery/escape.h5
+for epoch in 0 20 40 60; do
+    landscape export "gallery/net-0.h5@epoch=$epoch" -o "gallery/epoch-$epoch.safetensors"
+done
+landscape import gallery/epoch-*.safetensors --model mlp --model-arg widths=128,128 --data digits -o gallery/import.h5
+landscape plot gallery/import.h5
+landscape export gallery/slice2d.h5 -o gallery/surface.h5
+landscape import-surface gallery/surface.h5 -o gallery/import-surface.h5
+landscape plot gallery/import-surface.h5 --log
 landscape compare gallery/net-0.h5 gallery/net-1.h5 gallery/net-2.h5 -o gallery/compare.h5
 landscape plot gallery/compare.h5
 landscape report gallery/net-0.h5 gallery/slice2d.h5 gallery/spectrum.h5 -o gallery/report.html
