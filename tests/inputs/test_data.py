@@ -454,6 +454,9 @@ def pair(n=3):
 def four():
     return [[1.0], [2.0]], [0, 1], np.array([[3.0]]), np.array([1])
 
+def pairs():
+    return pair(), pair(2)
+
 def drawn():
     return torch.randn(4, 2), torch.randn(4)
 
@@ -562,6 +565,7 @@ def test_data_drawn_without_a_seed_are_the_same_each_time_and_the_global_state_s
         ("Endless", "Endless has no length"),
         ("Ragged", r"samples have shapes \(1,\) and \(2,\); expected one shape"),
         ("words", "inputs of .* are no tensor"),
+        ("pairs", "targets of .* are a tuple of 2; .*: inputs, targets, test inputs, test targets"),
         ("empty", "has no samples"),
         ("value", "is of type int"),
         ("absent", "has no 'absent'"),

@@ -260,6 +260,12 @@ def _tensor(name: str, what: str, values: Any) -> Tensor:
         values = array_like(values)
         tensor = torch.as_tensor(values).detach().cpu()
     except (TypeError, ValueError, RuntimeError) as error:
+        if isinstance(values, tuple) and what == "targets":
+            raise BadInput(
+                f"the targets of {name} are a tuple of {len(values)}",
+                "one tensor or array",
+                "give pairs of training and test data as one row: inputs, targets, test inputs, test targets",
+            ) from None
         raise BadInput(f"the {what} of {name} are no tensor ({error})", "tensors or numeric arrays") from None
     if tensor.is_complex():
         raise BadInput(f"the {what} of {name} are complex", "real numbers")
