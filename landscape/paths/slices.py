@@ -246,7 +246,12 @@ def sliced(sweep: Sweep, points: Sequence[Point], cut: Cut, num_axes: int) -> Sl
 
 
 def _statistics(sweep: Sweep, corners: Sequence[Point], drawn: Sequence[Point]) -> list[str]:
-    """Whose batch-norm statistics the cells and the points that are drawn have, where they differ."""
+    """Whose batch-norm statistics the cells and the points that are drawn have, where they are not those stored."""
+    if sweep.recalibrates:
+        return [
+            "batch-norm statistics were taken anew from the data in every cell, that of θ* as well (`batchnorm` "
+            "recalibrate): the losses there are not those with the statistics that are stored"
+        ]
     if len(corners) > 1 or not sweep.notes(*drawn):
         return sweep.notes(*corners)
     return [

@@ -38,14 +38,14 @@ def parse_address(text: str) -> Address:
 
 
 def default_output(declared: Analysis, paths: Sequence[Path]) -> Path:
-    """``a.h5, b.h5`` and ``connect`` as ``a-b.connect.h5``, beside the first; a run file beside the last.
+    """``a.h5, b.h5`` and ``connect`` as ``a-b.connect.h5``, beside the first; the aligned ``b`` beside ``b``.
 
     Raises BadInput for a folder.
     """
     for path in paths:
         if path.is_dir():
             raise BadInput(f"{path} is a folder", "a result or run file")
-    if declared.makes_run:
+    if declared.name == "align":  # a run file of the last of its points, moved
         return paths[-1].with_name(f"{paths[-1].stem}-aligned.h5")
     stems = "-".join(dict.fromkeys(path.stem for path in paths))
     return paths[0].with_name(f"{stems}.{declared.name}.h5")

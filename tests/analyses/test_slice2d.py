@@ -112,6 +112,12 @@ def test_draws_are_the_slices_of_consecutive_seeds(classifier):
 
 def test_recalibrated_in_every_cell(classifier):
     result = slice2d(classifier, classifier.theta, num_points=3, batchnorm="recalibrate")
+    (said,) = [note for note in result.notes if "batch-norm" in note]
+    assert "were taken anew from the data in every cell" in said
+    assert "frozen" not in said
+    assert not [
+        note for note in slice2d(classifier, classifier.theta, num_points=3).notes if "batch-norm" in note
+    ]
     (x,), _ = classifier.samples
     for cell in cells(result):
         theta = on_plane(result, classifier.theta, *cell)

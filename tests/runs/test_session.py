@@ -163,9 +163,9 @@ def test_one_configuration_however_it_is_spelled(command, folder):
 def test_names_of_outputs_and_points(folder):
     from landscape import analyses
 
-    assert str(default_output(analyses.declared("connect"), [folder / "a.h5", folder / "b.h5"])).endswith(
-        "/a-b.connect.h5"
-    )
+    for kind, name in (("connect", "a-b.connect"), ("merge", "a-b.merge"), ("align", "b-aligned")):
+        output = default_output(analyses.declared(kind), [folder / "a.h5", folder / "b.h5"])
+        assert output == folder / f"{name}.h5"
     assert points_of("a.h5", "all")[-1] == "a.h5@final"
     assert points_of("a.h5", "init, epoch=2") == ["a.h5@init", "a.h5@epoch=2"]
 
