@@ -1,6 +1,7 @@
 """Draws the pictures of one topic and keeps them in ``examples/pictures``, small enough to be committed.
 
-From the root of the repository: ``python examples/pictures.py thesis`` or ``python examples/pictures.py gallery``.
+From the root of the repository: ``python examples/pictures.py thesis`` or ``python examples/pictures.py gallery``;
+``tour`` is three pictures of ``landscape tour`` beside one another.
 """
 
 import shutil
@@ -19,6 +20,7 @@ SCRIPTS = {
 }
 WIDTH = 700  # pixels
 PAGE = "1040,1480"  # pixels of a page that are seen
+TOUR, HIGH = ("a.slice2d", "a.trajectory", "a-b.connect"), 620  # pixels
 
 
 def draw(topic: str) -> None:
@@ -41,15 +43,33 @@ def keep(topic: str) -> None:
     for file in sorted(Path(topic).glob("*.png")):
         picture = Image.open(file).convert("RGB")
         height = round(picture.height * WIDTH / picture.width)
-        # A palette by coverage: the rare colours are the ends of the colour bar.
-        small = picture.resize((WIDTH, height), Image.Resampling.LANCZOS).quantize(
-            256, method=Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE
-        )
-        small.save(HERE / "pictures" / f"{topic}-{file.name}", optimize=True)
+        save(picture.resize((WIDTH, height), Image.Resampling.LANCZOS), f"{topic}-{file.name}")
+
+
+def save(picture: Image.Image, name: str) -> None:
+    # A palette by coverage: the rare colours are the ends of the colour bar.
+    few = picture.quantize(256, method=Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
+    few.save(HERE / "pictures" / name, optimize=True)
+
+
+def tour() -> None:
+    """Three of its pictures in a row, as high as one another."""
+    if not Path("tour").exists():
+        subprocess.run(["landscape", "tour", "-o", "tour"], check=True)
+    pictures = [Image.open(Path("tour", f"{name}.png")).convert("RGB") for name in TOUR]
+    sizes = [(round(one.width * HIGH / one.height), HIGH) for one in pictures]
+    row, place = Image.new("RGB", (sum(broad for broad, _ in sizes), HIGH), "white"), 0
+    for one, size in zip(pictures, sizes, strict=True):
+        row.paste(one.resize(size, Image.Resampling.LANCZOS), (place, 0))
+        place += size[0]
+    save(row, "tour.png")
 
 
 if __name__ == "__main__":
-    for topic in sys.argv[1:] or SCRIPTS:
+    for topic in sys.argv[1:] or [*SCRIPTS, "tour"]:
+        if topic == "tour":
+            tour()
+            continue
         draw(topic)
         photograph(topic)
         keep(topic)

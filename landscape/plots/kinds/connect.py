@@ -55,9 +55,8 @@ def _profile(page: Page, axes: Axes, result: Any) -> None:
     barrier(page, axes, t, result.loss, (result.barrier_chord, result.barrier_chord_error), BLUE)
     ends_marked([axes])
     axes.set_ylabel("loss" if tests else "training loss")
-    # A label broader than the plane below would keep that away from its colour bar; A and B stand above.
-    label = page.labels["t"] if result.plane_loss is None else page.labels["t"].partition(" (")[0]
-    axes.set_xlabel(wrapped(label, 2.8))
+    # A and B stand above, and a label broader than the plane below would keep that away from its colour bar.
+    axes.set_xlabel(page.labels["t"].partition(" (")[0])
     legend(axes, above=1.9)
 
 
