@@ -186,7 +186,7 @@ def _of_layers(page: Page, result: Any) -> str:
     if page.log or (np.nanmin(shown) > 0 and np.nanmax(shown) > SPREAD * np.nanmin(shown)):
         left.set_xscale("log", nonpositive="clip")
     right.plot(result.gradient_in_span, rows, color=BLUE, marker="o", markersize=3, linestyle="")
-    left.set_xlabel("eigenvalue λ of the block of the layer")
+    left.set_xlabel("λ of the layer's block")
     right.set(xlabel="share of ‖∇F‖² in the space", xlim=(-0.05, 1.05))
     for axes in (left, right):
         axes.set_yticks(rows, list(map(str, result.point)), fontsize=SMALL)
