@@ -140,6 +140,74 @@ class Residual(nn.Module):
         return self.last(x)
 
 
+class Decoder(nn.Module):
+    """As Llama: rotary positions, gated units, RMS norms; two keys and values, each for two queries."""
+
+    def __init__(self, width: int = 6, hidden: int = 5, vocabulary: int = 11, blocks: int = 1):
+        super().__init__()
+        self.embedding, self.head = nn.Embedding(vocabulary, width), nn.Linear(width, vocabulary, bias=False)
+        self.norm = nn.RMSNorm(width, eps=0.01)
+        self.blocks = nn.ModuleList(
+            nn.ModuleDict(
+                {
+                    **{
+                        name: nn.Linear(width, size, bias=False)
+                        for name, size in (("q", 16), ("k", 8), ("v", 8))
+                    },
+                    "o": nn.Linear(16, width, bias=False),
+                    "up": nn.Linear(width, hidden, bias=False),
+                    "gate": nn.Linear(width, hidden, bias=False),
+                    "down": nn.Linear(hidden, width, bias=False),
+                    "before": nn.RMSNorm(width, eps=0.01),
+                    "after": nn.RMSNorm(width, eps=0.01),
+                }
+            )
+            for _ in range(blocks)
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        n, length = x.shape
+        y = self.embedding(x)
+        angles = torch.arange(length, device=x.device)[:, None] * torch.tensor([1.0, 0.3], device=x.device)
+        sine, cosine = (one.repeat(1, 2).to(y) for one in (angles.sin(), angles.cos()))
+
+        def turned(z: Tensor) -> Tensor:
+            return z * cosine + torch.cat([-z[..., 2:], z[..., :2]], -1) * sine
+
+        for block in self.blocks:
+            z = block["before"](y)  # pyright: ignore[reportIndexIssue]
+            q, k, v = (block[name](z).view(n, length, -1, 4).transpose(1, 2) for name in "qkv")  # pyright: ignore[reportIndexIssue]
+            k, v = (one.repeat_interleave(2, 1) for one in (turned(k), v))
+            z = functional.scaled_dot_product_attention(turned(q), k, v, is_causal=True)
+            y = y + block["o"](z.transpose(1, 2).reshape(n, length, 16))  # pyright: ignore[reportIndexIssue]
+            z = block["after"](y)  # pyright: ignore[reportIndexIssue]
+            y = y + block["down"](functional.silu(block["gate"](z)) * block["up"](z))  # pyright: ignore[reportIndexIssue]
+        return self.head(self.norm(y))
+
+
+class Gpt(nn.Module):
+    """As GPT-2: learned positions, LayerNorm before each part, queries, keys and values from one layer; not tied."""
+
+    def __init__(self, width: int = 8, vocabulary: int = 11, *, bias: bool = True, tied: bool = False):
+        super().__init__()
+        self.embedding, self.position = nn.Embedding(vocabulary, width), nn.Embedding(6, width)
+        self.before, self.after, self.norm = (nn.LayerNorm(width, bias=bias) for _ in range(3))
+        self.qkv, self.o = nn.Linear(width, 24, bias=bias), nn.Linear(8, width, bias=bias)
+        self.up, self.down = nn.Linear(width, 10, bias=bias), nn.Linear(10, width, bias=bias)
+        self.head = nn.Linear(width, vocabulary, bias=False)
+        if tied:
+            self.head.weight = self.embedding.weight
+
+    def forward(self, x: Tensor) -> Tensor:
+        n, length = x.shape
+        y = self.embedding(x) + self.position(torch.arange(length, device=x.device))
+        parts = (one.view(n, length, 2, 4).transpose(1, 2) for one in self.qkv(self.before(y)).split(8, -1))
+        z = functional.scaled_dot_product_attention(*parts, is_causal=True)
+        y = y + self.o(z.transpose(1, 2).reshape(n, length, 8))
+        y = y + self.down(functional.gelu(self.up(self.after(y))))
+        return self.head(self.norm(y))
+
+
 class Spoilt(nn.Module):
     """Three layers; what is done to the second's units ties them to their places."""
 

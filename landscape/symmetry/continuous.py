@@ -1,0 +1,261 @@
+"""The continuous symmetries of any module: found by gradients, and then tried.
+
+Scalings are the null space of :mod:`landscape.symmetry.moments`. Where every map of the units, not only a scale of
+each, leaves the function, there is nothing but linear maps between them: values with the output of a head, queries
+with keys. Rotary positions leave of these a rotation and a scale for each frequency. A residual stream that is read
+through norms alone may be turned (RMS norm), or turned about the vector of ones (LayerNorm), once the norms' gains are
+taken into the weights that read it (Ashkboos et al. 2024, section 3).
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from itertools import accumulate, combinations, pairwise
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from landscape.symmetry.families import Family, Found, Kind
+from landscape.symmetry.moments import Moments
+from landscape.symmetry.slots import Members, Slot, at_rest_together, slots_of
+from landscape.symmetry.tracing import Traced
+from landscape.symmetry.verified import function_difference, preserved
+
+# Positions of all heads' channels that are looked through for scalings, where they cannot be permuted.
+MOST_POSITIONS = 1024
+# Places of units of which every choice is tried for a change of sign.
+MOST_PLACES = 6
+# Random elements of a family that are tried.
+TRIALS = 8
+# Reasons of axes that no scaling acts on either.
+OUTSIDE = ("an input of the module", "an output of the module", "its positions are the numbers in the data")
+# Where operations take a gain, and those that leave a tensor as it is.
+GAINS = {"native_layer_norm": 2, "native_group_norm": 1}
+SAME = ("view", "_unsafe_view", "_to_copy", "expand", "unsqueeze", "clone", "alias", "detach")
+
+
+def families_of(module: nn.Module, inputs: tuple[Any, ...], found: Traced, *, seed: int = 0) -> Found:
+    """All families of ``module``, in float64 on the CPU, that leave its function on ``inputs`` as it is.
+
+    ``found``: its permutations, whose groups say which axes are of the same units. A random element of each family is
+    tried at parameters near the module's own, so that equal numbers hide nothing; outputs may move by rounding alone.
+    """
+    return _Search(module, inputs, found, seed).found()
+
+
+class _Search:
+    def __init__(self, module: nn.Module, inputs: tuple[Any, ...], found: Traced, seed: int):
+        self.module, self.inputs, self.traced, self.symmetry = module, inputs, found, found.symmetry
+        self.tensors = {name: t.detach() for name, t in (*module.named_parameters(), *module.named_buffers())}
+        self.generator = torch.Generator().manual_seed(seed)
+        self.bound = preserved(found)
+        self.moments = Moments(
+            module,
+            self.tensors,
+            inputs,
+            tolerance=1e-10 if found.coarsest == torch.float64 else 1e-4,
+            generator=self.generator,
+        )
+        self.names = [name for name, p in module.named_parameters() if p.is_floating_point()]
+        self.multipliers = _multipliers(found)
+        self.refused: list[str] = []
+
+    def found(self) -> Found:
+        groups = [i for i in self.symmetry.free if self.symmetry.groups[i].size > 1]
+        # Inner ones first: what a whole head may do is then among what its channels may.
+        groups.sort(key=lambda i: self.symmetry.groups[i].outer is None)
+        families = [one for i in groups if self._is_inner(i) for one in self._linear(i)]
+        families += self._at_rest()
+        for group in (i for i in groups if not self._is_inner(i)):
+            families += [
+                one for one in self._linear(group) if not _is_among(one, families, self.moments.near())
+            ]
+        families += [one for i in groups for one in self._turned(i, families)]
+        families += [one for i in groups for one in self._odd(i, families)]
+        return Found(families, self.refused)
+
+    def _is_inner(self, group: int) -> bool:
+        return self.symmetry.groups[group].outer is not None
+
+    def _linear(self, group: int) -> list[Family]:
+        """Scalings of the units of a group, or every map of them."""
+        slots = slots_of(self.symmetry, group, self.names)
+        if not slots:
+            return []
+        found = []
+        for vector in self.moments.exponents(slots):
+            members = tuple((slot, a) for slot, a in zip(slots, vector, strict=True) if a)
+            found += self._tried(members, group)
+        return found
+
+    def _tried(self, members: Members, group: int | None, largest: Kind = "invertible") -> list[Family]:
+        """The largest family on these members that leaves the function."""
+        kinds = []
+        if members[0][0].size > 1 and all(abs(a) == 1 for _, a in members):
+            kinds.append(Family(largest, members, group))
+        if largest != "rotary":
+            kinds += [Family("scaling", members, group, is_signed) for is_signed in (True, False)]
+        return self._first(kinds, "scalings")
+
+    def _first(self, kinds: Sequence[Family], what: str) -> list[Family]:
+        """The first of some families that the trial lets pass; where none does, ``what`` is refused."""
+        gaps = []
+        for family in kinds:
+            gaps.append(self._gap(family))
+            if gaps[-1] <= self.bound:
+                return [family]
+        if what:
+            name = kinds[0].name
+            self.refused.append(f"{what} of {name} would move the outputs by {gaps[-1]:.2g} of their size")
+        return []
+
+    def _gap(self, family: Family) -> float:
+        """The most that random elements move the outputs, each tried elsewhere, as units of ReLU may be at rest."""
+        worst = 0.0
+        for _ in range(TRIALS):
+            before = family.folded(self.moments.near())
+            after = family.acted(before, family.random(self.generator))
+            worst = max(worst, function_difference(self.module, before, after, [self.inputs]))
+            if not worst <= self.bound:
+                break
+        return worst
+
+    # --- units that cannot be permuted ------------------------------------------------------------
+
+    def _at_rest(self) -> list[Family]:
+        """Of axes that cannot be permuted: those of weights with the same heads, then what all heads have in common."""
+        heads = {group.outer for group in self.symmetry.groups if group.outer is not None}
+        blocks = [one for one in self.symmetry.blocks if one.tensor in self.names and len(one.where) <= 2]
+        weights = [at_rest_together(block) for block in blocks]
+        resting = [Slot(b, axis) for b in weights for axis, g in enumerate(b.groups) if g is None]
+        resting = [one for one in resting if one.size > 1 and not self._is_outside(one)]
+        heads |= {g for one in resting for g in _along(one) if g is not None}
+        found: list[Family] = []
+        for head in sorted(heads):
+            slots = [
+                one._replace(outer=one.block.groups.index(head))
+                for one in resting
+                if one.block.groups.count(head) == 1
+            ]
+            found += self._by_position(slots)
+        known = {slot.block for family in found for slot, _ in family.members}
+        return found + self._by_position([one for one in resting if one.block not in known])
+
+    def _is_outside(self, slot: Slot) -> bool:
+        """Whether an axis is that of the data, which cannot be scaled."""
+        said = self.symmetry.reasons[slot.block.tensor]
+        return any(f"[{slot.dim}] {reason}" in said for reason in OUTSIDE)
+
+    def _by_position(self, slots: list[Slot]) -> list[Family]:
+        """Scalings of single positions, which together may be any map; and of pairs, which rotary positions turn."""
+        if not 0 < sum(slot.size for slot in slots) <= MOST_POSITIONS:
+            return []
+        starts = [0, *accumulate(slot.size for slot in slots)]
+        patterns: dict[tuple[tuple[int, int, int], ...], list[dict[tuple[int, int], list[int]]]] = {}
+        for vector in self.moments.exponents(slots, by_position=True):
+            places: dict[tuple[int, int], list[int]] = {}
+            for k, (start, stop) in enumerate(pairwise(starts)):
+                for i, a in enumerate(vector[start:stop]):
+                    if a:
+                        places.setdefault((k, a), []).append(i)
+            key = tuple((k, a, len(found)) for (k, a), found in places.items())
+            patterns.setdefault(key, []).append(places)
+        found = []
+        for key, units in patterns.items():
+            counts = {count for _, _, count in key}
+            if counts not in ({1}, {2}):
+                continue
+            halves = range(counts.pop())
+            members = tuple(
+                (slots[k]._replace(positions=tuple(one[k, a][half] for half in halves for one in units)), a)
+                for k, a, _ in key
+            )
+            found += self._tried(members, None, "invertible" if len(halves) == 1 else "rotary")
+        return found
+
+    # --- turns of a residual stream ---------------------------------------------------------------
+
+    def _turned(self, group: int, families: Sequence[Family]) -> list[Family]:
+        own = [one for one in families if one.group == group]
+        if any(one.kind == "invertible" for one in own):
+            return []
+        if any(block.tensor not in self.names for block in self.symmetry.of(group)):
+            return []  # running statistics, which do not turn
+        slots = slots_of(self.symmetry, group, self.names)
+        gains = [one for one in slots if one.block.tensor in self.multipliers and len(one.block.shape) == 1]
+        folds = []
+        for gain in gains:
+            taken = [one for one in own if gain in dict(one.members)]
+            if len(taken) != 1 or abs(dict(taken[0].members)[gain]) != 1:
+                gone = f"the gain {gain.block.tensor} cannot be taken into the weights that read it"
+                self.refused.append(f"turns of {slots[0].block.tensor}[{slots[0].dim}]: {gone}")
+                return []
+            folds.append(_from(gain, taken[0]))
+        members = tuple((slot, 1) for slot in slots if slot not in gains)
+        kinds: list[Kind] = ["orthogonal", "centred"] if slots[0].size > 2 else ["orthogonal"]
+        turns = [Family(kind, members, group, gains=tuple(folds)) for kind in kinds]
+        return self._first(turns, "turns" if gains else "")
+
+    # --- changes of sign --------------------------------------------------------------------------
+
+    def _odd(self, group: int, families: Sequence[Family]) -> list[Family]:
+        """Units that may change their sign where they may not change their scale, as those of tanh."""
+        if any(one.group == group and (one.is_signed or one.kind != "scaling") for one in families):
+            return []
+        if any(_outer_group(slot) == group for one in families for slot, _ in one.members):
+            return []  # heads, whose channels may
+        slots = slots_of(self.symmetry, group, self.names)
+        choices = [chosen for count in range(2, len(slots)) for chosen in combinations(slots, count)]
+        sets = [tuple(slots), *(choices if len(slots) <= MOST_PLACES else [])]
+        return self._first([Family("sign", tuple((slot, 1) for slot in one), group) for one in sets], "")
+
+
+def _along(slot: Slot) -> list[int | None]:
+    """The groups on the same axis of the tensor."""
+    block = slot.block
+    return [g for axis, g in enumerate(block.groups) if Slot(block, axis).dim == slot.dim]
+
+
+def _from(gain: Slot, family: Family) -> Family:
+    """The family with ``gain`` first, times c itself."""
+    sign = dict(family.members)[gain]
+    rest = tuple((slot, a * sign) for slot, a in family.members if slot != gain)
+    return replace(family, members=((gain, 1), *rest))
+
+
+def _is_among(family: Family, others: Sequence[Family], tensors: Mapping[str, Tensor]) -> bool:
+    """Whether its scalings of whole heads are among those of their channels: as directions of θ."""
+    inside = [one for one in others if any(_outer_group(slot) == family.group for slot, _ in one.members)]
+    if not inside:
+        return False
+    names = sorted({slot.block.tensor for one in (family, *inside) for slot, _ in one.members})
+    rows = []
+    for one in (family, *inside):
+        row = {name: torch.zeros_like(tensors[name], dtype=torch.float64) for name in names}
+        for slot, a in one.members:
+            slot.put(row, slot.of(row) + a * slot.of(tensors))
+        rows.append(torch.cat([part.flatten() for part in row.values()]))
+    wanted, basis = rows[0], torch.stack(rows[1:], 1)
+    left = wanted - basis @ torch.linalg.lstsq(basis, wanted[:, None]).solution[:, 0]
+    return bool(left.norm() < 1e-6 * wanted.norm())
+
+
+def _outer_group(slot: Slot) -> int | None:
+    return None if slot.outer is None else slot.block.groups[slot.outer]
+
+
+def _multipliers(found: Traced) -> set[str]:
+    """The parameters that others are multiplied by, element by element."""
+    names = set()
+    for node in found.graph.graph.find_nodes(op="placeholder"):
+        seen = [node]
+        while seen and node.name in found.names:
+            one = seen.pop()
+            for user in one.users:
+                kind = getattr(user.target, "_schema", None)
+                kind = kind.name.partition("::")[2] if kind else ""
+                if kind == "mul" or (kind in GAINS and user.args[GAINS[kind]] is one):
+                    names.add(found.names[node.name])
+                elif kind in SAME:
+                    seen.append(user)
+    return names

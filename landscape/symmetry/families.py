@@ -1,0 +1,143 @@
+"""Continuous symmetries of a module, a *family* of them for each set of units: their groups, and random elements."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Literal, NamedTuple
+
+import torch
+from torch import Tensor
+
+from landscape.symmetry.slots import Members, acted
+
+Kind = Literal["scaling", "sign", "orthogonal", "centred", "invertible", "rotary"]
+
+
+@dataclass(frozen=True)
+class Family:
+    """One group of linear maps for each of ``copies`` sets of ``size`` units, and where they act.
+
+    ``scaling``: c of each unit, > 0 or, if ``is_signed``, ≠ 0; ``sign``: ±1 of each; ``invertible``: M of all units;
+    ``orthogonal``: M with MᵀM = 1, and ``centred`` with M1 = 1 as well; ``rotary``: units i and i + n/2 turned by an
+    angle and times a scale. ``group``: that of permutations of the same units, None where they cannot be permuted.
+    ``gains``: scalings whose first slot, the gain of a norm, must be 1 for a turn.
+    """
+
+    kind: Kind
+    members: Members
+    group: int | None
+    is_signed: bool = False
+    gains: tuple["Family", ...] = ()
+
+    @property
+    def name(self) -> str:
+        """The first place it acts on."""
+        slot = self.members[0][0]
+        return f"{slot.block.tensor}[{slot.dim}]"
+
+    @property
+    def size(self) -> int:
+        return self.members[0][0].size
+
+    @property
+    def copies(self) -> int:
+        slot = self.members[0][0]
+        return 1 if slot.outer is None else slot.block.shape[slot.outer]
+
+    @property
+    def dimension(self) -> int:
+        """Of the group, as a manifold."""
+        n = self.size
+        each = {
+            "scaling": n,
+            "sign": 0,
+            "invertible": n * n,
+            "orthogonal": n * (n - 1) // 2,
+            "centred": (n - 1) * (n - 2) // 2,
+            "rotary": n,
+        }
+        return self.copies * each[self.kind]
+
+    @property
+    def text(self) -> str:
+        """The group in the field's letters: ``GL(4)^2``, ``O(16)``, ``R>0^24``, ``C*^8``."""
+        n = self.size
+        power = f"^{self.copies}" if self.copies > 1 else ""
+        if self.kind == "scaling":
+            return f"{'R*' if self.is_signed else 'R>0'}^{n * self.copies}"
+        if self.kind == "sign":
+            return f"{{±1}}^{n * self.copies}"
+        if self.kind == "rotary":
+            return f"C*^{n // 2 * self.copies}"
+        letter = {"invertible": f"GL({n})", "orthogonal": f"O({n})", "centred": f"O({n - 1})"}[self.kind]
+        return letter + power
+
+    def random(self, generator: torch.Generator) -> Tensor:
+        """An element: scales (copies, n), powers of two, or maps (copies, n, n) of singular values from ½ to 2."""
+        m, n = self.copies, self.size
+        if self.kind == "scaling":
+            powers = torch.randint(1, 3, (m, n), generator=generator)
+            signs = 2 * torch.randint(2, (2, m, n), generator=generator) - 1
+            sizes = 2.0 ** (powers * signs[0]).double()
+            return sizes * signs[1] if self.is_signed else sizes
+        if self.kind == "sign":
+            signs = (2 * torch.randint(2, (m, n), generator=generator) - 1).double()
+            signs[:, 0] = -1
+            return signs
+        if self.kind == "rotary":
+            angles = 2 * torch.pi * torch.rand(m, n // 2, generator=generator, dtype=torch.float64)
+            sizes = 2 ** (2 * torch.rand(m, n // 2, generator=generator, dtype=torch.float64) - 1)
+            return turning(torch.polar(sizes, angles))
+        if self.kind == "centred":
+            inner = orthogonal(m, n - 1, generator)
+            basis = centring(n)
+            return basis @ inner @ basis.T + 1 / n
+        turned = orthogonal(m, n, generator)
+        if self.kind == "orthogonal":
+            return turned
+        sizes = 2 ** (2 * torch.rand(m, n, generator=generator, dtype=torch.float64) - 1)
+        return turned * sizes[:, None] @ orthogonal(m, n, generator)
+
+    def acted(self, tensors: Mapping[str, Tensor], element: Tensor) -> dict[str, Tensor]:
+        """The tensors moved by an element; those of a turn with gains of 1."""
+        return acted(tensors, self.members, element)
+
+    def folded(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """The same function with gains of 1, where they are not 0."""
+        found = dict(tensors)
+        for family in self.gains:
+            gain = family.members[0][0].of(found).squeeze(2)
+            found = family.acted(found, torch.where(gain == 0, 1.0, 1 / gain))
+        return found
+
+    def scales(self) -> "Family":
+        """Its diagonal maps alone."""
+        return replace(self, kind="scaling", is_signed=True)
+
+
+class Found(NamedTuple):
+    """Families of a module, every one tried, and what the trial refused, in words."""
+
+    families: list[Family]
+    refused: list[str]
+
+    @property
+    def dimension(self) -> int:
+        return sum(family.dimension for family in self.families)
+
+
+def orthogonal(count: int, size: int, generator: torch.Generator) -> Tensor:
+    """Random orthogonal matrices (count, size, size), of Haar's measure."""
+    q, r = torch.linalg.qr(torch.randn(count, size, size, generator=generator, dtype=torch.float64))
+    return q * r.diagonal(dim1=1, dim2=2).sign()[:, None]
+
+
+def centring(size: int) -> Tensor:
+    """An orthonormal basis (size, size − 1) of what is orthogonal to the vector of ones."""
+    ones = torch.ones(size, 1, dtype=torch.float64)
+    return torch.linalg.qr(torch.cat([ones, torch.eye(size, dtype=torch.float64)[:, 1:]], 1))[0][:, 1:]
+
+
+def turning(factors: Tensor) -> Tensor:
+    """Complex factors (m, k) of k pairs of units i and k + i, as real matrices (m, 2k, 2k)."""
+    real, imaginary = (torch.diag_embed(part) for part in (factors.real, factors.imag))
+    return torch.cat([torch.cat([real, -imaginary], 2), torch.cat([imaginary, real], 2)], 1)

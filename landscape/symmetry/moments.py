@@ -1,0 +1,139 @@
+"""Which scalings leave a function as it is, by its gradients (Kunin et al. 2021).
+
+A scale c of a unit that multiplies its numbers θ_s in slot s by c^a_s leaves h(x; θ) as it is exactly if
+Σ_s a_s ⟨θ_s, ∂(w·h)/∂θ_s⟩ = 0 for all θ, x and weights w of the outputs. So the exponents are the null space of
+a small matrix, a row for each unit and draw of θ and w; one gradient fills rows of all units of a module.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from landscape.objective import trees
+from landscape.symmetry.slots import Slot
+
+# Exponents are whole numbers, of at most this size.
+LARGEST = 4
+# Rows of a group that are used, times the number of its unknowns; draws of θ beyond these are not taken.
+# Few units of ReLU are alive on few samples, so there are some draws at least.
+ROWS, LEAST_DRAWS, MOST_DRAWS = 3, 12, 512
+
+
+class Moments:
+    """Draws of parameters near those given, and the gradients there, of a module in float64 on ``inputs``."""
+
+    def __init__(
+        self,
+        module: nn.Module,
+        tensors: Mapping[str, Tensor],
+        inputs: tuple[Any, ...],
+        *,
+        tolerance: float,
+        generator: torch.Generator,
+    ):
+        self.tolerance = tolerance
+        self._module, self._tensors, self._inputs, self._generator = module, tensors, inputs, generator
+        self._names = [name for name, p in module.named_parameters() if p.is_floating_point()]
+        self._drawn: list[tuple[dict[str, Tensor], dict[str, Tensor]]] = []
+
+    def near(self) -> dict[str, Tensor]:
+        """Parameters near those given, none of which is 0 or equal to another; buffers as they are."""
+        found = dict(self._tensors)
+        for name in self._names:
+            tensor = self._tensors[name].double()
+            size = tensor.abs() + 0.3 * tensor.square().mean().sqrt() + 0.03
+            noise = torch.randn(tensor.shape, generator=self._generator, dtype=torch.float64)
+            found[name] = tensor + 0.5 * size * noise
+        return found
+
+    def exponents(self, slots: Sequence[Slot], *, by_position: bool = False) -> list[list[int]]:
+        """A basis of the exponents of ``slots`` in whole numbers, of every unit alike; 0 where a slot has no influence.
+
+        ``by_position``: of every position of every slot, one slot after the other, alike for every copy.
+        """
+        unknowns = sum(slot.size for slot in slots) if by_position else len(slots)
+        copies = slots[0].of(self._tensors).shape[0]
+        each = copies if by_position else copies * slots[0].size
+        count = min(MOST_DRAWS, max(LEAST_DRAWS, -(-ROWS * unknowns // each)))
+        rows = []
+        for values, slopes in self._draws(count):
+            moments = [(slot.of(values) * slot.of(slopes)).sum(-1) for slot in slots]
+            rows.append(
+                torch.cat(moments, -1) if by_position else torch.stack([one.flatten() for one in moments], -1)
+            )
+        return whole_null_space(torch.cat(rows), self.tolerance)
+
+    def _draws(self, count: int) -> list[tuple[dict[str, Tensor], dict[str, Tensor]]]:
+        while len(self._drawn) < count:
+            values = self.near()
+            leaves = {name: values[name].requires_grad_() for name in self._names}
+            outputs = functional_call(
+                self._module, {**values, **leaves}, trees.mapped(torch.clone, self._inputs)
+            )
+            parts = [part for part in trees.tensors(outputs) if part.is_floating_point()]
+            weights = [torch.randn(part.shape, generator=self._generator).to(part) for part in parts]
+            total = torch.stack([(w * part).sum() for w, part in zip(weights, parts, strict=True)]).sum()
+            slopes = torch.autograd.grad(total, list(leaves.values()), allow_unused=True)
+            self._drawn.append(
+                (
+                    {name: leaf.detach() for name, leaf in leaves.items()},
+                    {
+                        name: torch.zeros_like(leaf) if slope is None else slope.double()
+                        for (name, leaf), slope in zip(leaves.items(), slopes, strict=True)
+                    },
+                )
+            )
+        return self._drawn[:count]
+
+
+def whole_null_space(rows: Tensor, tolerance: float) -> list[list[int]]:
+    """A basis of the null space of ``rows`` (m, k) in whole numbers, as far as it has one: sparse, in echelon form.
+
+    Columns that are 0 beside the others are of no influence: 0 in every vector.
+
+    >>> whole_null_space(torch.tensor([[1.0, 2, 3, 0], [2, 1, 3, 0], [1, 1, 2, 0]]), 1e-6)
+    [[1, 1, -1, 0]]
+    """
+    sizes = rows.norm(dim=1, keepdim=True)
+    rows = (rows / sizes.clamp_min(1e-300))[sizes[:, 0] > tolerance * sizes.max()]
+    weights = rows.norm(dim=0)
+    used = (
+        [k for k, one in enumerate((weights > tolerance * weights.max()).tolist()) if one]
+        if len(rows)
+        else []
+    )
+    if not used:
+        return []
+    _, values, right = torch.linalg.svd(rows[:, used], full_matrices=True)
+    rank = int((values > tolerance * values[0] * len(used) ** 0.5).sum())
+    found = []
+    for vector in _echelon(right[rank:].clone()):
+        for multiple in range(1, LARGEST + 1):
+            whole = (multiple * vector).round()
+            if float((multiple * vector - whole).abs().max()) < 1e-3 and float(whole.abs().max()) <= LARGEST:
+                full = [0] * rows.shape[1]
+                for k, number in zip(used, whole.int().tolist(), strict=True):
+                    full[k] = number
+                found.append(full)
+                break
+    return found
+
+
+def _echelon(basis: Tensor) -> Tensor:
+    """The same space in reduced row echelon form."""
+    row = 0
+    for column in range(basis.shape[1]):
+        if row == len(basis):
+            break
+        pivot = row + int(basis[row:, column].abs().argmax())
+        if float(basis[pivot, column].abs()) < 1e-3:
+            continue
+        basis[[row, pivot]] = basis[[pivot, row]]
+        basis[row] /= basis[row, column].clone()
+        others = [k for k in range(len(basis)) if k != row]
+        basis[others] -= basis[others, column, None] * basis[row]
+        row += 1
+    return basis

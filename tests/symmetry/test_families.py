@@ -1,0 +1,204 @@
+"""Continuous symmetries: as many as the Jacobian says, each of the kind that the theory says."""
+
+from functools import cache
+from itertools import pairwise
+
+import pytest
+import torch
+from symmetric import SYMMETRIC, Decoder, Gpt, Packed, Residual, built, numbers
+from torch import Tensor, nn
+from torch.func import functional_call, jacrev
+from torch.nn.attention import SDPBackend, sdpa_kernel
+
+from landscape.symmetry import function_difference, symmetry_of
+from landscape.symmetry.continuous import families_of
+from landscape.symmetry.families import Family, Found
+from landscape.symmetry.moments import whole_null_space
+
+
+@cache
+def found_in(factory, inputs) -> tuple[nn.Module, Tensor, Found]:
+    module, x = built(factory).double().eval(), inputs()
+    return module, x, families_of(module, (x,), symmetry_of(module, (x,)))
+
+
+def tensors_of(module: nn.Module) -> dict[str, Tensor]:
+    return {name: t.detach() for name, t in (*module.named_parameters(), *module.named_buffers())}
+
+
+def nullity(module: nn.Module, x: Tensor) -> int:
+    """Directions of θ along which no output on ``x`` moves, at a θ in general position."""
+    generator = torch.Generator().manual_seed(3)
+    buffers = dict(module.named_buffers())
+    theta = {
+        name: p.detach() + 0.3 * torch.randn(p.shape, generator=generator, dtype=p.dtype)
+        for name, p in module.named_parameters()
+    }
+    with sdpa_kernel(SDPBackend.MATH):
+        jacobian = jacrev(lambda t: functional_call(module, {**buffers, **t}, (x,)).flatten())(theta)
+    matrix = torch.cat([part.flatten(1) for part in jacobian.values()], 1)
+    matrix = matrix / matrix.norm(dim=0).clamp_min(1e-12)
+    values = torch.linalg.svdvals(matrix)
+    return matrix.shape[1] - int((values > 1e-9 * values[0]).sum())
+
+
+def gaussian(*shape: int):
+    return lambda: torch.randn(*shape, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+
+
+def linear(*sizes: int) -> list[nn.Module]:
+    return [nn.Linear(a, b, bias=False) for a, b in pairwise(sizes)]
+
+
+# A module, inputs on which its Jacobian has full rank, the groups, and directions that are no linear map of units.
+COUNTED = {
+    "ReLU": (
+        lambda: nn.Sequential(nn.Linear(4, 6), nn.ReLU(), nn.Linear(6, 3)),
+        gaussian(200, 4),
+        ["R>0^6"],
+        0,
+    ),
+    "tanh": (
+        lambda: nn.Sequential(nn.Linear(4, 6), nn.Tanh(), nn.Linear(6, 3)),
+        gaussian(60, 4),
+        ["{±1}^6"],
+        0,
+    ),
+    "linear": (lambda: nn.Sequential(*linear(4, 3, 3, 5)), gaussian(60, 4), ["GL(3)", "GL(3)"], 0),
+    "gated": (lambda: Decoder(), numbers(11, 30, 6), ["GL(4)^2", "C*^4", *["R*^6"] * 3, "R*^5", "O(6)"], 0),
+    "residual": (lambda: Residual(4, 3, 1, 3), gaussian(60, 4), ["GL(3)", "R>0^3"], None),
+    # LayerNorm does not see what is written along ones (rows of embeddings and positions, columns of two weights), nor
+    # its readers their rows' part along 1/gain; and positions take from embeddings what is added to all.
+    "GPT-2": (
+        lambda: Gpt(bias=False),
+        numbers(11, 60, 6),
+        ["GL(4)^2", "GL(4)^2", *["R*^8"] * 3, "O(7)"],
+        (11 + 6 + 8 + 10) + (24 + 10 + 11) + (8 - 1),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", COUNTED)
+def test_there_are_as_many_as_directions_that_no_output_sees(name):
+    factory, inputs, groups, others = COUNTED[name]
+    module, x, found = found_in(factory, inputs)
+    assert [one.text for one in found.families] == groups
+    if others is not None:
+        assert nullity(module, x) == found.dimension + others
+
+
+@pytest.mark.parametrize("name", COUNTED)
+def test_an_element_of_every_family_leaves_the_outputs_and_moves_the_weights(name):
+    module, x, found = found_in(*COUNTED[name][:2])
+    generator = torch.Generator().manual_seed(5)
+    for family in found.families:
+        before = family.folded(tensors_of(module))
+        assert function_difference(module, tensors_of(module), before, [(x,)]) <= 1e-9
+        after = family.acted(before, family.random(generator))
+        assert function_difference(module, before, after, [(x,)]) <= 1e-9
+        assert max(float((after[n] - before[n]).abs().max()) for n in after) > 0.1
+
+
+@pytest.mark.parametrize(
+    ("activation", "texts"),
+    [
+        (nn.ReLU(), ["R>0^6"]),
+        (nn.LeakyReLU(0.2), ["R>0^6"]),
+        (nn.Identity(), ["GL(6)"]),
+        (nn.Softsign(), ["{±1}^6"]),
+        (nn.GELU(), []),
+        (nn.Softplus(), []),
+        # Homogeneous and odd near 0 alone.
+        (nn.ReLU6(), []),
+        (nn.Hardtanh(), ["{±1}^6"]),
+        (nn.Hardsigmoid(), []),
+    ],
+)
+def test_what_stands_between_two_layers_decides(activation, texts):
+    module = built(lambda: nn.Sequential(nn.Linear(4, 6), activation, nn.Linear(6, 3)))
+    x = 4 * gaussian(5, 4)()
+    found = families_of(module, (x,), symmetry_of(module, (x,)))
+    assert [one.text for one in found.families] == texts
+
+
+class Squared(nn.Module):
+    """Homogeneous of degree two: incoming weights times c, outgoing ones over c²."""
+
+    def __init__(self):
+        super().__init__()
+        self.a, self.b = nn.Linear(4, 6), nn.Linear(6, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.b(torch.relu(self.a(x)).square())
+
+
+def test_exponents_are_those_of_the_function():
+    _, _, found = found_in(Squared, gaussian(5, 4))
+    (family,) = found.families
+    assert [a for _, a in family.members] == [2, 2, -4] or [a for _, a in family.members] == [1, 1, -2]
+    assert (family.text, family.dimension) == ("R>0^6", 6)
+
+
+TEXTS = {
+    "packed attention, chunks": ["GL(4)^2", "GL(4)^2", "R*^8"],
+    "grouped queries, tiled": ["GL(5)^2", "GL(5)^2", "R>0^8"],
+    "encoder, norm first": [*["GL(4)^2"] * 4, *["R*^8"] * 4, "O(7)"],
+    "recurrent": ["GL(5)"],
+    "embedding": ["GL(4)", "R>0^5"],
+    "cnn": ["R>0^4", "R>0^6"],
+    "tied": [],
+}
+
+
+@pytest.mark.parametrize("name", [name for name in TEXTS if name in SYMMETRIC])
+def test_modules_of_many_kinds(name):
+    one = SYMMETRIC[name]
+    _, _, found = found_in(one.module, one.inputs)
+    texts = [family.text.replace("R*", "R>0") for family in found.families]
+    assert sorted(texts) == sorted(text.replace("R*", "R>0") for text in TEXTS[name])
+
+
+def test_a_turn_that_the_gain_of_a_norm_stops_is_said_with_the_gain():
+    one = SYMMETRIC["encoder"]
+    _, _, found = found_in(one.module, one.inputs)
+    assert not [family for family in found.families if family.kind in ("orthogonal", "centred")]
+    assert any("the gain encoder.layers.0.norm1.weight cannot be taken" in said for said in found.refused)
+    _, _, found = found_in(lambda: Gpt(tied=True), numbers(11, 3, 6))
+    assert found.refused == [
+        "turns of embedding.weight[1]: the gain norm.weight cannot be taken into the weights that read it"
+    ]
+
+
+def test_maps_act_on_heads_as_plain_loops_do():
+    module, _, found = found_in(lambda: Packed("chunk"), gaussian(2, 5, 8))
+    family = found.families[1]
+    assert family.kind == "invertible"
+    maps = family.random(torch.Generator().manual_seed(0))
+    before = tensors_of(module)
+    after = family.acted(before, maps)
+    for head in range(2):
+        rows = slice(16 + 4 * head, 20 + 4 * head)
+        for name in ("project.weight", "project.bias"):
+            torch.testing.assert_close(after[name][rows], maps[head] @ before[name][rows])
+        columns = slice(4 * head, 4 * head + 4)
+        wanted = before["out.weight"][:, columns] @ torch.linalg.inv(maps[head])
+        torch.testing.assert_close(after["out.weight"][:, columns], wanted)
+    assert torch.equal(after["project.weight"][:16], before["project.weight"][:16])
+
+
+def test_a_family_that_is_too_large_is_refused_by_the_trial():
+    """Every scale of hidden units by themselves would change the function, and the trial sees it."""
+    module, x, found = found_in(*COUNTED["ReLU"][:2])
+    (family,) = found.families
+    broken = Family("scaling", family.members[:-1], family.group)
+    before = tensors_of(module)
+    after = broken.acted(before, broken.random(torch.Generator().manual_seed(0)))
+    assert function_difference(module, before, after, [(x,)]) > 0.01
+
+
+def test_whole_numbers_of_a_null_space():
+    rows = torch.tensor([[1.0, 2, 3, 0], [2, 1, 3, 0], [1, 1, 2, 0]], dtype=torch.float64)
+    assert whole_null_space(rows, 1e-9) == [[1, 1, -1, 0]]
+    assert whole_null_space(torch.zeros(3, 2), 1e-9) == []
+    irrational = torch.tensor([[1.0, 2**0.5]], dtype=torch.float64)
+    assert whole_null_space(irrational, 1e-9) == []
