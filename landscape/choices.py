@@ -36,6 +36,7 @@ CurveMethod = Literal["bezier", "chain", "neb", "minmax"]
 PathMethod = Literal["bezier", "chain", "neb", "minmax", "idle"]
 CurveSchedule = Literal["garipov", "constant", "piecewise", "exponential", "polynomial", "plateau"]
 Match = Literal["weights", "activations"]
+Symmetries = Literal["permutation", "scaling", "orthogonal", "all"]
 
 # Critical points.
 Begin = Literal["random", "trajectory", "points"]

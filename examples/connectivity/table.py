@@ -15,10 +15,10 @@ ROWS = {
     "chain": ("chain, 1 free point, 180 epochs", "barrier_chord"),
     "minmax": ("`minmax`, 1 free point, 180 epochs", "barrier_chord"),
     "align": ("straight after `align`", "barrier_after"),
-    "align-rescale": ("the same with `--rescale`", "barrier_after"),
+    "align-rescale": ("the same with `--symmetry scaling`", "barrier_after"),
     "align-activations": ("the same with `--match activations`", "barrier_after"),
     "align-refine": ("the same with `--refine 1000`", "barrier_after"),
-    "align-rescale-refine": ("the same with `--rescale --refine 1000`", "barrier_after"),
+    "align-rescale-refine": ("the same with `--symmetry scaling --refine 1000`", "barrier_after"),
     "align-bezier": ("`--align`, then Bézier for 60 epochs: largest loss", "max_loss"),
 }
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 from landscape.analyses.declare import analysis
 from landscape.analyses.options import Option
 from landscape.analyses.shared import Statistics
-from landscape.choices import Match
+from landscape.choices import Match, Symmetries
 from landscape.progress import Journal, Progress, silent
 from landscape.result import Result, array, scalar
 
@@ -44,7 +44,15 @@ class Align(Result):
     distance_before: float = scalar("distance ‖B − A‖ before")
     distance_after: float = scalar("distance ‖B − A‖ after")
     function_difference: float = scalar("outputs of B before and after, float64: max |Δh| / max |h|")
-    planted_recovered: bool = scalar("whether A permuted at random was brought back to A exactly")
+    planted_recovered: bool = scalar("whether A moved at random was brought back to A")
+    planted_distance: float | None = scalar("what was left of its distance", optional=True)
+    used: np.ndarray | None = array("used", long_name="units of a symmetry that was used", optional=True)
+    used_kind: np.ndarray | None = array("used", printed=True, long_name="what moves them", optional=True)
+    used_group: np.ndarray | None = array("used", printed=True, long_name="its group", optional=True)
+    used_dimension: np.ndarray | None = array("used", printed=True, long_name="dimension", optional=True)
+    used_log10_order: np.ndarray | None = array(
+        "used", printed=True, long_name="decimal logarithm of its order; NaN where infinite", optional=True
+    )
     num_parameters: int = scalar("parameters, tied ones once")
     num_movable: int = scalar("of these, moved by some group")
     num_rescaled: int = scalar("units that may have been rescaled")
@@ -74,7 +82,7 @@ class Align(Result):
     points=2,
     needs="the outputs on samples, which must stay as they are",
     paper="Ainsworth et al. 2023; Entezari et al. 2022",
-    examples=("a.h5 b.h5", "a.h5 b.h5 --match activations --rescale"),
+    examples=("a.h5 b.h5", "a.h5 b.h5 --match activations --symmetry all"),
     makes_run=True,
 )
 def align(
@@ -88,7 +96,10 @@ def align(
     restarts: Annotated[
         int, Option("Starts of the coordinate descent; the best is kept.", least=1, is_how=True)
     ] = 2,
-    rescale: Annotated[bool, "Rescale ReLU-like units too: balanced to match, then closest to A."] = False,
+    symmetry: Annotated[
+        Symmetries,
+        "What moves B beside permutations: scalings of units, turns of a residual stream too, or all maps.",
+    ] = "permutation",
     refine: Annotated[
         int,
         Option(
@@ -106,7 +117,7 @@ def align(
     """B's hidden units permuted to lie closest to A; straight-line barriers at ``num_points`` before and after.
     Three or more are brought together, and averaged, by ``merge``.
 
-    ``match``, ``restarts``, ``rescale``, ``refine``: see :func:`landscape.symmetry.alignment.aligned`, whose errors it
+    ``match``, ``restarts``, ``symmetry``, ``refine``: see :func:`landscape.symmetry.alignment.aligned`, whose errors it
     raises; ``batchnorm`` and the errors of barriers as in :func:`landscape.interpolate`. Raises BadInput for fewer than
     3 points.
     """
@@ -129,7 +140,7 @@ def align(
             second,
             match=match,
             restarts=restarts,
-            rescale=rescale,
+            symmetry=symmetry,
             refine=refine,
             seed=seed,
             progress=progress,
@@ -170,6 +181,7 @@ def _stated_checks(
         roads.moved_by_hand(objective, ends[1], found, state),
         roads.matching_check(objective, ends[0], found, state) if is_nearest else None,
         roads.rescaling_check(objective, ends[0], found) if is_nearest else None,
+        roads.families_check(objective, ends[0], found, state) if is_nearest else None,
     ]
     lines = (
         ("before", ends, result.loss_before, result.barrier_before, result.distance_before),
@@ -189,7 +201,7 @@ def _checks(
     from landscape.objective import checks
 
     proofs = [found.check]
-    if found.num_rescaled:
+    if found.families:
         meaning = "the same of the point as it is stored, its rescaled weights rounded"
         proofs.append(checks.Check("as stored", found.stored_difference, rounding, meaning))
     if is_nearest:
@@ -234,6 +246,8 @@ def _result(
         distance_after=distance[1],
         function_difference=found.function_difference,
         planted_recovered=found.planted_recovered,
+        planted_distance=found.planted_distance,
+        **_used(found),
         num_parameters=len(symmetry.names),
         num_movable=len(symmetry.movable),
         num_rescaled=found.num_rescaled,
@@ -252,6 +266,31 @@ def _distance(a: Point, b: Point) -> float:
     import torch
 
     return float(torch.linalg.vector_norm((b.theta - a.theta).double()))
+
+
+def _used(found: Aligned) -> dict[str, Any]:
+    """Every group that was used, with its order or dimension: permutations first."""
+    import math
+
+    import numpy as np
+
+    rows = []
+    for group in (found.symmetry.groups[i] for i in found.symmetry.free):
+        copies = 1 if group.outer is None else found.symmetry.groups[group.outer].size
+        letters = f"S({group.size})" + (f"^{copies}" if copies > 1 else "")
+        order = copies * math.lgamma(group.size + 1) / math.log(10)
+        rows.append((group.name, "permutation", letters, 0, order))
+    for one in found.families:
+        order = one.size * one.copies * math.log10(2) if one.kind == "sign" else math.nan
+        rows.append((one.name, one.kind, one.text, one.dimension, order))
+    names, kinds, letters, dimensions, orders = zip(*rows, strict=True)
+    return {
+        "used": np.array(names, dtype=str),
+        "used_kind": np.array(kinds, dtype=str),
+        "used_group": np.array(letters, dtype=str),
+        "used_dimension": np.array(dimensions),
+        "used_log10_order": np.array(orders),
+    }
 
 
 def _groups(found: Aligned) -> dict[str, Any]:

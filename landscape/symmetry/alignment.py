@@ -1,7 +1,8 @@
 """B with its hidden units permuted so that it lies closest to A, its function unchanged.
 
 The symmetry of the module is found by :mod:`landscape.symmetry`, the permutations by
-:mod:`landscape.symmetry.matching`, rescalings and signs by :mod:`landscape.symmetry.rescaling`.
+:mod:`landscape.symmetry.matching`; scales, turns and other linear maps by :mod:`landscape.symmetry.continuous` and
+:mod:`landscape.symmetry.orbit`.
 """
 
 from collections.abc import Iterator, Mapping
@@ -15,21 +16,27 @@ from landscape.errors import BadInput, ChangedFunction
 from landscape.objective import trees
 from landscape.objective.batchnorm import blend
 from landscape.objective.objective import Objective
-from landscape.objective.parameters import Point, flatten, split
+from landscape.objective.parameters import Point, split
 from landscape.objective.samples import converted
 from landscape.progress import Progress, silent
 from landscape.result import Check
 from landscape.symmetry import Traced, function_difference, preserved, symmetry_of
+from landscape.symmetry.continuous import families_of
 from landscape.symmetry.correlations import correlations
+from landscape.symmetry.families import Family, Found, of_level
 from landscape.symmetry.matching import assigned, coordinate_descent, matched
+from landscape.symmetry.orbit import between, nearest_of_orbit, random_of_orbit
 from landscape.symmetry.permutations import Permutations, Symmetry, composed, flipped, permuted
-from landscape.symmetry.rescaling import Junction, balanced, junctions, nearest
+from landscape.symmetry.rescaling import junctions
+from landscape.symmetry.verified import in_double
 
 # Samples that the graph is traced and tried on; the graph of activations has this many at a time.
 CPU = torch.device("cpu")
 FEW, MANY = 4, 64
 # Of the straight-through estimator: a step is this share of ‖∇F‖, and momentum carries on this share of it.
 STEP, MOMENTUM = 3.0, 0.9
+# What is left of the distance to a copy moved by linear maps that counts as brought back.
+RECOVERED = 1e-5
 
 
 class Aligned(NamedTuple):
@@ -37,21 +44,33 @@ class Aligned(NamedTuple):
 
     ``point``: B aligned; ``function_difference``: of its outputs on the data, max |Δh| / max |h| in float64;
     ``stored_difference``: the same of the point, whose rescaled numbers are rounded to its dtype; ``preserved``: what
-    the former may be by rounding; ``planted_recovered``: whether A, permuted at random, was brought back to A exactly;
-    ``signs``: ±1 for every unit of B in groups with odd activations; ``num_rescaled``: units whose scale may have
-    changed.
+    the former may be by rounding; ``planted_distance``: what is left of the distance from A to a copy of it, moved by
+    random elements of all symmetries that were used, once it was brought back; ``signs``: ±1 for every unit of B in
+    groups with odd activations; ``families``: continuous symmetries that were used; ``refused``: what was not, as it
+    would have changed the function.
     """
 
     point: Point
     symmetry: Symmetry
     permutations: Permutations
     signs: Mapping[int, Tensor]
-    num_rescaled: int
+    families: list[Family]
+    refused: list[str]
     function_difference: float
     stored_difference: float
     preserved: float
-    planted_recovered: bool
+    planted_distance: float
     notes: list[str]
+
+    @property
+    def num_rescaled(self) -> int:
+        """Units whose scale may have changed."""
+        return sum(one.size * one.copies for one in self.families if one.kind == "scaling")
+
+    @property
+    def planted_recovered(self) -> bool:
+        """Whether the copy of A was brought back: exactly, or by linear maps to 1e-5 of its distance."""
+        return self.planted_distance <= (RECOVERED if self.families else 0.0)
 
     @property
     def coverage(self) -> str:
@@ -76,7 +95,7 @@ def aligned(
     *,
     match: str = "weights",
     restarts: int = 2,
-    rescale: bool = False,
+    symmetry: str = "permutation",
     refine: int = 0,
     seed: int = 0,
     progress: Progress = silent,
@@ -85,71 +104,75 @@ def aligned(
 
     ``match``: ``weights`` minimises ‖A − P(B)‖ by coordinate descent from ``restarts`` starts,
     ``activations`` maximises the correlation of units on the data (Ainsworth et al. 2023, sections 3.2
-    and 3.1). ``rescale``: matches with incoming and outgoing norms as they are and balanced, rescales
-    B's ReLU-like units to lie closest to A, and keeps the closer of the two. ``refine``: so many steps
-    of a straight-through estimator, which looks for the permutations of lowest loss half way between
-    A and B (section 3.3). Units of odd activations change sign where that brings them closer.
+    and 3.1). ``symmetry``: ``permutation``; with ``scaling`` scales and signs of units; with ``orthogonal`` turns
+    of a residual stream as well; with ``all`` every invertible map that leaves the function (Theus et al. 2025): B
+    is brought closest to A by them and permutations in turn, and the closer of that and permutations alone is kept.
+    ``refine``: so many steps of a straight-through estimator, which looks for the permutations of lowest loss half way
+    between A and B (section 3.3). Units of odd activations change sign where that brings them closer.
 
     Raises BadInput for several processes, and for a module that cannot be traced
     or has no unit to permute, and ChangedFunction where the outputs of B on the data would move.
     """
     few = min(objective.num_samples, FEW if match == "weights" else MANY)
     module, traced = with_units(objective, b, "alignment", few, seed)
-    symmetry = traced.symmetry
-    scaled = junctions(objective.module, objective.pieces) if rescale else []
+    units, names = traced.symmetry, {piece.name for piece in objective.pieces}
+    found = Found([], [])
+    if symmetry != "permutation":
+        inputs = trees.mapped(in_double, objective.samples.few(few).inputs)
+        found = families_of(module, inputs, traced, seed=seed)
+    families = of_level(found.families, symmetry, names)
     generator = torch.Generator().manual_seed(seed)
-    odd = odd_groups(objective, symmetry)
+    odd = odd_groups(objective, units)
 
-    def find(
-        target: Point, source: Point, restarts: int, balancing: list[Junction]
-    ) -> tuple[Permutations, Mapping[int, Tensor]]:
+    def find(target: Point, source: Point, restarts: int) -> tuple[Permutations, Mapping[int, Tensor]]:
         if match == "activations":
             batches = batches_of(objective, few, whole=True)
             one, other = (doubled(tensors_of(objective, point)) for point in (target, source))
-            return assigned(symmetry, correlations(traced, one, other, batches), odd)
-        thetas = [point.theta.cpu() for point in (target, source)]
-        if balancing:
-            thetas = [balanced(balancing, theta).to(theta.dtype) for theta in thetas]
-        one, other = (split(theta, objective.pieces) for theta in thetas)
-        best = matched(symmetry, one, other, generator=generator, restarts=restarts, odd=odd)
+            return assigned(units, correlations(traced, one, other, batches), odd)
+        one, other = (split(point.theta.cpu(), objective.pieces) for point in (target, source))
+        best = matched(units, one, other, generator=generator, restarts=restarts, odd=odd)
         return best.permutations, best.signs
 
     # In float64, so that what follows is exact until the point is stored.
-    start = doubled(tensors_of(objective, b))
-    goal = a.theta.cpu().double()
-    candidates = []
-    for balancing in [[], scaled] if scaled and match == "weights" else [[]]:
-        permutations, signs = find(a, b, restarts, balancing)
-        now = permuted(flipped(start, symmetry, signs), symmetry, permutations)
-        if scaled:
-            now |= split(nearest(scaled, flatten(now, objective.pieces), goal), objective.pieces)
-        distance = float((flatten(now, objective.pieces) - goal).norm())
-        candidates.append((distance, now, permutations, signs))
-    _, now, permutations, signs = min(candidates, key=lambda one: one[0])
+    start, goal = doubled(tensors_of(objective, b)), split(a.theta.cpu().double(), objective.pieces)
+    permutations, signs = find(a, b, restarts)
+    now = permuted(flipped(start, units, signs), units, permutations)
+    if families:
+        held = permutations if match == "activations" else None
+        orbit = nearest_of_orbit(
+            units, families, goal, start, generator=generator, restarts=restarts, held=held
+        )
+        if held is not None or orbit.distance < between(goal, now):
+            now, permutations, signs = orbit.tensors, orbit.permutations, {}
     if refine:
-        more = _refined(objective, symmetry, a, objective.point(now), refine, generator, progress)
-        now, permutations = permuted(now, symmetry, more), composed(symmetry, permutations, more)
+        more = _refined(objective, units, a, objective.point(now), refine, generator, progress)
+        now, permutations = permuted(now, units, more), composed(units, permutations, more)
     gap = function_difference(module, start, now, batches_of(objective, objective.chunk_size))
     if not gap <= preserved(traced):
         raise _changed(objective, module, start, traced, permutations, gap)
     point = objective.point(now, f"{b.label} aligned")
     stored = gap
-    if scaled:
+    if families:
         rounded = doubled(tensors_of(objective, point))
         stored = function_difference(module, start, rounded, batches_of(objective, objective.chunk_size))
-    planted = permuted(tensors_of(objective, a), symmetry, symmetry.random(generator))
-    back = permuted(planted, symmetry, find(a, objective.point(planted), 1, [])[0])
+    whole = doubled(tensors_of(objective, a))
+    planted = random_of_orbit(units, families, whole, generator)
+    if families:
+        back = nearest_of_orbit(units, families, goal, planted, generator=generator).tensors
+    else:
+        back = permuted(planted, units, find(a, objective.point(planted), 1)[0])
     return Aligned(
         point,
-        symmetry,
+        units,
         permutations,
         signs,
-        sum(one.num_units for one in scaled),
+        families,
+        found.refused,
         gap,
         stored,
         preserved(traced),
-        bool(torch.equal(flatten(back, objective.pieces).to(a.theta), a.theta)),
-        _notes(rescale, scaled, signs),
+        between(goal, back) / max(between(goal, planted), 1e-300),
+        _notes(symmetry, families, found.refused, signs),
     )
 
 
@@ -265,10 +288,12 @@ def _changed(
     )
 
 
-def _notes(rescale: bool, scaled: list[Junction], signs: Mapping[int, Tensor]) -> list[str]:
-    notes = []
-    if rescale and not scaled:
-        notes.append("nothing rescaled: no ReLU-like layer between two others in an nn.Sequential")
+def _notes(
+    symmetry: str, families: list[Family], refused: list[str], signs: Mapping[int, Tensor]
+) -> list[str]:
+    notes = [f"refused: {one}" for one in refused]
+    if symmetry != "permutation" and not families:
+        notes.append("nothing but permutations: no other map of units leaves the function as it is")
     turned = sum(int((sign < 0).sum()) for sign in signs.values())
     if turned:
         notes.append(f"the signs of {turned} units with odd activations were turned")

@@ -72,7 +72,7 @@ class _Search:
             ]
         families += [one for i in groups for one in self._turned(i, families)]
         families += [one for i in groups for one in self._odd(i, families)]
-        return Found(families, self.refused)
+        return Found([self._with_idle(one) for one in families], self.refused)
 
     def _is_inner(self, group: int) -> bool:
         return self.symmetry.groups[group].outer is not None
@@ -87,6 +87,16 @@ class _Search:
             members = tuple((slot, a) for slot, a in zip(slots, vector, strict=True) if a)
             found += self._tried(members, group)
         return found
+
+    def _with_idle(self, family: Family) -> Family:
+        """With places of units that no output sees, as the biases of keys, moved as the weights of their layer are."""
+        if family.kind != "invertible" or family.group is None:
+            return family
+        known = {_layer(slot): a for slot, a in family.members}
+        seen = {slot for slot, _ in family.members}
+        idle = [one for one in slots_of(self.symmetry, family.group, self.names) if one not in seen]
+        more = tuple((one, known[_layer(one)]) for one in idle if _layer(one) in known)
+        return replace(family, members=family.members + more)
 
     def _tried(self, members: Members, group: int | None, largest: Kind = "invertible") -> list[Family]:
         """The largest family on these members that leaves the function."""
@@ -208,6 +218,10 @@ class _Search:
         choices = [chosen for count in range(2, len(slots)) for chosen in combinations(slots, count)]
         sets = [tuple(slots), *(choices if len(slots) <= MOST_PLACES else [])]
         return self._first([Family("sign", tuple((slot, 1) for slot in one), group) for one in sets], "")
+
+
+def _layer(slot: Slot) -> tuple[str, tuple[int, int]]:
+    return slot.block.tensor.rpartition(".")[0], slot.block.where[slot.dim]
 
 
 def _along(slot: Slot) -> list[int | None]:

@@ -1,6 +1,6 @@
 """Continuous symmetries of a module, a *family* of them for each set of units: their groups, and random elements."""
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple
 
@@ -10,6 +10,7 @@ from torch import Tensor
 from landscape.symmetry.slots import Members, acted
 
 Kind = Literal["scaling", "sign", "orthogonal", "centred", "invertible", "rotary"]
+TURNS = ("orthogonal", "centred")
 
 
 @dataclass(frozen=True)
@@ -123,6 +124,27 @@ class Found(NamedTuple):
     @property
     def dimension(self) -> int:
         return sum(family.dimension for family in self.families)
+
+
+def of_level(families: Sequence[Family], level: str, names: Container[str]) -> list[Family]:
+    """The families that ``level`` allows and that move the tensors ``names`` alone.
+
+    ``permutation``: none; ``scaling``: scales and signs, and the scales among invertible maps; ``orthogonal``: turns
+    as well; ``all``: all.
+    """
+    if level == "permutation":
+        return []
+    kinds = {"scaling", "sign"}
+    if level != "scaling":
+        kinds |= set(TURNS)
+    if level == "all":
+        kinds |= {"invertible", "rotary"}
+    found = [one.scales() if one.kind == "invertible" and level != "all" else one for one in families]
+    return [
+        one
+        for one in found
+        if one.kind in kinds and all(s.block.tensor in names for f in (one, *one.gains) for s, _ in f.members)
+    ]
 
 
 def orthogonal(count: int, size: int, generator: torch.Generator) -> Tensor:

@@ -19,18 +19,20 @@ from landscape.symmetry.rescaling import junctions
 
 # Of all multiples of a unit that may be nearer, those that are tried.
 FACTORS = np.geomspace(0.125, 8, 49)
+# Small maps of a family that are tried, their size, and what they may gain where alternation has stopped.
+TRIALS, SMALL, NEAREST = 8, 0.003, 1e-5
 
 
 def moved_by_hand(
     objective: Objective, second: Point, found: Aligned, state: Mapping[str, np.ndarray]
 ) -> Check | None:
-    """The stored point against B with its units taken one by one; not where they may have been rescaled.
+    """The stored point against B with its units taken one by one; not where linear maps moved them, too.
 
     A unit i of the new point is the old one p[i] times its sign, on every axis it stands on. Nested groups are left
     to ``function preserved``.
     """
     symmetry = found.symmetry
-    if found.num_rescaled or any(group.outer is not None for group in symmetry.groups):
+    if found.families or any(group.outer is not None for group in symmetry.groups):
         return None
     old = _arrays(objective, second)
     worst = 0.0
@@ -58,7 +60,7 @@ def matching_check(
     ⟨A, P(B)⟩ gains c_ij + c_ji − c_ii − c_jj by a swap of i and j, where c_ij sums the products of A's unit i with
     B's unit j. Groups that are nested, or stand on an axis with another of their own, are left out.
     """
-    if found.num_rescaled:  # balanced weights, or others, were matched
+    if found.families:  # balanced weights, or others, were matched
         return None
     other = {piece.name: np.asarray(state[piece.name], dtype=float) for piece in objective.pieces}
     gain = best_swap(found.symmetry, _arrays(objective, first), other)
@@ -113,6 +115,51 @@ def rescaling_check(objective: Objective, first: Point, found: Aligned) -> Check
     meaning = "largest fall of ‖A − B‖² by one unit times c, 1/8 ≤ c ≤ 8, over ‖A‖²"
     bound = 10 * checks.rounding(objective)
     return Check("nearest scales", worst / max(size, 1e-300), bound, meaning)
+
+
+def families_check(
+    objective: Objective, first: Point, found: Aligned, state: Mapping[str, np.ndarray]
+) -> Check | None:
+    """No small element of a family brings the stored point closer to A, by plain sums over its units' weights.
+
+    Turns of a stream are left out: they are nearest with gains of 1, not with those of A.
+    """
+    families = [one for one in found.families if one.kind in ("scaling", "invertible", "rotary")]
+    if not families:
+        return None
+    goal, values = (
+        _arrays(objective, first),
+        {name: np.asarray(one, dtype=float) for name, one in state.items()},
+    )
+    size = sum(float((goal[piece.name] ** 2).sum()) for piece in objective.pieces)
+    draw, worst = np.random.default_rng(0), 0.0
+    for family in families:
+        n = family.size
+        for _ in range(TRIALS):
+            small = SMALL * draw.standard_normal((family.copies, n, n))
+            if family.kind == "scaling":
+                small *= np.eye(n)
+            elif family.kind == "rotary":
+                blocks = (
+                    small[:, : n // 2, : n // 2] * np.eye(n // 2),
+                    small[:, n // 2 :, : n // 2] * np.eye(n // 2),
+                )
+                small = np.block([[blocks[0], -blocks[1]], [blocks[1], blocks[0]]])
+            element = np.eye(n) + small
+            fall = 0.0
+            for slot, a in family.members:
+                wanted, now = (
+                    slot.of({slot.block.tensor: torch.from_numpy(t[slot.block.tensor])}).numpy()
+                    for t in (goal, values)
+                )
+                by = np.linalg.inv(element).swapaxes(1, 2) if a < 0 else element
+                moved = now
+                for _ in range(abs(a)):
+                    moved = by @ moved
+                fall += float(((wanted - now) ** 2).sum() - ((wanted - moved) ** 2).sum())
+            worst = max(worst, fall)
+    meaning = "largest fall of ‖A − B‖² by small maps of a family's units, over ‖A‖²"
+    return Check("nearest maps", worst / max(size, 1e-300), NEAREST, meaning)
 
 
 def _is_plain(symmetry: Symmetry, group: int, blocks: Sequence[Block]) -> bool:

@@ -5,11 +5,10 @@ ReLU, pooling), a unit's incoming weights and bias times c and its outgoing weig
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -35,8 +34,6 @@ ODD_POOLINGS = (nn.AvgPool1d, nn.AvgPool2d, nn.AvgPool3d)
 ODD_POOLINGS += (nn.AdaptiveAvgPool1d, nn.AdaptiveAvgPool2d, nn.AdaptiveAvgPool3d)
 # Powers of two multiply and divide without rounding, so the function stays itself bit for bit.
 LARGEST_POWER = 2
-MOST_SWEEPS = 50
-STILL = 1e-9
 
 
 @dataclass(frozen=True)
@@ -119,61 +116,6 @@ def factors(
         signs = 2 * torch.randint(2, (count,), generator=generator) - 1
         _multiply(result, one, (2.0 ** (powers * signs).double()).expand(one.num_units))
     return result
-
-
-def balanced(found: Sequence[Junction], theta: Tensor) -> Tensor:
-    """θ (d,) in float64 with every unit's incoming and outgoing weights of one norm, as far as they are not 0.
-
-    Of all rescalings that is the one of smallest ‖θ‖ (Neyshabur et al. 2015, section 3).
-    """
-    return _swept(found, theta, lambda incoming, outgoing, _: _ratio(incoming, outgoing))
-
-
-def nearest(found: Sequence[Junction], theta: Tensor, target: Tensor) -> Tensor:
-    """θ (d,) in float64 rescaled so that no c for one unit brings it closer to ``target``."""
-    aim = target.double()
-
-    def closest(incoming: Tensor, outgoing: Tensor, one: Junction) -> Tensor:
-        # d/dc ‖a − c b‖² + ‖a′ − b′/c‖² = 0 is p c⁴ − q c³ + s c − r = 0.
-        wanted = _sides(aim, one)
-        p, r = incoming.square().sum(1), outgoing.square().sum(1)
-        q, s = (incoming * wanted[0]).sum(1), (outgoing * wanted[1]).sum(1)
-        best = []
-        for coefficients in torch.stack([p, -q, 0 * p, s, -r], 1).tolist():
-            roots = np.roots(coefficients) if coefficients[0] and coefficients[-1] else np.array([])
-            real = [c.real for c in roots if abs(c.imag) < 1e-9 * abs(c) and c.real > 0] + [1.0]
-            p_, q_, _, s_, r_ = coefficients
-            best.append(min(real, key=lambda c: p_ * c**2 + 2 * q_ * c - r_ / c**2 - 2 * s_ / c))
-        return torch.tensor(best, dtype=torch.float64)
-
-    return _swept(found, theta, closest)
-
-
-def _swept(found: Sequence[Junction], theta: Tensor, rule: Callable[..., Tensor]) -> Tensor:
-    """Junctions rescaled in turn by ``rule(incoming, outgoing, junction)`` until nothing moves."""
-    result = theta.detach().double().cpu().clone()
-    for _ in range(MOST_SWEEPS):
-        farthest = 0.0
-        for one in found:
-            c = rule(*_sides(result, one), one)
-            _multiply(result, one, c)
-            farthest = max(farthest, float(c.log().abs().max()))
-        if farthest < STILL:
-            break
-    return result
-
-
-def _sides(theta: Tensor, one: Junction) -> tuple[Tensor, Tensor]:
-    """The incoming and the outgoing weights of a junction's units, (num_units, …) each."""
-    incoming = torch.cat([theta[piece.span].view(one.num_units, -1) for piece in one.incoming], 1)
-    columns = theta[one.outgoing.span].view(one.outgoing.shape[0], one.num_units, -1)
-    return incoming, columns.transpose(0, 1).flatten(1)
-
-
-def _ratio(incoming: Tensor, outgoing: Tensor) -> Tensor:
-    norms = incoming.norm(dim=1), outgoing.norm(dim=1)
-    is_dead = (norms[0] == 0) | (norms[1] == 0)
-    return torch.where(is_dead, 1.0, norms[1] / norms[0].masked_fill(is_dead, 1)).sqrt()
 
 
 def _multiply(theta: Tensor, one: Junction, c: Tensor) -> None:

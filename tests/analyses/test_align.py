@@ -123,9 +123,9 @@ def test_the_function_stays_for_every_way_of_matching():
     for options in (
         {},
         {"match": "activations"},
-        {"rescale": True},
+        {"symmetry": "scaling"},
         {"refine": 20},
-        {"refine": 20, "rescale": True},
+        {"refine": 20, "symmetry": "scaling"},
     ):
         result = align(objective, a, b, **options) if options else aligned_ends()
         found[str(options)] = result
@@ -133,7 +133,7 @@ def test_the_function_stays_for_every_way_of_matching():
         assert result.status == "complete", options
         if options.get("match") != "activations":
             assert result.distance_after < result.distance_before
-    assert found["{'rescale': True}"].distance_after < found["{}"].distance_after
+    assert found["{'symmetry': 'scaling'}"].distance_after < found["{}"].distance_after
     middle = result.alpha == 0.5
     assert found["{'refine': 20}"].loss_after[middle] <= found["{}"].loss_after[middle]
 
@@ -144,7 +144,7 @@ def test_rescaled_and_permuted_copies_come_back_too():
     found = junctions(objective.module, objective.pieces)
     generator = torch.Generator().manual_seed(4)
     by = factors(found, objective.num_parameters, per="unit", generator=generator)
-    result = align(objective, a, objective.as_point(b.theta * by), rescale=True, num_points=5)
+    result = align(objective, a, objective.as_point(b.theta * by), symmetry="scaling", num_points=5)
     assert result.distance_after < 1e-6 * result.distance_before
     assert result.function_difference <= 1e-9
     assert result.num_rescaled == 20
@@ -174,8 +174,8 @@ def test_units_of_odd_activations_turn_their_signs(match):
 
 def test_rescaling_needs_layers_that_allow_it():
     objective = problem(built(lambda: mlp((4,), 3, (12,), activation="gelu")), 4)
-    result = align(objective, objective.present_point(), planted(objective), rescale=True, num_points=3)
-    assert any("nothing rescaled" in note for note in result.notes)
+    result = align(objective, objective.present_point(), planted(objective), symmetry="scaling", num_points=3)
+    assert any("nothing but permutations" in note for note in result.notes)
     assert result.num_rescaled == 0
 
 
@@ -188,7 +188,7 @@ def test_in_float32_the_function_is_still_kept_to_the_last_bit_but_summation():
     assert result.status == "complete"
     assert result.distance_after == 0
     # Rescaled weights are rounded when stored, which is measured beside the exact change.
-    rescaled = align(objective, a, b, rescale=True, num_points=5)
+    rescaled = align(objective, a, b, symmetry="scaling", num_points=5)
     assert rescaled.status == "complete"
     assert rescaled.function_difference <= 1e-9
     assert named(rescaled)["as stored"].value <= named(rescaled)["as stored"].bound == 2e-5

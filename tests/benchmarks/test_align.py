@@ -91,9 +91,9 @@ def digits_ends(seed: int) -> tuple[Objective, Point]:
 WAYS = {
     "weights": {},
     "activations": {"match": "activations"},
-    "weights, rescaled": {"rescale": True},
+    "weights, rescaled": {"symmetry": "scaling"},
     "weights, refined": {"refine": 1000},
-    "weights, rescaled, refined": {"rescale": True, "refine": 1000},
+    "weights, rescaled, refined": {"symmetry": "scaling", "refine": 1000},
 }
 
 

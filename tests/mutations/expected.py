@@ -90,7 +90,7 @@ CHECKS = {
     "mat-composed-order": "moved by hand",
     "res-bias-not-scaled": "refused",
     "res-not-tried": "function preserved",
-    "res-nearest-wrong-root": "nearest scales",
+    "nea-slope-of-less": "nearest scales",
     # Faults of training, sampling, stacks of replicas, noise and ends of descents.
     "tr-momentum-dampened": "steps",
     "tr-schedule-one-early": "steps",

@@ -18,7 +18,7 @@ from landscape.objective import batchnorm, repair
 from landscape.objective.parameters import Point
 from landscape.objective.sweep import COLUMNS, Sweep
 from landscape.paths import connection, curve_training, path, planes, profile, slices
-from landscape.symmetry import alignment, rescaling
+from landscape.symmetry import alignment, orbit
 
 SWEEP = importlib.import_module("landscape.objective.sweep")
 
@@ -470,8 +470,8 @@ def test_faults_of_alignments(objective, ends, monkeypatch):
     call = lambda **more: align(objective, *ends, num_points=5, **more)  # noqa: E731
     assert {"moved by hand", "best match", "before loss", "after loss"} <= set(named(call()))
     assert not failed(call())
-    assert "nearest scales" in named(call(rescale=True))
-    assert not failed(call(rescale=True))
+    assert {"nearest scales", "nearest maps"} <= set(named(call(symmetry="scaling")))
+    assert not failed(call(symmetry="scaling"))
     with monkeypatch.context() as patch:
         whole = scipy.optimize.linear_sum_assignment
         patch.setattr(
@@ -480,9 +480,9 @@ def test_faults_of_alignments(objective, ends, monkeypatch):
         assert failed(call()) <= {"best match", "no farther"}
         assert "best match" in failed(call())
     with monkeypatch.context() as patch:
-        patch.setattr(rescaling, "nearest", rescaling.balanced)
-        patch.setattr(alignment, "nearest", lambda found, theta, _: rescaling.balanced(found, theta))
-        assert "nearest scales" in failed(call(rescale=True))
+        patch.setattr(orbit, "nearest", lambda family, a, b: torch.ones(family.copies, family.size))
+        patch.setattr(orbit, "balance", lambda family, tensors: torch.ones(family.copies, family.size))
+        assert {"nearest scales", "nearest maps"} <= failed(call(symmetry="scaling"))
     with monkeypatch.context() as patch:
         patch.setattr(alignment, "composed", lambda symmetry, first, then: then)
         assert failed(call(refine=10)) == {"moved by hand"}

@@ -60,7 +60,7 @@ def align() -> Any:
 @scenario
 def align_rescaled() -> Any:
     objective, _, a, b = two(lambda: mlp(nn.ReLU))
-    return landscape.align(objective, a, b, num_points=9, rescale=True)
+    return landscape.align(objective, a, b, num_points=9, symmetry="scaling")
 
 
 @scenario

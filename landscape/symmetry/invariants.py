@@ -1,0 +1,97 @@
+"""What continuous symmetries leave as it is, for permutations to be matched on."""
+
+from collections.abc import Mapping, Sequence
+from itertools import product
+
+import torch
+from torch import Tensor
+
+from landscape.symmetry.families import TURNS, Family
+from landscape.symmetry.permutations import Block, Symmetry
+from landscape.symmetry.slots import Slot
+
+Tensors = Mapping[str, Tensor]
+AMONG = "its permutations are among the maps of its family"
+
+
+def without(symmetry: Symmetry, families: Sequence[Family]) -> Symmetry:
+    """The symmetry without the permutations that are among the maps of a family."""
+    gone = {one.group for one in families if one.kind in (*TURNS, "invertible") and one.group is not None}
+    found = symmetry
+    for group in gone:
+        found = found.without(group, AMONG)
+    blocks = tuple(freed(block, found) for block in symmetry.blocks)
+    return Symmetry(found.groups, blocks, symmetry.names, symmetry.reasons)
+
+
+def freed(block: Block, symmetry: Symmetry) -> Block:
+    gone = [i for i, group in enumerate(symmetry.groups) if group.reason == AMONG]
+    kept = [None if group in gone else group for group in block.groups]
+    outers = [None if group is None else outer for group, outer in zip(kept, block.outers, strict=True)]
+    return block._replace(groups=tuple(kept), outers=tuple(outers))
+
+
+def invariant(
+    symmetry: Symmetry, families: Sequence[Family], points: Sequence[Tensors]
+) -> tuple[Symmetry, list[dict[str, Tensor]]]:
+    """The symmetry, and each of the points, with products in place of the weights that an invertible map is between."""
+    linear = [one for one in families if one.kind in ("invertible", "rotary")]
+    gone = {slot.place for one in linear for slot, _ in one.members}
+    blocks = [block for block in symmetry.blocks if block[:2] not in gone]
+    found = [dict(one) for one in points]
+    for number, family in enumerate(linear):
+        sides = [[slot for slot, a in family.members if a == sign] for sign in (1, -1)]
+        for i, (one, other) in enumerate(product(*sides)):
+            name = f"product {number}.{i}"
+            for tensors, point in zip(found, points, strict=True):
+                tensors[name] = _product(family, one, other, point)
+            blocks.append(_block_of_product(name, family, one, other, symmetry, tuple(found[0][name].shape)))
+    return Symmetry(symmetry.groups, tuple(blocks), symmetry.names, symmetry.reasons), found
+
+
+def _product(family: Family, one: Slot, other: Slot, tensors: Tensors) -> Tensor:
+    """Σ over units of the one times the other, (copies, …, …); for rotary pairs, (copies, pairs, 2, …, …)."""
+    x, y = (slot.of(tensors).double() for slot in (one, other))
+    rests = [_rest(slot) for slot in (one, other)]
+    if family.kind == "invertible":
+        whole = x.mT @ y
+        return whole.reshape(
+            family.copies, *(one.block.shape[k] for k in rests[0]), *(other.block.shape[k] for k in rests[1])
+        )
+    half = family.size // 2
+    x, y = (torch.complex(*part.split(half, 1)) for part in (x, y))
+    whole = x[:, :, :, None] * y.conj()[:, :, None, :]
+    parts = torch.stack([whole.real, whole.imag], 2)
+    return parts.reshape(
+        family.copies,
+        half,
+        2,
+        *(one.block.shape[k] for k in rests[0]),
+        *(other.block.shape[k] for k in rests[1]),
+    )
+
+
+def _rest(slot: Slot) -> list[int]:
+    return [axis for axis in range(len(slot.block.shape)) if axis not in (slot.axis, slot.outer)]
+
+
+def _block_of_product(
+    name: str,
+    family: Family,
+    one: Slot,
+    other: Slot,
+    symmetry: Symmetry,
+    shape: tuple[int, ...],
+) -> Block:
+    """Which groups are on the axes of a product: the copies', and those of the rest of both."""
+    copies = None if one.outer is None else one.block.groups[one.outer]
+    groups: list[int | None] = [copies] + [None, None] * (family.kind == "rotary")
+    outers: list[int | None] = [None] * len(groups)
+    for slot in (one, other):
+        rest, first, block = _rest(slot), len(groups), freed(slot.block, symmetry)
+        for axis in rest:
+            outer = block.outers[axis]
+            groups.append(block.groups[axis])
+            inside = None if outer is None else 0 if outer == slot.outer else first + rest.index(outer)
+            outers.append(inside)
+    return Block(name, tuple((0, size) for size in shape), shape, tuple(groups), tuple(outers))

@@ -1,0 +1,205 @@
+"""B moved along its orbit, by permutations and continuous symmetries in turn, to where it is closest to A.
+
+Permutations are first matched on what the other families leave as it is: gains taken into the weights that read them,
+scales balanced, products of the weights that an invertible map stands between. Residual streams are first turned by the
+weights that meet nothing else that moves, as embeddings (Theus et al. 2025 alternate in the same way).
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from landscape.symmetry.families import TURNS, Family
+from landscape.symmetry.invariants import invariant, without
+from landscape.symmetry.matching import coordinate_descent, matched
+from landscape.symmetry.nearest import balance, nearest
+from landscape.symmetry.permutations import Permutations, Symmetry, composed, flipped, permuted
+
+Tensors = Mapping[str, Tensor]
+MOST_ROUNDS, MOST_SWEEPS, STILL = 30, 200, 1e-9
+
+
+class Orbit(NamedTuple):
+    """B where it was brought to, the permutations of its units, and ‖B − A‖."""
+
+    tensors: dict[str, Tensor]
+    permutations: Permutations
+    distance: float
+
+
+def nearest_of_orbit(
+    symmetry: Symmetry,
+    families: Sequence[Family],
+    a: Tensors,
+    b: Tensors,
+    *,
+    generator: torch.Generator,
+    restarts: int = 1,
+    held: Permutations | None = None,
+) -> Orbit:
+    """The closest to A of all that was tried: a local minimum. With ``held``, permutations are these and stay.
+
+    Tensors are in float64 on the CPU; only those of ``a`` count.
+    """
+    turns = [one for one in families if one.kind in TURNS]
+    others = [one for one in families if one.kind not in TURNS]
+    rest = without(symmetry, families)
+    goal, start = folded(a, turns), folded(b, turns)
+    start = _stepped(start, goal, [_of_known(one, rest, families) for one in turns], turns)
+    best = None
+    if held is not None:
+        start, rest = permuted(start, symmetry, held), replace(rest, blocks=())
+    scales = [one for one in others if not _is_gain(one, turns)]
+    for now, orders in _matched(rest, scales, goal, start, generator, restarts):
+        now, moved = _settled(rest, families, goal, now, orders, generator)
+        if turns:
+            # Gains as close to those of A as may be; then without turns, which need gains of 1.
+            gains = [one for turn in turns for one in turn.gains]
+            now = _stepped(now, a, gains, gains)
+            now, moved = _settled(rest, others, a, now, moved, generator)
+        distance = between(a, now)
+        if best is None or distance < best.distance:
+            best = Orbit(now, moved, distance)
+        if distance <= STILL * between(a, dict.fromkeys(a, torch.zeros(()))):
+            break
+    assert best is not None
+    return best if held is None else best._replace(permutations=held)
+
+
+def folded(tensors: Tensors, families: Sequence[Family]) -> dict[str, Tensor]:
+    """With gains of 1 wherever a turn needs them."""
+    found = dict(tensors)
+    for family in families:
+        found = family.folded(found)
+    return found
+
+
+def random_of_orbit(
+    symmetry: Symmetry, families: Sequence[Family], tensors: Tensors, generator: torch.Generator
+) -> dict[str, Tensor]:
+    """The tensors moved by a random element of every family and random permutations."""
+    found = permuted(tensors, symmetry, symmetry.random(generator))
+    found = folded(found, families)
+    for family in sorted(families, key=lambda one: one.kind not in TURNS):
+        found = family.acted(found, family.random(generator))
+    return found
+
+
+def between(a: Tensors, b: Tensors) -> float:
+    """‖B − A‖ over the tensors of A."""
+    return sum(float((b[name] - a[name]).double().square().sum()) for name in a) ** 0.5
+
+
+def _of_known(turn: Family, rest: Symmetry, families: Sequence[Family]) -> Family:
+    """A turn as seen by the weights alone that nothing else moves; by all where there are none."""
+    moved = {slot.place for one in families if one is not turn for slot, _ in one.members}
+    moved -= {slot.place for one in turn.gains for slot, _ in one.members}
+    groups = {block[:2]: block.groups for block in rest.blocks}
+    known = tuple(
+        (slot, 1)
+        for slot, _ in turn.members
+        if slot.place not in moved and not any(g is not None for g in groups[slot.block[:2]])
+    )
+    return Family(turn.kind, known or turn.members, turn.group)
+
+
+def _stepped(
+    now: Tensors, goal: Tensors, seen: Sequence[Family], families: Sequence[Family]
+) -> dict[str, Tensor]:
+    """Each of ``families`` moved to the nearest, as ``seen`` by some of its members."""
+    found = dict(now)
+    for one, family in zip(seen, families, strict=True):
+        found = family.acted(found, nearest(one, goal, found))
+    return found
+
+
+def _settled(
+    symmetry: Symmetry,
+    families: Sequence[Family],
+    goal: Tensors,
+    start: Tensors,
+    permutations: Permutations,
+    generator: torch.Generator,
+) -> tuple[dict[str, Tensor], Permutations]:
+    """Families and permutations in turn until the distance does not fall; ``permutations``: of B until now."""
+    moving = [one for one in families if not _is_gain(one, families)]
+    now, size = dict(start), between(goal, dict.fromkeys(goal, torch.zeros(())))
+    before = between(goal, now)
+    for _ in range(MOST_ROUNDS):
+        for family in moving:
+            after = family.acted(now, nearest(family, goal, now))
+            part = {slot.block.tensor: goal[slot.block.tensor] for slot, _ in family.members}
+            if between(part, after) <= between(part, now):
+                now = after
+        more = coordinate_descent(
+            symmetry, goal, {name: now[name] for name in goal}, symmetry.identity(), generator
+        )
+        after = permuted(now, symmetry, more)
+        if between(goal, after) < between(goal, now):
+            now, permutations = after, composed(symmetry, permutations, more)
+        distance = between(goal, now)
+        if before - distance <= STILL * size:
+            break
+        before = distance
+    return now, permutations
+
+
+def _is_gain(family: Family, families: Sequence[Family]) -> bool:
+    """Whether its scales are those that a turn among ``families`` holds at gains of 1."""
+    places = {slot for slot, _ in family.members}
+    return any(places == {slot for slot, _ in gain.members} for one in families for gain in one.gains)
+
+
+def _matched(
+    symmetry: Symmetry,
+    families: Sequence[Family],
+    a: Tensors,
+    b: Tensors,
+    generator: torch.Generator,
+    restarts: int,
+) -> Iterator[tuple[dict[str, Tensor], Permutations]]:
+    """B permuted as matched on what the families leave: with scales balanced and then as A's, and as they are."""
+    scales = [one for one in families if one.kind in ("scaling", "sign")]
+    odd = [one.group for one in families if one.kind == "sign" and _turns_all(one, symmetry)]
+    for balancing in [scales, []] if scales else [[]]:
+        (one, by), (other, _) = (balanced(point, balancing) for point in (a, b))
+        seen, points = invariant(symmetry, families, [one, {name: other[name] for name in a}])
+        found = matched(
+            seen,
+            *points,
+            generator=generator,
+            restarts=restarts,
+            odd=[group for group in odd if group is not None],
+        )
+        now = permuted(flipped(other, symmetry, found.signs), symmetry, found.permutations)
+        for family, element in reversed(by):
+            now = family.acted(now, 1 / element)
+        yield now, found.permutations
+
+
+def _turns_all(family: Family, symmetry: Symmetry) -> bool:
+    if family.group is None or symmetry.groups[family.group].outer is not None:
+        return False
+    blocks = symmetry.of(family.group)
+    places = {slot.place for slot, _ in family.members}
+    return all(block.groups.count(family.group) == 1 and block[:2] in places for block in blocks)
+
+
+def balanced(
+    tensors: Tensors, families: Sequence[Family]
+) -> tuple[dict[str, Tensor], list[tuple[Family, Tensor]]]:
+    """With scales of least norm and signs by a rule, one family after the other until nothing moves; and these."""
+    found, by = dict(tensors), []
+    for _ in range(MOST_SWEEPS):
+        farthest = 0.0
+        for family in families:
+            scales = balance(family, found)
+            found = family.acted(found, scales)
+            by.append((family, scales))
+            farthest = max(farthest, float((scales - 1).abs().max()))
+        if farthest < 1e-12:
+            break
+    return found, by

@@ -1,0 +1,158 @@
+"""Elements of every family planted at once, with permutations: B comes back to A; and what is never worse."""
+
+from functools import cache
+
+import pytest
+import torch
+from symmetric import Decoder, Encoder, Gpt, built, numbers
+from torch import Tensor, nn
+
+from landscape.symmetry import function_difference, symmetry_of
+from landscape.symmetry.continuous import families_of
+from landscape.symmetry.families import Family, of_level
+from landscape.symmetry.matching import matched
+from landscape.symmetry.nearest import nearest
+from landscape.symmetry.orbit import between, nearest_of_orbit, random_of_orbit
+from landscape.symmetry.permutations import Symmetry, permuted
+
+
+def gaussian(*shape: int):
+    return lambda: torch.randn(*shape, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+
+
+class Patches(nn.Module):
+    """As ViT: patches of an image and a class token, blocks normed first."""
+
+    def __init__(self):
+        super().__init__()
+        self.patch, self.token = nn.Conv2d(3, 8, 2, 2), nn.Parameter(torch.zeros(1, 1, 8))
+        self.position = nn.Parameter(torch.zeros(1, 5, 8))
+        layer = nn.TransformerEncoderLayer(
+            8, 2, 10, batch_first=True, norm_first=True, activation="gelu", dropout=0
+        )
+        self.encoder = nn.TransformerEncoder(layer, 2, enable_nested_tensor=False)
+        self.norm, self.head = nn.LayerNorm(8), nn.Linear(8, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.patch(x).flatten(2).transpose(1, 2)
+        y = torch.cat([self.token.expand(len(x), 1, 8), y], 1) + self.position
+        return self.head(self.norm(self.encoder(y)[:, 0]))
+
+
+MODULES = {
+    "ReLU": (
+        lambda: nn.Sequential(nn.Linear(4, 16), nn.ReLU(), nn.Linear(16, 16), nn.ReLU(), nn.Linear(16, 3)),
+        gaussian(8, 4),
+    ),
+    "tanh": (
+        lambda: nn.Sequential(nn.Linear(4, 16), nn.Tanh(), nn.Linear(16, 16), nn.Tanh(), nn.Linear(16, 3)),
+        gaussian(8, 4),
+    ),
+    "linear": (lambda: nn.Sequential(nn.Linear(7, 5), nn.Linear(5, 5), nn.Linear(5, 3)), gaussian(8, 7)),
+    "Llama": (lambda: Decoder(blocks=2), numbers(11, 4, 6)),
+    "GPT-2": (lambda: Gpt(), numbers(11, 4, 6)),
+    "BERT": (lambda: Encoder(), gaussian(3, 5, 8)),
+    "ViT": (lambda: Patches(), gaussian(3, 3, 4, 4)),
+}
+
+
+@cache
+def found_in(name: str, seed: int = 0) -> tuple[nn.Module, Tensor, Symmetry, list[Family], dict[str, Tensor]]:
+    factory, inputs = MODULES[name]
+    module, x = built(factory, seed), inputs()
+    traced = symmetry_of(module, (x,))
+    families = families_of(module, (x,), traced).families
+    return module, x, traced.symmetry, families, {n: p.detach() for n, p in module.named_parameters()}
+
+
+def brought_back(name: str, seed: int, level: str = "all") -> tuple[float, float]:
+    """Distance left over that planted, and how much the outputs differ."""
+    module, x, symmetry, families, a = found_in(name)
+    families = of_level(families, level, a)
+    generator = torch.Generator().manual_seed(seed)
+    b = random_of_orbit(symmetry, families, a, generator)
+    assert function_difference(module, a, b, [(x,)]) <= 1e-9
+    assert between(a, b) > 0.1
+    found = nearest_of_orbit(symmetry, families, a, b, generator=generator)
+    return between(a, found.tensors) / between(a, b), function_difference(module, b, found.tensors, [(x,)])
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+@pytest.mark.parametrize("name", MODULES)
+def test_what_was_planted_by_all_symmetries_at_once_is_found(name, seed):
+    distance, gap = brought_back(name, seed)
+    assert distance <= 1e-5
+    assert gap <= 1e-9
+
+
+@pytest.mark.parametrize("level", ["scaling", "orthogonal"])
+@pytest.mark.parametrize("name", ["Llama", "GPT-2", "ViT"])
+def test_what_was_planted_by_some_of_them_is_found_by_these(name, level):
+    distance, gap = brought_back(name, 3, level)
+    assert distance <= 1e-5
+    assert gap <= 1e-9
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", MODULES)
+def test_thirty_of_thirty_planted_are_found(name):
+    left = [brought_back(name, seed) for seed in range(30)]
+    print(
+        f"{name}: {sum(d <= 1e-5 for d, _ in left)} of 30, at most {max(left)[0]:.1e} of the distance planted"
+    )
+    assert all(distance <= 1e-5 and gap <= 1e-9 for distance, gap in left)
+
+
+@pytest.mark.parametrize("name", ["ReLU", "Llama", "GPT-2"])
+def test_a_model_of_another_seed_comes_closer_by_more_symmetries(name):
+    module, x, symmetry, families, a = found_in(name)
+    b = found_in(name, 1)[4]
+    distances = []
+    for level in ("permutation", "scaling", "orthogonal", "all"):
+        generator = torch.Generator().manual_seed(0)
+        if level == "permutation":
+            best = matched(symmetry, a, b, generator=generator, restarts=2)
+            now = permuted(b, symmetry, best.permutations)
+        else:
+            allowed = of_level(families, level, a)
+            now = nearest_of_orbit(symmetry, allowed, a, b, generator=generator, restarts=2).tensors
+        assert function_difference(module, b, now, [(x,)]) <= 1e-8
+        distances.append(between(a, now))
+    print(name, [round(one, 3) for one in [between(a, b), *distances]])
+    assert distances[-1] < distances[0] < between(a, b)
+    if name == "ReLU":
+        assert distances[1] < distances[0]
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_no_random_element_is_nearer_than_the_nearest(name):
+    _, _, _, families, a = found_in(name)
+    b = {
+        n: t + 0.3 * torch.randn(t.shape, generator=torch.Generator().manual_seed(4), dtype=t.dtype)
+        for n, t in a.items()
+    }
+    generator = torch.Generator().manual_seed(5)
+    for family in families:
+        names = {slot.block.tensor for slot, _ in family.members}
+        part = {n: a[n] for n in names}
+        best = nearest(family, a, b)
+        least = between(part, family.acted(b, best))
+        assert least <= between(part, b) * (1 + 1e-9)
+        for size in (1.0, 0.01):
+            for _ in range(10):
+                other = family.random(generator)
+                if size < 1 and family.kind in ("scaling", "invertible"):
+                    small = size * torch.randn(best.shape, generator=generator, dtype=best.dtype)
+                    other = best * (1 + small) if family.kind == "scaling" else best + small
+                assert least <= between(part, family.acted(b, other)) * (1 + 1e-9)
+
+
+def test_a_map_of_a_wrong_side_is_farther():
+    """The transposed map would be a fault that the distance shows."""
+    _, _, _, families, a = found_in("linear")
+    family = families[0]
+    b = family.acted(a, family.random(torch.Generator().manual_seed(0)))
+    back = nearest(family, a, b)
+    part = {slot.block.tensor: a[slot.block.tensor] for slot, _ in family.members}
+    assert between(part, family.acted(b, back)) <= 1e-6 * between(part, b)
+    assert between(part, family.acted(b, back.mT)) > 0.1 * between(part, b)
