@@ -90,7 +90,7 @@ CHECKS = {
     "mat-composed-order": "moved by hand",
     "res-bias-not-scaled": "refused",
     "res-not-tried": "function preserved",
-    "nea-slope-of-less": "nearest scales",
+    "nea-slope-of-less": "nearest maps",
     # Faults of training, sampling, stacks of replicas, noise and ends of descents.
     "tr-momentum-dampened": "steps",
     "tr-schedule-one-early": "steps",
@@ -157,6 +157,7 @@ TESTS = {
     "agreement of ranks": "analyses/test_compare.py::test_each_check_sees_what_it_proves",
     "half width": "analyses/test_compare.py::test_each_check_sees_what_it_proves",
     "ranks": "analyses/test_compare.py::test_each_check_sees_what_it_proves",
+    "nearest scales": "paths/test_stated.py::test_faults_of_alignments",
     "rescaled slice": "analyses/test_compare.py::test_each_check_sees_what_it_proves",
     "summaries": "analyses/test_compare.py::test_each_check_sees_what_it_proves",
     "other noise": "analyses/test_smoothing.py::test_other_noise_than_stated_is_seen",

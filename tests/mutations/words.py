@@ -65,6 +65,7 @@ BOUNDS = {
     "the tolerance asked for, or ten times rounding": "none missed",
     "ten times rounding, and 1e-6 where the search ends": "best arrangement; best match",
     "ten times rounding, of sums of squares": "nearest scales",
+    "1e-5, where alternation ends": "nearest maps",
     "1: allowed is what rounding makes of the terms that cancel": (
         "gradient at a probe; gradient norm of an end; measured step; noisy step; stack; stack in "
         "float64; gradient norm of a start"
@@ -104,7 +105,7 @@ COSTS = {
     "sums over θ": (
         "best arrangement; best match; checkpoint coordinates; eigenvalues; logged length; mark "
         "coordinates; mean of models; moved by hand; rearranged; "
-        "nearest scales; point coordinates; principal components"
+        "nearest maps; nearest scales; point coordinates; principal components"
     ),
     "1 F": (
         "SAM; after loss; aligned end; as logged; before loss; centre loss; checkpoint loss; cost; curve "
