@@ -16,7 +16,7 @@ OperatorName = Literal["hessian", "gauss-newton", "fisher", "empirical-fisher"]
 ProductBy = Literal["auto", "double-backward", "central-difference"]
 Basis = Literal["device", "cpu"]
 Residuals = Literal["together", "each"]
-Rescaling = Literal["unit", "layer", "none"]
+Rescaling = Literal["unit", "layer", "all", "none"]
 KernelForm = Literal["dense", "lanczos"]
 
 # Training.

@@ -103,7 +103,7 @@ class Sharpness(Result):
     table_sigma: float = scalar("σ of the noise among the measures")
     rho: float = scalar("radius ρ of the ball")
     tolerance: float = scalar("residual of λ_max that counts as converged, relative to it")
-    rescaling: str = scalar("what was rescaled: each unit, each layer, or none")
+    rescaling: str = scalar("what was moved: each unit, each layer, by all symmetries, or none")
     num_rescaled_units: int = scalar("hidden units that were rescaled")
 
     @property
@@ -145,7 +145,8 @@ def sharpness(
         "Roles at rest where filters set the scale: some of bias,norm,vector; none for none.",
     ] = ("bias", "norm"),
     rescaling: Annotated[
-        Rescaling, "Measure again with each unit, or layer, of a ReLU-like net rescaled."
+        Rescaling,
+        "Measure again, each unit or layer of a ReLU-like net rescaled, or moved by all symmetries.",
     ] = "unit",
     critical: Critical = False,
     fisher_rao: FisherRao = False,
@@ -171,7 +172,9 @@ def sharpness(
     And the same again after a random positive rescaling of the hidden units, or with
     ``rescaling='layer'`` of whole layers, of ReLU-like nets, which leaves the function as it is
     (Dinh et al. 2017): a number that changes is no property of the function. Where the module's
-    structure shows no such units, or its outputs do change, a note says so.
+    structure shows no such units, or its outputs do change, a note says so. ``rescaling='all'`` moves θ by
+    a random element of every symmetry that a trace of the module shows: permutations, scalings, turns of a
+    residual stream, invertible maps of heads (see :func:`landscape.align`).
 
     ``critical``: η_c is the smallest step η > 0 with F(θ − ηg) > F(θ), g = ∇F, by doubling and bisection
     with values of F alone; 2/η_c is the critical sharpness (Kalra et al. 2026), which on a quadratic is
@@ -190,6 +193,7 @@ def sharpness(
     from landscape.numerics.steps.ascent import filter_lengths
     from landscape.objective import checks
     from landscape.objective.uses import guesses
+    from landscape.symmetry import element
     from landscape.symmetry.rescaling import rescaled
 
     steps = np.array(sigmas, dtype=float)
@@ -211,7 +215,10 @@ def sharpness(
             norms, notes = ("none",), ["nothing relative to the filters: every filter is zero or ignored"]
         here, there, moved = measured(objective, point, "here", norms, asked, progress), None, None
         if rescaling != "none":
-            moved = rescaled(objective, point, per=rescaling, seed=seed, tolerance=precision)
+            if rescaling == "all":
+                moved = element.moved(objective, point, seed=seed, tolerance=precision)
+            else:
+                moved = rescaled(objective, point, per=rescaling, seed=seed, tolerance=precision)
             if moved.point is None:
                 notes.append(moved.reason)
             else:
@@ -219,7 +226,8 @@ def sharpness(
         proofs += _checks(objective, point, asked, [one for one in (here, there) if one is not None])
         changes = None
         if moved and there:
-            meaning = f"outputs after rescaling {moved.num_units} units against those before, ‖Δh‖/‖h‖"
+            verb = "moving" if rescaling == "all" else "rescaling"
+            meaning = f"outputs after {verb} {moved.num_units} units against those before, ‖Δh‖/‖h‖"
             proofs.append(Check("function preserved", moved.gap, precision, meaning))
             changes = {name: _changes(objective, here, there, name) for name in here.table}
             notes.append(_verdict([name for name, flag in changes.items() if flag], rescaling))
@@ -370,7 +378,8 @@ def _changes(objective: Objective, here: Measured, there: Measured, name: str) -
 
 
 def _verdict(changed: list[str], per: str) -> str:
-    what = f"a rescaling of each {per} that leaves the function as it is"
+    moved = "a random element of all symmetries" if per == "all" else f"a rescaling of each {per}"
+    what = f"{moved} that leaves the function as it is"
     if not changed:
         return f"no measure changes beyond its errors under {what}"
     return f"no property of the function, as they change under {what}: {', '.join(changed)}"

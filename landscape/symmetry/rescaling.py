@@ -68,12 +68,12 @@ def rescaled(objective: Objective, point: Point, *, per: str, seed: int, toleran
         return Rescaled(
             None,
             reason="not rescaled: no two Linear or convolutional layers follow each other in an nn.Sequential "
-            "with only ReLU-like layers between",
+            "with only ReLU-like layers between; `rescaling` all looks for what moves by a trace of the module",
         )
     generator = torch.Generator().manual_seed(seed)
     by = factors(found, objective.num_parameters, per=per, generator=generator).to(point.theta.device)
     moved = Point((point.theta.double() * by).to(point.theta.dtype), point.fixed, "rescaled")
-    gap = _function_gap(objective, point, moved)
+    gap = function_gap(objective, point, moved)
     if not gap <= tolerance:
         return Rescaled(None, gap=gap, reason=f"not rescaled: the outputs would change by {gap:.2g} relative")
     return Rescaled(moved, sum(one.num_units for one in found), gap)
@@ -180,7 +180,7 @@ def _pieces(layer: nn.Module, free: dict[int, Piece], *names: str) -> tuple[Piec
     return tuple(free[id(p)] for p in parameters) if can_move else ()
 
 
-def _function_gap(objective: Objective, point: Point, other: Point) -> float:
+def function_gap(objective: Objective, point: Point, other: Point) -> float:
     """‖h(·; θ′) − h(·; θ)‖ / ‖h(·; θ)‖ over the data, by plain copies of the module."""
     modules = [objective.module_at(one) for one in (point, other)]
     sums = torch.zeros(2, dtype=torch.float64, device=objective.device)

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from plain import another, killed_at, named, plain_module
+from symmetric import Decoder, Gpt, built, numbers
 from torch import nn
 
 import landscape
@@ -312,6 +313,49 @@ def test_where_it_does_not_apply_a_note_says_so(module):
     assert result.rescaling == "none"
     assert result.num_rescaled_units == 0
     assert "function preserved" not in named(result)
+
+
+@pytest.mark.parametrize("factory", [Decoder, lambda: Gpt(width=8)], ids=["Llama", "GPT-2"])
+def test_moved_by_all_symmetries_the_function_stays_and_what_changes_is_said(factory):
+    """Invariants under every map of the units by their theory stay: the loss; the trace does not, nor λ_max."""
+    module = built(factory)
+    x = numbers(11, 6, 6)()
+
+    class Last(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.inside = module
+
+        def forward(self, x):
+            return self.inside(x)[:, -1]
+
+    objective = Objective(Last().double().eval(), "cross_entropy", (x, torch.arange(6) % 11))
+    result = landscape.sharpness(objective, objective.theta, rescaling="all", fisher_rao=True, **SMALL)
+    assert result.status in ("complete", "not-converged")
+    assert 0 < named(result)["function preserved"].value <= 1e-9
+    assert result.rescaling == "all"
+    assert result.num_rescaled_units > 30
+    assert at(result, "lambda_max", "changes_under_rescaling")
+    assert "a random element of all symmetries" in " ".join(result.notes)
+    again = landscape.sharpness(objective, objective.theta, rescaling="all", fisher_rao=True, **SMALL)
+    np.testing.assert_array_equal(again.rescaled_values, result.rescaled_values)
+
+
+def test_moved_by_permutations_and_signs_alone_nothing_changes_but_noise():
+    """tanh: orthogonal maps of θ, under which the spectrum of the Hessian is its own."""
+    objective = objective_of(seeded(lambda: nn.Linear(4, 6), nn.Tanh, lambda: nn.Linear(6, 3)))
+    result = landscape.sharpness(objective, objective.theta, rescaling="all", **SMALL)
+    assert result.num_rescaled_units == 6
+    for name in ("lambda_max", "sam_rise"):
+        assert at(result, name, "rescaled_values") == pytest.approx(at(result, name), rel=1e-6)
+        assert not at(result, name, "changes_under_rescaling")
+
+
+def test_without_units_a_note_says_so():
+    objective = objective_of(nn.Sequential(nn.Linear(4, 3)))
+    result = landscape.sharpness(objective, objective.theta, rescaling="all", **SMALL)
+    assert any("not moved: no unit of Sequential can be permuted" in note for note in result.notes)
+    assert result.rescaled_values is None
 
 
 def test_outputs_that_change_after_all_are_seen():

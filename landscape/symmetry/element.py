@@ -1,0 +1,41 @@
+"""A point moved by a random element of all symmetries of its module, its function as it was."""
+
+import torch
+from torch import Tensor
+
+from landscape.errors import BadInput
+from landscape.objective import trees
+from landscape.objective.objective import Objective
+from landscape.objective.parameters import Point
+from landscape.symmetry.alignment import FEW, doubled, tensors_of, with_units
+from landscape.symmetry.continuous import families_of
+from landscape.symmetry.families import of_level
+from landscape.symmetry.orbit import random_of_orbit
+from landscape.symmetry.rescaling import Rescaled, function_gap
+from landscape.symmetry.verified import in_double
+
+
+def moved(objective: Objective, point: Point, *, seed: int, tolerance: float) -> Rescaled:
+    """``point`` after random permutations and a random element of every family that moves θ alone.
+
+    Scales are powers of two from ¼ to 4, maps have singular values from ½ to 2. Not where the module cannot be traced,
+    has no unit to permute, or its outputs on the data would move by more than ``tolerance``: the reason says so.
+    """
+    try:
+        few = min(objective.num_samples, FEW)
+        module, traced = with_units(objective, point, "moving by all symmetries", few, seed)
+        inputs = trees.mapped(in_double, objective.samples.few(few).inputs)
+        found = families_of(module, inputs, traced, seed=seed).families
+    except BadInput as error:
+        return Rescaled(None, reason=f"not moved: {error}")
+    families = of_level(found, "all", {piece.name for piece in objective.pieces})
+    generator = torch.Generator().manual_seed(seed)
+    tensors: dict[str, Tensor] = doubled(tensors_of(objective, point))
+    there = objective.point(random_of_orbit(traced.symmetry, families, tensors, generator), "moved")
+    gap = function_gap(objective, point, there)
+    if not gap <= tolerance:
+        return Rescaled(None, gap=gap, reason=f"not moved: the outputs would change by {gap:.2g} relative")
+    groups = [traced.symmetry.groups[i] for i in traced.symmetry.free]
+    copies = [1 if one.outer is None else traced.symmetry.groups[one.outer].size for one in groups]
+    units = sum(one.size * count for one, count in zip(groups, copies, strict=True))
+    return Rescaled(there, units + sum(one.size * one.copies for one in families if one.group is None), gap)
