@@ -5,6 +5,7 @@ import torch
 from torch import nn
 
 from landscape.symmetry import symmetry_of
+from landscape.symmetry.continuous import families_of
 from landscape.symmetry.permutations import permuted
 from landscape.symmetry.verified import function_difference, preserved
 
@@ -43,6 +44,17 @@ CASES = {
     ),
     "ViT": ("ForImageClassification", VIT, [(16, None), (24, None), (4, None), (4, 4), (4, 4)]),
 }
+# Families of each: those of values and of queries with keys, gains, gated units, turns of the stream.
+LETTERS = {
+    "Llama": ["C*^4", "GL(4)^2", "O(16)", "R*^16", "R*^16", "R*^16", "R*^24"],
+    # Of four channels of a head, rotary positions turn two.
+    "GPTNeoX": ["C*^4", "GL(2)^4", "GL(4)^4", "O(15)", "R*^16", "R*^16", "R*^16"],
+    "GPT2": ["GL(4)^4", "GL(4)^4", "R*^16", "R*^16"],
+    "Bert": ["GL(4)^4", "GL(4)^4", "R*^16", "{±1}^16"],
+    "ViT": ["GL(4)^4", "GL(4)^4", "O(15)", "R*^16", "R*^16", "R*^16"],
+}
+# The gain that stops the turn of a stream: embeddings tied to the output, norms after the sum.
+STOPPED = {"GPT2": "ln_f.weight", "Bert": "embeddings.LayerNorm.weight"}
 
 
 class Logits(nn.Module):
@@ -72,10 +84,14 @@ def test_all_that_is_no_output_moves_and_the_function_stays(name):
     assert sorted(found, key=str) == sorted(groups, key=str)
     assert all(reason.endswith("an output of the module") for reason in symmetry.blocked.values())
     wide = module.double()
+    y = x.double() if x.is_floating_point() else x
+    families = families_of(wide, (y,), traced)
+    assert sorted(one.text for one in families.families) == LETTERS[name]
+    assert len(families.refused) == (name in STOPPED)
+    assert all(f"{STOPPED[name]} cannot be taken" in said for said in families.refused)
     tensors = {key: t.detach() for key, t in (*wide.named_parameters(), *wide.named_buffers())}
     generator = torch.Generator().manual_seed(1)
     for _ in range(5):
         other = permuted(tensors, symmetry, symmetry.random(generator))
-        y = x.double() if x.is_floating_point() else x
         assert max(float((tensors[key] - other[key]).abs().max()) for key in tensors) > 0
         assert function_difference(wide, tensors, other, [(y,)]) <= preserved(traced)
