@@ -1,6 +1,9 @@
 """Analyses of a module that FSDP2 shards, on few samples: by torchrun in several processes, or in one, unsharded."""
 
+import importlib
+import pkgutil
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,16 +15,19 @@ import landscape
 import landscape.numerics.vectors
 from landscape import BadInput, Objective, distributed
 from landscape.inputs.sharded import here
+from landscape.numerics.spread import Layout, Spread, local
 
+# So few that some of eight processes hold nothing of a parameter, and the trace is a sum.
+TINY = 4
 # A number of samples that 2, 3, 4 and 8 processes share evenly, and one that none of them does.
 EVEN, ODD = 24, 23
 WIDTH = 48
 
 
-def net(seed: int = 0) -> nn.Module:
+def net(seed: int = 0, width: int = WIDTH) -> nn.Sequential:
     generator = torch.Generator().manual_seed(seed)
     module = nn.Sequential(
-        nn.Linear(5, WIDTH), nn.Tanh(), nn.Linear(WIDTH, WIDTH), nn.Tanh(), nn.Linear(WIDTH, 3)
+        nn.Linear(5, width), nn.Tanh(), nn.Linear(width, width), nn.Tanh(), nn.Linear(width, 3)
     )
     with torch.no_grad():
         for one in module.parameters():
@@ -29,12 +35,13 @@ def net(seed: int = 0) -> nn.Module:
     return module.double()
 
 
-def sharded(seed: int = 0) -> nn.Module:
+def sharded(seed: int = 0, width: int = WIDTH) -> nn.Module:
     from torch.distributed.fsdp import fully_shard
 
-    module = net(seed)
-    for layer in (*module[:1], *module[2:3]):
-        fully_shard(layer)
+    module = net(seed, width)
+    # Of a tiny one all at once, as a sum over processes costs more than what is summed.
+    if width > TINY:
+        fully_shard(module[2])
     fully_shard(module)
     return module
 
@@ -44,18 +51,21 @@ def data(count: int) -> tuple[torch.Tensor, torch.Tensor]:
     return torch.randn(count, 5, generator=generator, dtype=torch.float64), torch.arange(count) % 3
 
 
-def flat(seed: int) -> torch.Tensor:
-    return torch.cat([one.detach().flatten() for one in net(seed).parameters()])
+def flat(seed: int, width: int = WIDTH) -> torch.Tensor:
+    return torch.cat([one.detach().flatten() for one in net(seed, width).parameters()])
 
 
-def found(module: nn.Module, count: int) -> dict[str, Any]:
-    """What is compared; every check of an analysis has to be passed."""
+def found(module: nn.Module, count: int, *, everything: bool) -> dict[str, Any]:
+    """What is compared, ``everything`` where there is time; every check of an analysis has to be passed."""
     objective = Objective(module, "cross_entropy", data(count), l2=1e-3)
     theta = flat(2)
     value, slope = objective.value_and_gradient(theta)
     answers: dict[str, Any] = {"value": value, "accuracy": objective.measure(theta).accuracy}
     answers["slope"] = float(torch.linalg.vector_norm(slope))
     answers["along"] = float(slope @ objective.as_point(flat(3)).theta)
+    batch = torch.tensor([0, 5, 7])
+    loss, step = objective.batch_gradient(theta, batch, objective.present_point().fixed, training=True)
+    answers |= {"batch loss": float(loss), "batch slope": float(step.norm())}
     if count == ODD:
         return answers
     result = landscape.hessian(objective, theta, top_k=2, bottom_k=1, search=False)
@@ -63,9 +73,89 @@ def found(module: nn.Module, count: int) -> dict[str, Any]:
     answers["bend"] = result.gradient_curvature
     line = landscape.interpolate(objective, theta, flat(3), num_points=5)
     answers |= {"line": line.loss, "distance": line.distance, "line status": line.status}
-    answers["failed"] = [f"{one.name} {one.value} {one.bound}" for one in result.checks if not one.passed]
+    cuts = slices(objective, theta, everything=everything)
+    for name, one in cuts.items():
+        answers |= {f"{name} loss": one.loss, f"{name} gram": one.gram, f"{name} status": one.status}
+    answers["drawn losses"] = cuts["line"].draw_loss
+    answers["seen"] = np.abs([cuts["plane"].trajectory_alpha, cuts["plane"].trajectory_residual])
+    answers["explained"] = cuts["plane"].explained_variance
+    results = {"spectrum": result, "path": line, **cuts}
+    answers["failed"] = [
+        f"{what}: {one.name} {one.value} {one.bound}"
+        for what, which in results.items()
+        for one in which.checks
+        if not one.passed
+    ]
     answers["status"] = result.status
     return answers
+
+
+def tiny(module: nn.Module, *, everything: bool) -> dict[str, Any]:
+    """Measures of sharpness, and curves of which batches leave nothing to some processes."""
+    objective = Objective(module, "cross_entropy", data(EVEN), l2=1e-3)
+    theta, other = flat(2, TINY), flat(3, TINY)
+    sharp = landscape.sharpness(
+        objective,
+        theta,
+        tol=1e-4,
+        sigmas=(0.01, 0.1),
+        num_draws=2,
+        ascent_steps=3,
+        rescaling="none",
+        critical=True,
+    )
+    answers: dict[str, Any] = {"sharp": sharp.values, "noise": sharp.noise_rise, "status": sharp.status}
+    failed = [f"{one.name} {one.value} {one.bound}" for one in sharp.checks if not one.passed]
+    for method in ("bezier", *(("neb", "minmax") if everything else ())):
+        curve = landscape.connect(
+            objective,
+            theta,
+            other,
+            method=method,
+            epochs=2,
+            batch_size=2,
+            num_points=5,
+            tolerance=0.1,
+            plane=method == "bezier",
+            plane_points=3,
+        )
+        answers |= {f"{method} loss": curve.loss, f"{method} length": curve.length}
+        answers |= {f"{method} status": curve.status, f"{method} trained": curve.epoch_loss}
+        failed += [f"{method}: {one.name} {one.value} {one.bound}" for one in curve.checks if not one.passed]
+    return {**answers, "failed": failed}
+
+
+def slices(objective: Objective, theta: torch.Tensor, *, everything: bool) -> dict[str, Any]:
+    """Along what is drawn, filter by filter and layer by layer, and along components and eigenvectors."""
+    run = [objective.as_point(flat(seed)) for seed in (3, 4, 2)]
+    cuts: dict[str, Any] = {
+        "line": landscape.slice1d(objective, theta, num_points=5, draws=2, norm="layer", ignore=()),
+        "drawn": landscape.slice2d(objective, theta, num_points=3),
+        "plane": landscape.slice2d(
+            objective, theta, num_points=3, directions="pca", trajectory=run, show_trajectory=True
+        ),
+    }
+    if everything:
+        cuts["eigen"] = landscape.slice1d(objective, theta, num_points=3, directions="eigen", smooth=0.1)
+    return cuts
+
+
+def by_entry() -> Iterator[tuple[Any, str, Any]]:
+    """What a module in parts draws, for one that is whole: (owner, name, function) to be put in place."""
+    # What is imported later would keep what it finds.
+    for one in pkgutil.walk_packages(landscape.__path__, "landscape."):
+        if one.name.split(".")[1] in ("numerics", "objective", "curvature", "paths", "symmetry"):
+            importlib.import_module(one.name)
+    for name in ("normal", "signs"):
+        draw = getattr(landscape.numerics.vectors, name)
+
+        def whole(like: torch.Tensor, generator: torch.Generator, draw: Any = draw) -> torch.Tensor:
+            size = like.shape[-1]
+            alike = Spread(torch.zeros(size), Layout(size, ((0, size),)))
+            return draw(like if isinstance(like, Spread) else alike, generator).part
+
+        owners = [one for one in list(sys.modules.values()) if getattr(one, name, None) is draw]
+        yield from ((owner, name, whole) for owner in owners)
 
 
 def refusals(objective: Objective) -> dict[str, str]:
@@ -92,15 +182,20 @@ def main(folder: Path) -> None:
     distributed.start("cpu")
     module = sharded()
     before = [here(one).clone() for one in module.parameters()]
+    everything = distributed.num_processes() > 2
     answers = {
-        f"{key} of {count}": value for count in (EVEN, ODD) for key, value in found(module, count).items()
+        f"{key} of {count}": value
+        for count in (EVEN, ODD)
+        for key, value in found(module, count, everything=everything).items()
     }
+    small = tiny(sharded(width=TINY), everything=everything)
+    answers |= {f"{key} of tiny": value for key, value in small.items()}
     objective = Objective(module, "cross_entropy", data(EVEN))
     answers |= refusals(objective)
     answers["moved"] = any(
         not torch.equal(a, here(b)) for a, b in zip(before, module.parameters(), strict=True)
     )
-    answers["share"] = landscape.numerics.vectors.local(objective.theta).numel() / objective.num_parameters
+    answers["share"] = local(objective.theta).numel() / objective.num_parameters
     drawn = landscape.numerics.vectors.normal(objective.theta, torch.Generator().manual_seed(5))
     answers["drawn"] = float(drawn.square().sum())
     np.savez(folder / f"{distributed.num_processes()}-{distributed.rank()}.npz", **answers)

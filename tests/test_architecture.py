@@ -157,8 +157,8 @@ def test_numerics_know_no_module_and_no_file(path):
     for name in imports_of(path):
         first = name.partition(".")[0]
         if first == "landscape":
-            # One file knows that a vector may lie in several processes.
-            sums = {"distributed"} if name_of(path) == "numerics.vectors" else set()
+            # Two files know that a vector may lie in several processes.
+            sums = {"distributed"} if name_of(path) in {"numerics.spread", "numerics.vectors"} else set()
             assert room_of(name.removeprefix("landscape.")) in {"numerics", "errors", "choices"} | sums
         else:
             assert first in {"torch", "numpy", "scipy"} or first in sys.stdlib_module_names

@@ -28,10 +28,22 @@ def several(request, tmp_path_factory):
     return answers
 
 
-@pytest.mark.parametrize("count", [shards.EVEN, shards.ODD])
+@pytest.fixture
+def drawn_by_entry(monkeypatch):
+    for owner, name, draw in shards.by_entry():
+        monkeypatch.setattr(owner, name, draw)
+
+
+@pytest.mark.usefixtures("drawn_by_entry")
+@pytest.mark.parametrize("count", [shards.EVEN, shards.ODD, "tiny"])
 def test_it_agrees_with_the_module_whole(several, count):
     """Whose products are by a double backward, so that nothing of the differences is shared."""
-    for name, value in shards.found(shards.net(), count).items():
+    everything = len(several) > 2
+    if count == "tiny":
+        wanted = shards.tiny(shards.net(width=shards.TINY), everything=everything)
+    else:
+        wanted = shards.found(shards.net(), count, everything=everything)
+    for name, value in wanted.items():
         told = several[0][f"{name} of {count}"]
         if name == "failed" or name.endswith("status"):
             assert told.tolist() == value
@@ -54,7 +66,8 @@ def test_each_process_holds_its_part_and_leaves_the_module_as_it_was(several):
 
 
 def test_draws_are_the_same_for_any_number_of_processes(several):
-    from landscape.numerics.vectors import Layout, Spread, normal
+    from landscape.numerics.spread import Layout, Spread
+    from landscape.numerics.vectors import normal
 
     theta = shards.flat(0)
     whole = normal(Spread(theta, Layout(len(theta), ((0, len(theta)),))), torch.Generator().manual_seed(5))

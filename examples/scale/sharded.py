@@ -11,7 +11,7 @@ from torch import nn
 
 import landscape
 from landscape import Objective, distributed
-from landscape.numerics.vectors import local
+from landscape.numerics.spread import local
 
 parser = argparse.ArgumentParser()
 parser.add_argument("--width", type=int, default=512)

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from landscape.objective.objective import Objective
     from landscape.objective.parameters import Point
     from landscape.paths.connection import Connection, Connector
+    from landscape.paths.planes import Plane
 
 
 @dataclass(kw_only=True, eq=False)
@@ -74,7 +75,9 @@ class Connect(Result):
         "training_epoch",
         long_name="barrier over the chord then, on a few t: an upper bound that may yet fall",
     )
-    control_points: np.ndarray = array("bend", "parameter", long_name="free control points")
+    control_points: np.ndarray | None = array(
+        "bend", "parameter", long_name="free control points", optional=True
+    )
     control_t: np.ndarray = array("bend", long_name="t of a control point, or of its place on the chord")
     barrier_chord: float = scalar(
         "barrier over the chord, an upper bound for this training: max F − [(1−t)F(A) + tF(B)]"
@@ -260,17 +263,21 @@ def connect(
         found = connector.connected(chord)
         remarks += found.notes + notes_on_ends(found)
         remarks += without_errors(objective, 0) or (without_errors(test, 0, "test samples") if test else [])
+        drawn = plane_of(found, plane_points) if plane else None
         if plane:
-            about |= seen_from(plane_of(found, plane_points), float(found.line.lengths.sum()), remarks)
+            about |= seen_from(drawn, float(found.line.lengths.sum()), remarks)
         result = _result(found, connector, about, remarks)
-        stated = _stated_checks(found, connector, result)
+        stated = _stated_checks(found, connector, result, drawn)
     result.checks = proofs + found.checks() + stated
     return result
 
 
-def _stated_checks(found: Connection, connector: Connector, result: Connect) -> list[Check]:
+def _stated_checks(
+    found: Connection, connector: Connector, result: Connect, drawn: Plane | None
+) -> list[Check]:
     from landscape.paths import connect_proofs as roads
 
+    free = found.trained.path.control[1:-1] if result.control_points is None else result.control_points
     seed, columns = connector.seed, {name: one.values for name, one in _over_t(result).items()}
     said = {
         "chord": result.barrier_chord,
@@ -293,10 +300,10 @@ def _stated_checks(found: Connection, connector: Connector, result: Connect) -> 
         "chord_error": result.barrier_chord_straight_error,
     }
     proofs = [
-        *roads.curve_checks(found, connector, result.t, columns, result.control_points),
+        *roads.curve_checks(found, connector, result.t, columns, free),
         *roads.summary_checks(found.path, said, seed),
         *roads.summary_checks(found.line, straight, seed, "straight "),
-        *roads.length_check(found, result.t, result.control_points, result.length),
+        *roads.length_check(found, result.t, free, result.length),
         roads.gradient_check(found, seed),
     ]
     if connector.restarts > 1:
@@ -305,7 +312,8 @@ def _stated_checks(found: Connection, connector: Connector, result: Connect) -> 
         alpha, beta, directions = result.plane_alpha, result.plane_beta, result.plane_directions
         assert alpha is not None
         assert beta is not None
-        assert directions is not None
+        assert drawn is not None
+        directions = drawn.directions if directions is None else directions
         proofs += roads.plane_checks(found, alpha, beta, result.plane_loss, directions, seed)
     return proofs
 
@@ -322,7 +330,7 @@ def _result(
 ) -> Connect:
     import numpy as np
 
-    from landscape.numerics.arrays import array_of
+    from landscape.numerics.arrays import array_or_note
     from landscape.numerics.curves.barriers import or_none
     from landscape.objective.sweep import known
     from landscape.paths.heights import below_their_errors, tested_in_words
@@ -352,7 +360,7 @@ def _result(
         epoch_loss=np.array(trained.losses),
         training_epoch=np.array([passes for passes, _ in trained.watched], dtype=int),
         training_barrier=np.array([barrier for _, barrier in trained.watched], dtype=float),
-        control_points=array_of(trained.path.control[1:-1]),
+        control_points=array_or_note(trained.path.control[1:-1], "control points", notes),
         control_t=trained.path.curve.start[1:-1].numpy(),
         barrier_chord=shown.height.chord,
         barrier_ends=shown.height.ends,

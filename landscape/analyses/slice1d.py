@@ -126,6 +126,8 @@ def slice1d(
     every trainable number, by pairs ±ξ, with its standard error. Raises BadInput for an even ``num_points``, a span
     of 0, or a direction that vanishes.
     """
+    import torch
+
     from landscape.objective import checks
     from landscape.objective.sweep import Sweep
     from landscape.objective.tasks import computed_by
@@ -153,8 +155,8 @@ def slice1d(
         found = sliced(sweep, [objective.as_point(theta)], cut, 1)
         result = _result(found, block)
         columns = (result.loss, result.accuracy, result.test_loss)
-        assert result.directions is not None
-        stated = stated_checks(found, cut, (result.alpha,), columns, result.draw_loss, result.directions)
+        own = torch.cat(found.axes.draws) if result.directions is None else result.directions
+        stated = stated_checks(found, cut, (result.alpha,), columns, result.draw_loss, own)
     result.checks = proofs + found.checks + stated
     return result
 
@@ -163,7 +165,7 @@ def _result(found: Slice, block: str | None) -> Slice1D:
     import numpy as np
     import torch
 
-    from landscape.numerics.arrays import array_of
+    from landscape.numerics.arrays import array_or_note
     from landscape.numerics.curves.directions import gram_matrix
     from landscape.objective.smoothing import fields_of
     from landscape.objective.sweep import known
@@ -182,7 +184,7 @@ def _result(found: Slice, block: str | None) -> Slice1D:
         draw_loss=losses if len(losses) > 1 else None,
         loss_mean=losses.mean(0) if len(losses) > 1 else None,
         loss_spread=losses.std(0, ddof=1) if len(losses) > 1 else None,
-        directions=array_of(axes),
+        directions=array_or_note(axes, "directions", found.notes),
         gram=gram_matrix(axes),
         direction_curvature=eigen.values if eigen else None,
         direction_residual=eigen.residuals if eigen else None,

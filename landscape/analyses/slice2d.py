@@ -294,14 +294,13 @@ def slice2d(
             )
         result = _result(found, hessians, cut)
         columns = (result.loss, result.accuracy, result.test_loss)
-        assert result.directions is not None
         stated = stated_checks(
             found,
             cut,
             (result.alpha, result.beta),
             columns,
             result.draw_loss,
-            result.directions,
+            found.axes.draws[0] if result.directions is None else result.directions,
             result.explained_variance,
         )
     result.checks = proofs + found.checks + plane_checks(found, cut) + stated
@@ -333,7 +332,7 @@ def _named(found: Slice, cut: Cut) -> dict[str, Any]:
 def _result(found: Slice, hessians: CurvatureMap | None, cut: Cut) -> Slice2D:
     import numpy as np
 
-    from landscape.numerics.arrays import array_of
+    from landscape.numerics.arrays import array_of, array_or_note
     from landscape.numerics.curves.directions import gram_matrix
     from landscape.objective.smoothing import fields_of
     from landscape.objective.sweep import known
@@ -360,7 +359,7 @@ def _result(found: Slice, hessians: CurvatureMap | None, cut: Cut) -> Slice2D:
         draw_loss=losses if len(losses) > 1 else None,
         loss_mean=losses.mean(0) if len(losses) > 1 else None,
         loss_spread=losses.std(0, ddof=1) if len(losses) > 1 else None,
-        directions=array_of(plane),
+        directions=array_or_note(plane, "directions", found.notes),
         gram=gram_matrix(plane),
         explained_variance=axes.explained,
         random_walk_variance=axes.random_walk,

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from landscape.numerics.steps.rising import AT_ONCE, LOST, NEVER, first_rise
+from landscape.numerics.vectors import signs
 from landscape.objective import checks
 from landscape.objective.objective import Objective
 from landscape.objective.parameters import Point
@@ -79,7 +80,6 @@ def _shaken(objective: Objective, point: Point, here: float) -> float:
     generator = torch.Generator().manual_seed(0)
     eps, most = SHAKEN * torch.finfo(objective.coarsest).eps, 0.0
     for _ in range(SHAKES):
-        signs = 2 * torch.randint(2, (len(point.theta),), generator=generator) - 1
-        moved = point.theta.double() * (1 + eps * signs.to(point.theta.device))
+        moved = point.theta.double() * (1 + eps * signs(point.theta, generator).to(point.theta.device))
         most = max(most, abs(objective.value(moved.to(point.theta.dtype), point.fixed) - here))
     return 2 * most

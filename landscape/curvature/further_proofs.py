@@ -50,7 +50,7 @@ def proven(
             start = "relative " if name.startswith("relative") else ""
             proofs += _step(loss, point, slope, found.found[name], stated[name], rng, start)
     if "directional_sharpness" in found.found and "directional_sharpness" not in found.undefined:
-        proofs.append(_along(objective, point, slope, stated["directional_sharpness"][0], scale))
+        proofs.append(_along(objective, point, slope, stated["directional_sharpness"], scale))
     if "fisher_rao_norm" in found.found:
         more, said = _fisher_rao(objective, point, stated["fisher_rao_norm"][0])
         proofs += more
@@ -99,13 +99,17 @@ def _step(
     ]
 
 
-def _along(objective: Objective, point: Point, slope: Tensor, stated: float, scale: float) -> Check:
+def _along(
+    objective: Objective, point: Point, slope: Tensor, stated: tuple[float, float], scale: float
+) -> Check:
     product = product_proofs.recut(objective, point, "hessian")
     unit = slope.double() / torch.linalg.vector_norm(slope.double())
     bend = float((product(unit.to(slope)).double() * unit).sum())
-    gap = abs(bend - stated) / max(scale, 1e-300)
+    gap = abs(bend - stated[0]) / max(scale, 1e-300)
+    # What differences are known to may be more than rounding.
+    bound = 2 * max(checks.rounding(objective), stated[1] / max(scale, 1e-300))
     meaning = "gᵀHg/gᵀg by a product of its own, over the largest |λ|"
-    return Check("along ∇F", float(np.nan_to_num(gap, nan=np.inf)), 2 * checks.rounding(objective), meaning)
+    return Check("along ∇F", float(np.nan_to_num(gap, nan=np.inf)), bound, meaning)
 
 
 def _fisher_rao(objective: Objective, point: Point, stated: float) -> tuple[list[Check], list[str]]:

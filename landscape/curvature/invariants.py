@@ -91,6 +91,8 @@ def relative_flatness(
     ``error`` (standard error), ``forms`` of the probes, ``is_sum``, ``last`` (rank · in,) the last probe,
     ``product_error``, ``converged``.
     """
+    if objective.is_sharded:
+        raise BadInput("the relative flatness of a sharded module", "a module that is whole")
     factor = factor_of(point.theta, piece)
     rank = factor.shape[1]
     dimension = rank * (piece.size // len(factor))

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from landscape.curvature.further import Further, Wanted, further
-from landscape.numerics.arrays import array_of
+from landscape.numerics.arrays import array_here, back
 from landscape.numerics.curves.directions import random_direction
 from landscape.numerics.spectra.lanczos import top_eigenpairs
 from landscape.numerics.spectra.trace import student_factor, trace_estimate
@@ -98,7 +98,7 @@ def measured(
         noise[norm] = _mean(pairs[norm])
         middle = len(asked.sigmas) // 2
         table[f"noise_rise{ending}"] = (float(noise[norm][0][middle]), float(noise[norm][1][middle]))
-        vector = torch.from_numpy(curvature["vector"])
+        vector = back(curvature["vector"], point.theta)
         found = _remembered(
             asked.journal,
             f"{where} ball {norm}",
@@ -152,6 +152,7 @@ def _curvature(objective: Objective, point: Point, asked: Asked, progress: Progr
         generator=generator,
         dtype=objective.dtype,
         device=objective.device,
+        like=point.theta,
         progress=lambda done, total: progress(done, total, "products for λ_max at most"),
     )
     trace = trace_estimate(
@@ -177,7 +178,7 @@ def _curvature(objective: Objective, point: Point, asked: Asked, progress: Progr
     return {
         "lambda_max": float(pairs.values[0]),
         "residual": float(pairs.residuals[0]),
-        "vector": array_of(pairs.vectors[0]),
+        "vector": array_here(pairs.vectors[0]),
         "scale": float(pairs.scale),
         "known": float(pairs.values.sum()),
         "forms": trace.forms.tolist(),
@@ -259,7 +260,7 @@ def _ball(
         "rises": found.rises.tolist(),
         "one_step": float(found.first[0]) if has_slope else 0.0,
         "radius": found.radius,
-        "worst": array_of(found.worst),
+        "worst": array_here(found.worst),
     }
 
 

@@ -1,6 +1,7 @@
 """What proves measures of sharpness: curvature by products of its own, noise and ball by plain loops at θ + ε."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping
+from typing import Any
 
 import numpy as np
 import torch
@@ -10,11 +11,13 @@ from landscape.curvature import further_proofs, product_proofs
 from landscape.curvature.estimate_proofs import Stated, student, trace_checks
 from landscape.curvature.pair_proofs import residual_checks
 from landscape.curvature.sharpness import Asked, Measured, noise_direction
-from landscape.numerics.pieces import Piece
+from landscape.numerics.arrays import back
 from landscape.numerics.steps.sampling import seed_of_draw
+from landscape.numerics.vectors import normal
 from landscape.objective import checks, plain
 from landscape.objective.objective import Objective
 from landscape.objective.parameters import Point
+from landscape.objective.row_proofs import by_piece, joined, numbers, stated
 from landscape.result import Check
 
 # (values, errors) of the result by measure, and of the mean rise over σ by norm.
@@ -63,7 +66,7 @@ def _curvature(
     objective: Objective, point: Point, found: Measured, asked: Asked, table: Columns
 ) -> tuple[list[Check], list[str]]:
     curvature, precision = found.curvature, checks.rounding(objective)
-    vectors = torch.from_numpy(np.array(curvature["vector"]))[None].to(point.theta)
+    vectors = back(curvature["vector"], point.theta)[None].to(point.theta.device, point.theta.dtype)
     value, residual = table["lambda_max"]
     scale = max(float(curvature["scale"]), 1e-300)
     known = max(precision, float(curvature["product_error"]) / scale)
@@ -98,22 +101,18 @@ def _noise(
     norm: str,
     pairs: np.ndarray,
     asked: Asked,
-    stated: tuple[np.ndarray, np.ndarray],
+    said: tuple[np.ndarray, np.ndarray],
     base: float,
 ) -> list[Check]:
     """One seeded pair ±σξ by plain loops, and mean and standard error from the pairs (num_draws, num_sigmas)."""
     draw, step = seeded(asked)
     generator = torch.Generator().manual_seed(seed_of_draw(asked.seed, draw))
-    way = torch.randn(len(point.theta), generator=generator, dtype=torch.float64)
+    way = normal(point.theta, generator)
     if norm == "filter":
-        way = (
-            noise_direction(objective, point, norm, asked.ignore, seed_of_draw(asked.seed, draw))
-            .cpu()
-            .double()
-        )
+        way = noise_direction(objective, point, norm, asked.ignore, seed_of_draw(asked.seed, draw))
     sides = []
     for sign in (1, -1):
-        moved = point.theta.cpu().double() + sign * float(asked.sigmas[step]) * way
+        moved = numbers(point.theta) + sign * float(asked.sigmas[step]) * numbers(way)
         sides.append(_loss(objective, point, moved))
     rise, count = sum(sides) / 2 - base, len(pairs)
     size = max(abs(base), *map(abs, sides), 1e-3)
@@ -121,8 +120,8 @@ def _noise(
     with np.errstate(invalid="ignore", over="ignore"):
         error = student(count) * (((pairs - mean) ** 2).sum(0) / (count - 1) / count) ** 0.5
         ends = [
-            np.abs(mean - stated[0]) / np.maximum(np.abs(pairs).max(0), 1e-300),
-            np.abs(error - stated[1]) / np.maximum(error, 1e-12 * np.abs(pairs).max(0) + 1e-300),
+            np.abs(mean - said[0]) / np.maximum(np.abs(pairs).max(0), 1e-300),
+            np.abs(error - said[1]) / np.maximum(error, 1e-12 * np.abs(pairs).max(0) + 1e-300),
         ]
     there = np.isfinite(pairs).all(0)
     off = max((float(one[there].max(initial=0.0)) for one in ends), default=0.0)
@@ -156,26 +155,30 @@ def _ball(
 ) -> list[Check]:
     """The worst ε within the ball: its length over the filters', its rise by a plain loop; and SAM's step anew."""
     ending = "" if norm == "none" else "_filter"
-    scales = np.ones(len(point.theta))
+    scales = 1.0
     if norm == "filter":
-        scales = _lengths(point.theta, objective.pieces, asked.ignore)
-    worst = np.asarray(found.worst[norm], dtype=float)
-    overshoot = max(0.0, float(np.sqrt((worst**2).sum())) / asked.rho - 1)
-    theta = point.theta.cpu().double()
-    rise = _loss(objective, point, theta + torch.from_numpy(scales * worst)) - base
-    stated = table[f"ball_rise_at_least{ending}"][0]
-    uphill = scales * found.slope.cpu().double().numpy()
-    length = float(np.sqrt((uphill**2).sum()))
+        scales = _lengths(objective, point.theta, asked.ignore)
+    worst = numbers(back(found.worst[norm], point.theta))
+    overshoot = max(0.0, float((worst**2).sum()) ** 0.5 / asked.rho - 1)
+    theta = numbers(point.theta)
+    rise = _loss(objective, point, theta + scales * worst) - base
+    highest = table[f"ball_rise_at_least{ending}"][0]
+    uphill = scales * numbers(found.slope)
+    length = float((uphill**2).sum()) ** 0.5
     sam, of_sam = table[f"sam_rise{ending}"][0], 0.0
     if 0 < length < np.inf:
-        step = torch.from_numpy(asked.rho * scales * uphill / length)
-        of_sam = _loss(objective, point, theta + step) - base
+        of_sam = _loss(objective, point, theta + asked.rho * scales * uphill / length) - base
     size = max(abs(base), abs(base + rise), 1e-3)
     bound = 2 * checks.rounding(objective)
     return [
         Check(f"ball {norm}", overshoot, 1e-12, "‖T⁻¹ε‖/ρ − 1 of the worst point, by sums of its own"),
         _same(
-            f"worst {norm}", stated, rise, size, bound, "rise at the worst point against a plain loop, over F"
+            f"worst {norm}",
+            highest,
+            rise,
+            size,
+            bound,
+            "rise at the worst point against a plain loop, over F",
         ),
         _same(f"SAM {norm}", sam, of_sam, size, bound, "rise after ρT²∇F/‖T∇F‖ against a plain loop, over F"),
     ]
@@ -187,19 +190,22 @@ def _same(name: str, stated: float, found: float, size: float, bound: float, mea
     return Check(name, float(np.nan_to_num(abs(stated - found) / size, nan=np.inf)), bound, meaning)
 
 
-def _lengths(theta: Tensor, pieces: Sequence[Piece], ignore: Collection[str]) -> np.ndarray:
+def _lengths(objective: Objective, theta: Tensor, ignore: Collection[str]) -> Any:
     """‖w_f‖ for every parameter (d,), by sums over its own axes cut into ``units``; 0 for ignored roles."""
-    wide, lengths = theta.cpu().double().numpy(), np.zeros(len(theta))
-    for piece in pieces:
-        if piece.role in ignore or not piece.size:
-            continue
-        squares = wide[piece.span].reshape(piece.shape) ** 2
-        for axis, (size, count) in enumerate(zip(piece.shape, piece.units, strict=True)):
-            summed = np.add.reduceat(squares, np.arange(count) * (size // count), axis=axis)
-            squares = np.repeat(summed, size // count, axis=axis)
-        lengths[piece.span] = np.sqrt(squares).reshape(-1)
-    return lengths
+
+    def of_each() -> Iterator[np.ndarray]:
+        for piece, row in by_piece(objective, theta[None]):
+            if piece.role in ignore or not piece.size:
+                yield np.zeros(piece.shape)
+                continue
+            squares = row.reshape(piece.shape) ** 2
+            for axis, (size, count) in enumerate(zip(piece.shape, piece.units, strict=True)):
+                summed = np.add.reduceat(squares, np.arange(count) * (size // count), axis=axis)
+                squares = np.repeat(summed, size // count, axis=axis)
+            yield np.sqrt(squares)
+
+    return joined(objective, of_each())
 
 
-def _loss(objective: Objective, point: Point, theta: Tensor) -> float:
-    return plain.measure(objective, plain.by_name(objective, Point(theta.to(point.theta), point.fixed))).loss
+def _loss(objective: Objective, point: Point, values: Any) -> float:
+    return plain.measure(objective, {**stated(objective, values), **point.fixed}).loss

@@ -205,9 +205,9 @@ def require_same(parts: Mapping[str, str]) -> None:
     """Raises BadInput, in all processes alike, naming the first of ``parts`` that differs and who has another."""
     if num_processes() == 1:
         return
-    everyones = _gathered(dict(parts))
+    said = everyones(dict(parts))
     for name in parts:
-        found = [one.get(name, "") for one in everyones]
+        found = [one.get(name, "") for one in said]
         # Of a draw the first process is right.
         usual = Counter(found).most_common(1)[0][0]
         odd = [number for number, one in enumerate(found) if one != usual]
@@ -231,7 +231,10 @@ def _named(ranks: list[int]) -> str:
     return f"process {text} of {count}" if len(ranks) == 1 else f"processes {text} of {count}"
 
 
-def _gathered(mine: Any) -> list[Any]:
+def everyones(mine: Any) -> list[Any]:
+    """What each process says here, by rank."""
+    if num_processes() == 1:
+        return [mine]
     import torch.distributed
 
     found: list[Any] = [None] * num_processes()
@@ -242,7 +245,7 @@ def _gathered(mine: Any) -> list[Any]:
 
 def _of_all(error: Exception | None) -> Exception:
     """The error to raise where some processes have one and ask for this: its own, or that of the first that has."""
-    found = _gathered(None if error is None else _as_told(error))
+    found = everyones(None if error is None else _as_told(error))
     return error or next(one for one in found if one is not None)
 
 

@@ -4,6 +4,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from landscape.numerics.spread import Spread, local
+
 
 def brought(tensor: Tensor, device: torch.device) -> Tensor:
     """``tensor`` on ``device``; a GPU takes it from the CPU without being waited for."""
@@ -20,3 +22,22 @@ def array_of(tensor: Tensor) -> np.ndarray:
     elif tensor.is_floating_point() and tensor.dtype not in (torch.float16, torch.float32, torch.float64):
         tensor = tensor.float()
     return tensor.numpy().copy()
+
+
+def array_here(tensor: Tensor) -> np.ndarray:
+    """:func:`array_of` what of ``tensor`` lies in this process, which :func:`back` makes one of all again."""
+    return array_of(local(tensor))
+
+
+def back(array: np.ndarray, like: Tensor) -> Tensor:
+    """What :func:`array_here` kept of a vector, or several, that lie as ``like`` does."""
+    kept = torch.from_numpy(np.array(array))
+    return Spread(kept.to(like.device), like.held, like.axis) if isinstance(like, Spread) else kept
+
+
+def array_or_note(vectors: Tensor, what: str, notes: list[str]) -> np.ndarray | None:
+    """:func:`array_of` for a result; None for vectors of which every process has a part, which ``notes`` then say."""
+    if not isinstance(vectors, Spread):
+        return array_of(vectors)
+    notes.append(f"the {what} are spread over the processes and not stored: the same call makes them again")
+    return None

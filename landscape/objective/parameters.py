@@ -7,8 +7,10 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor, nn
 
+from landscape import distributed
 from landscape.errors import BadInput
 from landscape.numerics.pieces import Piece, conventional
+from landscape.numerics.spread import Spread, local
 
 NORMS = (
     nn.modules.batchnorm._NormBase,
@@ -49,11 +51,13 @@ class Point:
 
     @property
     def sha256(self) -> str:
-        """The hash of all its numbers."""
+        """The hash of all its numbers; of those of one in parts every process has to ask for it."""
         digest = hashlib.sha256()
         for name, tensor in {"theta": self.theta, **self.fixed}.items():
             digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-            digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
+            digest.update(local(tensor).detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
+        if isinstance(self.theta, Spread):
+            digest.update("".join(distributed.everyones(digest.hexdigest())).encode())
         return digest.hexdigest()
 
 

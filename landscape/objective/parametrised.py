@@ -4,7 +4,7 @@ Everything is computed on the module itself with other tensors in place of its o
 also when something raises half way.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import reduce
 from typing import Any
@@ -203,7 +203,7 @@ class Parametrised:
         """What is in the place of one of the module's tensors at present."""
         return self._standing.now(name)
 
-    def flat(self, tensors: Sequence[Tensor]) -> Tensor:
+    def flat(self, tensors: Iterable[Tensor]) -> Tensor:
         """(d,) of tensors in the shapes of the parameters; always a copy."""
         return flatten({one.name: part for one, part in zip(self.pieces, tensors, strict=True)}, self.pieces)
 

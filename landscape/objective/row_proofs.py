@@ -4,7 +4,7 @@ Such numbers are made in numpy's float64 from directions, coordinates and contro
 by name in the order of the module's parameters; buffers are mixed, or taken from a training pass, as the policy says.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,7 +12,9 @@ import torch
 from torch import Tensor
 
 from landscape import distributed
-from landscape.numerics.vectors import Spread
+from landscape.numerics.pieces import Piece
+from landscape.numerics.spread import Spread
+from landscape.numerics.vectors import gathered
 from landscape.objective import checks, plain, trees
 from landscape.objective.batchnorm_proofs import repaired_spread, statistics_of_a_pass
 from landscape.objective.objective import Measurement, Objective
@@ -51,6 +53,36 @@ def numbers(theta: Tensor) -> Any:
     if isinstance(theta, Spread):
         return theta.detach().double()
     return theta.detach().double().cpu().numpy()
+
+
+def stacked(rows: Sequence[Any]) -> Any:
+    """Several :func:`numbers` as rows."""
+    return torch.stack(list(rows)) if isinstance(rows[0], Tensor) else np.stack(rows)
+
+
+def length(values: Any) -> float:
+    """The norm of :func:`numbers`, by a sum of squares."""
+    return float((values**2).sum()) ** 0.5
+
+
+def wide(rows: Any) -> Any:
+    """Stored rows in float64, spread where they are."""
+    return numbers(rows) if isinstance(rows, Tensor) else rows.astype(float)
+
+
+def by_piece(objective: Objective, rows: Any) -> Iterator[tuple[Piece, np.ndarray]]:
+    """Each parameter with its columns (m, size) of ``rows`` (m, d); of what is spread one at a time is whole."""
+    for piece in objective.pieces:
+        part = rows[:, piece.span]
+        yield piece, wide(gathered(part) if isinstance(part, Tensor) else part)
+
+
+def joined(objective: Objective, parts: Iterable[np.ndarray]) -> Any:
+    """(d,) of numbers parameter by parameter, a whole one at a time; spread where the objective's vectors are."""
+    if objective.is_sharded:
+        pairs = zip(objective.pieces, parts, strict=True)
+        return objective.flat(torch.from_numpy(part).reshape(piece.shape) for piece, part in pairs)
+    return np.concatenate([part.reshape(-1) for part in parts])
 
 
 def stated(objective: Objective, values: Any) -> dict[str, Tensor]:

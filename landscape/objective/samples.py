@@ -15,7 +15,7 @@ from landscape.errors import BadInput
 from landscape.inputs.data.batches import array_like, own_targets
 from landscape.inputs.sharded import here
 from landscape.numerics.arrays import brought
-from landscape.numerics.vectors import Spread
+from landscape.numerics.spread import Spread
 from landscape.objective import trees
 
 COMPLEX = {torch.float64: torch.complex128, torch.float16: torch.complex32}

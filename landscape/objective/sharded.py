@@ -1,11 +1,11 @@
 """F of a module that FSDP2 shards over the processes, taken as it is: a point is the part of θ that lies here.
 
-Every process holds its rows of every parameter, a :class:`~landscape.numerics.vectors.Spread`, and writes a point into
+Every process holds its rows of every parameter, a :class:`~landscape.numerics.spread.Spread`, and writes a point into
 them in place; the module gathers what a layer needs when it is run, and leaves of a gradient, by ``.backward()`` on
 itself, what lies here. Of such a graph autograd has no second derivative, so products are differences of gradients.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -16,8 +16,8 @@ from landscape import distributed
 from landscape.errors import BadInput
 from landscape.inputs.sharded import here
 from landscape.numerics.pieces import Piece
-from landscape.numerics.vectors import Layout, Spread, local
-from landscape.objective import trees
+from landscape.numerics.spread import Layout, Spread, local
+from landscape.objective import batchnorm, trees
 from landscape.objective.derivatives import no_gradient, undifferentiable
 from landscape.objective.kernels import exact
 from landscape.objective.leaves import Leaves
@@ -81,8 +81,8 @@ class Sharded(Objective):
         assert isinstance(found, Spread)
         return found
 
-    def flat(self, tensors: Sequence[Tensor]) -> Tensor:
-        """(d,) of tensors in the shapes of the parameters, whole ones and sharded ones."""
+    def flat(self, tensors: Iterable[Tensor]) -> Tensor:
+        """(d,) of tensors in the shapes of the parameters, whole ones and sharded ones, taken one after the other."""
         parts = []
         for piece, tensor in zip(self.pieces, tensors, strict=True):
             first, count = self._rows[piece.name]
@@ -172,6 +172,40 @@ class Sharded(Objective):
             slope.add_(point, alpha=self.l2)
         return Sum(value, right / self.num_counted if correct else torch.nan, slope)
 
+    def batch_gradient(
+        self, theta: Tensor, indices: Tensor | None, fixed: Fixed, *, training: bool = False
+    ) -> tuple[Tensor, Tensor]:
+        samples, count = self.samples, self.num_samples if indices is None else len(indices)
+        inputs, targets = samples if indices is None else samples.select(indices)
+        is_counted = len(targets) > 0
+        if not is_counted:
+            # A layer is gathered by all processes, so that this one runs a sample that counts nothing.
+            inputs, targets = samples.picked(torch.zeros(1, dtype=torch.int64))
+        if training:
+            batchnorm.require_splittable(self.module)
+        point, own = self.spread(theta), [self.now(piece.name) for piece in self.pieces]
+        with (
+            torch.enable_grad(),
+            self._parts_explained(len(targets)),
+            self.passed(self._parts(point), fixed, inputs, training) as outputs,
+        ):
+            total, weight = self.loss.of_batch(outputs, targets, count)
+            slope = self.flat(slopes(total if is_counted else 0 * total, own)).double()
+        sums = torch.zeros(2, dtype=torch.float64, device=self.device)
+        if is_counted:
+            sums += torch.stack([total.detach().reshape(()), (total if weight is None else weight).detach()])
+        mean, weight_of_all = distributed.total(sums)
+        divisor = weight_of_all if self.loss.over == "weight" else self.num_copies
+        mean, slope = mean / divisor, slope / divisor
+        if self.l2:
+            slope.add_(point, alpha=self.l2)
+        return mean, slope.to(self.dtype)
+
+    @property
+    def num_copies(self) -> int:
+        """In how many processes each sample is computed."""
+        return distributed.num_processes() if self.is_repeated else 1
+
     @property
     def is_repeated(self) -> bool:
         return self._is_repeated or self.is_whole
@@ -206,9 +240,6 @@ class Sharded(Objective):
 
     def product(self, *_: Any, **__: Any) -> Any:
         raise BadInput("a matrix between the outputs of a sharded module", "the operator hessian")
-
-    def batch_gradient(self, *_: Any, **__: Any) -> Any:
-        raise _cannot("training steps")
 
     def module_at(self, *_: Any, **__: Any) -> nn.Module:
         raise _cannot("a copy")

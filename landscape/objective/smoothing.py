@@ -8,6 +8,8 @@ import torch
 from torch import Tensor
 
 from landscape.numerics.spectra.trace import student_factor
+from landscape.numerics.steps.sampling import seed_of_draw
+from landscape.numerics.vectors import normal
 from landscape.objective.objective import Objective
 from landscape.objective.parameters import Point
 from landscape.objective.sweep import Sweep
@@ -70,7 +72,9 @@ def smoothed(
 
 
 def noise_of(objective: Objective, seed: int, pair: int) -> Tensor:
-    """ξ (d,) of a pair, standard normal, float64 on the CPU."""
+    """ξ (d,) of a pair, standard normal, float64; on the CPU where it is whole."""
+    if objective.is_sharded:
+        return normal(objective.theta, torch.Generator().manual_seed(seed_of_draw(seed, pair)))
     drawn = np.random.default_rng([seed, pair]).standard_normal(objective.num_parameters)
     return torch.from_numpy(drawn)
 

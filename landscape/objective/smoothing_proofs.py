@@ -3,13 +3,16 @@
 import math
 import statistics
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from landscape.numerics.vectors import normal
 from landscape.objective import checks, plain
 from landscape.objective.objective import Objective
+from landscape.objective.row_proofs import numbers
 from landscape.objective.smoothing import Smoothed, noise_of
 from landscape.result import Check
 
@@ -20,8 +23,8 @@ def smoothing_checks(
     objective: Objective,
     found: Smoothed,
     place: int,
-    values: np.ndarray,
-    tensors_at: Callable[[np.ndarray], Mapping[str, Tensor]],
+    values: Any,
+    tensors_at: Callable[[Any], Mapping[str, Tensor]],
 ) -> list[Check]:
     """Of one place, whose θ is ``values`` (d,); ``tensors_at`` gives the module's tensors at such numbers."""
     from scipy.special import stdtrit
@@ -30,11 +33,11 @@ def smoothing_checks(
     if not math.isfinite(found.loss[place]):
         return []
 
-    def loss(noise: np.ndarray) -> float:
+    def loss(noise: Any) -> float:
         return plain.measure(objective, tensors_at(values + found.sigma * noise)).loss
 
     def pairs(draw: Callable[[int], Tensor]) -> list[float]:
-        noises = [draw(k).numpy() for k in range(count)]
+        noises = [numbers(draw(k)) for k in range(count)]
         return [(loss(noise) + loss(-noise)) / 2 for noise in noises]
 
     own = pairs(lambda k: noise_of(objective, found.seed, k))
@@ -52,9 +55,7 @@ def smoothing_checks(
     bound = math.sqrt(2 * math.log(2 * ONCE_IN))
     if bound < math.sqrt(count):
         generator = torch.Generator().manual_seed(found.seed)
-        others = pairs(
-            lambda _: torch.randn(objective.num_parameters, generator=generator, dtype=torch.float64)
-        )
+        others = pairs(lambda _: normal(objective.theta, generator))
         gaps = np.subtract(found.pairs[:, place], others)
         size = float(np.sqrt(np.sum(gaps**2)))
         # Less than rounding of F is no difference.

@@ -1,12 +1,13 @@
 """The proofs of a trained curve from what its result states: a point inside it, its means, errors, lengths, plane."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import torch
 
 from landscape.objective import checks, plain
-from landscape.objective.row_proofs import Row, numbers, place, row_checks
+from landscape.objective.row_proofs import Row, length, numbers, place, row_checks, stacked, wide
 from landscape.paths.connection import Connection, Connector
 from landscape.paths.line_proofs import (
     SUMS,
@@ -25,7 +26,7 @@ from landscape.result import Check
 Columns = Mapping[str, np.ndarray | None]
 
 
-def on_curve(t: float, control: np.ndarray, knots: np.ndarray | None) -> np.ndarray:
+def on_curve(t: float, control: Any, knots: np.ndarray | None) -> Any:
     """θ(t) (d,) by de Casteljau's corner cutting, or between the two pivots that ``knots`` (m,) has around t."""
     if knots is not None:
         right = min(int(np.searchsorted(knots, t, side="left")), len(knots) - 1) or 1
@@ -38,14 +39,14 @@ def on_curve(t: float, control: np.ndarray, knots: np.ndarray | None) -> np.ndar
 
 
 def curve_checks(
-    found: Connection, connector: Connector, t: np.ndarray, columns: Columns, control_points: np.ndarray
+    found: Connection, connector: Connector, t: np.ndarray, columns: Columns, control_points: Any
 ) -> list[Check]:
     """One point inside the curve and one inside the straight line, and the first steps of the training.
 
     ``columns``: fields of a result over t.
     """
     ends, sweep = found.path.path.ends, found.path.sweep
-    control = np.stack([numbers(ends[0].theta), *control_points.astype(float), numbers(ends[1].theta)])
+    control = stacked([numbers(ends[0].theta), *wide(control_points), numbers(ends[1].theta)])
     knots = found.trained.path.curve.vertices if len(found.trained.path.curve.vertices) else None
     i = inner(t, connector.seed, sweep.block_size)
     if i is None:
@@ -77,21 +78,21 @@ def curve_checks(
     return proofs
 
 
-def length_check(found: Connection, t: np.ndarray, control_points: np.ndarray, length: float) -> list[Check]:
+def length_check(found: Connection, t: np.ndarray, control_points: Any, stated: float) -> list[Check]:
     """The polygon through the points of the curve, by numpy, over ‖B − A‖."""
     first, last = map(numbers, (one.theta for one in found.path.path.ends))
-    if not np.isfinite(length):
+    if not np.isfinite(stated):
         return []
-    control = np.stack([first, *control_points.astype(float), last]) - first
+    control = stacked([first, *wide(control_points), last]) - first
     knots = found.trained.path.curve.vertices if len(found.trained.path.curve.vertices) else None
     total, before = 0.0, control[0]
     for at in t[1:].tolist():
         now = on_curve(at, control, knots)
-        total, before = total + float(np.linalg.norm(now - before)), now
-    wanted = total / float(np.linalg.norm(last - first))
+        total, before = total + length(now - before), now
+    wanted = total / length(last - first)
     meaning = "polygon through the points of the curve over ‖B − A‖, by numpy, relative"
     # Products of the control points lose half of the digits where neighbours are close.
-    return [Check("length", abs(length - wanted) / wanted, 1e-7, meaning)]
+    return [Check("length", abs(stated - wanted) / wanted, 1e-7, meaning)]
 
 
 def summary_checks(
@@ -164,7 +165,7 @@ def plane_checks(
     alpha: np.ndarray,
     beta: np.ndarray,
     loss: np.ndarray,
-    directions: np.ndarray,
+    directions: Any,
     seed: int,
 ) -> list[Check]:
     """One cell of the plane off both axes' zeros, by A + α d₁ + β d₂ from the stored directions."""
@@ -172,8 +173,8 @@ def plane_checks(
     i, j = (
         int(np.random.default_rng(seed + k).choice(np.flatnonzero(x))) for k, x in enumerate((alpha, beta))
     )
-    origin, along = numbers(first.theta), directions.astype(float)
-    share = float(np.clip(alpha[i] / ((numbers(last.theta) - origin) @ along[0]), 0, 1))
+    origin, along = numbers(first.theta), wide(directions)
+    share = float(np.clip(alpha[i] / float((numbers(last.theta) - origin) @ along[0]), 0, 1))
     values = origin + alpha[i] * along[0] + beta[j] * along[1]
     weights = [1 - share, share]
     seen, more = place(found.path.sweep, Row(float(loss[j, i])), values, (first, last), weights)

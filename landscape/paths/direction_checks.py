@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from landscape.errors import LandscapeError
 from landscape.numerics.curves import directions as kernels
+from landscape.numerics.vectors import gathered
 from landscape.objective import checks, doubts, trees
 from landscape.objective.objective import Objective
 from landscape.objective.parameters import Point, split
@@ -58,7 +59,7 @@ def norm_check(
     for axis in axes:
         parts = split(axis, objective.pieces)
         for piece in pieces_of(objective, block):
-            weight, part = (one[piece.name].double().cpu().numpy() for one in (weights, parts))
+            weight, part = (gathered(one[piece.name]).double().cpu().numpy() for one in (weights, parts))
             role, units = told.get(piece.name, (piece.role, piece.units))
             if role in ignore:
                 worst = max(worst, float(np.abs(part).max(initial=0)))

@@ -12,6 +12,7 @@ from landscape.errors import BadInput
 from landscape.numerics.curves import directions as kernels
 from landscape.numerics.pieces import Piece
 from landscape.numerics.spectra.lanczos import top_eigenpairs
+from landscape.numerics.vectors import leading_signs
 from landscape.objective import blocks
 from landscape.objective.objective import Objective
 from landscape.objective.parameters import Point
@@ -135,10 +136,10 @@ def eigen_directions(
         generator=torch.Generator().manual_seed(seed),
         dtype=objective.dtype,
         device=objective.device,
+        like=point.theta,
         progress=lambda done, total: progress(done, total, "products for the directions at most"),
     )
     vectors = pairs.vectors.double() if objective.device.type != "mps" else pairs.vectors
-    largest = vectors.gather(1, vectors.abs().argmax(dim=1, keepdim=True))
     notes = []
     if not pairs.converged.all():
         notes.append(
@@ -150,7 +151,7 @@ def eigen_directions(
     if objective.has_batchnorm:
         notes.append("the directions are eigenvectors with the batch-norm statistics of the point at rest")
     return Eigenvectors(
-        (vectors * largest.sign()).to(objective.dtype),
+        (vectors * leading_signs(vectors)).to(objective.dtype),
         pairs.values,
         pairs.residuals,
         max(pairs.scale, 1e-300),

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from landscape.errors import BadInput
-from landscape.numerics.arrays import array_of
+from landscape.numerics.arrays import array_or_note
 from landscape.numerics.curves import directions as kernels
 from landscape.numerics.curves.directions import coordinates, plane_through
 from landscape.numerics.curves.grids import grid_around
@@ -108,7 +108,7 @@ def seen_from(plane: Plane | None, distance: float, notes: list[str]) -> dict[st
         "plane_alpha": plane.alpha,
         "plane_beta": plane.beta,
         "plane_loss": plane.loss,
-        "plane_directions": array_of(plane.directions),
+        "plane_directions": array_or_note(plane.directions, "directions of the plane", notes),
         "curve_alpha": plane.curve[:, 0],
         "curve_beta": plane.curve[:, 1],
         "curve_residual": plane.curve_residual,

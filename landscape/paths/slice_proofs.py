@@ -2,13 +2,15 @@
 
 from collections.abc import Sequence
 from fnmatch import fnmatchcase
+from typing import Any
 
 import numpy as np
+import torch
 
 from landscape.objective import blocks, checks, plain
 from landscape.objective.objective import Objective
 from landscape.objective.parameters import Point
-from landscape.objective.row_proofs import Row, numbers, place, row_checks
+from landscape.objective.row_proofs import Row, by_piece, numbers, place, row_checks, wide
 from landscape.objective.smoothing_proofs import smoothing_checks
 from landscape.paths.slices import Cut, Slice
 from landscape.result import Check
@@ -23,14 +25,15 @@ def stated_checks(
     grid: Sequence[np.ndarray],
     table: Sequence[np.ndarray | None],
     draws: np.ndarray | None,
-    directions: np.ndarray,
+    directions: Any,
     explained: np.ndarray | None = None,
 ) -> list[Check]:
     """What a result states of a slice, each by a road of its own.
 
     ``grid``: α, or α and β; ``table``: loss, accuracy and test loss over it, as ``draws`` the loss of every draw;
-    ``directions`` (m, d), of every draw for one axis and of the first for two.
+    ``directions`` (m, d), of every draw for one axis and of the first for two, an array or spread.
     """
+    directions = wide(directions)
     return [
         *_cells(found, cut.seed, grid, table, draws, directions),
         *_grids(found, cut, grid),
@@ -48,7 +51,7 @@ def _cells(
     grid: Sequence[np.ndarray],
     table: Sequence[np.ndarray | None],
     draws: np.ndarray | None,
-    directions: np.ndarray,
+    directions: Any,
 ) -> list[Check]:
     """One cell anywhere but at the centre, and one in the last block of the last draw."""
     sweep, points, count = found.sweep, found.points, len(grid)
@@ -70,13 +73,17 @@ def _cells(
             axes = directions[:count]
         else:
             row = Row(float(draws[(draw, *cell)]))
-            axes = directions[-1:] if count == 1 else found.axes.draws[-1].double().cpu().numpy()
-        values = origin + sum(step * axis.astype(float) for step, axis in zip(steps[one], axes, strict=True))
+            axes = directions[-1:] if count == 1 else numbers(found.axes.draws[-1])
+        values = _at(origin, steps[one], axes)
         weights = _weights(found, steps[one])
         found_place, more = place(sweep, row, values, points[: len(weights)], weights)
         places.append(found_place)
         proofs += more
     return [*row_checks(sweep, places, "a cell off the centre, and one of the last block and draw,"), *proofs]
+
+
+def _at(origin: Any, steps: np.ndarray, axes: Any) -> Any:
+    return origin + sum(step * axis for step, axis in zip(steps.tolist(), axes, strict=True))
 
 
 def _weights(found: Slice, steps: np.ndarray) -> list[float]:
@@ -87,13 +94,13 @@ def _weights(found: Slice, steps: np.ndarray) -> list[float]:
     return np.linalg.solve(corners, [*steps, 1.0]).tolist()
 
 
-def _averages(found: Slice, seed: int, directions: np.ndarray) -> list[Check]:
+def _averages(found: Slice, seed: int, directions: Any) -> list[Check]:
     """The average over noise in a cell anywhere."""
     if found.smoothed is None:
         return []
     one = int(np.random.default_rng(seed).integers(len(found.steps)))
     weights = _weights(found, found.steps[one])
-    values = numbers(found.points[0].theta) + found.steps[one] @ directions.astype(float)
+    values = _at(numbers(found.points[0].theta), found.steps[one], directions)
     points = found.points[: len(weights)]
     return smoothing_checks(
         found.sweep.objective,
@@ -124,43 +131,43 @@ def _grids(found: Slice, cut: Cut, grid: Sequence[np.ndarray]) -> list[Check]:
     return [Check("grid", float(worst), bound, meaning)]
 
 
-def _at_rest(found: Slice, cut: Cut, directions: np.ndarray) -> list[Check]:
+def _at_rest(found: Slice, cut: Cut, directions: Any) -> list[Check]:
     """That nothing moves outside the block: no parameter of whose name or modules none matches."""
     if cut.block is None:
         return []
     outside = 0.0
-    for piece in found.sweep.objective.pieces:
+    for piece, part in by_piece(found.sweep.objective, directions):
         parts = piece.name.split(".")
         names = (".".join(parts[:end]) for end in range(1, len(parts) + 1))
         if not any(fnmatchcase(name, cut.block) for name in names):
-            outside = max(outside, float(np.abs(directions[:, piece.span]).max(initial=0)))
+            outside = max(outside, float(np.abs(part).max(initial=0)))
     return [Check("block", outside, 0.0, "largest entry of the directions outside the block (0 = at rest)")]
 
 
-def _angles(found: Slice, cut: Cut, directions: np.ndarray) -> list[Check]:
+def _angles(found: Slice, cut: Cut, directions: Any) -> list[Check]:
     """That random directions are as far from parallel as independent ones are.
 
     The cosine of two is Σ l_f² c_f / Σ l_f² over filters of length l_f and size k_f, where c_f has the variance
     1/k_f (and is sub-Gaussian with it). Where six standard deviations reach 1, nothing is proven.
     """
-    axes = np.vstack([directions, *(one.double().cpu().numpy() for one in found.axes.draws[1:])]).astype(
-        float
-    )
-    if not cut.is_drawn(found.points) or cut.orthogonal or len(axes) < 2:
+    groups = [directions, *map(numbers, found.axes.draws[1:])]
+    count = sum(map(len, groups))
+    if not cut.is_drawn(found.points) or cut.orthogonal or count < 2:
         return []
-    pieces = found.sweep.objective.pieces
-    size, spread = np.zeros(len(axes)), np.zeros(len(axes))
-    for piece in pieces:
-        part = axes[:, piece.span]
+    size, spread, gram = np.zeros(count), np.zeros(count), np.zeros((count, count))
+    objective = found.sweep.objective
+    for parts_of in zip(*(by_piece(objective, group) for group in groups), strict=True):
+        piece, part = parts_of[0][0], np.vstack([part for _, part in parts_of])
         if cut.norm == "none":
             squares, parts = (part**2).sum(1)[:, None], max(piece.size, 1)
         else:
             number = int(np.prod(piece.units)) if cut.norm == "filter" else 1
             parts = max(piece.size // max(number, 1), 1)
-            squares = _squares(part.reshape(len(axes), *piece.shape), piece.units if number > 1 else ())
+            squares = _squares(part.reshape(count, *piece.shape), piece.units if number > 1 else ())
         size += squares.sum(1)
         spread += (squares**2).sum(1) / parts
-    cosine = np.abs(axes @ axes.T) / np.sqrt(np.outer(size, size))
+        gram += part @ part.T
+    cosine = np.abs(gram) / np.sqrt(np.outer(size, size))
     np.fill_diagonal(cosine, 0)
     deviation = float((np.sqrt(spread) / size).max())
     if DEVIATIONS * deviation >= 1:
@@ -182,8 +189,8 @@ def _squares(parts: np.ndarray, units: Sequence[int]) -> np.ndarray:
     return squares.reshape(len(squares), -1)
 
 
-def _components(found: Slice, cut: Cut, directions: np.ndarray, explained: np.ndarray | None) -> list[Check]:
-    """Principal components by a singular value decomposition of the stored trajectory, in numpy."""
+def _components(found: Slice, cut: Cut, directions: Any, explained: np.ndarray | None) -> list[Check]:
+    """Principal components by singular values of the stored trajectory, in numpy: of its triangle, piece by piece."""
     # Whose components they are as it was asked for, told apart anew.
     spanning = {"pca": cut.runs, "pca-first": cut.runs[:1]}.get(cut.directions, ())
     leading = [point for run in spanning for point in run.points]
@@ -191,14 +198,18 @@ def _components(found: Slice, cut: Cut, directions: np.ndarray, explained: np.nd
         return []
     objective = found.sweep.objective
     origin = found.points[0].theta
-    differences = np.stack([numbers(one.theta - origin) for one in leading])
-    if cut.block is not None:
-        names = blocks.matching(objective.pieces, cut.block)
-        columns = np.concatenate([np.arange(one.offset, one.offset + one.size) for one in names])
-        differences, directions = differences[:, columns], directions[:, columns]
-    values = np.linalg.svd(differences, compute_uv=False) ** 2
+    differences = torch.stack([one.theta - origin for one in leading])
+    moving = objective.pieces if cut.block is None else blocks.matching(objective.pieces, cut.block)
+    triangle, along = np.zeros((0, len(leading))), np.zeros((len(leading), len(directions)))
+    moves = np.zeros(len(leading), dtype=bool)
+    pairs = zip(by_piece(objective, differences), by_piece(objective, directions), strict=True)
+    for (piece, part), (_, axes) in pairs:
+        if piece in moving:
+            triangle = np.linalg.qr(np.vstack([triangle, part.T]), mode="r")
+            along, moves = along + part @ axes.T, moves | part.any(axis=1)
+    values = np.linalg.svd(triangle, compute_uv=False) ** 2
     shares = values / values.sum()
-    along = ((differences @ directions.astype(float).T) ** 2).sum(0) / values.sum()
+    along = (along**2).sum(0) / values.sum()
     worst = float(np.abs(along - shares[: len(along)]).max())
     if explained is not None:
         worst = max(worst, float(np.abs(explained - shares[:2]).max()))
@@ -206,7 +217,7 @@ def _components(found: Slice, cut: Cut, directions: np.ndarray, explained: np.nd
     proofs = [Check("principal components", worst, checks.rounding(objective), meaning)]
     walk = found.axes.random_walk
     if walk is not None:
-        moved = int(differences.any(axis=1).sum())
+        moved = int(moves.sum())
         angles = (2 * np.arange(1, 3) - 1) * np.pi / (2 * (2 * moved + 1))
         wanted = 1 / (4 * np.sin(angles) ** 2) / (moved * (moved + 1) / 2)
         gap = float(np.abs(walk[: min(2, moved)] - wanted[: len(walk)]).max())
@@ -215,9 +226,9 @@ def _components(found: Slice, cut: Cut, directions: np.ndarray, explained: np.nd
     return proofs
 
 
-def _projections(found: Slice, cut: Cut, directions: np.ndarray) -> list[Check]:
+def _projections(found: Slice, cut: Cut, directions: Any) -> list[Check]:
     """Stored coordinates lead to where the points are, up to the stored distance; their losses are the points' own."""
-    sweep, origin, plane = found.sweep, found.points[0].theta, directions.astype(float)
+    sweep, origin = found.sweep, found.points[0].theta
     proofs = []
     seen = [
         ("point", found.given, found.points),
@@ -227,12 +238,16 @@ def _projections(found: Slice, cut: Cut, directions: np.ndarray) -> list[Check]:
     for what, projection, points in seen:
         if projection is None:
             continue
-        offsets = np.stack([numbers(one.theta - origin) for one in points])
-        rest = offsets - projection.coordinates @ plane
-        scale = max(float(np.linalg.norm(offsets, axis=1).max()), 1e-300)
-        lengths = np.linalg.norm(plane, axis=1)
-        gap = np.abs(np.linalg.norm(rest, axis=1) - projection.residual).max() / scale
-        slant = np.abs(rest @ (plane / lengths[:, None]).T).max() / scale
+        offsets = torch.stack([one.theta - origin for one in points])
+        left, far, long, slants = 0.0, 0.0, 0.0, 0.0
+        pairs = zip(by_piece(sweep.objective, offsets), by_piece(sweep.objective, directions), strict=True)
+        for (_, part), (_, plane) in pairs:
+            rest = part - projection.coordinates @ plane
+            left, far = left + (rest**2).sum(1), far + (part**2).sum(1)
+            long, slants = long + (plane**2).sum(1), slants + rest @ plane.T
+        scale = max(float(np.sqrt(far).max()), 1e-300)
+        gap = np.abs(np.sqrt(left) - projection.residual).max() / scale
+        slant = np.abs(slants / np.sqrt(long)).max() / scale
         bound = checks.rounding(sweep.objective)
         meaning = f"what the coordinates of every {what} leave: as long as stated, and across the directions"
         proofs.append(Check(f"{what} coordinates", float(max(gap, slant)), bound, meaning))

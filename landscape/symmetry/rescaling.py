@@ -63,6 +63,10 @@ def rescaled(objective: Objective, point: Point, *, per: str, seed: int, toleran
 
     ``per``: ``unit`` or ``layer``, see :func:`factors`.
     """
+    if objective.is_sharded:
+        return Rescaled(
+            None, reason="not rescaled: a sharded module has no whole copy to compare outputs with"
+        )
     found = junctions(objective.module, objective.pieces)
     if not found:
         return Rescaled(

@@ -5,8 +5,9 @@ import pytest
 import torch
 
 from landscape.errors import BadInput
-from landscape.numerics import vectors
-from landscape.numerics.vectors import Layout, Spread
+from landscape.numerics import spread, vectors
+from landscape.numerics.pieces import Piece
+from landscape.numerics.spread import Layout, Spread
 
 D = 20
 LAYOUT = Layout(D, ((0, 12), (12, 8)))
@@ -63,7 +64,7 @@ REFUSED = {
 def test_alone_it_is_the_tensor(name):
     found, wanted = OPERATIONS[name](Spread(A, LAYOUT), Spread(B, LAYOUT)), OPERATIONS[name](A, B)
     assert found.shape == wanted.shape
-    torch.testing.assert_close(vectors.local(found), wanted)
+    torch.testing.assert_close(spread.local(found), wanted)
 
 
 def test_rows_are_written_in_place():
@@ -97,3 +98,31 @@ def test_a_unit_vector_lies_where_its_entry_does():
     assert vectors.unit(parts, 9).part.tolist() == [0, 0, 1, 0]
     assert not vectors.unit(parts, 5).part.any()
     assert np.array_equal(vectors.unit(torch.zeros(3), 1).numpy(), [0, 1, 0])
+
+
+@pytest.mark.parametrize(
+    ("shape", "units"),
+    [((6, 4), (6, 1)), ((6, 4), (1, 4)), ((6, 4, 2), (3, 4, 1)), ((24,), (1,)), ((6, 4), (1, 1))],
+    ids=str,
+)
+def test_each_filter_is_as_long_in_parts_as_whole(shape, units):
+    piece = Piece("weight", shape, 0, "weight", units)
+    values = drawn(piece.size)
+    parts = Spread(values.clone(), Layout(piece.size, ((0, piece.size),)))
+    squares = np.zeros(shape)
+    for index in np.ndindex(*units):
+        cut = tuple(slice(i * n // u, (i + 1) * n // u) for i, n, u in zip(index, shape, units, strict=True))
+        squares[cut] = (values.reshape(shape).numpy()[cut] ** 2).sum()
+    for one in (values, parts):
+        found = spread.local(vectors.filter_norms(piece, one)).numpy()
+        np.testing.assert_allclose(found, np.sqrt(squares).ravel(), rtol=1e-14)
+
+
+def test_coordinates_and_signs_in_parts_are_those_of_whole_ones():
+    whole, layout = drawn(2, D), Layout(D, ((0, D),))
+    coordinates = torch.tensor([[1.0, 2.0], [-3.0, 0.5]], dtype=torch.float64)
+    parts = Spread(whole, layout)
+    for rows in (whole, parts):
+        torch.testing.assert_close(vectors.least_squares(rows, coordinates @ rows), coordinates)
+    assert vectors.leading_signs(parts).tolist() == vectors.leading_signs(whole).tolist()
+    assert torch.equal(vectors.gathered(parts), whole)

@@ -13,7 +13,7 @@ from landscape import Objective
 from landscape.analyses.sharpness import sharpness
 from landscape.analyses.slice1d import slice1d
 from landscape.analyses.slice2d import slice2d
-from landscape.numerics.curves import directions as kernels
+from landscape.numerics import vectors
 from landscape.numerics.pieces import Piece
 from landscape.numerics.steps.ascent import filter_lengths
 
@@ -52,8 +52,8 @@ def placed() -> Objective:
 
 def by_rows(monkeypatch: pytest.MonkeyPatch) -> None:
     """Directions that are normalised along axis 0 whatever the use."""
-    monkeypatch.setattr(kernels, "filters", lambda piece, values: values.reshape(piece.shape[0], -1))
-    monkeypatch.setattr(kernels, "from_filters", lambda piece, rows: rows.reshape(-1))
+    monkeypatch.setattr(vectors, "filters", lambda piece, values: values.reshape(piece.shape[0], -1))
+    monkeypatch.setattr(vectors, "from_filters", lambda piece, rows: rows.reshape(-1))
 
 
 @pytest.mark.parametrize("analysis", [slice1d, slice2d])

@@ -9,8 +9,8 @@ from torch import Tensor
 
 from landscape.choices import Norm, Role
 from landscape.errors import BadInput
-from landscape.numerics.pieces import Piece, filters, from_filters
-from landscape.numerics.vectors import normal
+from landscape.numerics.pieces import Piece
+from landscape.numerics.vectors import filter_norms, least_squares, normal
 
 NORMS = get_args(Norm)
 IGNORABLE = get_args(Role)
@@ -67,10 +67,11 @@ def normalised(
         if norm == "none":
             result[piece.span] = part
         elif norm == "layer":
-            result[piece.span] = _as_long(part[None], weights[None, piece.span])[0]
+            own, wanted = (torch.linalg.vector_norm(one[None], dim=1) for one in (part, weights[piece.span]))
+            result[piece.span] = _rescaled(part, own, wanted)
         else:
-            rows = _as_long(filters(piece, part), filters(piece, weights[piece.span]))
-            result[piece.span] = from_filters(piece, rows)
+            own, wanted = (filter_norms(piece, one) for one in (part, weights[piece.span]))
+            result[piece.span] = _rescaled(part, own, wanted)
     return result.to(theta.device, theta.dtype)
 
 
@@ -148,15 +149,11 @@ def plane_through(a: Tensor, b: Tensor, c: Tensor) -> Tensor:
 def coordinates(points: Tensor, origin: Tensor, directions: Tensor) -> tuple[np.ndarray, np.ndarray]:
     """Least-squares coordinates (T, m) of ``points`` (T, d) on a plane, and their distances (T,) from it."""
     offsets, wide = (points - origin).double(), directions.double()
-    # torch's own choice on a CPU, gelsy, rounds by where its workspace lies in memory: no two runs alike.
-    driver = "gelsd" if wide.device.type == "cpu" else None
-    solved = torch.linalg.lstsq(wide.T, offsets.T, driver=driver).solution.T
+    solved = least_squares(wide, offsets)
     distance = torch.linalg.vector_norm(offsets - solved @ wide, dim=1)
     return solved.cpu().numpy(), distance.cpu().numpy()
 
 
-def _as_long(rows: Tensor, others: Tensor) -> Tensor:
-    """``rows`` rescaled to the lengths of ``others``, row by row; a zero row stays zero."""
-    own = torch.linalg.vector_norm(rows, dim=1, keepdim=True)
-    wanted = torch.linalg.vector_norm(others, dim=1, keepdim=True)
-    return torch.where(own > 0, rows * (wanted / own), torch.zeros_like(rows))
+def _rescaled(values: Tensor, own: Tensor, wanted: Tensor) -> Tensor:
+    """``values`` of lengths ``own`` at the lengths ``wanted``; what is zero stays zero."""
+    return torch.where(own > 0, values * (wanted / own), torch.zeros_like(values))

@@ -7,7 +7,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from landscape.numerics.pieces import Piece, filters, from_filters
+from landscape.numerics.pieces import Piece
+from landscape.numerics.vectors import filter_norms
 
 
 class Ascent(NamedTuple):
@@ -82,9 +83,7 @@ def filter_lengths(theta: Tensor, pieces: Sequence[Piece], ignore: Collection[st
     lengths = torch.zeros_like(theta, dtype=torch.float64)
     for piece in pieces:
         if piece.role not in ignore:
-            rows = filters(piece, theta[piece.span].double())
-            long = torch.linalg.vector_norm(rows, dim=1, keepdim=True).expand_as(rows)
-            lengths[piece.span] = from_filters(piece, long)
+            lengths[piece.span] = filter_norms(piece, theta[piece.span].double())
     return lengths
 
 

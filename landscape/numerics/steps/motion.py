@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from landscape.numerics.arrays import array_of
+from landscape.numerics.arrays import array_here, back
 from landscape.numerics.steps.sampling import Sampler, restore_rng, rng_state
 
 
@@ -31,7 +31,7 @@ class Motion:
         self.optimiser, self.generators = optimiser, generators or {}
 
     def state(self) -> dict[str, Any]:
-        """Copies of everything, as arrays by name."""
+        """Copies of everything, as arrays by name; of what is spread, the part in this process."""
         groups: dict[str, Mapping[str, Tensor]] = {
             "tensor": self.tensors,
             "sampler": self.sampler.state(),
@@ -42,7 +42,7 @@ class Motion:
             own = self.optimiser.state[_parameter(self.optimiser)]
             groups["optimiser"] = {name: value for name, value in own.items() if value is not None}
         return {
-            f"{group} {name}": array_of(tensor)
+            f"{group} {name}": array_here(tensor)
             for group, tensors in groups.items()
             for name, tensor in tensors.items()
         }
@@ -50,14 +50,16 @@ class Motion:
     def restore(self, state: Mapping[str, Any]) -> None:
         """Go back to what :meth:`state` gave."""
 
-        def group(name: str) -> dict[str, Tensor]:
+        def arrays(name: str) -> dict[str, Any]:
             start = f"{name} "
-            found = {k.removeprefix(start): v for k, v in state.items() if k.startswith(start)}
-            return {k: torch.from_numpy(v.copy()) for k, v in found.items()}
+            return {k.removeprefix(start): v for k, v in state.items() if k.startswith(start)}
+
+        def group(name: str) -> dict[str, Tensor]:
+            return {k: torch.from_numpy(v.copy()) for k, v in arrays(name).items()}
 
         with torch.no_grad():
-            for name, tensor in group("tensor").items():
-                self.tensors[name].copy_(tensor)
+            for name, array in arrays("tensor").items():
+                self.tensors[name].copy_(back(array, self.tensors[name]))
         self.sampler.restore(group("sampler"))
         restore_rng(group("global"), self.device)
         for name, tensor in group("generator").items():
