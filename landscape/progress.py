@@ -4,6 +4,8 @@ import time
 from collections.abc import Callable, Iterator, MutableMapping
 from typing import Any
 
+from landscape import distributed
+
 # progress(done, total, what)
 Progress = Callable[[int, int, str], None]
 # Finished pieces by key; that of runs/journal.py makes them survive a kill, a plain dict only this call.
@@ -14,6 +16,17 @@ SAVE_SECONDS = 5.0
 
 def silent(done: int, total: int, what: str) -> None:
     """Reports nothing."""
+
+
+def seconds_since(then: float, journal: Journal) -> float:
+    """Of the clock that ``then`` was read from; where every process keeps a part of what is kept, the most of all."""
+    seconds = time.monotonic() - then
+    return distributed.largest(seconds)[0] if keeps_parts(journal) else seconds
+
+
+def keeps_parts(journal: Journal) -> bool:
+    """Whether every process has a journal of its own, for its part of what is in pieces, at the same time as others."""
+    return getattr(journal, "keeps_parts", False)
 
 
 class Within(MutableMapping[str, dict[str, Any]]):
@@ -27,6 +40,11 @@ class Within(MutableMapping[str, dict[str, Any]]):
 
     def __init__(self, journal: Journal, start: str):
         self._journal, self._start = journal, start
+
+    @property
+    def keeps_parts(self) -> bool:
+        """As of the journal."""
+        return keeps_parts(self._journal)
 
     def __getitem__(self, key: str) -> dict[str, Any]:
         return self._journal[self._start + key]
@@ -62,7 +80,7 @@ class Saver:
 
     def offer(self, state: Callable[[], dict[str, Any]]) -> None:
         """Keep ``state()`` if the last one was kept long enough ago."""
-        if time.monotonic() - self._last > self._weight * SAVE_SECONDS:
+        if seconds_since(self._last, self._journal) > self._weight * SAVE_SECONDS:
             self.save(state())
 
     def save(self, state: dict[str, Any]) -> None:

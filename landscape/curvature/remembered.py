@@ -9,8 +9,9 @@ import torch
 from torch import Tensor
 
 from landscape import distributed, progress
-from landscape.numerics.arrays import array_of
+from landscape.numerics.arrays import array_here, back
 from landscape.numerics.spectra.krylov import Operator
+from landscape.numerics.spread import Spread
 from landscape.objective.differences import Differences
 from landscape.objective.products import Product
 from landscape.progress import Journal
@@ -33,6 +34,7 @@ class Remembered:
         self._known: deque[tuple[float, np.ndarray, float]] = deque()
         self._dtype = torch.float32
         self._number, self._last = 0, time.monotonic()
+        self._is_in_parts = False
 
     def __call__(self, v: Tensor) -> Tensor:
         total = float(v.double().sum())
@@ -45,12 +47,17 @@ class Remembered:
             said, image, error = self._known.popleft()
             if said == total:
                 self._tell(error, v)
-                return torch.from_numpy(image).to(self._device, self._dtype)
+                return back(image, v).to(self._device, self._dtype)
             self._drop()
         image = self._product(v).to(self._device)
         self._dtype = image.dtype
-        self._fresh.append((total, array_of(image), self._product.error))
-        if time.monotonic() - self._last > progress.SAVE_SECONDS or len(self._fresh) * image.nbytes > ROOM:
+        self._fresh.append((total, array_here(image), self._product.error))
+        seconds = time.monotonic() - self._last
+        self._is_in_parts = isinstance(image, Spread)
+        if self._is_in_parts:
+            # Of the same images in every process, or a later call would wait for those that one has and another not.
+            (seconds,) = distributed.largest(seconds)
+        if seconds > progress.SAVE_SECONDS or len(self._fresh) * image.nbytes > ROOM:
             self._keep()
         return image
 
@@ -75,8 +82,8 @@ class Remembered:
     def _keep(self) -> None:
         sums, images, errors = zip(*self._fresh, strict=True)
         about = {"sums": list(sums), "errors": list(errors), "dtype": str(self._dtype).removeprefix("torch.")}
-        # Of several processes the first writes them for all.
-        if distributed.rank() == 0:
+        # Of several processes the first writes them for all, but for vectors of which each has a part.
+        if distributed.rank() == 0 or self._is_in_parts:
             self._journal[self._key] = {**about, "images": np.stack(images)}
         self._number, self._fresh, self._last = self._number + 1, [], time.monotonic()
 

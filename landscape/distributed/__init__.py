@@ -226,6 +226,17 @@ def require_same_steps() -> None:
         require_same({"number of sums": str(_watch.count)})
 
 
+@contextmanager
+def needing_all() -> Iterator[None]:
+    """Inside, a module in parts waits for the others: where it fails as one of them is gone, the error says so."""
+    try:
+        yield
+    except RuntimeError as error:
+        if _watch is not None and not isinstance(error, LandscapeError) and (ending := _watch.cause()):
+            raise ending from error
+        raise
+
+
 def _named(ranks: list[int]) -> str:
     count, text = num_processes(), ", ".join(map(str, ranks))
     return f"process {text} of {count}" if len(ranks) == 1 else f"processes {text} of {count}"

@@ -118,6 +118,7 @@ class Sharded(Objective):
         beside = self._beside({name: one for name, one in tensors.items() if name not in own})
         before = {}
         with (
+            distributed.needing_all(),
             exact(self.device.type),
             self._standing.at({**self._rest, **beside}, training=training),
         ):

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from landscape.errors import BadInput
+from landscape.numerics.vectors import gathered
 from landscape.objective import Objective, checks, plain
 from landscape.objective.parameters import Point
 from landscape.objective.stored import same
@@ -75,7 +76,7 @@ def points_check(wrong: int) -> Check:
 def num_wrong(objective: Objective, state: Mapping[str, Tensor], point: Point) -> int:
     """How many tensors of a point are not those of ``state``, by name, in the dtype of the objective."""
     tensors = plain.by_name(objective, point)
-    return sum(name in state and not same(tensor, state[name]) for name, tensor in tensors.items())
+    return sum(name in state and not same(gathered(tensor), state[name]) for name, tensor in tensors.items())
 
 
 def _is_same(first: Run, run: Run, objective: Objective) -> bool:

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from landscape.analyses.declare import Analysis, Options
 from landscape.errors import BadInput
+from landscape.numerics.vectors import normal
 from landscape.objective import Objective
 from landscape.objective.parameters import Point
 from landscape.result import Result
@@ -66,6 +67,10 @@ def _signature(objective: Objective, point: Point) -> str:
     To fewer digits than F is rounded to, so that another number of threads does not make it another F.
     """
     digits = {torch.float64: 10, torch.float32: 5}.get(objective.coarsest, 2)
-    noise = torch.randn(point.theta.shape, generator=torch.Generator().manual_seed(0))
-    beside = 1.1 * point.theta + 0.01 * noise.to(point.theta)
+    generator = torch.Generator().manual_seed(0)
+    is_whole = not objective.is_sharded
+    noise = (
+        torch.randn(point.theta.shape, generator=generator) if is_whole else normal(point.theta, generator)
+    )
+    beside = 1.1 * point.theta + 0.01 * noise.to(point.theta.device, point.theta.dtype)
     return " ".join(f"{objective.value(theta, point.fixed):.{digits}g}" for theta in (point.theta, beside))

@@ -15,7 +15,7 @@ import shutil
 import time
 import zipfile
 import zlib
-from collections.abc import Iterator, Mapping, MutableMapping
+from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +35,8 @@ class Journal(MutableMapping[str, Piece]):
     ``about`` joins the header of a new journal; on resume ``header`` is what was written then. ``made_from``: what
     pieces depend on besides the configuration (versions, hashes of numbers); None compares nothing. Opening cuts the
     file back to its last good line; ``dropped`` names what was not taken, but for a line that a kill left unfinished.
+    ``everyones(mine)`` is what every process says, where each keeps its own part of the same pieces: they go on from
+    the last line that all of them have, and nothing is dropped before.
     Raises BadInput where the folder belongs to another configuration, or to work made from something else.
     """
 
@@ -46,8 +48,11 @@ class Journal(MutableMapping[str, Piece]):
         about: Mapping[str, Any] | None = None,
         made_from: Mapping[str, Any] | None = None,
         rank: int = 0,
+        everyones: Callable[[Any], list[Any]] | None = None,
         sync_seconds: float = 1.0,
     ):
+        self.keeps_parts = everyones is not None
+        self._everyones = everyones or (lambda mine: [mine])
         self.folder = folder
         self.header: dict[str, Any] = {"sha256": config_hash(config), "config": config, **(about or {})}
         self.header |= {} if made_from is None else {"made_from": dict(made_from)}
@@ -89,6 +94,7 @@ class Journal(MutableMapping[str, Piece]):
         text = self._append(line)
         if arrays or time.monotonic() - self._last_sync > self._sync_seconds:
             self._sync()
+        self._everyones(None)
         # What is read back now is what a resumed run will read.
         self._pieces[key] = json.loads(text)["values"]
         self._drop_file(key)
@@ -101,6 +107,7 @@ class Journal(MutableMapping[str, Piece]):
             raise KeyError(key)
         self._append({"key": key, "gone": True})
         self._sync()
+        self._everyones(None)
         del self._pieces[key]
         self._drop_file(key)
 
@@ -197,12 +204,19 @@ class Journal(MutableMapping[str, Piece]):
 
     def _read_back(self) -> bool:
         """Read the good lines, cut off the rest; False where there was no journal yet."""
-        lines, good = self._good_lines()
+        lines, ends = self._good_lines()
+        said = self._everyones((len(lines), lines[:1]))
+        # What one refuses all do.
+        for _, first in said:
+            for header in first:
+                self._require_same(header)
+        lines = lines[: min(count for count, _ in said)]
         if not lines:
             self._cut(0)
+            self._crc = 0
             return False
-        self._require_same(lines[0])
         # Only now: the journal of another configuration is not ours to cut.
+        good, self._crc = ends[len(lines) - 1]
         self._cut(good)
         self.header = lines[0]
         digests: dict[str, str] = {}
@@ -225,17 +239,20 @@ class Journal(MutableMapping[str, Piece]):
                     f"{key}: {self.folder / name} does not hold its arrays as they were written"
                 )
                 del self._pieces[key], self._files[key]
+        for key in set(self._pieces).difference(*(set(one) for one in self._everyones(list(self._pieces)))):
+            del self._pieces[key]
+            self._files.pop(key, None)
         return True
 
-    def _good_lines(self) -> tuple[list[dict[str, Any]], int]:
-        """The lines up to the first that does not follow from those before it, and how many bytes they are."""
+    def _good_lines(self) -> tuple[list[dict[str, Any]], list[tuple[int, int]]]:
+        """The lines up to the first that does not follow from those before it; the bytes and the CRC up to each."""
         path = self.folder / f"rank-{self._rank}.jsonl"
         with os.fdopen(os.dup(self._descriptor), "rb") as file:
             written = file.read().splitlines(keepends=True)
-        good, lines = 0, []
+        good, lines, ends = 0, [], []
         for number, raw in enumerate(written, start=1):
             text, tab, stated = raw.rstrip(b"\n").rpartition(b"\t")
-            crc = zlib.crc32(text, self._crc)
+            crc = zlib.crc32(text, ends[-1][1] if ends else 0)
             if not raw.endswith(b"\n"):  # where a kill came
                 break
             if not tab or f"{crc:08x}".encode() != stated:
@@ -250,8 +267,9 @@ class Journal(MutableMapping[str, Piece]):
                 )
                 break
             lines.append(json.loads(text))
-            good, self._crc = good + len(raw), crc
-        return lines, good
+            good += len(raw)
+            ends.append((good, crc))
+        return lines, ends
 
     def _require_same(self, theirs: dict[str, Any]) -> None:
         """Raises BadInput, naming what differs, for the first line of other work than this."""

@@ -302,7 +302,8 @@ def _journal(
 ) -> Iterator[_Kept | None]:
     """A journal that goes when all is published, and stays, if there is anything in it, when not all is.
 
-    Of several processes the first has it. The others begin with its pieces, so that all compute the same ones.
+    Of several processes the first has it. The others begin with its pieces, so that all compute the same ones. Of a
+    module in parts each has one, of its parts.
     """
     if output is None or not order.is_resumable:
         yield None
@@ -310,15 +311,21 @@ def _journal(
     part, journals = output.with_name(output.name + ".part"), list[Journal]()
     made_from = _made_from(work)
 
-    def opened() -> _Kept:
+    def cleared() -> None:
         if part.exists() and settings.overwrite and not _is_of(part, order.config, made_from):
             shutil.rmtree(part)
-        journal = Journal(part, order.config, about={"threads": threads}, made_from=made_from)
+
+    def opened(**how: Any) -> _Kept:
+        journal = Journal(part, order.config, about={"threads": threads}, made_from=made_from, **how)
         journals.append(journal)
-        pieces = journal if distributed.num_processes() == 1 else dict(journal)
+        pieces = journal if distributed.num_processes() == 1 or how else dict(journal)
         return _Kept(pieces, journal.header.get("threads", threads), part, journal.dropped)
 
-    kept = distributed.from_first(opened)
+    distributed.from_first(cleared)
+    if work.objective.is_sharded:
+        kept = opened(rank=distributed.rank(), everyones=distributed.everyones)
+    else:
+        kept = distributed.from_first(opened)
     if not journals:
         yield kept
         return
@@ -334,6 +341,9 @@ def _journal(
             raise Interrupted(len(journal), str(part)) from None
         raise
     if work.is_whole:
+        if journal.keeps_parts:
+            # The first has published by now.
+            distributed.everyones(None)
         journal.remove()
     else:
         journal.close()
@@ -346,4 +356,5 @@ def _made_from(work: Work) -> dict[str, Any]:
         "data": work.objective.samples.sha256,
         "test": work.test.samples.sha256 if work.test else "",
         "points": [point.sha256 for point in work.points],
+        **({"processes": distributed.num_processes()} if work.objective.is_sharded else {}),
     }
