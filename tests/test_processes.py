@@ -299,6 +299,6 @@ def test_processes_that_take_different_steps_neither_wait_for_ever_nor_publish(r
 
 
 def test_what_all_refuse_is_said_once_with_code_2_in_each(run):
-    ended = run("minima", "-o", "m.h5")
+    ended = run("noise", "a.h5", "-o", "n.h5")
     assert ended.errors == ["Error: replicas in 2 processes; expected one process; leave torchrun away."]
     assert exit_codes(ended) == ["2", "2"]

@@ -131,6 +131,7 @@ class Critical(Result):
 
 @analysis(
     source="either",
+    deals=True,
     points=range(1, 10_000),
     metavar="POINTS",
     dtype="float64",

@@ -97,7 +97,8 @@ class Analysis:
     last point's model; where the option ``leaves_points`` is given, its file holds points of that model as well.
     ``needs`` says what it takes of samples, for its options, '' where nothing: a loss of the module alone has none.
     What begins from a recipe may look at one ``stored`` result of these kinds instead, by ``stored_options`` alone.
-    ``dtype`` is that of what a recipe makes, where none is asked for.
+    ``dtype`` is that of what a recipe makes, where none is asked for. Where several processes were launched one
+    that ``deals`` hands its tasks to them, each with all of the samples; the others share the samples.
     """
 
     name: str
@@ -123,6 +124,7 @@ class Analysis:
     stored: Sequence[str]
     stored_options: Sequence[str]
     needs: str | Callable[[Options], str]
+    deals: bool
 
     @cached_property
     def question(self) -> str:
@@ -236,6 +238,7 @@ def analysis(
     stored: Sequence[str] = (),
     stored_options: Sequence[str] = (),
     needs: str | Callable[[Options], str] = "",
+    deals: bool = False,
 ) -> Callable[[Function], Function]:
     """Declares the function below as an :class:`Analysis`, named like the function unless ``name`` says otherwise.
 
@@ -270,6 +273,7 @@ def analysis(
             stored=stored,
             stored_options=stored_options,
             needs=needs,
+            deals=deals,
         )
 
         @wraps(function)

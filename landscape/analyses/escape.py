@@ -135,6 +135,7 @@ class Escape(Result):
 
 @analysis(
     points=1,
+    deals=True,
     needs=lambda options: "gradients of batches of samples" if options.get("noise") == "sgd" else "",
     paper="Lee et al. 2016; Ge et al. 2015; Jin et al. 2017",
     examples=(

@@ -167,6 +167,7 @@ def _family(work: Any) -> Family:
 
 @analysis(
     source="recipe",
+    deals=True,
     needs="the outputs on samples, which tell minima apart",
     points=0,
     paper="Soudry and Carmon 2016; Fleischmann 2021",

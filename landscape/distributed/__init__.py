@@ -26,6 +26,7 @@ START = timedelta(minutes=10)
 _watch: Watch | None = None
 # How often the processes have joined: what they said to one another before is over.
 _round = 0
+_is_alone = False
 
 
 def is_launched() -> bool:
@@ -96,7 +97,7 @@ def is_first_to_say(sentence: str, exit_code: int) -> bool:
 
 
 def rank() -> int:
-    if not is_active():
+    if _is_alone or not is_active():
         return 0
     import torch.distributed
 
@@ -104,11 +105,27 @@ def rank() -> int:
 
 
 def num_processes() -> int:
+    return 1 if _is_alone else num_launched()
+
+
+def num_launched() -> int:
+    """How many processes have joined, whether they share the work now or not."""
     if not is_active():
         return 1
     import torch.distributed
 
     return torch.distributed.get_world_size()
+
+
+@contextmanager
+def alone() -> Iterator[None]:
+    """Inside, this process has all samples and sums nothing with others, as if it were the only one."""
+    global _is_alone
+    before, _is_alone = _is_alone, True
+    try:
+        yield
+    finally:
+        _is_alone = before
 
 
 def share(num_samples: int) -> slice:

@@ -26,6 +26,7 @@ from landscape.progress import Progress, silent
 from landscape.result import Check, Result
 from landscape.runs import provenance, store
 from landscape.runs.config import config_difference, config_hash, is_same
+from landscape.runs.dealt import answered_by_first, to_all
 from landscape.runs.journal import Journal
 from landscape.runs.settings import Settings
 from landscape.runs.workers import Again, hired, parsed
@@ -91,6 +92,8 @@ class Order(NamedTuple):
     sources: list[dict[str, str]] | None = None
     # The same order, made in another process from the same files; None where it is not made from files.
     again: "Callable[[], Order] | None" = None
+    # Whether several processes have all samples each, and are dealt its tasks.
+    deals: bool = False
 
 
 def unheard(text: str) -> None:
@@ -114,6 +117,25 @@ def publish(
         if others := provenance.other_makers(there):
             say(f"{output} was made by {others}")
         return Answer(store.load(output, verify=False), output, was_there=True, is_mine=is_mine)
+    if order.deals and distributed.num_processes() > 1:
+        return _dealt(order, output, settings, progress, say)._replace(is_mine=is_mine)
+    return _published(order, output, settings, progress, say)
+
+
+def _dealt(order: Order, output: Path | None, settings: Settings, progress: Progress, say: Say) -> Answer:
+    """The first process asks and publishes; the tasks are computed by all, which have made the same."""
+    if settings.workers is not None:
+        distributed.require_one_process(f"`workers` {settings.workers}")
+    with distributed.alone():
+        work = order.prepare()
+        parts, named = _made_parts(order, work, settings), _named(work)
+    distributed.require_same(parts)
+    made = order._replace(prepare=lambda: work)
+    return answered_by_first(named, lambda: _published(made, output, settings, progress, say))
+
+
+def _published(order: Order, output: Path | None, settings: Settings, progress: Progress, say: Say) -> Answer:
+    is_mine = distributed.rank() == 0
     asked = distributed.from_first(lambda: settings.threads)
     work = order.prepare()
     if work.objective.num_processes != distributed.num_processes():
@@ -124,7 +146,8 @@ def publish(
         )
     work.seed, work.progress = settings.seed, progress
     # Each of several workers has a core.
-    asked = asked or (1 if settings.workers else None)
+    is_dealt = distributed.num_launched() > distributed.num_processes()
+    asked = asked or (1 if settings.workers or is_dealt else None)
     work.max_threads = asked or torch.get_num_threads()
     threads = asked or best_number(work.objective)
     with using(threads), _journal(order, output, work, threads, settings) as kept:
@@ -149,7 +172,7 @@ def publish(
             device=str(work.objective.device),
             inputs=order.inputs,
             sources=order.sources,
-            num_processes=distributed.num_processes(),
+            num_processes=distributed.num_launched(),
             proofs=proofs,
             assumed=work.assumed,
             config_file=settings.config_file,
@@ -165,6 +188,8 @@ def _workers(
 ) -> AbstractContextManager[Executor | None]:
     """What computes independent tasks, None where nobody else does."""
     workers = parsed(settings.workers)
+    if distributed.num_launched() > distributed.num_processes():
+        return to_all(_named(work))
     if workers is None:
         return nullcontext()
     again = None
