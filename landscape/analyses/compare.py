@@ -23,6 +23,8 @@ from landscape.progress import Journal, Progress, silent
 from landscape.result import Check, Result, array, scalar
 
 if TYPE_CHECKING:
+    from concurrent.futures import Executor
+
     import numpy as np
     from torch import Tensor
 
@@ -148,6 +150,7 @@ def compare(
     relative_flatness: RelativeFlatness = False,
     seed: int = 0,
     journal: Journal | None = None,
+    executor: Executor | None = None,
     progress: Progress = silent,
 ) -> Compare:
     """Measures of two or more points of one F side by side, ranked, and Kendall's τ between every two rankings.
@@ -173,6 +176,7 @@ def compare(
     from landscape.curvature.sharpness import TOLERANCES, Asked
     from landscape.objective import checks
     from landscape.objective.sweep import Sweep
+    from landscape.objective.tasks import computed_by
     from landscape.paths.slices import Cut
     from landscape.paths.straight import straight_lines
     from landscape.valleys.compared import proofs_of, seen_at
@@ -203,7 +207,7 @@ def compare(
         seed=seed,
     )
     proofs: list[Check] = []
-    with checks.untouched(objective, proofs):
+    with computed_by(executor), checks.untouched(objective, proofs):
         seen, height = seen_at(objective, places, test, cut, asked, rise, progress)
         sweep = Sweep(objective.varied(l2=0.0), None, batchnorm, asked.journal, progress, is_line=True)
         lines = straight_lines(sweep, places, line_points, tolerance)

@@ -15,6 +15,8 @@ from landscape.progress import Journal, Progress, silent
 from landscape.result import Check, Result, array, scalar
 
 if TYPE_CHECKING:
+    from concurrent.futures import Executor
+
     import numpy as np
     from torch import Tensor
 
@@ -155,6 +157,7 @@ def sharpness(
     test: Objective | None = None,
     seed: int = 0,
     journal: Journal | None = None,
+    executor: Executor | None = None,
     progress: Progress = silent,
 ) -> Sharpness:
     """The scalars that are called the sharpness of F at θ, each with an error.
@@ -189,9 +192,10 @@ def sharpness(
 
     from landscape.curvature.further import Wanted
     from landscape.curvature.invariants import layer_of
-    from landscape.curvature.sharpness import TOLERANCES, Asked, measured
+    from landscape.curvature.sharpness import TOLERANCES, Asked, measured, measured_ahead
     from landscape.numerics.steps.ascent import filter_lengths
     from landscape.objective import checks
+    from landscape.objective.tasks import computed_by
     from landscape.objective.uses import guesses
     from landscape.symmetry import element
     from landscape.symmetry.rescaling import rescaled
@@ -209,11 +213,11 @@ def sharpness(
     kept = {} if journal is None else journal
     asked = Asked(steps, num_draws, rho, ascent_steps, tol, ignore, seed, kept, wanted)
     proofs: list[Check] = []
-    with checks.untouched(objective, proofs):
+    with computed_by(executor), checks.untouched(objective, proofs):
         norms, notes = NORMS, guesses(objective.pieces, ignore)
         if not bool(filter_lengths(point.theta, objective.pieces, ignore).any()):
             norms, notes = ("none",), ["nothing relative to the filters: every filter is zero or ignored"]
-        here, there, moved = measured(objective, point, "here", norms, asked, progress), None, None
+        moved, places = None, {"here": point}
         if rescaling != "none":
             if rescaling == "all":
                 moved = element.moved(objective, point, seed=seed, tolerance=precision)
@@ -222,7 +226,12 @@ def sharpness(
             if moved.point is None:
                 notes.append(moved.reason)
             else:
-                there = measured(objective, moved.point, "rescaled", norms, asked, progress)
+                places["rescaled"] = moved.point
+        measured_ahead(objective, places, norms, asked, progress)
+        here, *more = [
+            measured(objective, one, where, norms, asked, progress) for where, one in places.items()
+        ]
+        there = more[0] if more else None
         proofs += _checks(objective, point, asked, [one for one in (here, there) if one is not None])
         changes = None
         if moved and there:

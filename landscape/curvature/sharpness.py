@@ -1,6 +1,7 @@
 """The measures of sharpness at one point: curvature, noise, and ascent within a ball; each piece remembered."""
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -18,7 +19,8 @@ from landscape.objective import checks
 from landscape.objective.objective import Objective
 from landscape.objective.parameters import Point
 from landscape.objective.sweep import Sweep
-from landscape.progress import Journal, Progress
+from landscape.objective.tasks import Task, ahead
+from landscape.progress import Journal, Progress, silent
 
 # The trace is estimated on what these eigenvectors leave of it, which takes far fewer products.
 NUM_DEFLATED = 10
@@ -135,6 +137,32 @@ def measured(
         [f"{text} ({where})" if where != "here" else text for text in unconverged],
         more,
     )
+
+
+def measured_ahead(
+    objective: Objective,
+    places: Mapping[str, Point],
+    norms: Sequence[str],
+    asked: Asked,
+    progress: Progress,
+) -> None:
+    """Have all that :func:`measured` remembers computed by others, place by place, where there are any to do it."""
+    alone = asked._replace(journal={})
+
+    def tasks() -> list[Task]:
+        return [
+            Task((f"{where} done",), partial(_measure, objective, point, where, norms, alone), (f"{where} ",))
+            for where, point in places.items()
+        ]
+
+    ahead(asked.journal, tasks, progress, "points measured")
+
+
+def _measure(
+    objective: Objective, point: Point, where: str, norms: Sequence[str], asked: Asked, journal: Journal
+) -> None:
+    measured(objective, point, where, norms, asked._replace(journal=journal), silent)
+    journal[f"{where} done"] = {}
 
 
 def _curvature(objective: Objective, point: Point, asked: Asked, progress: Progress) -> dict[str, Any]:

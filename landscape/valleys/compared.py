@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from landscape.curvature.sharpness import Asked, Measured, measured
+from landscape.curvature.sharpness import Asked, Measured, measured, measured_ahead
 from landscape.curvature.sharpness_proofs import proven
 from landscape.objective import checks
 from landscape.objective.objective import Objective
@@ -21,6 +21,7 @@ from landscape.progress import Progress, Within
 from landscape.result import Check
 from landscape.symmetry.rescaling import rescaled
 
+NORMS = ("none", "filter")
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 
@@ -87,9 +88,11 @@ def seen_at(
         for name, point in zip(names, places, strict=True)
     ]
     height = common_rise(slices) if rise is None else rise
+    at = {f"at {name}": point for name, point in zip(names, places, strict=True)}
+    measured_ahead(objective, at, NORMS, asked, progress)
     found = []
     for name, point, one in zip(names, places, slices, strict=True):
-        sharp = measured(objective, point, f"at {name}", ("none", "filter"), asked, progress)
+        sharp = measured(objective, point, f"at {name}", NORMS, asked, progress)
         table = Sweep(objective, test, "frozen", kept, progress).measure(
             f"{name} alone", 1, lambda _, thetas, point=point: thetas.copy_(point.theta[None]), [point]
         )[0]

@@ -11,12 +11,14 @@ from torch import nn
 
 import landscape
 from landscape import Objective
+from landscape.analyses.compare import compare
 from landscape.analyses.connect import connect
 from landscape.analyses.critical import critical
 from landscape.analyses.escape import escape
 from landscape.analyses.interpolate import interpolate
 from landscape.analyses.minima import minima
 from landscape.analyses.modes import modes
+from landscape.analyses.sharpness import sharpness
 from landscape.analyses.slice2d import slice2d
 from landscape.errors import BadInput, LandscapeError
 from landscape.objective import tasks
@@ -51,6 +53,13 @@ def objective():
     return Objective(module, "cross_entropy", (torch.randn(20, 6), torch.randint(0, 3, (20,))))
 
 
+def bent():
+    """One whose units can be rescaled, so that two points are measured."""
+    torch.manual_seed(0)
+    module = nn.Sequential(nn.Linear(6, 5), nn.ReLU(), nn.Linear(5, 3))
+    return Objective(module, "cross_entropy", (torch.randn(20, 6), torch.randint(0, 3, (20,))))
+
+
 def family(width, depth, seed):
     torch.manual_seed(seed)
     draws = torch.Generator().manual_seed(1)
@@ -78,6 +87,7 @@ def curves(**more):
     return {"steps": 3, "num_points": 9, "batch_size": 8, **more}
 
 
+BENT = bent()
 ANALYSES = {
     "slice2d": (
         "blocks of points",
@@ -105,6 +115,23 @@ ANALYSES = {
         "stacks of runs",
         lambda one, **how: escape(one, one.theta, num_seeds=3, max_steps=20, further=5, **how),
     ),
+    "sharpness": (
+        "points measured",
+        lambda _, **how: sharpness(
+            BENT, BENT.theta, sigmas=(0.1, 0.2), num_draws=2, ascent_steps=2, critical=True, **how
+        ),
+    ),
+    "compare": (
+        "points measured",
+        lambda one, **how: compare(
+            one,
+            [one.theta, other(one), other(one, -0.2)],
+            noise_draws=2,
+            ascent_steps=2,
+            line_points=5,
+            **how,
+        ),
+    ),
     "minima": (
         "stacks and their ends",
         lambda one, **how: minima(
@@ -122,6 +149,8 @@ LAST = {
     "modes": "0 2 joined",
     "critical": "starts 1–1",
     "escape": "runs 1 to 1",
+    "sharpness": "rescaled done",
+    "compare": "at C done",
     "minima": "ends of depth 1, width 2, stack 0",
 }
 
@@ -141,7 +170,7 @@ def test_an_executor_gives_the_same_bits(name, objective):
     executor, told = Sent(), []
     found = analyse(objective, executor=executor, progress=lambda *one: told.append(one))
     same(found, analyse(objective))
-    assert executor.count >= 3
+    assert executor.count >= (2 if name == "sharpness" else 3)
     # The caller is told of every task that came back.
     done = [one[0] for one in told if one[2] == what]
     assert max(done) == max(one[1] for one in told if one[2] == what)
@@ -167,7 +196,7 @@ def test_what_is_lost_goes_on_from_what_was_finished(name, objective):
     with pytest.raises(
         LandscapeError, match=r"the workers are lost \(CancelledError\); the same call goes on"
     ):
-        analyse(objective, executor=Sent(limit=2), journal=journal)
+        analyse(objective, executor=Sent(limit=1 if name == "sharpness" else 2), journal=journal)
     assert len(journal) >= 2
     same(analyse(objective, journal=journal), analyse(objective))
 
