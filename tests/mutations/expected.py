@@ -91,6 +91,10 @@ CHECKS = {
     "res-bias-not-scaled": "refused",
     "res-not-tried": "function preserved",
     "nea-slope-of-less": "nearest maps",
+    "slo-map-untransposed": "",
+    "con-not-tried": "",
+    "nea-turned-back": "",
+    "orb-gains-not-taken-in": "",
     # Faults of training, sampling, stacks of replicas, noise and ends of descents.
     "tr-momentum-dampened": "steps",
     "tr-schedule-one-early": "steps",
