@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 NORMS = ("none", "filter")
 # A number changes under a rescaling where it moves by more than three times both its errors together.
 CHANGE = 3.0
+SIGMAS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2)
 
 
 @dataclass(kw_only=True, eq=False)
@@ -123,16 +124,9 @@ def sharpness(
     objective: Objective,
     theta: Tensor | Point,
     *,
-    sigmas: Annotated[tuple[float, ...], Option("Standard deviations of the noise, increasing.", above=0)] = (
-        0.001,
-        0.002,
-        0.005,
-        0.01,
-        0.02,
-        0.05,
-        0.1,
-        0.2,
-    ),
+    sigmas: Annotated[
+        tuple[float, ...], Option("Standard deviations of the noise, increasing.", above=0)
+    ] = SIGMAS,
     num_draws: Annotated[
         int, Option("Pairs ±ξ of noise, the same at every σ.", least=2, called="draws", is_how=True)
     ] = 32,
@@ -197,8 +191,7 @@ def sharpness(
     from landscape.objective import checks
     from landscape.objective.tasks import computed_by
     from landscape.objective.uses import guesses
-    from landscape.symmetry import element
-    from landscape.symmetry.rescaling import rescaled
+    from landscape.symmetry.element import elsewhere
 
     steps = np.array(sigmas, dtype=float)
     if not (np.diff(steps) > 0).all():
@@ -217,16 +210,14 @@ def sharpness(
         norms, notes = NORMS, guesses(objective.pieces, ignore)
         if not bool(filter_lengths(point.theta, objective.pieces, ignore).any()):
             norms, notes = ("none",), ["nothing relative to the filters: every filter is zero or ignored"]
-        moved, places = None, {"here": point}
-        if rescaling != "none":
-            if rescaling == "all":
-                moved = element.moved(objective, point, seed=seed, tolerance=precision)
-            else:
-                moved = rescaled(objective, point, per=rescaling, seed=seed, tolerance=precision)
-            if moved.point is None:
-                notes.append(moved.reason)
-            else:
-                places["rescaled"] = moved.point
+        moved, places = (
+            elsewhere(objective, point, rescaling, seed=seed, tolerance=precision),
+            {"here": point},
+        )
+        if moved and moved.point:
+            places["rescaled"] = moved.point
+        elif moved:
+            notes.append(moved.reason)
         measured_ahead(objective, places, norms, asked, progress)
         here, *more = [
             measured(objective, one, where, norms, asked, progress) for where, one in places.items()

@@ -35,13 +35,15 @@ def texts_of(result: Result, one: Variable) -> np.ndarray:
 
 
 def is_short(result: Result, dims: tuple[str, ...], shape: tuple[int, ...]) -> bool:
-    """Whether an array over ``dims`` is printed row by row; its last axis, if there are several, lies in columns."""
-    names = {one.name: one.values.dtype.kind for one in result.arrays() if one.dims == (one.name,)}
+    """Whether an array over ``dims`` is printed row by row; its last axis, if there are several, lies in columns.
+
+    Rows with names are many where a result asks for a table of them.
+    """
+    arrays = list(result.arrays())
+    asked = {dim for one in arrays if one.printed for dim in one.dims[: max(len(one.dims) - 1, 1)]}
+    named = {one.name for one in arrays if one.dims == (one.name,) and one.values.dtype.kind in "US"} & asked
     rows = len(dims) - (len(dims) > 1)
-    most = [
-        MOST_NAMED if axis < rows and names.get(dim) in ("U", "S") else MOST_ROWS
-        for axis, dim in enumerate(dims)
-    ]
+    most = [MOST_NAMED if axis < rows and dim in named else MOST_ROWS for axis, dim in enumerate(dims)]
     return all(0 < size <= limit for size, limit in zip(shape, most, strict=True))
 
 

@@ -49,9 +49,11 @@ class _Column(NamedTuple):
 
     @property
     def least_width(self) -> int:
-        """The longest of what is not broken, and two spaces."""
-        words = [word for cell in self.texts for word in ([cell] if self.is_text else cell.split())]
-        return 2 + max(map(len, [*self.title.split(), *words]), default=0)
+        """The longest of what is not broken, as nothing of a column of texts is, and two spaces."""
+        cells = [self.title, *self.texts]
+        return 2 + max(
+            len(word) for cell in cells for word in ([cell] if self.is_text else cell.split() or [""])
+        )
 
 
 class Screen:
@@ -139,14 +141,9 @@ class Screen:
                 found.append(_Column(name.replace("_", " "), texts, values.dtype.kind in "US"))
             for part in _side_by_side(found, self.out.width) if len(found) > 1 else []:
                 rows = Table(box=None, pad_edge=False)
-                for one in part:
-                    least = one.least_width - 2
+                for one, width in zip(part, _widths(part, self.out.width), strict=True):
                     rows.add_column(
-                        escape(one.title),
-                        justify="right",
-                        min_width=least,
-                        no_wrap=one.is_text,
-                        overflow="fold",
+                        escape(one.title), justify="right", width=width, no_wrap=one.is_text, overflow="fold"
                     )
                 for row in zip(*(one.texts for one in part), strict=True):
                     rows.add_row(*row)
@@ -257,6 +254,19 @@ def _side_by_side(columns: list[_Column], width: int, num_labels: int = 1) -> li
             tables.append([*labels])
         tables[-1].append(one)
     return tables
+
+
+def _widths(columns: list[_Column], room: int) -> list[int]:
+    """As broad as each asks for while there is room, and none narrower than what is not broken.
+
+    Left to itself rich narrows the broadest below that, and cuts off the end of the table.
+    """
+    widths = [one.least_width - 2 for one in columns]
+    left = room - sum(widths) - 2 * (len(columns) - 1)
+    for place, one in enumerate(columns):
+        more = max(0, min(left, max(map(len, [one.title, *one.texts])) - widths[place]))
+        widths[place], left = widths[place] + more, left - more
+    return widths
 
 
 def telling(checks: list[Check]) -> list[Check]:

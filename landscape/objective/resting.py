@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from landscape.objective import trees
 from landscape.objective.objective import Objective
+from landscape.objective.streamed import Streamed
 
 # Bytes of activations that are kept at most.
 ROOM = 2**28
@@ -51,7 +52,7 @@ class Resting:
         self._moving: set[str] = set()
         self._layers: list[nn.Module] = []
         self._is_possible = not objective.training and not any(map(_is_compiled, self._module.modules()))
-        inputs = getattr(objective.samples, "inputs", ())
+        inputs = () if isinstance(objective.samples, Streamed) else objective.samples.inputs
         self._data = {
             one.untyped_storage().data_ptr() for one in trees.tensors(inputs) if type(one) is Tensor
         }

@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor
 
+from landscape.choices import Rescaling
 from landscape.errors import BadInput
 from landscape.objective import trees
 from landscape.objective.objective import Objective
@@ -11,8 +12,19 @@ from landscape.symmetry.alignment import FEW, doubled, tensors_of, with_units
 from landscape.symmetry.continuous import families_of
 from landscape.symmetry.families import of_level
 from landscape.symmetry.orbit import random_of_orbit
-from landscape.symmetry.rescaling import Rescaled, function_gap
+from landscape.symmetry.rescaling import Rescaled, function_gap, rescaled
 from landscape.symmetry.verified import in_double
+
+
+def elsewhere(
+    objective: Objective, point: Point, per: Rescaling, *, seed: int, tolerance: float
+) -> Rescaled | None:
+    """Another point of the same function: each unit or layer rescaled, or an element of all; None for ``none``."""
+    if per == "none":
+        return None
+    if per == "all":
+        return moved(objective, point, seed=seed, tolerance=tolerance)
+    return rescaled(objective, point, per=per, seed=seed, tolerance=tolerance)
 
 
 def moved(objective: Objective, point: Point, *, seed: int, tolerance: float) -> Rescaled:

@@ -109,6 +109,26 @@ def test_a_table_that_is_too_wide_is_two_and_no_number_is_broken(capsys, monkeyp
     assert words.count("start") == 2  # in front of each part
 
 
+@dataclass(kw_only=True, eq=False)
+class Named(Result):
+    kind = "named"
+    used: np.ndarray = array("used", long_name="name")
+    used_kind: np.ndarray = array("used", long_name="text")
+    used_of_many_words: np.ndarray = array("used", long_name="text")
+    size: np.ndarray = array("used", long_name="x")
+
+
+def test_a_heading_over_texts_is_as_broad_as_it_is(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "52")
+    sizes = np.array([123.4, 567.8])
+    texts = np.array(["ab", "cd"])
+    Screen(Look()).values(
+        Named(used=np.array(["a" * 22, "b" * 22]), used_kind=texts, used_of_many_words=texts, size=sizes)
+    )
+    words = capsys.readouterr().out.split()
+    assert {"123.4", "567.8", "ab", "cd"} <= set(words)
+
+
 def test_those_that_failed_and_the_closest_are_told_and_show_has_all(command, folder):
     short, full = command("hessian", "a.h5", "--top-k", 1).out, command("show", "a.hessian.h5").out
     passed = [len(re.findall(r" passed  ", text)) for text in (short, full)]
