@@ -64,8 +64,9 @@ def report(
 
     Of each file its question, picture, numbers, checks, notes, from what it was made and the command to repeat it;
     runs first. ``turning`` adds surfaces that turn, 5 MB each, ``verify=False`` takes damaged files as they are. What
-    cannot be read is said on the page, and here. Raises BadInput for no file, for a result that stands in none, for
-    an ``output`` that is no page or whose folder is not there, and for ``turning`` without plotly.
+    cannot be read is said on the page, and here. Raises BadInput for no file or none that can be read, for a result
+    that stands in none, for an ``output`` that is no page or whose folder is not there, and for ``turning`` without
+    plotly.
     """
     from landscape.cli.html import page, section
     from landscape.cli.overview import opened, row_of
@@ -78,11 +79,18 @@ def report(
     found, unread = [], []
     for path, result in opened(_paths(files), verify):
         if isinstance(result, LandscapeError):
-            unread.append(str(result))
+            unread.append(result)
         row = row_of(path, result)
         found.append((row, section(path, row, result, turning=turning)))
+    if len(unread) == len(found) == 1:
+        raise unread[0]
+    if len(unread) == len(found):
+        first = str(unread[0]).partition("; expected")[0]
+        raise BadInput(
+            f"none of {len(found)} files for a report can be read: {first}", "results of landscape"
+        )
     write(output, page(title, found, turning=turning))
-    return unread
+    return [str(one) for one in unread]
 
 
 def _paths(files: Path | str | Iterable[Path | str]) -> list[Path]:

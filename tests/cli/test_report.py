@@ -246,10 +246,26 @@ def test_damage_is_told_in_words_of_python_and_of_the_command_line(command, file
     data = bytearray((files / "failed.h5").read_bytes())
     data[len(data) // 2] ^= 1
     (tmp_path / "bent.h5").write_bytes(data)
-    assert "give `verify=False`" in report(["bent.h5"], "p.html")[0]
-    assert "give --no-verify" in command("report", "bent.h5", "-o", "c.html").err
+    both = [str(files / "slice2d.h5"), "bent.h5"]
+    assert "give `verify=False`" in report(both, "p.html")[0]
+    assert "give --no-verify" in command("report", *both, "-o", "c.html").err
     assert (tmp_path / "p.html").read_bytes() == (tmp_path / "c.html").read_bytes()
     assert report(["bent.h5"], "p.html", verify=False) == []
+
+
+def test_there_is_no_page_of_nothing(command, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("a.h5", "b.h5"):
+        Path(name).write_text("no result")
+    for words, sentence in (
+        (["a.h5"], "Error: a.h5 is not an HDF5 file; expected"),
+        (["a.h5", "b.h5"], "Error: none of 2 files for a report can be read: a.h5 is not an HDF5 file"),
+    ):
+        done = command("report", *words, "-o", "r.html")
+        assert done.code == 2
+        assert done.err.startswith(sentence)
+        assert done.err.count("\n") == 1
+    assert not Path("r.html").exists()
 
 
 def test_python_is_told_what_no_report_can_be_made_of(files, tmp_path):
