@@ -2,6 +2,7 @@
 
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -77,19 +78,21 @@ def searched(
     )
     spent, scale = pairs.num_products, max(pairs.scale, 1e-300)
     rounding = None
-    # Differences are repeated as they are, whatever they are known to.
-    if pairs.trial is None or isinstance(product, Differences):
+    size = max(float(torch.linalg.vector_norm(first.image)), scale)
+    repeated = pairs.trial.difference if pairs.trial else np.inf
+    # Differences are repeated as they are, whatever they are known to. So is what the trial tells apart from float64,
+    # which is the rounding of a layer that curves little beside the others, or what is drawn.
+    if not repeated <= checks.rounding(objective) * size or isinstance(product, Differences):
         anew = product if isinstance(product, Differences) else operator_of(objective, point, question, 1)
         repeated = float((first.image - anew(first.vector).to(first.image)).abs().max())
         spent += 1
-        if wide is not None and exact is not None and len(pairs.vectors):
-            axis = pairs.vectors[0]
-            gap = product(axis.to(objective.dtype)).double() - exact(axis)
-            rounding = float(torch.linalg.vector_norm(gap)) / scale
-            spent += 2
-    else:
-        repeated = pairs.trial.difference
-        rounding = repeated / scale if wide is not None else None
+    if pairs.trial is not None and not isinstance(product, Differences):
+        rounding = pairs.trial.difference / scale if wide is not None else None
+    elif wide is not None and exact is not None and len(pairs.vectors):
+        axis = pairs.vectors[0]
+        gap = product(axis.to(objective.dtype)).double() - exact(axis)
+        rounding = float(torch.linalg.vector_norm(gap)) / scale
+        spent += 2
     proofs, notes = _probed(objective, product, first, repeated, pairs)
     largest = max(one.largest_error for one in (product, exact, trial) if one is not None)
     return Searched(pairs, product, basis, largest, rounding, spent, proofs, notes)

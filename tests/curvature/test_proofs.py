@@ -12,6 +12,7 @@ import landscape
 from landscape import Objective
 from landscape.curvature import estimate_proofs, operators, product_proofs, proofs
 from landscape.numerics.spectra.inertia import Inertia
+from landscape.objective import checks
 from landscape.objective.objective import Objective as Kernel
 from landscape.objective.products import Product
 from landscape.objective.samples import Strided
@@ -180,6 +181,25 @@ def test_other_matrices_are_seen_from_the_outputs(loss, operator, kernel, monkey
 
     break_(monkeypatch, operators, kernel, change)
     assert failed(measured(objective_of(loss), operator=operator)) == {"vᵀAv against outputs"}
+
+
+def test_rounding_that_is_large_beside_the_curvature_is_not_chance():
+    """Outputs that are the difference of large numbers, as a layer's curvature is that of large terms."""
+
+    class Far(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.weight = nn.Parameter(torch.linspace(0.5, 1.5, 4))
+
+        def forward(self, x):
+            return ((x * self.weight).sum(1) + 4096.0) - 4096.0
+
+    x = torch.randn(6, 4, generator=torch.Generator().manual_seed(0))
+    objective = Objective(Far(), lambda outputs, targets: (outputs - targets) ** 4, (x, torch.zeros(6)))
+    found = measured(objective)
+    assert found.product_rounding > checks.rounding(objective)
+    (repeated,) = [one for one in found.checks if one.name == "determinism"]
+    assert (repeated.passed, repeated.value) == (True, 0.0)
 
 
 def test_a_module_that_draws_past_the_first_twenty_samples_is_not_determinate():
