@@ -260,6 +260,7 @@ def exit_codes(ended: Ended) -> list[str]:
     return sorted(line.split()[2] for line in ended.err.splitlines() if line.startswith("  exitcode"))
 
 
+@pytest.mark.slow
 def test_a_first_process_that_is_killed_is_named_by_the_other(run):
     ended = run(*SLICE, "-o", "lost.h5", odd=0, what="killed")
     assert ended.errors == [f"Error: process 0 of 2 is gone; go on with: {RESUMED} -o lost.h5"]

@@ -178,6 +178,7 @@ class TestCluster:
         for pid in begun:
             assert is_gone(pid), "a worker outlives its caller"
 
+    @pytest.mark.slow
     def test_interrupted(self, folder):
         caller = started(folder, "landscape", *WORDS, "--workers", "2", "-o", "stopped.h5", SLOW="0.2")
         at_work(folder, caller)
