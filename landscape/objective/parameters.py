@@ -57,7 +57,7 @@ class Point:
             digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
             digest.update(local(tensor).detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
         if isinstance(self.theta, Spread):
-            digest.update("".join(distributed.everyones(digest.hexdigest())).encode())
+            return hashlib.sha256("".join(distributed.everyones(digest.hexdigest())).encode()).hexdigest()
         return digest.hexdigest()
 
 
