@@ -315,7 +315,13 @@ def test_where_it_does_not_apply_a_note_says_so(module):
     assert "function preserved" not in named(result)
 
 
-@pytest.mark.parametrize("factory", [Decoder, lambda: Gpt(width=8)], ids=["Llama", "GPT-2"])
+@pytest.mark.parametrize(
+    "factory",
+    [
+        pytest.param(Decoder, marks=pytest.mark.slow, id="Llama"),
+        pytest.param(lambda: Gpt(width=8), id="GPT-2"),
+    ],
+)
 def test_moved_by_all_symmetries_the_function_stays_and_what_changes_is_said(factory):
     """Invariants under every map of the units by their theory stay: the loss; the trace does not, nor λ_max."""
     module = built(factory)

@@ -103,7 +103,7 @@ def test_thirty_of_thirty_planted_are_found(name):
     assert all(distance <= 1e-5 and gap <= 1e-9 for distance, gap in left)
 
 
-@pytest.mark.parametrize("name", ["ReLU", "Llama", "GPT-2"])
+@pytest.mark.parametrize("name", ["ReLU", pytest.param("Llama", marks=pytest.mark.slow), "GPT-2"])
 def test_a_model_of_another_seed_comes_closer_by_more_symmetries(name):
     module, x, symmetry, families, a = found_in(name)
     b = found_in(name, 1)[4]
