@@ -7,7 +7,16 @@ import sys
 from pathlib import Path
 from typing import NamedTuple
 
+import pytest
+import torch.distributed
+
 TESTS = Path(__file__).parent
+HAS_GLOO = torch.distributed.is_available() and torch.distributed.is_gloo_available()
+# What every test of several processes is marked with.
+SEVERAL = [
+    pytest.mark.processes,
+    pytest.mark.skipif(not HAS_GLOO, reason="torch without gloo"),
+]
 
 
 class Ended(NamedTuple):

@@ -2,17 +2,9 @@
 
 import meanings_shared
 import numpy as np
-import pytest
-import torch.distributed
-from launching import TESTS, launched
+from launching import SEVERAL, TESTS, launched
 
-pytestmark = [
-    pytest.mark.processes,
-    pytest.mark.skipif(
-        not (torch.distributed.is_available() and torch.distributed.is_gloo_available()),
-        reason="torch without gloo",
-    ),
-]
+pytestmark = SEVERAL
 
 
 def test_every_meaning_is_that_of_one_process(tmp_path):

@@ -8,19 +8,12 @@ from pathlib import Path
 import everything
 import numpy as np
 import pytest
-import torch.distributed
-from launching import TESTS, Ended, launched
+from launching import SEVERAL, TESTS, Ended, launched
 
 import landscape
 from landscape.cli import main
 
-pytestmark = [
-    pytest.mark.processes,
-    pytest.mark.skipif(
-        not (torch.distributed.is_available() and torch.distributed.is_gloo_available()),
-        reason="torch without gloo",
-    ),
-]
+pytestmark = SEVERAL
 Answers = dict[str, np.ndarray]
 
 

@@ -4,15 +4,9 @@ import numpy as np
 import pytest
 import shards
 import torch.distributed
-from launching import TESTS, launched
+from launching import SEVERAL, TESTS, launched
 
-pytestmark = [
-    pytest.mark.processes,
-    pytest.mark.skipif(
-        not (torch.distributed.is_available() and torch.distributed.is_gloo_available()),
-        reason="torch without gloo",
-    ),
-]
+pytestmark = SEVERAL
 COUNTS = [2, *(pytest.param(count, marks=pytest.mark.slow) for count in (3, 4, 8))]
 
 

@@ -7,18 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch.distributed
-from launching import Ended, launched
+from launching import SEVERAL, Ended, launched
 
 import landscape
 from landscape.cli import main
 
-pytestmark = [
-    pytest.mark.processes,
-    pytest.mark.skipif(
-        not (torch.distributed.is_available() and torch.distributed.is_gloo_available()),
-        reason="torch without gloo",
-    ),
-]
+pytestmark = SEVERAL
 OWN = """
     import torch
     from torch import nn

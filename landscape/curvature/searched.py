@@ -93,7 +93,7 @@ def searched(
         gap = product(axis.to(objective.dtype)).double() - exact(axis)
         rounding = float(torch.linalg.vector_norm(gap)) / scale
         spent += 2
-    proofs, notes = _probed(objective, product, first, repeated, pairs)
+    proofs, notes = _probed(objective, product, first, repeated / size, size, pairs)
     largest = max(one.largest_error for one in (product, exact, trial) if one is not None)
     return Searched(pairs, product, basis, largest, rounding, spent, proofs, notes)
 
@@ -117,20 +117,20 @@ def _probed(
     product: Product | Differences,
     first: _First,
     repeated: float,
+    size: float,
     pairs: Eigenpairs,
 ) -> tuple[list[Check], list[str]]:
     """Determinism and symmetry, without which curvature means nothing (dropout and batch statistics break both).
 
-    ``repeated`` is what the same product differs by on a graph of its own, the only one on which what is drawn in a
-    forward pass is drawn again.
+    ``repeated`` is what the same product differs by, over ``size``, on a graph of its own, the only one on which what
+    is drawn in a forward pass is drawn again.
     """
-    size = max(float(torch.linalg.vector_norm(first.image)), pairs.scale, 1e-300)
     precision = checks.rounding(objective)
     error = product.largest_error / size
     proofs = [
         Check(
             "determinism",
-            repeated / size,
+            repeated,
             precision,
             "the same product twice, on graphs of their own",
         ),

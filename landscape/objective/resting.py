@@ -51,7 +51,9 @@ class Resting:
         self._first: Tensor | None = None
         self._moving: set[str] = set()
         self._layers: list[nn.Module] = []
-        self._is_possible = not objective.training and not any(map(_is_compiled, self._module.modules()))
+        # Processes that share a module have to call its layers alike.
+        is_alone = not objective.is_sharded and not objective.training
+        self._is_possible = is_alone and not any(map(_is_compiled, self._module.modules()))
         inputs = () if isinstance(objective.samples, Streamed) else objective.samples.inputs
         self._data = {
             one.untyped_storage().data_ptr() for one in trees.tensors(inputs) if type(one) is Tensor

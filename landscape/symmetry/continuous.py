@@ -215,8 +215,8 @@ class _Search:
         if any(_outer_group(slot) == group for one in families for slot, _ in one.members):
             return []  # heads, whose channels may
         slots = slots_of(self.symmetry, group, self.names)
-        choices = [chosen for count in range(2, len(slots)) for chosen in combinations(slots, count)]
-        sets = [tuple(slots), *(choices if len(slots) <= MOST_PLACES else [])]
+        counts = range(2, len(slots)) if len(slots) <= MOST_PLACES else ()
+        sets = [tuple(slots), *(chosen for count in counts for chosen in combinations(slots, count))]
         return self._first([Family("sign", tuple((slot, 1) for slot in one), group) for one in sets], "")
 
 

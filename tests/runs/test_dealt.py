@@ -4,20 +4,13 @@ import textwrap
 
 import numpy as np
 import pytest
-import torch.distributed
-from launching import launched
+from launching import SEVERAL, launched
 
 import landscape
 from landscape.cli import main
 
 pytest.importorskip("cloudpickle")
-pytestmark = [
-    pytest.mark.processes,
-    pytest.mark.skipif(
-        not (torch.distributed.is_available() and torch.distributed.is_gloo_available()),
-        reason="torch without gloo",
-    ),
-]
+pytestmark = SEVERAL
 # Each process says which tasks it computes; one may be lost in its second, while the first one takes its time.
 COMMAND = """
     import os, signal, sys, time

@@ -1,7 +1,7 @@
 """Continuous symmetries: as many as the Jacobian says, each of the kind that the theory says."""
 
 from functools import cache
-from itertools import pairwise
+from itertools import combinations, pairwise
 
 import pytest
 import torch
@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.func import functional_call, jacrev
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from landscape.symmetry import function_difference, symmetry_of
+from landscape.symmetry import continuous, function_difference, symmetry_of
 from landscape.symmetry.continuous import families_of
 from landscape.symmetry.families import Family, Found
 from landscape.symmetry.moments import whole_null_space
@@ -202,3 +202,33 @@ def test_whole_numbers_of_a_null_space():
     assert whole_null_space(torch.zeros(3, 2), 1e-9) == []
     irrational = torch.tensor([[1.0, 2**0.5]], dtype=torch.float64)
     assert whole_null_space(irrational, 1e-9) == []
+
+
+class Stream(nn.Module):
+    """A residual stream without norms that is read in many places, where only permutations leave the function."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.last = nn.Linear(4, 5), nn.Linear(5, 2)
+        self.blocks = nn.ModuleList(
+            nn.Sequential(nn.Linear(5, 3), nn.Tanh(), nn.Linear(3, 5)) for _ in range(6)
+        )
+
+    def forward(self, x):
+        stream = self.first(x)
+        for block in self.blocks:
+            stream = stream + block(stream)
+        return self.last(torch.sigmoid(stream))
+
+
+def test_choices_of_signs_are_not_even_listed_where_units_stand_in_many_places(monkeypatch):
+    """They double with every place: of a stream of a hundred they would never end."""
+
+    def few(slots, count):
+        assert len(slots) <= continuous.MOST_PLACES
+        return combinations(slots, count)
+
+    monkeypatch.setattr(continuous, "combinations", few)
+    module, x = built(Stream).double().eval(), gaussian(20, 4)()
+    found = families_of(module, (x,), symmetry_of(module, (x,)))
+    assert [(one.kind, one.size) for one in found.families] == 6 * [("sign", 3)]
