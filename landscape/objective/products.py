@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import torch
@@ -141,12 +142,20 @@ def saved_bytes(roots: Collection[Tensor], outside: Iterable[Tensor]) -> int:
     known = {tensor.untyped_storage().data_ptr() for tensor in outside}
     sizes = {root.untyped_storage().data_ptr(): root.untyped_storage().nbytes() for root in roots}
     for node in nodes_of(roots):
-        # Functions written in Python hold theirs in ``saved_tensors``, the others under a name each.
-        names = [name for name in dir(node) if name.startswith("_saved_") or name == "saved_tensors"]
-        for saved in (getattr(node, name) for name in names):
+        for saved in (getattr(node, name) for name in _names_of_saved(type(node))):
             for tensor in saved if isinstance(saved, list | tuple) else [saved]:
                 # What torch.func wraps has no storage of its own.
                 if isinstance(tensor, Tensor) and not is_functorch_wrapped_tensor(tensor):
                     storage = tensor.untyped_storage()
                     sizes[storage.data_ptr()] = storage.nbytes()
     return sum(size for pointer, size in sizes.items() if pointer not in known)
+
+
+@lru_cache(maxsize=1024)
+def _names_of_saved(kind: type) -> list[str]:
+    """Where nodes of a ``kind`` hold what they keep: those written in Python in one place, the others by names.
+
+    Asked once of a kind: to list the names of a node takes longer than its work where the graph has many small ones.
+    """
+    names = [name for name in dir(kind) if name.startswith("_saved_") or name == "saved_tensors"]
+    return [name for name in names if not name.endswith(("_sym_sizes", "_sym_strides"))]

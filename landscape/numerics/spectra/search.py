@@ -215,6 +215,6 @@ def error_estimates(values: np.ndarray, residuals: np.ndarray, gaps: np.ndarray)
 
 def outer_gaps(values: np.ndarray, residuals: np.ndarray, inside: np.ndarray) -> np.ndarray:
     """The distance of each value at the positions ``inside`` to the others, less the residual of each; or infinity."""
-    outside = np.setdiff1d(np.arange(len(values)), inside)
+    outside = np.delete(np.arange(len(values)), inside)
     distances = np.abs(values[inside][:, None] - values[outside]) - residuals[outside]
     return distances.min(axis=1, initial=np.inf)
