@@ -301,16 +301,22 @@ class Fitted(Parametrised):
         """(inputs, targets) of this process's samples, ``size`` (default ``chunk_size``) at a time."""
         return self.samples.chunks(size or self.chunk_size)
 
+    def few(self, size: int) -> Samples:
+        """The first ``size`` samples of this process, or all where module or loss takes them together."""
+        return self.samples if self.is_whole else self.samples.few(size)
+
     @contextmanager
     def _parts_explained(self, count: int) -> Iterator[None]:
         """What cannot be had of a part of the samples, where all are taken together, becomes a sentence."""
         try:
             yield
-        except (RuntimeError, ValueError, IndexError) as error:
-            if not self.is_whole or count == self.num_samples or isinstance(error, LandscapeError):
+        except Exception as error:
+            is_ours = isinstance(error, LandscapeError | torch.OutOfMemoryError)
+            if not self.is_whole or count == self.num_samples or is_ours:
                 raise
+            said = next(iter(str(error).splitlines()), type(error).__name__)
             raise BadInput(
-                f"a batch of {count} samples, where the module or the loss takes all of them together ({error})",
+                f"a batch of {count} samples, where the module or the loss takes all of them together ({said})",
                 f"all {self.num_samples} samples in every step",
                 "train by gradient descent",
             ) from error

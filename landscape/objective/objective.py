@@ -323,7 +323,7 @@ class Objective(Fitted):
             known = next((one for one in self._doubts.values() if one), None)
             if known is not None:
                 return known
-            few = self.samples if self.is_whole else self.samples.few(self.num_smooth)
+            few = self.few(self.num_smooth)
             # Beside a large penalty nothing would show.
             part = self._wide(few).varied(l2=0.0)
             point, beside = self._leaf(theta).detach().to(part.device, part.dtype), part._beside(fixed)

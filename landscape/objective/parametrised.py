@@ -20,7 +20,7 @@ from landscape.objective.kernels import exact
 from landscape.objective.leaves import Leaves
 from landscape.objective.parameters import Point, chosen, flatten, layout, require, split
 from landscape.objective.samples import in_dtype
-from landscape.objective.standing import Standing, copied, unwrapped
+from landscape.objective.standing import Standing, copied, in_mode, unwrapped
 
 Fixed = Mapping[str, Tensor]
 
@@ -155,7 +155,7 @@ class Parametrised:
         point = self.as_point(point)
         tensors = {**self._rest, **split(point.theta, self.pieces), **point.fixed}
         with self._standing.written({}):
-            module = copied(self.module).train(self.training)
+            module = in_mode(copied(self.module), self.training)
         for name, tensor in (*module.named_parameters(), *module.named_buffers()):
             wanted = self._dtypes[name] if dtype is None else in_dtype(tensor, dtype)
             # By way of the CPU, as not every device knows every dtype.

@@ -6,7 +6,7 @@ over the module) reads the tensors that stand in for them.
 
 import copy
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import torch
@@ -37,6 +37,13 @@ def unwrapped(module: nn.Module) -> nn.Module:
             )
         if isinstance(layer, nn.Embedding | nn.EmbeddingBag) and layer.max_norm is not None:
             raise BadInput("an embedding with max_norm rewrites its weights when called", "max_norm=None")
+    return module
+
+
+def in_mode(module: nn.Module, training: bool) -> nn.Module:
+    """``module`` in that mode; one whose graph was exported has the mode of then alone, and stays in it."""
+    with suppress(NotImplementedError):
+        module.train(training)
     return module
 
 
@@ -188,11 +195,11 @@ class Standing:
         """The modes of all layers after ``train(mode)``, which a module may have made its own."""
         before = [layer.training for layer in self._layers]
         try:
-            self.module.train(mode)
+            in_mode(self.module, mode)
             return [layer.training for layer in self._layers]
         finally:
             if self.module.training is not before[0]:
-                self.module.train(before[0])
+                in_mode(self.module, before[0])
             for layer, flag in zip(self._layers, before, strict=True):
                 layer.__dict__["training"] = flag
 

@@ -104,7 +104,7 @@ def _called(objective: Objective, theta: Tensor) -> set[nn.Module]:
         if type(one) in (*OUTPUTS_FIRST, *OUTPUTS_SECOND, *NORMALISATIONS)
     ]
     handles = [one.register_forward_hook(lambda layer, _, __: found.add(layer)) for one in layers]
-    samples = objective.samples if objective.is_whole else objective.samples.few(1)
+    samples = objective.few(1)
     try:
         with (
             objective.written({**objective.present_point().fixed, **split(theta, objective.pieces)}),

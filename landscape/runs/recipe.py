@@ -20,6 +20,7 @@ from landscape.objective.losses import LOSSES
 from landscape.objective.objective import Objective
 from landscape.objective.penalised import penalised
 from landscape.objective.samples import sha256
+from landscape.objective.standing import in_mode
 from landscape.objective.streamed import Streamed
 from landscape.objective.suited import suited, whole_of
 from landscape.objective.suiting import suiting_loss
@@ -113,7 +114,7 @@ class Recipe:
     def suiting(self, data: DataSet) -> tuple[str, str]:
         """The loss for what the module gives for some of the data, and why. Needs a completed recipe. BadInput."""
         if specs.is_factory_spec(self.model) or "num_outputs" in self.model_arguments:
-            module = self.module().eval()
+            module = in_mode(self.module(), False)
             real = next((one.dtype for one in module.parameters() if one.is_floating_point()), torch.float32)
             try:
                 few = whole_of((data.inputs, data.targets)).few(FEW)

@@ -118,7 +118,7 @@ def aligned(
     units, names = traced.symmetry, {piece.name for piece in objective.pieces}
     found = Found([], [])
     if symmetry != "permutation":
-        inputs = trees.mapped(in_double, objective.samples.few(few).inputs)
+        inputs = trees.mapped(in_double, objective.few(few).inputs)
         found = families_of(module, inputs, traced, seed=seed)
     families = of_level(found.families, symmetry, names)
     generator = torch.Generator().manual_seed(seed)
@@ -188,7 +188,7 @@ def with_units(
     if objective.training:
         raise BadInput(f"{what} of a module in training mode", "eval mode", "leave `training` away")
     module = objective.module_at(point, device="cpu", dtype=torch.float64)
-    traced = symmetry_of(module, objective.samples.few(few).inputs, seed=seed)
+    traced = symmetry_of(module, objective.few(few).inputs, seed=seed)
     if not traced.symmetry.free:
         name, reason = next(iter(traced.symmetry.blocked.items()))
         raise BadInput(

@@ -36,7 +36,7 @@ def moved(objective: Objective, point: Point, *, seed: int, tolerance: float) ->
     try:
         few = min(objective.num_samples, FEW)
         module, traced = with_units(objective, point, "moving by all symmetries", few, seed)
-        inputs = trees.mapped(in_double, objective.samples.few(few).inputs)
+        inputs = trees.mapped(in_double, objective.few(few).inputs)
         found = families_of(module, inputs, traced, seed=seed).families
     except BadInput as error:
         return Rescaled(None, reason=f"not moved: {error}")

@@ -74,7 +74,7 @@ def order_of(objective: Objective, seed: int = 0) -> Order:
     point = objective.present_point()
     try:
         module = objective.module_at(point, device="cpu", dtype=torch.float64)
-        inputs = trees.mapped(in_double, objective.samples.few(FEW).inputs)
+        inputs = trees.mapped(in_double, objective.few(FEW).inputs)
         tried = _Tried(module, inputs, objective, point, seed)
         chain = junctions(module, objective.pieces, between=POINTWISE)
         if all(piece.size == 1 for piece in objective.pieces):

@@ -10,6 +10,7 @@ from torch.func import functional_call
 
 from landscape.errors import BadInput
 from landscape.objective import trees
+from landscape.objective.standing import in_mode
 from landscape.symmetry.permutations import permuted
 from landscape.symmetry.tracing import Traced, traced
 
@@ -25,7 +26,7 @@ def symmetry_of(module: nn.Module, inputs: tuple[Any, ...], *, seed: int = 0) ->
     float32 inside), each one alone: those that change the function are blocked and say so. The module stays as it
     is. Raises BadInput for a module that cannot be traced, or not be called in float64.
     """
-    module = copy.deepcopy(module).double().eval().cpu().requires_grad_()
+    module = in_mode(copy.deepcopy(module), False).double().cpu().requires_grad_()
     inputs = trees.mapped(in_double, inputs)
     _require_float64(module, inputs)
     found = traced(module, inputs)

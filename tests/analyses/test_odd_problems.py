@@ -8,6 +8,7 @@ from torch import nn
 
 import landscape
 from landscape import Objective
+from landscape.errors import BadInput
 
 GENERATOR = torch.Generator().manual_seed(0)
 X = torch.randn(20, 4, generator=GENERATOR)
@@ -83,3 +84,33 @@ def test_right_numbers_pass(problem, kinds):
         result = KINDS[kind](problem())
         assert [one for one in result.checks if not one.passed] == [], kind
         assert json.loads(json.dumps(result.as_json()))["kind"] == result.kind
+
+
+def test_an_exported_graph_has_the_numbers_of_its_module_and_one_mode():
+    exported = torch.export.export(net(), (X,), dynamic_shapes=({0: torch.export.Dim("n")},)).module()
+    here, there = (Objective(one, "cross_entropy", (X, LABELS)) for one in (exported, net()))
+    found, expected = (landscape.hessian(one, one.theta, top_k=2) for one in (here, there))
+    assert found.status == "complete"
+    assert found.eigenvalues == pytest.approx(expected.eigenvalues, rel=1e-5)
+    assert landscape.train(here, epochs=2, batch_size=5).status == "complete"
+
+
+class OfAll(nn.Module):
+    """Takes no other number of samples than all."""
+
+    def __init__(self):
+        super().__init__()
+        self.net = net()
+
+    def forward(self, x):
+        if len(x) != len(X):
+            raise AssertionError
+        return self.net(x)
+
+
+def test_a_module_that_wants_all_samples_says_so_where_it_gets_a_part():
+    objective = Objective(OfAll(), "cross_entropy", (X, LABELS))
+    with pytest.raises(BadInput, match=r"takes all of them together \(AssertionError\).*gradient descent"):
+        landscape.train(objective, epochs=1, batch_size=5)
+    assert landscape.train(objective, epochs=1, method="gd").status == "complete"
+    assert landscape.align(objective, objective.theta, objective.theta.flip(0)).status == "complete"
