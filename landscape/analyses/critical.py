@@ -217,7 +217,7 @@ def critical(
     from landscape.descent.seeking import CRITICAL, Seeker
     from landscape.numerics.steps.downhill import descended
     from landscape.objective import checks, threads
-    from landscape.objective.precision import in_float64
+    from landscape.objective.precision import in_float64, told
     from landscape.objective.stacked import Derivatives
     from landscape.objective.tasks import computed_by
 
@@ -260,7 +260,7 @@ def critical(
         notes += layered(result.rank_correlation, result.rank_correlation_interval)
     if save_points:
         result.thetas, result.parameters = found["theta"], wide.pieces
-    notes += [note for note in wide.doubts if note not in notes]
+    notes += [note for note in (*wide.doubts, *told(wide)) if note not in notes]
     _conclude(result, kinds, int((~np.isfinite(found["gradient_norm"])).sum()), CRITICAL)
     return result
 

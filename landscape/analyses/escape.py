@@ -206,7 +206,7 @@ def escape(
     from landscape.descent.escape_words import notes_beside
     from landscape.descent.noise import objective_beside
     from landscape.objective import checks, tasks
-    from landscape.objective.precision import in_float64
+    from landscape.objective.precision import in_float64, told
 
     distributed.require_one_process("replicas")
     _check(noise, amplitudes, direction, perturb_when_below)
@@ -258,7 +258,7 @@ def escape(
             *checks.meaning(here, here.as_point(start)),
             *escape_checks(here, saddle, asked, bottom, found),
         ]
-        notes = [*here.doubts_at(at), *notes_beside(here, asked, directions - num_seen, radius)]
+        notes = [*here.doubts_at(at), *told(here), *notes_beside(here, asked, directions - num_seen, radius)]
     result = _result(asked, plain, found, bottom, about, len(start))
     _add_share(result, bottom, num_lower, num_seen, radius)
     result.checks = [*proofs, *result.checks]

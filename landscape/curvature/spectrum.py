@@ -31,7 +31,7 @@ from landscape.objective import checks, plain
 from landscape.objective.objective import Objective
 from landscape.objective.parameters import Point
 from landscape.objective.penalised import identity_checks
-from landscape.objective.precision import in_float64
+from landscape.objective.precision import in_float64, told
 from landscape.objective.zeros import zero_threshold
 from landscape.progress import Progress
 from landscape.result import Check
@@ -66,12 +66,15 @@ def spectrum(
     """Answer ``question`` at ``point``, by products that are ``kept``. BadInput, NotDifferentiable and NotFinite."""
     generator = torch.Generator().manual_seed(question.seed)
     wide = in_float64(objective) if _is_certified(objective, question.certify) else None
-    wide = wide if wide is not None and wide.is_double else None
+    remarks = told(wide) if wide is not None else []
+    if remarks and question.certify:
+        raise BadInput(f"a certificate {remarks[0]}", "a module that takes float64", "leave `certify` away")
+    wide = None if remarks else wide
     if question.exact:
         require_memory(objective.num_parameters, question.memory_limit)
     value, gradient = objective.value_and_gradient(point.theta, point.fixed)
     found = searched(objective, wide, point, question, generator, progress, kept)
-    pairs, product, spent, notes = found.pairs, found.product, found.num_products, found.notes
+    pairs, product, spent, notes = found.pairs, found.product, found.num_products, found.notes + remarks
     proofs, rounding, basis = found.checks, found.rounding, found.basis
     known = {"values": pairs.values, "vectors": pairs.vectors.to(objective.dtype), "generator": generator}
     known |= {"dtype": objective.dtype, "device": basis}

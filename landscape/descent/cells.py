@@ -21,7 +21,7 @@ from landscape.numerics.arrays import array_of
 from landscape.numerics.steps.replicas import Plan, stacks
 from landscape.objective import checks, trees
 from landscape.objective.objective import Objective
-from landscape.objective.precision import in_float64
+from landscape.objective.precision import in_float64, told
 from landscape.objective.tasks import Task
 from landscape.progress import Journal, Progress, silent
 from landscape.result import Check
@@ -77,7 +77,7 @@ class Descents:
         wide = in_float64(objective)
         found = _examined(wide, descent, self.polish, name, axes, self.seed, self.journal, self.progress)
         rate = self.plan.step_size
-        notes += [note for note in wide.doubts if note not in notes]
+        notes += [note for note in (*wide.doubts, *told(wide)) if note not in notes]
         few = min(self.count, NEIGHBOURS)
         begins = starts(self.family, objective, width, depth, few, self.bounds, self.seed)
         if draws(wide, begins[0].double()):

@@ -25,12 +25,12 @@ def matching(pieces: tuple[Piece, ...], pattern: str) -> tuple[Piece, ...]:
 def blocks(objective: Objective, *, per: str = "layer") -> dict[str, tuple[Piece, ...]]:
     """θ cut into blocks by name: one per ``layer`` (the module that owns the parameters) or ``parameter``.
 
-    Parameters of the outermost module itself make up the layer ``.``.
+    Parameters of the outermost module itself make up the layer ``.``. Those without numbers are in none.
     """
     if per not in ("layer", "parameter"):
         raise BadInput(f"blocks per {per!r}", "layer or parameter")
     found: dict[str, tuple[Piece, ...]] = {}
-    for piece in objective.pieces:
+    for piece in (one for one in objective.pieces if one.size):
         name = piece.name if per == "parameter" else piece.name.rpartition(".")[0] or "."
         found[name] = (*found.get(name, ()), piece)
     return found

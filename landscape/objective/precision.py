@@ -9,13 +9,22 @@ from landscape.objective.objective import Objective
 def in_float64(objective: Objective, few: int | None = None) -> Objective:
     """``objective`` in float64, of all its samples or the first ``few``; on the CPU where the device has no float64.
 
-    In its own dtypes where several meet in the module, and it takes no others.
+    In its own dtypes where the module takes no others, as one that calls ``.float()`` on what it is given.
     """
     data = objective.samples if few is None else objective.samples.few(few)
     device = "cpu" if objective.device.type == "mps" else None
     try:
         return objective.varied(data=data, dtype=torch.float64, device=device, is_part=device is None)
     except BadInput:
-        if not objective.is_mixed:
-            raise
         return objective.on(data)
+
+
+def told(wide: Objective) -> list[str]:
+    """What a reader should know of numbers that :func:`in_float64` was to be for, where it is not in float64."""
+    if wide.is_double:
+        return []
+    dtype = str(wide.coarsest).removeprefix("torch.")
+    return [
+        f"in {dtype}, not in float64, which {type(wide.module).__name__} does not take "
+        "(`x.to(weight.dtype)` in the place of `x.float()` would)"
+    ]

@@ -181,6 +181,8 @@ def _angles(found: Slice, cut: Cut, directions: Any) -> list[Check]:
 def _squares(parts: np.ndarray, units: Sequence[int]) -> np.ndarray:
     """Squared lengths (m, filters) of the filters in each of m arrays."""
     squares = parts**2
+    if not squares.size:
+        return np.zeros((len(squares), 1))
     for axis, count in enumerate(units, start=1):
         size = squares.shape[axis]
         squares = np.add.reduceat(squares, np.arange(count) * (size // count), axis=axis)

@@ -56,7 +56,8 @@ def _require_float64(module: nn.Module, inputs: tuple[Any, ...]) -> None:
         raise BadInput(
             f"{type(module).__name__} cannot be called in float64 ({str(error).splitlines()[0]})",
             "operations that take float64, in which a symmetry is tried",
-            "choose another kernel of that operation where the model's configuration offers one",
+            "choose another kernel of that operation where the model's configuration offers one, and write "
+            "`x.to(weight.dtype)` in the place of `x.float()`",
         ) from error
 
 

@@ -114,3 +114,51 @@ def test_a_module_that_wants_all_samples_says_so_where_it_gets_a_part():
         landscape.train(objective, epochs=1, batch_size=5)
     assert landscape.train(objective, epochs=1, method="gd").status == "complete"
     assert landscape.align(objective, objective.theta, objective.theta.flip(0)).status == "complete"
+
+
+class Pixels(nn.Module):
+    """Makes float32 of bytes itself, so that it takes no weights of another dtype."""
+
+    def __init__(self):
+        super().__init__()
+        self.net = net()
+
+    def forward(self, x):
+        return self.net(x.float() / 255)
+
+
+def test_what_takes_no_float64_is_measured_as_it_is_and_says_so():
+    pixels = torch.randint(256, (20, 4), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
+    objective = Objective(Pixels(), "cross_entropy", (pixels, LABELS))
+    plain = Objective(net(), "cross_entropy", (pixels / 255, LABELS))
+    found, expected = (landscape.hessian(one, one.theta, top_k=3) for one in (objective, plain))
+    assert found.status == "complete"
+    assert found.eigenvalues == pytest.approx(expected.eigenvalues, rel=1e-4)
+    assert any("not in float64, which Pixels does not take" in note for note in found.notes)
+    with pytest.raises(
+        BadInput, match="a certificate in float32, not in float64, which Pixels does not take"
+    ):
+        landscape.hessian(objective, objective.theta, certify=True)
+    with pytest.raises(BadInput, match=r"`x.to\(weight.dtype\)` in the place of"):
+        landscape.align(objective, objective.theta, objective.theta.flip(0))
+    for result in (
+        landscape.slice2d(objective, objective.theta, num_points=3, directions="eigen"),
+        landscape.sharpness(objective, objective.theta, num_draws=2, ascent_steps=1),
+        landscape.certify(objective, objective.theta),
+        landscape.noise(objective, objective.theta),
+    ):
+        assert result.status == "complete", result
+
+
+def test_a_parameter_without_numbers_has_no_filters():
+    class Empty(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.net, self.none = net(), nn.Parameter(torch.zeros(0, 4))
+
+        def forward(self, x):
+            return self.net(x) + (x @ self.none.T).sum()
+
+    objective = Objective(Empty(), "cross_entropy", (X, LABELS))
+    assert landscape.slice2d(objective, objective.theta, num_points=3).status == "complete"
+    assert landscape.hessian(objective, objective.theta, top_k=1, per_layer=True).status == "complete"
