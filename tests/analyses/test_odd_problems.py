@@ -141,8 +141,10 @@ def test_what_takes_no_float64_is_measured_as_it_is_and_says_so():
         landscape.hessian(objective, objective.theta, certify=True)
     with pytest.raises(BadInput, match=r"`x.to\(weight.dtype\)` in the place of"):
         landscape.align(objective, objective.theta, objective.theta.flip(0))
+    plane = landscape.slice2d(objective, objective.theta, num_points=3, directions="eigen")
+    assert "curvature along α" in {check.name for check in plane.checks}
     for result in (
-        landscape.slice2d(objective, objective.theta, num_points=3, directions="eigen"),
+        plane,
         landscape.sharpness(objective, objective.theta, num_draws=2, ascent_steps=1),
         landscape.certify(objective, objective.theta),
         landscape.noise(objective, objective.theta),
