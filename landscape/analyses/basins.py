@@ -342,7 +342,7 @@ def _of_plane(
 
     from landscape.numerics.curves.grids import grid as spaced
     from landscape.objective import checks
-    from landscape.objective.precision import in_float64
+    from landscape.objective.precision import required_in_float64
     from landscape.paths.basins import Grid, basins_of
 
     if plane is None or len(plane) != 4 or not (plane[0] < plane[1] and plane[2] < plane[3]):
@@ -352,7 +352,7 @@ def _of_plane(
         raise BadInput(f"the plane of {objective.num_parameters} parameters", "a module with two")
     proofs: list[Check] = []
     with checks.untouched(objective, proofs):
-        wide = in_float64(objective)
+        wide = required_in_float64(objective, "basins")
         axes = tuple(spaced(plane[k], plane[k + 1], num_points) for k in (0, 2))
         first, second = np.meshgrid(*axes)
         thetas = torch.from_numpy(np.stack([first.ravel(), second.ravel()], axis=1))

@@ -21,7 +21,7 @@ from landscape.numerics.arrays import array_of
 from landscape.numerics.steps.replicas import Plan, stacks
 from landscape.objective import checks, trees
 from landscape.objective.objective import Objective
-from landscape.objective.precision import in_float64, told
+from landscape.objective.precision import required_in_float64, told
 from landscape.objective.tasks import Task
 from landscape.progress import Journal, Progress, silent
 from landscape.result import Check
@@ -73,8 +73,8 @@ class Descents:
     ) -> Cell:
         """Everything of one width and depth, ``of`` what else; ``notes`` are told what was cut to fit memory."""
         name, objective = _named(width, depth, of), self.family(width, depth, self.seed)
+        wide = required_in_float64(objective, "local minima")
         descent = self.descent(objective, width, depth, name, notes)
-        wide = in_float64(objective)
         found = _examined(wide, descent, self.polish, name, axes, self.seed, self.journal, self.progress)
         rate = self.plan.step_size
         notes += [note for note in (*wide.doubts, *told(wide)) if note not in notes]
@@ -145,7 +145,7 @@ def _examine(
     how: Descents, width: int, depth: int, name: str, ends: dict[int, np.ndarray], journal: Journal
 ) -> None:
     """Keep what some ends of a cell are, by restart."""
-    wide = in_float64(how.family(width, depth, how.seed))
+    wide = required_in_float64(how.family(width, depth, how.seed), "local minima")
     for k, theta in ends.items():
         if (key := _end_of(name, k)) not in journal:
             begun = torch.from_numpy(theta).to(wide.device, torch.float64)

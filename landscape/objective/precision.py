@@ -19,6 +19,18 @@ def in_float64(objective: Objective, few: int | None = None) -> Objective:
         return objective.on(data)
 
 
+def required_in_float64(objective: Objective, what: str) -> Objective:
+    """``objective`` with θ in float64, without which there is no ``what``. Raises BadInput."""
+    wide = in_float64(objective)
+    if wide.dtype != torch.float64:
+        raise BadInput(
+            f"{what} of {type(wide.module).__name__}, which does not take float64",
+            "a module that does",
+            "write `x.to(weight.dtype)` in the place of `x.float()`",
+        )
+    return wide
+
+
 def told(wide: Objective) -> list[str]:
     """What a reader should know of numbers that :func:`in_float64` was to be for, where it is not in float64."""
     if wide.is_double:

@@ -1,5 +1,6 @@
 """A module and a loss tried on some of the samples: whether they fit, and whether there is one function to look at."""
 
+import re
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -62,6 +63,10 @@ class Trial:
         return self.outputs(rows, theta), self.samples.picked(rows)[1]
 
 
+# How torch says that numbers of two dtypes meet in an operation that takes one.
+DTYPES_MEET = re.compile(r"dtype|scalar type|\btype \(")
+
+
 def called(subject: Parametrised, inputs: tuple[Any, ...]) -> Any:
     """The outputs of the module of ``subject``. Raises BadInput where it does not take the inputs."""
     try:
@@ -69,6 +74,13 @@ def called(subject: Parametrised, inputs: tuple[Any, ...]) -> Any:
     except LandscapeError:
         raise
     except Exception as error:
+        if DTYPES_MEET.search(str(error)):
+            dtype = str(subject.dtype).removeprefix("torch.")
+            raise BadInput(
+                f"{type(subject.module).__name__} does not compute in {dtype}: {error}",
+                f"operations that take {dtype}",
+                "write `x.to(weight.dtype)` in the place of `x.float()`, or take another `dtype`",
+            ) from error
         shapes = ", ".join(map(trees.described, inputs))
         raise BadInput(
             f"{type(subject.module).__name__} does not take inputs of shape {shapes}: {error}",

@@ -16,7 +16,7 @@ from landscape import distributed
 from landscape.errors import BadInput
 from landscape.numerics.curves.curves import chain
 from landscape.objective.objective import Objective
-from landscape.objective.precision import in_float64
+from landscape.objective.precision import required_in_float64
 from landscape.paths.path import Path
 from landscape.valleys.raising import best_last
 from landscape.valleys.readout import Readout, readout_of, seen
@@ -67,7 +67,7 @@ def idle_path(objective: Objective, chord: Path, said: list[str]) -> Path:
     units or more and a linear one, and for several processes.
     """
     distributed.require_one_process("a path through idle units")
-    wide = in_float64(objective)
+    wide = required_in_float64(objective, "a path through idle units")
     first, last = (one.theta.to(torch.float64) for one in chord.ends)
     readout = readout_of(wide, first)
     nodes = through_idle_units(wide, readout, first, last) if isinstance(readout, Readout) else None

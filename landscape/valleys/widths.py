@@ -17,7 +17,7 @@ from landscape.numerics.arrays import array_of
 from landscape.numerics.steps.replicas import Plan
 from landscape.objective import checks, plain
 from landscape.objective.objective import Objective
-from landscape.objective.precision import in_float64
+from landscape.objective.precision import required_in_float64
 from landscape.progress import Journal, Progress
 from landscape.result import Check
 from landscape.valleys.joining import ROUNDING, lowest_path
@@ -61,7 +61,7 @@ def by_width(
     worst: tuple[float, float] = (0.0, 0.0)
     for i, width in enumerate(widths):
         made, cell = family(width, 1, seed), f"width {width}"
-        objective = in_float64(made)
+        objective = required_in_float64(made, "basins")
         if objective.num_parameters > DENSE_PARAMETERS:
             raise BadInput(
                 f"{objective.num_parameters} parameters at width {width}",
