@@ -12,7 +12,7 @@ LineBatchNorm = Literal["frozen", "recalibrate", "repair"]
 
 # Curvature.
 Which = Literal["largest", "smallest", "both", "magnitude"]
-OperatorName = Literal["hessian", "gauss-newton", "fisher", "empirical-fisher"]
+OperatorName = Literal["hessian", "gauss-newton", "fisher", "empirical-fisher", "preconditioned"]
 ProductBy = Literal["auto", "double-backward", "central-difference"]
 Basis = Literal["device", "cpu"]
 Residuals = Literal["together", "each"]

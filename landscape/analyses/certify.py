@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
-from landscape.analyses.declare import analysis
+from landscape.analyses.declare import Options, analysis
 from landscape.analyses.options import Option, Parameter
 from landscape.analyses.shared import SmoothBy, SmoothDraws, smoothing_pairs
 from landscape.choices import KernelForm
@@ -180,9 +180,11 @@ PRESETS: dict[str, dict[str, Any]] = {
 }
 
 
-def _from_run(run: Any, labels: Sequence[str]) -> dict[str, Any]:
+def _from_run(run: Any, labels: Sequence[str], options: Options) -> dict[str, Any]:
     """Σα and F, as logged, at the points of a run of plain gradient descent; None of any other."""
     seen = [(run.time_at(label), run.loss_at(label)) for label in labels]
+    if len(labels) == 1:
+        return {}
     # Not every point has its loss logged.
     known = [(time, float("nan") if loss is None else loss) for time, loss in seen if time is not None]
     return {"descent": known if len(known) == len(seen) else None}

@@ -90,10 +90,10 @@ class Analysis:
     one. ``opens`` are options that the session itself follows (``l2``, ``at``, ``subsets``, ``seeds``). ``presets`` are
     published settings by name, of options and of ``brought``; ``settled`` may adapt them to what was given.
     ``places(work, options)`` gives the positional arguments, by default the objective and its points.
-    ``announced(objective, points, options)`` is told before the work. ``from_run(run, labels)`` gives, by name, what a
-    function takes from the one run that several points are of. ``varies`` names arguments of the model that the
-    first value of an option sets. Runs that
-    are ``compared(options)`` are of one model, data and loss. A result that ``makes_run`` is itself a run file of its
+    ``announced(objective, points, options)`` is told before the work. ``from_run(run, labels, options)`` gives, by
+    name, what a function takes from the one run that all points are of. ``varies`` names arguments of the model that
+    the first value of an option sets. Runs that are
+    ``compared(options)`` are of one model, data and loss. A result that ``makes_run`` is itself a run file of its
     last point's model; where the option ``leaves_points`` is given, its file holds points of that model as well.
     ``needs`` says what it takes of samples, for its options, '' where nothing: a loss of the module alone has none.
     What begins from a recipe may look at one ``stored`` result of these kinds instead, by ``stored_options`` alone.
@@ -116,7 +116,7 @@ class Analysis:
     settled: Settle | None
     places: Callable[[Any, Options], tuple[Any, ...]] | None
     announced: Callable[[Any, Any, Options], str | None] | None
-    from_run: Callable[[Any, Sequence[str]], dict[str, Any]] | None
+    from_run: Callable[[Any, Sequence[str], Options], dict[str, Any]] | None
     varies: Mapping[str, str]
     compared: Callable[[Options], bool] | None
     makes_run: bool
@@ -230,7 +230,7 @@ def analysis(
     settled: Settle | None = None,
     places: Callable[[Any, Options], tuple[Any, ...]] | None = None,
     announced: Callable[[Any, Any, Options], str | None] | None = None,
-    from_run: Callable[[Any, Sequence[str]], dict[str, Any]] | None = None,
+    from_run: Callable[[Any, Sequence[str], Options], dict[str, Any]] | None = None,
     varies: Mapping[str, str] | None = None,
     compared: Callable[[Options], bool] | None = None,
     makes_run: bool = False,

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
-from landscape.analyses.declare import analysis
+from landscape.analyses.declare import Options, analysis
 from landscape.analyses.options import Option, Parameter
 from landscape.analyses.shared import Block
 from landscape.choices import Basis, OperatorName, ProductBy, Residuals, Which
@@ -66,7 +66,7 @@ class Hessian(Result):
         "point", long_name="overlap ‖VᵀV′‖²/k of the Ritz spaces here and at the point before", optional=True
     )
     stability_limit: np.ndarray | None = array(
-        "point", long_name="largest λ at which the run's step size is stable (2/α)", optional=True
+        "point", long_name="largest λ at which the run's step size is stable (2/α; Adam: 38/α)", optional=True
     )
     trace: np.ndarray | None = array("point", long_name="trace of the Hessian", optional=True)
     trace_error: np.ndarray | None = array("point", long_name="standard error of the trace", optional=True)
@@ -136,15 +136,26 @@ class Hessian(Result):
         return f"λ {values[0]:.3g} … {values[-1]:.3g} ± {errors.max():.0e}"
 
 
-def _from_run(run: Any, labels: Sequence[str]) -> dict[str, Any]:
-    """The largest λ at which the step sizes of a run are stable at its points; None but for plain SGD."""
-    from landscape.curvature.places import stability_limit
+def _from_run(run: Any, labels: Sequence[str], options: Options) -> dict[str, Any]:
+    """The largest λ at which the step sizes of a run are stable at its points; of Adam for the preconditioned Hessian.
 
-    options = run.options
-    if options.get("optimizer") != "sgd":
-        return {"stability_limits": None}
-    how = {"momentum": float(options["momentum"]), "nesterov": bool(options["nesterov"])}
-    return {"stability_limits": [stability_limit(run.step_size_at(label), **how) for label in labels]}
+    And of that the preconditioner at each point. No limit is given at one point, nor where none is known.
+    """
+    from landscape.curvature.places import adaptive_stability_limit, stability_limit
+
+    found: dict[str, Any] = {}
+    if options["operator"] == "preconditioned":
+        found["preconditioners"] = [run.preconditioner_at(label) for label in labels]
+        found["stability_limits"] = [adaptive_stability_limit(run.step_size_at(label)) for label in labels]
+    elif run.options.get("optimizer") == "sgd":
+        how = {
+            "momentum": float(run.options["momentum"]),
+            "nesterov": bool(run.options["nesterov"]),
+        }
+        found["stability_limits"] = [stability_limit(run.step_size_at(label), **how) for label in labels]
+    if len(labels) == 1:
+        found.pop("stability_limits", None)
+    return found
 
 
 @analysis(
@@ -229,6 +240,7 @@ def hessian(
     num_steps: Annotated[int, Option("Lanczos steps from each.", least=2, called="steps", is_how=True)] = 40,
     exact: Annotated[bool, "All eigenvalues of the dense matrix: index, nullity, verdict."] = False,
     stability_limits: Sequence[float] | None = None,
+    preconditioners: Sequence[Tensor] | None = None,
     save_vectors: Annotated[bool, "Store the Ritz vectors too."] = False,
     seed: int = 0,
     journal: Journal | None = None,
@@ -243,11 +255,9 @@ def hessian(
     ``certify`` (on where float64 is, on one process) nothing is in float64. ``search``: a second random start excludes
     hidden copies of multiple eigenvalues, but for a chance of 1 %, or finds them.
 
-    ``others`` are the same objective on other samples, among which the eigenvalues spread. ``per_layer`` takes
-    the diagonal block of every layer as a ``point``, filled up with NaN. ``trace`` and ``density``
-    (:func:`~landscape.numerics.spectra.density.spectral_density`) are deflated by the pairs found.
-    ``stability_limits`` (:func:`landscape.curvature.places.stability_limit`) are stored beside the eigenvalues.
-    ``journal`` keeps products. Raises BadInput for counts, names and limits out of range, NotDifferentiable, NotFinite.
+    ``others`` are the same objective on other samples. ``per_layer`` takes the diagonal block of every layer as a
+    ``point``, filled up with NaN. ``trace`` and ``density`` are deflated by the pairs found. ``preconditioners`` are
+    the diagonals P (d,) of P^-½HP^-½. Raises BadInput for counts, names and limits out of range, NotDifferentiable.
     """
     from landscape.curvature.places import surveyed
     from landscape.curvature.question import Question
@@ -278,7 +288,9 @@ def hessian(
         raise BadInput("vectors of every layer", "those of one", "give the layer as `block`")
     proofs: list[Check] = []
     with checks.untouched(objective, proofs):
-        survey = surveyed(objective, theta, question, block, per_layer, others, split, progress, journal)
+        survey = surveyed(
+            objective, theta, question, block, per_layer, others, split, progress, journal, preconditioners
+        )
         proofs += checks.meaning(survey.places[0].objective, survey.places[0].point)
         result = _proven(survey, question, block, survey.columns(stability_limits, save_vectors))
     result.checks = proofs + result.checks

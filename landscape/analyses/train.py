@@ -50,6 +50,13 @@ class Train(Result):
     largest_bias: np.ndarray | None = array(
         "step", long_name="largest b of the neurons a exp(w·x + b)", optional=True
     )
+    point: np.ndarray | None = array("point", long_name="point that was kept", optional=True)
+    preconditioner: np.ndarray | None = array(
+        "point",
+        "parameter",
+        long_name="P of Adam, by which it divides its mean gradient for a step: (1 − β₁ᵗ)(√(v/(1 − β₂ᵗ)) + ε)",
+        optional=True,
+    )
     final_loss: float = scalar("training loss at the final point")
     final_gradient_norm: float = scalar("gradient norm at the final point")
     final_accuracy: float | None = scalar("training accuracy at the final point", optional=True)
@@ -215,6 +222,9 @@ def _result(trainer: Trainer, proofs: list[checks.Check]) -> Train:
         parameters=trainer.objective.pieces,
         states=trainer.states,
     )
+    result.preconditioner = trainer.preconditioners
+    if result.preconditioner is not None:
+        result.point = np.array(list(result.states))
     result.checks += training_checks(trainer, result)
     result.checks += checks.meaning(trainer.objective, trainer.final, trainer.measured)
     if trainer.objective.is_closure:

@@ -20,6 +20,7 @@ from torch.utils._pytree import tree_flatten, tree_unflatten
 
 from landscape import distributed
 from landscape.choices import ProductBy
+from landscape.curvature.preconditioned import Preconditioned, preconditioned_operator
 from landscape.errors import BadInput, NotDifferentiable
 from landscape.numerics.spectra.krylov import Operator
 from landscape.objective.derivatives import derivative, second_derivative
@@ -118,12 +119,15 @@ def empirical_fisher_operator(
     return _sandwich(objective, theta, fixed, _outer_product_of_slopes, num_products, memory_limit)
 
 
-OPERATORS: dict[str, Callable[..., Product | Differences]] = {
+OPERATORS: dict[str, Callable[..., Product | Differences | Preconditioned]] = {
     "hessian": Objective.hessian_operator,
     "gauss-newton": gauss_newton_operator,
     "fisher": fisher_operator,
     "empirical-fisher": empirical_fisher_operator,
+    "preconditioned": preconditioned_operator,
 }
+# Those that are the Hessian, as it is or in other units: they need no outputs of samples.
+OF_GRADIENT = ("hessian", "preconditioned")
 
 
 def operator(
@@ -135,7 +139,7 @@ def operator(
     num_products: int = 1000,
     memory_limit: float = 2**31,
     by: ProductBy = "auto",
-) -> Product | Differences:
+) -> Product | Differences | Preconditioned:
     """The operator ``name`` of :data:`OPERATORS` at θ. Raises BadInput for another name.
 
     ``by``: how a product with the Hessian is taken, see
@@ -143,15 +147,15 @@ def operator(
     """
     if name not in OPERATORS:
         raise BadInput(f"unknown operator {name!r}", f"one of {', '.join(OPERATORS)}")
-    if by != "auto" and name != "hessian":
+    if by != "auto" and name not in OF_GRADIENT:
         raise BadInput(f"`product` {by} for the {name} matrix", "the operator hessian", "leave `product` out")
-    if objective.is_closure and name != "hessian":
+    if objective.is_closure and name not in OF_GRADIENT:
         raise BadInput(
             f"the {name} matrix of the loss {objective.loss.name}, which takes the module alone",
             "samples: it needs the outputs of each",
             "give `data` and a `loss` of (outputs, targets), or ask for the `operator` hessian",
         )
-    how = {"by": by} if name == "hessian" else {}
+    how = {"by": by} if name in OF_GRADIENT else {}
     return OPERATORS[name](
         objective, theta, fixed, num_products=num_products, memory_limit=memory_limit, **how
     )

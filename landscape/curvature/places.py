@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from landscape.curvature import operators
+from landscape.curvature.preconditioned import of_points, scale
 from landscape.curvature.question import Question
 from landscape.curvature.remembered import Kept
 from landscape.curvature.spectrum import Spectrum, spectrum
@@ -113,6 +114,7 @@ def surveyed(
     split: bool,
     progress: Progress,
     journal: Journal | None = None,
+    preconditioners: Sequence[Tensor] | None = None,
 ) -> Survey:
     """Answer ``question`` at every place, with products kept in ``journal``. Raises BadInput.
 
@@ -121,7 +123,7 @@ def surveyed(
     question.check()
     is_one = isinstance(theta, Tensor | Point)
     points = [objective.as_point(one) for one in ([theta] if isinstance(theta, Tensor | Point) else theta)]
-    places = _places(objective, points, block, per_layer)
+    places = _places(objective, points, block, per_layer, preconditioners)
     if others and len(places) > 1:
         raise BadInput(f"the spread over subsets at {len(places)} points", "at one")
     survey = Survey(places, [], [], [], is_one and not per_layer, per_layer)
@@ -130,13 +132,16 @@ def surveyed(
         survey.found.append(spectrum(own, here, question, report, Kept(journal, f"place {number}")))
         if split:
             vectors = survey.found[-1].pairs.vectors.to(own.dtype)
+            if question.operator == "preconditioned":
+                # vᵀP^-½HP^-½v is the Hessian's own form at P^-½v.
+                vectors = vectors * scale(own).to(vectors)
             survey.parts.append(operators.gauss_newton_split(own, here.theta, here.fixed, vectors))
         if survey.found[-1].pairs.is_interrupted:
             break
     for number, other in enumerate(others, 1):
         if survey.all[-1].pairs.is_interrupted:
             break
-        ((label, own, here),) = _places(other, points, block, False)
+        ((label, own, here),) = _places(other, points, block, False, preconditioners)
         report = partial(_at, progress, number, len(others) + 1)
         kept = Kept(journal, f"subset {number}")
         survey.elsewhere.append(spectrum(own, here, replace(question, **PLAIN), report, kept))
@@ -156,21 +161,40 @@ def stability_limit(step_size: float, *, momentum: float = 0.0, nesterov: bool =
     return 2 * (1 + momentum) / (1 + 2 * momentum if nesterov else 1) / step_size
 
 
-def _places(objective: Objective, points: list[Point], block: str | None, per_layer: bool) -> list[Place]:
+def adaptive_stability_limit(step_size: float, *, momentum: float = 0.9) -> float:
+    """The largest eigenvalue of P^-½HP^-½ at which Adam, its P at rest, is stable: 2(1 + β₁)/((1 − β₁) α).
+
+    Its mean of gradients is m ← β₁m + (1 − β₁)∇F, so that momentum acts as at the step size (1 − β₁) α (Cohen et al.
+    2022, section 2): 38/α for β₁ = 0.9.
+
+    >>> round(adaptive_stability_limit(0.1), 9)
+    380.0
+    """
+    return stability_limit((1 - momentum) * step_size, momentum=momentum)
+
+
+def _places(
+    objective: Objective,
+    points: list[Point],
+    block: str | None,
+    per_layer: bool,
+    preconditioners: Sequence[Tensor] | None,
+) -> list[Place]:
     """Where to look, by label: the points as they are, a block of them, or every layer at one point."""
     if not points or (per_layer and (len(points) > 1 or block is not None)):
         raise BadInput(
             f"{len(points)} points{' by layers' if per_layer else ''}",
             "at least one, by layers one whole one",
         )
+    owns = of_points(objective, [point.label for point in points], preconditioners)
     if per_layer:
-        chosen = [(name, points[0], pieces) for name, pieces in blocks.blocks(objective).items()]
+        chosen = [(name, owns[0], points[0], pieces) for name, pieces in blocks.blocks(objective).items()]
     elif block is not None:
         pieces = blocks.matching(objective.pieces, block)
-        chosen = [(point.label, point, pieces) for point in points]
+        chosen = [(point.label, own, point, pieces) for own, point in zip(owns, points, strict=True)]
     else:
-        return [Place(point.label, objective, point) for point in points]
-    return [Place(label, *blocks.restricted(objective, point, pieces)) for label, point, pieces in chosen]
+        return [Place(point.label, own, point) for own, point in zip(owns, points, strict=True)]
+    return [Place(label, *blocks.restricted(own, point, pieces)) for label, own, point, pieces in chosen]
 
 
 def _at(progress: Progress, number: int, count: int, done: int, total: int, what: str) -> None:

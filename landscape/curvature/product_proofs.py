@@ -11,6 +11,7 @@ from torch.utils._pytree import tree_flatten, tree_unflatten
 
 from landscape import distributed
 from landscape.curvature import operators
+from landscape.curvature.preconditioned import Preconditioned, scale
 from landscape.errors import BadInput, LandscapeError
 from landscape.numerics.spectra.krylov import Operator
 from landscape.objective import checks, doubts, plain, trees
@@ -29,7 +30,7 @@ LOSS_STEP = 1e-5
 
 def of_another_cut(
     objective: Objective, point: Point, operator: str, *, num_products: int = 1, memory_limit: float = 2**31
-) -> Product | Differences:
+) -> Product | Differences | Preconditioned:
     """The operator at ``point`` anew, for so many products, over samples cut otherwise where they can be."""
     twin = objective.varied()
     if not objective.is_whole:
@@ -91,23 +92,25 @@ def product_check(
             product = operators.operator(operator, part, here.theta, here.fixed, num_products=1)
             image = product(axis)
             error = product.error / max(_norm(image), 1e-300)
-            if operator == "hessian":
-                return _against_gradients(part, here, axis, image, error)
+            if operator in operators.OF_GRADIENT:
+                # Of the preconditioned Hessian both ends of the product are in units of P^½.
+                unit = scale(part) if operator == "preconditioned" else torch.ones_like(axis)
+                return _against_gradients(part, here, unit, axis, image, error)
             return _against_outputs(part, here, operator, axis, image, error)
     except LandscapeError as refused:
         return [], [f"products not checked against the module itself: {refused}"]
 
 
 def _against_gradients(
-    part: Objective, here: Point, axis: Tensor, image: Tensor, error: float
+    part: Objective, here: Point, unit: Tensor, axis: Tensor, image: Tensor, error: float
 ) -> tuple[list[Check], list[str]]:
     _, steps, near = doubts.BOUNDS[part.coarsest]
     bound = max(near, 2 * error)
 
     def gradient(theta: Tensor) -> Tensor:
-        return plain.gradient(part, plain.by_name(part, Point(theta, here.fixed)))
+        return unit * plain.gradient(part, plain.by_name(part, Point(theta, here.fixed)))
 
-    found = doubts.departure(gradient, image.double(), here.theta, axis, steps=steps, bound=bound)
+    found = doubts.departure(gradient, image.double(), here.theta, unit * axis, steps=steps, bound=bound)
     if found.gap > bound and not found.has_limit:
         return [], [f"Hv not checked against ∇F: of {part.num_samples} samples the loss has a kink at θ"]
     meaning = f"Hv against differences of plain gradients, relative, of {part.num_samples} samples"

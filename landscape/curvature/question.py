@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from landscape.choices import ProductBy
 from landscape.curvature import operators
+from landscape.curvature.preconditioned import Preconditioned
 from landscape.errors import BadInput
 from landscape.objective.differences import Differences
 from landscape.objective.objective import Objective
@@ -43,7 +44,7 @@ class Question:
 
 def operator_of(
     objective: Objective, point: Point, question: Question, num_products: int = 1000
-) -> Product | Differences:
+) -> Product | Differences | Preconditioned:
     theta, fixed = objective.brought(point)
     # Half of it, as the basis, or the graphs of the certificate after it, stand beside these graphs.
     room = question.memory_limit / 2

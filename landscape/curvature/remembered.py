@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from landscape import distributed, progress
+from landscape.curvature.preconditioned import Preconditioned
 from landscape.numerics.arrays import array_here, back
 from landscape.numerics.spectra.krylov import Operator
 from landscape.numerics.spread import Spread
@@ -28,7 +29,13 @@ class Remembered:
     from there on is dropped.
     """
 
-    def __init__(self, product: Product | Differences, device: torch.device, journal: Journal, name: str):
+    def __init__(
+        self,
+        product: Product | Differences | Preconditioned,
+        device: torch.device,
+        journal: Journal,
+        name: str,
+    ):
         self._product, self._device, self._journal, self._name = product, device, journal, name
         self._fresh: list[tuple[float, np.ndarray, float]] = []
         self._known: deque[tuple[float, np.ndarray, float]] = deque()
@@ -94,7 +101,9 @@ class Kept(NamedTuple):
     journal: Journal | None = None
     place: str = ""
 
-    def __call__(self, product: Product | Differences, device: torch.device, name: str) -> Operator:
+    def __call__(
+        self, product: Product | Differences | Preconditioned, device: torch.device, name: str
+    ) -> Operator:
         """``product`` with its images on ``device``."""
         if self.journal is None:
             return lambda v: product(v).to(device)

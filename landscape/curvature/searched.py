@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from landscape import distributed
+from landscape.curvature.preconditioned import Preconditioned
 from landscape.curvature.product_proofs import of_another_cut
 from landscape.curvature.question import Question, operator_of
 from landscape.curvature.remembered import Kept
@@ -25,7 +26,7 @@ class Searched(NamedTuple):
     """Eigenpairs, the product they are of, and what is known of it."""
 
     pairs: Eigenpairs
-    product: Product | Differences
+    product: Product | Differences | Preconditioned
     basis: torch.device
     trial_error: float
     rounding: float | None
@@ -114,7 +115,7 @@ class _First:
 
 def _probed(
     objective: Objective,
-    product: Product | Differences,
+    product: Product | Differences | Preconditioned,
     first: _First,
     repeated: float,
     size: float,

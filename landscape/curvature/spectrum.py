@@ -8,6 +8,7 @@ from torch import Tensor
 
 from landscape import distributed
 from landscape.curvature.estimate_proofs import dense_checks, threshold_check
+from landscape.curvature.operators import OF_GRADIENT
 from landscape.curvature.order import order_test
 from landscape.curvature.question import Question, operator_of
 from landscape.curvature.remembered import Kept
@@ -109,7 +110,7 @@ def spectrum(
         values, counted, words, more = _exactly(wide or objective, point, question, pairs, progress)
         proofs += more
         spent += objective.num_parameters
-    if objective.loss.has_price and question.operator != "hessian":
+    if objective.loss.has_price and question.operator not in OF_GRADIENT:
         notes.append(
             "the regulariser counts as an output, in which the loss is linear: its curvature is left out"
         )

@@ -14,7 +14,7 @@ from landscape.descent.regime import Regime
 from landscape.descent.step_proofs import StepProofs
 from landscape.errors import BadInput
 from landscape.numerics.arrays import array_of
-from landscape.numerics.steps.motion import Motion, optimiser
+from landscape.numerics.steps.motion import Motion, optimiser, preconditioner
 from landscape.numerics.steps.sampling import isolated_rng
 from landscape.numerics.steps.schedules import Plateau, schedule_parameters, step_size
 from landscape.objective.objective import Objective
@@ -24,6 +24,8 @@ from landscape.progress import Journal, Progress, Saver
 
 # Where is kept what was wrong after a resumption.
 TAKEN_UP = "taken up"
+# In the record of a point, beside its tensors.
+PRECONDITIONER = "preconditioner"
 
 
 class Trainer:
@@ -141,10 +143,19 @@ class Trainer:
             key.removeprefix("point "): {
                 name.removeprefix("tensor "): value
                 for name, value in self.journal[key].items()
-                if name != "step"
+                if name not in ("step", PRECONDITIONER)
             }
             for key in keys
         }
+
+    @property
+    def preconditioners(self) -> np.ndarray | None:
+        """What Adam divided the step to each of :attr:`states` by, (points, d), NaN at ``init``; None of another."""
+        found = [self.journal[f"point {label}"].get(PRECONDITIONER) for label in self.states]
+        known = next((one for one in found if one is not None), None)
+        if known is None:
+            return None
+        return np.stack([np.full_like(known, np.nan) if one is None else one for one in found])
 
     @property
     def num_observations(self) -> int:
@@ -216,6 +227,9 @@ class Trainer:
     def _keep(self, label: str) -> None:
         tensors = {**split(self.theta.detach(), self.objective.pieces), **self.fixed}
         arrays = {f"tensor {name}": array_of(tensor) for name, tensor in tensors.items()}
+        divisor = preconditioner(self._stepper)
+        if divisor is not None:
+            arrays[PRECONDITIONER] = array_of(divisor)
         self.journal[f"point {label}"] = {"step": self.step, **arrays}
 
     def _state(self) -> dict[str, Any]:

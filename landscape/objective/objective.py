@@ -141,7 +141,7 @@ class Objective(Fitted):
             # What a loss holds is in the dtype that its meaning was found in.
             _known=self._fit if is_part and not isinstance(self._given, nn.Module) else None,
         )
-        twin._doubts = self._doubts
+        twin._doubts, twin.preconditioner = self._doubts, self.preconditioner
         return twin
 
     @property

@@ -58,6 +58,8 @@ class Parametrised:
         self.dtype = dtype or reduce(torch.promote_types, floats, reference.dtype)
         self.device = torch.device(device) if device is not None else reference.device
         self._asked = dtype
+        # The diagonal P of an adaptive method, by the names of the parameters: see curvature.preconditioned.
+        self.preconditioner: Mapping[str, Tensor] | None = None
         self._standing = Standing(module, is_training=training)
         held = [*module.named_parameters(), *module.named_buffers()]
         self._dtypes = {

@@ -193,6 +193,19 @@ class Run:
         about, every = schedule_parameters(name, given), int(given.get("every", 1))
         return math.fsum(step_size(name, about, float(size[0]), k // every) for k in range(count))
 
+    def preconditioner_at(self, label: str) -> torch.Tensor:
+        """P (d,) of Adam at a point, float64: what it divided its mean gradient by in the step that led there.
+
+        NaN at ``init``, where none did. Raises BadInput for a run without.
+        """
+        if label not in self._preconditioners:
+            raise BadInput(
+                f"{self.path} holds no preconditioner",
+                "a run of adam or adamw",
+                "train it with `optimizer` adam, or ask for the `operator` hessian",
+            )
+        return torch.from_numpy(self._preconditioners[label]).double()
+
     @cached_property
     def ends(self) -> dict[str, str]:
         """The first and the last point by what they are besides ``init`` and ``final``: ``epoch=4``, ``step=200``.
@@ -213,6 +226,13 @@ class Run:
             for label, place in ends
             if label in self.labels and float(values[place]).is_integer()
         }
+
+    @cached_property
+    def _preconditioners(self) -> dict[str, np.ndarray]:
+        """By label; none in a run of another method."""
+        stored: Any = store.load(self.path, verify=False)
+        rows = getattr(stored, "preconditioner", None)
+        return {} if rows is None else dict(zip(stored.point.tolist(), rows, strict=True))
 
     @cached_property
     def _imported(self) -> dict[str, float]:

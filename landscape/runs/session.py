@@ -202,13 +202,13 @@ def _at_addresses(
         points = points_of_runs(places.every_run, places.every_label, opened.train)
         trajectory = runs[0].trajectory(opened.train)
         trajectories = Trajectories(runs, opened.train, {runs[0]: trajectory})
-        is_along_a_run = len(set(runs)) == 1 < len(runs)
+        is_of_one_run = len(set(runs)) == 1
         return Work(
             opened.train,
             opened.test,
             points[: len(runs)],
             trajectory=trajectory,
-            of_run=declared.from_run(runs[0], labels) if declared.from_run and is_along_a_run else {},
+            of_run=declared.from_run(runs[0], labels, options) if declared.from_run and is_of_one_run else {},
             notes=[*opened.notes, *places.notes],
             others=[one.train for one in others],
             trajectories=trajectories,

@@ -85,5 +85,19 @@ def optimiser(
     )
 
 
+def preconditioner(optimiser: torch.optim.Optimizer) -> Tensor | None:
+    """P of Adam's last step θ ← θ − α P⁻¹ m, m its mean of gradients: (1 − β₁ᵗ)(√(v/(1 − β₂ᵗ)) + ε), (d,).
+
+    v is its mean of squares and t the number of steps; both corrections of the bias are in P. None before the first
+    step, and of an optimiser without v.
+    """
+    state, group = optimiser.state[_parameter(optimiser)], optimiser.param_groups[0]
+    if "exp_avg_sq" not in state:
+        return None
+    (first, second), count = group["betas"], float(state["step"])
+    root = (state["exp_avg_sq"].double() / (1 - second**count)).sqrt()
+    return (1 - first**count) * (root + group["eps"])
+
+
 def _parameter(optimiser: torch.optim.Optimizer) -> Tensor:
     return optimiser.param_groups[0]["params"][0]
