@@ -12,10 +12,6 @@ WHERE = "abstract"
 CLAIM = (
     "A sub-optimal local minimum exists for nets of any width, for many smooth activations and generic data."
 )
-WHY = (
-    "At width 20 the tool takes a fall of F by 2.6 × 10⁻¹⁵ along the null space for one, which is of the size of the "
-    "rounding of 20 sigmoids that cancel; by their theorem it is none."
-)
 SCALED = (
     "Their construction with sigmoid units and 3 samples (preset ding), all weights 1: all eigenvalues there in "
     "float64, with the loss followed along the null space"
