@@ -12,6 +12,12 @@ from landscape.plots.words import EQUALS, input_names, short, titled, uncertain
 
 # Bins of the spectrum on each side of zero, and lines drawn along a run.
 BINS, LINES = 16, 4
+MATRICES = {
+    "gauss-newton": "Gauss–Newton",
+    "fisher": "Fisher",
+    "empirical-fisher": "Empirical Fisher",
+    "preconditioned": "Preconditioned Hessian",
+}
 # The height of a row in inches; eigenvalues of layers this many times apart lie on a logarithmic axis.
 ROW, SPREAD = 0.13, 30.0
 
@@ -27,7 +33,7 @@ def hessian(page: Page, result: Any) -> str:
         _density(page, rest[0], rest[1], result)
     if result.verdict is not None:
         page.note(f"{result.verdict}; index {int(result.index)}, nullity {int(result.nullity)}")
-    return titled("Hessian eigenvalues at", result)
+    return titled(f"{_whose(result)} at", result)
 
 
 def _ritz_values(page: Page, axes: Axes, result: Any) -> None:
@@ -125,6 +131,10 @@ def _few_ticks(axes: Axes, band: float, largest: float) -> None:
     axes.xaxis.minorticks_off()
 
 
+def _whose(result: Any) -> str:
+    return f"{MATRICES.get(result.operator, 'Hessian')} eigenvalues"
+
+
 def _along(page: Page, result: Any) -> str:
     """The largest eigenvalues at each point, with the limit of stability; below, what the gradient sees."""
     above, below = page.panels(1.9, 1.0)
@@ -160,7 +170,7 @@ def _along(page: Page, result: Any) -> str:
     below.set_xticks(x[::step], names[::step], rotation=30, ha="right")
     _how_many_left(page, result)
     files = [name.rpartition("@")[0] for name in input_names(result)[:1]]
-    return " ".join(["Hessian eigenvalues along", *(files or ["a run"])])
+    return " ".join([_whose(result), "along", *(files or ["a run"])])
 
 
 def _of_layers(page: Page, result: Any) -> str:
@@ -193,7 +203,7 @@ def _of_layers(page: Page, result: Any) -> str:
         axes.set_ylim(len(rows) - 0.5, -0.5)
         axes.grid(axis="y", color=GREY, alpha=0.2, linewidth=0.5)
     _how_many_left(page, result)
-    return titled("Hessian eigenvalues of the layers at", result)
+    return titled(f"{_whose(result)} of the layers at", result)
 
 
 def _how_many_left(page: Page, result: Any) -> None:
