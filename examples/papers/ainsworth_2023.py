@@ -58,7 +58,7 @@ def findings(folder: Path, size: dict) -> list[Finding]:
 
     def left(width: int | str, pair: int) -> float:
         found = landscape.load(folder / f"{width}-{pair}.align.h5")
-        return found.barrier_after / found.barrier_before
+        return found.barrier_after / (found.barrier_before or math.nan)
 
     def repaired(pair: int) -> float:
         before = landscape.load(folder / f"norm-{pair}.align.h5").barrier_after
@@ -67,7 +67,7 @@ def findings(folder: Path, size: dict) -> list[Finding]:
 
     pairs, (*_, widest) = range(size["pairs"]), size["widths"]
     narrow = size["widths"][0]
-    fall = tuple(left(widest, pair) / left(narrow, pair) for pair in pairs)
+    fall = tuple(left(widest, pair) / (left(narrow, pair) or math.nan) for pair in pairs)
     return [
         Finding(
             f"barrier after matching over before, width {widest}",
