@@ -61,6 +61,9 @@ class Hessian(Result):
     loss: np.ndarray = array("point", long_name="loss at the point")
     gradient_norm: np.ndarray = array("point", long_name="gradient norm ‖∇F‖ at the point")
     gradient_curvature: np.ndarray = array("point", long_name="Rayleigh quotient gᵀHg/gᵀg of the gradient g")
+    gradient_share: np.ndarray | None = array(
+        "point", "rank", long_name="part of ‖∇F‖² along the Ritz vector", optional=True
+    )
     gradient_in_span: np.ndarray = array("point", long_name="part of ‖∇F‖² in the span of the Ritz vectors")
     overlap: np.ndarray | None = array(
         "point", long_name="overlap ‖VᵀV′‖²/k of the Ritz spaces here and at the point before", optional=True

@@ -78,7 +78,7 @@ class Survey:
             "loss": [one.loss for one in found],
             "gradient_norm": norms,
             "gradient_curvature": [one.gradient_curvature for one in found],
-            "gradient_in_span": [_share(one.gradient, one.pairs.vectors) for one in found],
+            "gradient_share": [_shares(one.gradient, one.pairs.vectors) for one in found],
             "num_parameters": [one.vectors.shape[1] for one in pairs],
         }
         if save_vectors:
@@ -88,6 +88,7 @@ class Survey:
             rows["remainder_part"] = [array_of(rest) for _, rest in self.parts]
         if limits is not None:
             rows["stability_limit"] = list(limits[: len(found)])
+        rows["gradient_in_span"] = [float(np.sum(share)) for share in rows["gradient_share"]]
         rows |= _estimates(found)
         columns: dict[str, Any] = {name: _stacked(values) for name, values in rows.items()}
         if self.is_single:
@@ -218,11 +219,11 @@ def _alone(values: np.ndarray) -> Any:
     return values[0].item() if values.ndim == 1 else values[0]
 
 
-def _share(vector: Tensor, basis: Tensor) -> float:
-    """‖Vg‖²/‖g‖² for orthonormal rows V."""
+def _shares(vector: Tensor, basis: Tensor) -> np.ndarray:
+    """(vᵀg)²/‖g‖², (k,), for every row v of an orthonormal basis."""
     wide = vector.double()
     size = float(torch.dot(wide, wide))
-    return float((basis.double() @ wide).square().sum()) / size if size else 0.0
+    return array_of((basis.double() @ wide).square() / (size or 1.0))
 
 
 def _overlaps(bases: list[Tensor]) -> np.ndarray:

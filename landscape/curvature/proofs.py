@@ -204,10 +204,11 @@ def _along_gradient(row: Mapping[str, Any], one: Spectrum, place: Place, questio
     unit = slope / squares**0.5
     bend = float((product(unit.to(one.gradient)).double() * unit).sum())
     gap = abs(bend - float(row["gradient_curvature"])) / max(one.pairs.scale, 1e-300)
-    inside = sum(float((vector.double() * unit.to(vector.device)).sum()) ** 2 for vector in one.pairs.vectors)
+    along = [float((vector.double() * unit.to(vector.device)).sum()) ** 2 for vector in one.pairs.vectors]
+    apart = np.abs(along - _values(row, "gradient_share", one))
     precision = max(checks.rounding(objective), one.product_error or 0.0)
     meaning = "gᵀHg/gᵀg by a product of its own, over the largest |λ|, and the part of ‖g‖² in the span"
-    worst = max(gap, abs(inside - float(row["gradient_in_span"])))
+    worst = max(gap, float(apart.max()), abs(sum(along) - float(row["gradient_in_span"])))
     return Check("along ∇F", float(np.nan_to_num(worst, nan=np.inf)), 2 * precision, meaning)
 
 

@@ -142,7 +142,9 @@ def test_what_takes_no_float64_is_measured_as_it_is_and_says_so():
     with pytest.raises(BadInput, match=r"`x.to\(weight.dtype\)` in the place of"):
         landscape.align(objective, objective.theta, objective.theta.flip(0))
     with pytest.raises(BadInput, match="local minima of Pixels, which does not take float64"):
-        landscape.minima(lambda width, depth, seed: objective, widths=(2,), depths=(1,), restarts=(2,), steps=2)
+        landscape.minima(
+            lambda width, depth, seed: objective, widths=(2,), depths=(1,), restarts=(2,), steps=2
+        )
     plane = landscape.slice2d(objective, objective.theta, num_points=3, directions="eigen")
     assert "curvature along α" in {check.name for check in plane.checks}
     for result in (

@@ -125,6 +125,8 @@ def test_the_gradient_against_the_dense_matrix(objective, dense):
     result = landscape.hessian(objective, objective.theta, top_k=5, save_vectors=True)
     assert result.gradient_curvature == pytest.approx(g @ dense @ g / (g @ g), rel=1e-10)
     vectors = np.linalg.eigh(dense)[1][:, ::-1][:, :5]
+    along = (vectors.T @ g) ** 2 / (g @ g)
+    assert result.gradient_share == pytest.approx(along, rel=1e-3, abs=1e-6)
     assert result.gradient_in_span == pytest.approx(((vectors.T @ g) ** 2).sum() / (g @ g), rel=1e-4)
 
 
