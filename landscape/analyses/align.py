@@ -103,7 +103,7 @@ def align(
     refine: Annotated[
         int,
         Option(
-            "Steps of a straight-through estimator that lower the loss half way by permutations.",
+            "Steps that lower the loss half way between A and B: a straight-through estimator, and the slope of maps.",
             least=0,
             metavar="STEPS",
         ),

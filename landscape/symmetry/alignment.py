@@ -14,7 +14,6 @@ from torch import Tensor, nn
 from landscape import distributed
 from landscape.errors import BadInput, ChangedFunction
 from landscape.objective import trees
-from landscape.objective.batchnorm import blend
 from landscape.objective.objective import Objective
 from landscape.objective.parameters import Point, split
 from landscape.objective.samples import converted
@@ -24,17 +23,16 @@ from landscape.symmetry import Traced, function_difference, preserved, symmetry_
 from landscape.symmetry.continuous import families_of
 from landscape.symmetry.correlations import correlations
 from landscape.symmetry.families import Family, Found, of_level
-from landscape.symmetry.matching import assigned, coordinate_descent, matched
+from landscape.symmetry.matching import assigned, matched
 from landscape.symmetry.orbit import between, nearest_of_orbit, random_of_orbit
 from landscape.symmetry.permutations import Permutations, Symmetry, composed, flipped, permuted
+from landscape.symmetry.refinement import refined
 from landscape.symmetry.rescaling import junctions
 from landscape.symmetry.verified import in_double
 
 # Samples that the graph is traced and tried on; the graph of activations has this many at a time.
 CPU = torch.device("cpu")
 FEW, MANY = 4, 64
-# Of the straight-through estimator: a step is this share of ‖∇F‖, and momentum carries on this share of it.
-STEP, MOMENTUM = 3.0, 0.9
 # What is left of the distance to a copy moved by linear maps that counts as brought back.
 RECOVERED = 1e-5
 
@@ -107,8 +105,9 @@ def aligned(
     and 3.1). ``symmetry``: ``permutation``; with ``scaling`` scales and signs of units; with ``orthogonal`` turns
     of a residual stream as well; with ``all`` every invertible map that leaves the function (Theus et al. 2025): B
     is brought closest to A by them and permutations in turn, and the closer of that and permutations alone is kept.
-    ``refine``: so many steps of a straight-through estimator, which looks for the permutations of lowest loss half way
-    between A and B (section 3.3). Units of odd activations change sign where that brings them closer.
+    ``refine``: so many steps from there towards a low loss half way between A and B, by permutations (section 3.3) and,
+    with more symmetries, by their maps (:mod:`landscape.symmetry.refinement`). Units of odd activations change sign
+    where that brings them closer.
 
     Raises BadInput for several processes, and for a module that cannot be traced
     or has no unit to permute, and ChangedFunction where the outputs of B on the data would move.
@@ -145,8 +144,8 @@ def aligned(
         if held is not None or orbit.distance < between(goal, now):
             now, permutations, signs = orbit.tensors, orbit.permutations, {}
     if refine:
-        more = _refined(objective, units, a, objective.point(now), refine, generator, progress)
-        now, permutations = permuted(now, units, more), composed(units, permutations, more)
+        better = refined(objective, units, families, a, now, refine, generator=generator, progress=progress)
+        now, permutations = better.tensors, composed(units, permutations, better.permutations)
     gap = function_difference(module, start, now, batches_of(objective, objective.chunk_size))
     if not gap <= preserved(traced):
         raise _changed(objective, module, start, traced, permutations, gap)
@@ -196,40 +195,6 @@ def with_units(
             "a layer of hidden units",
         )
     return module, traced
-
-
-def _refined(
-    objective: Objective,
-    symmetry: Symmetry,
-    a: Point,
-    b: Point,
-    steps: int,
-    generator: torch.Generator,
-    progress: Progress,
-) -> Permutations:
-    """Permutations of B for a low loss at (A + P(B))/2: the best seen, matched to a target that follows −∇F.
-
-    The gradient at the middle moves the target as if matching were the identity (Bengio et al. 2013).
-    """
-    state = tensors_of(objective, b)
-    source = {piece.name: state[piece.name] for piece in objective.pieces}
-    target = a.theta.cpu()
-    velocity = torch.zeros_like(target)
-    permutations = best = symmetry.identity()
-    lowest = torch.inf
-    for number in range(steps):
-        if number:
-            parts = split(target, objective.pieces)
-            permutations = coordinate_descent(symmetry, parts, source, permutations, generator)
-        now = objective.point(permuted(state, symmetry, permutations))
-        middle = (a.theta + now.theta) / 2
-        loss, slope = objective.value_and_gradient(middle, blend([a.fixed, now.fixed], [1, 1]))
-        if loss < lowest:
-            lowest, best = loss, permutations
-        velocity = MOMENTUM * velocity + slope.cpu() / 2
-        target = target - STEP * (1 - number / steps) * velocity
-        progress(number + 1, steps, "refining steps")
-    return best
 
 
 def tensors_of(objective: Objective, point: Point) -> dict[str, Tensor]:

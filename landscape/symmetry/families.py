@@ -98,6 +98,29 @@ class Family:
         sizes = 2 ** (2 * torch.rand(m, n, generator=generator, dtype=torch.float64) - 1)
         return turned * sizes[:, None] @ orthogonal(m, n, generator)
 
+    @property
+    def logarithm(self) -> tuple[int, ...]:
+        """The shape of what :meth:`exponential` takes."""
+        m, n = self.copies, self.size
+        if self.kind == "rotary":
+            return m, n // 2, 2
+        n -= self.kind == "centred"
+        return (m, n) if self.kind == "scaling" else (m, n, n)
+
+    def exponential(self, logarithm: Tensor) -> Tensor:
+        """The element exp X, differentiable in X: 1 at 0; of a turn, that of X − Xᵀ; none of ``sign``."""
+        if self.kind == "scaling":
+            return logarithm.exp()
+        if self.kind == "rotary":
+            return turning(torch.polar(logarithm[..., 0].exp(), logarithm[..., 1]))
+        if self.kind == "invertible":
+            return torch.linalg.matrix_exp(logarithm)
+        turned = torch.linalg.matrix_exp(logarithm - logarithm.mT)
+        if self.kind == "orthogonal":
+            return turned
+        basis = centring(self.size)
+        return basis @ turned @ basis.T + 1 / self.size
+
     def acted(self, tensors: Mapping[str, Tensor], element: Tensor) -> dict[str, Tensor]:
         """The tensors moved by an element; those of a turn with gains of 1."""
         return acted(tensors, self.members, element)

@@ -52,7 +52,7 @@ def nearest_of_orbit(
     best = None
     if held is not None:
         start, rest = permuted(start, symmetry, held), replace(rest, blocks=())
-    scales = [one for one in others if not _is_gain(one, turns)]
+    scales = [one for one in others if not is_gain(one, turns)]
     for now, orders in _matched(rest, scales, goal, start, generator, restarts):
         now, moved = _settled(rest, families, goal, now, orders, generator)
         if turns:
@@ -125,7 +125,7 @@ def _settled(
     generator: torch.Generator,
 ) -> tuple[dict[str, Tensor], Permutations]:
     """Families and permutations in turn until the distance does not fall; ``permutations``: of B until now."""
-    moving = [one for one in families if not _is_gain(one, families)]
+    moving = [one for one in families if not is_gain(one, families)]
     now, size = dict(start), between(goal, dict.fromkeys(goal, torch.zeros(())))
     before = between(goal, now)
     for _ in range(MOST_ROUNDS):
@@ -147,7 +147,7 @@ def _settled(
     return now, permutations
 
 
-def _is_gain(family: Family, families: Sequence[Family]) -> bool:
+def is_gain(family: Family, families: Sequence[Family]) -> bool:
     """Whether its scales are those that a turn among ``families`` holds at gains of 1."""
     places = {slot for slot, _ in family.members}
     return any(places == {slot for slot, _ in gain.members} for one in families for gain in one.gains)

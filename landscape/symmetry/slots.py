@@ -117,7 +117,7 @@ def acted(tensors: Mapping[str, Tensor], members: Members, element: Tensor) -> d
     for name in {slot.block.tensor for slot, _ in members}:
         found[name] = tensors[name].clone()
     for slot, exponent in members:
-        values = slot.of(found)
+        values = slot.of(found).clone()  # for slopes; what it is of is written into
         if element.dim() == 2:
             by = element.to(values).pow(exponent)[:, :, None]
             slot.put(found, values * by)

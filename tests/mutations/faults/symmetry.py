@@ -95,6 +95,14 @@ FAULTS = (
         "",
     ),
     Fault(
+        "fam-turn-without-its-axis",
+        "symmetry/families.py",
+        "basis @ turned @ basis.T + 1 / self.size",
+        "basis @ turned @ basis.T",
+        "symmetry/test_refinement.py::test_any_logarithms_leave_the_function_and_those_of_zero_the_weights",
+        "",
+    ),
+    Fault(
         "aln-line-to-a",
         "analyses/align.py",
         '(("before", second), ("after", found.point))',
