@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar
 from landscape.analyses.declare import analysis
 from landscape.analyses.options import Option
 from landscape.analyses.shared import Statistics
+from landscape.choices import Symmetries
 from landscape.errors import BadInput
 from landscape.progress import Journal, Progress, silent
 from landscape.result import Check, Result, array, scalar
@@ -76,7 +77,7 @@ class Merge(Result):
     metavar="A B [C ...]",
     needs="the outputs on samples, which must stay as they are",
     paper="Ainsworth et al. 2023; Crisostomi et al. 2024",
-    examples=("a.h5 b.h5 c.h5 -o merged.h5",),
+    examples=("a.h5 b.h5 c.h5 -o merged.h5", "a.h5 b.h5 c.h5 --symmetry all"),
     compared=lambda options: True,
     makes_run=True,
 )
@@ -85,6 +86,10 @@ def merge(
     points: Sequence[Tensor | Point],
     *,
     test: Objective | None = None,
+    symmetry: Annotated[
+        Symmetries,
+        "What moves the models beside permutations: scalings of units, turns of a residual stream too, or all maps.",
+    ] = "permutation",
     restarts: Annotated[
         int, Option("Starts, each from another of the models; the best is kept.", least=1, is_how=True)
     ] = 3,
@@ -94,6 +99,7 @@ def merge(
     progress: Progress = silent,
 ) -> Merge:
     """The mean of two or more models whose hidden units were permuted to lie closest together, beside the plain mean.
+    ``symmetry`` brings them together by more than permutations.
 
     The arrangement is one of all models at once (:func:`landscape.symmetry.merging.merged`, whose errors this raises),
     and does not depend on the order in which they are given. ``batchnorm`` ``recalibrate`` takes the statistics of
@@ -112,7 +118,7 @@ def merge(
     given = [objective.as_point(point) for point in points]
     proofs: list[Check] = []
     with checks.untouched(objective, proofs):
-        found = merged(objective, given, restarts=restarts, seed=seed, progress=progress)
+        found = merged(objective, given, symmetry=symmetry, restarts=restarts, seed=seed, progress=progress)
         soup = mean_of(given, SOUP)
         places = [*given, found.mean, soup]
         sweep = Sweep(objective, test, batchnorm, journal, progress)
@@ -125,7 +131,13 @@ def merge(
     proofs += [*checks.meaning(objective, final), checks.finite(result.loss)]
     result.checks = proofs + stated
     coverage = f"{len(found.symmetry.movable)} of {len(found.symmetry.names)} parameters movable"
-    result.notes = [coverage, *_same(given), *sweep.notes(*places), *without_errors(objective, 0)]
+    result.notes = [
+        coverage,
+        *_used(found, symmetry),
+        *_same(given),
+        *sweep.notes(*places),
+        *without_errors(objective, 0),
+    ]
     return result
 
 
@@ -212,8 +224,11 @@ def _stated_checks(sweep: Sweep, places: Sequence[Point], found: Merged, result:
     proofs.append(numbers_check("barriers of means", barriers, wanted, meaning))
     proofs.append(roads.final_check(sweep, final, float(result.loss[-2])))
     proofs.append(roads.mean_check(objective, models, final))
-    proofs.append(roads.rearranged(objective, places, models))
-    proofs.append(roads.together(objective, found.symmetry, models))
+    if found.held is None:
+        proofs.append(roads.rearranged(objective, places, models))
+        proofs.append(roads.together(objective, found.symmetry, models))
+    else:
+        proofs.append(roads.nearest_maps(objective, found.families, models, found.held))
     return [one for one in proofs if one is not None]
 
 
@@ -222,6 +237,17 @@ def _distances(points: Sequence[Point], mean: Point) -> np.ndarray:
     import torch
 
     return np.array([float(torch.linalg.vector_norm((one.theta - mean.theta).double())) for one in points])
+
+
+def _used(found: Merged, symmetry: str) -> list[str]:
+    """What moved the models beside permutations, and what could not."""
+    notes = [f"refused: {one}" for one in found.refused]
+    if found.held is not None:
+        letters = [f"{one.text} of {one.name}" for one in found.families]
+        notes.append(f"all but model {found.held + 1} were moved by {', '.join(letters)}, too")
+    elif symmetry != "permutation":
+        notes.append("nothing but permutations: no other map of units leaves the function as it is")
+    return notes
 
 
 def _same(given: Sequence[Point]) -> list[str]:

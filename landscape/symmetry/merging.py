@@ -1,8 +1,11 @@
-"""Several points brought together by permuting their hidden units, and their mean.
+"""Several points brought together by permuting their hidden units, or by all their symmetries, and their mean.
 
 Every point is matched to the mean of the others, in turn, until none moves (Ainsworth, Hayase and Srinivasa 2023,
 algorithm 3). All of them are permuted into one arrangement, so that from A to B to C and back is where it began
 (Crisostomi et al. 2024), which matching pair by pair does not give.
+
+Scales and other maps that all points share would shrink the distances and bring nothing closer; so with these the point
+that a start begins with stays where it is.
 """
 
 from collections.abc import Mapping, Sequence
@@ -12,16 +15,23 @@ import torch
 from torch import Tensor
 
 from landscape.errors import BadInput, ChangedFunction
+from landscape.objective import trees
 from landscape.objective.batchnorm import blend
 from landscape.objective.objective import Objective
 from landscape.objective.parameters import Point
 from landscape.progress import Progress, silent
 from landscape.symmetry import function_difference, preserved
 from landscape.symmetry.alignment import FEW, batches_of, doubled, odd_groups, tensors_of, with_units
+from landscape.symmetry.continuous import families_of
+from landscape.symmetry.families import Family, Found, of_level
 from landscape.symmetry.matching import SAME, coordinate_descent, matched
+from landscape.symmetry.orbit import Orbit, between, nearer, nearest_of_orbit
 from landscape.symmetry.permutations import Permutations, Symmetry, composed, flipped, permuted
+from landscape.symmetry.verified import in_double
 
 MOST_SWEEPS = 100
+# Maps come closer by less and less, so with these a sweep that brings less than this share of Σᵢ ‖θᵢ − θ̄‖² is the last.
+SETTLED = 1e-4
 State = Mapping[str, Tensor]
 
 
@@ -29,7 +39,9 @@ class Merged(NamedTuple):
     """K points in one arrangement of their units, as they were given, and their mean.
 
     ``function_difference``: the largest max |Δh| / max |h| of the outputs of any of them before and after, in float64;
-    ``preserved``: what rounding may move them by. ``spreads``: Σᵢ ‖θᵢ − θ̄‖² that each start ended with.
+    ``preserved``: what rounding may move them by. ``spreads``: Σᵢ ‖θᵢ − θ̄‖² that each start ended with. ``families``:
+    continuous symmetries that moved them, all but the point ``held`` (None where there are none); ``refused``: what was
+    not used, as it would have changed the function.
     """
 
     points: list[Point]
@@ -39,12 +51,16 @@ class Merged(NamedTuple):
     function_difference: float
     preserved: float
     spreads: list[float]
+    families: list[Family]
+    held: int | None
+    refused: list[str]
 
 
 def merged(
     objective: Objective,
     points: Sequence[Point],
     *,
+    symmetry: str = "permutation",
     restarts: int = 3,
     seed: int = 0,
     progress: Progress = silent,
@@ -53,23 +69,31 @@ def merged(
 
     Start r first matches all to the r-th point; the points are taken in the order of their digests, so that the order
     in which they are given decides nothing, bit for bit. A sweep is K matchings. Units of odd activations change sign
-    where that brings them closer. Raises BadInput for several processes, points that are all one, a module that cannot
-    be traced or has no unit to permute, and ChangedFunction where the outputs of a point on the data would move.
+    where that brings them closer. ``symmetry``: as in :func:`~landscape.symmetry.alignment.aligned`; each but the r-th
+    point is then brought closest to the mean of the others by these maps as well. Raises BadInput for several
+    processes, points that are all one, a module that cannot be traced or has no unit to permute, and ChangedFunction
+    where the outputs of a point on the data would move.
     """
     order = sorted(range(len(points)), key=lambda i: points[i].sha256)
     if len({points[i].sha256 for i in order}) == 1:
         raise BadInput(f"{len(points)} points that are one and the same", "points that differ")
-    module, traced = with_units(objective, points[order[0]], "merging", min(objective.num_samples, FEW), seed)
-    symmetry = traced.symmetry
+    few = min(objective.num_samples, FEW)
+    module, traced = with_units(objective, points[order[0]], "merging", few, seed)
+    found = Found([], [])
+    if symmetry != "permutation":
+        inputs = trees.mapped(in_double, objective.samples.few(few).inputs)
+        found = families_of(module, inputs, traced, seed=seed)
+    families = of_level(found.families, symmetry, {piece.name for piece in objective.pieces})
     given = [doubled(tensors_of(objective, points[i])) for i in order]
     together, spreads = None, []
     for start in range(restarts):
-        found = _Together(objective, symmetry, given, torch.Generator().manual_seed(seed + start))
-        found.begin(start % len(order))
-        found.settle()
-        spreads.append(found.spread())
+        generator = torch.Generator().manual_seed(seed + start)
+        begun = _Together(objective, traced.symmetry, families, given, generator)
+        begun.begin(start % len(order))
+        begun.settle()
+        spreads.append(begun.spread())
         if together is None or spreads[-1] < min(spreads[:-1]):
-            together = found
+            together = begun
         progress(start + 1, restarts, "starts")
     assert together is not None
     gap = 0.0
@@ -88,10 +112,13 @@ def merged(
         [moved[place[i]] for i in range(len(points))],
         mean_of(moved, "mean of aligned"),
         [together.permutations[place[i]] for i in range(len(points))],
-        symmetry,
+        traced.symmetry,
         gap,
         preserved(traced),
         spreads,
+        families,
+        order[together.held] if families else None,
+        found.refused,
     )
 
 
@@ -103,19 +130,27 @@ def mean_of(points: Sequence[Point], label: str) -> Point:
 
 
 class _Together:
-    """States of all points, each permuted, under way."""
+    """States of all points, each moved, under way."""
+
+    held = 0
 
     def __init__(
-        self, objective: Objective, symmetry: Symmetry, given: Sequence[State], generator: torch.Generator
+        self,
+        objective: Objective,
+        symmetry: Symmetry,
+        families: Sequence[Family],
+        given: Sequence[State],
+        generator: torch.Generator,
     ):
         self._names = [piece.name for piece in objective.pieces]
-        self._symmetry, self._generator = symmetry, generator
+        self._symmetry, self._families, self._generator = symmetry, families, generator
         self._odd = odd_groups(objective, symmetry)
         self.states = list(given)
         self.permutations = [symmetry.identity() for _ in given]
 
     def begin(self, reference: int) -> None:
         """All matched to one of them."""
+        self.held = reference
         target = self._weights(self.states[reference])
         for i, state in enumerate(self.states):
             if i == reference:
@@ -129,6 +164,12 @@ class _Together:
                 odd=self._odd,
             )
             self._move(i, flipped(state, self._symmetry, best.signs), best.permutations)
+            if self._families:
+                orbit = nearest_of_orbit(
+                    self._symmetry, self._families, target, state, generator=self._generator
+                )
+                if orbit.distance < between(target, self.states[i]):
+                    self.states[i], self.permutations[i] = orbit.tensors, orbit.permutations
 
     def settle(self) -> None:
         """Each matched to the mean of the others, from where it is, until that brings nothing."""
@@ -146,7 +187,11 @@ class _Together:
                     self._generator,
                 )
                 self._move(i, self.states[i], change)
-            if before - self.spread() <= SAME * before:
+                if self._families and i != self.held:
+                    here = Orbit(dict(self.states[i]), self.permutations[i], torch.inf)
+                    orbit = nearer(self._symmetry, self._families, target, here, self._generator)
+                    self.states[i], self.permutations[i] = orbit.tensors, orbit.permutations
+            if before - self.spread() <= (SETTLED if self._families else SAME) * before:
                 return
 
     def spread(self) -> float:

@@ -11,9 +11,10 @@ from landscape.objective.parameters import Point
 from landscape.objective.row_proofs import Row, numbers, place, row_checks
 from landscape.objective.sweep import Sweep
 from landscape.result import Check
+from landscape.symmetry.families import Family
 from landscape.symmetry.matching import SAME
 from landscape.symmetry.permutations import Symmetry
-from landscape.symmetry.proofs import best_swap
+from landscape.symmetry.proofs import NEAREST, best_swap, largest_fall
 
 State = Mapping[str, np.ndarray]
 
@@ -66,16 +67,38 @@ def rearranged(objective: Objective, given: Sequence[Point], models: Sequence[St
 
 def together(objective: Objective, symmetry: Symmetry, models: Sequence[State]) -> Check | None:
     """No two units of one model swapped bring it closer to the mean of the others, by plain sums."""
-    arrays = [
-        {piece.name: np.asarray(one[piece.name], dtype=float) for piece in objective.pieces} for one in models
-    ]
-    gains = []
-    for i, one in enumerate(arrays):
-        others = [other for k, other in enumerate(arrays) if k != i]
-        mean = {name: np.mean([other[name] for other in others], axis=0) for name in one}
-        gains.append(best_swap(symmetry, mean, one))
+    gains = [best_swap(symmetry, mean, one) for one, mean in _beside_others(objective, models)]
     known = [gain for gain in gains if gain is not None]
     if not known:
         return None
     meaning = "largest gain of ⟨mean of the others, model⟩ by a swap of two units, by plain sums, relative"
     return Check("best arrangement", max(0.0, *known), SAME + 10 * checks.rounding(objective), meaning)
+
+
+def nearest_maps(
+    objective: Objective, families: Sequence[Family], models: Sequence[State], held: int
+) -> Check | None:
+    """No small element of a family brings a model, but the one ``held``, closer to the mean of the others."""
+    pairs = enumerate(_beside_others(objective, models))
+    falls = [largest_fall(families, mean, one) for i, (one, mean) in pairs if i != held]
+    known = [fall for fall in falls if fall is not None]
+    if not known:
+        return None
+    meaning = (
+        "largest fall of the square distance of a model from the mean of the others by small maps, relative"
+    )
+    return Check("nearest maps", max(known), NEAREST, meaning)
+
+
+def _beside_others(
+    objective: Objective, models: Sequence[State]
+) -> list[tuple[dict[str, np.ndarray], dict[str, np.ndarray]]]:
+    """Every model in float64, and the mean of the others."""
+    arrays = [
+        {piece.name: np.asarray(one[piece.name], dtype=float) for piece in objective.pieces} for one in models
+    ]
+    found = []
+    for i, one in enumerate(arrays):
+        others = [other for k, other in enumerate(arrays) if k != i]
+        found.append((one, {name: np.mean([other[name] for other in others], axis=0) for name in one}))
+    return found

@@ -54,19 +54,49 @@ def nearest_of_orbit(
         start, rest = permuted(start, symmetry, held), replace(rest, blocks=())
     scales = [one for one in others if not is_gain(one, turns)]
     for now, orders in _matched(rest, scales, goal, start, generator, restarts):
-        now, moved = _settled(rest, families, goal, now, orders, generator)
-        if turns:
-            # Gains as close to those of A as may be; then without turns, which need gains of 1.
-            gains = [one for turn in turns for one in turn.gains]
-            now = _stepped(now, a, gains, gains)
-            now, moved = _settled(rest, others, a, now, moved, generator)
-        distance = between(a, now)
-        if best is None or distance < best.distance:
-            best = Orbit(now, moved, distance)
-        if distance <= STILL * between(a, dict.fromkeys(a, torch.zeros(()))):
+        found = _finished(rest, families, a, goal, Orbit(now, orders, torch.inf), generator)
+        if best is None or found.distance < best.distance:
+            best = found
+        if found.distance <= STILL * between(a, dict.fromkeys(a, torch.zeros(()))):
             break
     assert best is not None
     return best if held is None else best._replace(permutations=held)
+
+
+def nearer(
+    symmetry: Symmetry,
+    families: Sequence[Family],
+    a: Tensors,
+    b: Orbit,
+    generator: torch.Generator,
+) -> Orbit:
+    """B moved on from where it stands by every family once, never to be farther from A than it is."""
+    turns = [one for one in families if one.kind in TURNS]
+    rest, distance = without(symmetry, families), between(a, b.tensors)
+    start = b._replace(tensors=folded(b.tensors, turns))
+    found = _finished(rest, families, a, folded(a, turns), start, generator, 1)
+    return found if found.distance < distance else b._replace(distance=distance)
+
+
+def _finished(
+    symmetry: Symmetry,
+    families: Sequence[Family],
+    a: Tensors,
+    goal: Tensors,
+    start: Orbit,
+    generator: torch.Generator,
+    rounds: int = MOST_ROUNDS,
+) -> Orbit:
+    """From a start with gains of 1 where turns need them, as ``goal`` is A with such gains, to what is nearest to A."""
+    turns = [one for one in families if one.kind in TURNS]
+    others = [one for one in families if one.kind not in TURNS]
+    now, moved = _settled(symmetry, families, goal, start.tensors, start.permutations, generator, rounds)
+    if turns:
+        # Gains as close to those of A as may be; then without turns, which need gains of 1.
+        gains = [one for turn in turns for one in turn.gains]
+        now = _stepped(now, a, gains, gains)
+        now, moved = _settled(symmetry, others, a, now, moved, generator, rounds)
+    return Orbit(now, moved, between(a, now))
 
 
 def folded(tensors: Tensors, families: Sequence[Family]) -> dict[str, Tensor]:
@@ -81,8 +111,14 @@ def random_of_orbit(
     symmetry: Symmetry, families: Sequence[Family], tensors: Tensors, generator: torch.Generator
 ) -> dict[str, Tensor]:
     """The tensors moved by a random element of every family and random permutations."""
-    found = permuted(tensors, symmetry, symmetry.random(generator))
-    found = folded(found, families)
+    return random_of_families(families, permuted(tensors, symmetry, symmetry.random(generator)), generator)
+
+
+def random_of_families(
+    families: Sequence[Family], tensors: Tensors, generator: torch.Generator
+) -> dict[str, Tensor]:
+    """The tensors moved by a random element of every family, with gains of 1 where a turn needs them."""
+    found = folded(tensors, families)
     for family in sorted(families, key=lambda one: one.kind not in TURNS):
         found = family.acted(found, family.random(generator))
     return found
@@ -123,12 +159,13 @@ def _settled(
     start: Tensors,
     permutations: Permutations,
     generator: torch.Generator,
+    rounds: int,
 ) -> tuple[dict[str, Tensor], Permutations]:
     """Families and permutations in turn until the distance does not fall; ``permutations``: of B until now."""
     moving = [one for one in families if not is_gain(one, families)]
     now, size = dict(start), between(goal, dict.fromkeys(goal, torch.zeros(())))
     before = between(goal, now)
-    for _ in range(MOST_ROUNDS):
+    for _ in range(rounds):
         for family in moving:
             after = family.acted(now, nearest(family, goal, now))
             part = {slot.block.tensor: goal[slot.block.tensor] for slot, _ in family.members}

@@ -13,6 +13,7 @@ from landscape.objective.parameters import Point
 from landscape.objective.row_proofs import numbers
 from landscape.result import Check
 from landscape.symmetry.alignment import Aligned
+from landscape.symmetry.families import Family
 from landscape.symmetry.matching import SAME
 from landscape.symmetry.permutations import Block, Symmetry
 from landscape.symmetry.rescaling import junctions
@@ -21,6 +22,7 @@ from landscape.symmetry.rescaling import junctions
 FACTORS = np.geomspace(0.125, 8, 49)
 # Small maps of a family that are tried, their size, and what they may gain where alternation has stopped.
 TRIALS, SMALL, NEAREST = 8, 0.003, 1e-5
+FALL = "largest fall of ‖A − B‖² by small maps of a family's units, over ‖A‖²"
 
 
 def moved_by_hand(
@@ -124,14 +126,20 @@ def families_check(
 
     Turns of a stream are left out: they are nearest with gains of 1, not with those of A.
     """
-    families = [one for one in found.families if one.kind in ("scaling", "invertible", "rotary")]
+    goal = _arrays(objective, first)
+    values = {name: np.asarray(one, dtype=float) for name, one in state.items()}
+    fall = largest_fall(found.families, {piece.name: goal[piece.name] for piece in objective.pieces}, values)
+    return None if fall is None else Check("nearest maps", fall, NEAREST, FALL)
+
+
+def largest_fall(
+    families: Sequence[Family], goal: Mapping[str, np.ndarray], values: Mapping[str, np.ndarray]
+) -> float | None:
+    """The largest fall of ‖goal − values‖² by small maps, over ‖goal‖²; None without scales or invertible maps."""
+    families = [one for one in families if one.kind in ("scaling", "invertible", "rotary")]
     if not families:
         return None
-    goal, values = (
-        _arrays(objective, first),
-        {name: np.asarray(one, dtype=float) for name, one in state.items()},
-    )
-    size = sum(float((goal[piece.name] ** 2).sum()) for piece in objective.pieces)
+    size = sum(float((part**2).sum()) for part in goal.values())
     draw, worst = np.random.default_rng(0), 0.0
     for family in families:
         n = family.size
@@ -158,8 +166,7 @@ def families_check(
                     moved = by @ moved
                 fall += float(((wanted - now) ** 2).sum() - ((wanted - moved) ** 2).sum())
             worst = max(worst, fall)
-    meaning = "largest fall of ‖A − B‖² by small maps of a family's units, over ‖A‖²"
-    return Check("nearest maps", worst / max(size, 1e-300), NEAREST, meaning)
+    return worst / max(size, 1e-300)
 
 
 def _is_plain(symmetry: Symmetry, group: int, blocks: Sequence[Block]) -> bool:

@@ -1,12 +1,14 @@
 """Merging: every model stays its function, the arrangement is the best, and no order of the models matters."""
 
+import re
 from functools import cache
 from itertools import permutations, product
 
 import numpy as np
 import pytest
 import torch
-from symmetric import Encoder, built
+from families import found_in
+from symmetric import Encoder, built, numbers
 from torch import nn
 from torch.nn.functional import cross_entropy
 
@@ -16,7 +18,8 @@ from landscape.errors import BadInput, ChangedFunction
 from landscape.inputs.models.mlp import mlp
 from landscape.inputs.models.resnet import resnet
 from landscape.objective.parameters import split
-from landscape.symmetry import merging, symmetry_of
+from landscape.symmetry import merging, merging_proofs, symmetry_of
+from landscape.symmetry.orbit import random_of_orbit
 from landscape.symmetry.permutations import permuted
 
 
@@ -80,6 +83,53 @@ def test_the_order_in_which_the_models_are_given_decides_nothing():
         for k, i in enumerate(order):
             for name, values in other.states[f"model-{k + 1}"].items():
                 assert np.array_equal(values, results[0].states[f"model-{i + 1}"][name])
+
+
+@cache
+def tokens(name: str) -> tuple[Objective, list[Point]]:
+    """A net of tokens with continuous symmetries, and three that are random."""
+    x = numbers(11, 24, 6)()
+    objective = Objective(found_in(name)[0], lambda h, y: cross_entropy(h.mT, y), (x, x.roll(1, 1)))
+    return objective, [objective.point(found_in(name, seed)[4]) for seed in range(3)]
+
+
+def test_models_moved_by_all_their_symmetries_have_one_of_them_as_their_mean():
+    objective, (point, *_) = tokens("GPT-2")
+    _, _, symmetry, families, tensors = found_in("GPT-2")
+    points = [point]
+    for seed in (1, 2):
+        moved = random_of_orbit(symmetry, families, tensors, torch.Generator().manual_seed(seed))
+        points.append(objective.point(moved))
+    result = merge(objective, points, symmetry="all", restarts=1)
+    assert not [one.name for one in result.checks if not one.passed]
+    assert "nearest maps" in [one.name for one in result.checks]
+    assert (result.distance_after < 1e-5 * result.distance_before).all()
+    models = [result.states[f"model-{i + 1}"] for i in range(3)]
+    family = next(one for one in families if one.kind == "invertible")
+    away = family.acted(
+        {name: torch.from_numpy(values) for name, values in models[2].items()},
+        1.1 * torch.eye(family.size, dtype=torch.float64).repeat(family.copies, 1, 1),
+    )
+    models[2] = {name: values.numpy() for name, values in away.items()}
+    check = merging_proofs.nearest_maps(objective, families, models, 0)
+    assert check is not None
+    assert not check.passed
+    np.testing.assert_allclose(result.loss[:4], objective.value(point.theta), rtol=1e-9)
+    assert abs(result.barrier_soup) > 1e-3
+    assert any(re.match(r"all but model \d were moved by .*GL\(4\)\^2", note) for note in result.notes)
+
+
+def test_with_all_symmetries_the_order_decides_nothing_and_models_come_closer_than_by_permutations():
+    objective, points = tokens("GPT-2")
+    orders = [(0, 1, 2), (2, 0, 1)]
+    results = [merge(objective, [points[i] for i in order], symmetry="all", restarts=2) for order in orders]
+    for result in results:
+        assert not [one.name for one in result.checks if not one.passed]
+    for name, values in results[0].states["final"].items():
+        assert np.array_equal(values, results[1].states["final"][name])
+    np.testing.assert_array_equal(results[1].distance_after, results[0].distance_after[list(orders[1])])
+    alone = merge(objective, points)
+    assert min(results[0].spread) < 0.9 * min(alone.spread)
 
 
 def test_no_arrangement_of_few_units_is_closer():
