@@ -25,8 +25,6 @@ if TYPE_CHECKING:
     from landscape.objective.parameters import Point
 
 NORMS = ("none", "filter")
-# A number changes under a rescaling where it moves by more than three times both its errors together.
-CHANGE = 3.0
 SIGMAS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2)
 
 
@@ -57,6 +55,16 @@ class Sharpness(Result):
     changes_under_rescaling: np.ndarray | None = array(
         "measure",
         long_name="whether it changes beyond its errors: no property of the function",
+        optional=True,
+    )
+    group: np.ndarray | None = array("group", long_name="group that alone moved the point", optional=True)
+    values_by_group: np.ndarray | None = array(
+        "group", "measure", long_name="value after an element of this group alone", optional=True
+    )
+    changes_by_group: np.ndarray | None = array(
+        "group",
+        "measure",
+        long_name="whether it changed under this group by more than its errors",
         optional=True,
     )
     sigma: np.ndarray = array("sigma", long_name="standard deviation σ of the noise")
@@ -171,7 +179,8 @@ def sharpness(
     (Dinh et al. 2017): a number that changes is no property of the function. Where the module's
     structure shows no such units, or its outputs do change, a note says so. ``rescaling='all'`` moves θ by
     a random element of every symmetry that a trace of the module shows: permutations, scalings, turns of a
-    residual stream, invertible maps of heads (see :func:`landscape.align`).
+    residual stream, invertible maps of heads (see :func:`landscape.align`); where a number changes, each kind of group
+    is then tried alone, and a note names those that change it.
 
     ``critical``: η_c is the smallest step η > 0 with F(θ − ηg) > F(θ), g = ∇F, by doubling and bisection
     with values of F alone; 2/η_c is the critical sharpness (Kalra et al. 2026), which on a quadratic is
@@ -187,6 +196,7 @@ def sharpness(
     from landscape.curvature.further import Wanted
     from landscape.curvature.invariants import layer_of
     from landscape.curvature.sharpness import TOLERANCES, Asked, measured, measured_ahead
+    from landscape.curvature.stays import by_group, changed, verdict
     from landscape.numerics.steps.ascent import filter_lengths
     from landscape.objective import checks
     from landscape.objective.tasks import computed_by
@@ -224,16 +234,23 @@ def sharpness(
         ]
         there = more[0] if more else None
         proofs += _checks(objective, point, asked, [one for one in (here, there) if one is not None])
-        changes = None
+        changes, groups = None, {}
         if moved and there:
             verb = "moving" if rescaling == "all" else "rescaling"
             meaning = f"outputs after {verb} {moved.num_units} units against those before, ‖Δh‖/‖h‖"
             proofs.append(Check("function preserved", moved.gap, precision, meaning))
-            changes = {name: _changes(objective, here, there, name) for name in here.table}
-            notes.append(_verdict([name for name, flag in changes.items() if flag], rescaling))
+            changes = {name: changed(objective, here, there, name) for name in here.table}
+            notes.append(verdict([name for name, flag in changes.items() if flag], rescaling))
+            if any(changes.values()):
+                measured_ahead(objective, moved.alone, norms, asked, progress)
+                each = {k: measured(objective, p, k, norms, asked, progress) for k, p in moved.alone.items()}
+                groups, said = by_group(objective, here, each)
+                notes += said
         num_units = moved.num_units if moved else 0
         notes += objective.doubts_at(point)
-        result = _result(asked, here, there, changes, rescaling if there else "none", num_units, notes)
+        result = _result(
+            asked, here, there, changes, rescaling if there else "none", num_units, notes, groups
+        )
         _prove(result, objective, asked, [(point, here), (moved.point if moved else None, there)])
     result.checks = [*proofs, *result.checks]
     return result
@@ -309,6 +326,7 @@ def _result(
     rescaling: str,
     num_units: int,
     notes: list[str],
+    groups: dict[str, Any],
 ) -> Sharpness:
     import numpy as np
 
@@ -322,6 +340,7 @@ def _result(
         rescaled_values=there and np.array([there.table[name][0] for name in table]),
         rescaled_errors=there and np.array([there.table[name][1] for name in table]),
         changes_under_rescaling=None if changes is None else np.array(list(changes.values())),
+        **groups,
         sigma=steps,
         noise_rise=here.noise["none"][0],
         noise_rise_error=here.noise["none"][1],
@@ -363,26 +382,6 @@ def _searched(here: Measured) -> dict[str, Any]:
             fields[f"{start}critical_step"] = (found["low"] + found["high"]) / 2
             fields[f"{start}critical_step_error"] = (found["high"] - found["low"]) / 2
     return fields
-
-
-def _changes(objective: Objective, here: Measured, there: Measured, name: str) -> bool:
-    import numpy as np
-
-    from landscape.objective import checks
-
-    (value, error), (other, other_error) = here.table[name], there.table[name]
-    if np.isnan(value) or np.isnan(other):
-        return bool(np.isnan(value) != np.isnan(other))
-    rounding = checks.rounding(objective) * (abs(value) + abs(here.loss) * ("rise" in name))
-    return bool(abs(other - value) > CHANGE * float(np.hypot(error, other_error)) + rounding)
-
-
-def _verdict(changed: list[str], per: str) -> str:
-    moved = "a random element of all symmetries" if per == "all" else f"a rescaling of each {per}"
-    what = f"{moved} that leaves the function as it is"
-    if not changed:
-        return f"no measure changes beyond its errors under {what}"
-    return f"no property of the function, as they change under {what}: {', '.join(changed)}"
 
 
 def _part(one: Measured | None, norm: str, index: int) -> np.ndarray | None:

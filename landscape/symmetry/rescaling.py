@@ -5,7 +5,7 @@ ReLU, pooling), a unit's incoming weights and bias times c and its outgoing weig
 """
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -50,12 +50,17 @@ class Junction:
 
 
 class Rescaled(NamedTuple):
-    """A point of the same function, ‖Δh‖/‖h‖ of its outputs h on the data; or None, and why."""
+    """A point of the same function, ‖Δh‖/‖h‖ of its outputs h on the data; or None, and why.
+
+    ``alone``: where there are several groups, points moved by one of them alone, by what it is called; ``gap`` is the
+    largest of all these points.
+    """
 
     point: Point | None
     num_units: int = 0
     gap: float = 0.0
     reason: str = ""
+    alone: Mapping[str, Point] = {}
 
 
 def rescaled(objective: Objective, point: Point, *, per: str, seed: int, tolerance: float) -> Rescaled:

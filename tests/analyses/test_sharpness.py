@@ -343,6 +343,20 @@ def test_moved_by_all_symmetries_the_function_stays_and_what_changes_is_said(fac
     assert result.num_rescaled_units > 30
     assert at(result, "lambda_max", "changes_under_rescaling")
     assert "a random element of all symmetries" in " ".join(result.notes)
+    assert result.group is not None
+    assert result.changes_by_group is not None
+    assert result.values_by_group is not None
+    names = result.measure.tolist()
+    rows = dict(zip(result.group.tolist(), result.changes_by_group.tolist(), strict=True))
+    assert {"permutations", "scalings of units"} < set(rows)
+    # Permutations are orthogonal maps of θ; scalings are not. Both are what the note says.
+    assert not rows["permutations"][names.index("lambda_max")]
+    assert rows["scalings of units"][names.index("lambda_max")]
+    assert result.values_by_group.shape == (len(rows), len(names))
+    note = next(one for one in result.notes if one.startswith("changed by one kind of group alone: "))
+    for group, row in rows.items():
+        clause = next(part for part in note.split("; ") if group in part)
+        assert ("lambda_max" in clause) == row[names.index("lambda_max")]
     again = landscape.sharpness(objective, objective.theta, rescaling="all", fisher_rao=True, **SMALL)
     np.testing.assert_array_equal(again.rescaled_values, result.rescaled_values)
 
