@@ -1,7 +1,9 @@
 """A function at many points at once, where the overhead of a call costs more than its arithmetic."""
 
+import ctypes
 import warnings
 from collections.abc import Callable
+from contextlib import suppress
 
 import torch
 from torch import Tensor
@@ -11,6 +13,8 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 BATCHED_ACTIVATIONS = 2**15
 BATCH_ACTIVATIONS = 2**20
 KEPT_BYTES = 2**24
+# As malloc.h of glibc numbers them.
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
 # How vmap says that it cannot; an error of the module itself comes again where the points go one by one.
 REFUSALS = (RuntimeError, TypeError, ValueError, UserWarning)
 
@@ -44,8 +48,11 @@ def batched(function: Callable[[Tensor], Tensor], points: Tensor, activations: i
 def keep_freed_memory() -> None:
     """Makes glibc keep what layers free, instead of faulting the same pages in for every call.
 
-    Freeing one large piece raises the size above which it gives memory back to twice that of the piece
-    (mallopt(3), "dynamic mmap threshold"); a sweep of a tiny net takes half the time, a stack of wide ones
-    three quarters. The piece is never written to, so it costs nothing; other allocators do not care.
+    It gives back what is larger than one limit, or lies at the end beyond another (mallopt(3)). A sweep of a tiny net
+    takes half the time, a stack of wide ones three quarters. Other allocators do not know the call. glibc alone would
+    raise both as large pieces are freed, but for processes in whose environment one of them is set, as Dask's are.
     """
-    torch.empty(KEPT_BYTES, dtype=torch.uint8)
+    with suppress(OSError, TypeError, AttributeError):
+        mallopt = ctypes.CDLL(None).mallopt
+        mallopt(M_MMAP_THRESHOLD, KEPT_BYTES)
+        mallopt(M_TRIM_THRESHOLD, 2 * KEPT_BYTES)

@@ -102,6 +102,9 @@ def hired(
         # Nobody looks at what each worker does with its memory: it is the caller's machine.
         "distributed.worker.memory.terminate": False,
         "distributed.worker.memory.pause": False,
+        # Looking at what a worker does a hundred times a second takes a tenth of it.
+        "distributed.worker.profile.enabled": False,
+        "distributed.admin.tick.interval": "1s",
     }
     with contextlib.ExitStack() as stack:
         stack.enter_context(_in_silence())
