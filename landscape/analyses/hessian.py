@@ -15,6 +15,8 @@ from landscape.progress import Journal, Progress, silent
 from landscape.result import Check, Result, array, scalar
 
 if TYPE_CHECKING:
+    from concurrent.futures import Executor
+
     import numpy as np
     from torch import Tensor
 
@@ -247,6 +249,7 @@ def hessian(
     save_vectors: Annotated[bool, "Store the Ritz vectors too."] = False,
     seed: int = 0,
     journal: Journal | None = None,
+    executor: Executor | None = None,
     progress: Progress = silent,
 ) -> Hessian:
     """Eigenvalues of the Hessian of F at θ, or at several points, by Lanczos with full reorthogonalisation.
@@ -265,6 +268,7 @@ def hessian(
     from landscape.curvature.places import surveyed
     from landscape.curvature.question import Question
     from landscape.objective import checks
+    from landscape.objective.tasks import computed_by
 
     question = Question(
         top_k=top_k,
@@ -290,7 +294,7 @@ def hessian(
     if per_layer and save_vectors:
         raise BadInput("vectors of every layer", "those of one", "give the layer as `block`")
     proofs: list[Check] = []
-    with checks.untouched(objective, proofs):
+    with computed_by(executor), checks.untouched(objective, proofs):
         survey = surveyed(
             objective, theta, question, block, per_layer, others, split, progress, journal, preconditioners
         )

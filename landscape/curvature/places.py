@@ -10,16 +10,18 @@ import torch
 from torch import Tensor
 
 from landscape.curvature import operators
-from landscape.curvature.preconditioned import of_points, scale
+from landscape.curvature.preconditioned import one_each, preconditioned, scale
 from landscape.curvature.question import Question
 from landscape.curvature.remembered import Kept
 from landscape.curvature.spectrum import Spectrum, spectrum
 from landscape.errors import BadInput
 from landscape.numerics.arrays import array_of
+from landscape.numerics.pieces import Piece
 from landscape.objective import blocks
 from landscape.objective.objective import Objective
 from landscape.objective.parameters import Point
-from landscape.progress import Journal, Progress
+from landscape.objective.tasks import Task, ahead, is_shared
+from landscape.progress import Journal, Progress, silent
 from landscape.result import Check
 
 # On other samples only the eigenvalues are asked for, as far as their spread needs them.
@@ -122,11 +124,14 @@ def surveyed(
     See :func:`landscape.analyses.hessian.hessian`.
     """
     question.check()
+    journal = {} if journal is None and is_shared() else journal
     is_one = isinstance(theta, Tensor | Point)
     points = [objective.as_point(one) for one in ([theta] if isinstance(theta, Tensor | Point) else theta)]
-    places = _places(objective, points, block, per_layer, preconditioners)
+    asked = _asked(objective, points, block, per_layer, preconditioners)
+    places = [_place(objective, *one) for one in asked]
     if others and len(places) > 1:
         raise BadInput(f"the spread over subsets at {len(places)} points", "at one")
+    _ahead(objective, asked, question, journal, progress)
     survey = Survey(places, [], [], [], is_one and not per_layer, per_layer)
     for number, (_, own, here) in enumerate(places):
         report = partial(_at, progress, number, len(places))
@@ -142,7 +147,9 @@ def surveyed(
     for number, other in enumerate(others, 1):
         if survey.all[-1].pairs.is_interrupted:
             break
-        ((label, own, here),) = _places(other, points, block, False, preconditioners)
+        ((label, own, here),) = (
+            _place(other, *one) for one in _asked(other, points, block, False, preconditioners)
+        )
         report = partial(_at, progress, number, len(others) + 1)
         kept = Kept(journal, f"subset {number}")
         survey.elsewhere.append(spectrum(own, here, replace(question, **PLAIN), report, kept))
@@ -174,28 +181,85 @@ def adaptive_stability_limit(step_size: float, *, momentum: float = 0.9) -> floa
     return stability_limit((1 - momentum) * step_size, momentum=momentum)
 
 
-def _places(
+# A label, a point, the parameters that are looked at, None for all, and P, None for none.
+Asked = tuple[str, Point, Sequence[Piece] | None, Tensor | None]
+
+
+def _asked(
     objective: Objective,
     points: list[Point],
     block: str | None,
     per_layer: bool,
     preconditioners: Sequence[Tensor] | None,
-) -> list[Place]:
-    """Where to look, by label: the points as they are, a block of them, or every layer at one point."""
+) -> list[Asked]:
+    """Where to look."""
     if not points or (per_layer and (len(points) > 1 or block is not None)):
         raise BadInput(
             f"{len(points)} points{' by layers' if per_layer else ''}",
             "at least one, by layers one whole one",
         )
-    owns = of_points(objective, [point.label for point in points], preconditioners)
+    divisors = one_each(points, preconditioners)
     if per_layer:
-        chosen = [(name, owns[0], points[0], pieces) for name, pieces in blocks.blocks(objective).items()]
-    elif block is not None:
-        pieces = blocks.matching(objective.pieces, block)
-        chosen = [(point.label, own, point, pieces) for own, point in zip(owns, points, strict=True)]
-    else:
-        return [Place(point.label, own, point) for own, point in zip(owns, points, strict=True)]
-    return [Place(label, *blocks.restricted(own, point, pieces)) for label, own, point, pieces in chosen]
+        (point,), (divisor,) = points, divisors
+        return [(name, point, pieces, divisor) for name, pieces in blocks.blocks(objective).items()]
+    pieces = None if block is None else blocks.matching(objective.pieces, block)
+    return [(point.label, point, pieces, divisor) for point, divisor in zip(points, divisors, strict=True)]
+
+
+def _place(
+    objective: Objective,
+    label: str,
+    point: Point,
+    pieces: Sequence[Piece] | None,
+    preconditioner: Tensor | None,
+) -> Place:
+    if preconditioner is not None:
+        objective = preconditioned(objective, preconditioner, point.label)
+    if pieces is None:
+        return Place(label, objective, point)
+    return Place(label, *blocks.restricted(objective, point, tuple(pieces)))
+
+
+def _ahead(
+    objective: Objective,
+    asked: Sequence[Asked],
+    question: Question,
+    journal: Journal | None,
+    report: Progress,
+) -> None:
+    """Have the products of every place taken by others, where there are any to do it."""
+    if not is_shared():
+        return
+    if len(asked) == 1 or question.exact:
+        raise BadInput(
+            f"workers for {'a dense matrix' if question.exact else 'one place'}",
+            "several points or layers, each of which has products of its own",
+            "leave `workers` out, or look at several points by `at` all",
+        )
+    assert journal is not None
+    ahead(
+        journal,
+        lambda: [
+            Task(
+                (f"place {number} done",),
+                partial(_take, objective, one, question, number),
+                (f"place {number} ",),
+            )
+            for number, one in enumerate(asked)
+        ],
+        report,
+        "places",
+    )
+
+
+def _take(objective: Objective, one: Asked, question: Question, number: int, journal: Journal) -> None:
+    """All products of a place, kept: whoever asks for the same ones has them."""
+    _, own, here = _place(objective, *one)
+    kept = Kept(journal, f"place {number}", [])
+    spectrum(own, here, question, silent, kept)
+    for product in kept.made or ():
+        product.keep()
+    journal[f"place {number} done"] = {}
 
 
 def _at(progress: Progress, number: int, count: int, done: int, total: int, what: str) -> None:

@@ -9,7 +9,7 @@ from landscape.choices import ProductBy
 from landscape.errors import BadInput
 from landscape.objective.differences import Differences
 from landscape.objective.objective import Fixed, Objective
-from landscape.objective.parameters import split
+from landscape.objective.parameters import Point, split
 from landscape.objective.products import Product
 
 
@@ -101,12 +101,10 @@ def preconditioned_operator(
     return Preconditioned(product, diagonal)
 
 
-def of_points(
-    objective: Objective, labels: Sequence[str], preconditioners: Sequence[Tensor] | None
-) -> list[Objective]:
-    """The objective of every point, each with its P where they are given. Raises BadInput where not one a point."""
+def one_each(points: Sequence[Point], preconditioners: Sequence[Tensor] | None) -> Sequence[Tensor | None]:
+    """P of every point, or None for each where there are none. Raises BadInput where there is not one a point."""
     if preconditioners is None:
-        return [objective for _ in labels]
-    if len(preconditioners) != len(labels):
-        raise BadInput(f"{len(preconditioners)} preconditioners of {len(labels)} points", "one of each")
-    return [preconditioned(objective, p, label) for p, label in zip(preconditioners, labels, strict=True)]
+        return [None for _ in points]
+    if len(preconditioners) != len(points):
+        raise BadInput(f"{len(preconditioners)} preconditioners of {len(points)} points", "one of each")
+    return preconditioners

@@ -72,6 +72,11 @@ class Remembered:
     def _key(self) -> str:
         return f"{self._name} {self._number}"
 
+    def keep(self) -> None:
+        """What is not kept yet."""
+        if self._fresh:
+            self._keep()
+
     def _tell(self, error: float, v: Tensor) -> None:
         """What is known of the error of an image, as after a product."""
         length = float(torch.linalg.vector_norm(v.double()))
@@ -96,10 +101,14 @@ class Remembered:
 
 
 class Kept(NamedTuple):
-    """Where products of one place are kept: in ``journal``, by names that begin with ``place``; None keeps none."""
+    """Where products of one place are kept: in ``journal``, by names that begin with ``place``; None keeps none.
+
+    ``made`` are those of which something is kept, where somebody gathers them.
+    """
 
     journal: Journal | None = None
     place: str = ""
+    made: list[Remembered] | None = None
 
     def __call__(
         self, product: Product | Differences | Preconditioned, device: torch.device, name: str
@@ -107,4 +116,7 @@ class Kept(NamedTuple):
         """``product`` with its images on ``device``."""
         if self.journal is None:
             return lambda v: product(v).to(device)
-        return Remembered(product, device, self.journal, f"{self.place} {name}")
+        found = Remembered(product, device, self.journal, f"{self.place} {name}")
+        if self.made is not None:
+            self.made.append(found)
+        return found

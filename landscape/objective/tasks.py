@@ -85,6 +85,11 @@ def computed_by(executor: Executor | None) -> Iterator[None]:
         _executor.reset(token)
 
 
+def is_shared() -> bool:
+    """Whether there is an executor to compute tasks."""
+    return _executor.get() is not None
+
+
 def ahead(
     journal: Journal, tasks: Callable[[], Sequence[Task]], progress: Progress = silent, what: str = "tasks"
 ) -> None:

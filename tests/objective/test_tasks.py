@@ -3,6 +3,7 @@
 import pickle
 from concurrent.futures import CancelledError, Executor, Future
 from functools import partial
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -15,11 +16,13 @@ from landscape.analyses.compare import compare
 from landscape.analyses.connect import connect
 from landscape.analyses.critical import critical
 from landscape.analyses.escape import escape
+from landscape.analyses.hessian import hessian
 from landscape.analyses.interpolate import interpolate
 from landscape.analyses.minima import minima
 from landscape.analyses.modes import modes
 from landscape.analyses.sharpness import sharpness
 from landscape.analyses.slice2d import slice2d
+from landscape.curvature.remembered import Remembered
 from landscape.errors import BadInput, LandscapeError
 from landscape.objective import tasks
 from landscape.objective.losses import LOSSES
@@ -132,6 +135,18 @@ ANALYSES = {
             **how,
         ),
     ),
+    "hessian": (
+        "places",
+        lambda one, **how: hessian(
+            one, [one.theta, other(one), other(one, -0.2)], top_k=2, trace=True, tol=1e-3, **how
+        ),
+    ),
+    "layers": (
+        "places",
+        lambda one, **how: hessian(
+            one, one.theta, per_layer=True, top_k=1, density=True, num_probes=2, **how
+        ),
+    ),
     "minima": (
         "stacks and their ends",
         lambda one, **how: minima(
@@ -151,6 +166,8 @@ LAST = {
     "escape": "runs 1 to 1",
     "sharpness": "rescaled done",
     "compare": "at C done",
+    "hessian": "place 2 done",
+    "layers": "place 1 done",
     "minima": "ends of depth 1, width 2, stack 0",
 }
 
@@ -170,7 +187,7 @@ def test_an_executor_gives_the_same_bits(name, objective):
     executor, told = Sent(), []
     found = analyse(objective, executor=executor, progress=lambda *one: told.append(one))
     same(found, analyse(objective))
-    assert executor.count >= (2 if name == "sharpness" else 3)
+    assert executor.count >= (2 if name in ("sharpness", "layers") else 3)
     # The caller is told of every task that came back.
     done = [one[0] for one in told if one[2] == what]
     assert max(done) == max(one[1] for one in told if one[2] == what)
@@ -196,9 +213,33 @@ def test_what_is_lost_goes_on_from_what_was_finished(name, objective):
     with pytest.raises(
         LandscapeError, match=r"the workers are lost \(CancelledError\); the same call goes on"
     ):
-        analyse(objective, executor=Sent(limit=1 if name == "sharpness" else 2), journal=journal)
+        analyse(objective, executor=Sent(limit=1 if name in ("sharpness", "layers") else 2), journal=journal)
     assert len(journal) >= 2
     same(analyse(objective, journal=journal), analyse(objective))
+
+
+def test_the_caller_takes_no_product_of_a_search_that_was_made(objective, monkeypatch):
+    journal, made = {}, Remembered.__init__
+    ANALYSES["hessian"][1](objective, executor=Sent(), journal=journal)
+
+    class Unasked(SimpleNamespace):
+        def __call__(self, v):
+            raise AssertionError("taken again")
+
+    def known(self, product, *about):
+        made(self, Unasked(error=0.0, largest_error=0.0), *about)
+
+    monkeypatch.setattr(Remembered, "__init__", known)
+    ANALYSES["hessian"][1](objective, journal=dict(journal))
+    del journal["place 2 search 0"]
+    with pytest.raises(AssertionError, match="taken again"):
+        ANALYSES["hessian"][1](objective, journal=journal)
+
+
+@pytest.mark.parametrize(("how", "what"), [({}, "one place"), ({"exact": True}, "a dense matrix")])
+def test_what_has_no_tasks_says_so(objective, how, what):
+    with pytest.raises(BadInput, match=f"workers for {what}"):
+        hessian(objective, [objective.theta] * (1 + len(how)), top_k=1, executor=Sent(), **how)
 
 
 def put(key, value, journal):
