@@ -26,7 +26,7 @@ def main(folder: Path) -> None:
     fully_shard(module)
     objective = Objective(module, "cross_entropy", (torch.randn(8, WIDTH).double(), torch.arange(8)))
     with Peak() as peak:
-        landscape.hessian(objective, objective.theta, top_k=1, max_products=24, search=False)
+        landscape.hessian(objective, objective.theta, top_k=1, max_products=8, search=False)
     # In vectors, of as many numbers as there are parameters.
     found = peak.bytes / 8 / objective.num_parameters
     (folder / f"{distributed.num_processes()}-{distributed.rank()}").write_text(str(found))

@@ -106,6 +106,12 @@ def tiny(module: nn.Module, *, everything: bool) -> dict[str, Any]:
     )
     answers: dict[str, Any] = {"sharp": sharp.values, "noise": sharp.noise_rise, "status": sharp.status}
     failed = [f"{one.name} {one.value} {one.bound}" for one in sharp.checks if not one.passed]
+    if everything:
+        spectrum = landscape.hessian(objective, theta, top_k=3, trace=True, density=True, num_probes=2)
+        answers |= {"top": spectrum.eigenvalues, "trace": spectrum.trace, "below": spectrum.mass_below_zero}
+        failed += [
+            f"hessian: {one.name} {one.value} {one.bound}" for one in spectrum.checks if not one.passed
+        ]
     for method in ("bezier", *(("neb", "minmax") if everything else ())):
         curve = landscape.connect(
             objective,

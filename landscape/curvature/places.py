@@ -182,7 +182,7 @@ def adaptive_stability_limit(step_size: float, *, momentum: float = 0.9) -> floa
 
 
 # A label, a point, the parameters that are looked at, None for all, and P, None for none.
-Asked = tuple[str, Point, Sequence[Piece] | None, Tensor | None]
+Asked = tuple[str, Point, tuple[Piece, ...] | None, Tensor | None]
 
 
 def _asked(
@@ -210,14 +210,14 @@ def _place(
     objective: Objective,
     label: str,
     point: Point,
-    pieces: Sequence[Piece] | None,
+    pieces: tuple[Piece, ...] | None,
     preconditioner: Tensor | None,
 ) -> Place:
     if preconditioner is not None:
         objective = preconditioned(objective, preconditioner, point.label)
     if pieces is None:
         return Place(label, objective, point)
-    return Place(label, *blocks.restricted(objective, point, tuple(pieces)))
+    return Place(label, *blocks.restricted(objective, point, pieces))
 
 
 def _ahead(
