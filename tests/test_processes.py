@@ -177,7 +177,7 @@ def said(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, str]]:
 )
 def test_what_one_process_has_of_its_own_is_refused_in_all(said, fault, what):
     first, *others = [one[fault] for one in said]
-    assert first.startswith(f"BadInput: the {what} of process 1 of 3 is not that of the others"), first
+    assert first.startswith(f"BadInput: process 1 of 3 differs from the others in its {what} ("), first
     assert all(other == first for other in others)
 
 

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 # Until all processes have come; a first import of torch from a slow disk takes minutes.
 START = timedelta(minutes=10)
+# What a factory may have drawn.
+DRAWN = ("point", "weights")
 _watch: Watch | None = None
 # How often the processes have joined: what they said to one another before is over.
 _round = 0
@@ -229,11 +231,12 @@ def require_same(parts: Mapping[str, str]) -> None:
         usual = Counter(found).most_common(1)[0][0]
         odd = [number for number, one in enumerate(found) if one != usual]
         if odd:
-            theirs = f"the {name} of {_named(odd)} is not that of the others"
+            verb, whose = ("differs", "its") if len(odd) == 1 else ("differ", "their")
+            seed = "draw weights from one seed, and " if name in DRAWN else ""
             raise BadInput(
-                f"{theirs} ({found[odd[0]][:12]}, not {usual[:12]})",
+                f"{_named(odd)} {verb} from the others in {whose} {name} ({found[odd[0]][:12]}, not {usual[:12]})",
                 "the same data, point, seed and code in every process",
-                "run every process in the same place, or with copies of the same files",
+                f"{seed}run every process in the same place, or with copies of the same files",
             )
 
 

@@ -37,7 +37,8 @@ class Sharded(Objective):
     evenly, so that all of them gather the same layers at the same time; otherwise everything, which ``notes`` then say.
     Frozen parameters stay where they are.
     Raises BadInput for parameters that are sharded otherwise than by rows, or not at all, for other processes than
-    those of the mesh, and for what a part of a module cannot give: a copy, another dtype, samples read as they come.
+    those of the mesh, where torch was seeded with another number in one of them, and for what a part of a module cannot
+    give: a copy, another dtype, samples read as they come.
     """
 
     is_sharded = True
@@ -45,6 +46,7 @@ class Sharded(Objective):
     def __init__(
         self, module: nn.Module, loss: Any, data: Any, *, pieces: Sequence[Piece] | None = None, **how: Any
     ):
+        _require_one_seed()
         # What a layer has gathered would stay when a point is written.
         _reshard(module)
         found = {piece.name: _rows(piece, module.get_parameter(piece.name)) for piece in layout(module)}
@@ -304,6 +306,19 @@ def _rows(piece: Piece, parameter: Tensor) -> tuple[tuple[int, int], int]:
     each = -(-parameter.shape[0] // size)
     first = min(place * each, parameter.shape[0])
     return (first, len(parameter.to_local())), mesh.size() // size
+
+
+def _require_one_seed() -> None:
+    """BadInput where weights that were drawn would be parts of several draws, of which no process sees another's."""
+    seeds = distributed.everyones(torch.initial_seed())
+    if len(set(seeds)) > 1:
+        number = next(i for i, one in enumerate(seeds) if one != seeds[0])
+        raise BadInput(
+            f"torch was seeded with {seeds[number]} in process {number} and with {seeds[0]} in process 0, so that a "
+            "sharded module may hold parts of several draws",
+            "the same seed in all of them",
+            "call torch.manual_seed(0) in every process before the module is made; where weights were read, after",
+        )
 
 
 def _layers(module: nn.Module) -> list[Any]:
