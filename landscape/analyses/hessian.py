@@ -257,15 +257,13 @@ def hessian(
     The ``top_k`` largest and ``bottom_k`` smallest come from one basis, which grows until the errors
     min(r, r²/gap) of the residuals r are below ``tol`` max|λ|. Two products with all pairs at random signs, on another
     cut of the samples and in float64, then show their rounding, which r and errors contain; where it leaves no room for
-    the tolerance, and with ``residuals`` each, there is a product of each pair in float64 instead. Without
-    ``certify`` (on where float64 is, on one process) nothing is in float64. ``search``: a second random start excludes
-    hidden copies of multiple eigenvalues, but for a chance of 1 %, or finds them.
-
-    ``others`` are the same objective on other samples. ``per_layer`` takes the diagonal block of every layer as a
-    ``point``, filled up with NaN. ``trace`` and ``density`` are deflated by the pairs found. ``preconditioners`` are
-    the diagonals P (d,) of P^-½HP^-½. Raises BadInput for counts, names and limits out of range, NotDifferentiable.
+    the tolerance, and with ``residuals`` each, there is a product of each pair in float64 instead; without
+    ``certify`` nothing is. ``search``: a second random start excludes hidden copies of multiple eigenvalues, but for a
+    chance of 1 %, or finds them. ``others`` are the same objective on other samples. ``per_layer`` takes the block of
+    every layer as a ``point``, filled up with NaN. ``trace`` and ``density`` are deflated by the pairs found.
+    ``preconditioners``: P (d,) of P^-½HP^-½. Raises BadInput for counts, names and limits out of range.
     """
-    from landscape.curvature.places import surveyed
+    from landscape.curvature.places import Where, surveyed
     from landscape.curvature.question import Question
     from landscape.objective import checks
     from landscape.objective.tasks import computed_by
@@ -295,9 +293,8 @@ def hessian(
         raise BadInput("vectors of every layer", "those of one", "give the layer as `block`")
     proofs: list[Check] = []
     with computed_by(executor), checks.untouched(objective, proofs):
-        survey = surveyed(
-            objective, theta, question, block, per_layer, others, split, progress, journal, preconditioners
-        )
+        where = Where(block, per_layer, preconditioners)
+        survey = surveyed(objective, theta, question, where, others, split, progress, journal)
         proofs += checks.meaning(survey.places[0].objective, survey.places[0].point)
         result = _proven(survey, question, block, survey.columns(stability_limits, save_vectors))
     result.checks = proofs + result.checks

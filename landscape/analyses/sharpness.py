@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     import numpy as np
     from torch import Tensor
 
+    from landscape.curvature.further import Wanted
     from landscape.curvature.sharpness import Asked, Measured
     from landscape.objective.objective import Objective
     from landscape.objective.parameters import Point
@@ -193,8 +194,6 @@ def sharpness(
     """
     import numpy as np
 
-    from landscape.curvature.further import Wanted
-    from landscape.curvature.invariants import layer_of
     from landscape.curvature.sharpness import TOLERANCES, Asked, measured, measured_ahead
     from landscape.curvature.stays import by_group, changed, verdict
     from landscape.numerics.steps.ascent import filter_lengths
@@ -208,11 +207,7 @@ def sharpness(
         raise BadInput(f"`sigmas` = {', '.join(f'{s:g}' for s in steps)}", "numbers in increasing order")
     tol = TOLERANCES.get(8 * objective.coarsest.itemsize, 5e-2) if tol is None else tol
     point, precision = objective.as_point(theta), checks.rounding(objective)
-    if layer is not None and not relative_flatness:
-        raise BadInput(f"`layer` {layer} without the relative flatness", remedy="ask for it as well")
-    if layer is not None:
-        layer_of(objective, layer)
-    wanted = Wanted(critical, fisher_rao, relative_flatness, layer, test if critical else None)
+    wanted = _wanted(objective, critical, fisher_rao, relative_flatness, layer, test)
     kept = {} if journal is None else journal
     asked = Asked(steps, num_draws, rho, ascent_steps, tol, ignore, seed, kept, wanted)
     proofs: list[Check] = []
@@ -220,10 +215,8 @@ def sharpness(
         norms, notes = NORMS, guesses(objective.pieces, ignore)
         if not bool(filter_lengths(point.theta, objective.pieces, ignore).any()):
             norms, notes = ("none",), ["nothing relative to the filters: every filter is zero or ignored"]
-        moved, places = (
-            elsewhere(objective, point, rescaling, seed=seed, tolerance=precision),
-            {"here": point},
-        )
+        moved = elsewhere(objective, point, rescaling, seed=seed, tolerance=precision)
+        places = {"here": point}
         if moved and moved.point:
             places["rescaled"] = moved.point
         elif moved:
@@ -254,6 +247,25 @@ def sharpness(
         _prove(result, objective, asked, [(point, here), (moved.point if moved else None, there)])
     result.checks = [*proofs, *result.checks]
     return result
+
+
+def _wanted(
+    objective: Objective,
+    critical: bool,
+    fisher_rao: bool,
+    relative_flatness: bool,
+    layer: str | None,
+    test: Objective | None,
+) -> Wanted:
+    """What is asked for beside the usual ones. Raises BadInput for a layer that is none, or of nothing."""
+    from landscape.curvature.further import Wanted
+    from landscape.curvature.invariants import layer_of
+
+    if layer is not None and not relative_flatness:
+        raise BadInput(f"`layer` {layer} without the relative flatness", remedy="ask for it as well")
+    if layer is not None:
+        layer_of(objective, layer)
+    return Wanted(critical, fisher_rao, relative_flatness, layer, test if critical else None)
 
 
 def _prove(

@@ -107,19 +107,25 @@ class Survey:
         return _stacked([one.pairs.values for one in self.all]) if self.elsewhere else None
 
 
+class Where(NamedTuple):
+    """At which parameters of the points: those of a ``block``, or of every layer; and P of each point, if any."""
+
+    block: str | None
+    per_layer: bool
+    preconditioners: Sequence[Tensor] | None
+
+
 def surveyed(
     objective: Objective,
     theta: Tensor | Point | Sequence[Tensor | Point],
     question: Question,
-    block: str | None,
-    per_layer: bool,
+    where: Where,
     others: Sequence[Objective],
     split: bool,
     progress: Progress,
     journal: Journal | None = None,
-    preconditioners: Sequence[Tensor] | None = None,
 ) -> Survey:
-    """Answer ``question`` at every place, with products kept in ``journal``. Raises BadInput.
+    """Answer ``question`` at every place ``where``, with products kept in ``journal``. Raises BadInput.
 
     See :func:`landscape.analyses.hessian.hessian`.
     """
@@ -127,12 +133,12 @@ def surveyed(
     journal = {} if journal is None and is_shared() else journal
     is_one = isinstance(theta, Tensor | Point)
     points = [objective.as_point(one) for one in ([theta] if isinstance(theta, Tensor | Point) else theta)]
-    asked = _asked(objective, points, block, per_layer, preconditioners)
+    asked = _asked(objective, points, where)
     places = [_place(objective, *one) for one in asked]
     if others and len(places) > 1:
         raise BadInput(f"the spread over subsets at {len(places)} points", "at one")
     _ahead(objective, asked, question, journal, progress)
-    survey = Survey(places, [], [], [], is_one and not per_layer, per_layer)
+    survey = Survey(places, [], [], [], is_one and not where.per_layer, where.per_layer)
     for number, (_, own, here) in enumerate(places):
         report = partial(_at, progress, number, len(places))
         survey.found.append(spectrum(own, here, question, report, Kept(journal, f"place {number}")))
@@ -147,9 +153,8 @@ def surveyed(
     for number, other in enumerate(others, 1):
         if survey.all[-1].pairs.is_interrupted:
             break
-        ((label, own, here),) = (
-            _place(other, *one) for one in _asked(other, points, block, False, preconditioners)
-        )
+        asked = _asked(other, points, where._replace(per_layer=False))
+        ((label, own, here),) = (_place(other, *one) for one in asked)
         report = partial(_at, progress, number, len(others) + 1)
         kept = Kept(journal, f"subset {number}")
         survey.elsewhere.append(spectrum(own, here, replace(question, **PLAIN), report, kept))
@@ -185,14 +190,9 @@ def adaptive_stability_limit(step_size: float, *, momentum: float = 0.9) -> floa
 Asked = tuple[str, Point, tuple[Piece, ...] | None, Tensor | None]
 
 
-def _asked(
-    objective: Objective,
-    points: list[Point],
-    block: str | None,
-    per_layer: bool,
-    preconditioners: Sequence[Tensor] | None,
-) -> list[Asked]:
+def _asked(objective: Objective, points: list[Point], where: Where) -> list[Asked]:
     """Where to look."""
+    block, per_layer, preconditioners = where
     if not points or (per_layer and (len(points) > 1 or block is not None)):
         raise BadInput(
             f"{len(points)} points{' by layers' if per_layer else ''}",
