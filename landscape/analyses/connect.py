@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 from landscape.analyses.declare import analysis
 from landscape.analyses.options import Option, Parameter
 from landscape.analyses.shared import (
+    AlignBy,
     AlignFirst,
     Bends,
     CurveBatch,
@@ -182,6 +183,7 @@ def connect(
     tolerance: ProfileTolerance = 1e-4,
     batchnorm: LineStatistics = "recalibrate",
     align: AlignFirst = False,
+    symmetry: AlignBy = "permutation",
     plane: Annotated[bool, "The plane through A, B and the middle control point."] = False,
     plane_points: Annotated[int, Option("Points per axis of the plane.", least=3, is_how=True)] = 31,
     seed: int = 0,
@@ -205,8 +207,8 @@ def connect(
     its top until the barrier moves by less than ``tolerance``. Standard errors are those of the data (a
     bootstrap over samples), the ends being given. ``batchnorm`` ``repair`` is for the straight line, where
     the curve is recalibrated. ``align`` first permutes B's units to lie closest to A, its function unchanged
-    (:func:`landscape.align`, by ``seed``); the straight line is then that to B aligned. ``plane`` adds the
-    plane through A, B and the middle control point.
+    (:func:`landscape.align`, by ``symmetry`` and ``seed``); the straight line is then that to B aligned. ``plane``
+    adds the plane through A, B and the middle control point.
 
     Resumable through ``journal``. A NaN or infinite loss in training ends it with outcome ``diverged`` and the
     best curve so far. Raises BadInput for options out of range.
@@ -220,6 +222,10 @@ def connect(
     from landscape.paths.planes import plane_of, seen_from
     from landscape.valleys.idle import idle_path
 
+    if symmetry != "permutation" and not align:
+        raise BadInput(
+            f"symmetry {symmetry} of a B that is not aligned", remedy="ask for it to be aligned first"
+        )
     is_idle = method == "idle"
     if is_idle and (epochs is not None or steps is not None or restarts > 1):
         raise BadInput("epochs, steps or restarts of a path through idle units", "none, nothing is trained")
@@ -255,7 +261,7 @@ def connect(
         if align:
             from landscape.symmetry.alignment import aligned
 
-            moved = aligned(objective, *chord.ends, seed=seed, progress=progress)
+            moved = aligned(objective, *chord.ends, symmetry=symmetry, seed=seed, progress=progress)
             proofs.append(moved.check)
             remarks.append(f"B was aligned first: {moved.coverage}")
             about["barrier_chord_unaligned"] = connector.straight_line("unaligned", chord).height.chord

@@ -13,6 +13,7 @@ from landscape.choices import (
     LineBatchNorm,
     Norm,
     Role,
+    Symmetries,
 )
 from landscape.errors import BadInput
 
@@ -122,6 +123,10 @@ ProfileTolerance = Annotated[
     ),
 ]
 AlignFirst = Annotated[bool, "Permute the hidden units of B to lie closest to A first."]
+AlignBy = Annotated[
+    Symmetries,
+    "What moves an aligned B beside permutations: scalings of units, turns of a residual stream too, or all maps.",
+]
 
 # Further measures of sharpness.
 Critical = Annotated[

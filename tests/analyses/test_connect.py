@@ -473,11 +473,17 @@ def test_a_point_of_another_architecture_is_refused(regression):
         connect(regression, regression.theta, torch.zeros(16))
 
 
-def test_with_align_the_curve_ends_in_b_aligned(classifier):
+def test_a_symmetry_without_align_is_refused(regression):
+    with pytest.raises(BadInput, match="symmetry all of a B that is not aligned"):
+        connect(regression, regression.theta, regression.theta, symmetry="all")
+
+
+@pytest.mark.parametrize("symmetry", ["permutation", "all"])
+def test_with_align_the_curve_ends_in_b_aligned(classifier, symmetry):
     a, b = another(classifier, 1), another(classifier, 2)
     options = {"epochs": 3, "batch_size": 8, "lr": 0.02, "num_points": 9, "seed": 4}
-    result = connect(classifier, a, b, align=True, **options)
-    moved = aligned(classifier, a, b, seed=4)
+    result = connect(classifier, a, b, align=True, symmetry=symmetry, **options)
+    moved = aligned(classifier, a, b, symmetry=symmetry, seed=4)
     there = connect(classifier, a, moved.point, **options)
     for one, other in zip(result.arrays(), there.arrays(), strict=True):
         np.testing.assert_array_equal(one.values, other.values, err_msg=one.name)
