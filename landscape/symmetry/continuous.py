@@ -158,7 +158,14 @@ class _Search:
 
     def _by_position(self, slots: list[Slot]) -> list[Family]:
         """Scalings of single positions, which together may be any map; and of pairs, which rotary positions turn."""
-        if not 0 < sum(slot.size for slot in slots) <= MOST_POSITIONS:
+        count = sum(slot.size for slot in slots)
+        if count > MOST_POSITIONS:
+            first = f"{slots[0].block.tensor}[{slots[0].dim}]"
+            self.refused.append(
+                f"scalings of {count} positions that cannot be permuted, as of {first}, were not looked for: more "
+                f"than {MOST_POSITIONS}"
+            )
+        if not 0 < count <= MOST_POSITIONS:
             return []
         starts = [0, *accumulate(slot.size for slot in slots)]
         patterns: dict[tuple[tuple[int, int, int], ...], list[dict[tuple[int, int], list[int]]]] = {}

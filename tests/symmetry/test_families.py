@@ -232,3 +232,10 @@ def test_choices_of_signs_are_not_even_listed_where_units_stand_in_many_places(m
     module, x = built(Stream).double().eval(), gaussian(20, 4)()
     found = families_of(module, (x,), symmetry_of(module, (x,)))
     assert [(one.kind, one.size) for one in found.families] == 6 * [("sign", 3)]
+
+
+def test_positions_that_are_too_many_to_be_looked_through_are_said(monkeypatch):
+    monkeypatch.setattr(continuous, "MOST_POSITIONS", 4)
+    module, x = built(lambda: Decoder()).double().eval(), numbers(11, 4, 6)()
+    refused = families_of(module, (x,), symmetry_of(module, (x,))).refused
+    assert any(one.startswith("scalings of 8 positions") and "more than 4" in one for one in refused), refused
