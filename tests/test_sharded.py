@@ -75,40 +75,6 @@ def test_what_cannot_take_it_says_so(several):
         assert "sharded" in text, name
 
 
-DRAWN = """
-import os, sys, torch
-from torch import nn
-from torch.distributed.fsdp import fully_shard
-from landscape import Objective, distributed
-
-distributed.start("cpu")
-torch.manual_seed(os.getpid())
-module = nn.Linear(4, 2)
-if sys.argv[1] == "sharded":
-    fully_shard(module)
-try:
-    objective = Objective(module, "cross_entropy", (torch.ones(6, 4), torch.arange(6) % 2))
-    distributed.require_same({"weights": objective.present_point().sha256})
-except Exception as error:
-    if distributed.is_first():
-        print(error.exit_code, error)
-distributed.stop()
-"""
-
-
-@pytest.mark.parametrize(
-    ("kind", "said"),
-    [("whole", "in its point ("), ("sharded", "so that a sharded module may hold parts of several draws")],
-)
-def test_weights_that_every_process_draws_otherwise_are_told(tmp_path, kind, said):
-    (tmp_path / "drawn.py").write_text(DRAWN)
-    ended = launched(2, tmp_path / "drawn.py", kind)
-    assert ended.code == 0, ended.err[-3000:]
-    assert ended.out.startswith("2 ")
-    assert said in ended.out
-    assert "seed" in ended.out
-
-
 @pytest.mark.slow
 def test_the_peak_of_a_process_is_its_share_of_that_of_one(tmp_path):
     peaks = {}

@@ -37,8 +37,7 @@ class Sharded(Objective):
     evenly, so that all of them gather the same layers at the same time; otherwise everything, which ``notes`` then say.
     Frozen parameters stay where they are.
     Raises BadInput for parameters that are sharded otherwise than by rows, or not at all, for other processes than
-    those of the mesh, where torch was seeded with another number in one of them, and for what a part of a module cannot
-    give: a copy, another dtype, samples read as they come.
+    those of the mesh, and for what a part of a module cannot give: a copy, another dtype, samples read as they come.
     """
 
     is_sharded = True
@@ -46,7 +45,6 @@ class Sharded(Objective):
     def __init__(
         self, module: nn.Module, loss: Any, data: Any, *, pieces: Sequence[Piece] | None = None, **how: Any
     ):
-        _require_one_seed()
         # What a layer has gathered would stay when a point is written.
         _reshard(module)
         found = {piece.name: _rows(piece, module.get_parameter(piece.name)) for piece in layout(module)}
@@ -289,6 +287,13 @@ def _rows(piece: Piece, parameter: Tensor) -> tuple[tuple[int, int], int]:
             "one call of fully_shard on the whole module at last",
         )
     mesh, placements = parameter.device_mesh, parameter.placements
+    if mesh.size() == distributed.num_launched() > distributed.num_processes():
+        raise BadInput(
+            f"a module sharded over {mesh.size()} processes, each of which computes tasks of its own",
+            "hessian, slice1d, slice2d, sharpness, interpolate or connect of two points, which take a sharded module",
+            "gather the module, as torch.distributed.checkpoint.state_dict.get_model_state_dict does, and give it "
+            "whole",
+        )
     if mesh.size() != distributed.num_processes():
         raise BadInput(
             f"a mesh of {mesh.size()} processes, where there are {distributed.num_processes()}",
@@ -306,19 +311,6 @@ def _rows(piece: Piece, parameter: Tensor) -> tuple[tuple[int, int], int]:
     each = -(-parameter.shape[0] // size)
     first = min(place * each, parameter.shape[0])
     return (first, len(parameter.to_local())), mesh.size() // size
-
-
-def _require_one_seed() -> None:
-    """BadInput where weights that were drawn would be parts of several draws, of which no process sees another's."""
-    seeds = distributed.everyones(torch.initial_seed())
-    if len(set(seeds)) > 1:
-        number = next(i for i, one in enumerate(seeds) if one != seeds[0])
-        raise BadInput(
-            f"torch was seeded with {seeds[number]} in process {number} and with {seeds[0]} in process 0, so that a "
-            "sharded module may hold parts of several draws",
-            "the same seed in all of them",
-            "call torch.manual_seed(0) in every process before the module is made; where weights were read, after",
-        )
 
 
 def _layers(module: nn.Module) -> list[Any]:

@@ -71,3 +71,72 @@ def test_what_is_refused_is_said_once_and_workers_beside_torchrun_are(tmp_path, 
         (error,) = ended.errors
         assert said in error
         assert not (tmp_path / "c.h5").exists()
+
+
+# A module that each of several processes has a part of, beside one that each of them has.
+OWN = """
+    import os
+    import torch
+    from torch import nn
+
+
+    def whole():
+        return nn.Sequential(nn.Linear(5, 4), nn.Tanh(), nn.Linear(4, 3)).double()
+
+
+    def drawn():
+        torch.manual_seed(os.getpid())
+        return whole()
+
+
+    def parts():
+        module = whole()
+        if "RANK" in os.environ:
+            torch.distributed.fsdp.fully_shard(module)
+        return module
+
+
+    def data():
+        draws = torch.Generator().manual_seed(1)
+        return torch.randn(24, 5, generator=draws, dtype=torch.float64), torch.arange(24) % 3
+"""
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("own")
+    (folder / "own.py").write_text("import torch.distributed.fsdp\n" + textwrap.dedent(OWN))
+    return folder
+
+
+CONNECT = ["--steps", "5", "--num-points", "5", "--batchnorm", "frozen", "--tolerance", "0.5", "-q"]
+
+
+@pytest.mark.slow
+def test_pairs_are_dealt_and_a_module_in_parts_is_refused(folder, monkeypatch):
+    monkeypatch.chdir(folder)
+    places = {model: [f"{model}{seed}.h5" for seed in range(3)] for model in ("whole", "parts")}
+    for model, files in places.items():
+        for seed, place in enumerate(files):
+            words = ["train", "--model", f"own.py:{model}", "--data", "own.py:data", "--dtype", "float64"]
+            assert main([*words, "--epochs", "1", "--seed", str(seed), "-q", "-o", place]) == 0
+    assert main(["connect", *places["whole"], *CONNECT, "--threads", "1", "-o", "1.h5"]) == 0
+    ended = launched(2, "-m", "landscape", "connect", *places["whole"], *CONNECT, "-o", "2.h5")
+    assert ended.code == 0, ended.err
+    found, wanted = (
+        {one.name: one.values for one in landscape.load(f"{count}.h5").arrays()} for count in (2, 1)
+    )
+    assert found.keys() == wanted.keys()
+    for name, values in wanted.items():
+        np.testing.assert_array_equal(found[name], values, err_msg=name)
+    (error,) = launched(2, "-m", "landscape", "connect", *places["parts"], *CONNECT, "-o", "p.h5").errors
+    assert "a module sharded over 2 processes, each of which computes tasks of its own" in error
+
+
+def test_a_factory_that_draws_otherwise_in_every_process_is_told(folder, monkeypatch):
+    monkeypatch.chdir(folder)
+    words = ["train", "--model", "own.py:drawn", "--data", "own.py:data", "--epochs", "1", "-o", "d.h5"]
+    (error,) = launched(2, "-m", "landscape", *words).errors
+    assert "of 2 differs from the others in its point (" in error
+    assert "draw weights from one seed" in error
+    assert not (folder / "d.h5").exists()
