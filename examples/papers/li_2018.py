@@ -21,6 +21,11 @@ SCALED = (
     "all of 300 images, rise of F by noise of σ = 0.05 of each filter"
 )
 
+WHY = (
+    "Depth 14 with batch norm, 24 images and nine points a plane are far from their nets: both kinds are convex near "
+    "the minimum and not at the edge, and no difference shows. Plain directions were not measured beside the filters."
+)
+
 # On a GPU: depth=56 on cifar10, planes of 51 × 51, batches of 128 and 8192.
 SIZES = {
     "laptop": {"seeds": 3, "depth": 14, "images": 24, "epochs": 30, "points": 3, "many": 300, "passes": 20},
@@ -71,7 +76,7 @@ def findings(folder: Path, size: dict) -> list[Finding]:
 
     seeds = range(size["seeds"])
     more = tuple(non_convex("false", seed) - non_convex("true", seed) for seed in seeds)
-    found = [Finding("share of cells with |λ_min/λ_max| > 0.1, without less with shortcuts", more, 0.0)]
+    found = [Finding("share of cells with |λ_min/λ_max| > 0.1, without less with shortcuts", more, 0.05)]
     for decay in DECAYS:
         quotients = tuple(
             float(
