@@ -20,6 +20,9 @@ from landscape.symmetry.permutations import Permutations, Symmetry, composed, fl
 
 Tensors = Mapping[str, Tensor]
 MOST_ROUNDS, MOST_SWEEPS, STILL = 30, 200, 1e-9
+# Where nets are of different training the distance goes on falling by ever less: a round that brings less than this of
+# it is the last. Where one is the other moved it falls by a share in every round.
+SLOW = 1e-4
 
 
 class Orbit(NamedTuple):
@@ -178,7 +181,7 @@ def _settled(
         if between(goal, after) < between(goal, now):
             now, permutations = after, composed(symmetry, permutations, more)
         distance = between(goal, now)
-        if before - distance <= STILL * size:
+        if before - distance <= max(STILL * size, SLOW * before):
             break
         before = distance
     return now, permutations
