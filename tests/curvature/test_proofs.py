@@ -286,7 +286,7 @@ def test_an_eigenvalue_that_was_missed(objective, options, monkeypatch):
 def test_a_gradient_along_which_the_curvature_is_another(objective, monkeypatch):
     places = importlib.import_module("landscape.curvature.places")
     monkeypatch.setattr(proofs, "SHARE", 1.0)
-    break_(monkeypatch, places, "_share", lambda kernel: lambda *args: kernel(*args) ** 0.5)
+    break_(monkeypatch, places, "_shares", lambda kernel: lambda *args: kernel(*args) ** 0.5)
     assert failed(measured(objective)) == {"along ∇F"}
     monkeypatch.undo()
     monkeypatch.setattr(proofs, "SHARE", 1.0)
