@@ -21,7 +21,7 @@ DEPTH, NUM_SAMPLES, NUM_PRODUCTS, NUM_GRADIENTS = 8, 64, 8, 15
 def measure(width: int) -> dict[str, float]:
     """In a process of torchrun: the number of parameters, bytes and seconds."""
     import torch
-    from peak import Peak
+    from peak import Peak  # pyright: ignore[reportMissingImports]
     from torch import nn
     from torch.distributed.fsdp import fully_shard
 

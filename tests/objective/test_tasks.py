@@ -4,6 +4,7 @@ import pickle
 from concurrent.futures import CancelledError, Executor, Future
 from functools import partial
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -227,7 +228,8 @@ def test_the_caller_takes_no_product_of_a_search_that_was_made(objective, monkey
             raise AssertionError("taken again")
 
     def known(self, product, *about):
-        made(self, Unasked(error=0.0, largest_error=0.0), *about)
+        unasked: Any = Unasked(error=0.0, largest_error=0.0)
+        made(self, unasked, *about)
 
     monkeypatch.setattr(Remembered, "__init__", known)
     ANALYSES["hessian"][1](objective, journal=dict(journal))
