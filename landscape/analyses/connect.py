@@ -224,7 +224,7 @@ def connect(
 
     if symmetry != "permutation" and not align:
         raise BadInput(
-            f"symmetry {symmetry} of a B that is not aligned", remedy="ask for it to be aligned first"
+            f"symmetry {symmetry} of a B that is not aligned", "one that is", "ask for `align` too"
         )
     is_idle = method == "idle"
     if is_idle and (epochs is not None or steps is not None or restarts > 1):
