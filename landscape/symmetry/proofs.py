@@ -127,7 +127,7 @@ def families_check(
     Turns of a stream are left out: they are nearest with gains of 1, not with those of A.
     """
     goal = _arrays(objective, first)
-    values = {name: np.asarray(one, dtype=float) for name, one in state.items()}
+    values = {k: np.asarray(one, dtype=float) for k, one in state.items() if not np.iscomplexobj(one)}
     fall = largest_fall(found.families, {piece.name: goal[piece.name] for piece in objective.pieces}, values)
     return None if fall is None else Check("nearest maps", fall, NEAREST, FALL)
 

@@ -125,6 +125,7 @@ CHECKS = {
     "lan-vectors-not-unit": "orthogonality",
     "hes-spread-with-n": "spread",
     "sha-trace-over-one-less": "trace per parameter",
+    "fam-turn-without-its-axis": "",
     "aln-line-to-a": "aligned end",
     "aln-barriers-over-ends": "barrier after",
     "aln-distances-swapped": "no farther",

@@ -98,8 +98,8 @@ FAULTS = (
     Fault(
         "chk-curvature-never-fails",
         "paths/direction_checks.py",
-        "if gap <= CURVATURE_BOUND or has_limit:",
-        "if gap <= CURVATURE_BOUND:",
+        "if gap <= bound or has_limit:",
+        "if gap <= bound:",
         "analyses/test_slice1d.py::test_curvature_fails_for_wrong_products",
         "",
     ),
