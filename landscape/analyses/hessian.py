@@ -261,7 +261,8 @@ def hessian(
     ``certify`` nothing is. ``search``: a second random start excludes hidden copies of multiple eigenvalues, but for a
     chance of 1 %, or finds them. ``others`` are the same objective on other samples. ``per_layer`` takes the block of
     every layer as a ``point``, filled up with NaN. ``trace`` and ``density`` are deflated by the pairs found.
-    ``preconditioners``: P (d,) of P^-½HP^-½. Raises BadInput for counts, names and limits out of range.
+    ``preconditioners``: P (d,) of P^-½HP^-½. ``journal`` keeps products. Raises BadInput for counts, names and limits
+    out of range, NotDifferentiable, NotFinite.
     """
     from landscape.curvature.places import Where, surveyed
     from landscape.curvature.question import Question

@@ -228,6 +228,10 @@ class Fitted(Parametrised):
     def notes(self) -> list[str]:
         """What a reader of any number of this objective should know."""
         mode = ["the module stands in training mode, its buffers frozen"] if self.training else []
+        if not self._standing.has_modes:
+            mode = [
+                "the module has one mode, which train() and eval() do not change: it is taken as it stands"
+            ]
         return [*mode, *self.samples.notes, *self._fit.notes]
 
     @property

@@ -51,7 +51,7 @@ class Standing:
     """A module and, where the loss is one, its criterion: what can stand in for their tensors, by name.
 
     A tied tensor has its first name everywhere; where the criterion holds a tensor of the module, it follows.
-    ``is_training``: it stands in training mode whatever is asked for.
+    ``is_training``: it stands in training mode whatever is asked for; ``has_modes``: its ``train()`` changes something.
     """
 
     def __init__(self, module: nn.Module, *, is_training: bool = False):
@@ -72,6 +72,7 @@ class Standing:
             one for one in self._layers if isinstance(one, nn.Embedding | nn.EmbeddingBag) and one.sparse
         ]
         self._flags = {mode: self._flags_of(mode) for mode in (True, False)}
+        self.has_modes = self._flags[True] != self._flags[False]
         # Layers in which a call leaves something behind beside buffers, by mode; not known before the first call.
         self._loose: dict[bool, list[nn.Module] | None] = {True: None, False: None}
         self._constants: list[tuple[dict[str, Any], str, Tensor]] = []

@@ -93,6 +93,9 @@ def test_an_exported_graph_has_the_numbers_of_its_module_and_one_mode():
     assert found.status == "complete"
     assert found.eigenvalues == pytest.approx(expected.eigenvalues, rel=1e-5)
     assert landscape.train(here, epochs=2, batch_size=5).status == "complete"
+    said = Objective(exported, "cross_entropy", (X, LABELS), training=True).notes
+    assert [note for note in said if "mode" in note] == here.notes != there.notes
+    assert "has one mode" in here.notes[0]
 
 
 class OfAll(nn.Module):
