@@ -149,15 +149,19 @@ def _from_run(run: Any, labels: Sequence[str], options: Options) -> dict[str, An
     from landscape.curvature.places import adaptive_stability_limit, stability_limit
 
     found: dict[str, Any] = {}
+    decay = float(run.options.get("weight_decay", 0.0))
     if options["operator"] == "preconditioned":
         found["preconditioners"] = [run.preconditioner_at(label) for label in labels]
-        found["stability_limits"] = [adaptive_stability_limit(run.step_size_at(label)) for label in labels]
+        # Adam's own decay, unlike AdamW's, is divided by P as well: no number of λ is its limit.
+        if run.options["optimizer"] == "adamw" or not decay:
+            found["stability_limits"] = [
+                adaptive_stability_limit(size, weight_decay=decay) for size in map(run.step_size_at, labels)
+            ]
     elif run.options.get("optimizer") == "sgd":
-        how = {
-            "momentum": float(run.options["momentum"]),
-            "nesterov": bool(run.options["nesterov"]),
-        }
-        found["stability_limits"] = [stability_limit(run.step_size_at(label), **how) for label in labels]
+        how = {"momentum": float(run.options["momentum"]), "nesterov": bool(run.options["nesterov"])}
+        found["stability_limits"] = [
+            stability_limit(size, weight_decay=decay, **how) for size in map(run.step_size_at, labels)
+        ]
     if len(labels) == 1:
         found.pop("stability_limits", None)
     return found

@@ -162,28 +162,30 @@ def surveyed(
     return survey
 
 
-def stability_limit(step_size: float, *, momentum: float = 0.0, nesterov: bool = False) -> float:
+def stability_limit(
+    step_size: float, *, momentum: float = 0.0, nesterov: bool = False, weight_decay: float = 0.0
+) -> float:
     """The largest λ at which gradient descent with step size α is stable.
 
     2/α, with momentum β 2(1 + β)/α, with Nesterov's 2(1 + β)/((1 + 2β) α) (Cohen et al. 2021, section 2
-    and appendix B).
+    and appendix B); less the weight decay, which is added to every λ.
 
     >>> stability_limit(0.1), stability_limit(0.1, momentum=0.5), stability_limit(0.1, momentum=0.5, nesterov=True)
     (20.0, 30.0, 15.0)
     """
-    return 2 * (1 + momentum) / (1 + 2 * momentum if nesterov else 1) / step_size
+    return 2 * (1 + momentum) / (1 + 2 * momentum if nesterov else 1) / step_size - weight_decay
 
 
-def adaptive_stability_limit(step_size: float, *, momentum: float = 0.9) -> float:
+def adaptive_stability_limit(step_size: float, *, momentum: float = 0.9, weight_decay: float = 0.0) -> float:
     """The largest eigenvalue of P^-½HP^-½ at which Adam, its P at rest, is stable: 2(1 + β₁)/((1 − β₁) α).
 
     Its mean of gradients is m ← β₁m + (1 − β₁)∇F, so that momentum acts as at the step size (1 − β₁) α (Cohen et al.
-    2022, section 2): 38/α for β₁ = 0.9.
+    2022, section 2): 38/α for β₁ = 0.9. With AdamW's decay w, θ ← (1 − αw) θ before the step, (1 − αw/2) times that.
 
     >>> round(adaptive_stability_limit(0.1), 9)
     380.0
     """
-    return stability_limit((1 - momentum) * step_size, momentum=momentum)
+    return stability_limit((1 - momentum) * step_size, momentum=momentum) * (1 - step_size * weight_decay / 2)
 
 
 # A label, a point, the parameters that are looked at, None for all, and P, None for none.
