@@ -1,7 +1,9 @@
 """The house plan, enforced: who may import whom, what stays in which room, and how long a file may grow."""
 
 import ast
+import functools
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
@@ -59,10 +61,17 @@ def room_of(module: str) -> str:
     return module.partition(".")[0]
 
 
-def imports_of(path: Path) -> set[str]:
+@functools.cache
+def nodes(path: Path) -> tuple[ast.AST, ...]:
+    """All of the syntax tree of a file."""
+    return tuple(ast.walk(ast.parse(path.read_text())))
+
+
+@functools.cache
+def imports_of(path: Path) -> frozenset[str]:
     """Every module imported anywhere in a file, for types alone too; ours without ``landscape.``."""
     found: set[str] = set()
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in nodes(path):
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
@@ -70,7 +79,7 @@ def imports_of(path: Path) -> set[str]:
             module = node.module or ""
             names = {f"{module}.{alias.name}" for alias in node.names}
             found |= {name if module == "landscape" or is_module(name) else module for name in names}
-    return found
+    return frozenset(found)
 
 
 def is_module(name: str) -> bool:
@@ -78,7 +87,7 @@ def is_module(name: str) -> bool:
     return place.with_suffix(".py").exists() or (place / "__init__.py").exists()
 
 
-def ours(names: set[str]) -> set[str]:
+def ours(names: Iterable[str]) -> set[str]:
     return {name.removeprefix("landscape.") for name in names if name.startswith("landscape.")}
 
 
@@ -185,7 +194,7 @@ def test_files_stay_short_and_say_what_they_are(path):
 
 @pytest.mark.parametrize("path", FILES, ids=ids)
 def test_no_function_is_longer_than_120_lines(path):
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in nodes(path):
         if isinstance(node, ast.FunctionDef):
             assert node.end_lineno is not None
             assert node.end_lineno - node.lineno < 120, f"{node.name} wants to be opened"
@@ -195,7 +204,7 @@ def test_no_function_is_longer_than_120_lines(path):
     "path", [path for path in FILES if room_of(name_of(path)) not in ("cli", "__main__")], ids=ids
 )
 def test_the_library_neither_prints_nor_exits_nor_seeds_globally(path):
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in nodes(path):
         if isinstance(node, ast.Call):
             called = ast.unparse(node.func)
             assert called not in {
@@ -213,6 +222,6 @@ def test_the_library_neither_prints_nor_exits_nor_seeds_globally(path):
 
 @pytest.mark.parametrize("path", FILES, ids=ids)
 def test_no_exception_is_swallowed_whole(path):
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in nodes(path):
         if isinstance(node, ast.ExceptHandler):
             assert node.type is not None, f"bare except in {path.name}, line {node.lineno}"

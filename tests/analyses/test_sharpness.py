@@ -319,7 +319,7 @@ def test_where_it_does_not_apply_a_note_says_so(module):
     "factory",
     [
         pytest.param(Decoder, marks=pytest.mark.slow, id="Llama"),
-        pytest.param(lambda: Gpt(width=8), id="GPT-2"),
+        pytest.param(lambda: Gpt(width=4), id="GPT-2"),
     ],
 )
 def test_moved_by_all_symmetries_the_function_stays_and_what_changes_is_said(factory):
