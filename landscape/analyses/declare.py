@@ -87,7 +87,8 @@ class Analysis:
 
     ``points`` holds the numbers of points it takes. ``source``: it looks at ``points`` of run files, begins from a
     ``recipe`` (a module, data and a loss, see :class:`Brought`), ``either``, or with a ``checkpoint`` for
-    one. ``opens`` are options that the session itself follows (``l2``, ``at``, ``subsets``, ``seeds``). ``presets`` are
+    one. ``opens`` are options that the session itself follows (``l2``, ``at``, ``subsets``, ``seeds``,
+    ``init``). ``presets`` are
     published settings by name, of options and of ``brought``; ``settled`` may adapt them to what was given.
     ``places(work, options)`` gives the positional arguments, by default the objective and its points.
     ``announced(objective, points, options)`` is told before the work. ``from_run(run, labels, options)`` gives, by

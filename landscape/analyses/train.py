@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, get_args
 
 from landscape.analyses.declare import Brought, analysis
-from landscape.analyses.options import Option
+from landscape.analyses.options import Option, Parameter
 from landscape.choices import (
     Data,
     LossName,
@@ -86,6 +86,7 @@ class Train(Result):
     examples=(
         "--model mlp --data digits -o a.h5",
         "--model my_net.py:build --model-arg depth=20 --data cifar10 -o b.h5",
+        "--init a.h5 --lr 0.01 --epochs 10 --seed 1 -o fine-tuned.h5",
     ),
     brought=Brought(
         may_modify=True,
@@ -96,6 +97,17 @@ class Train(Result):
         loss_help=f"{', '.join(get_args(LossName))} (the module's own), or yours: pkg.mod:function of (outputs, "
         "targets) that gives a mean, a sum or one loss per sample, or of the module alone, then without data "
         "[default: follows outputs and targets].",
+    ),
+    opens=(
+        Parameter(
+            "init",
+            str | None,
+            None,
+            Option(
+                "Point of a run file to begin at, a.h5@epoch=5; its model, data and loss unless others are named.",
+                metavar="POINT",
+            ),
+        ),
     ),
     places=lambda work, options: (work.objective,),
 )
@@ -150,6 +162,7 @@ def train(
     progress: Progress = silent,
 ) -> Train:
     """Train from the module's present parameters; the module passed in stays as it is.
+    A run file trained with ``init`` begins at a point of another run, as fine-tuned siblings of one ancestor do.
 
     ``method``: ``gd`` takes all samples a step, ``minibatch`` ``batch_size`` of them, ``sgd`` one.
     It goes on for ``epochs`` (passes over the data, by default 60) or ``steps``.

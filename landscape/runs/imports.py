@@ -68,6 +68,12 @@ class Imports:
         ]
 
     @property
+    def named(self) -> str:
+        """The one point of a run file, without its folder."""
+        (entry,) = self.entries
+        return f"{entry.path.name}@{entry.within}"
+
+    @property
     def dtype(self) -> str:
         """The least dtype that F has where none is asked for."""
         if self.basis is not None:
@@ -75,12 +81,10 @@ class Imports:
         return "float64" if any(dtype_of(one.path) == "float64" for one in self.entries) else "float32"
 
     def of(self, recipe: Recipe, settings: Settings) -> Recipe:
-        """The recipe with the seed and the subset of the run file, where that is the basis."""
-        if self.basis is None:
+        """The recipe with seed and subset of the run file, where that is the basis and no subset is asked for."""
+        if self.basis is None or settings.subset is not None:
             return recipe
-        own = self.basis.recipe
-        kept = {"seed": own.seed, "subset": own.subset if settings.subset is None else settings.subset}
-        return Recipe(**{**vars(recipe), **kept})
+        return replace(recipe, seed=self.basis.recipe.seed, subset=self.basis.recipe.subset)
 
     def changes(self, recipe: Recipe) -> list[str]:
         """What is to be said: where labels come from, and what differs from the run file that points are added to."""
@@ -88,9 +92,7 @@ class Imports:
             return self.notes
         notes, own = [*self.notes, *self.basis.sources.notes], self.basis.recipe
         if own.data_sha256 != recipe.data_sha256:
-            notes.append(
-                f"the data are not those {self.basis.path.name} was made with; all points were measured anew"
-            )
+            notes.append(f"the data are not those {self.basis.path.name} was made with; F is on these")
         return notes
 
     def states(self, module: nn.Module) -> list[dict[str, Tensor]]:
@@ -124,9 +126,10 @@ class Imports:
     def proofs(
         self, objective: Objective, states: Sequence[dict[str, Tensor]], points: Sequence[Point]
     ) -> Callable[[], list[Check]]:
-        """That every point is the one of its file."""
-        pairs = list(zip(states, points, strict=True))
-        return lambda: [points_check(sum(num_wrong(objective, state, point) for state, point in pairs))]
+        """That every point is the one of its file: of a run file as it is there, of others as it was taken."""
+        known = zip(self.entries, states, points, strict=True)
+        places = [(self._tensors(one) if one.within else state, point) for one, state, point in known]
+        return lambda: [points_check(sum(num_wrong(objective, *place) for place in places))]
 
     def _tensors(self, entry: Entry) -> dict[str, Tensor]:
         if not entry.within:
@@ -186,6 +189,16 @@ def _imports(places: Sequence[Any], labels: Any, settings: Settings) -> Imports:
     if len(kept) + len(new) == 1:
         return Imports([*kept, *new], [], basis, settings.verify)
     return _in_order([*kept, *new], told.notes if told else [], basis, settings.verify)
+
+
+def beginning(address: Any, settings: Settings) -> Imports:
+    """The point of a run file at which a training begins. Raises BadInput where there is none."""
+    where = parse_address(str(address))
+    run = Run(where.path, trust=settings.trust, verify=settings.verify)
+    label = run.label(where.name)
+    return Imports(
+        [Entry(where.path, label, label)], [f"begins at {where.path.name}@{label}"], run, settings.verify
+    )
 
 
 def completed(brought: Imports, given: Mapping[str, Any]) -> dict[str, Any]:

@@ -25,7 +25,7 @@ from landscape.runs.assumed import assumed
 from landscape.runs.begun import begun_checks, points_of_runs
 from landscape.runs.beside import Places, Trajectories, require_same
 from landscape.runs.device import device, processes
-from landscape.runs.imports import Imports, completed, imports
+from landscape.runs.imports import Imports, beginning, completed, imports
 from landscape.runs.in_memory import in_memory
 from landscape.runs.publish import Answer, Order, Say, Work, publish, unheard
 from landscape.runs.recipe import DTYPES, Recipe, recipe_of
@@ -101,7 +101,10 @@ def _ordered(
     output, brought = settings.output, None
     if declared.source == "checkpoint" and not (found and isinstance(found[0], Objective)):
         brought = imports(found, given, settings)
-        given = completed(brought, given)
+    elif given.get("init") is not None:
+        brought = beginning(given["init"], settings)
+        given = {**given, "init": brought.named}
+    given = completed(brought, given) if brought else given
     options, recipe = settled(declared, given)
     if found and isinstance(found[0], Objective):
         _require_places(declared, len(found[1:]) or 1)
@@ -278,7 +281,8 @@ def _from_recipe(
                 states = brought.states(module)
             objectives = recipe.objectives(module, data, **how)
         train = objectives.train
-        points = brought.points(train, states) if brought else [train.present_point("init")]
+        is_import = declared.source == "checkpoint"
+        points = brought.points(train, states) if brought and is_import else [train.present_point("init")]
         return Work(
             train,
             objectives.test,
