@@ -45,7 +45,10 @@ class Entry:
 
 @dataclass
 class Imports:
-    """The points to come in, in order; ``basis`` is the run file that says what they are points of, if one does."""
+    """The points to come in, in order; ``basis`` is the run file that says what they are points of, if one does.
+
+    ``names_data``: the call names the data, which are then taken whole.
+    """
 
     entries: list[Entry]
     notes: list[str]
@@ -53,6 +56,7 @@ class Imports:
     verify: bool
     key: str = ""
     ignored: tuple[str, ...] = ()
+    names_data: bool = False
 
     @property
     def inputs(self) -> list[dict[str, str]]:
@@ -81,8 +85,8 @@ class Imports:
         return "float64" if any(dtype_of(one.path) == "float64" for one in self.entries) else "float32"
 
     def of(self, recipe: Recipe, settings: Settings) -> Recipe:
-        """The recipe with seed and subset of the run file, where that is the basis and no subset is asked for."""
-        if self.basis is None or settings.subset is not None:
+        """The recipe with seed and subset of the run file, where that is the basis and no data are named."""
+        if self.basis is None or self.names_data or settings.subset is not None:
             return recipe
         return replace(recipe, seed=self.basis.recipe.seed, subset=self.basis.recipe.subset)
 

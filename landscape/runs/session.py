@@ -104,7 +104,9 @@ def _ordered(
     elif given.get("init") is not None:
         brought = beginning(given["init"], settings)
         given = {**given, "init": brought.named}
-    given = completed(brought, given) if brought else given
+    if brought:
+        brought.names_data = bool(given.get("data"))
+        given = completed(brought, given)
     options, recipe = settled(declared, given)
     if found and isinstance(found[0], Objective):
         _require_places(declared, len(found[1:]) or 1)

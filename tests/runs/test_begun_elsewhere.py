@@ -1,5 +1,7 @@
 """A training that begins at a point of another run: its weights, its model, its data, bit for bit."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -26,7 +28,7 @@ def same(one, other) -> bool:
 
 
 def test_it_begins_there_with_the_model_and_the_data_of_that_run(ancestor):
-    made = landscape.measure(None, "train", init="a.h5@epoch=2", epochs=2, seed=1, output="b.h5")
+    made: Any = landscape.measure(None, "train", init="a.h5@epoch=2", epochs=2, seed=1, output="b.h5")
     assert same(made.states["init"], ancestor.states["epoch=2"])
     assert not same(made.states["final"], made.states["init"])
     assert made.loss[0] == ancestor.loss[ancestor.epoch == 2][0]
@@ -63,7 +65,7 @@ def test_its_steps_are_those_of_torch_from_these_weights(ancestor):
 
 
 def test_other_data_are_said_and_a_cut_is_drawn_by_the_seed_given(ancestor):
-    made = [
+    made: list[Any] = [
         landscape.measure(None, "train", init="a.h5", epochs=1, subset=20, seed=seed, output=f"{seed}.h5")
         for seed in (1, 2)
     ]
@@ -104,3 +106,12 @@ def test_a_training_that_begins_elsewhere_fails_its_check(ancestor, monkeypatch)
     monkeypatch.setattr(checkpoints, "loaded", off)
     made = landscape.measure(None, "train", init="a.h5", epochs=1, output="b.h5")
     assert "points" in [one.name for one in made.checks if not one.passed]
+
+
+def test_data_that_are_named_are_taken_whole_where_the_other_run_had_a_part(command, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert command(*f"{LINE} --subset 50".split()).code == 0
+    for words, subset in (("", 50), (" --data moons", None), (" --subset 20", 20)):
+        done = command(*f"train --init a.h5{words} --epochs 1 --seed 3 -q --overwrite -o b.h5".split())
+        assert done.code == 0, done.err
+        assert Run("b.h5").recipe.subset == subset
