@@ -78,11 +78,19 @@ class Align(Result):
         return f"barrier over chord {before} → {in_words(self.barrier_after, self.barrier_after_error)}"
 
 
+def _widened(objective: Objective, module: Any, label: str) -> Point:
+    """The point at which the wider of two models is the narrower one."""
+    from landscape.symmetry.embedding import embedded
+
+    return embedded(objective, module, label)
+
+
 @analysis(
     points=2,
     needs="the outputs on samples, which must stay as they are",
     paper="Ainsworth et al. 2023; Entezari et al. 2022",
     examples=("a.h5 b.h5", "a.h5 b.h5 --match activations --symmetry all"),
+    widened=_widened,
     makes_run=True,
 )
 def align(

@@ -94,8 +94,10 @@ class Analysis:
     ``announced(objective, points, options)`` is told before the work. ``from_run(run, labels, options)`` gives, by
     name, what a function takes from the one run that all points are of. ``varies`` names arguments of the model that
     the first value of an option sets. Runs that are
-    ``compared(options)`` are of one model, data and loss. A result that ``makes_run`` is itself a run file of its
-    last point's model; where the option ``leaves_points`` is given, its file holds points of that model as well.
+    ``compared(options)`` are of one model, data and loss; narrower models of the same kind may stand beside the widest,
+    whose objective is then the one looked at, where ``widened(objective, module, label)`` gives their points. A result
+    that ``makes_run`` is itself a run file of its last point's model, or of the widest; where the option
+    ``leaves_points`` is given, its file holds points of that model as well.
     ``needs`` says what it takes of samples, for its options, '' where nothing: a loss of the module alone has none.
     What begins from a recipe may look at one ``stored`` result of these kinds instead, by ``stored_options`` alone.
     ``dtype`` is that of what a recipe makes, where none is asked for. Where several processes were launched one
@@ -122,6 +124,7 @@ class Analysis:
     from_run: Callable[[Any, Sequence[str], Options], dict[str, Any]] | None
     varies: Mapping[str, str]
     compared: Callable[[Options], bool] | None
+    widened: Callable[[Any, Any, str], Any] | None
     makes_run: bool
     leaves_points: str
     stored: Sequence[str]
@@ -236,6 +239,7 @@ def analysis(
     from_run: Callable[[Any, Sequence[str], Options], dict[str, Any]] | None = None,
     varies: Mapping[str, str] | None = None,
     compared: Callable[[Options], bool] | None = None,
+    widened: Callable[[Any, Any, str], Any] | None = None,
     makes_run: bool = False,
     leaves_points: str = "",
     stored: Sequence[str] = (),
@@ -271,6 +275,7 @@ def analysis(
             from_run=from_run,
             varies=varies or {},
             compared=compared,
+            widened=widened,
             makes_run=makes_run,
             leaves_points=leaves_points,
             stored=stored,

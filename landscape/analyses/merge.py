@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, ClassVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from landscape.analyses.declare import analysis
 from landscape.analyses.options import Option
@@ -72,6 +72,13 @@ class Merge(Result):
         return f"mean of {len(self.model)}: {merged} over their mean loss, {soup} without alignment"
 
 
+def _widened(objective: Objective, module: Any, label: str) -> Point:
+    """The point at which the widest model is a narrower one."""
+    from landscape.symmetry.embedding import embedded
+
+    return embedded(objective, module, label)
+
+
 @analysis(
     points=range(2, sys.maxsize),
     metavar="A B [C ...]",
@@ -79,6 +86,7 @@ class Merge(Result):
     paper="Ainsworth et al. 2023; Crisostomi et al. 2024",
     examples=("a.h5 b.h5 c.h5 -o merged.h5", "a.h5 b.h5 c.h5 --symmetry all"),
     compared=lambda options: True,
+    widened=_widened,
     makes_run=True,
 )
 def merge(

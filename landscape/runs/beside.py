@@ -1,5 +1,6 @@
 """Runs beside one another: opened once each, called apart, seen from the first where all are of one function."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
@@ -13,7 +14,7 @@ from landscape.inputs.models import with_defaults
 from landscape.objective.objective import Objective
 from landscape.objective.parameters import Point
 from landscape.objective.trajectory import Trajectory
-from landscape.runs import provenance
+from landscape.runs import provenance, store
 from landscape.runs.address import parse_address
 from landscape.runs.run import Run
 from landscape.runs.settings import Settings
@@ -105,15 +106,27 @@ def told_apart(paths: Sequence[Path]) -> list[str]:
     return found
 
 
-def require_same(first: Run, others: Sequence[Run]) -> None:
+def widest(runs: Sequence[Run], labels: Sequence[str]) -> Run:
+    """The run whose point has most numbers, the first of several: that of which narrower models may be points."""
+    sizes = [sum(map(math.prod, shapes_at(*one).values())) for one in zip(runs, labels, strict=True)]
+    return runs[sizes.index(max(sizes))]
+
+
+def shapes_at(run: Run, label: str) -> dict[str, tuple[int, ...]]:
+    """The shapes of a point's tensors, by name."""
+    return {name: one.shape for name, one in store.read_state(run.path, label, verify=False).items()}
+
+
+def require_same(first: Run, others: Sequence[Run], *, but_for_width: bool = False) -> None:
     """Raises BadInput, by name, for a run of another model, other data or another loss than the first.
 
-    How they were trained may differ. Code is what its files hold, wherever they stand; the data are their numbers.
+    How they were trained may differ, and ``but_for_width`` the shapes of their tensors. Code is what its files hold,
+    wherever they stand; the data are their numbers.
     """
     for other in others:
         different = [
             f"its {what} is {theirs}, that of {first.path.name} {ours}"
-            for what, theirs, ours in _differences(first, other)
+            for what, theirs, ours in _differences(first, other, but_for_width)
         ]
         if different:
             raise BadInput(
@@ -123,11 +136,14 @@ def require_same(first: Run, others: Sequence[Run]) -> None:
             )
 
 
-def _differences(first: Run, other: Run) -> list[tuple[str, str, str]]:
+def _differences(first: Run, other: Run, but_for_width: bool) -> list[tuple[str, str, str]]:
     """(what, as the other has it, as the first has it), in words."""
     ours, theirs = first.recipe, other.recipe
     found = []
-    if _model(first) != _model(other):
+    models = _model(first), _model(other)
+    if but_for_width and shapes_at(first, first.labels[-1]) != shapes_at(other, other.labels[-1]):
+        models = tuple((spec, *others) for spec, _, *others in models)
+    if models[0] != models[1]:
         found.append(("model", theirs.described(), ours.described()))
     if ours.data_sha256 != theirs.data_sha256:
         found.append(("data", _data(other), _data(first)))

@@ -23,12 +23,13 @@ from landscape.runs import sources
 from landscape.runs.address import default_output, points_of
 from landscape.runs.assumed import assumed
 from landscape.runs.begun import begun_checks, points_of_runs
-from landscape.runs.beside import Places, Trajectories, require_same
+from landscape.runs.beside import Places, Trajectories, require_same, shapes_at, widest
 from landscape.runs.device import device, processes
 from landscape.runs.imports import Imports, beginning, completed, imports
 from landscape.runs.in_memory import in_memory
 from landscape.runs.publish import Answer, Order, Say, Work, publish, unheard
 from landscape.runs.recipe import DTYPES, Recipe, recipe_of
+from landscape.runs.run import Run
 from landscape.runs.settings import NAMES, Settings, called
 from landscape.runs.stored import of_stored
 
@@ -171,9 +172,10 @@ def _at_addresses(
         texts = points_of(texts[0], options["at"], verify=settings.verify)
     places = Places(texts, options.get("mark", ()), settings)
     runs, labels, inputs = places.runs, places.labels, places.inputs
+    base = widest(runs, labels) if declared.widened else runs[0]
     if declared.compared and declared.compared(options):
-        require_same(runs[0], places.every_run)
-    dtype, machine = settings.dtype or runs[0].dtype, device(settings.device, settings.dtype)
+        require_same(base, places.every_run, but_for_width=declared.widened is not None)
+    dtype, machine = settings.dtype or base.dtype, device(settings.device, settings.dtype)
     config = {
         "kind": declared.name,
         "inputs": [{"sha256": one["sha256"], "point": one["point"]} for one in inputs],
@@ -184,15 +186,16 @@ def _at_addresses(
         "options": _stored(declared, options) | ({"mark": places.marked} if places.marked else {}),
     }
     output = settings.output or default_output(declared, [run.path for run in runs])
-    config |= _contents(runs[0].sources, settings.training or runs[0].training)
+    config |= _contents(base.sources, settings.training or base.training)
     recorded = None
     if declared.makes_run or options.get(declared.leaves_points):
-        config["recipe"] = runs[-1].recipe.stored()
-        recorded = runs[-1].sources.recorded(output)
+        made_of = base if declared.widened else runs[-1]
+        config["recipe"] = made_of.recipe.stored()
+        recorded = made_of.sources.recorded(output)
 
     def prepare() -> Work:
         opened, *others = (
-            runs[0].objectives(
+            base.objectives(
                 dtype=dtype,
                 device=machine,
                 chunk_size=settings.chunk_size,
@@ -204,9 +207,11 @@ def _at_addresses(
             )
             for number in range(_num_subsets(options, settings))
         )
-        points = points_of_runs(places.every_run, places.every_label, opened.train)
-        trajectory = runs[0].trajectory(opened.train)
-        trajectories = Trajectories(runs, opened.train, {runs[0]: trajectory})
+        points = points_of_runs(
+            places.every_run, places.every_label, opened.train, first=base, widened=declared.widened
+        )
+        trajectory = base.trajectory(opened.train)
+        trajectories = Trajectories(runs, opened.train, {base: trajectory})
         is_of_one_run = len(set(runs)) == 1
         return Work(
             opened.train,
@@ -214,11 +219,11 @@ def _at_addresses(
             points[: len(runs)],
             trajectory=trajectory,
             of_run=declared.from_run(runs[0], labels, options) if declared.from_run and is_of_one_run else {},
-            notes=[*opened.notes, *places.notes],
+            notes=[*opened.notes, *places.notes, *(_narrower(runs, base) if declared.widened else ())],
             others=[one.train for one in others],
             trajectories=trajectories,
             marks=places.seen(points),
-            fresh=sources.Fresh(runs[0].sources, runs[0].sources.recipe),
+            fresh=sources.Fresh(base.sources, base.sources.recipe),
             proofs=lambda: begun_checks(
                 places.every_run,
                 places.every_label,
@@ -226,6 +231,7 @@ def _at_addresses(
                 points,
                 trajectories.seen,
                 settings.seed,
+                first=base,
             ),
         )
 
@@ -304,6 +310,17 @@ def _from_recipe(
     analyse = _analyse(declared, options, say)
     recorded = own.recorded(output)
     return Order(config, inputs, dtype, prepare, analyse, declared.is_resumable, recorded)
+
+
+def _narrower(runs: list[Run], base: Run) -> list[str]:
+    """What is to be said of runs of narrower models than that of ``base``."""
+    shapes = {run: shapes_at(run, run.labels[-1]) for run in {*runs, base}}
+    return [
+        f"{run.path.name} is {run.recipe.described()}, a point of {base.recipe.described()} with 0 for what it lacks: "
+        "in a mean with others the units that it lacks are the smaller for it"
+        for run in dict.fromkeys(runs)
+        if shapes[run] != shapes[base]
+    ]
 
 
 def _analyse(declared: Analysis, options: Options, say: Say) -> Callable[[Work], Result]:

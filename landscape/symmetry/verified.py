@@ -71,8 +71,12 @@ def function_difference(
     tensors: Mapping[str, Tensor],
     other: Mapping[str, Tensor],
     batches: Iterable[tuple[Any, ...]],
+    beside: nn.Module | None = None,
 ) -> float:
-    """max |h(x; other) − h(x; tensors)| over max |h(x; tensors)|; infinite where an output is not finite."""
+    """max |h(x; other) − h(x; tensors)| over max |h(x; tensors)|; infinite where an output is not finite.
+
+    ``beside``: the module that ``other`` is of, where it is another one; infinite where its outputs are more or fewer.
+    """
     gap, scale = 0.0, 0.0
     for inputs in batches:
         with torch.no_grad():
@@ -81,12 +85,14 @@ def function_difference(
                     [
                         part.double().flatten()
                         for part in trees.tensors(
-                            functional_call(module, dict(one), trees.mapped(torch.clone, inputs))
+                            functional_call(called, dict(one), trees.mapped(torch.clone, inputs))
                         )
                     ]
                 )
-                for one in (tensors, other)
+                for called, one in ((module, tensors), (beside or module, other))
             )
+        if first.shape != second.shape:
+            return torch.inf
         gap = max(gap, float((second - first).abs().max().nan_to_num(torch.inf)))
         scale = max(scale, float(first.abs().max().nan_to_num(torch.inf)))
     return gap / scale if scale else gap

@@ -46,12 +46,20 @@ def test_show_lists_what_is_blocked_and_why(command, folder):
         assert text in " ".join(shown.out.split())
 
 
+def test_a_narrower_model_is_a_point_of_the_wider(command, folder):
+    done = command("align", "a.h5", "wide.h5", "--json")
+    assert done.code == 0, done.err
+    assert "a.h5 is mlp widths=6, a point of mlp widths=7 with 0 for what it lacks" in str(done.json["notes"])
+
+
 def test_other_architectures_are_refused_with_their_names_and_shapes(command, folder):
-    done = command("align", "a.h5", "wide.h5")
+    line = "train --model mlp --model-arg widths=6,6 --data moons --epochs 1 -q -o deep.h5"
+    assert command(*line.split()).code == 0
+    done = command("align", "a.h5", "deep.h5")
     assert done.code == 2
-    assert "hidden1.weight (7, 2) instead of (6, 2)" in done.err
-    assert "a.h5 is mlp widths=6" in done.err
-    assert not (folder / "wide-aligned.h5").exists()
+    assert "a.h5@final does not fit this architecture: hidden2.weight missing" in done.err
+    assert "deep.h5 is mlp widths=[6, 6], a.h5 is mlp widths=6" in done.err
+    assert not (folder / "deep-aligned.h5").exists()
 
 
 def test_modules_that_cannot_be_aligned_get_a_sentence(command, folder):
