@@ -38,6 +38,9 @@ def pytest_configure(config: pytest.Config) -> None:
     if not config.getoption("--device").startswith("cuda"):
         # ``auto`` is to mean the CPU in what the tests start as well.
         os.environ["CUDA_VISIBLE_DEVICES"] = ""
+    if config.getoption("numprocesses") and config.option.dist == "load":
+        # What the tests of a file share is computed once.
+        config.option.dist = "loadfile"
 
 
 def pytest_collection_finish() -> None:
