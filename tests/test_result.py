@@ -140,7 +140,9 @@ class TestFolded:
 
 
 class TestHtml:
-    def test_every_kind_has_its_table_and_its_picture(self, result):
+    @pytest.mark.parametrize("kind", OURS)
+    def test_every_kind_has_its_table_and_its_picture(self, measured, kind):
+        result = measured[kind]
         text = result._repr_html_()
         assert len(text) <= 85_000
         titles = re.findall(r"<th>(.*?)</th>", text)

@@ -120,7 +120,6 @@ def test_random_measuring_agrees_with_every_step_within_its_errors():
 @pytest.mark.parametrize(
     ("dropout", "how"),
     [
-        (0.0, {}),
         (0.5, {}),
         (0.0, {"schedule": "polynomial", "schedule_arguments": {"gamma": 0.8}, "measure_every": 3}),
     ],

@@ -154,7 +154,7 @@ def test_what_takes_no_float64_is_measured_as_it_is_and_says_so():
         plane,
         landscape.sharpness(objective, objective.theta, num_draws=2, ascent_steps=1),
         landscape.certify(objective, objective.theta),
-        landscape.noise(objective, objective.theta),
+        landscape.noise(objective, objective.theta, num_seeds=2, num_steps=200, descent_steps=100),
     ):
         assert result.status == "complete", result
 
