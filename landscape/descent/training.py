@@ -8,7 +8,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from landscape.descent.batch_gradients import BatchGradients
 from landscape.descent.measuring import measuring_period
 from landscape.descent.regime import Regime
 from landscape.descent.step_proofs import StepProofs
@@ -17,6 +16,7 @@ from landscape.numerics.arrays import array_of
 from landscape.numerics.steps.motion import Motion, optimiser, preconditioner
 from landscape.numerics.steps.sampling import isolated_rng
 from landscape.numerics.steps.schedules import Plateau, schedule_parameters, step_size
+from landscape.objective.batch_gradients import BatchGradients
 from landscape.objective.objective import Objective
 from landscape.objective.parameters import Point, split
 from landscape.objective.penalised import largest_bias

@@ -19,6 +19,7 @@ from landscape.numerics.curves.curves import bezier, chain
 from landscape.numerics.steps.motion import Motion
 from landscape.numerics.steps.sampling import Sampler, isolated_rng
 from landscape.numerics.steps.schedules import Plateau, schedule_parameters, step_size
+from landscape.objective.batch_gradients import BatchGradients
 from landscape.objective.objective import Objective
 from landscape.paths.path import Path
 from landscape.progress import Journal, Progress, Saver
@@ -198,13 +199,13 @@ class _Bend:
         free = self.control[1:-1]  # a view: what moves it moves the curve
         losses = []
         rows = self.curve.weights(torch.from_numpy(t)).to(self.control.device, self.control.dtype)
-        for weights, batch in zip(rows, batches, strict=True):
-            theta = weights @ self.control
-            loss, slope = self.objective.batch_gradient(theta, batch, self.fixed, training=True)
-            # By hand: torch.optim's bookkeeping costs a tenth of a small net's step.
-            velocity.addr_(weights[1:-1], slope, beta=self.momentum)
-            free.add_(velocity, alpha=-size / self.mobility)
-            losses.append(loss)
+        with BatchGradients(self.objective, self.control[0].clone(), self.fixed) as gradient:
+            for weights, batch in zip(rows, batches, strict=True):
+                loss, slope = gradient.at(weights @ self.control, batch)
+                # By hand: torch.optim's bookkeeping costs a tenth of a small net's step.
+                velocity.addr_(weights[1:-1], slope, beta=self.momentum)
+                free.add_(velocity, alpha=-size / self.mobility)
+                losses.append(loss)
         count += len(batches)
         seen = torch.stack(losses).cpu()
         if self.is_tilted:
@@ -256,18 +257,16 @@ class _Band:
         control, velocity, knots = (self.tensors[key] for key in ("control", "velocity", "knots"))
         first, last = self.heights
         losses = []
-        for batch in batches:
-            found = [
-                self.objective.batch_gradient(theta, batch, self.fixed, training=True)
-                for theta in control[1:-1]
-            ]
-            heights = torch.stack([loss for loss, _ in found])
-            energies = torch.cat([heights.new_tensor([first]), heights, heights.new_tensor([last])])
-            slopes = torch.stack([slope for _, slope in found])
-            velocity.mul_(self.momentum).add_(band.across(slopes, band.tangents(control, energies)))
-            control[1:-1].add_(velocity, alpha=-size)
-            control.copy_(band.redistributed(control, knots))
-            losses.append(heights.mean())
+        with BatchGradients(self.objective, control[0].clone(), self.fixed) as gradient:
+            for batch in batches:
+                found = [gradient.at(theta, batch) for theta in control[1:-1]]
+                heights = torch.stack([loss for loss, _ in found])
+                energies = torch.cat([heights.new_tensor([first]), heights, heights.new_tensor([last])])
+                slopes = torch.stack([slope for _, slope in found])
+                velocity.mul_(self.momentum).add_(band.across(slopes, band.tangents(control, energies)))
+                control[1:-1].add_(velocity, alpha=-size)
+                control.copy_(band.redistributed(control, knots))
+                losses.append(heights.mean())
         return torch.stack(losses).cpu()
 
     def _hold(self, control: Tensor, knots: np.ndarray) -> None:

@@ -11,13 +11,13 @@ from torch import nn
 from landscape import Objective
 from landscape.analyses import Train, train
 from landscape.descent import training
-from landscape.descent.batch_gradients import BatchGradients
 from landscape.descent.regime import Regime
 from landscape.descent.step_proofs import batches, proven_steps
 from landscape.descent.training import Trainer
 from landscape.numerics.steps.motion import Motion
 from landscape.numerics.steps.sampling import Sampler
 from landscape.objective import parametrised
+from landscape.objective.batch_gradients import BatchGradients
 
 LOGGED = {
     "logged length",

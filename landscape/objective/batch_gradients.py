@@ -20,16 +20,16 @@ class BatchGradients:
     :meth:`leave`, to be called before anything else looks at module or samples; at the end of the context
     at the latest.
     What cannot stay goes the other way: a module that a call leaves something behind in or that writes into its inputs,
-    parameters in several dtypes, several processes.
+    parameters in several dtypes, several processes, a module in parts.
     """
 
     def __init__(self, objective: Objective, theta: Tensor, fixed: Mapping[str, Tensor]):
         self._objective, self._theta, self._fixed = objective, theta, fixed
-        self._parts = split(theta.detach(), objective.pieces)
+        several = objective.is_sharded or distributed.num_processes() > 1
+        self._may_stay = not (several or objective.is_mixed or objective.moves_inputs)
+        self._parts = split(theta.detach(), objective.pieces) if self._may_stay else {}
         self._leaves = [part.requires_grad_() for part in self._parts.values()]
         self._buffers = {name: fixed[name] for name, _ in objective.module.named_buffers() if name in fixed}
-        may_not = objective.is_mixed or objective.moves_inputs or distributed.num_processes() > 1
-        self._may_stay = not may_not
         self._stack = ExitStack()
         self._is_there = self._is_known = False
 
@@ -49,6 +49,11 @@ class BatchGradients:
                 return found
             self._stand_down()
         return self._put_back(indices)
+
+    def at(self, theta: Tensor, indices: Tensor | None) -> tuple[Tensor, Tensor]:
+        """The same once θ has moved to ``theta`` (d,)."""
+        self._theta.copy_(theta)
+        return self(indices)
 
     def leave(self) -> None:
         """Put the module back as it was, and end a pass over the samples."""
