@@ -111,7 +111,7 @@ def align(
     refine: Annotated[
         int,
         Option(
-            "Steps that lower the loss half way between A and B: a straight-through estimator, and the slope of maps.",
+            "Steps that lower the loss between A and B: a straight-through estimator half way, and the slope of maps.",
             least=0,
             metavar="STEPS",
         ),

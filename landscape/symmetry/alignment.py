@@ -105,8 +105,8 @@ def aligned(
     and 3.1). ``symmetry``: ``permutation``; with ``scaling`` scales and signs of units; with ``orthogonal`` turns
     of a residual stream as well; with ``all`` every invertible map that leaves the function (Theus et al. 2025): B
     is brought closest to A by them and permutations in turn, and the closer of that and permutations alone is kept.
-    ``refine``: so many steps from there towards a low loss half way between A and B, by permutations (section 3.3) and,
-    with more symmetries, by their maps (:mod:`landscape.symmetry.refinement`). Units of odd activations change sign
+    ``refine``: so many steps from there towards a low loss between A and B, by permutations (section 3.3) and, with
+    more symmetries, by their maps (:mod:`landscape.symmetry.refinement`). Units of odd activations change sign
     where that brings them closer.
 
     Raises BadInput for several processes, and for a module that cannot be traced

@@ -1,4 +1,4 @@
-"""Maps that lower the loss half way: elements of their groups, their slopes, and what they find."""
+"""Maps that lower the loss between two points: elements of their groups, their slopes, and what they find."""
 
 from functools import cache
 
@@ -12,7 +12,13 @@ from landscape import Objective
 from landscape.progress import silent
 from landscape.symmetry import function_difference
 from landscape.symmetry.alignment import tensors_of
-from landscape.symmetry.refinement import _Maps, refined  # pyright: ignore[reportPrivateUsage]
+from landscape.symmetry.refinement import (
+    ALONG,
+    HALF_WAY,
+    _Maps,  # pyright: ignore[reportPrivateUsage]
+    _on_the_way,  # pyright: ignore[reportPrivateUsage]
+    refined,
+)
 
 WANTED = ("Llama", "GPT-2", "BERT", "ViT", "ReLU", "linear")
 
@@ -60,12 +66,12 @@ def next_token(outputs, targets):
     return nn.functional.cross_entropy(outputs.mT, targets)
 
 
-def half_way(objective, a, b) -> float:
-    return objective.value((a.theta + b.theta) / 2, a.fixed)
+def on_the_way(objective, a, b, places=ALONG) -> float:
+    return sum(objective.value((1 - t) * a.theta + t * b.theta, a.fixed) for t in places) / len(places)
 
 
 @pytest.mark.parametrize("name", ["Llama", "GPT-2"])
-def test_with_maps_the_loss_half_way_falls_below_that_of_permutations(name):
+def test_with_maps_the_loss_on_the_way_falls_below_that_of_permutations(name):
     objective, a, b = pair(name)
     module, x, symmetry, families, _ = found_in(name)
     start, losses = tensors_of(objective, b), {}
@@ -73,26 +79,29 @@ def test_with_maps_the_loss_half_way_falls_below_that_of_permutations(name):
         generator = torch.Generator().manual_seed(0)
         found = refined(objective, symmetry, maps, a, start, 40, generator=generator, progress=silent)
         assert function_difference(module, start, found.tensors, [(x,)]) <= 1e-9
-        losses[len(maps)] = half_way(objective, a, objective.point(found.tensors))
-        assert losses[len(maps)] == pytest.approx(found.loss, rel=1e-12)
-    before = half_way(objective, a, b)
+        there = objective.point(found.tensors)
+        losses[len(maps)] = on_the_way(objective, a, there)
+        told = on_the_way(objective, a, there, ALONG if maps else HALF_WAY)
+        assert told == pytest.approx(found.loss, rel=1e-12)
+    before = on_the_way(objective, a, b)
     assert losses[0] <= before
     assert before - losses[len(families)] > 2 * (before - losses[0])
 
 
-def test_the_slope_of_the_logarithms_is_that_of_the_loss_half_way():
+def test_the_slope_of_the_logarithms_is_that_of_the_loss_on_the_way():
     objective, a, b = pair("Llama")
     maps = _Maps(found_in("Llama")[3], tensors_of(objective, b))
 
     def loss() -> float:
         now = objective.point({name: tensor.detach() for name, tensor in maps.acted().items()})
-        return half_way(objective, a, now)
+        return on_the_way(objective, a, now)
 
     moved = maps.acted()
     theta = torch.cat([moved[piece.name].flatten() for piece in objective.pieces])
     now = objective.point({name: tensor.detach() for name, tensor in moved.items()})
-    _, slope = objective.value_and_gradient((a.theta + now.theta) / 2, a.fixed)
-    slopes = torch.autograd.grad((slope / 2 * theta).sum(), maps.logarithms)
+    value, slope = _on_the_way(objective, a, now, ALONG)
+    assert value == pytest.approx(loss(), rel=1e-12)
+    slopes = torch.autograd.grad((slope * theta).sum(), maps.logarithms)
     for one, its in zip(maps.logarithms, slopes, strict=True):
         direction = its / its.norm().clamp_min(1e-300)
         with torch.no_grad():
