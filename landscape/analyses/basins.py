@@ -13,10 +13,13 @@ from landscape.progress import Journal, Progress, silent
 from landscape.result import Check, Result, array, scalar
 
 if TYPE_CHECKING:
+    from concurrent.futures import Executor
+
     import numpy as np
 
     from landscape.descent.starts import Family
     from landscape.objective.objective import Objective
+    from landscape.valleys.widths import Restarts
 
 MEMORY_LIMIT = 2.0**31
 END = ("width", "restart")
@@ -188,6 +191,7 @@ def _places(work: Any, options: Mapping[str, Any]) -> tuple[Any, ...]:
     presets=PRESETS,
     settled=_settled,
     places=_places,
+    deals=True,
     varies={"width": "widths"},
     stored=("slice2d", "slice1d"),
     stored_options=("persistence", "between"),
@@ -229,6 +233,7 @@ def basins(
     memory_limit: float = MEMORY_LIMIT,
     max_threads: int | None = None,
     journal: Journal | None = None,
+    executor: Executor | None = None,
     progress: Progress = silent,
 ) -> Basins:
     """How high a path to the bottom goes, by width; basins of a stored slice or of a plane, by its merge tree.
@@ -254,6 +259,12 @@ def basins(
     from landscape.objective.objective import Objective
 
     distributed.require_one_process("basins")
+    if executor is not None and isinstance(place, Result | Objective):
+        raise BadInput(
+            "several processes for the basins of a plane",
+            "one, which needs a moment for them",
+            "leave out `workers`, and torchrun",
+        )
     if isinstance(place, Result):
         return _of_slice(place, between, persistence)
     if isinstance(place, Objective):
@@ -264,30 +275,35 @@ def basins(
         raise BadInput("`between` or `persistence` without a plane", "a stored slice, or a `plane`")
     import torch
 
-    how = {"restarts": restarts, "init": init, "lr": lr, "steps": steps, "curve_steps": curve_steps}
-    how |= {"seed": seed, "memory_limit": memory_limit, "max_threads": max_threads or torch.get_num_threads()}
-    return _of_family(place, widths, {} if journal is None else journal, progress, how)
+    from landscape.valleys.widths import Restarts
+
+    how: dict[str, Any] = {"count": restarts, "init": init, "lr": lr, "steps": steps, "seed": seed}
+    how |= {"curve_steps": curve_steps, "memory_limit": memory_limit, "progress": progress}
+    how |= {
+        "max_threads": max_threads or torch.get_num_threads(),
+        "journal": {} if journal is None else journal,
+    }
+    return _of_family(Restarts(family=place, **how), widths, executor)
 
 
-def _of_family(
-    family: Family, widths: tuple[int, ...], journal: Journal, progress: Progress, how: dict[str, Any]
-) -> Basins:
+def _of_family(how: Restarts, widths: tuple[int, ...], executor: Executor | None) -> Basins:
     """How high paths to the bottom go, by width and restart."""
     import numpy as np
 
     from landscape.numerics.steps.sampling import isolated_rng
     from landscape.objective import checks
+    from landscape.objective.tasks import computed_by
     from landscape.valleys.widths import by_width
     from landscape.valleys.words import said
 
-    first = family(widths[0], 1, how["seed"])
+    first = how.family(widths[0], 1, how.seed)
     proofs: list[Check] = []
-    with isolated_rng(how["seed"], first.device), checks.untouched(first, proofs):
-        found, more, notes = by_width(family, widths, **how, journal=journal, progress=progress)
+    with computed_by(executor), isolated_rng(how.seed, first.device), checks.untouched(first, proofs):
+        found, more, notes = by_width(how, widths)
         proofs += [*more, *checks.meaning(first, first.present_point())]
     result = Basins(
         width=np.array(widths),
-        restart=np.arange(how["restarts"]),
+        restart=np.arange(how.count),
         **found,
         num_samples=first.num_samples,
         checks=proofs,

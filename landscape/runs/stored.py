@@ -31,6 +31,10 @@ def of_stored(
     if len(places) != 1:
         raise BadInput(f"{len(places)} files for {declared.name}", f"one result of {kinds}, or a `model`")
     path = Path(str(places[0]))
+    if settings.workers is not None:
+        raise BadInput(
+            f"`workers` with {path}", "what computes from a model", "leave it out: it takes a moment"
+        )
     for name in given:
         if name not in declared.stored_options:
             raise BadInput(f"`{name}` with {path}", "what asks for no model", "leave it out, or the file")

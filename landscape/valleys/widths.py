@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from landscape.descent.critical import DENSE_PARAMETERS, POLISHED, perfected
-from landscape.descent.starts import Family, bounds_of, descended, starts
+from landscape.descent.stacked import key_of, threads_of
+from landscape.descent.starts import Family, bounds_of, bytes_of, descended, stack_name, starts
 from landscape.errors import BadInput
 from landscape.numerics.arrays import array_of
-from landscape.numerics.steps.replicas import Plan
+from landscape.numerics.steps.replicas import Plan, stacks
 from landscape.objective import checks, plain
 from landscape.objective.objective import Objective
 from landscape.objective.precision import required_in_float64
-from landscape.progress import Journal, Progress
+from landscape.objective.tasks import Task, ahead
+from landscape.progress import Journal, Progress, silent
 from landscape.result import Check
 from landscape.valleys.joining import ROUNDING, lowest_path
 from landscape.valleys.plateau import FEW, local
@@ -33,23 +37,148 @@ PROBES = 16
 SAME = 1e-9
 
 
-def by_width(
-    family: Family,
-    widths: Sequence[int],
-    *,
-    restarts: int,
-    init: str,
-    lr: float,
-    steps: int,
-    curve_steps: int,
-    seed: int,
-    memory_limit: float,
-    max_threads: int,
-    journal: Journal,
-    progress: Progress,
-) -> tuple[dict[str, Any], list[Check], list[str]]:
+@dataclass(frozen=True, kw_only=True)
+class Restarts:
+    """How the ``count`` restarts of a width descend, and how a path is sought from where each ends.
+
+    ``family(width, depth, seed)`` gives the objective; the first restart begins at the module's own start, the others
+    as ``init`` says.
+    """
+
+    family: Family
+    count: int
+    init: str
+    lr: float
+    steps: int
+    curve_steps: int
+    seed: int
+    memory_limit: float
+    max_threads: int
+    journal: Journal
+    progress: Progress
+
+    def wide(self, made: Objective, width: int) -> Objective:
+        """In float64. Raises BadInput for more parameters than a whole Hessian is taken of."""
+        if made.num_parameters > DENSE_PARAMETERS:
+            raise BadInput(
+                f"{made.num_parameters} parameters at width {width}",
+                f"at most {DENSE_PARAMETERS}, of which the whole Hessian is taken",
+                "give smaller `widths`",
+            )
+        return required_in_float64(made, "basins")
+
+    def descent(
+        self, made: Objective, width: int, notes: list[str], only: int | None = None
+    ) -> dict[str, np.ndarray]:
+        """Where the restarts end (:func:`~landscape.descent.starts.descended`), or one stack of them."""
+
+        def begin() -> Tensor:
+            drawn = starts(self.family, made, width, 1, self.count, bounds_of(self.init), self.seed)
+            # The module's own start is among them, wherever the others are.
+            return torch.cat([made.theta[None].to(drawn), drawn[1:]])
+
+        return descended(
+            made,
+            begin,
+            Plan(step_size=self.lr, num_steps=self.steps),
+            self.count,
+            _named(width),
+            self.memory_limit,
+            self.max_threads,
+            self.seed,
+            self.journal,
+            self.progress,
+            notes,
+            only,
+        )
+
+    def ends(self, made: Objective, width: int, notes: list[str]) -> Ends:
+        """Where they ended, those that diverged left out, polished and looked at."""
+        descent, wide = self.descent(made, width, notes), self.wide(made, width)
+        thetas = torch.from_numpy(descent["thetas"]).to(wide.device, torch.float64)
+        found = {}
+        for k in map(int, np.flatnonzero(~descent["diverged"])):
+            if (key := _end_of(width, k)) not in self.journal:
+                self.journal[key] = _end(wide, thetas[k])
+            found[k] = self.journal[key]
+            self.progress(k + 1, self.count, f"ends of {_named(width)}")
+        if not found:
+            return Ends(found, -1, math.nan)
+        best = min(found, key=lambda k: found[k]["loss"])
+        return Ends(found, best, found[best]["loss"] + SAME * abs(wide.value(wide.theta)))
+
+    def path(self, wide: Objective, width: int, ends: Ends, k: int) -> dict[str, Any]:
+        """The lowest path found from one of the ends to the level of the best."""
+        if (key := _path_of(width, k)) not in self.journal:
+            theta, best = (
+                torch.from_numpy(ends.found[one]["theta"]).to(wide.device) for one in (k, ends.best)
+            )
+            found = lowest_path(
+                wide, theta, best, level=ends.level, curve_steps=self.curve_steps, seed=self.seed
+            )
+            self.journal[key] = {
+                "path_height": found.path.height,
+                "path_end": found.path.end,
+                "way": found.path.made,
+                "feature_rank": found.rank,
+                "num_rounds": found.rounds,
+                "plateau_length": found.plateau,
+                "nodes": array_of(found.path.nodes),
+            }
+        return self.journal[key]
+
+    def ends_ahead(self, width: int) -> list[Task]:
+        """The stacks of a width, from each of which follow its ends."""
+        made, found = self.family(width, 1, self.seed), list[Task]()
+        self.wide(made, width)
+        for number, rows in enumerate(stacks(self.count, bytes_of(made), self.memory_limit)):
+            key = key_of(stack_name(_named(width)), number)
+            work, then = partial(_descend, self._alone, width, number), partial(self._after, key, rows, width)
+            found.append(Task((threads_of(key), key), work, then=then))
+        return found
+
+    def paths_ahead(self, width: int) -> list[Task]:
+        """The paths from its ends, which are known."""
+        ends = self.ends(self.family(width, 1, self.seed), width, [])
+        return [
+            Task((_path_of(width, k),), partial(_join, self._alone, width, ends.of(k), k)) for k in ends.found
+        ]
+
+    @property
+    def _alone(self) -> Restarts:
+        return replace(self, journal={}, progress=silent)
+
+    def _after(self, key: str, rows: slice, width: int) -> list[Task]:
+        stack = self.journal[key]
+        kept = map(int, np.flatnonzero(~stack["diverged"]))
+        return [
+            Task(
+                (_end_of(width, rows.start + k),),
+                partial(_look, self._alone, width, rows.start + k, stack["thetas"][k]),
+            )
+            for k in kept
+        ]
+
+
+class Ends(NamedTuple):
+    """What is known of each end by restart, which one is lowest (-1: none), and the ``level`` of that."""
+
+    found: dict[int, dict[str, Any]]
+    best: int
+    level: float
+
+    def of(self, k: int) -> Ends:
+        """One of them beside the best."""
+        return self._replace(found={one: self.found[one] for one in (k, self.best)})
+
+
+def by_width(how: Restarts, widths: Sequence[int]) -> tuple[dict[str, Any], list[Check], list[str]]:
     """The fields of the result over width and restart, its checks and notes."""
-    shape = (len(widths), restarts)
+    for what, tasks in (("descents and their ends", how.ends_ahead), ("paths", how.paths_ahead)):
+        ahead(
+            how.journal, lambda of=tasks: [one for width in widths for one in of(width)], how.progress, what
+        )
+    shape = (len(widths), how.count)
     rows: dict[str, Any] = {name: np.full(shape, math.nan) for name in NUMBERS}
     rows |= {name: np.full(shape, -1) for name in COUNTS}
     rows |= {"is_strict": np.zeros(shape, dtype=bool), "plateau_length": np.full(shape, math.nan)}
@@ -57,92 +186,68 @@ def by_width(
     best_loss, share = np.full(len(widths), math.nan), np.full(len(widths), math.nan)
     proofs: list[Check] = []
     notes: list[str] = []
-    plan = Plan(step_size=lr, num_steps=steps)
-    worst: tuple[float, float] = (0.0, 0.0)
+    worst = 0.0
     for i, width in enumerate(widths):
-        made, cell = family(width, 1, seed), f"width {width}"
-        objective = required_in_float64(made, "basins")
-        if objective.num_parameters > DENSE_PARAMETERS:
-            raise BadInput(
-                f"{objective.num_parameters} parameters at width {width}",
-                f"at most {DENSE_PARAMETERS}, of which the whole Hessian is taken",
-            )
-
-        def begin(made: Objective = made, width: int = width) -> Tensor:
-            drawn = starts(family, made, width, 1, restarts, bounds_of(init), seed)
-            # The module's own start is among them, wherever the others are.
-            return torch.cat([made.theta[None].to(drawn), drawn[1:]])
-
-        descent = descended(
-            made, begin, plan, restarts, cell, memory_limit, max_threads, seed, journal, progress, notes
-        )
-        thetas = torch.from_numpy(descent["thetas"]).to(objective.device, torch.float64)
-        kept = np.flatnonzero(~descent["diverged"])
-        for k in kept:
-            key = f"end of {cell}, restart {k}"
-            if key not in journal:
-                journal[key] = _end(objective, thetas[k])
-            thetas[k] = torch.from_numpy(journal[key]["theta"]).to(thetas)
-            for name in (
-                "loss",
-                "gradient_norm",
-                "smallest_eigenvalue",
-                "largest_eigenvalue",
-                "index",
-                "nullity",
-            ):
-                rows[name][i, k] = journal[key][name]
-            rows["is_strict"][i, k] = journal[key]["is_strict"]
-            progress(int(k) + 1, restarts, f"ends of {cell}")
-        if not len(kept):
-            continue
-        best = int(kept[np.argmin(rows["loss"][i, kept])])
-        best_loss[i] = rows["loss"][i, best]
-        level = best_loss[i] + SAME * abs(objective.value(objective.theta))
+        made = how.family(width, 1, how.seed)
+        objective, ends = how.wide(made, width), how.ends(made, width, notes)
         rises = []
-        for k in kept:
-            key = f"path of {cell}, restart {k}"
-            if key not in journal:
-                found = lowest_path(
-                    objective, thetas[k], thetas[best], level=level, curve_steps=curve_steps, seed=seed
-                )
-                journal[key] = {
-                    "path_height": found.path.height,
-                    "path_end": found.path.end,
-                    "way": found.path.made,
-                    "feature_rank": found.rank,
-                    "num_rounds": found.rounds,
-                    "plateau_length": found.plateau,
-                    "nodes": array_of(found.path.nodes),
-                }
-            for name in ("path_height", "path_end", "way", "feature_rank", "num_rounds", "plateau_length"):
-                rows[name][i, k] = journal[key][name]
-            nodes = torch.from_numpy(journal[key]["nodes"]).to(thetas)
-            over = _rise_between(objective, nodes, rows["path_height"][i, k], seed + int(k))
-            worst = max(worst, (over, 0.0))
-            value = rows["loss"][i, k]
-            rises.append(rows["path_height"][i, k] <= value + 10 * ROUNDING * max(abs(value), 1e-12))
-            progress(int(k) + 1, restarts, f"paths of {cell}")
-        share[i] = float(np.mean(rises))
+        for k, end in ends.found.items():
+            path = how.path(objective, width, ends, k)
+            for name in rows:
+                rows[name][i, k] = path[name] if name in path else end[name]
+            nodes = torch.from_numpy(path["nodes"]).to(objective.device)
+            worst = max(worst, _rise_between(objective, nodes, path["path_height"], how.seed + k))
+            rises.append(path["path_height"] <= end["loss"] + 10 * ROUNDING * max(abs(end["loss"]), 1e-12))
+            how.progress(k + 1, how.count, f"paths of {_named(width)}")
+        if not ends.found:
+            continue
+        best_loss[i], share[i] = ends.found[ends.best]["loss"], float(np.mean(rises))
+        lowest = objective.as_point(torch.from_numpy(ends.found[ends.best]["theta"]).to(objective.device))
+        meaning = "loss of the best end against a plain loop"
         proofs.append(
-            checks.agreement(
-                f"lowest loss, {cell}",
-                objective,
-                best_loss[i],
-                objective.as_point(thetas[best]),
-                "loss of the best end against a plain loop",
-            )
+            checks.agreement(f"lowest loss, {_named(width)}", objective, best_loss[i], lowest, meaning)
         )
         notes += [note for note in objective.doubts if note not in notes]
-        lost = restarts - len(kept)
-        if lost:
+        if lost := how.count - len(ends.found):
             notes.append(
-                f"{lost} of {restarts} descents at {cell} met NaN or diverged: kept as NaN, without a path"
+                f"{lost} of {how.count} descents at {_named(width)} met NaN or diverged: "
+                "kept as NaN, without a path"
             )
-    proofs = [_worst(proofs), _between_check(worst[0])] if proofs else []
+    proofs = [_worst(proofs), _between_check(worst)] if proofs else []
     # Words as wide as the longest, which is how they come back from a file.
     rows["way"] = np.array(rows["way"].tolist())
     return {**rows, "best_loss": best_loss, "share_joined": share}, proofs, notes
+
+
+def _named(width: int) -> str:
+    return f"width {width}"
+
+
+def _end_of(width: int, restart: int) -> str:
+    """Where an end stands in the journal."""
+    return f"end of {_named(width)}, restart {restart}"
+
+
+def _path_of(width: int, restart: int) -> str:
+    """Where the path from it stands."""
+    return f"path of {_named(width)}, restart {restart}"
+
+
+def _descend(how: Restarts, width: int, number: int, journal: Journal) -> None:
+    """Keep where one stack of a width ends."""
+    replace(how, journal=journal).descent(how.family(width, 1, how.seed), width, [], number)
+
+
+def _look(how: Restarts, width: int, restart: int, theta: np.ndarray, journal: Journal) -> None:
+    """Keep what one end is."""
+    wide = how.wide(how.family(width, 1, how.seed), width)
+    journal[_end_of(width, restart)] = _end(wide, torch.from_numpy(theta).to(wide.device, torch.float64))
+
+
+def _join(how: Restarts, width: int, ends: Ends, restart: int, journal: Journal) -> None:
+    """Keep the lowest path from one end."""
+    wide = how.wide(how.family(width, 1, how.seed), width)
+    replace(how, journal=journal).path(wide, width, ends, restart)
 
 
 def _end(objective: Objective, theta: Tensor) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from torch import nn
 
 import landscape
 from landscape import Objective
+from landscape.analyses.basins import basins
 from landscape.analyses.compare import compare
 from landscape.analyses.connect import connect
 from landscape.analyses.critical import critical
@@ -71,6 +72,14 @@ def family(width, depth, seed):
     x = torch.randn(12, 2, generator=draws)
     module = nn.Sequential(nn.Linear(2, width), nn.Linear(width, 1))
     return Objective(module, "bce", (x, (x.norm(dim=1) > 1).float()[:, None]))
+
+
+def few(width, depth, seed):
+    """Ends of three samples, for a path from each takes its time."""
+    torch.manual_seed(seed)
+    x, y = torch.tensor([[-1.0], [0.5], [2.0]]), torch.tensor([[1.0], [0.0], [0.5]])
+    layers = nn.Linear(1, width, bias=False), nn.Tanh(), nn.Linear(width, 1, bias=False)
+    return Objective(nn.Sequential(*layers), "mse", (x, y))
 
 
 def same(first, second):
@@ -155,6 +164,10 @@ ANALYSES = {
             family, widths=(1, 2), restarts=(5,), steps=20, max_steps=30, polish=True, **how
         ),
     ),
+    "basins": (
+        "paths",
+        lambda one, **how: basins(few, widths=(1, 2), restarts=2, steps=20, curve_steps=3, **how),
+    ),
 }
 
 
@@ -171,6 +184,7 @@ LAST = {
     "hessian": "place 2 done",
     "layers": "place 1 done",
     "minima": "ends of depth 1, width 2, stack 0",
+    "basins": "path of width 2, restart 1",
 }
 
 
@@ -250,6 +264,11 @@ def test_the_caller_takes_no_product_of_a_search_that_was_made(objective, monkey
 def test_what_has_no_tasks_says_so(objective, how, what):
     with pytest.raises(BadInput, match=f"workers for {what}"):
         hessian(objective, [objective.theta] * (1 + len(how)), top_k=1, executor=Sent(), **how)
+
+
+def test_a_plane_is_looked_at_by_one_process(objective):
+    with pytest.raises(BadInput, match="several processes for the basins of a plane"):
+        basins(objective, plane=(-1, 1, -1, 1), executor=Sent())
 
 
 def put(key, value, journal):

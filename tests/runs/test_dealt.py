@@ -41,6 +41,15 @@ MINIMA = [
 ]
 
 
+def same(name, expected):
+    found, wanted = (
+        {one.name: one.values for one in landscape.load(file).arrays()} for file in (name, expected)
+    )
+    assert found.keys() == wanted.keys()
+    for one, values in wanted.items():
+        np.testing.assert_array_equal(found[one], values, err_msg=one)
+
+
 def test_a_command_goes_on_without_the_process_that_was_lost_and_ends_as_one_does(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "work.py").write_text(textwrap.dedent(COMMAND))
@@ -52,12 +61,28 @@ def test_a_command_goes_on_without_the_process_that_was_lost_and_ends_as_one_doe
     assert ended.out.count("→ all.h5") == 1
     assert not list(tmp_path.glob("all.h5?*"))
     assert {one.name for one in tmp_path.glob("tasks-*")} == {"tasks-0", "tasks-1"}
-    found, wanted = (
-        {one.name: one.values for one in landscape.load(f"{name}.h5").arrays()} for name in ("all", "one")
-    )
-    assert found.keys() == wanted.keys()
-    for name, values in wanted.items():
-        np.testing.assert_array_equal(found[name], values, err_msg=name)
+    same("all.h5", "one.h5")
+
+
+@pytest.mark.slow
+def test_ends_and_paths_of_basins_are_dealt(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    words = [
+        "basins",
+        "--model",
+        "mlp",
+        "--data",
+        "circles",
+        "--data-arg",
+        "num_samples=10",
+        "--widths",
+        "1,2",
+    ]
+    words += ["--restarts", "2", "--steps", "20", "--curve-steps", "3", "--threads", "1", "-q"]
+    assert main([*words, "-o", "1.h5"]) == 0
+    ended = launched(2, "-m", "landscape", *words, "-o", "2.h5")
+    assert ended.code == 0, ended.err
+    same("2.h5", "1.h5")
 
 
 @pytest.mark.slow
@@ -123,12 +148,7 @@ def test_pairs_are_dealt_and_a_module_in_parts_is_refused(folder, monkeypatch):
     assert main(["connect", *places["whole"], *CONNECT, "--threads", "1", "-o", "1.h5"]) == 0
     ended = launched(2, "-m", "landscape", "connect", *places["whole"], *CONNECT, "-o", "2.h5")
     assert ended.code == 0, ended.err
-    found, wanted = (
-        {one.name: one.values for one in landscape.load(f"{count}.h5").arrays()} for count in (2, 1)
-    )
-    assert found.keys() == wanted.keys()
-    for name, values in wanted.items():
-        np.testing.assert_array_equal(found[name], values, err_msg=name)
+    same("2.h5", "1.h5")
     (error,) = launched(2, "-m", "landscape", "connect", *places["parts"], *CONNECT, "-o", "p.h5").errors
     assert "a module sharded over 2 processes, each of which computes tasks of its own" in error
 

@@ -41,6 +41,18 @@ class Net(nn.Module):
 def data():
     draws = torch.Generator().manual_seed(3)
     return torch.randn(300, 3000, generator=draws), torch.randint(0, 400, (300,), generator=draws)
+
+
+class Few(nn.Sequential):
+    def __init__(self, width=1):
+        if os.environ.get("SLOW"):
+            Path("pids", str(os.getpid())).touch()
+            time.sleep(float(os.environ["SLOW"]))
+        super().__init__(nn.Linear(1, width, bias=False), nn.Tanh(), nn.Linear(width, 1, bias=False))
+
+
+def three():
+    return torch.tensor([[-1.0], [0.5], [2.0]]), torch.tensor([[1.0], [0.0], [0.5]])
 """
 # Of twelve points, in a grid of 25.
 WORDS = ["slice2d", "a.h5", "--num-points", "5", "-q"]
@@ -178,6 +190,21 @@ class TestCluster:
         for pid in begun:
             assert is_gone(pid), "a worker outlives its caller"
 
+    def test_a_worker_is_killed_at_ends_of_descents_or_their_paths(self, folder):
+        words = ["basins", "--model", "net.py:Few", "--data", "net.py:three", "--loss", "mse", "-q"]
+        words += ["--widths", "1,2", "--restarts", "2", "--steps", "20", "--curve-steps", "3"]
+        ended(started(folder, "landscape", *words, "--threads", "1", "-o", "b1.h5"))
+        caller = started(folder, "landscape", *words, "--workers", "2", "-o", "b2.h5", SLOW="0.5")
+        workers = at_work(folder, caller, 2)
+        journal = folder / "b2.h5.part" / "rank-0.jsonl"
+        while len(journal.read_text().splitlines()) < 6:
+            assert caller.poll() is None, caller.communicate()
+            time.sleep(0.05)
+        os.kill(workers[0], signal.SIGKILL)
+        assert ended(caller) == ""
+        assert len(at_work(folder, caller)) >= 3
+        same(folder, "b2.h5", "b1.h5")
+
     @pytest.mark.slow
     def test_interrupted(self, folder):
         caller = started(folder, "landscape", *WORDS, "--workers", "2", "-o", "stopped.h5", SLOW="0.2")
@@ -279,3 +306,14 @@ def test_dask_is_not_installed(tmp_path, monkeypatch):
     with pytest.raises(BadInput, match=r"pip install 'torch-landscape\[cluster\]'"):
         landscape.measure(run, "slice2d", num_points=3, workers=2)
     assert not run.with_name("a.slice2d.h5").exists()
+
+
+def test_what_looks_at_a_stored_result_takes_no_workers(tmp_path):
+    run = tmp_path / "a.h5"
+    circles = {"model": "mlp", "data": "circles", "data_arg": {"num_samples": 20}}
+    landscape.measure(None, "train", **circles, epochs=1, output=run)
+    landscape.measure(run, "slice2d", num_points=3)
+    with pytest.raises(
+        BadInput, match=r"`workers` with .*a\.slice2d\.h5; expected what computes from a model"
+    ):
+        landscape.measure(tmp_path / "a.slice2d.h5", "basins", workers=2)
