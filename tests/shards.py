@@ -164,6 +164,68 @@ def by_entry() -> Iterator[tuple[Any, str, Any]]:
         yield from ((owner, name, whole) for owner in owners)
 
 
+def stepping(module: Any) -> None:
+    """As an optimizer that takes its step as soon as a gradient is there, and frees that."""
+
+    def step(parameter: torch.Tensor) -> None:
+        with torch.no_grad():
+            here(parameter).add_(1.0)
+        parameter.grad = None
+
+    for one in module.parameters():
+        one.register_post_accumulate_grad_hook(step)
+
+
+def gathering(module: Any) -> None:
+    """Amid a step of several batches, of which the first is summed with the last."""
+    module.set_requires_gradient_sync(False)
+    module(data(TINY)[0]).sum().backward()
+
+
+# What a training may have told a module to do with its gradients.
+TRAINED = {
+    "as it is": lambda module: None,
+    "sums": lambda module: module.set_gradient_divide_factor(1.0),
+    "waits": lambda module: module.set_requires_gradient_sync(False),
+    "waits for the last": lambda module: module.set_is_last_backward(False),
+    "steps": stepping,
+    "gathers": gathering,
+}
+
+
+def gradient(module: nn.Module) -> list[float]:
+    """‖∇F‖ and the slope along a vector."""
+    objective = Objective(module, "cross_entropy", data(EVEN))
+    slope = objective.gradient(flat(2, TINY + 1))
+    return [float(slope.norm()), float(slope @ objective.as_point(flat(3, TINY + 1)).theta)]
+
+
+def in_training() -> dict[str, Any]:
+    """∇F of modules in the midst of training, and the gradients that it then goes on with."""
+    answers: dict[str, Any] = {}
+    for name, tell in TRAINED.items():
+        module, twin = (sharded(width=TINY + 1) for _ in range(2))
+        tell(module)
+        tell(twin)
+        answers[f"trained {name}"] = gradient(module)
+        for one in (module, twin):
+            one.set_requires_gradient_sync(True)
+            one(data(TINY)[0]).sum().backward()
+        pairs = zip(module.parameters(), twin.parameters(), strict=True)
+        answers[f"goes on {name}"] = all(
+            torch.equal(here(a), here(b)) and str(a.grad) == str(b.grad) for a, b in pairs
+        )
+    return answers
+
+
+def coarsest() -> str:
+    """That of a module whose gradients are summed in fewer digits than it computes in."""
+    from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
+
+    module = fully_shard(net(width=TINY), mp_policy=MixedPrecisionPolicy(reduce_dtype=torch.bfloat16))
+    return str(Objective(module, "cross_entropy", data(EVEN)).coarsest)
+
+
 def refusals(objective: Objective) -> dict[str, str]:
     """What a sharded module cannot be asked."""
     calls = {
@@ -197,7 +259,7 @@ def main(folder: Path) -> None:
     small = tiny(sharded(width=TINY), everything=everything)
     answers |= {f"{key} of tiny": value for key, value in small.items()}
     objective = Objective(module, "cross_entropy", data(EVEN))
-    answers |= refusals(objective)
+    answers |= refusals(objective) | in_training() | {"coarsest": coarsest()}
     answers["moved"] = any(
         not torch.equal(a, here(b)) for a, b in zip(before, module.parameters(), strict=True)
     )

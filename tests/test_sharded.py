@@ -68,6 +68,18 @@ def test_draws_are_the_same_for_any_number_of_processes(several):
     assert float(several[0]["drawn"]) == pytest.approx(float(whole.square().sum()), rel=1e-12)
 
 
+@pytest.mark.parametrize("name", shards.TRAINED)
+def test_a_gradient_is_that_of_f_whatever_a_training_does_with_it(several, name):
+    wanted = shards.gradient(shards.net(width=shards.TINY + 1))
+    np.testing.assert_allclose(several[0][f"trained {name}"], wanted, rtol=1e-9)
+    for found in several:
+        assert found[f"goes on {name}"]
+
+
+def test_gradients_that_are_rounded_on_their_way_are_no_better_than_that(several):
+    assert str(several[0]["coarsest"]) == "torch.bfloat16"
+
+
 def test_what_cannot_take_it_says_so(several):
     refused = {name: str(text) for name, text in several[0].items() if name.startswith("refused")}
     assert len(refused) == 5

@@ -117,7 +117,7 @@ def measure_with_gradient(objective: Objective, tensors: Mapping[str, Tensor]) -
                 right = _right(objective, outputs, targets)
                 value = torch.as_tensor(share.value)
                 if value.requires_grad:
-                    parts = _derivatives(value * share.times, own)
+                    parts = _derivatives(value * share.times, own, objective.module)
                     flat += _flat(objective, parts).to(flat)
             found = [float(value.detach()) * share.times, share.weight, *right]
             sums += torch.tensor(found, dtype=torch.float64).to(sums)
@@ -138,13 +138,13 @@ def _flat(objective: Objective, tensors: Sequence[Tensor]) -> Tensor:
     return torch.cat([tensor.detach().reshape(-1).double() for tensor in tensors])
 
 
-def _derivatives(scalar: Any, own: list[Tensor]) -> list[Tensor]:
+def _derivatives(scalar: Any, own: list[Tensor], module: nn.Module) -> list[Tensor]:
     """By each of a module's own parameters, with what a function of it accumulates in them inside its backward.
 
     Their ``grad`` is as it was afterwards.
     """
     if any(here(tensor) is not tensor for tensor in own):
-        return slopes(scalar, own)
+        return slopes(scalar, own, module)
     before = [tensor.grad for tensor in own]
     try:
         for tensor in own:
@@ -179,7 +179,7 @@ def batch_gradient(objective: Objective, rows: Tensor) -> tuple[float, dict[str,
         share = _share(objective, objective.called(trees.mapped(torch.clone, inputs)), targets)
     parts = [torch.zeros_like(one) for one in own]
     if isinstance(share.value, Tensor) and share.value.requires_grad:
-        parts = _derivatives(share.value, own)
+        parts = _derivatives(share.value, own, objective.module)
     value = float(torch.as_tensor(share.value).detach()) * share.times
     sums = torch.tensor([value, share.weight], dtype=torch.float64)
     value, weight = distributed.total(sums.to(objective.device)).tolist()

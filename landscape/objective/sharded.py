@@ -28,6 +28,17 @@ from landscape.objective.samples import Samples
 from landscape.objective.summed import Sum
 
 DOUBT = "of a sharded module autograd has no second derivative"
+# What FSDP does with a gradient unless it is told otherwise, by the names of its groups, its state and parameters.
+PLAIN = {
+    "reduce_grads": True,
+    "all_reduce_grads": True,
+    "gradient_divide_factor": None,
+    "_all_reduce_hook": None,
+    "_partial_reduce_output": None,
+    "unsharded_accumulated_grad": None,
+    "is_last_backward": True,
+    "_post_accumulate_grad_hooks": None,
+}
 
 
 class Sharded(Objective):
@@ -53,8 +64,9 @@ class Sharded(Objective):
         self._is_repeated = False
         super().__init__(module, loss, data, pieces=layout(module) if pieces is None else pieces, **how)
         self._may_batch = False
-        kept = [one._get_fsdp_state()._mp_policy.param_dtype for one in _layers(module)]
-        self._narrow = frozenset(one for one in kept if one is not None)
+        policies = [one._get_fsdp_state()._mp_policy for one in _layers(module)]
+        kept = {(one.param_dtype, one.reduce_dtype, one.output_dtype) for one in policies}
+        self._narrow = frozenset(one for each in kept for one in each if one is not None)
 
     # --- vectors --------------------------------------------------------------------------------
 
@@ -161,7 +173,7 @@ class Sharded(Objective):
             with torch.enable_grad(), self.passed(placed, fixed, inputs) as outputs:
                 chunk = self.loss.total(outputs, targets)
                 right = correct and correct(trees.mapped(Tensor.detach, outputs), targets).double().sum()
-                found = self.flat(slopes(chunk, own))
+                found = self.flat(slopes(chunk, own, self.module))
             slope = found if slope is None else slope.double().add_(found)
             total[0] += chunk.detach()
             total[1] += torch.nan if right is None else right
@@ -191,7 +203,7 @@ class Sharded(Objective):
             self.passed(self._parts(point), fixed, inputs, training) as outputs,
         ):
             total, weight = self.loss.of_batch(outputs, targets, count)
-            slope = self.flat(slopes(total if is_counted else 0 * total, own)).double()
+            slope = self.flat(slopes(total if is_counted else 0 * total, own, self.module)).double()
         sums = torch.zeros(2, dtype=torch.float64, device=self.device)
         if is_counted:
             sums += torch.stack([total.detach().reshape(()), (total if weight is None else weight).detach()])
@@ -254,26 +266,33 @@ class Sharded(Objective):
         return super().varied(**what)
 
 
-def slopes(scalar: Tensor, own: Sequence[Tensor]) -> list[Tensor]:
+def slopes(scalar: Tensor, own: Sequence[Tensor], module: nn.Module) -> list[Tensor]:
     """The derivatives of the sum of ``scalar`` over the processes by ``own``, the parameters of a sharded module.
 
-    Each is sharded as they are. Whatever gradients stand there are as before afterwards. Raises NotDifferentiable.
+    Each is sharded as they are. Whatever gradients stand there are as before afterwards, and so is what the user has
+    set or hooked to be done with them. Raises NotDifferentiable.
     """
     if not scalar.requires_grad:
         raise no_gradient()
-    before = [one.grad for one in own]
+    groups = _groups(module)
+    held = [one for group in groups for one in group.fsdp_params]
+    # All that gather a gradient, be it asked for or not, and those that a training has not yet summed.
+    every = [*own, *(one.sharded_param for one in held)]
+    every += [one._unsharded_param for one in held if hasattr(one, "_unsharded_param")]
+    before = [one.grad for one in every]
     try:
-        for one in own:
+        for one in every:
             one.grad = None
         try:
-            scalar.backward()
+            with _plainly_reduced(module, [*groups, *held, *every]):
+                scalar.backward()
         except (NotImplementedError, RuntimeError) as error:
             raise undifferentiable(error) from error
         # FSDP takes the mean over the processes.
         count = distributed.num_processes()
         return [torch.zeros_like(one) if one.grad is None else one.grad * count for one in own]
     finally:
-        for one, kept in zip(own, before, strict=True):
+        for one, kept in zip(every, before, strict=True):
             one.grad = kept
 
 
@@ -323,6 +342,32 @@ def _layers(module: nn.Module) -> list[Any]:
 def _reshard(module: nn.Module) -> None:
     for layer in _layers(module):
         layer.reshard()
+
+
+def _groups(module: nn.Module) -> list[Any]:
+    """What is gathered and summed together: by older versions of torch a layer has one, or none."""
+    states = [layer._get_fsdp_state() for layer in _layers(module)]
+    one_each = ([getattr(state, "_fsdp_param_group", None)] for state in states)
+    found = [getattr(state, "_fsdp_param_groups", own) for state, own in zip(states, one_each, strict=True)]
+    return [group for each in found for group in each if group is not None]
+
+
+@contextmanager
+def _plainly_reduced(module: nn.Module, places: Sequence[Any]) -> Iterator[None]:
+    """Inside, a gradient is the mean over the processes, whatever it is in training, and nobody else is told of it.
+
+    There a step may take the sum, leave that to a later one, or follow at once in a hook.
+    """
+    contexts = [layer._get_fsdp_state()._state_ctx for layer in _layers(module)]
+    every = [*contexts, *places]
+    before = [(one, name, getattr(one, name)) for one in every for name in PLAIN if hasattr(one, name)]
+    try:
+        for one, name, _ in before:
+            setattr(one, name, PLAIN[name])
+        yield
+    finally:
+        for one, name, value in reversed(before):
+            setattr(one, name, value)
 
 
 def _cannot(what: str) -> BadInput:
