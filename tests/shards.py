@@ -14,6 +14,7 @@ from torch import nn
 import landscape
 import landscape.numerics.vectors
 from landscape import BadInput, Objective, distributed
+from landscape.curvature import invariants
 from landscape.inputs.sharded import here
 from landscape.numerics.spread import Layout, Spread, local
 
@@ -112,6 +113,14 @@ def tiny(module: nn.Module, *, everything: bool) -> dict[str, Any]:
         failed += [
             f"hessian: {one.name} {one.value} {one.bound}" for one in spectrum.checks if not one.passed
         ]
+    together = [theta, other, flat(4, TINY)]
+    modes = landscape.modes(objective, together, steps=3, batch_size=8, num_points=5, tolerance=0.1)
+    answers |= {"apart": modes.distance, "joined": modes.barrier_curved, "modes status": modes.status}
+    how = {"noise_draws": 2, "ascent_steps": 2, "line_points": 3}
+    beside = landscape.compare(objective, together, **how)
+    answers |= {"measures": beside.values, "compare status": beside.status}
+    for which in (modes, beside):
+        failed += [f"{which.kind}: {one.name} {one.value}" for one in which.checks if not one.passed]
     for method in ("bezier", *(("neb", "minmax") if everything else ())):
         curve = landscape.connect(
             objective,
@@ -233,6 +242,16 @@ def refusals(objective: Objective) -> dict[str, str]:
         "exact": lambda: landscape.hessian(objective, objective.theta, top_k=1, exact=True),
         "vectors": lambda: landscape.hessian(objective, objective.theta, top_k=1, save_vectors=True),
         "train": lambda: landscape.train(objective, epochs=1),
+        "Fisher–Rao": lambda: invariants.fisher_rao(objective, objective.present_point()),
+        "flatness": lambda: invariants.relative_flatness(
+            objective, objective.present_point(), objective.pieces[-2], seed=0
+        ),
+        "align": lambda: landscape.align(objective, flat(2), flat(3)),
+        "merge": lambda: landscape.merge(objective, [flat(2), flat(3)]),
+        "certify": lambda: landscape.certify(objective, flat(2)),
+        "critical": lambda: landscape.critical(objective, flat(2), begin="points"),
+        "escape": lambda: landscape.escape(objective, flat(2)),
+        "noise": lambda: landscape.noise(objective, flat(2)),
         "double-backward": lambda: landscape.hessian(objective, objective.theta, product="double-backward"),
     }
     answers = {}

@@ -82,9 +82,9 @@ def test_gradients_that_are_rounded_on_their_way_are_no_better_than_that(several
 
 def test_what_cannot_take_it_says_so(several):
     refused = {name: str(text) for name, text in several[0].items() if name.startswith("refused")}
-    assert len(refused) == 5
+    assert len(refused) == 13
     for name, text in refused.items():
-        assert "sharded" in text, name
+        assert "sharded" in text or f"in {len(several)} processes; expected one process" in text, name
 
 
 @pytest.mark.slow

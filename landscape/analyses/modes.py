@@ -233,7 +233,9 @@ def _stated_checks(
         heights, errors = result.barrier_aligned, result.barrier_aligned_error
     straight = {"chord": heights[j, i], "chord_error": errors[j, i]}
     columns = {"loss": path.loss, "loss_straight": line.loss}
-    control = found.trained.path.control[1:-1].double().cpu().numpy()
+    control = found.trained.path.control[1:-1].double()
+    # Of a sharded module it stays in parts.
+    control = control if connector.objective.is_sharded else control.cpu().numpy()
     return [
         *roads.curve_checks(found, connector, path.t, columns, control),
         *roads.summary_checks(path, {key: float(one) for key, one in curved.items()}, seed),
@@ -289,7 +291,7 @@ def _result(ends: Sequence[Point], tables: _Tables, connector: Connector, proofs
         proofs.append(checks.agreement(f"point {i}", sweep.objective, tables.losses[i], own, meaning))
     proofs += checks.meaning(sweep.objective, sweep.reference(ends[0]))
     proofs.append(checks.finite(np.stack([height["straight"], height["curved"]])))
-    thetas = torch.stack([point.theta for point in ends]).double()
+    thetas = [point.theta.double() for point in ends]
     edges = spanning_tree(height["curved"])
     labels = np.array([point.label or f"point {i}" for i, point in enumerate(ends)])
     over = np.array([height["curved"][i, j] for i, j in edges])
@@ -303,7 +305,7 @@ def _result(ends: Sequence[Point], tables: _Tables, connector: Connector, proofs
         barrier_aligned_error=error["aligned"] if tables.changes else None,
         barrier_straight_error=error["straight"],
         barrier_curved_error=error["curved"],
-        distance=torch.cdist(thetas, thetas, compute_mode="donot_use_mm_for_euclid_dist").cpu().numpy(),
+        distance=np.array([[float(torch.linalg.vector_norm(a - b)) for b in thetas] for a in thetas]),
         tree_from=edges[:, 0],
         tree_to=edges[:, 1],
         tree_barrier=over,

@@ -26,13 +26,25 @@ def fisher_rao(objective: Objective, point: Point) -> tuple[float, float]:
     """(‖θ‖_fr, its rounding) with ‖θ‖²_fr = θᵀIθ, I = (1/n) Σᵢ gᵢgᵢᵀ, gᵢ the gradient of the loss of sample i.
 
     Liang et al. (2019): of the loss without the penalty. Where the outputs h are homogeneous in θ of order q it is
-    q² (1/n) Σᵢ ⟨∂ℓᵢ/∂h, hᵢ⟩² (theorem 3.1). Raises BadInput for a loss that is not made of one per sample.
+    q² (1/n) Σᵢ ⟨∂ℓᵢ/∂h, hᵢ⟩² (theorem 3.1). Raises BadInput for a loss that is not made of one per sample, and for a
+    sharded module, which has no product with the gradients of single samples.
     """
+    require_whole(objective, "the Fisher–Rao norm")
     alone = objective.varied(l2=0.0)
     product = operators.operator("empirical-fisher", alone, point.theta, point.fixed, num_products=1)
     value = form(product, point.theta) * fisher_scale(objective)
     norm = max(value, 0.0) ** 0.5
     return norm, checks.rounding(objective) * norm
+
+
+def require_whole(objective: Objective, what: str) -> None:
+    """BadInput for ``what`` of a module of which this process has a part."""
+    if objective.is_sharded:
+        raise BadInput(
+            f"{what} of a sharded module",
+            "a module that is whole",
+            "gather it, as torch.distributed.checkpoint.state_dict.get_model_state_dict does, and start one process",
+        )
 
 
 def fisher_scale(objective: Objective) -> float:
@@ -91,8 +103,7 @@ def relative_flatness(
     ``error`` (standard error), ``forms`` of the probes, ``is_sum``, ``last`` (rank · in,) the last probe,
     ``product_error``, ``converged``.
     """
-    if objective.is_sharded:
-        raise BadInput("the relative flatness of a sharded module", "a module that is whole")
+    require_whole(objective, "the relative flatness")
     factor = factor_of(point.theta, piece)
     rank = factor.shape[1]
     dimension = rank * (piece.size // len(factor))

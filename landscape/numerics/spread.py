@@ -105,7 +105,7 @@ def local(tensor: Tensor) -> Tensor:
 def _refused(what: str) -> BadInput:
     return BadInput(
         f"the parameters are sharded, and {what} needs them in one process",
-        "hessian, slice1d, slice2d, sharpness, interpolate or connect, which take a sharded module",
+        "hessian, slice1d, slice2d, sharpness, compare, interpolate or connect, which take a sharded module",
         "gather the module, as torch.distributed.checkpoint.state_dict.get_model_state_dict does, and give it whole",
     )
 

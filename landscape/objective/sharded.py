@@ -309,7 +309,7 @@ def _rows(piece: Piece, parameter: Tensor) -> tuple[tuple[int, int], int]:
     if mesh.size() == distributed.num_launched() > distributed.num_processes():
         raise BadInput(
             f"a module sharded over {mesh.size()} processes, each of which computes tasks of its own",
-            "hessian, slice1d, slice2d, sharpness, interpolate or connect of two points, which take a sharded module",
+            "hessian, slice1d, slice2d, sharpness, compare, interpolate or connect of two points, which take one",
             "gather the module, as torch.distributed.checkpoint.state_dict.get_model_state_dict does, and give it "
             "whole",
         )

@@ -5,6 +5,7 @@ from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
+import torch
 
 from landscape.curvature.sharpness import Asked, Measured, measured, measured_ahead
 from landscape.curvature.sharpness_proofs import proven
@@ -156,7 +157,9 @@ def proofs_of(
             checks.agreement("loss", objective, stated["loss"][0], one.point, "loss against a plain loop")
         )
         rows = result.slice_loss[i]
-        ways = np.concatenate([way.double().cpu().numpy() for way in one.slice.axes.draws])
+        ways = torch.cat(one.slice.axes.draws).double()
+        # Of a sharded module they stay in parts.
+        ways = ways if objective.is_sharded else ways.cpu().numpy()
         proofs += stated_checks(one.slice, cut, (result.alpha,), (rows[0], None, None), rows, ways)
         proofs += widths_check(one.slice, result.rise, one.widths, asked.seed)
         if test and one.test_loss:
