@@ -32,6 +32,8 @@ OWN = """
 COMMAND = """
     import os, signal, sys
 
+    import torch
+
     from landscape import progress
     from landscape.cli import main
     from landscape.objective.sharded import Sharded
@@ -43,6 +45,8 @@ COMMAND = """
         def lost(*given, **named):
             calls.append(1)
             if os.environ["RANK"] == "1" and len(calls) == int(os.environ["AT"]):
+                if os.environ["HOW"] == "memory":
+                    raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB")
                 os.kill(os.getpid(), signal.SIGKILL)
             return method(*given, **named)
         setattr(Sharded, name, lost)
@@ -75,8 +79,8 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def run(place: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Ended]:
     monkeypatch.chdir(place)
 
-    def run(*words: object, lost: str = "", at: int = 0) -> Ended:
-        return launched(2, "work.py", *words, LOST=lost, AT=str(at))
+    def run(*words: object, lost: str = "", at: int = 0, how: str = "") -> Ended:
+        return launched(2, "work.py", *words, LOST=lost, AT=str(at), HOW=how)
 
     return run
 
@@ -106,6 +110,18 @@ def test_where_a_process_was_lost_the_command_goes_on_with_the_parts_of_all(
     for name in fields:
         np.testing.assert_allclose(getattr(found, name), getattr(wanted, name), rtol=1e-6, err_msg=name)
     (place / "lost.h5").unlink()
+
+
+@pytest.mark.slow
+def test_memory_that_one_process_lacks_ends_all_in_a_sentence_and_what_is_done_is_kept(run, place):
+    (said,) = run(*HESSIAN, "-o", "full.h5", lost="_added", at=60, how="memory").errors
+    assert said.startswith(
+        "Error: out of memory (CUDA out of memory. Tried to allocate 2 GiB); take a smaller"
+    )
+    again = run(*HESSIAN, "-o", "full.h5")
+    assert again.code == 0, again.err
+    assert "going on from full.h5.part: " in again.err
+    (place / "full.h5").unlink()
 
 
 @pytest.mark.slow
