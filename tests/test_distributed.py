@@ -89,6 +89,10 @@ WORK = """
     all_of_it = landscape.hessian(objective, objective.theta, top_k=2, trace=True, density=True, exact=True)
     for name in ("trace", "trace_error", "mass_near_zero", "spectrum", "index"):
         out[name] = np.asarray(getattr(all_of_it, name))
+    divided = torch.linspace(1, 5, objective.num_parameters)
+    adam = landscape.hessian(objective, objective.theta, operator="preconditioned", preconditioners=[divided], top_k=3)
+    assert adam.status == "complete", adam.checks
+    out["preconditioned"], out["its gradient"] = adam.eigenvalues, adam.gradient_share
     further = {"critical": True, "fisher_rao": True, "relative_flatness": True}
     sharp = landscape.sharpness(objective, objective.theta, num_draws=4, ascent_steps=3, **further)
     assert sharp.status == "complete", sharp.checks

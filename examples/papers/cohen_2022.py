@@ -33,7 +33,6 @@ SIZES = {
 def commands(folder: Path, size: dict) -> Iterator[str]:
     """A run and the largest eigenvalue at its points after the first, for each step size and seed."""
     every = size["steps"] // size["kept"]
-    points = ",".join([*(f"step={every * k}" for k in range(1, size["kept"])), "final"])
     for lr in size["lrs"]:
         for seed in range(size["seeds"]):
             run = f"{folder}/{lr}-{seed}"
@@ -43,7 +42,7 @@ def commands(folder: Path, size: dict) -> Iterator[str]:
                 f"--steps {size['steps']} --checkpoint-every {every} --seed {seed} -q -o {run}.h5"
             )
             yield (
-                f"hessian {run}.h5 --at {points} --operator preconditioned --top-k 1 --tol 1e-4 --no-search -q "
+                f"hessian {run}.h5 --at all --operator preconditioned --top-k 1 --tol 1e-4 --no-search -q "
                 f"-o {run}.hessian.h5"
             )
     yield f"plot {folder}/{size['lrs'][0]}-0.hessian.h5 -q -o {folder}/picture.png"

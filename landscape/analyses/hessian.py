@@ -62,7 +62,9 @@ class Hessian(Result):
     )
     loss: np.ndarray = array("point", long_name="loss at the point")
     gradient_norm: np.ndarray = array("point", long_name="gradient norm ‖∇F‖ at the point")
-    gradient_curvature: np.ndarray = array("point", long_name="Rayleigh quotient gᵀHg/gᵀg of the gradient g")
+    gradient_curvature: np.ndarray = array(
+        "point", long_name="Rayleigh quotient gᵀHg/gᵀg of the gradient g (by P^½θ: P^-½∇F)"
+    )
     gradient_share: np.ndarray | None = array(
         "point", "rank", long_name="part of ‖∇F‖² along the Ritz vector", optional=True
     )
@@ -265,10 +267,12 @@ def hessian(
     ``certify`` nothing is. ``search``: a second random start excludes hidden copies of multiple eigenvalues, but for a
     chance of 1 %, or finds them. ``others`` are the same objective on other samples. ``per_layer`` takes the block of
     every layer as a ``point``, filled up with NaN. ``trace`` and ``density`` are deflated by the pairs found.
-    ``preconditioners``: P (d,) of P^-½HP^-½. ``journal`` keeps products. Raises BadInput for counts, names and limits
+    ``preconditioners``: P (d,) of P^-½HP^-½, beside which the gradient is P^-½∇F; of several points
+    those whose P is NaN are left out. ``journal`` keeps products. Raises BadInput for counts, names and limits
     out of range, NotDifferentiable, NotFinite.
     """
     from landscape.curvature.places import Where, surveyed
+    from landscape.curvature.preconditioned import reached
     from landscape.curvature.question import Question
     from landscape.objective import checks
     from landscape.objective.tasks import computed_by
@@ -298,10 +302,12 @@ def hessian(
         raise BadInput("vectors of every layer", "those of one", "give the layer as `block`")
     proofs: list[Check] = []
     with computed_by(executor), checks.untouched(objective, proofs):
-        where = Where(block, per_layer, preconditioners)
-        survey = surveyed(objective, theta, question, where, others, split, progress, journal)
+        there = reached(theta, preconditioners, stability_limits)
+        where = Where(block, per_layer, there.preconditioners)
+        survey = surveyed(objective, there.points, question, where, others, split, progress, journal)
         proofs += checks.meaning(survey.places[0].objective, survey.places[0].point)
-        result = _proven(survey, question, block, survey.columns(stability_limits, save_vectors))
+        result = _proven(survey, question, block, survey.columns(there.limits, save_vectors))
+    result.notes += there.notes
     result.checks = proofs + result.checks
     return result
 

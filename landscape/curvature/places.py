@@ -80,7 +80,7 @@ class Survey:
             "loss": [one.loss for one in found],
             "gradient_norm": norms,
             "gradient_curvature": [one.gradient_curvature for one in found],
-            "gradient_share": [_shares(one.gradient, one.pairs.vectors) for one in found],
+            "gradient_share": [_shares(one.slope, one.pairs.vectors) for one in found],
             "num_parameters": [one.vectors.shape[1] for one in pairs],
         }
         if save_vectors:

@@ -1,6 +1,7 @@
 """The Hessian as an adaptive method meets it: P^-½ H P^-½, P the diagonal that divides its steps."""
 
 from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -84,6 +85,11 @@ def scale(objective: Objective) -> Tensor:
     return chosen.rsqrt().to(objective.device, objective.dtype)
 
 
+def met(objective: Objective, operator: str, gradient: Tensor) -> Tensor:
+    """∇F, (d,), in the coordinates of the matrix: P^-½∇F, the gradient by P^½θ, for the preconditioned Hessian."""
+    return gradient * scale(objective).to(gradient) if operator == "preconditioned" else gradient
+
+
 def preconditioned_operator(
     objective: Objective,
     theta: Tensor,
@@ -108,3 +114,31 @@ def one_each(points: Sequence[Point], preconditioners: Sequence[Tensor] | None) 
     if len(preconditioners) != len(points):
         raise BadInput(f"{len(preconditioners)} preconditioners of {len(points)} points", "one of each")
     return preconditioners
+
+
+class Reached(NamedTuple):
+    """Points that steps led to, P and the limit of stability of each, where given, and a note of those left out."""
+
+    points: Any
+    preconditioners: Sequence[Tensor] | None
+    limits: Sequence[float] | None
+    notes: list[str]
+
+
+def reached(points: Any, preconditioners: Sequence[Tensor] | None, limits: Sequence[float] | None) -> Reached:
+    """Of several ``points`` those with a P: before the first step it is NaN, and says nothing.
+
+    Where none has one, or there is a single point, all stay, which :func:`preconditioned` then refuses.
+    """
+    if isinstance(points, Tensor | Point) or preconditioners is None or len(points) != len(preconditioners):
+        return Reached(points, preconditioners, limits, [])
+    kept = [k for k, one in enumerate(preconditioners) if not bool(one.isnan().all())]
+    if len(kept) in (0, len(points)):
+        return Reached(points, preconditioners, limits, [])
+    names = [getattr(one, "label", "") or f"point {k}" for k, one in enumerate(points) if k not in kept]
+    return Reached(
+        [points[k] for k in kept],
+        [preconditioners[k] for k in kept],
+        None if limits is None else [limits[k] for k in kept],
+        [f"{', '.join(names)} left out: no step has led there, so that Adam has no P to divide by"],
+    )

@@ -195,6 +195,9 @@ def _along_gradient(row: Mapping[str, Any], one: Spectrum, place: Place, questio
     """gᵀHg/gᵀg by a product of its own, and the part of g in the span of the Ritz vectors by their coefficients."""
     _, objective, point = place
     slope = one.gradient.double()
+    if objective.preconditioner is not None:
+        parts = [objective.preconditioner[piece.name].reshape(-1) for piece in objective.pieces]
+        slope = slope / torch.cat(parts).to(slope).sqrt()
     squares = float(slope.square().sum())
     if not squares > 0:
         return Check("along ∇F", 0.0, checks.rounding(objective), "∇F is zero")

@@ -10,6 +10,7 @@ from landscape import distributed
 from landscape.curvature.estimate_proofs import dense_checks, threshold_check
 from landscape.curvature.operators import OF_GRADIENT
 from landscape.curvature.order import order_test
+from landscape.curvature.preconditioned import met
 from landscape.curvature.question import Question, operator_of
 from landscape.curvature.remembered import Kept
 from landscape.curvature.searched import searched
@@ -40,7 +41,7 @@ from landscape.result import Check
 
 @dataclass(frozen=True, kw_only=True)
 class Spectrum:
-    """What was found at a point."""
+    """What was found at a point; ``slope`` is the gradient in the coordinates of the matrix."""
 
     pairs: Eigenpairs
     trace: Trace | None
@@ -51,6 +52,7 @@ class Spectrum:
     verdict: str | None
     loss: float
     gradient: Tensor
+    slope: Tensor
     gradient_curvature: float
     rounding: float | None
     product_error: float | None
@@ -114,7 +116,8 @@ def spectrum(
         notes.append(
             "the regulariser counts as an output, in which the loss is linear: its curvature is left out"
         )
-    direction = gradient / torch.linalg.vector_norm(gradient).clamp_min(torch.finfo(gradient.dtype).tiny)
+    slope = met(objective, question.operator, gradient)
+    direction = slope / torch.linalg.vector_norm(slope).clamp_min(torch.finfo(slope.dtype).tiny)
     bend = float(torch.dot(direction.double(), product(direction).double()))
     precision = 1e-12 if pairs.vectors.dtype == torch.float64 else checks.rounding(objective)
     error = max(product.largest_error, found.trial_error) / max(pairs.scale, 1e-300)
@@ -141,6 +144,7 @@ def spectrum(
         verdict=words,
         loss=value,
         gradient=gradient,
+        slope=slope,
         gradient_curvature=bend,
         rounding=rounding,
         product_error=error or None,

@@ -192,6 +192,13 @@ def test_along_a_run_of_adam(tmp_path, monkeypatch, capsys):
     found = landscape.load("b.h5")
     assert found.status == "complete"
     assert found.stability_limit == pytest.approx([3800, 3800])
+    # Where no step has led there is no P: the other points are measured, and init is named.
+    assert run("hessian a.h5 --at all --operator preconditioned --top-k 1 -o e.h5") == 0
+    assert "init left out: no step has led there" in " ".join(capsys.readouterr().out.split())
+    along = landscape.load("e.h5")
+    assert [name.split("@")[1] for name in along.point] == ["step=10", "final"]
+    assert np.array_equal(along.eigenvalues, found.eigenvalues)
+    assert np.array_equal(along.stability_limit, found.stability_limit)
     # One point alone is the same, and has no limit.
     assert run("hessian a.h5 --operator preconditioned --top-k 1 --json -o c.h5") == 0
     values = json.loads(capsys.readouterr().out)["values"]
@@ -205,9 +212,8 @@ def test_along_a_run_of_adam(tmp_path, monkeypatch, capsys):
 def test_what_has_no_preconditioner_is_told(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     assert run(TRAIN) == 0
-    assert run("hessian a.h5 --at all --operator preconditioned") == 2
-    error = capsys.readouterr().err
-    assert "before the first step" in error
+    assert run("hessian a.h5@init --operator preconditioned") == 2
+    assert "before the first step" in capsys.readouterr().err
     assert run(TRAIN.replace("adam", "sgd").replace("a.h5", "s.h5")) == 0
     assert run("hessian s.h5 --operator preconditioned") == 2
     assert "s.h5 holds no preconditioner" in capsys.readouterr().err
@@ -220,3 +226,43 @@ def test_what_has_no_preconditioner_is_told(tmp_path, monkeypatch, capsys):
     ):
         with pytest.raises(BadInput, match=said):
             landscape.hessian(objective, objective.theta, operator="preconditioned", preconditioners=given)
+
+
+def test_the_gradient_is_that_by_the_matrix_own_coordinates(monkeypatch):
+    """P^-½∇F, the gradient by P^½θ, along Ritz vectors and in gᵀHg/gᵀg: by autograd and NumPy, whole and by layer."""
+    objective, diagonal = made()
+    how: dict = {"operator": "preconditioned", "preconditioners": [diagonal], "top_k": 3, "tol": 1e-10}
+    monkeypatch.setattr("landscape.curvature.proofs.SHARE", 1.0)
+    whole, root = scaled(objective, diagonal), 1 / np.sqrt(diagonal.numpy())
+    slope = objective.gradient(objective.theta).numpy()
+
+    def expected(span):
+        matrix, g = whole[span, span], (root * slope)[span]
+        vectors = np.linalg.eigh(matrix)[1][:, ::-1][:, :3]
+        return (vectors.T @ g) ** 2 / (g @ g), g @ matrix @ g / (g @ g)
+
+    found = landscape.hessian(objective, objective.theta, save_vectors=True, **how)
+    shares, bend = expected(slice(None))
+    assert "along ∇F" in {one.name for one in found.checks if one.passed}
+    assert found.gradient_share == pytest.approx(shares, rel=1e-6)
+    assert found.gradient_in_span == pytest.approx(shares.sum(), rel=1e-6)
+    assert found.gradient_curvature == pytest.approx(bend, rel=1e-9)
+    # The raw gradient has other shares, and its norm is what is told.
+    raw = (found.eigenvectors @ slope) ** 2 / (slope @ slope)
+    assert np.abs(raw - shares).max() > 0.01
+    assert found.gradient_norm == pytest.approx(np.linalg.norm(slope))
+    layers = landscape.hessian(objective, objective.theta, per_layer=True, **how)
+    for row, span in enumerate((slice(0, 16), slice(16, 26))):
+        shares, bend = expected(span)
+        assert layers.gradient_share[row] == pytest.approx(shares, rel=1e-5)
+        assert layers.gradient_curvature[row] == pytest.approx(bend, rel=1e-9)
+
+
+def test_a_gradient_in_other_coordinates_fails_its_check(monkeypatch):
+    objective, diagonal = made()
+    monkeypatch.setattr("landscape.curvature.proofs.SHARE", 1.0)
+    monkeypatch.setattr("landscape.curvature.spectrum.met", lambda own, operator, gradient: gradient)
+    found = landscape.hessian(
+        objective, objective.theta, operator="preconditioned", preconditioners=[diagonal], top_k=3
+    )
+    assert {check.name for check in found.checks if not check.passed} == {"along ∇F"}

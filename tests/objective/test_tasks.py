@@ -158,6 +158,17 @@ ANALYSES = {
             one, one.theta, per_layer=True, top_k=1, density=True, num_probes=2, **how
         ),
     ),
+    "preconditioned": (
+        "places",
+        lambda one, **how: hessian(
+            one,
+            [one.theta, other(one)],
+            operator="preconditioned",
+            preconditioners=[torch.linspace(1, 5, one.num_parameters), torch.ones(one.num_parameters)],
+            top_k=2,
+            **how,
+        ),
+    ),
     "minima": (
         "stacks and their ends",
         lambda one, **how: minima(
@@ -171,6 +182,8 @@ ANALYSES = {
 }
 
 
+# Those of two tasks.
+TWO = ("sharpness", "layers", "preconditioned")
 # What says that a task is done, of one of them.
 LAST = {
     "slice2d": "draw 1 5",
@@ -183,6 +196,7 @@ LAST = {
     "compare": "at C done",
     "hessian": "place 2 done",
     "layers": "place 1 done",
+    "preconditioned": "place 1 done",
     "minima": "ends of depth 1, width 2, stack 0",
     "basins": "path of width 2, restart 1",
 }
@@ -217,7 +231,7 @@ def test_an_executor_gives_the_same_bits_and_leaves_nothing_to_compute(name, obj
     executor, told, journal = Sent(), [], {}
     found = analyse(objective, executor=executor, journal=journal, progress=lambda *one: told.append(one))
     same(found, alone(name, objective))
-    assert executor.count >= (2 if name in ("sharpness", "layers") else 3)
+    assert executor.count >= (2 if name in TWO else 3)
     # The caller is told of every task that came back.
     done = [one[0] for one in told if one[2] == what]
     assert max(done) == max(one[1] for one in told if one[2] == what)
@@ -236,7 +250,7 @@ def test_what_is_lost_goes_on_from_what_was_finished(name, objective, alone):
     with pytest.raises(
         LandscapeError, match=r"the workers are lost \(CancelledError\); the same call goes on"
     ):
-        analyse(objective, executor=Sent(limit=1 if name in ("sharpness", "layers") else 2), journal=journal)
+        analyse(objective, executor=Sent(limit=1 if name in TWO else 2), journal=journal)
     assert len(journal) >= 2
     same(analyse(objective, journal=journal), alone(name, objective))
 

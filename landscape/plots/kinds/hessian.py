@@ -160,7 +160,7 @@ def _along(page: Page, result: Any) -> str:
     if page.log:
         log_axis(page, above, result.eigenvalues, nonpositive="clip")
     dots: Any = {"color": BLUE, "marker": "o", "markersize": 2.5}
-    below.plot(x, result.gradient_in_span, label="‖∇F‖² in the space", **dots)
+    below.plot(x, result.gradient_in_span, label=f"{_squares(result)} in the space", **dots)
     style: Any = {"color": VERMILLION, "linestyle": "--", "marker": "s", "markersize": 2.5}
     below.plot(x, result.overlap, label="overlap with the point before", **style)
     below.set(ylabel="share", ylim=(-0.05, 1.05), xlabel="point")
@@ -197,13 +197,18 @@ def _of_layers(page: Page, result: Any) -> str:
         left.set_xscale("log", nonpositive="clip")
     right.plot(result.gradient_in_span, rows, color=BLUE, marker="o", markersize=3, linestyle="")
     left.set_xlabel("λ of the layer's block")
-    right.set(xlabel="share of ‖∇F‖² in the space", xlim=(-0.05, 1.05))
+    right.set(xlabel=f"share of {_squares(result)} in the space", xlim=(-0.05, 1.05))
     for axes in (left, right):
         axes.set_yticks(rows, list(map(str, result.point)), fontsize=SMALL)
         axes.set_ylim(len(rows) - 0.5, -0.5)
         axes.grid(axis="y", color=GREY, alpha=0.2, linewidth=0.5)
     _how_many_left(page, result)
     return titled(f"{_whose(result)} of the layers at", result)
+
+
+def _squares(result: Any) -> str:
+    """What is shared out among the Ritz vectors: the gradient in the coordinates of the matrix."""
+    return "‖P^-½∇F‖²" if result.operator == "preconditioned" else "‖∇F‖²"
 
 
 def _how_many_left(page: Page, result: Any) -> None:
