@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
     from landscape.curvature.places import Survey
     from landscape.curvature.question import Question
-    from landscape.curvature.spectrum import Spectrum
     from landscape.objective import Objective
     from landscape.objective.parameters import Point
 
@@ -34,7 +33,8 @@ ASSUMES = "error min(r, r²/gap) of λ, assuming that no eigenvalue was missed"
 class Hessian(Result):
     """Extreme eigenvalues of the Hessian of F, each with the interval its residual proves.
 
-    With several points every array has a leading dimension ``point``.
+    With several points every array has a leading dimension ``point``. ``num_outliers`` are counted by the eigenvalue
+    ratio of Ahn and Horenstein (2013): see :func:`landscape.numerics.spectra.outliers.outliers`.
     """
 
     kind: ClassVar[str] = "hessian"
@@ -69,6 +69,10 @@ class Hessian(Result):
         "point", "rank", long_name="part of ‖∇F‖² along the Ritz vector", optional=True
     )
     gradient_in_span: np.ndarray = array("point", long_name="part of ‖∇F‖² in the span of the Ritz vectors")
+    num_outliers: np.ndarray | None = array(
+        "point", long_name="eigenvalues before the widest gap, by factors, of the largest ones", optional=True
+    )
+    outlier_gap: np.ndarray | None = array("point", long_name="that gap λ_m/λ_(m+1)", optional=True)
     overlap: np.ndarray | None = array(
         "point", long_name="overlap ‖VᵀV′‖²/k of the Ritz spaces here and at the point before", optional=True
     )
@@ -122,6 +126,7 @@ class Hessian(Result):
         optional=True,
     )
     verdict: np.ndarray | str | None = array("point", long_name="what the point is", optional=True)
+    num_classes: int | None = scalar("classes, by the largest label", optional=True)
     num_products: int = scalar("products in all, those for residuals and checks included")
     num_chunks: int = scalar("chunks of samples in a product")
     num_kept: int = scalar("chunks whose graph is kept between products; the others are recomputed")
@@ -267,12 +272,10 @@ def hessian(
     ``certify`` nothing is. ``search``: a second random start excludes hidden copies of multiple eigenvalues, but for a
     chance of 1 %, or finds them. ``others`` are the same objective on other samples. ``per_layer`` takes the block of
     every layer as a ``point``, filled up with NaN. ``trace`` and ``density`` are deflated by the pairs found.
-    ``preconditioners``: P (d,) of P^-½HP^-½, beside which the gradient is P^-½∇F; of several points
-    those whose P is NaN are left out. ``journal`` keeps products. Raises BadInput for counts, names and limits
-    out of range, NotDifferentiable, NotFinite.
+    ``preconditioners``: P (d,) of P^-½HP^-½, beside which the gradient is P^-½∇F; points where it is NaN are
+    left out, if others are given. ``journal`` keeps products. Raises BadInput, NotDifferentiable, NotFinite.
     """
     from landscape.curvature.places import Where, surveyed
-    from landscape.curvature.preconditioned import reached
     from landscape.curvature.question import Question
     from landscape.objective import checks
     from landscape.objective.tasks import computed_by
@@ -302,12 +305,10 @@ def hessian(
         raise BadInput("vectors of every layer", "those of one", "give the layer as `block`")
     proofs: list[Check] = []
     with computed_by(executor), checks.untouched(objective, proofs):
-        there = reached(theta, preconditioners, stability_limits)
-        where = Where(block, per_layer, there.preconditioners)
-        survey = surveyed(objective, there.points, question, where, others, split, progress, journal)
+        where = Where(block, per_layer, preconditioners, stability_limits)
+        survey = surveyed(objective, theta, question, where, others, split, progress, journal)
         proofs += checks.meaning(survey.places[0].objective, survey.places[0].point)
-        result = _proven(survey, question, block, survey.columns(there.limits, save_vectors))
-    result.notes += there.notes
+        result = _proven(survey, question, block, survey.columns(question, save_vectors))
     result.checks = proofs + result.checks
     return result
 
@@ -326,6 +327,9 @@ def _proven(survey: Survey, question: Question, block: str | None, columns: dict
 def _result(survey: Survey, question: Question, block: str | None, columns: dict[str, Any]) -> Hessian:
     import numpy as np
 
+    from landscape.curvature.outcome import concluded
+    from landscape.objective.accuracy import num_classes
+
     on_subsets, roundings = survey.subset_eigenvalues, [one.rounding for one in survey.found]
     stated = [one.product_error for one in survey.found]
     result = Hessian(
@@ -333,6 +337,7 @@ def _result(survey: Survey, question: Question, block: str | None, columns: dict
         rank=np.arange(1, max(len(one.pairs.values) for one in survey.found) + 1),
         subset_eigenvalues=on_subsets,
         subset_spread=None if on_subsets is None else on_subsets.std(axis=0, ddof=1),
+        num_classes=num_classes(survey.places[0].objective),
         num_products=sum(one.num_products for one in survey.all),
         num_chunks=max(one.num_chunks for one in survey.found),
         num_kept=min(one.num_kept for one in survey.found),
@@ -343,54 +348,6 @@ def _result(survey: Survey, question: Question, block: str | None, columns: dict
         product_error=max((one for one in stated if one is not None), default=None),
         parameters=survey.places[0].objective.pieces if "eigenvectors" in columns else (),
     )
-    _conclude(result, survey.found, survey.elsewhere, question)
+    result.outcome, notes = concluded(result, survey, question)
+    result.notes += notes
     return result
-
-
-def _conclude(result: Hessian, found: list[Spectrum], elsewhere: list[Spectrum], question: Question) -> None:
-    """Outcome and notes."""
-    count, d = question.top_k + question.bottom_k, max(one.pairs.vectors.shape[1] for one in found)
-    result.notes += list(dict.fromkeys(note for one in found for note in one.notes))
-    if count > d:
-        result.notes.append(f"asked for {count} eigenvalues, there are only d = {d}: all given")
-    num_left = sum(
-        max(0, min(count, one.pairs.vectors.shape[1]) - int(one.pairs.converged.sum()))
-        for one in [*found, *elsewhere]
-    )
-    if any(one.pairs.is_interrupted for one in [*found, *elsewhere]):
-        result.outcome = "interrupted"
-        result.notes.append("interrupted: the Ritz values so far, with their residuals")
-    elif num_left:
-        result.outcome = "not-converged"
-        result.notes.append(
-            f"{num_left} eigenvalues did not reach the tolerance {question.tol:g}: allow more "
-            "`max_products`, a larger `tol`, or float64 where rounding is the limit"
-        )
-    elif question.search and not all(one.pairs.is_searched for one in found):
-        result.notes.append(
-            "`max_products` or `memory_limit` ended the search for further eigenvalues as good: copies of "
-            "multiple ones may be missing"
-        )
-    if any(one.inertia is not None and not one.inertia.is_robust for one in found):
-        result.notes.append(
-            "the index and the nullity hang on what counts as zero: see counts_nearby for a tenth of it and "
-            "ten times"
-        )
-    if any(one.trace is not None and not one.trace.converged for one in found):
-        result.notes.append(
-            f"the trace did not reach the relative error {question.trace_error:g}: its standard error says "
-            "what it reached"
-        )
-    if result.num_kept < result.num_chunks and result.product_error is None:
-        result.notes.append(
-            f"`memory_limit` has room for the graphs of {result.num_kept} of {result.num_chunks} chunks; the "
-            "others are recomputed in each product, which takes about twice as long"
-        )
-    if result.subset_spread is not None:
-        result.notes.append(
-            "the largest eigenvalue of a subset is on average above that of all samples (a maximum is convex)"
-        )
-    if any(one.pairs.num_restarts for one in found):
-        result.notes.append(
-            "the basis was restarted to stay within `memory_limit`, which costs further products"
-        )

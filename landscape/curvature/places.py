@@ -10,13 +10,15 @@ import torch
 from torch import Tensor
 
 from landscape.curvature import operators
-from landscape.curvature.preconditioned import one_each, preconditioned, scale
+from landscape.curvature.preconditioned import one_each, preconditioned, reached, scale
 from landscape.curvature.question import Question
 from landscape.curvature.remembered import Kept
 from landscape.curvature.spectrum import Spectrum, spectrum
 from landscape.errors import BadInput
 from landscape.numerics.arrays import array_of
 from landscape.numerics.pieces import Piece
+from landscape.numerics.spectra.outliers import Outliers, outliers
+from landscape.numerics.spectra.search import wanted
 from landscape.objective import blocks
 from landscape.objective.objective import Objective
 from landscape.objective.parameters import Point
@@ -40,7 +42,8 @@ class Place(NamedTuple):
 class Survey:
     """The spectra ``found`` at ``places``, fewer where it was interrupted, and ``elsewhere``, on other samples.
 
-    ``beside`` are the places of the latter.
+    ``beside`` are the places of the latter. ``limits`` are the largest λ at which a run is stable, at each place, and
+    ``notes`` say which places were left out.
 
     ``parts`` are the Gauss–Newton part and the rest of the eigenvalues (k,) of each, where asked for.
     """
@@ -52,6 +55,8 @@ class Survey:
     is_single: bool
     per_layer: bool
     beside: list[Place] = field(default_factory=list)
+    limits: Sequence[float] | None = None
+    notes: list[str] = field(default_factory=list)
 
     @property
     def all(self) -> list[Spectrum]:
@@ -66,8 +71,8 @@ class Survey:
             for check in one.checks
         ]
 
-    def columns(self, limits: Sequence[float] | None, save_vectors: bool) -> dict[str, Any]:
-        """Every quantity that belongs to a place, by the fields of the result; ``limits`` are those of stability."""
+    def columns(self, question: Question, save_vectors: bool) -> dict[str, Any]:
+        """Every quantity that belongs to a place, by the fields of the result."""
         found, pairs = self.found, [one.pairs for one in self.found]
         norms = [float(torch.linalg.vector_norm(one.gradient.double())) for one in found]
         rows: dict[str, list[Any]] = {
@@ -88,9 +93,13 @@ class Survey:
         if self.parts:
             rows["gauss_newton_part"] = [array_of(part) for part, _ in self.parts]
             rows["remainder_part"] = [array_of(rest) for _, rest in self.parts]
-        if limits is not None:
-            rows["stability_limit"] = list(limits[: len(found)])
+        if self.limits is not None:
+            rows["stability_limit"] = list(self.limits[: len(found)])
         rows["gradient_in_span"] = [float(np.sum(share)) for share in rows["gradient_share"]]
+        apart = self.outliers(question)
+        if any(apart):
+            rows["num_outliers"] = [one.number if one else np.nan for one in apart]
+            rows["outlier_gap"] = [one.gap if one else np.nan for one in apart]
         rows |= _estimates(found)
         columns: dict[str, Any] = {name: _stacked(values) for name, values in rows.items()}
         if self.is_single:
@@ -101,6 +110,15 @@ class Survey:
             columns["overlap"] = _overlaps([one.vectors for one in pairs])
         return columns
 
+    def outliers(self, question: Question) -> list[Outliers | None]:
+        """Those of each place among the largest eigenvalues that were asked for."""
+        rows = [one.pairs for one in self.found]
+        tops = [
+            wanted(question.which, question.top_k, question.bottom_k, one.vectors.shape[1]).top
+            for one in rows
+        ]
+        return [outliers(one.values[:k], one.errors[:k]) for one, k in zip(rows, tops, strict=True)]
+
     @property
     def subset_eigenvalues(self) -> np.ndarray | None:
         """Those of each part of the samples, (subsets, k); None where there is one part."""
@@ -108,11 +126,15 @@ class Survey:
 
 
 class Where(NamedTuple):
-    """At which parameters of the points: those of a ``block``, or of every layer; and P of each point, if any."""
+    """At which parameters of the points: those of a ``block``, or of every layer.
+
+    With P of each point, and the largest λ at which it is stable, if any.
+    """
 
     block: str | None
     per_layer: bool
     preconditioners: Sequence[Tensor] | None
+    limits: Sequence[float] | None
 
 
 def surveyed(
@@ -131,6 +153,8 @@ def surveyed(
     """
     question.check()
     journal = {} if journal is None and is_shared() else journal
+    theta, preconditioners, limits, notes = reached(theta, where.preconditioners, where.limits)
+    where = where._replace(preconditioners=preconditioners, limits=limits)
     is_one = isinstance(theta, Tensor | Point)
     points = [objective.as_point(one) for one in ([theta] if isinstance(theta, Tensor | Point) else theta)]
     asked = _asked(objective, points, where)
@@ -138,7 +162,9 @@ def surveyed(
     if others and len(places) > 1:
         raise BadInput(f"the spread over subsets at {len(places)} points", "at one")
     _ahead(objective, asked, question, journal, progress)
-    survey = Survey(places, [], [], [], is_one and not where.per_layer, where.per_layer)
+    survey = Survey(
+        places, [], [], [], is_one and not where.per_layer, where.per_layer, [], where.limits, notes
+    )
     for number, (_, own, here) in enumerate(places):
         report = partial(_at, progress, number, len(places))
         survey.found.append(spectrum(own, here, question, report, Kept(journal, f"place {number}")))
@@ -194,7 +220,7 @@ Asked = tuple[str, Point, tuple[Piece, ...] | None, Tensor | None]
 
 def _asked(objective: Objective, points: list[Point], where: Where) -> list[Asked]:
     """Where to look."""
-    block, per_layer, preconditioners = where
+    block, per_layer, preconditioners, _ = where
     if not points or (per_layer and (len(points) > 1 or block is not None)):
         raise BadInput(
             f"{len(points)} points{' by layers' if per_layer else ''}",

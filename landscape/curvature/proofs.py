@@ -1,5 +1,6 @@
 """What proves a stated curvature: one seeded point, layer or subset by products, all of them by what is stored."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import replace
 from itertools import pairwise
@@ -110,6 +111,9 @@ def _free(row: Mapping[str, Any], one: Spectrum, place: Place, question: Questio
         bound = max(precision, float(residuals.max()) / scale)
         meaning = "Gauss–Newton part and rest against λ, over the largest |λ|"
         found.append(Check("split", float(np.nan_to_num(gap.max(), nan=np.inf)), bound, meaning))
+    if row.get("num_outliers") is not None and np.isfinite(row["num_outliers"]):
+        top = wanted(question.which, question.top_k, question.bottom_k, d).top
+        found.append(_outliers(values[:top], int(row["num_outliers"]), float(row["outlier_gap"])))
     num_probes = 0
     if one.trace is not None:
         num_probes = 0 if one.trace.is_sum else len(one.trace.forms)
@@ -123,6 +127,15 @@ def _free(row: Mapping[str, Any], one: Spectrum, place: Place, question: Questio
     if said.spectrum is not None:
         found.append(count_check(said))
     return found
+
+
+def _outliers(largest: np.ndarray, count: int, gap: float) -> Check:
+    """By differences of logarithms: the stated gap stands after so many, and none is wider."""
+    logs = sorted((math.log(one) for one in largest if one > 0), reverse=True)
+    steps = [above - below for above, below in pairwise(logs)]
+    stated = abs(steps[count - 1] - math.log(gap)) if count <= len(steps) else math.inf
+    meaning = "the gap after the outliers by logarithms, and that none is wider"
+    return Check("outliers", max(stated, max(steps) - math.log(gap)), 1e-9, meaning)
 
 
 def _stated(row: Mapping[str, Any], values: np.ndarray, d: int, one: Spectrum) -> Stated:

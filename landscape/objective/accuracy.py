@@ -4,6 +4,7 @@ import math
 
 import torch
 
+from landscape import distributed
 from landscape.objective.objective import Objective
 from landscape.result import Check
 
@@ -49,3 +50,13 @@ def _num_labels(objective: Objective) -> float:
 def _num_ties(objective: Objective, labels: float) -> int:
     one_in = TIES.get(objective.coarsest, TIES_IN_HALF)
     return 0 if math.isinf(one_in) else 1 + int(labels / one_in)
+
+
+def num_classes(objective: Objective) -> int | None:
+    """Classes of the targets: the largest label and one, over all processes. None where they are no labels."""
+    if objective.is_closure or not objective.loss.of_classes:
+        return None
+    targets = objective.samples.target_values
+    if targets.is_floating_point() or not targets.numel():
+        return None
+    return 1 + int(distributed.largest(float(targets.max()))[0])

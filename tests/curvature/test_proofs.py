@@ -299,6 +299,16 @@ def test_a_gradient_along_which_the_curvature_is_another(objective, monkeypatch)
     assert failed(measured(objective)) == {"along ∇F"}
 
 
+@pytest.mark.parametrize("wrong", [{"number": 1}, {"gap": 1.01}])
+def test_outliers_that_are_not_those_of_the_values(wrong, objective, monkeypatch):
+    places = importlib.import_module("landscape.curvature.places")
+    right = measured(objective, top_k=6)
+    assert not failed(right)
+    assert right.num_outliers != 1
+    break_(monkeypatch, places, "outliers", lambda kernel: lambda *rows: kernel(*rows)._replace(**wrong))
+    assert failed(measured(objective, top_k=6)) == {"outliers"}
+
+
 def test_an_overlap_of_other_spaces(objective, monkeypatch):
     places = importlib.import_module("landscape.curvature.places")
     points = [landscape.Point(objective.theta * s, {}, f"at {s}") for s in (0.5, 1.0, 1.5)]

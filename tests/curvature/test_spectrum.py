@@ -130,6 +130,24 @@ def test_the_gradient_against_the_dense_matrix(objective, dense):
     assert result.gradient_in_span == pytest.approx(((vectors.T @ g) ** 2).sum() / (g @ g), rel=1e-4)
 
 
+def test_outliers_stand_before_the_widest_gap_and_beside_the_number_of_classes():
+    values = torch.tensor([1.0, 5, 9, 0.7, 8, 0.6, -20, 0.5], dtype=torch.float64)
+    planted, _, _, _ = quadratic(torch.float64, values)
+    found = landscape.hessian(planted, planted.theta, top_k=6, bottom_k=1)
+    assert (found.num_outliers, found.num_classes) == (3, None)
+    assert found.outlier_gap == pytest.approx(5)
+    # Of both ends the smallest are no part of them; at several points each has its own.
+    few = landscape.hessian(planted, [planted.theta, 2 * planted.theta], top_k=3, bottom_k=5)
+    assert few.num_outliers.tolist() == [2, 2]
+    assert few.outlier_gap == pytest.approx(np.full(2, 8 / 5))
+    assert landscape.hessian(planted, planted.theta, top_k=2).num_outliers is None
+    assert not any("widest gap" in note for note in found.notes)
+
+
+def test_the_number_of_classes_is_that_of_the_labels(objective):
+    assert landscape.hessian(objective, objective.theta, top_k=3).num_classes == 3
+
+
 def test_gauss_newton_and_the_rest_add_up(objective, dense):
     result = landscape.hessian(objective, objective.theta, top_k=4, split=True)
     np.testing.assert_allclose(
