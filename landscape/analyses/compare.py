@@ -46,7 +46,8 @@ class Compare(Result):
     Measures beside those of :class:`~landscape.analyses.sharpness.Sharpness`, of the same names:
     ``convexity``, the share of places of the slices where F is convex; ``width``, the mean half-width of
     {F ≤ F(θ) + ``rise``} along filter-normalised directions; ``barrier``, the mean height over the chord
-    of the straight lines to the other points; ``loss`` and ``test_loss``.
+    of the straight lines to the other points; ``loss``; with test data ``test_loss``, ``generalisation_gap``, the test
+    loss less the training loss, and ``error_gap``, the same of the shares that are told wrong.
     """
 
     kind: ClassVar[str] = "compare"

@@ -52,6 +52,12 @@ def _num_ties(objective: Objective, labels: float) -> int:
     return 0 if math.isinf(one_in) else 1 + int(labels / one_in)
 
 
+def tied_share(objective: Objective) -> float:
+    """By how much two accuracies may differ where outputs are a tie to rounding; 0 in float64."""
+    labels = _num_labels(objective)
+    return _num_ties(objective, labels) / labels
+
+
 def num_classes(objective: Objective) -> int | None:
     """Classes of the targets: the largest label and one, over all processes. None where they are no labels."""
     if objective.is_closure or not objective.loss.of_classes:

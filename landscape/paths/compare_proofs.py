@@ -1,12 +1,13 @@
 """The proofs of several points side by side: a line between two, what sums the slices up, ranks and their agreement."""
 
 import math
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from itertools import combinations
 
 import numpy as np
 
 from landscape.objective import checks, plain
+from landscape.objective.accuracy import tied_share
 from landscape.objective.objective import Objective
 from landscape.objective.parameters import Point
 from landscape.paths.directions import random_directions
@@ -43,6 +44,22 @@ def rescaled_check(
     return checks.close(
         "rescaled slice", float(found.losses[0, cell]), there, 10 * checks.rounding(objective), meaning
     )
+
+
+def gaps_check(objective: Objective, test: Objective, point: Point, gaps: Mapping[str, float]) -> Check:
+    """Gaps of loss and of errors by plain loops over either data, within rounding and ties. Two evaluations."""
+    here, there = (plain.measure(one, plain.by_name(one, point)) for one in (objective, test))
+    size = max(abs(here.loss), abs(there.loss), 1e-3)
+    worst = abs(gaps["generalisation_gap"] - (there.loss - here.loss)) / (
+        2 * size * checks.rounding(objective)
+    )
+    if "error_gap" in gaps:
+        room = 1e-12 + tied_share(objective) + tied_share(test)
+        worst = max(worst, abs(gaps["error_gap"] - ((1 - there.accuracy) - (1 - here.accuracy))) / room)
+    meaning = (
+        "test less training loss, and errors, by plain loops at one point, over what rounding makes of it"
+    )
+    return Check("generalisation gap", float(np.nan_to_num(worst, nan=np.inf)), 1.0, meaning)
 
 
 def summaries_check(

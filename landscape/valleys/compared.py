@@ -53,23 +53,25 @@ MEASURES = {
     "barrier": About("low", "none"),
     "loss": About("low", "unit"),
     "test_loss": About("low", "unit"),
+    "generalisation_gap": About("low", "unit"),
+    "error_gap": About("low", "unit"),
 }
-# What is no flatness: a norm, how the points are connected, and how good they are.
-OTHERS = ("fisher_rao_norm", "barrier", "loss", "test_loss")
+# What is no flatness: a norm, how the points are connected, how good they are, and how good on other data.
+OTHERS = ("fisher_rao_norm", "barrier", "loss", "test_loss", "generalisation_gap", "error_gap")
+GAPS = ("generalisation_gap", "error_gap")
 # What a search ends with an error of, which is no spread.
 SEARCHED = ("lambda_max", "critical_sharpness", "relative_critical_sharpness")
 
 
 class Seen(NamedTuple):
-    """Everything at one point; ``loss`` and ``test_loss`` with their errors, the latter None without test data."""
+    """Everything at one point; ``goodness`` are the losses and what follows from them, with their errors."""
 
     point: Point
     name: str
     sharpness: Measured
     slice: Slice
     widths: HalfWidths
-    loss: tuple[float, float]
-    test_loss: tuple[float, float] | None
+    goodness: dict[str, tuple[float, float]]
 
 
 def seen_at(
@@ -97,10 +99,24 @@ def seen_at(
         table = Sweep(objective, test, "frozen", kept, progress).measure(
             f"{name} alone", 1, lambda _, thetas, point=point: thetas.copy_(point.theta[None]), [point]
         )[0]
-        loss = (float(table[0]), checks.rounding(objective) * abs(float(table[0])))
-        tested = (float(table[2]), float(table[4])) if test else None
-        found.append(Seen(point, name, sharp, one, half_widths(one, height), loss, tested))
+        good = goodness(table.tolist(), checks.rounding(objective), test is not None)
+        found.append(Seen(point, name, sharp, one, half_widths(one, height), good))
     return found, height
+
+
+def goodness(row: Sequence[float], rounding: float, has_test: bool) -> dict[str, tuple[float, float]]:
+    """Losses and gaps with their errors from a ``row`` of :meth:`~landscape.objective.sweep.Sweep.measure`.
+
+    The training data are what they are, so that a gap has the standard error of the test data and rounding alone.
+    """
+    loss, accuracy, test_loss, test_accuracy, loss_error, accuracy_error = row
+    found = {"loss": (loss, rounding * abs(loss))}
+    if has_test:
+        found["test_loss"] = (test_loss, loss_error)
+        found["generalisation_gap"] = (test_loss - loss, np.hypot(loss_error, rounding * abs(loss)))
+    if has_test and np.isfinite(accuracy) and np.isfinite(test_accuracy):
+        found["error_gap"] = (accuracy - test_accuracy, accuracy_error)
+    return found
 
 
 def table_of(
@@ -111,8 +127,7 @@ def table_of(
         **in_numbers(one.slice.losses, one.widths, checks.rounding(objective)),
         **one.sharpness.table,
         "barrier": (heights.mean(), errors.mean()),
-        "loss": one.loss,
-        **({"test_loss": one.test_loss} if one.test_loss else {}),
+        **one.goodness,
     }
     return {name: (float(found[name][0]), float(found[name][1])) for name in MEASURES if name in found}
 
@@ -126,7 +141,8 @@ def badness_of(
     loss = size[names.index("loss")]
     # A rise is a difference of two losses, and a width what a rise is over the slope.
     beside = [size[k] * loss / rise if name == "width" else loss for k, name in enumerate(names)]
-    is_rise = np.array(["rise" in name or name in ("barrier", "width") for name in names])
+    differences = ("barrier", "width", "generalisation_gap")
+    is_rise = np.array(["rise" in name or name in differences for name in names])
     room = 10 * checks.rounding(objective) * (size + np.where(is_rise, beside, 0.0))
     for k, name in enumerate(names):
         room[k] += 2 * errors[k].max() * (name in SEARCHED)
@@ -162,7 +178,7 @@ def proofs_of(
         ways = ways if objective.is_sharded else ways.cpu().numpy()
         proofs += stated_checks(one.slice, cut, (result.alpha,), (rows[0], None, None), rows, ways)
         proofs += widths_check(one.slice, result.rise, one.widths, asked.seed)
-        if test and one.test_loss:
+        if test:
             proofs.append(
                 checks.agreement(
                     "test loss", test, stated["test_loss"][0], one.point, "loss against a plain loop"
@@ -171,6 +187,10 @@ def proofs_of(
         proofs += _rescaled(objective, result.notes, one, asked)
         found += [replace(check, name=f"{check.name} at {one.name}") for check in proofs]
         result.notes += [note for note in notes if note not in result.notes]
+    if test:
+        which = int(np.random.default_rng(asked.seed).integers(len(seen)))
+        gaps = {name: float(result.values[names.index(name), which]) for name in GAPS if name in names}
+        found.append(compare_proofs.gaps_check(objective, test, seen[which].point, gaps))
     pairs = sorted(lines)
     i, j = pairs[int(np.random.default_rng(asked.seed).integers(len(pairs)))]
     found += compare_proofs.line_proofs(

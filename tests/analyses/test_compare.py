@@ -1,5 +1,6 @@
 """Points side by side: closed forms on quadratics, what a rescaling leaves, ranks, checks, notes, refusals."""
 
+import copy
 import importlib
 
 import numpy as np
@@ -7,6 +8,7 @@ import pytest
 import torch
 from scipy.stats import kendalltau
 from torch import nn
+from torch.nn.utils import vector_to_parameters
 
 import landscape
 from landscape import BadInput, Objective
@@ -189,13 +191,52 @@ def test_ranks_and_agreement_are_those_of_the_values(result):
         for m in range(len(names)):
             wanted = kendalltau(result.ranks[k], result.ranks[m]).statistic
             np.testing.assert_allclose(result.tau[k, m], wanted, rtol=1e-12)
-    assert names[-1] == "test_loss"
+    assert names[-3:] == ["test_loss", "generalisation_gap", "error_gap"]
     assert (result.tau_low <= -1).all() | np.isnan(result.tau_low).any()
     assert any("3 points are too few to tell" in note and "p = 0.33" in note for note in result.notes)
     assert result.flattest in result.point.tolist()
     assert result.headline.startswith(
         f"{result.flattest} flattest by {result.num_first} of {result.num_flatness}"
     )
+
+
+def test_gaps_are_those_of_the_module_by_hand(objective, points, result):
+    """By torch's own loss and a count of labels; the standard errors of the test data from its samples."""
+    (x,), y = objective.samples
+    of, module = named(result), copy.deepcopy(objective.module)
+    for i, point in enumerate(points):
+        vector_to_parameters(point.theta, module.requires_grad_(False).parameters())
+        rows = [nn.functional.cross_entropy(module(one), y, reduction="none") for one in (x, x + 0.3)]
+        wrong = [(module(one).argmax(1) != y).double() for one in (x, x + 0.3)]
+        gap, error_gap = (float(test.mean() - train.mean()) for train, test in (rows, wrong))
+        for name, value, drawn in (("generalisation_gap", gap, rows[1]), ("error_gap", error_gap, wrong[1])):
+            assert of[name][0][i] == pytest.approx(value, rel=1e-9, abs=1e-12), name
+            assert of[name][1][i] == pytest.approx(float(drawn.std() / len(y) ** 0.5), rel=0.05), name
+
+
+@pytest.mark.parametrize("wrong", ["generalisation_gap", "error_gap"])
+def test_a_gap_that_is_none_fails_its_check(objective, points, wrong, monkeypatch):
+    (x,), y = objective.samples
+    kernel = compared.goodness
+    # Of one point more sits another label wrong.
+    off = 1 / len(y) if wrong == "error_gap" else 1e-6
+
+    def turned(*row):
+        found = kernel(*row)
+        return found | {wrong: (found[wrong][0] + off, found[wrong][1])}
+
+    monkeypatch.setattr(compared, "goodness", turned)
+    found = landscape.compare(objective, points[:2], test=objective.on((x + 0.3, y)), **FEW)
+    assert {check.name for check in found.checks if not check.passed} == {"generalisation gap"}
+
+
+def test_without_test_data_there_is_no_gap_and_without_labels_none_of_errors(objective, points):
+    assert not {*compared.GAPS} & set(landscape.compare(objective, points[:2], **FEW).measure.tolist())
+    flat = bowl(np.ones(SIZE))
+    ends = [torch.full((SIZE,), 0.5, dtype=torch.float64), torch.full((SIZE,), 0.1, dtype=torch.float64)]
+    names = landscape.compare(flat, ends, test=flat, draws=2, num_points=5, noise_draws=2).measure.tolist()
+    assert "generalisation_gap" in names
+    assert "error_gap" not in names
 
 
 def test_equals_are_the_flattest_together(objective, points):
@@ -301,7 +342,7 @@ def test_further_measures_are_those_of_sharpness_and_are_ranked(objective, point
     assert found.unchanged_by[place] == "unit"
     assert found.ranks[place].tolist() == (1 + np.argsort(np.argsort(found.values[place]))).tolist()
     # A norm is no flatness.
-    assert found.num_flatness == len(found.measure) - 4
+    assert found.num_flatness == len(found.measure) - len(compared.OTHERS) == len(found.measure) - 6
 
 
 def test_what_is_not_defined_at_one_point_is_left_out_and_said():

@@ -160,6 +160,7 @@ UNSEEN: set[str] = set()
 # By check that no fault here makes fail, a file below tests/ and the test in it that breaks what it proves.
 TESTS = {
     "agreement of ranks": "analyses/test_compare.py::test_each_check_sees_what_it_proves",
+    "generalisation gap": "analyses/test_compare.py::test_a_gap_that_is_none_fails_its_check",
     "half width": "analyses/test_compare.py::test_each_check_sees_what_it_proves",
     "ranks": "analyses/test_compare.py::test_each_check_sees_what_it_proves",
     "nearest scales": "paths/test_stated.py::test_faults_of_alignments",
@@ -234,6 +235,7 @@ TESTS = {
     "noisy step": "descent/test_escape_proofs.py::test_noise_outside_the_step_is_seen",
     "not finite": "analyses/test_sharpness.py::test_an_infinite_rise_is_kept_and_counted",
     "observations": "descent/test_proofs.py::test_observations_counted_without_the_short_batch",
+    "outliers": "curvature/test_proofs.py::test_outliers_that_are_not_those_of_the_values",
     "overlap": "curvature/test_proofs.py::test_an_overlap_of_other_spaces",
     "passes": "analyses/test_basins.py::test_trees_passes_and_cells_that_are_others_fail_their_checks",
     "path heights": "valleys/test_paths.py::test_a_height_that_is_too_low_and_a_loss_that_is_another_fail_their_checks",

@@ -52,7 +52,8 @@ BOUNDS = {
     "1e-6, and what rounding makes of a rise": "half width",
     "1e-9 to 1e-8: float64 where terms cancel": (
         "eigenvalues of an end; lazy; mean of a run; noise error; path end; path law; power law; prediction; "
-        "step sums; table; threshold; trace error; variance at a probe; rank correlation; relative flatness error"
+        "step sums; table; threshold; trace error; variance at a probe; rank correlation; relative flatness error; "
+        "outliers"
     ),
     "100 d ε, of the solver in float64": "eigenvalues",
     "1e-9 in float64; rounding for a rescaled point": "function preserved",
@@ -68,7 +69,7 @@ BOUNDS = {
     "1e-5, where alternation ends": "nearest maps",
     "1: allowed is what rounding makes of the terms that cancel": (
         "gradient at a probe; gradient norm of an end; measured step; noisy step; stack; stack in "
-        "float64; gradient norm of a start"
+        "float64; gradient norm of a start; generalisation gap"
     ),
     "1e-5: differences in float64, √ε and how the slope bends": (
         "Hv against ∇F; curvature at a probe; fall by a unit; linearised; lowest curvature; vᵀAv against outputs"
@@ -100,7 +101,7 @@ COSTS = {
         "straight barrier errors; table; taken up; test barrier; threshold; trace; trace and density; "
         "trace and spectrum; trace error; trace per parameter; within the ball; passes; sublevel sets; "
         "closed form; loss far out; rank correlation; status of the starts; agreement of ranks; ranks; summaries; "
-        "relative flatness; relative flatness error; total persistence; barriers of means"
+        "relative flatness; relative flatness error; total persistence; barriers of means; outliers"
     ),
     "sums over θ": (
         "best arrangement; best match; checkpoint coordinates; eigenvalues; logged length; mark "
@@ -125,7 +126,7 @@ COSTS = {
     ),
     "2 F": (
         "as stored; cost of an end; cut; half width; rescaled slice; function preserved; moved; noise; repaired "
-        "spread; seeded loss; seeded test loss"
+        "spread; seeded loss; seeded test loss; generalisation gap"
     ),
     "1 F, 1 ∇F": "cut, derivative",
     "the data, once": "baselines",

@@ -33,9 +33,11 @@ SYMBOLS = {
     "barrier": "mean barrier",
     "loss": "loss",
     "test_loss": "test loss",
+    "generalisation_gap": "test − loss",
+    "error_gap": "gap of errors",
 }
 WITH_ERROR = ("convexity", "width", "trace", "noise_rise", "noise_rise_filter", "barrier", "test_loss")
-WITH_ERROR += ("relative_flatness",)
+WITH_ERROR += ("relative_flatness", "generalisation_gap", "error_gap")
 UNCHANGED = {"none": "–", "layer": "layers", "unit": "units"}
 # Panels in a row; as many points get values with errors, values, and beyond those ranks alone.
 IN_A_ROW, WITH_ERRORS, WITH_VALUES = 4, 3, 6
