@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from landscape.descent.gradients import stacked_gradients
+from landscape.descent.gradients import value_and_gradient
 from landscape.numerics.arrays import array_of
 from landscape.numerics.spectra.inertia import (
     STATIONARY,
@@ -118,19 +118,13 @@ def perfected(
     newton_steps: int = 200,
 ) -> Polished:
     """``theta`` (d,) brought to ‖∇F‖ ≤ ``tolerance`` for an objective in float64, or as near as it goes."""
-    gradients = stacked_gradients(objective)
-
-    def value_and_gradient(theta: Tensor) -> tuple[float, Tensor]:
-        values, slopes = gradients(theta[None], None)
-        return float(values[0]), slopes[0]
-
     is_small = objective.num_parameters <= DENSE_PARAMETERS
 
     def hessian(theta: Tensor) -> Tensor:
         return _dense(objective, objective.hessian_operator(theta), partial(named, silent, "")).matrix
 
     return polished(
-        value_and_gradient,
+        value_and_gradient(objective),
         hessian if is_small else None,
         theta,
         tolerance=tolerance,

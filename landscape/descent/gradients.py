@@ -54,6 +54,24 @@ def stacked_gradients(objective: Objective, *, training: bool = True) -> Gradien
     return by_vmap(objective, training=training) if layers is None else by_hand(objective, layers)
 
 
+def value_and_gradient(objective: Objective) -> Callable[[Tensor], tuple[float, Tensor]]:
+    """θ (d,) ↦ F and ∇F, for one point at a time that is asked for many times, in the mode of F.
+
+    A perceptron by hand, a quarter of the time of autograd; anything else by autograd itself: a graph recorded for a
+    stack of one took 2 s to make, and 2.4 times as long a call (32 parameters, 12 samples).
+    """
+    layers = perceptron_layers(objective)
+    if layers is None:
+        return objective.value_and_gradient
+    gradients = by_hand(objective, layers)
+
+    def one(theta: Tensor) -> tuple[float, Tensor]:
+        values, slopes = gradients(theta[None], None)
+        return float(values[0]), slopes[0]
+
+    return one
+
+
 def by_hand(objective: Objective, layers: list[Layer]) -> Gradients:
     """The gradients of a perceptron by batched products."""
     (inputs,), targets = objective.samples

@@ -38,3 +38,24 @@ def test_a_reason_too_many_or_too_few(changes, monkeypatch):
 
     monkeypatch.setattr(critical, "perfected", other)
     assert failed() == {"polished ends"}
+
+
+@pytest.mark.parametrize("more", [(), (nn.Dropout(0.5),)])
+def test_one_end_is_polished_in_the_mode_of_f_and_without_a_recorded_graph(more, monkeypatch):
+    """A perceptron by hand; with dropout, which F does not have, by autograd, down to where F is stationary."""
+    monkeypatch.setattr("landscape.descent.gradients.recorded_function", None)
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(20, 3, generator=generator).double()
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(3)
+        module = nn.Sequential(nn.Linear(3, 2), nn.Tanh(), *more, nn.Linear(2, 1)).double()
+    objective = Objective(module, "mse", (x, x[:, :1] - x[:, 1:2] ** 2), l2=0.01)
+    found = critical.perfected(objective, objective.theta, tolerance=1e-9)
+    assert found.reason == ""
+    leaf = [one.detach().requires_grad_() for one in found.theta.split([6, 2, 2, 1])]
+    hidden = torch.tanh(x @ leaf[0].view(2, 3).T + leaf[1])
+    gaps = hidden @ leaf[2][:, None] + leaf[3] - x[:, :1] + x[:, 1:2] ** 2
+    value = gaps.square().mean() + 0.005 * sum(one.square().sum() for one in leaf)
+    slopes = torch.autograd.grad(value, leaf)
+    assert float(torch.cat(slopes).norm()) <= 2e-9
+    assert found.value == pytest.approx(float(value.detach()), rel=1e-12)
