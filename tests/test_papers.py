@@ -8,6 +8,7 @@ import os
 import shutil
 import subprocess
 import sys
+from itertools import pairwise
 from pathlib import Path
 
 import h5py
@@ -39,6 +40,20 @@ FIRST = {
     "frankle_2020": lambda at, seed: chord(at / f"{seed}-apart.h5"),
     "goodfellow_2015": lambda at, seed: float(falls(read(at / f"{seed}.interpolate.h5", "loss"))),
     "gur_ari_2018": lambda at, seed: read(at / f"{seed}-10.h5", "gradient_in_span")[2:].sum() / 3,
+    "granziol_2026": lambda at, seed: (
+        1
+        - max(np.ravel(read(at / f"decoder-{seed}.layers.h5", "eigenvalues")))
+        / read(at / f"decoder-{seed}.hessian.h5", "eigenvalues")[0]
+    ),
+    "li_2018": lambda at, seed: bent(at / f"false-{seed}.plane.h5") - bent(at / f"true-{seed}.plane.h5"),
+    "papyan_2019": lambda at, seed: widest(read(at / f"5-16-{seed}.hessian.h5", "eigenvalues")) - 5,
+    "ainsworth_2023": lambda at, seed: (
+        read(at / f"16-{seed}.align.h5", "value:barrier_after")
+        / read(at / f"16-{seed}.align.h5", "value:barrier_before")
+    ),
+    "cohen_2022": lambda at, seed: np.median(
+        [value * 0.003 / 38 for value in read(at / f"0.003-{seed}.hessian.h5", "eigenvalues")[:, 0]][-2:]
+    ),
     "ding_2022": lambda at, seed: read(at / f"{seed + 1}.h5", "loss")[0],
 }
 
@@ -46,6 +61,19 @@ FIRST = {
 def chord(file):
     alpha, loss = read(file, "alpha"), read(file, "loss")
     return max(loss - (1 - alpha) * loss[0] - alpha * loss[-1])
+
+
+def bent(file):
+    """The share of cells where |λ_min| is more than a tenth of |λ_max|, by loops."""
+    cells = zip(read(file, "lambda_min").ravel(), read(file, "lambda_max").ravel(), strict=True)
+    flags = [abs(low) > 0.1 * abs(high) for low, high in cells]
+    return sum(flags) / len(flags)
+
+
+def widest(values):
+    logs = sorted(np.log10([one for one in values if one > 0]))[::-1]
+    steps = [a - b for a, b in pairwise(logs)]
+    return 1 + steps.index(max(steps))
 
 
 def falls(loss):

@@ -5,7 +5,6 @@ from pathlib import Path
 
 import numpy as np
 from paper import Finding, real
-from scipy.stats import kendalltau
 
 import landscape
 
@@ -30,20 +29,23 @@ RUN = "--rescaling {} --fisher-rao --relative-flatness --sigmas 0.01,0.02 --draw
 
 
 def commands(folder: Path, size: dict) -> Iterator[str]:
-    """Runs of every batch and step size, and the measures at their ends."""
+    """Runs of every batch and step size, side by side; and the measures of one rescaled."""
     data = real("mnist", limit=size["images"], size=14)
     for seed in range(size["seeds"]):
-        for batch in size["batches"]:
-            for lr in size["lrs"]:
-                run = f"{folder}/{batch}-{lr}-{seed}"
-                yield (
-                    f"train --model mlp --model-arg widths=64 {data} --epochs {size['epochs']} --lr {lr} "
-                    f"--batch-size {batch} --seed {seed} -q -o {run}.h5"
-                )
-                yield f"sharpness {run}.h5 {RUN.format('none')} -o {run}.sharpness.h5"
+        runs = [f"{folder}/{batch}-{lr}-{seed}" for batch in size["batches"] for lr in size["lrs"]]
+        for run in runs:
+            batch, lr, _ = Path(run).name.split("-")
+            yield (
+                f"train --model mlp --model-arg widths=64 {data} --epochs {size['epochs']} --lr {lr} "
+                f"--batch-size {batch} --seed {seed} -q -o {run}.h5"
+            )
+        ends = " ".join(f"{run}.h5" for run in runs)
+        yield (
+            f"compare {ends} --draws 2 --num-points 9 --line-points 5 --tolerance inf --noise-draws 4 --ascent-steps 5 "
+            f"-q -o {folder}/{seed}.compare.h5"
+        )
         for rescaling in ("unit", "layer"):
-            first = f"{folder}/{size['batches'][0]}-{size['lrs'][0]}-{seed}"
-            yield f"sharpness {first}.h5 {RUN.format(rescaling)} -o {first}.{rescaling}.h5"
+            yield f"sharpness {runs[0]}.h5 {RUN.format(rescaling)} -o {runs[0]}.{rescaling}.h5"
     yield f"plot {folder}/{size['batches'][0]}-{size['lrs'][0]}-0.unit.h5 -q -o {folder}/picture.png"
 
 
@@ -57,14 +59,9 @@ def findings(folder: Path, size: dict) -> list[Finding]:
         return float(abs(np.log10(found.rescaled_values[at] / found.values[at])))
 
     def tau(seed: int) -> float:
-        runs = [f"{batch}-{lr}-{seed}" for batch in size["batches"] for lr in size["lrs"]]
-        gaps = [
-            (run := landscape.load(folder / f"{one}.h5")).final_test_loss - run.final_loss for one in runs
-        ]
-        sharp = [landscape.load(folder / f"{one}.sharpness.h5") for one in runs]
-        return float(
-            kendalltau([one.values[list(one.measure).index("lambda_max")] for one in sharp], gaps)[0]
-        )
+        found = landscape.load(folder / f"{seed}.compare.h5")
+        names = list(found.measure)
+        return float(found.tau[names.index("lambda_max"), names.index("generalisation_gap")])
 
     seeds = range(size["seeds"])
     changed = {

@@ -19,7 +19,7 @@ SCALED = "Convolutional nets of 8 and 16 channels on 1000 MNIST images of 14 × 
 # On a GPU: resnet of depth 20 on cifar10, curves of 180 epochs.
 SIZES = {
     "laptop": {
-        "pairs": 3,
+        "pairs": 5,
         "channels": "8,16",
         "images": 1000,
         "pixels": 14,

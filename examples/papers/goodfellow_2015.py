@@ -8,9 +8,10 @@ from paper import Finding, real
 import landscape
 
 PAPER = "Goodfellow, Vinyals and Saxe 2015"
-WHERE = "Figure 1 (number from memory)"
+WHERE = "abstract; Figure 1 (number from memory)"
 CLAIM = (
-    "On the straight line from the initial point to the final one the loss falls monotonically: no barrier."
+    "On a straight path from initialization to solution various nets never encounter any significant obstacle. "
+    "(Looked for here is more: that the loss falls monotonically on it.)"
 )
 SCALED = "SGD on 2000 MNIST images, ReLU net of 2 × 100 (theirs: maxout nets on all of MNIST), 51 points of the line"
 

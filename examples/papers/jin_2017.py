@@ -8,10 +8,11 @@ from paper import Finding
 import landscape
 
 PAPER = "Lee et al. 2016; Jin et al. 2017"
-WHERE = "Theorem 4 and Theorem 3 (numbers from memory)"
+WHERE = "abstracts, Lee also introduction; Theorem 4 and Theorem 3 (numbers from memory)"
 CLAIM = (
-    "Descent leaves a strict saddle from almost every start (Lee et al.); a perturbation of size r suffices, and the "
-    "time grows as a logarithm of 1/r (Jin et al.): ln 10/ln(1 + α|λ|) steps a decade."
+    "Descent leaves a strict saddle from almost every start (Lee et al.), and perturbed descent leaves it almost for "
+    "free, in a number of steps with logarithms of what is small (Jin et al.). (That a decade of it costs "
+    "ln 10/ln(1 + α|λ|) steps is the law of the linearised descent, no number of theirs.)"
 )
 SCALED = (
     "F = (1 − vw)² from (1, −1), whence plain descent runs into the saddle; noise on spheres of radius 10⁻² to 10⁻⁶, "

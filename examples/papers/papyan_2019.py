@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
 from paper import Finding, real
 
 import landscape
@@ -46,14 +45,13 @@ def commands(folder: Path, size: dict) -> Iterator[str]:
 
 
 def findings(folder: Path, size: dict) -> list[Finding]:
-    """Where the widest gap (on a log scale) after the third eigenvalue is; the share of the Gauss–Newton part."""
+    """How many eigenvalues stand before the widest gap, by ``hessian``; the share of the Gauss–Newton part."""
 
     def load(classes: int, widths: str, seed: int) -> landscape.Result:
         return landscape.load(folder / f"{classes}-{widths}-{seed}.hessian.h5")
 
     def outliers(classes: int, widths: str, seed: int) -> float:
-        values = load(classes, widths, seed).eigenvalues
-        return 3.0 + int(np.argmax(values[2:-1] / values[3:])) - classes
+        return float(load(classes, widths, seed).num_outliers) - classes
 
     def share(seed: int) -> float:
         found = load(10, size["widths"][0], seed)
