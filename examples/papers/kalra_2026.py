@@ -34,13 +34,8 @@ SIZES = {
 }
 
 
-def _points(size: dict) -> list[str]:
-    every = size["steps"] // size["kept"]
-    return [*(f"step={every * k}" for k in range(1, size["kept"])), "final"]
-
-
 def commands(folder: Path, size: dict) -> Iterator[str]:
-    """A run, λ_max at its points, and the measures at each."""
+    """A run, and λ_max and critical sharpness at its points."""
     for seed in range(size["seeds"]):
         run = f"{folder}/{seed}"
         yield (
@@ -48,22 +43,21 @@ def commands(folder: Path, size: dict) -> Iterator[str]:
             f"{real('mnist', limit=size['images'])} --loss mse --method gd --lr 0.3 --steps {size['steps']} "
             f"--checkpoint-every {size['steps'] // size['kept']} --seed {seed} -q -o {run}.h5"
         )
-        for point in _points(size):
-            yield (
-                f"sharpness {run}.h5@{point} --critical --rescaling none --sigmas 0.01 --draws 2 --ascent-steps 1 -q "
-                f"-o {run}-{point.removeprefix('step=')}.h5"
-            )
-    yield f"plot {folder}/0-final.h5 -q -o {folder}/picture.png"
+        yield (
+            f"sharpness {run}.h5 --at all --critical --rescaling none --sigmas 0.01 --draws 2 --ascent-steps 1 -q "
+            f"-o {run}.sharpness.h5"
+        )
+    yield f"plot {folder}/0.sharpness.h5 -q -o {folder}/picture.png"
 
 
 def findings(folder: Path, size: dict) -> list[Finding]:
     """The rank correlation of both along a run, and their ratio."""
 
     def both(seed: int) -> np.ndarray:
-        files = [folder / f"{seed}-{point.removeprefix('step=')}.h5" for point in _points(size)]
-        found = [landscape.load(one) for one in files]
-        names = ("critical_sharpness", "lambda_max")
-        return np.array([[one.values[list(one.measure).index(name)] for one in found] for name in names])
+        found = landscape.load(folder / f"{seed}.sharpness.h5")
+        names = list(found.measure)
+        # After the first point, at which nothing has been trained.
+        return found.values_along[1:, [names.index("critical_sharpness"), names.index("lambda_max")]].T
 
     runs = [both(seed) for seed in range(size["seeds"])]
     correlations = tuple(float(spearmanr(*one).statistic) for one in runs)

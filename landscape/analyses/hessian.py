@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from landscape.analyses.declare import Options, analysis
 from landscape.analyses.options import Option, Parameter
-from landscape.analyses.shared import Block
+from landscape.analyses.shared import AT, Block
 from landscape.choices import Basis, OperatorName, ProductBy, Residuals, Which
 from landscape.errors import BadInput
 from landscape.progress import Journal, Progress, silent
@@ -187,7 +187,7 @@ def _from_run(run: Any, labels: Sequence[str], options: Options) -> dict[str, An
             "subsets", int, 5, Option("With `subset` N: on so many random subsets, for the spread.", least=1)
         ),
         Parameter("l2", float, 0.0, Option("Add (l2/2)‖θ‖² to F.")),
-        Parameter("at", str | None, None, Option("Several points of the run: all, or init,final,epoch=10.")),
+        AT,
     ),
     from_run=_from_run,
 )

@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping
 from typing import Annotated, Any
 
-from landscape.analyses.options import Option
+from landscape.analyses.options import Option, Parameter
 from landscape.choices import (
     BatchNorm,
     CurveMethod,
@@ -45,6 +45,8 @@ AtRest = Annotated[
     tuple[Role, ...],
     "What stays at rest: bias, norm (scales and shifts), vector (others of one axis), or none.",
 ]
+# Of a run, with whose points the session opens it.
+AT = Parameter("at", str | None, None, Option("Several points of the run: all, or init,final,epoch=10."))
 Block = Annotated[str | None, "Only the parameters whose names match, for example 'layers.0.*'."]
 HalfWidth = Annotated[
     float | None, Option("Half width s of the cut, [−s, s] [default: 1, or what is drawn].", above=0)

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from landscape.analyses.declare import analysis
 from landscape.analyses.options import Option
-from landscape.analyses.shared import Critical, FisherRao, RelativeFlatness
+from landscape.analyses.shared import AT, Critical, FisherRao, RelativeFlatness
 from landscape.choices import Rescaling, Role
 from landscape.errors import BadInput
-from landscape.progress import Journal, Progress, silent
+from landscape.progress import Journal, Progress, Within, silent
 from landscape.result import Check, Result, array, scalar
 
 if TYPE_CHECKING:
@@ -38,7 +38,8 @@ class Sharpness(Result):
     within the ball ‖ε‖ ≤ ρ; ``sam_rise``, the rise after SAM's one step. Those that end in ``_filter``
     are relative to the lengths of the filters. Where asked for: ``critical_sharpness`` 2/η_c,
     ``directional_sharpness`` gᵀHg/gᵀg, ``relative_critical_sharpness`` (of the test loss, along −∇F),
-    ``fisher_rao_norm``, ``relative_flatness``; NaN where it is not defined, and a note why.
+    ``fisher_rao_norm``, ``relative_flatness``; NaN where it is not defined, and a note why. With several points
+    everything is of the last one, and ``values_along`` and ``errors_along`` are of all.
     """
 
     kind: ClassVar[str] = "sharpness"
@@ -68,6 +69,18 @@ class Sharpness(Result):
         long_name="whether it changed under this group by more than its errors",
         optional=True,
     )
+    point: np.ndarray | None = array("point", long_name="where", optional=True)
+    values_along: np.ndarray | None = array(
+        "point",
+        "measure",
+        printed=True,
+        long_name="value at each point",
+        optional=True,
+        errors="errors_along",
+    )
+    errors_along: np.ndarray | None = array("point", "measure", long_name="its error", optional=True)
+    loss_along: np.ndarray | None = array("point", long_name="loss at each point", optional=True)
+    gradient_norm_along: np.ndarray | None = array("point", long_name="‖∇F‖ at each point", optional=True)
     sigma: np.ndarray = array("sigma", long_name="standard deviation σ of the noise")
     noise_rise: np.ndarray = array("sigma", long_name="mean rise E[F(θ + σξ)] − F(θ)")
     noise_rise_error: np.ndarray = array("sigma", long_name="standard error of the mean rise")
@@ -127,11 +140,16 @@ class Sharpness(Result):
 @analysis(
     points=1,
     paper="Dinh et al. 2017; Foret et al. 2021",
-    examples=("a.h5 --sigmas 0.01,0.1 --draws 100", "a.h5 --critical --fisher-rao --relative-flatness"),
+    examples=(
+        "a.h5 --sigmas 0.01,0.1 --draws 100",
+        "a.h5 --critical --fisher-rao --relative-flatness",
+        "a.h5 --at all --critical --rescaling none",
+    ),
+    opens=(AT,),
 )
 def sharpness(
     objective: Objective,
-    theta: Tensor | Point,
+    theta: Tensor | Point | Sequence[Tensor | Point],
     *,
     sigmas: Annotated[
         tuple[float, ...], Option("Standard deviations of the noise, increasing.", above=0)
@@ -163,7 +181,7 @@ def sharpness(
     executor: Executor | None = None,
     progress: Progress = silent,
 ) -> Sharpness:
-    """The scalars that are called the sharpness of F at θ, each with an error.
+    """The scalars that are called the sharpness of F at θ, each with an error; at several points, beside one another.
 
     λ_max of the Hessian (error: the residual, within which it *proves* some eigenvalue) and its trace
     (standard error). E[F(θ + σξ)] − F(θ) over ``num_draws`` pairs ±ξ, ξ ~ N(0, 1), the same at every
@@ -193,29 +211,54 @@ def sharpness(
     Raises BadInput, NotDifferentiable, NotFinite.
     """
     import numpy as np
+    from torch import Tensor
 
-    from landscape.curvature.sharpness import TOLERANCES, Asked, measured, measured_ahead
-    from landscape.curvature.stays import by_group, changed, verdict
-    from landscape.numerics.steps.ascent import filter_lengths
-    from landscape.objective import checks
+    from landscape.curvature.along_run import side_by_side
+    from landscape.curvature.sharpness import TOLERANCES, Asked
+    from landscape.objective.parameters import Point
     from landscape.objective.tasks import computed_by
-    from landscape.objective.uses import guesses
-    from landscape.symmetry.element import elsewhere
 
     steps = np.array(sigmas, dtype=float)
     if not (np.diff(steps) > 0).all():
         raise BadInput(f"`sigmas` = {', '.join(f'{s:g}' for s in steps)}", "numbers in increasing order")
     tol = TOLERANCES.get(8 * objective.coarsest.itemsize, 5e-2) if tol is None else tol
-    point, precision = objective.as_point(theta), checks.rounding(objective)
     wanted = _wanted(objective, critical, fisher_rao, relative_flatness, layer, test)
-    kept = {} if journal is None else journal
-    asked = Asked(steps, num_draws, rho, ascent_steps, tol, ignore, seed, kept, wanted)
-    proofs: list[Check] = []
-    with computed_by(executor), checks.untouched(objective, proofs):
-        norms, notes = NORMS, guesses(objective.pieces, ignore)
-        if not bool(filter_lengths(point.theta, objective.pieces, ignore).any()):
+    asked = Asked(
+        steps, num_draws, rho, ascent_steps, tol, ignore, seed, {} if journal is None else journal, wanted
+    )
+    if isinstance(theta, Tensor | Point):
+        with computed_by(executor):
+            return _at(objective, objective.as_point(theta), asked, rescaling, progress)
+    if not theta:
+        raise BadInput("no points", "one or several")
+    *before, last = [objective.as_point(one) for one in theta]
+    found = []
+    with computed_by(executor):
+        for number, point in enumerate([*before, last]):
+            here = asked._replace(journal=Within(asked.journal, f"point {number} "))
+            how = rescaling if point is last else "none"
+            found.append(_at(objective, point, here, how, progress))
+    return side_by_side(found, [one.label for one in (*before, last)])
+
+
+def _at(
+    objective: Objective, point: Point, asked: Asked, rescaling: Rescaling, progress: Progress
+) -> Sharpness:
+    """All of it at one point, with its proofs."""
+    from landscape.curvature.sharpness import measured, measured_ahead
+    from landscape.curvature.sharpness_proofs import prove
+    from landscape.curvature.stays import by_group, changed, verdict
+    from landscape.numerics.steps.ascent import filter_lengths
+    from landscape.objective import checks
+    from landscape.objective.uses import guesses
+    from landscape.symmetry.element import elsewhere
+
+    precision, proofs = checks.rounding(objective), list[Check]()
+    with checks.untouched(objective, proofs):
+        norms, notes = NORMS, guesses(objective.pieces, asked.ignore)
+        if not bool(filter_lengths(point.theta, objective.pieces, asked.ignore).any()):
             norms, notes = ("none",), ["nothing relative to the filters: every filter is zero or ignored"]
-        moved = elsewhere(objective, point, rescaling, seed=seed, tolerance=precision)
+        moved = elsewhere(objective, point, rescaling, seed=asked.seed, tolerance=precision)
         places = {"here": point}
         if moved and moved.point:
             places["rescaled"] = moved.point
@@ -244,7 +287,7 @@ def sharpness(
         result = _result(
             asked, here, there, changes, rescaling if there else "none", num_units, notes, groups
         )
-        _prove(result, objective, asked, [(point, here), (moved.point if moved else None, there)])
+        prove(result, objective, asked, [(point, here), (moved.point if moved else None, there)])
     result.checks = [*proofs, *result.checks]
     return result
 
@@ -266,32 +309,6 @@ def _wanted(
     if layer is not None:
         layer_of(objective, layer)
     return Wanted(critical, fisher_rao, relative_flatness, layer, test if critical else None)
-
-
-def _prove(
-    result: Sharpness,
-    objective: Objective,
-    asked: Asked,
-    places: Sequence[tuple[Point | None, Measured | None]],
-) -> None:
-    """Adds the proofs of both points, which go by the numbers as they stand in the result."""
-    from landscape.curvature.sharpness_proofs import proven
-
-    for before, (point, found) in zip(("", "rescaled_"), places, strict=True):
-        if point is None or found is None:
-            continue
-        values, errors = getattr(result, f"{before}values"), getattr(result, f"{before}errors")
-        table = dict(
-            zip(result.measure.tolist(), zip(values.tolist(), errors.tolist(), strict=True), strict=True)
-        )
-        rises = {}
-        for norm in found.noise:
-            name = f"{before}noise_rise{'' if norm == 'none' else '_filter'}"
-            rises[norm] = (getattr(result, name), getattr(result, f"{name}_error"))
-        proofs, notes = proven(objective, point, found, asked, table, rises)
-        ending = " rescaled" if before else ""
-        result.checks += [replace(check, name=check.name + ending) for check in proofs]
-        result.notes += [note for note in notes if note not in result.notes]
 
 
 def _checks(objective: Objective, point: Point, asked: Asked, results: Sequence[Measured]) -> list[Check]:
@@ -342,6 +359,8 @@ def _result(
 ) -> Sharpness:
     import numpy as np
 
+    from landscape.curvature.sharpness import part, searched_steps
+
     table, steps = here.table, asked.sigmas
     unconverged = [what for one in (here, there) if one for what in one.unconverged]
     notes = [*notes, *here.further.notes]
@@ -356,16 +375,16 @@ def _result(
         sigma=steps,
         noise_rise=here.noise["none"][0],
         noise_rise_error=here.noise["none"][1],
-        noise_rise_filter=_part(here, "filter", 0),
-        noise_rise_filter_error=_part(here, "filter", 1),
-        rescaled_noise_rise=_part(there, "none", 0),
-        rescaled_noise_rise_error=_part(there, "none", 1),
-        rescaled_noise_rise_filter=_part(there, "filter", 0),
-        rescaled_noise_rise_filter_error=_part(there, "filter", 1),
+        noise_rise_filter=part(here, "filter", 0),
+        noise_rise_filter_error=part(here, "filter", 1),
+        rescaled_noise_rise=part(there, "none", 0),
+        rescaled_noise_rise_error=part(there, "none", 1),
+        rescaled_noise_rise_filter=part(there, "filter", 0),
+        rescaled_noise_rise_filter_error=part(there, "filter", 1),
         ascent_step=np.arange(asked.ascent_steps + 1),
         ascent_rise=here.ascents["none"],
         ascent_rise_filter=here.ascents.get("filter"),
-        **_searched(here),
+        **searched_steps(here),
         layer=here.further.layer,
         loss=here.loss,
         gradient_norm=here.gradient_norm,
@@ -378,23 +397,3 @@ def _result(
         outcome="not-converged" if unconverged else "complete",
         notes=notes + unconverged,
     )
-
-
-def _searched(here: Measured) -> dict[str, Any]:
-    """What was tried along −∇F, by field of the result."""
-    import numpy as np
-
-    fields: dict[str, Any] = {}
-    for start in ("", "relative_"):
-        found = here.further.found.get(f"{start}critical_sharpness")
-        if found and len(found["steps"]):
-            fields[f"{start}search_step"] = np.array(found["steps"])
-            fields[f"{start}search_rise"] = np.array(found["rises"])
-        if found and not found["why"]:
-            fields[f"{start}critical_step"] = (found["low"] + found["high"]) / 2
-            fields[f"{start}critical_step_error"] = (found["high"] - found["low"]) / 2
-    return fields
-
-
-def _part(one: Measured | None, norm: str, index: int) -> np.ndarray | None:
-    return None if one is None or norm not in one.noise else one.noise[norm][index]

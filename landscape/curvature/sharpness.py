@@ -297,3 +297,22 @@ def _remembered(journal: Journal, key: str, compute: Callable[[], dict[str, Any]
     if key not in journal:
         journal[key] = compute()
     return journal[key]
+
+
+def searched_steps(here: Measured) -> dict[str, Any]:
+    """What was tried along −∇F, by field of the result."""
+    fields: dict[str, Any] = {}
+    for start in ("", "relative_"):
+        found = here.further.found.get(f"{start}critical_sharpness")
+        if found and len(found["steps"]):
+            fields[f"{start}search_step"] = np.array(found["steps"])
+            fields[f"{start}search_rise"] = np.array(found["rises"])
+        if found and not found["why"]:
+            fields[f"{start}critical_step"] = (found["low"] + found["high"]) / 2
+            fields[f"{start}critical_step_error"] = (found["high"] - found["low"]) / 2
+    return fields
+
+
+def part(one: Measured | None, norm: str, index: int) -> np.ndarray | None:
+    """Rises (index 0) or their errors (1) by noise of a ``norm``; None where there is none."""
+    return None if one is None or norm not in one.noise else one.noise[norm][index]

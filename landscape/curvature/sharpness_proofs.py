@@ -1,6 +1,7 @@
 """What proves measures of sharpness: curvature by products of its own, noise and ball by plain loops at θ + ε."""
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -209,3 +210,27 @@ def _lengths(objective: Objective, theta: Tensor, ignore: Collection[str]) -> An
 
 def _loss(objective: Objective, point: Point, values: Any) -> float:
     return plain.measure(objective, {**stated(objective, values), **point.fixed}).loss
+
+
+def prove(
+    result: Any,
+    objective: Objective,
+    asked: Asked,
+    places: Sequence[tuple[Point | None, Measured | None]],
+) -> None:
+    """Adds the proofs of both points, which go by the numbers as they stand in the result."""
+    for before, (point, found) in zip(("", "rescaled_"), places, strict=True):
+        if point is None or found is None:
+            continue
+        values, errors = getattr(result, f"{before}values"), getattr(result, f"{before}errors")
+        table = dict(
+            zip(result.measure.tolist(), zip(values.tolist(), errors.tolist(), strict=True), strict=True)
+        )
+        rises = {}
+        for norm in found.noise:
+            name = f"{before}noise_rise{'' if norm == 'none' else '_filter'}"
+            rises[norm] = (getattr(result, name), getattr(result, f"{name}_error"))
+        proofs, notes = proven(objective, point, found, asked, table, rises)
+        ending = " rescaled" if before else ""
+        result.checks += [replace(check, name=check.name + ending) for check in proofs]
+        result.notes += [note for note in notes if note not in result.notes]

@@ -229,6 +229,7 @@ TESTS = {
     "lowest curvature": "descent/test_escape_proofs.py::test_an_eigenvalue_that_is_a_hundredth_off_is_seen",
     "lowest loss": "valleys/test_paths.py::test_a_height_that_is_too_low_and_a_loss_that_is_another_fail_their_checks",
     "logged length": "descent/test_training_proofs.py::test_a_length_of_other_numbers_is_seen",
+    "last point": "analyses/test_sharpness_along.py::test_a_row_that_is_another_fails_its_check",
     "lowest restart": "paths/test_stated.py::test_the_worst_restart_and_a_turned_plane_are_seen",
     "mean of a run": "descent/test_proofs.py::test_a_mean_over_other_measurements",
     "measured step": "descent/test_proofs.py::test_a_run_measured_after_the_step_instead_of_before",

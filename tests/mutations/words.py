@@ -7,7 +7,7 @@ BOUNDS = {
         "kinds of the ends; module untouched; measured steps; moved by hand; not finite; rearranged; observations; "
         "points; polished ends; spanning tree; taken up; passes; sublevel sets; closed form; distinct "
         "points; falls far out; index of a start; status of the starts; ranks; critical step; first rise; "
-        "relative critical step; relative first rise"
+        "relative critical step; relative first rise; last point"
     ),
     "rounding": (
         "Ritz pair; Ritz pairs; aligned end; as logged; as stored; centre loss; checkpoint coordinates; "
@@ -101,7 +101,7 @@ COSTS = {
         "straight barrier errors; table; taken up; test barrier; threshold; trace; trace and density; "
         "trace and spectrum; trace error; trace per parameter; within the ball; passes; sublevel sets; "
         "closed form; loss far out; rank correlation; status of the starts; agreement of ranks; ranks; summaries; "
-        "relative flatness; relative flatness error; total persistence; barriers of means; outliers"
+        "relative flatness; relative flatness error; total persistence; barriers of means; outliers; last point"
     ),
     "sums over θ": (
         "best arrangement; best match; checkpoint coordinates; eigenvalues; logged length; mark "

@@ -135,6 +135,12 @@ ANALYSES = {
             BENT, BENT.theta, sigmas=(0.1, 0.2), num_draws=2, ascent_steps=2, critical=True, **how
         ),
     ),
+    "along": (
+        "points measured",
+        lambda _, **how: sharpness(
+            BENT, [0.9 * BENT.theta, BENT.theta], sigmas=(0.1, 0.2), num_draws=2, ascent_steps=2, **how
+        ),
+    ),
     "compare": (
         "points measured",
         lambda one, **how: compare(
@@ -183,7 +189,7 @@ ANALYSES = {
 
 
 # Those of two tasks.
-TWO = ("sharpness", "layers", "preconditioned")
+TWO = ("sharpness", "along", "layers", "preconditioned")
 # What says that a task is done, of one of them.
 LAST = {
     "slice2d": "draw 1 5",
@@ -193,6 +199,7 @@ LAST = {
     "critical": "starts 1–1",
     "escape": "runs 1 to 1",
     "sharpness": "rescaled done",
+    "along": "point 1 rescaled done",
     "compare": "at C done",
     "hessian": "place 2 done",
     "layers": "place 1 done",

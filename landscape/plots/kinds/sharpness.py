@@ -9,7 +9,7 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, NullFormatter, NullLo
 
 from landscape.plots.axes import legend, log_across, log_axis
 from landscape.plots.page import BLUE, GREY, VERMILLION, Page
-from landscape.plots.words import EQUALS, short, titled, wrapped
+from landscape.plots.words import EQUALS, input_names, short, titled, wrapped
 
 # Measures as they are drawn; with an error where it says more than rounding.
 SYMBOLS = {
@@ -30,6 +30,11 @@ WITH_ERROR += ("relative_critical_sharpness", "relative_flatness")
 # The search along −∇F: by its prefix in the result, colour, marker and label. As far as so many critical steps.
 SEARCHES = (("", BLUE, "o", "F"), ("relative_", VERMILLION, "s", "test loss"))
 BEYOND = 1.05
+CURVATURES = (
+    ("lambda_max", BLUE, "o"),
+    ("critical_sharpness", VERMILLION, "s"),
+    ("directional_sharpness", GREY, "^"),
+)
 NOISES = (("", BLUE, "o", "plain noise"), ("_filter", VERMILLION, "s", "filter noise"))
 # Where the columns of the lower panel begin, as parts of its width; names begin under the labels of the upper.
 NAMES, VALUES, POINTS = -0.2, 0.12, 0.55
@@ -40,8 +45,12 @@ def sharpness(page: Page, result: Any) -> str:
     """The rise under noise over σ, here and rescaled; below each measure with its error, and how it changes."""
     places = [getattr(result, f"{start}critical_step") for start, *_ in SEARCHES]
     is_searched = any(one is not None and np.isfinite(one) for one in places)
+    is_along = result.values_along is not None
     heights = [1.9, *([1.5] if is_searched else []), 0.2 + 0.16 * len(result.measure)]
-    panels = page.panels(*heights, shared=False)
+    first, *panels = page.panels(*([1.6] if is_along else []), *heights, shared=False)
+    if is_along:
+        _along(page, first, result)
+    panels = panels if is_along else [first, *panels]
     _noise(page, panels[0], result)
     if is_searched:
         _search(page, panels[1], result)
@@ -50,7 +59,26 @@ def sharpness(page: Page, result: Any) -> str:
         f"noise at σ{EQUALS}{short(result.table_sigma)}, ball ‖ε‖\u00a0≤\u00a0ρ{EQUALS}{short(result.rho)} "
         "from below; filter: relative to the length of each filter; ±: residual of λ, standard errors"
     )
-    return titled("Sharpness at", result)
+    files = [name.rpartition("@")[0] for name in input_names(result)[:1]] or ["a run"]
+    return f"Sharpness along {files[0]}" if is_along else titled("Sharpness at", result)
+
+
+def _along(page: Page, axes: Axes, result: Any) -> None:
+    """Curvatures at every point of a run, of which all else is the last."""
+    names, x, drawn = result.measure.tolist(), np.arange(len(result.point)), []
+    for name, color, marker in CURVATURES:
+        if name not in names:
+            continue
+        values = result.values_along[:, names.index(name)]
+        known = np.where(np.isfinite(values), values, np.nan)
+        axes.plot(x, known, color=color, marker=marker, markersize=2.8, linewidth=1.2, label=SYMBOLS[name])
+        drawn.append(known)
+    log_axis(page, axes, *drawn, nonpositive="clip")
+    labels = [str(name).rpartition("@")[2] for name in result.point]
+    step = -(-len(labels) // 6)
+    axes.set_xticks(x[::step], labels[::step])
+    axes.set(xlabel="point; all below is of the last", ylabel="curvature")
+    legend(axes)
 
 
 def _noise(page: Page, axes: Axes, result: Any) -> None:

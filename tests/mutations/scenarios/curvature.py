@@ -117,6 +117,16 @@ def sharpness_hooked() -> Any:
 
 
 @scenario
+def sharpness_points() -> Any:
+    """At two points side by side."""
+    objective, _ = problem(trained(mlp, 0, steps=40))
+    points = [landscape.Point(scale * objective.theta, {}, f"at {scale}") for scale in (0.9, 1.0)]
+    return landscape.sharpness(
+        objective, points, sigmas=(0.01, 0.05), num_draws=3, ascent_steps=3, rescaling="none"
+    )
+
+
+@scenario
 def compare() -> Any:
     """Two points of one net with rectified units, one of them nearer to zero."""
     objective, test = problem(trained(lambda: mlp(nn.ReLU), 0, steps=60))
