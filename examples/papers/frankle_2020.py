@@ -27,12 +27,12 @@ SIZES = {
 
 def commands(folder: Path, size: dict) -> Iterator[str]:
     """A run, its point after k steps, two runs from there, and the line between their ends, for each k and seed."""
-    how = f"{real('mnist', limit=size['images'])} --batch-size 50 --lr 0.1 -q"
+    data, steps = real("mnist", limit=size["images"]), "--batch-size 50 --lr 0.1 -q"
     for seed in range(size["seeds"]):
         trunk = f"{folder}/{seed}"
         every = min(k for k in size["ks"] if k)
         yield (
-            f"train --model mlp --model-arg widths={size['widths']} {how} --steps {max(size['ks'])} "
+            f"train --model mlp --model-arg widths={size['widths']} {data} {steps} --steps {max(size['ks'])} "
             f"--checkpoint-every {every} --seed {seed} -o {trunk}.h5"
         )
         for k in size["ks"]:
@@ -40,11 +40,9 @@ def commands(folder: Path, size: dict) -> Iterator[str]:
                 f"{trunk}-{k}",
                 "init" if k == 0 else "final" if k == max(size["ks"]) else f"step={k}",
             )
-            yield f"export {trunk}.h5@{point} -o {fork}.pt --overwrite -q"
             for side in (1, 2):
                 yield (
-                    f"train --model {Path(__file__).parent}/forked.py:mlp --model-arg widths={size['widths']} "
-                    f"weights={fork}.pt {how} --epochs {size['epochs']} --seed {100 * side + seed} "
+                    f"train --init {trunk}.h5@{point} {steps} --epochs {size['epochs']} --seed {100 * side + seed} "
                     f"-o {fork}-{side}.h5"
                 )
             yield f"interpolate {fork}-1.h5 {fork}-2.h5 -q -o {fork}.interpolate.h5"
