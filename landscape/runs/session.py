@@ -102,7 +102,7 @@ def _ordered(
     output, brought = settings.output, None
     if declared.source == "checkpoint" and not (found and isinstance(found[0], Objective)):
         brought = imports(found, given, settings)
-    elif given.get("init") is not None:
+    elif given.get("init") is not None and "init" in {one.name for one in declared.opens}:
         brought = beginning(given["init"], settings)
         given = {**given, "init": brought.named}
     if brought:
