@@ -72,6 +72,7 @@ class _Search:
             ]
         families += [one for i in groups for one in self._turned(i, families)]
         families += [one for i in groups for one in self._odd(i, families)]
+        families += self._idle()
         return Found([self._with_idle(one) for one in families], self.refused)
 
     def _is_inner(self, group: int) -> bool:
@@ -188,6 +189,20 @@ class _Search:
                 for k, a, _ in key
             )
             found += self._tried(members, None, "invertible" if len(halves) == 1 else "rotary")
+        return found
+
+    # --- numbers that no output sees --------------------------------------------------------------
+
+    def _idle(self) -> list[Family]:
+        """Translations of biases, a whole box at once: those of keys add the same to all scores of a query."""
+        found = []
+        for block in self.symmetry.blocks:
+            axes = [axis for axis, group in enumerate(block.groups) if group is not None]
+            if block.tensor not in self.names or len(block.where) > 1 or not axes:
+                continue
+            slot = Slot(block, axes[-1], block.outers[axes[-1]])
+            if slot.of(self.tensors).shape[2] == 1 and self.moments.is_idle(slot):
+                found += self._first([Family("translation", ((slot, 1),), None)], "translations")
         return found
 
     # --- turns of a residual stream ---------------------------------------------------------------

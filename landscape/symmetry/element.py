@@ -24,6 +24,7 @@ CALLED = {
     "centred": "turns of a residual stream",
     "invertible": "invertible maps",
     "rotary": "turns and scales of rotary pairs",
+    "translation": "translations of what no output sees",
 }
 
 
@@ -68,5 +69,5 @@ def moved(objective: Objective, point: Point, *, seed: int, tolerance: float) ->
     groups = [traced.symmetry.groups[i] for i in traced.symmetry.free]
     copies = [1 if one.outer is None else traced.symmetry.groups[one.outer].size for one in groups]
     units = sum(one.size * count for one, count in zip(groups, copies, strict=True))
-    units += sum(one.size * one.copies for one in families if one.group is None)
+    units += sum(one.size * one.copies for one in families if one.group is None and one.kind != "translation")
     return Rescaled(there, units, gap, alone=points)

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from landscape.symmetry.slots import Members, acted
 
-Kind = Literal["scaling", "sign", "orthogonal", "centred", "invertible", "rotary"]
+Kind = Literal["scaling", "sign", "orthogonal", "centred", "invertible", "rotary", "translation"]
 TURNS = ("orthogonal", "centred")
 
 
@@ -19,7 +19,8 @@ class Family:
 
     ``scaling``: c of each unit, > 0 or, if ``is_signed``, ≠ 0; ``sign``: ±1 of each; ``invertible``: M of all units;
     ``orthogonal``: M with MᵀM = 1, and ``centred`` with M1 = 1 as well; ``rotary``: units i and i + n/2 turned by an
-    angle and times a scale. ``group``: that of permutations of the same units, None where they cannot be permuted.
+    angle and times a scale; ``translation``: any number added to each, as to biases of keys, of which the softmax over
+    keys sees nothing. ``group``: that of permutations of the same units, None where they cannot be permuted.
     ``gains``: scalings whose first slot, the gain of a norm, must be 1 for a turn.
     """
 
@@ -55,6 +56,7 @@ class Family:
             "orthogonal": n * (n - 1) // 2,
             "centred": (n - 1) * (n - 2) // 2,
             "rotary": n,
+            "translation": n,
         }
         return self.copies * each[self.kind]
 
@@ -69,12 +71,19 @@ class Family:
             return f"{{±1}}^{n * self.copies}"
         if self.kind == "rotary":
             return f"C*^{n // 2 * self.copies}"
+        if self.kind == "translation":
+            return f"R^{n * self.copies}"
         letter = {"invertible": f"GL({n})", "orthogonal": f"O({n})", "centred": f"O({n - 1})"}[self.kind]
         return letter + power
 
     def random(self, generator: torch.Generator) -> Tensor:
-        """An element: scales (copies, n), powers of two, or maps (copies, n, n) of singular values from ½ to 2."""
+        """An element: scales (copies, n), powers of two, or maps (copies, n, n) of singular values from ½ to 2.
+
+        Of a translation what is added, (copies, n), standard normal.
+        """
         m, n = self.copies, self.size
+        if self.kind == "translation":
+            return torch.randn(m, n, generator=generator, dtype=torch.float64)
         if self.kind == "scaling":
             powers = torch.randint(1, 3, (m, n), generator=generator)
             signs = 2 * torch.randint(2, (2, m, n), generator=generator) - 1
@@ -105,10 +114,12 @@ class Family:
         if self.kind == "rotary":
             return m, n // 2, 2
         n -= self.kind == "centred"
-        return (m, n) if self.kind == "scaling" else (m, n, n)
+        return (m, n) if self.kind in ("scaling", "translation") else (m, n, n)
 
     def exponential(self, logarithm: Tensor) -> Tensor:
-        """The element exp X, differentiable in X: 1 at 0; of a turn, that of X − Xᵀ; none of ``sign``."""
+        """The element exp X, differentiable in X: 1 at 0; of a turn that of X − Xᵀ; of a translation X; no ``sign``."""
+        if self.kind == "translation":
+            return logarithm
         if self.kind == "scaling":
             return logarithm.exp()
         if self.kind == "rotary":
@@ -123,11 +134,20 @@ class Family:
 
     def acted(self, tensors: Mapping[str, Tensor], element: Tensor) -> dict[str, Tensor]:
         """The tensors moved by an element; those of a turn with gains of 1."""
+        if self.kind == "translation":
+            found = dict(tensors)
+            for slot, _ in self.members:
+                found[slot.block.tensor] = found[slot.block.tensor].clone()
+                values = slot.of(found)
+                slot.put(found, values + element.to(values)[:, :, None])
+            return found
         return acted(tensors, self.members, element)
 
     def folded(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """The same function with gains of 1, where they are not 0."""
+        """The same function with gains of 1, where they are not 0, and with 0 for what no output sees."""
         found = dict(tensors)
+        if self.kind == "translation":
+            return self.acted(found, -self.members[0][0].of(found).squeeze(2))
         for family in self.gains:
             gain = family.members[0][0].of(found).squeeze(2)
             found = family.acted(found, torch.where(gain == 0, 1.0, 1 / gain))
@@ -161,7 +181,7 @@ def of_level(families: Sequence[Family], level: str, names: Container[str]) -> l
     if level != "scaling":
         kinds |= set(TURNS)
     if level == "all":
-        kinds |= {"invertible", "rotary"}
+        kinds |= {"invertible", "rotary", "translation"}
     found = [one.scales() if one.kind == "invertible" and level != "all" else one for one in families]
     return [
         one

@@ -66,6 +66,14 @@ class Moments:
             )
         return whole_null_space(torch.cat(rows), self.tolerance)
 
+    def is_idle(self, slot: Slot) -> bool:
+        """Whether no output sees the numbers of a slot, at any draw."""
+        for _, slopes in self._draws(LEAST_DRAWS):
+            largest = max(float(one.abs().max()) for one in slopes.values() if one.numel())
+            if float(slot.of(slopes).abs().max()) > self.tolerance * largest:
+                return False
+        return True
+
     def _draws(self, count: int) -> list[tuple[dict[str, Tensor], dict[str, Tensor]]]:
         while len(self._drawn) < count:
             values = self.near()

@@ -30,6 +30,7 @@ def nearest(family: Family, a: Tensors, b: Tensors) -> Tensor:
         "centred": _turn,
         "rotary": _pairs,
         "invertible": _map,
+        "translation": _difference,
     }
     return rules[family.kind](family, a, b)
 
@@ -139,6 +140,11 @@ def _scales(family: Family, a: Tensors, b: Tensors) -> Tensor:
 def _signs(family: Family, a: Tensors, b: Tensors) -> Tensor:
     inner = torch.stack([(slot.of(a).double() * slot.of(b).double()).sum(2) for slot, _ in family.members])
     return torch.where(inner.sum(0) < 0, -1.0, 1.0).double()
+
+
+def _difference(family: Family, a: Tensors, b: Tensors) -> Tensor:
+    slot = family.members[0][0]
+    return (slot.of(a) - slot.of(b)).double().squeeze(2)
 
 
 def _turn(family: Family, a: Tensors, b: Tensors) -> Tensor:

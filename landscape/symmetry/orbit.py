@@ -1,8 +1,9 @@
 """B moved along its orbit, by permutations and continuous symmetries in turn, to where it is closest to A.
 
 Permutations are first matched on what the other families leave as it is: gains taken into the weights that read them,
-scales balanced, products of the weights that an invertible map stands between. Residual streams are first turned by the
-weights that meet nothing else that moves, as embeddings (Theus et al. 2025 alternate in the same way).
+numbers that no output sees at 0, scales balanced, products of the weights that an invertible map stands between.
+Residual streams are first turned by the weights that meet nothing else that moves, as embeddings (Theus et al. 2025
+alternate in the same way).
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -48,9 +49,9 @@ def nearest_of_orbit(
     Tensors are in float64 on the CPU; only those of ``a`` count.
     """
     turns = [one for one in families if one.kind in TURNS]
-    others = [one for one in families if one.kind not in TURNS]
+    others = _others(families)
     rest = without(symmetry, families)
-    goal, start = folded(a, turns), folded(b, turns)
+    goal, start = folded(a, families), folded(b, families)
     start = _stepped(start, goal, [_of_known(one, rest, families) for one in turns], turns)
     best = None
     if held is not None:
@@ -74,10 +75,9 @@ def nearer(
     generator: torch.Generator,
 ) -> Orbit:
     """B moved on from where it stands by every family once, never to be farther from A than it is."""
-    turns = [one for one in families if one.kind in TURNS]
     rest, distance = without(symmetry, families), between(a, b.tensors)
-    start = b._replace(tensors=folded(b.tensors, turns))
-    found = _finished(rest, families, a, folded(a, turns), start, generator, 1)
+    start = b._replace(tensors=folded(b.tensors, families))
+    found = _finished(rest, families, a, folded(a, families), start, generator, 1)
     return found if found.distance < distance else b._replace(distance=distance)
 
 
@@ -91,19 +91,27 @@ def _finished(
     rounds: int = MOST_ROUNDS,
 ) -> Orbit:
     """From a start with gains of 1 where turns need them, as ``goal`` is A with such gains, to what is nearest to A."""
-    turns = [one for one in families if one.kind in TURNS]
-    others = [one for one in families if one.kind not in TURNS]
-    now, moved = _settled(symmetry, families, goal, start.tensors, start.permutations, generator, rounds)
+    turns, others = [one for one in families if one.kind in TURNS], _others(families)
+    idle = [one for one in families if one.kind == "translation"]
+    now, moved = _settled(
+        symmetry, [*turns, *others], goal, start.tensors, start.permutations, generator, rounds
+    )
     if turns:
         # Gains as close to those of A as may be; then without turns, which need gains of 1.
         gains = [one for turn in turns for one in turn.gains]
-        now = _stepped(now, a, gains, gains)
-        now, moved = _settled(symmetry, others, a, now, moved, generator, rounds)
+        now, goal = _stepped(now, a, gains, gains), folded(a, idle)
+        now, moved = _settled(symmetry, others, goal, now, moved, generator, rounds)
+    now = _stepped(now, a, idle, idle)
     return Orbit(now, moved, between(a, now))
 
 
+def _others(families: Sequence[Family]) -> list[Family]:
+    """Those that move what outputs see, but for turns."""
+    return [one for one in families if one.kind not in (*TURNS, "translation")]
+
+
 def folded(tensors: Tensors, families: Sequence[Family]) -> dict[str, Tensor]:
-    """With gains of 1 wherever a turn needs them."""
+    """With gains of 1 wherever a turn needs them, and 0 for what no output sees."""
     found = dict(tensors)
     for family in families:
         found = family.folded(found)

@@ -109,7 +109,9 @@ class _Maps:
 
     def __init__(self, families: Sequence[Family], b: Mapping[str, Tensor]):
         turns = [one for one in families if one.kind in TURNS]
-        moving = [one for one in families if one.kind != "sign" and not is_gain(one, families)]
+        moving = [
+            one for one in families if one.kind not in ("sign", "translation") and not is_gain(one, families)
+        ]
         gains = [gain for turn in turns for gain in turn.gains]
         self._start = folded(b, turns)
         own = [one.members[0][0].of(b).squeeze(2) for one in gains]

@@ -37,7 +37,9 @@ def nullity(module: nn.Module, x: Tensor) -> int:
     with sdpa_kernel(SDPBackend.MATH):
         jacobian = jacrev(lambda t: functional_call(module, {**buffers, **t}, (x,)).flatten())(theta)
     matrix = torch.cat([part.flatten(1) for part in jacobian.values()], 1)
-    matrix = matrix / matrix.norm(dim=0).clamp_min(1e-12)
+    sizes = matrix.norm(dim=0)
+    # Columns of rounding alone, of what no output sees, are not blown up.
+    matrix = matrix / sizes.clamp_min(1e-6 * float(sizes.max()))
     values = torch.linalg.svdvals(matrix)
     return matrix.shape[1] - int((values > 1e-9 * values[0]).sum())
 
@@ -140,9 +142,9 @@ def test_exponents_are_those_of_the_function():
 
 
 TEXTS = {
-    "packed attention, chunks": ["GL(4)^2", "GL(4)^2", "R*^8"],
+    "packed attention, chunks": ["GL(4)^2", "GL(4)^2", "R*^8", "R^8"],
     "grouped queries, tiled": ["GL(5)^2", "GL(5)^2", "R>0^8"],
-    "encoder, norm first": [*["GL(4)^2"] * 4, *["R*^8"] * 4, "O(7)"],
+    "encoder, norm first": [*["GL(4)^2"] * 4, *["R*^8"] * 4, "O(7)", "R^8", "R^8"],
     "recurrent": ["GL(5)"],
     "embedding": ["GL(4)", "R>0^5"],
     "cnn": ["R>0^4", "R>0^6"],
@@ -184,6 +186,41 @@ def test_maps_act_on_heads_as_plain_loops_do():
         wanted = before["out.weight"][:, columns] @ torch.linalg.inv(maps[head])
         torch.testing.assert_close(after["out.weight"][:, columns], wanted)
     assert torch.equal(after["project.weight"][:16], before["project.weight"][:16])
+
+
+class Biased(nn.Module):
+    """One head with biases, its keys turned by their positions or not."""
+
+    def __init__(self, rotary: bool):
+        super().__init__()
+        self.rotary = rotary
+        self.q, self.k, self.v, self.out = (nn.Linear(4, 4) for _ in range(4))
+
+    def forward(self, x: Tensor) -> Tensor:
+        angle = torch.arange(x.shape[1], device=x.device)[:, None] * torch.tensor([1.0, 0.3], device=x.device)
+        sine, cosine = (one.repeat(1, 2).to(x) for one in (angle.sin(), angle.cos()))
+
+        def turned(y: Tensor) -> Tensor:
+            return y * cosine + torch.cat([-y[..., 2:], y[..., :2]], -1) * sine if self.rotary else y
+
+        scores = turned(self.q(x)) @ turned(self.k(x)).mT
+        return self.out(torch.relu(scores.softmax(-1) @ self.v(x)))
+
+
+@pytest.mark.parametrize("rotary", [False, True])
+def test_biases_of_keys_may_be_anything_unless_positions_turn_them(rotary):
+    module, x, found = found_in(lambda: Biased(rotary), gaussian(20, 3, 4))
+    idle = [one for one in found.families if one.kind == "translation"]
+    assert [(one.text, one.dimension, one.name) for one in idle] == (
+        [] if rotary else [("R^4", 4, "k.bias[0]")]
+    )
+    before = tensors_of(module)
+    after = {**before, "k.bias": before["k.bias"] + torch.tensor([3.0, -1.0, 2.0, 5.0])}
+    assert (function_difference(module, before, after, [(x,)]) <= 1e-9) == (not rotary)
+    if idle:
+        assert nullity(module, x) == found.dimension
+        moved = idle[0].acted(before, torch.tensor([[3.0, -1.0, 2.0, 5.0]]))
+        assert all(torch.equal(moved[name], after[name]) for name in after)
 
 
 def test_a_family_that_is_too_large_is_refused_by_the_trial():
