@@ -124,6 +124,50 @@ class Recurrent(nn.Module):
         return self.out(self.lstm(self.a(x))[0][:, -1])
 
 
+class Pair(nn.Module):
+    """Two layers in a bilinear one, the second with weights normalised by hand."""
+
+    def __init__(self):
+        super().__init__()
+        self.a, self.m, self.out = nn.Linear(4, 6), nn.Bilinear(6, 5, 7), nn.Linear(7, 3)
+        self.v, self.g = nn.Parameter(torch.randn(5, 4)), nn.Parameter(torch.rand(5) + 0.5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        weight = self.v * (self.g / self.v.norm(dim=1))[:, None]
+        return self.out(torch.tanh(self.m(torch.relu(self.a(x)), torch.tanh(functional.linear(x, weight)))))
+
+
+class Bidirectional(nn.Module):
+    """A GRU each way, whose states begin at the same zeros and have nothing else in common."""
+
+    def __init__(self):
+        super().__init__()
+        self.gru, self.out = nn.GRU(3, 5, batch_first=True, bidirectional=True), nn.Linear(10, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.out(self.gru(x)[0].mean(1))
+
+
+class Shared(nn.Module):
+    """Two queries of one key and value; or keys and queries of each head normed, with one gain for all heads."""
+
+    def __init__(self, *, normed: bool):
+        super().__init__()
+        self.normed, self.keys = normed, 2 if normed else 1
+        self.q, self.out = nn.Linear(8, 8, bias=False), nn.Linear(8, 8)
+        self.k, self.v = (nn.Linear(8, 4 * self.keys, bias=False) for _ in range(2))
+        self.head = nn.Linear(8, 3)
+        self.norms = nn.ModuleList(nn.RMSNorm(4) for _ in range(2)) if normed else None
+
+    def forward(self, x: Tensor) -> Tensor:
+        n, length, _ = x.shape
+        q, k, v = (one(x).view(n, length, -1, 4).transpose(1, 2) for one in (self.q, self.k, self.v))
+        if self.norms is not None:
+            q, k = self.norms[0](q), self.norms[1](k)
+        y = (q @ k.mT).softmax(-1) @ v
+        return self.head(torch.relu(self.out(y.transpose(1, 2).reshape(n, length, 8))).mean(1))
+
+
 class Residual(nn.Module):
     """x + W relu(U x) a few times, between two linear layers."""
 
@@ -312,6 +356,10 @@ SYMMETRIC = {
     "u-net": Symmetric(lambda: UNet(), image(2, 3, 8, 8), 9, 10, [(4, None), (2, None), (4, 2), (5, None)]),
     "tied": Symmetric(lambda: Tied(), numbers(7, 2, 3), 4, 4, [(6, None)]),
     "recurrent": Symmetric(lambda: Recurrent(), image(2, 4, 3), 7, 8, [(5, None), (4, None)]),
+    "bilinear, weights normed": Symmetric(
+        lambda: Pair(), image(8, 4), 7, 8, [(6, None), (5, None), (7, None)]
+    ),
+    "both ways": Symmetric(lambda: Bidirectional(), image(2, 4, 3), 9, 10, [(5, None), (5, None)]),
     "residual": Symmetric(
         lambda: Residual(4, 6, 2, 3), image(3, 4), 11, 12, [(6, None), (6, None), (6, None)]
     ),

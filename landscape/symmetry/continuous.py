@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from landscape.symmetry.families import Family, Found, Kind
 from landscape.symmetry.moments import Moments
+from landscape.symmetry.permutations import Block
 from landscape.symmetry.slots import Members, Slot, at_rest_together, slots_of
 from landscape.symmetry.tracing import Traced
 from landscape.symmetry.verified import function_difference, preserved
@@ -120,11 +121,16 @@ class _Search:
             self.refused.append(f"{what} of {name} would move the outputs by {gaps[-1]:.2g} of their size")
         return []
 
-    def _gap(self, family: Family) -> float:
-        """The most that random elements move the outputs, each tried elsewhere, as units of ReLU may be at rest."""
+    def _gap(self, family: Family, gains: Sequence[Slot] = ()) -> float:
+        """The most that random elements move the outputs, each tried elsewhere, as units of ReLU may be at rest.
+
+        ``gains``: those that are 1 there.
+        """
         worst = 0.0
         for _ in range(TRIALS):
             before = family.folded(self.moments.near())
+            for gain in gains:
+                gain.put(before, torch.ones_like(gain.of(before)))
             after = family.acted(before, family.random(self.generator))
             worst = max(worst, function_difference(self.module, before, after, [self.inputs]))
             if not worst <= self.bound:
@@ -141,6 +147,7 @@ class _Search:
         resting = [Slot(b, axis) for b in weights for axis, g in enumerate(b.groups) if g is None]
         resting = [one for one in resting if one.size > 1 and not self._is_outside(one)]
         heads |= {g for one in resting for g in _along(one) if g is not None}
+        loose = self._loose(MOST_POSITIONS - sum(one.size for one in resting))
         found: list[Family] = []
         for head in sorted(heads):
             slots = [
@@ -150,7 +157,32 @@ class _Search:
             ]
             found += self._by_position(slots)
         known = {slot.block for family in found for slot, _ in family.members}
-        return found + self._by_position([one for one in resting if one.block not in known])
+        left = [one for one in [*resting, *loose] if one.block not in known]
+        return found + self._by_position([*left, *self._single()])
+
+    def _single(self) -> list[Slot]:
+        """Tensors of a layer of one unit, which may be scaled though there is nothing to permute."""
+        found = []
+        for block in self.symmetry.blocks:
+            sizes = [stop - start for start, stop in block.where]
+            if block.tensor in self.names and len(sizes) <= 2 and 1 in sizes:
+                one = Block(*block[:2], (*block.shape, 1), (*block.groups, None), (*block.outers, None))
+                slot = Slot(one, len(block.shape))
+                found += [] if self._is_outside(slot) else [slot]
+        return found
+
+    def _loose(self, most: int) -> list[Slot]:
+        """Axes of tensors that no group moves, as gains of queries and keys, as far as ``most`` positions go."""
+        held = {block.tensor for block in self.symmetry.blocks}
+        shapes = {name: tuple(self.tensors[name].shape) for name in self.names if name not in held}
+        blocks = [
+            Block(name, tuple((0, size) for size in shape), shape, (None,) * len(shape), (None,) * len(shape))
+            for name, shape in shapes.items()
+            if 1 <= len(shape) <= 2
+        ]
+        slots = [Slot(block, axis) for block in blocks for axis in range(len(block.shape))]
+        slots = [one for one in slots if not self._is_outside(one)]
+        return slots if sum(one.size for one in slots) <= most else []
 
     def _is_outside(self, slot: Slot) -> bool:
         """Whether an axis is that of the data, which cannot be scaled."""
@@ -218,15 +250,18 @@ class _Search:
         folds = []
         for gain in gains:
             taken = [one for one in own if gain in dict(one.members)]
-            if len(taken) != 1 or abs(dict(taken[0].members)[gain]) != 1:
-                gone = f"the gain {gain.block.tensor} cannot be taken into the weights that read it"
-                self.refused.append(f"turns of {slots[0].block.tensor}[{slots[0].dim}]: {gone}")
-                return []
-            folds.append(_from(gain, taken[0]))
+            if len(taken) == 1 and abs(dict(taken[0].members)[gain]) == 1:
+                folds.append(_from(gain, taken[0]))
         members = tuple((slot, 1) for slot in slots if slot not in gains)
         kinds: list[Kind] = ["orthogonal", "centred"] if slots[0].size > 2 else ["orthogonal"]
-        turns = [Family(kind, members, group, gains=tuple(folds)) for kind in kinds]
-        return self._first(turns, "turns" if gains else "")
+        if len(folds) == len(gains):
+            return self._first([Family(kind, members, group, gains=tuple(folds)) for kind in kinds], "")
+        # What is said is what there would be, were it not for a gain.
+        if any(self._gap(Family(kind, members, group), gains) <= self.bound for kind in kinds):
+            kept = next(one for one in gains if one not in [fold.members[0][0] for fold in folds])
+            gone = f"the gain {kept.block.tensor} cannot be taken into the weights that read it"
+            self.refused.append(f"turns of {slots[0].block.tensor}[{slots[0].dim}]: {gone}")
+        return []
 
     # --- changes of sign --------------------------------------------------------------------------
 

@@ -50,7 +50,7 @@ class Moments:
         return found
 
     def exponents(self, slots: Sequence[Slot], *, by_position: bool = False) -> list[list[int]]:
-        """A basis of the exponents of ``slots`` in whole numbers, of every unit alike; 0 where a slot has no influence.
+        """A basis of the exponents of ``slots`` in whole numbers, of every unit alike; 0 where it moves nothing.
 
         ``by_position``: of every position of every slot, one slot after the other, alike for every copy.
         """
@@ -64,7 +64,20 @@ class Moments:
             rows.append(
                 torch.cat(moments, -1) if by_position else torch.stack([one.flatten() for one in moments], -1)
             )
-        return whole_null_space(torch.cat(rows), self.tolerance)
+        found = whole_null_space(torch.cat(rows), self.tolerance)
+        if not by_position:
+            found += [vector for vector in self._alone(slots, torch.cat(rows)) if vector not in found]
+        return found
+
+    def _alone(self, slots: Sequence[Slot], rows: Tensor) -> list[list[int]]:
+        """Slots whose numbers outputs see, and whose scale none does, as of weights that are divided by their norm."""
+        weights = rows.norm(dim=0)
+        still = (weights <= self.tolerance * weights.max()).tolist()
+        return [
+            [int(k == i) for k in range(len(slots))]
+            for i, slot in enumerate(slots)
+            if still[i] and not self.is_idle(slot)
+        ]
 
     def is_idle(self, slot: Slot) -> bool:
         """Whether no output sees the numbers of a slot, at any draw."""

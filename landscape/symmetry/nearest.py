@@ -50,6 +50,11 @@ def balance(family: Family, tensors: Tensors) -> Tensor:
     if family.kind == "sign":
         return _positive(family, tensors)
     sums = _Sums.of(family, tensors, tensors)
+    if len(sums.exponents) == 1:
+        # Nothing else pays for it: to a norm of 1.
+        lengths = torch.where(sums.sizes[0] == 0, 1.0, sums.sizes[0].sqrt())
+        found = lengths.pow(-1 / float(sums.exponents))
+        return found * _positive(family, tensors) if family.is_signed else found
     is_idle = ((sums.sizes * (sums.exponents > 0)).sum(0) == 0) | (
         (sums.sizes * (sums.exponents < 0)).sum(0) == 0
     )

@@ -31,6 +31,9 @@ class Slot(NamedTuple):
     @property
     def dim(self) -> int:
         """The axis of the tensor that its axis of the block is a part of."""
+        sizes = [stop - start for start, stop in self.block.where]
+        if self.size == 1 and 1 in sizes:
+            return sizes.index(1)
         position = 0
         for dim, (start, stop) in enumerate(self.block.where):
             left = stop - start

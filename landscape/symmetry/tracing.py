@@ -29,7 +29,8 @@ from landscape.symmetry.axes import (
     root,
     size_of,
 )
-from landscape.symmetry.operations import Call, Labelled, axes_of
+from landscape.symmetry.calls import Call, Labelled
+from landscape.symmetry.operations import KEPT, RULES, axes_of, constant
 from landscape.symmetry.permutations import Block, Group, Symmetry
 
 
@@ -163,7 +164,7 @@ def _called(node: fx.Node, nodes: Mapping[fx.Node, Any]) -> Any:
         return Labelled(_shape(node), [fixed(size, "numbers of positions") for size in _shape(node)])
     target: Any = node.target
     shapes = _shapes(node.meta["val"])
-    arguments, options = map_arg((node.args, node.kwargs), lambda one: nodes[one])
+    arguments, options = map_arg((node.args, node.kwargs), lambda one: _seen(one, nodes))
     call = Call(
         target._schema.name.partition("::")[2],
         tuple(arguments),
@@ -179,6 +180,25 @@ def _called(node: fx.Node, nodes: Mapping[fx.Node, Any]) -> Any:
     for one in several:
         pin_orphans(one.axes, call.reason)
     return several if isinstance(node.meta["val"], tuple | list) else several[0]
+
+
+def _seen(node: fx.Node, nodes: Mapping[fx.Node, Any]) -> Any:
+    """What an operation is given: of a constant, axes of its own, as it binds nothing to what it meets elsewhere."""
+    if not _is_constant(node) or not isinstance(nodes[node], Labelled):
+        return nodes[node]
+    return Labelled(nodes[node].shape, [free(size) for size in nodes[node].shape])
+
+
+def _is_constant(node: fx.Node) -> bool:
+    """Whether all its numbers are one, as the first state of a recurrent layer."""
+    if node.op != "call_function":
+        return False
+    if node.target is operator.getitem:
+        return _is_constant(node.all_input_nodes[0])
+    name = getattr(getattr(node.target, "_schema", None), "name", "").partition("::")[2]
+    if name in KEPT:
+        return all(map(_is_constant, node.all_input_nodes))
+    return RULES.get(name) is constant
 
 
 def _labelled(nodes: Mapping[fx.Node, Any], value: Any) -> Iterator[Labelled]:

@@ -5,7 +5,7 @@ from itertools import combinations, pairwise
 
 import pytest
 import torch
-from symmetric import SYMMETRIC, Decoder, Gpt, Packed, Residual, built, numbers
+from symmetric import SYMMETRIC, Decoder, Gpt, Packed, Residual, Shared, built, numbers
 from torch import Tensor, nn
 from torch.func import functional_call, jacrev
 from torch.nn.attention import SDPBackend, sdpa_kernel
@@ -148,6 +148,7 @@ TEXTS = {
     "recurrent": ["GL(5)"],
     "embedding": ["GL(4)", "R>0^5"],
     "cnn": ["R>0^4", "R>0^6"],
+    "bilinear, weights normed": ["R>0^6", "R>0^5", "{±1}^5", "{±1}^7"],
     "tied": [],
 }
 
@@ -186,6 +187,29 @@ def test_maps_act_on_heads_as_plain_loops_do():
         wanted = before["out.weight"][:, columns] @ torch.linalg.inv(maps[head])
         torch.testing.assert_close(after["out.weight"][:, columns], wanted)
     assert torch.equal(after["project.weight"][:16], before["project.weight"][:16])
+
+
+def test_gains_and_keys_that_all_heads_share_have_maps_of_their_own():
+    """Axes that nothing permutes: a gain of queries against that of keys, and one key against every query."""
+    for normed, text, name in ((True, "R*^4", "norms.0.weight[0]"), (False, "GL(4)", "q.weight[0]")):
+        module, x, found = found_in(lambda normed=normed: Shared(normed=normed), gaussian(150, 5, 8))
+        assert (text, name) in [(one.text, one.name) for one in found.families]
+        # With norms the scales of queries and of keys are among them, which each head's norm takes away.
+        assert nullity(module, x) == found.dimension
+
+
+def test_a_layer_of_one_unit_may_be_scaled():
+    chain = lambda: nn.Sequential(nn.Linear(4, 1), nn.ReLU(), nn.Linear(1, 5), nn.ReLU(), nn.Linear(5, 3))  # noqa: E731
+    found = found_in(chain, gaussian(200, 4))[2]
+    assert [(one.text, one.name) for one in found.families] == [
+        ("R>0^1", "0.weight[0]"),
+        ("R>0^5", "2.weight[0]"),
+    ]
+
+
+def test_turns_that_there_would_not_be_without_a_gain_either_are_no_news():
+    chain = lambda: nn.Sequential(nn.Linear(4, 6), nn.LayerNorm(6), nn.ReLU(), nn.Linear(6, 3))  # noqa: E731
+    assert found_in(chain, gaussian(9, 4))[2].refused == []
 
 
 class Biased(nn.Module):

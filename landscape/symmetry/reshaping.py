@@ -1,0 +1,162 @@
+"""What operations that take tensors apart and put them together do to axes: views, slices, concatenations, picks."""
+
+from landscape.symmetry.axes import Axis, at, cut, factors, fixed, free, join, pin, regrouped, times, unroll
+from landscape.symmetry.calls import Call, Labelled, unknown
+
+
+def view(call: Call) -> list[Axis]:
+    reason = f"{call.name} {call.tensors[0].shape} to {call.shape} cuts through it"
+    return regrouped(call.tensors[0].axes, call.shape, reason)
+
+
+def permute(call: Call) -> list[Axis]:
+    return [call.tensors[0].axes[dim] for dim in call.arguments[1]]
+
+
+def unsqueeze(call: Call) -> list[Axis]:
+    axes = list(call.tensors[0].axes)
+    axes.insert(call.arguments[1] % len(call.shape), free(1))
+    return axes
+
+
+def squeeze(call: Call) -> list[Axis]:
+    source = call.tensors[0]
+    dims = call.argument(1, "dim")
+    count = len(source.shape)
+    chosen = range(count) if dims is None else [dims] if isinstance(dims, int) else dims
+    gone = {dim % count for dim in chosen if source.shape[dim] == 1}
+    return [axis for dim, axis in enumerate(source.axes) if dim not in gone]
+
+
+def expand(call: Call) -> list[Axis]:
+    """A repeated position is the same under every permutation."""
+    source = call.tensors[0]
+    offset = len(call.shape) - len(source.shape)
+    return [
+        source.axes[dim - offset] if dim >= offset and source.shape[dim - offset] == size else free(size)
+        for dim, size in enumerate(call.shape)
+    ]
+
+
+def select(call: Call) -> list[Axis]:
+    source, dim = call.tensors[0], call.arguments[1] % len(call.tensors[0].shape)
+    return _taken(source, dim, call.arguments[2] % source.shape[dim], call.name)
+
+
+def _taken(source: Labelled, dim: int, index: int, name: str) -> list[Axis]:
+    reason = f"{name} picks one position of it"
+    chosen = factors(source.axes[dim])
+    rest = [axis for position, axis in enumerate(source.axes) if position != dim]
+    if len(chosen) != 1:
+        pin(source.axes[dim], reason)
+        return rest
+    unroll(chosen[0], reason)
+    return [at(axis, chosen[0], index) for axis in rest]
+
+
+def sliced(call: Call) -> list[Axis]:
+    source = call.tensors[0]
+    dim = call.argument(1, "dim", 0) % len(source.shape)
+    size = source.shape[dim]
+    start, stop, step = slice(
+        call.argument(2, "start"), call.argument(3, "end"), call.argument(4, "step")
+    ).indices(size)
+    axes = list(source.axes)
+    if (start, stop, step) == (0, size, 1):
+        return axes
+    if step != 1:
+        pin(axes[dim], f"{call.name} takes every {step}th of it")
+        axes[dim] = fixed(call.shape[dim], call.reason)
+    elif stop - start == 1:
+        axes = _taken(source, dim, start, call.name)
+        axes.insert(dim, free(1))
+    else:
+        axes[dim] = cut(axes[dim], start, stop, f"{call.name} cuts through it")
+    return axes
+
+
+def split(call: Call) -> list[list[Axis]]:
+    source = call.tensors[0]
+    sizes, dim = call.arguments[1], call.argument(2, "dim", 0) % len(source.shape)
+    if isinstance(sizes, int):
+        sizes = [min(sizes, source.shape[dim] - start) for start in range(0, source.shape[dim], sizes)]
+    found, start = [], 0
+    for size in sizes:
+        axes = list(source.axes)
+        axes[dim] = cut(axes[dim], start, start + size, f"{call.name} cuts through it")
+        found.append(axes)
+        start += size
+    return found
+
+
+def cat(call: Call) -> list[Axis]:
+    """Segments one after the other; the other axes are permuted alike."""
+    parts = [part for part in call.tensors if part.shape != (0,)]
+    dim = call.argument(1, "dim", 0) % len(call.shape)
+    for part in parts[1:]:
+        for position, axis in enumerate(part.axes):
+            if position != dim:
+                join(parts[0].axes[position], axis, call.reason)
+    axes = list(parts[0].axes)
+    axes[dim] = tuple(product for part in parts for product in part.axes[dim])
+    return axes
+
+
+def constant_pad(call: Call) -> list[Axis]:
+    """Padding is a constant: its positions may be permuted like any others."""
+    source, widths = call.tensors[0], call.arguments[1]
+    axes = list(source.axes)
+    for pair in range(len(widths) // 2):
+        dim = len(axes) - 1 - pair
+        before, after = widths[2 * pair : 2 * pair + 2]
+        if min(before, after) < 0:
+            return unknown(call)
+        sides = [free(width) if width else () for width in (before, after)]
+        axes[dim] = (*sides[0], *axes[dim], *sides[1])
+    return axes
+
+
+def repeat(call: Call) -> list[Axis]:
+    source, counts = call.tensors[0], call.arguments[1]
+    axes = [free(1)] * (len(counts) - len(source.axes)) + list(source.axes)
+    tiles = "its positions are those of a tiling"
+    return [
+        axis if count == 1 else times(fixed(count, tiles), axis)
+        for count, axis in zip(counts, axes, strict=True)
+    ]
+
+
+def flip(call: Call) -> list[Axis]:
+    source = call.tensors[0]
+    for dim in call.arguments[1]:
+        pin(source.axes[dim], f"{call.name} turns its order round")
+    return source.axes
+
+
+def indexed(call: Call) -> list[Axis]:
+    """Positions picked by a tensor of their numbers, along one axis or neighbouring ones."""
+    source, chosen = call.arguments[:2]
+    dims = [dim for dim, one in enumerate(chosen) if one is not None]
+    if dims != list(range(dims[0], dims[-1] + 1)):
+        return unknown(call)
+    for axis in (*source.axes[dims[0] : dims[-1] + 1], *(a for dim in dims for a in chosen[dim].axes)):
+        pin(axis, f"{call.name} picks positions of it by number")
+    before, after = source.axes[: dims[0]], source.axes[dims[-1] + 1 :]
+    picked = call.shape[len(before) : len(call.shape) - len(after)]
+    return [*before, *(fixed(size, call.reason) for size in picked), *after]
+
+
+def index_select(call: Call) -> list[Axis]:
+    source, dim, numbers = call.arguments[:3]
+    axes, dim = list(source.axes), dim % len(source.shape)
+    for axis in (axes[dim], *numbers.axes):
+        pin(axis, f"{call.name} picks positions of it by number")
+    axes[dim] = fixed(call.shape[dim], call.reason)
+    return axes
+
+
+def embedding(call: Call) -> list[Axis]:
+    weight, indices = call.tensors
+    for axis in (weight.axes[0], *indices.axes):
+        pin(axis, "its positions are the numbers in the data")
+    return [*indices.axes, weight.axes[1]]
