@@ -226,14 +226,16 @@ class _Search:
     # --- numbers that no output sees --------------------------------------------------------------
 
     def _idle(self) -> list[Family]:
-        """Translations of biases, a whole box at once: those of keys add the same to all scores of a query."""
+        """Translations of biases: keys add the same by them to all scores of a query, unless positions turn them."""
         found = []
         for block in self.symmetry.blocks:
-            axes = [axis for axis, group in enumerate(block.groups) if group is not None]
-            if block.tensor not in self.names or len(block.where) > 1 or not axes:
+            last = len(block.shape) - 1
+            if block.tensor not in self.names or len(block.where) > 1 or not 0 <= last <= 1:
                 continue
-            slot = Slot(block, axes[-1], block.outers[axes[-1]])
-            if slot.of(self.tensors).shape[2] == 1 and self.moments.is_idle(slot):
+            slot = Slot(block, last, last - 1 if last else None)
+            idle = self.moments.idle(slot)
+            if idle and (len(idle) == slot.size or block.groups[last] is None):
+                slot = slot if len(idle) == slot.size else slot._replace(positions=tuple(idle))
                 found += self._first([Family("translation", ((slot, 1),), None)], "translations")
         return found
 

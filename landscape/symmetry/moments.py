@@ -80,12 +80,16 @@ class Moments:
         ]
 
     def is_idle(self, slot: Slot) -> bool:
-        """Whether no output sees the numbers of a slot, at any draw."""
+        """Whether no output sees any of the numbers of a slot."""
+        return len(self.idle(slot)) == slot.size
+
+    def idle(self, slot: Slot) -> list[int]:
+        """The units of a slot whose numbers no output sees, of no copy and at no draw."""
+        seen = torch.zeros(slot.size, dtype=torch.bool)
         for _, slopes in self._draws(LEAST_DRAWS):
             largest = max(float(one.abs().max()) for one in slopes.values() if one.numel())
-            if float(slot.of(slopes).abs().max()) > self.tolerance * largest:
-                return False
-        return True
+            seen |= slot.of(slopes).abs().amax((0, 2)) > self.tolerance * largest
+        return (~seen).nonzero().flatten().tolist()
 
     def _draws(self, count: int) -> list[tuple[dict[str, Tensor], dict[str, Tensor]]]:
         while len(self._drawn) < count:

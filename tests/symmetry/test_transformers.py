@@ -44,14 +44,14 @@ CASES = {
     ),
     "ViT": ("ForImageClassification", VIT, [(16, None), (24, None), (4, None), (4, 4), (4, 4)]),
 }
-# Families of each: those of values and of queries with keys, gains, gated units, turns of the stream.
+# Families of each: those of values and of queries with keys, gains, gated units, turns of the stream, biases of keys.
 LETTERS = {
     "Llama": ["C*^4", "GL(4)^2", "O(16)", "R*^16", "R*^16", "R*^16", "R*^24"],
     # Of four channels of a head, rotary positions turn two.
-    "GPTNeoX": ["C*^4", "GL(2)^4", "GL(4)^4", "O(15)", "R*^16", "R*^16", "R*^16"],
-    "GPT2": ["GL(4)^4", "GL(4)^4", "R*^16", "R*^16"],
-    "Bert": ["GL(4)^4", "GL(4)^4", "R*^16", "{±1}^16"],
-    "ViT": ["GL(4)^4", "GL(4)^4", "O(15)", "R*^16", "R*^16", "R*^16"],
+    "GPTNeoX": ["C*^4", "GL(2)^4", "GL(4)^4", "O(15)", "R*^16", "R*^16", "R*^16", "R^8"],
+    "GPT2": ["GL(4)^4", "GL(4)^4", "R*^16", "R*^16", "R^16"],
+    "Bert": ["GL(4)^4", "GL(4)^4", "R*^16", "R^16", "{±1}^16"],
+    "ViT": ["GL(4)^4", "GL(4)^4", "O(15)", "R*^16", "R*^16", "R*^16", "R^16"],
 }
 # The gain that stops the turn of a stream: embeddings tied to the output, norms after the sum.
 STOPPED = {"GPT2": "ln_f.weight", "Bert": "embeddings.LayerNorm.weight"}
