@@ -20,10 +20,12 @@ from landscape.symmetry.moments import Moments
 from landscape.symmetry.permutations import Block
 from landscape.symmetry.slots import Members, Slot, at_rest_together, slots_of
 from landscape.symmetry.tracing import Traced
-from landscape.symmetry.verified import function_difference, preserved
+from landscape.symmetry.verified import PRESERVED, function_difference, preserved
 
 # Positions of all heads' channels that are looked through for scalings, where they cannot be permuted.
 MOST_POSITIONS = 1024
+# Places in which one position of these may stand at once.
+MOST_TOGETHER = 64
 # Places of units of which every choice is tried for a change of sign.
 MOST_PLACES = 6
 # Random elements of a family that are tried.
@@ -67,13 +69,16 @@ class _Search:
         groups.sort(key=lambda i: self.symmetry.groups[i].outer is None)
         families = [one for i in groups if self._is_inner(i) for one in self._linear(i)]
         families += self._at_rest()
+        idle = self._idle()
         for group in (i for i in groups if not self._is_inner(i)):
-            families += [
-                one for one in self._linear(group) if not _is_among(one, families, self.moments.near())
-            ]
+            for one in self._linear(group):
+                there = self.moments.near()
+                for gone in idle:
+                    there = gone.folded(there)
+                families += [] if _is_among(one, families, there) else [one]
         families += [one for i in groups for one in self._turned(i, families)]
         families += [one for i in groups for one in self._odd(i, families)]
-        families += self._idle()
+        families += idle
         return Found([self._with_idle(one) for one in families], self.refused)
 
     def _is_inner(self, group: int) -> bool:
@@ -87,8 +92,12 @@ class _Search:
         found = []
         for vector in self.moments.exponents(slots):
             members = tuple((slot, a) for slot, a in zip(slots, vector, strict=True) if a)
-            found += self._tried(members, group)
+            found += [] if self._is_doubtful(vector) else self._first(_kinds(members, group), "scalings")
         return found
+
+    def _is_doubtful(self, exponents: Sequence[int]) -> bool:
+        """Whether nothing pays for a scale, and rounding hides whether that is so but for the ε of a norm."""
+        return self.bound > PRESERVED[torch.float64] and len({a > 0 for a in exponents if a}) < 2
 
     def _with_idle(self, family: Family) -> Family:
         """With places of units that no output sees, as the biases of keys, moved as the weights of their layer are."""
@@ -99,15 +108,6 @@ class _Search:
         idle = [one for one in slots_of(self.symmetry, family.group, self.names) if one not in seen]
         more = tuple((one, known[_layer(one)]) for one in idle if _layer(one) in known)
         return replace(family, members=family.members + more)
-
-    def _tried(self, members: Members, group: int | None, largest: Kind = "invertible") -> list[Family]:
-        """The largest family on these members that leaves the function."""
-        kinds = []
-        if members[0][0].size > 1 and all(abs(a) == 1 for _, a in members):
-            kinds.append(Family(largest, members, group))
-        if largest != "rotary":
-            kinds += [Family("scaling", members, group, is_signed) for is_signed in (True, False)]
-        return self._first(kinds, "scalings")
 
     def _first(self, kinds: Sequence[Family], what: str) -> list[Family]:
         """The first of some families that the trial lets pass; where none does, ``what`` is refused."""
@@ -212,15 +212,22 @@ class _Search:
             patterns.setdefault(key, []).append(places)
         found = []
         for key, units in patterns.items():
-            counts = {count for _, _, count in key}
-            if counts not in ({1}, {2}):
+            if sum(count for _, _, count in key) > MOST_TOGETHER or self._is_doubtful([a for _, a, _ in key]):
                 continue
-            halves = range(counts.pop())
-            members = tuple(
-                (slots[k]._replace(positions=tuple(one[k, a][half] for half in halves for one in units)), a)
-                for k, a, _ in key
+            # One position in every place, as a key that several queries share stands against each of them.
+            apart = tuple(
+                (slots[k]._replace(positions=tuple(one[k, a][i] for one in units)), a)
+                for k, a, count in key
+                for i in range(count)
             )
-            found += self._tried(members, None, "invertible" if len(halves) == 1 else "rotary")
+            pairs = ()
+            if {count for _, _, count in key} == {2}:
+                members = tuple(
+                    (slots[k]._replace(positions=tuple(one[k, a][i] for i in range(2) for one in units)), a)
+                    for k, a, _ in key
+                )
+                pairs = (Family("rotary", members, None),)
+            found += self._first([*pairs, *_kinds(apart, None)], "scalings")
         return found
 
     # --- numbers that no output sees --------------------------------------------------------------
@@ -277,6 +284,13 @@ class _Search:
         counts = range(2, len(slots)) if len(slots) <= MOST_PLACES else ()
         sets = [tuple(slots), *(chosen for count in counts for chosen in combinations(slots, count))]
         return self._first([Family("sign", tuple((slot, 1) for slot in one), group) for one in sets], "")
+
+
+def _kinds(members: Members, group: int | None) -> list[Family]:
+    """Families on these members, the largest first."""
+    kinds = [Family("scaling", members, group, is_signed) for is_signed in (True, False)]
+    is_linear = members[0][0].size > 1 and all(abs(a) == 1 for _, a in members)
+    return [Family("invertible", members, group), *kinds] if is_linear else kinds
 
 
 def _layer(slot: Slot) -> tuple[str, tuple[int, int]]:
