@@ -79,7 +79,8 @@ class _Search:
         families += [one for i in groups for one in self._turned(i, families)]
         families += [one for i in groups for one in self._odd(i, families)]
         families += idle
-        return Found([self._with_idle(one) for one in families], self.refused)
+        free = {slot for one in idle for slot, _ in one.members}
+        return Found([self._with_idle(one, free) for one in families], self.refused)
 
     def _is_inner(self, group: int) -> bool:
         return self.symmetry.groups[group].outer is not None
@@ -99,13 +100,13 @@ class _Search:
         """Whether nothing pays for a scale, and rounding hides whether that is so but for the ε of a norm."""
         return self.bound > PRESERVED[torch.float64] and len({a > 0 for a in exponents if a}) < 2
 
-    def _with_idle(self, family: Family) -> Family:
-        """With places of units that no output sees, as the biases of keys, moved as the weights of their layer are."""
+    def _with_idle(self, family: Family, free: set[Slot]) -> Family:
+        """With places of units that no output sees moved as the weights of their layer are, but for those ``free``."""
         if family.kind != "invertible" or family.group is None:
             return family
         known = {_layer(slot): a for slot, a in family.members}
         seen = {slot for slot, _ in family.members}
-        idle = [one for one in slots_of(self.symmetry, family.group, self.names) if one not in seen]
+        idle = [one for one in slots_of(self.symmetry, family.group, self.names) if one not in seen | free]
         more = tuple((one, known[_layer(one)]) for one in idle if _layer(one) in known)
         return replace(family, members=family.members + more)
 

@@ -78,6 +78,9 @@ def nearer(
     rest, distance = without(symmetry, families), between(a, b.tensors)
     start = b._replace(tensors=folded(b.tensors, families))
     found = _finished(rest, families, a, folded(a, families), start, generator, 1)
+    if not found.distance < distance:
+        # Turns want gains of 1, which may cost more than they bring: what needs none from where B stands.
+        found = _finished(rest, [one for one in families if one.kind not in TURNS], a, a, b, generator, 1)
     return found if found.distance < distance else b._replace(distance=distance)
 
 
