@@ -23,15 +23,16 @@ from landscape.progress import Progress, silent
 from landscape.symmetry import function_difference, preserved
 from landscape.symmetry.alignment import FEW, batches_of, doubled, odd_groups, tensors_of, with_units
 from landscape.symmetry.continuous import families_of
-from landscape.symmetry.families import Family, Found, of_level
+from landscape.symmetry.families import TURNS, Family, Found, of_level
 from landscape.symmetry.matching import SAME, coordinate_descent, matched
 from landscape.symmetry.orbit import Orbit, between, nearer, nearest_of_orbit
 from landscape.symmetry.permutations import Permutations, Symmetry, composed, flipped, permuted
 from landscape.symmetry.verified import in_double
 
 MOST_SWEEPS = 100
-# Maps come closer by less and less, so with these a sweep that brings less than this share of Σᵢ ‖θᵢ − θ̄‖² is the last.
-SETTLED = 1e-4
+# Maps come closer by less and less, so with these a sweep that brings less than this share of Σᵢ ‖θᵢ − θ̄‖² is the last;
+# those that need no turn, which take a small part of the time, go on to the second.
+SETTLED, AT_REST = 1e-4, 1e-6
 State = Mapping[str, Tensor]
 
 
@@ -173,26 +174,32 @@ class _Together:
 
     def settle(self) -> None:
         """Each matched to the mean of the others, from where it is, until that brings nothing."""
-        count = len(self.states)
-        for _ in range(MOST_SWEEPS):
-            before = self.spread()
-            for i in torch.randperm(count, generator=self._generator).tolist():
-                others = [self._weights(state) for k, state in enumerate(self.states) if k != i]
-                target = {name: torch.stack([one[name] for one in others]).mean(0) for name in self._names}
-                change = coordinate_descent(
-                    self._symmetry,
-                    target,
-                    self._weights(self.states[i]),
-                    self._symmetry.identity(),
-                    self._generator,
-                )
-                self._move(i, self.states[i], change)
-                if self._families and i != self.held:
-                    here = Orbit(dict(self.states[i]), self.permutations[i], torch.inf)
-                    orbit = nearer(self._symmetry, self._families, target, here, self._generator)
-                    self.states[i], self.permutations[i] = orbit.tensors, orbit.permutations
-            if before - self.spread() <= (SETTLED if self._families else SAME) * before:
-                return
+        still = [one for one in self._families if one.kind not in TURNS]
+        for families, share in (
+            ((self._families, SETTLED), (still, AT_REST)) if self._families else (([], SAME),)
+        ):
+            for _ in range(MOST_SWEEPS):
+                before = self.spread()
+                self._sweep(families)
+                if before - self.spread() <= share * before:
+                    break
+
+    def _sweep(self, families: Sequence[Family]) -> None:
+        for i in torch.randperm(len(self.states), generator=self._generator).tolist():
+            others = [self._weights(state) for k, state in enumerate(self.states) if k != i]
+            target = {name: torch.stack([one[name] for one in others]).mean(0) for name in self._names}
+            change = coordinate_descent(
+                self._symmetry,
+                target,
+                self._weights(self.states[i]),
+                self._symmetry.identity(),
+                self._generator,
+            )
+            self._move(i, self.states[i], change)
+            if families and i != self.held:
+                here = Orbit(dict(self.states[i]), self.permutations[i], torch.inf)
+                orbit = nearer(self._symmetry, families, target, here, self._generator)
+                self.states[i], self.permutations[i] = orbit.tensors, orbit.permutations
 
     def spread(self) -> float:
         """Σᵢ ‖θᵢ − θ̄‖²."""
