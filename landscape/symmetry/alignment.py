@@ -171,7 +171,7 @@ def aligned(
         stored,
         preserved(traced),
         between(goal, back) / max(between(goal, planted), 1e-300),
-        _notes(symmetry, families, found.refused, signs),
+        _notes(symmetry, match, families, found.refused, signs),
     )
 
 
@@ -254,9 +254,11 @@ def _changed(
 
 
 def _notes(
-    symmetry: str, families: list[Family], refused: list[str], signs: Mapping[int, Tensor]
+    symmetry: str, match: str, families: list[Family], refused: list[str], signs: Mapping[int, Tensor]
 ) -> list[str]:
     notes = [f"refused: {one}" for one in refused]
+    if match == "activations" and families:
+        notes.append("permutations are matched by activations, the other maps by weights")
     if symmetry != "permutation" and not families:
         notes.append("nothing but permutations: no other map of units leaves the function as it is")
     turned = sum(int((sign < 0).sum()) for sign in signs.values())

@@ -123,6 +123,7 @@ def test_the_function_stays_for_every_way_of_matching():
     for options in (
         {},
         {"match": "activations"},
+        {"match": "activations", "symmetry": "scaling"},
         {"symmetry": "scaling"},
         {"refine": 20},
         {"refine": 20, "symmetry": "scaling"},
@@ -133,6 +134,8 @@ def test_the_function_stays_for_every_way_of_matching():
         assert result.status == "complete", options
         if options.get("match") != "activations":
             assert result.distance_after < result.distance_before
+        is_mixed = "permutations are matched by activations, the other maps by weights" in result.notes
+        assert is_mixed == (options.get("match") == "activations" and "symmetry" in options)
     assert found["{'symmetry': 'scaling'}"].distance_after < found["{}"].distance_after
     middle = result.alpha == 0.5
     assert found["{'refine': 20}"].loss_after[middle] <= found["{}"].loss_after[middle]
