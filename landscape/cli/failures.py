@@ -22,7 +22,8 @@ def described(error: BaseException) -> tuple[str, int]:
     if isinstance(error, KeyboardInterrupt | click.Abort):
         return "interrupted.", INTERRUPTED
     if is_out_of_memory(error):
-        return f"out of memory ({first_line(error)}); {SMALLER}.", FAILED
+        said = "; ".join([f"out of memory ({first_line(error)})", *getattr(error, "__notes__", ())])
+        return f"{said}; {SMALLER}.", FAILED
     if isinstance(error, BrokenPipeError | SystemExit):
         # rich leaves by SystemExit where the reader of a pipe has gone.
         return "", FAILED

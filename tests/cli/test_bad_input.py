@@ -15,6 +15,7 @@ import torch
 from conftest import TINY
 
 import landscape
+from landscape.numerics.spectra import krylov
 from landscape.runs import store
 from landscape.runs.journal import Journal
 from landscape.runs.run import Run
@@ -255,6 +256,24 @@ def test_out_of_memory(command, folder, monkeypatch, error):
 
     monkeypatch.setattr("landscape.objective.Objective.measurements", exhausted)
     refused(command("slice2d", "a.h5", "--num-points", 5), "out of memory", "--chunk-size", code=1)
+
+
+def test_out_of_memory_for_a_basis_says_how_many_vectors_fit(command, folder, monkeypatch):
+    room = krylov.Krylov._make_room
+
+    def little(self, count):
+        if len(self._all):
+            self.dimension *= 10**12
+        room(self, count)
+
+    monkeypatch.setattr(krylov, "FIRST_ROOM", 4)
+    monkeypatch.setattr(krylov.Krylov, "_make_room", little)
+    wanted = (
+        r"the basis has \d+ vectors of .* GiB each and asked for room for \d+ more: set `memory_limit` to"
+    )
+    done = command("hessian", "a.h5", "--top-k", 3)
+    assert re.search(wanted, done.err), done.err
+    refused(done, "out of memory", code=1)
 
 
 class Malicious:

@@ -134,7 +134,16 @@ class Krylov:
     def _make_room(self, count: int) -> None:
         """For ``count`` vectors more. Half as many as there are is little beside them, and rarely copied."""
         before = self._all
-        self._all = before.new_empty((len(before) + count, self.dimension))
+        try:
+            self._all = before.new_empty((len(before) + count, self.dimension))
+        except (RuntimeError, MemoryError) as error:
+            size = self.dimension * before.element_size() / 2**30
+            fits = f"set `memory_limit` to {len(before) * size:.3g} GiB, the room of those that fit, or "
+            error.add_note(
+                f"the basis has {len(before)} vectors of {size:.3g} GiB each and asked for room for {count} more: "
+                f"{fits if len(before) else ''}keep it on the CPU with `basis`"
+            )
+            raise
         self._all[: len(before)] = before
 
     def _off(self, vector: Tensor, basis: Tensor, before: float) -> Tensor:
