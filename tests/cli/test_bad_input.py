@@ -269,7 +269,7 @@ def test_out_of_memory_for_a_basis_says_how_many_vectors_fit(command, folder, mo
     monkeypatch.setattr(krylov, "FIRST_ROOM", 4)
     monkeypatch.setattr(krylov.Krylov, "_make_room", little)
     wanted = (
-        r"the basis has \d+ vectors of .* GiB each and asked for room for \d+ more: set `memory_limit` to"
+        r"the basis has \d+ vectors of .* GiB each and asked for room for \d+ more: set --memory-limit to"
     )
     done = command("hessian", "a.h5", "--top-k", 3)
     assert re.search(wanted, done.err), done.err
