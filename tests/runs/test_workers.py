@@ -190,6 +190,7 @@ class TestCluster:
         for pid in begun:
             assert is_gone(pid), "a worker outlives its caller"
 
+    @pytest.mark.slow
     def test_a_worker_is_killed_at_ends_of_descents_or_their_paths(self, folder):
         words = ["basins", "--model", "net.py:Few", "--data", "net.py:three", "--loss", "mse", "-q"]
         words += ["--widths", "1,2", "--restarts", "2", "--steps", "20", "--curve-steps", "3"]
