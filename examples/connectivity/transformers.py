@@ -21,7 +21,7 @@ ROWS = (
 
 def main() -> None:
     for kind in ("language", "vit"):
-        pairs = sorted(Path("connectivity/transformers").glob(f"{kind}-pair-*"))
+        pairs = sorted(Path("connectivity/transformers").glob(f"{kind}-pair-?"))
         print(f"\n| {kind}, {len(pairs)} pairs | barrier |\n|---|---|")
         for called, name, attribute in ROWS:
             paths = [pair / f"{name}.h5" for pair in pairs if (pair / f"{name}.h5").exists()]
