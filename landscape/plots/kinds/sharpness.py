@@ -45,7 +45,8 @@ def sharpness(page: Page, result: Any) -> str:
     """The rise under noise over σ, here and rescaled; below each measure with its error, and how it changes."""
     places = [getattr(result, f"{start}critical_step") for start, *_ in SEARCHES]
     is_searched = any(one is not None and np.isfinite(one) for one in places)
-    is_along = result.values_along is not None
+    is_measured = not {name for name, *_ in CURVATURES}.isdisjoint(result.measure.tolist())
+    is_along = result.values_along is not None and is_measured
     heights = [1.9, *([1.5] if is_searched else []), 0.2 + 0.16 * len(result.measure)]
     first, *panels = page.panels(*([1.6] if is_along else []), *heights, shared=False)
     if is_along:
