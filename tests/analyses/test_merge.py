@@ -122,7 +122,7 @@ def test_models_moved_by_all_their_symmetries_have_one_of_them_as_their_mean():
 def test_with_all_symmetries_the_order_decides_nothing_and_models_come_closer_than_by_permutations():
     objective, points = tokens("GPT-2")
     orders = [(0, 1, 2), (2, 0, 1)]
-    results = [merge(objective, [points[i] for i in order], symmetry="all", restarts=2) for order in orders]
+    results = [merge(objective, [points[i] for i in order], symmetry="all", restarts=1) for order in orders]
     for result in results:
         assert not [one.name for one in result.checks if not one.passed]
     for name, values in results[0].states["final"].items():
