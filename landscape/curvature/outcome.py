@@ -55,6 +55,6 @@ def concluded(result: Any, survey: Survey, question: Question) -> tuple[str, lis
         notes.append("the basis was restarted to stay within `memory_limit`, which costs further products")
     if any(one is not None and not one.is_told for one in survey.outliers(question)):
         notes.append(
-            "the widest gap after the outliers is not told from another one by the errors: a smaller `tol`"
+            "no outliers are counted where the errors do not tell the widest gap from another: a smaller `tol`"
         )
     return outcome, notes

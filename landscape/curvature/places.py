@@ -96,7 +96,8 @@ class Survey:
         if self.limits is not None:
             rows["stability_limit"] = list(self.limits[: len(found)])
         rows["gradient_in_span"] = [float(np.sum(share)) for share in rows["gradient_share"]]
-        apart = self.outliers(question)
+        # A gap that errors hide may stand anywhere: no number is given then, and a note.
+        apart = [one if one and one.is_told else None for one in self.outliers(question)]
         if any(apart):
             rows["num_outliers"] = [one.number if one else np.nan for one in apart]
             rows["outlier_gap"] = [one.gap if one else np.nan for one in apart]

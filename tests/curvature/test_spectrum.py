@@ -141,7 +141,11 @@ def test_outliers_stand_before_the_widest_gap_and_beside_the_number_of_classes()
     assert few.num_outliers.tolist() == [2, 2]
     assert few.outlier_gap == pytest.approx(np.full(2, 8 / 5))
     assert landscape.hessian(planted, planted.theta, top_k=2).num_outliers is None
-    assert not any("widest gap" in note for note in found.notes)
+    assert not any("no outliers are counted" in note for note in found.notes)
+    same, _, _, _ = quadratic(torch.float64, torch.ones(4, dtype=torch.float64))
+    flat = landscape.hessian(same, same.theta, top_k=3)
+    assert (flat.num_outliers, flat.outlier_gap) == (None, None)
+    assert any("no outliers are counted" in note for note in flat.notes)
 
 
 def test_the_number_of_classes_is_that_of_the_labels(objective):
