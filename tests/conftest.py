@@ -4,12 +4,14 @@ import functools
 import gc
 import json
 import os
+import random
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import devices
 import hypothesis
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -22,6 +24,8 @@ from landscape.cli import main
 TINY = ["--model", "mlp", "--model-arg", "widths=6", "--data", "moons", "--data-arg", "num_samples=60"]
 
 torch.set_num_threads(1)
+# What files of tests draw as they are imported is the same on every run.
+torch.manual_seed(0)
 # The same examples on every run, and no deadline: the first call of an operation in a process is slow.
 hypothesis.settings.register_profile("landscape", deadline=None, derandomize=True, max_examples=40)
 hypothesis.settings.register_profile("thorough", deadline=None, max_examples=400)
@@ -96,6 +100,14 @@ def operations() -> Iterator[None]:
         if hasattr(export_utils, listing):
             patch.setattr(export_utils, listing, functools.cache(getattr(export_utils, listing)))
         yield
+
+
+@pytest.fixture(autouse=True)
+def seeded() -> None:
+    """What a test draws without a seed of its own does not depend on the tests before it."""
+    torch.manual_seed(0)
+    np.random.seed(0)
+    random.seed(0)
 
 
 @pytest.fixture

@@ -88,8 +88,11 @@ def sharpness() -> Any:
 @scenario
 def sharpness_further() -> Any:
     """Along the gradient, on the test data too, and what rescalings leave; a net without biases is homogeneous."""
-    layers = nn.Linear(16, 8, bias=False), nn.ReLU(), nn.Linear(8, 10, bias=False)
-    objective, test = problem(trained(lambda: nn.Sequential(*layers), 0, steps=5))
+
+    def module() -> nn.Module:
+        return nn.Sequential(nn.Linear(16, 8, bias=False), nn.ReLU(), nn.Linear(8, 10, bias=False))
+
+    objective, test = problem(trained(module, 0, steps=5))
     return landscape.sharpness(
         objective,
         objective.present_point(),
