@@ -24,6 +24,8 @@ from landscape.cli import main
 TINY = ["--model", "mlp", "--model-arg", "widths=6", "--data", "moons", "--data-arg", "num_samples=60"]
 
 torch.set_num_threads(1)
+# Nor in what tests start: threads that wait for one another on a busy machine take a hundred times as long.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 # What files of tests draw as they are imported is the same on every run.
 torch.manual_seed(0)
 # The same examples on every run, and no deadline: the first call of an operation in a process is slow.

@@ -170,10 +170,10 @@ class Page:
             self.figure.supxlabel(text, x=0.02, ha="left", fontsize=SMALL, color=GREY)
         for column in self._columns():
             self.figure.align_ylabels(column)
-        # Ticks take their style when first drawn, so that must happen inside the style's context.
-        self.figure.draw_without_rendering()
         if self.stretch:
             self._fit()
+        # Ticks take their style when first drawn, so that must happen inside the style's context.
+        self.figure.draw_without_rendering()
         if self.fit:
             self.fit()
         return self.figure
@@ -184,7 +184,7 @@ class Page:
         # Within a frame that keeps to one scale the labels move, and with them the frame.
         panel.set_aspect("auto")
         for _ in range(MOST_FITS):
-            self.figure.draw_without_rendering()
+            self._lay_out()
             box = panel.get_position(original=True)
             excess = box.height * self.height - self.stretch * box.width * self.width
             if abs(excess) < FITTED:
@@ -194,7 +194,12 @@ class Page:
         if self.height > self.highest:
             self.figure.set_size_inches(self.width, self.highest)
             self.figure.set_layout_engine("compressed")
-        self.figure.draw_without_rendering()
+
+    def _lay_out(self) -> None:
+        """Places the panels, and draws nothing."""
+        engine = self.figure.get_layout_engine()
+        assert engine
+        engine.execute(self.figure)
 
     def _columns(self) -> list[list[Axes]]:
         """The panels of each column; all of them where they were placed by other means."""

@@ -315,13 +315,8 @@ def test_where_it_does_not_apply_a_note_says_so(module):
     assert "function preserved" not in named(result)
 
 
-@pytest.mark.parametrize(
-    "factory",
-    [
-        pytest.param(Decoder, marks=pytest.mark.slow, id="Llama"),
-        pytest.param(lambda: Gpt(width=4), id="GPT-2"),
-    ],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("factory", [Decoder, lambda: Gpt(width=4)], ids=["Llama", "GPT-2"])
 def test_moved_by_all_symmetries_the_function_stays_and_what_changes_is_said(factory):
     """Invariants under every map of the units by their theory stay: the loss; the trace does not, nor λ_max."""
     module = built(factory)
@@ -353,18 +348,14 @@ def test_moved_by_all_symmetries_the_function_stays_and_what_changes_is_said(fac
     assert not rows["permutations"][names.index("lambda_max")]
     assert rows["scalings of units"][names.index("lambda_max")]
     assert result.values_by_group.shape == (len(rows), len(names))
-    note = next(one for one in result.notes if one.startswith("changed by one kind of group alone: "))
-    for group, row in rows.items():
-        clause = next(part for part in note.split("; ") if group in part)
-        assert ("lambda_max" in clause) == row[names.index("lambda_max")]
-    again = landscape.sharpness(objective, objective.theta, rescaling="all", fisher_rao=True, **SMALL)
-    np.testing.assert_array_equal(again.rescaled_values, result.rescaled_values)
 
 
 def test_moved_by_permutations_and_signs_alone_nothing_changes_but_noise():
     """tanh: orthogonal maps of θ, under which the spectrum of the Hessian is its own."""
     objective = objective_of(seeded(lambda: nn.Linear(4, 6), nn.Tanh, lambda: nn.Linear(6, 3)))
     result = landscape.sharpness(objective, objective.theta, rescaling="all", **SMALL)
+    again = landscape.sharpness(objective, objective.theta, rescaling="all", **SMALL)
+    np.testing.assert_array_equal(again.rescaled_values, result.rescaled_values)
     assert result.num_rescaled_units == 6
     for name in ("lambda_max", "sam_rise"):
         assert at(result, name, "rescaled_values") == pytest.approx(at(result, name), rel=1e-6)

@@ -134,6 +134,20 @@ def test_the_numbers_by_group_are_those_of_the_hessian_written_out(name):
             np.testing.assert_allclose(there, here, atol=1e-9 * float(here.abs().max()))
 
 
+@pytest.mark.parametrize("name", [one for one in NAMES if one != "tanh"])
+def test_what_changes_is_said_by_group_and_the_function_stays(name):
+    _, result, _, _ = seen(name)
+    assert {one.name: one for one in result.checks}["function preserved"].value <= 1e-9
+    names = result.measure.tolist()
+    rows = dict(zip(result.group.tolist(), result.changes_by_group.tolist(), strict=True))
+    assert set(rows) == MODULES[name][2]
+    assert result.values_by_group.shape == (len(rows), len(names))
+    note = next(one for one in result.notes if one.startswith("changed by one kind of group alone: "))
+    for group, row in rows.items():
+        clause = next(part for part in note.split("; ") if group in part)
+        assert ("lambda_max" in clause) == row[names.index("lambda_max")]
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_the_spectrum_stays_under_orthogonal_maps_of_the_weights_alone(name):
     _, _, _, matrices = seen(name)
