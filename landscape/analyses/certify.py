@@ -15,6 +15,8 @@ from landscape.progress import Journal, Progress, silent
 from landscape.result import Check, Result, array, scalar
 
 if TYPE_CHECKING:
+    from concurrent.futures import Executor
+
     import numpy as np
     from torch import Tensor
 
@@ -201,6 +203,7 @@ def _from_run(run: Any, labels: Sequence[str], options: Options) -> dict[str, An
     presets=PRESETS,
     from_run=_from_run,
     leaves_points="last_layer",
+    deals=True,
 )
 def certify(
     objective: Objective,
@@ -225,6 +228,7 @@ def certify(
     descent: Sequence[tuple[float, float]] | None = None,
     seed: int = 0,
     journal: Journal | None = None,
+    executor: Executor | None = None,
     progress: Progress = silent,
 ) -> Certify:
     """What theorems say of θ by ranks: of the features of its layers, of its tangent kernel, of products of weights.
@@ -263,6 +267,7 @@ def certify(
     from landscape.certificates.words import notes_of
     from landscape.objective import checks
     from landscape.objective.parameters import Point
+    from landscape.objective.tasks import computed_by
 
     pairs = smoothing_pairs(smooth, smooth_draws)
     distributed.require_one_process("tangent kernels")
@@ -270,12 +275,18 @@ def certify(
         raise BadInput("`widths` at a point", "nets of several widths", "take the preset ntk-width")
     is_one = isinstance(theta, torch.Tensor | Point)
     given = [theta] if isinstance(theta, torch.Tensor | Point) else list(theta)
+    if executor is not None and len(given) == 1 and not widths:
+        raise BadInput(
+            "several processes for the certificate of one point",
+            "several points, each of which has one, or the nets of `widths`",
+            "leave out `workers`, and torchrun, or look at several points by `at` all",
+        )
     kept: Journal = {} if journal is None else journal
     proofs: list[Check] = []
-    with checks.untouched(objective, proofs):
+    with computed_by(executor), checks.untouched(objective, proofs):
         here = wide(objective)
         points = [_brought(objective, here, one) for one in given]
-        survey = Survey(here, points, tol, kernel == "dense", proven, seed, kept, progress)
+        survey = Survey(objective, here, points, tol, kernel == "dense", proven, seed, kept, progress)
         result = _result(survey, is_one)
         if descent is not None:
             result.decay_bound, words = decay(result, descent)

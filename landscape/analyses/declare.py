@@ -102,8 +102,9 @@ class Analysis:
     What begins from a recipe may look at one ``stored`` result of these kinds instead, by ``stored_options`` alone.
     ``dtype`` is that of what a recipe makes, where none is asked for. Where several processes were launched one
     that ``deals`` hands its tasks to them, each with all of the samples; the others share the samples. Dealt are
-    trainings and searches, of which a sum over the processes at every step would cost more than the step, and which are
-    then the same bit for bit; what takes losses and products over all samples shares these, one task being enough.
+    trainings and searches, of which a sum over the processes at every step would cost more than the step, and
+    tangent kernels, which have a row for every sample; all of these are then the same bit for bit. What takes losses
+    and products over all samples shares these, one task being enough.
     """
 
     name: str

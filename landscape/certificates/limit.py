@@ -1,7 +1,8 @@
 """How the tangent kernel comes to its limit as a net gets wider, and how lazily the net then trains."""
 
-import math
 from collections.abc import Callable
+from functools import partial
+from itertools import product
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,7 +16,11 @@ from landscape.errors import BadInput
 from landscape.numerics.powerlaw import PowerLaw, fit_power_law
 from landscape.numerics.steps.sampling import seed_of_draw
 from landscape.objective.objective import Objective
+from landscape.objective.tasks import Task, ahead
 from landscape.progress import Journal, Progress
+
+# What is kept of a net.
+NAMES = ("error", "kernel_change", "weight_change")
 
 
 class Limit(NamedTuple):
@@ -44,24 +49,43 @@ def limit(
     """Of nets h = p^(−1/2) Σ vⱼ max(0, wⱼ·x) at their start, ``draws`` of each width. Raises BadInput."""
     if len(set(widths)) < 2 or len(set(widths)) < len(widths):
         raise BadInput(f"`widths` = {', '.join(map(str, widths))}", "two or more, each once")
-    names = ("error", "kernel_change", "weight_change")
-    found, done = np.empty((len(names), len(widths), draws)), 0
-    step = math.nan
+    step = _step(wide(variant(seed_of_draw(seed, 0), {"width": widths[0]})))
+
+    def tasks() -> list[Task]:
+        # The widest takes longest.
+        every = product(sorted(widths, reverse=True), range(draws))
+        return [Task((_key(*one),), partial(_look, variant, *one, seed, step)) for one in every]
+
+    ahead(journal, tasks, progress, "nets measured")
+    found, done = np.empty((len(NAMES), len(widths), draws)), 0
     for row, width in enumerate(widths):
         for draw in range(draws):
-            key = f"net of width {width}, draw {draw}"
-            if key not in journal or math.isnan(step):
-                net = wide(variant(seed_of_draw(seed, draw), {"width": width}))
-                step = _step(net) if math.isnan(step) else step
-                if key not in journal:
-                    change = moved(net, step)
-                    journal[key] = dict(zip(names, (distance(net), *change), strict=True))
-            found[:, row, draw] = [journal[key][name] for name in names]
+            _look(variant, width, draw, seed, step, journal)
+            found[:, row, draw] = [journal[_key(width, draw)][name] for name in NAMES]
             done += 1
             progress(done, found[0].size, "nets")
     rms = np.sqrt(np.square(found[0]).mean(1))
     law = fit_power_law(np.array(widths, dtype=float), rms)
     return Limit(found[0], rms, law, found[1], found[2], step)
+
+
+def _look(
+    variant: Callable[[int, dict[str, Any]], Objective],
+    width: int,
+    draw: int,
+    seed: int,
+    step: float,
+    journal: Journal,
+) -> None:
+    """Keep how far K of one net is from its limit, and how far training takes K and θ."""
+    if (key := _key(width, draw)) not in journal:
+        net = wide(variant(seed_of_draw(seed, draw), {"width": width}))
+        change = moved(net, step)
+        journal[key] = dict(zip(NAMES, (distance(net), *change), strict=True))
+
+
+def _key(width: int, draw: int) -> str:
+    return f"net of width {width}, draw {draw}"
 
 
 def add_limit(

@@ -14,6 +14,7 @@ from torch import nn
 import landscape
 from landscape import Objective
 from landscape.analyses.basins import basins
+from landscape.analyses.certify import certify
 from landscape.analyses.compare import compare
 from landscape.analyses.connect import connect
 from landscape.analyses.critical import critical
@@ -24,8 +25,11 @@ from landscape.analyses.minima import minima
 from landscape.analyses.modes import modes
 from landscape.analyses.sharpness import sharpness
 from landscape.analyses.slice2d import slice2d
+from landscape.certificates import survey
 from landscape.curvature.remembered import Remembered
 from landscape.errors import BadInput, LandscapeError
+from landscape.inputs.models.ntk import ntk_net
+from landscape.numerics.steps.sampling import isolated_rng
 from landscape.objective import tasks
 from landscape.objective.losses import LOSSES
 from landscape.objective.sweep import Sweep
@@ -101,7 +105,15 @@ def curves(**more):
     return {"steps": 3, "num_points": 9, "batch_size": 8, **more}
 
 
-BENT = bent()
+def narrow(seed, arguments):
+    """What a session hands to those that look at nets of several widths."""
+    with isolated_rng(seed, torch.device("cpu")):
+        module = ntk_net((2,), **arguments)
+    x = torch.linspace(0, 6, 7)[:, None]
+    return Objective(module, "mse", (torch.cat([x.cos(), x.sin()], 1), x.sin()))
+
+
+BENT, NARROW = bent(), narrow(0, {"width": 4})
 ANALYSES = {
     "slice2d": (
         "blocks of points",
@@ -181,6 +193,16 @@ ANALYSES = {
             family, widths=(1, 2), restarts=(5,), steps=20, max_steps=30, polish=True, **how
         ),
     ),
+    "certify": (
+        "certificates",
+        lambda one, **how: certify(
+            one, [one.theta, other(one), other(one, -0.2)], last_layer=True, smooth=0.1, smooth_draws=2, **how
+        ),
+    ),
+    "certify widths": (
+        "nets measured",
+        lambda _, **how: certify(NARROW, NARROW.theta, variant=narrow, widths=(4, 8), draws=2, seed=3, **how),
+    ),
     "basins": (
         "paths",
         lambda one, **how: basins(few, widths=(1, 2), restarts=2, steps=20, curve_steps=3, **how),
@@ -205,6 +227,8 @@ LAST = {
     "layers": "place 1 done",
     "preconditioned": "place 1 done",
     "minima": "ends of depth 1, width 2, stack 0",
+    "certify": "certificate 2",
+    "certify widths": "net of width 8, draw 1",
     "basins": "path of width 2, restart 1",
 }
 
@@ -290,6 +314,24 @@ def test_what_has_no_tasks_says_so(objective, how, what):
 def test_a_plane_is_looked_at_by_one_process(objective):
     with pytest.raises(BadInput, match="several processes for the basins of a plane"):
         basins(objective, plane=(-1, 1, -1, 1), executor=Sent())
+
+
+def test_one_point_is_certified_by_one_process(objective):
+    with pytest.raises(BadInput, match=r"several processes for the certificate of one point; .*`at` all"):
+        certify(objective, objective.theta, executor=Sent())
+
+
+def test_a_process_measures_the_first_point_once_and_that_of_this_survey(objective, monkeypatch):
+    """Of it every row takes the kernel, which is most of the work."""
+    seen, measured = [], survey.measured
+    monkeypatch.setattr(survey, "measured", lambda *one, **how: seen.append(1) or measured(*one, **how))
+    making = Making(Sent(), {"objective": objective}, lambda: {"objective": objective})
+    for shift in (0.0, 0.3):
+        points = [other(objective, shift), other(objective, 0.1), other(objective, 0.2)]
+        alone = certify(objective, points)
+        seen.clear()
+        same(certify(objective, points, executor=making), alone)
+        assert len(seen) == 3
 
 
 def put(key, value, journal):

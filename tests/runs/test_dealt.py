@@ -86,6 +86,19 @@ def test_ends_and_paths_of_basins_are_dealt(tmp_path, monkeypatch):
 
 
 @pytest.mark.slow
+def test_certificates_and_nets_of_widths_are_dealt(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    data = ["--data", "circles", "--data-arg", "num_samples=12", "-q"]
+    assert main(["train", "--model", "mlp", *data, "--epochs", "3", "-o", "a.h5"]) == 0
+    widths = ["--preset", "ntk-width", "--widths", "3,9", "--draws", "3", "--seed", "2", "-q"]
+    for name, words in (("points", ["a.h5", "--at", "all"]), ("nets", widths)):
+        assert main(["certify", *words, "--threads", "1", "-o", f"{name}1.h5"]) == 0
+        ended = launched(2, "-m", "landscape", "certify", *words, "-o", f"{name}2.h5")
+        assert ended.code == 0, ended.err
+        same(f"{name}2.h5", f"{name}1.h5")
+
+
+@pytest.mark.slow
 def test_what_is_refused_is_said_once_and_workers_beside_torchrun_are(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for words, said in (
