@@ -15,6 +15,8 @@ from landscape.progress import Journal, Progress, silent
 from landscape.result import Result, array, with_error
 
 if TYPE_CHECKING:
+    from concurrent.futures import Executor
+
     import numpy as np
     from torch import Tensor
 
@@ -113,6 +115,7 @@ def _starts(work: Any, count: int) -> list[Tensor]:
     opens=(Parameter("seeds", int, 3, Option("Initial points, from `seed` on.", least=1, is_how=True)),),
     presets=PRESETS,
     places=lambda work, options: (work.objective, _starts(work, options["seeds"])),
+    deals=True,
 )
 def efficiency(
     objective: Objective,
@@ -141,6 +144,7 @@ def efficiency(
     seed: int = 0,
     memory_limit: float = MEMORY_LIMIT,
     journal: Journal | None = None,
+    executor: Executor | None = None,
     progress: Progress = silent,
 ) -> Efficiency:
     """Train from each of ``points`` by every method and step size, on subsets of the data, within one budget.
@@ -157,11 +161,13 @@ def efficiency(
     5.2. Raises BadInput for options out of range, and NotFinite where everything diverges.
     """
     import numpy as np
+    import torch
 
     from landscape.descent.budgets import Budget
-    from landscape.descent.comparison import Grid, part_of
+    from landscape.descent.comparison import Every, Grid, part_of, trained_ahead
     from landscape.numerics.steps.sampling import isolated_rng
     from landscape.objective import checks
+    from landscape.objective.tasks import computed_by
 
     subsets = [objective.num_samples] if sizes is None else list(sizes)
     _check(objective, points, subsets, methods, step_sizes, discarded)
@@ -178,15 +184,22 @@ def efficiency(
         ]
         for n in subsets
     ]
-    grid = Grid(objective, points, methods, step_sizes, seed)
+    thetas = torch.stack([objective.as_point(point).theta for point in points])
+    grid = Grid(Every(thetas, methods, step_sizes, seed, memory_limit))
     journal = {} if journal is None else journal
     draw = np.random.default_rng(draw_seed)
     if discarded:
         draw.choice(objective.num_samples, discarded, replace=False)
-    with checks.untouched(objective, grid.checks), isolated_rng(seed, objective.device):
-        for n, own in zip(subsets, budgets, strict=True):
-            part = part_of(objective, draw.choice(objective.num_samples, n, replace=False))
-            grid.train(part, own, memory_limit, journal, progress)
+    drawn = [draw.choice(objective.num_samples, n, replace=False) for n in subsets]
+    with (
+        computed_by(executor),
+        checks.untouched(objective, grid.checks),
+        isolated_rng(seed, objective.device),
+    ):
+        parts = list(zip(drawn, budgets, strict=True))
+        trained_ahead(objective, parts, grid.every, journal, progress)
+        for rows, own in parts:
+            grid.train(part_of(objective, rows), own, journal, progress)
     result = _result(grid, budgets, sampling, observations_per_sample, num_records)
     if np.isnan(result.best_step).all():
         # Nothing is worth going on from: another grid may take this one's place.
@@ -212,16 +225,17 @@ def _result(
     from landscape.descent.comparison import selected
     from landscape.descent.efficiency_proofs import observations_check, table_check
 
+    every = grid.every
     zero, least = (np.array(column, dtype=float) for column in zip(*grid.baselines, strict=True))
-    table, steps = selected(np.stack(grid.costs), grid.step_sizes), np.array(grid.step_sizes, dtype=float)
+    table, steps = selected(np.stack(grid.costs), every.step_sizes), np.array(every.step_sizes, dtype=float)
     observations = np.array([[budget.observations for budget in own] for own in budgets])
     sizes = [own[0].num_samples for own in budgets]
     batches = np.array([[budget.batch_size for budget in own] for own in budgets])
     return Efficiency(
         size=np.array(sizes),
-        method=np.array(grid.methods),
+        method=np.array(every.methods),
         step=steps,
-        seed=grid.seed + np.arange(len(grid.thetas)),
+        seed=every.seed + np.arange(len(every.thetas)),
         record=np.linspace(0, observations_per_sample, num_records + 1),
         observations=observations,
         zero_predictor=None if np.isnan(zero).all() else zero,

@@ -94,6 +94,14 @@ class Recorded(NamedTuple):
     seen: Seen
 
 
+def bytes_of(objective: Objective, plans: Sequence[Plan]) -> float:
+    """What each of the replicas takes."""
+    n = objective.num_samples
+    batches = [plan.sampler.batch_size if plan.sampler else n for plan in plans]
+    numbers = objective.num_parameters + objective.activations * float(np.mean(batches)) / n
+    return objective.dtype.itemsize * NUMBERS_KEPT * numbers
+
+
 def recorded(
     objective: Objective,
     thetas: Tensor,
@@ -106,16 +114,14 @@ def recorded(
     journal: Journal,
     progress: Progress,
     notes: list[str],
+    only: int | None = None,
 ) -> Recorded:
     """Replicas from ``thetas`` (R, d) by ``plans``, each with F at the steps in its row of ``due`` (R, records).
 
     One stack, or as many as ``memory_limit`` bytes ask for, which ``notes`` then says. Stacks already in
-    ``journal`` are taken from there, one under way goes on from its last state.
+    ``journal`` are taken from there, one under way goes on from its last state. ``only``: the stack of that number.
     """
-    n = objective.num_samples
-    batches = [plan.sampler.batch_size if plan.sampler else n for plan in plans]
-    numbers = objective.num_parameters + objective.activations * float(np.mean(batches)) / n
-    bytes_each = objective.dtype.itemsize * NUMBERS_KEPT * numbers
+    bytes_each = bytes_of(objective, plans)
 
     def run(stack: Stack) -> dict[str, Any]:
         found = _run(objective, stack, due[stack.rows], progress)
@@ -136,6 +142,7 @@ def recorded(
         threads=for_batches,
         watched=lambda i: due[i],
         weight=SAVE_WEIGHT,
+        only=only,
     )
     if len(found) > 1:
         notes.append(

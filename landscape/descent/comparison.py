@@ -3,76 +3,95 @@
 import math
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from itertools import product
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from landscape.descent.budgets import Budget, recorded
+from landscape.descent.budgets import Budget, Recorded, bytes_of, recorded
 from landscape.descent.efficiency_proofs import baselines_check, recorded_check, steps_check
 from landscape.descent.replay import Stated, draws, stack_checks
-from landscape.numerics.steps.replicas import Plan
+from landscape.descent.stacked import key_of, threads_of
+from landscape.errors import BadInput
+from landscape.numerics.steps.replicas import Plan, stacks
 from landscape.numerics.steps.sampling import Sampler
 from landscape.objective import Objective, checks
 from landscape.objective.losses import LOSSES
-from landscape.objective.parameters import Point
 from landscape.objective.precision import in_float64
-from landscape.progress import Journal, Progress
+from landscape.objective.tasks import Task, ahead, is_shared
+from landscape.progress import Journal, Progress, silent
 
 # Replicas of the small stack that is taken again in float64: of each method one.
 NEIGHBOURS = 3
 
 
+class Every(NamedTuple):
+    """Every method and step size from each of the points ``thetas`` (S, d), on whatever subset."""
+
+    thetas: Tensor
+    methods: Sequence[str]
+    step_sizes: Sequence[float]
+    seed: int
+    memory_limit: float
+
+    @property
+    def replicas(self) -> list[tuple[float, int, int]]:
+        """Step size, number of the point, number of the method."""
+        # Methods alternate, so that every stack, where there are several, holds its share of each.
+        return list(product(self.step_sizes, range(len(self.thetas)), range(len(self.methods))))
+
+    def plans(self, budgets: Sequence[Budget]) -> list[Plan]:
+        """Of each replica, its method within the budget of it."""
+        return [_plan(budgets[m], self.methods[m], alpha, self.seed + s) for alpha, s, m in self.replicas]
+
+    def recorded(
+        self,
+        part: Objective,
+        budgets: Sequence[Budget],
+        journal: Journal,
+        progress: Progress,
+        notes: list[str],
+        only: int | None = None,
+    ) -> Recorded:
+        """On a subset, or one stack of it: see :func:`~landscape.descent.budgets.recorded`."""
+        return recorded(
+            part,
+            self.thetas[[s for _, s, _ in self.replicas]],
+            self.plans(budgets),
+            np.array([budgets[m].steps for _, _, m in self.replicas]),
+            name=_named(part.num_samples),
+            seed=self.seed,
+            memory_limit=self.memory_limit,
+            journal=journal,
+            progress=progress,
+            notes=notes,
+            only=only,
+        )
+
+
 class Grid:
-    """Every method and step size from every point, trained on one subset after another; what was found so far.
+    """``every`` method and step size from every point, trained on one subset after another; what was found so far.
 
     ``costs`` are arrays (method, step, point, record), ``baselines`` those of :func:`baseline_costs`, by subset.
     """
 
-    def __init__(
-        self,
-        objective: Objective,
-        points: Sequence[Tensor | Point],
-        methods: Sequence[str],
-        step_sizes: Sequence[float],
-        seed: int,
-    ):
-        self.methods, self.step_sizes, self.seed = methods, step_sizes, seed
-        self.thetas = torch.stack([objective.as_point(point).theta for point in points])
+    def __init__(self, every: Every):
+        self.every = every
         self.costs: list[np.ndarray] = []
         self.baselines: list[tuple[float, float]] = []
         self.checks: list[checks.Check] = []
         self.notes: list[str] = []
 
-    def train(
-        self,
-        part: Objective,
-        budgets: Sequence[Budget],
-        memory_limit: float,
-        journal: Journal,
-        progress: Progress,
-    ) -> None:
+    def train(self, part: Objective, budgets: Sequence[Budget], journal: Journal, progress: Progress) -> None:
         """On the subset of ``part``, each method within its budget."""
-        # Methods alternate, so that every stack, where there are several, holds its share of each.
-        grid = list(product(self.step_sizes, range(len(self.thetas)), range(len(self.methods))))
+        every, grid, n = self.every, self.every.replicas, part.num_samples
         self.baselines.append(baseline_costs(part))
-        n = part.num_samples
-        found = recorded(
-            part,
-            self.thetas[[s for _, s, _ in grid]],
-            [_plan(budgets[m], self.methods[m], alpha, self.seed + s) for alpha, s, m in grid],
-            np.array([budgets[m].steps for _, _, m in grid]),
-            name=f"n = {n}",
-            seed=self.seed,
-            memory_limit=memory_limit,
-            journal=journal,
-            progress=progress,
-            notes=self.notes,
-        )
-        curves = found.costs.reshape(len(self.step_sizes), len(self.thetas), len(self.methods), -1)
-        self.costs.append(np.moveaxis(curves, 2, 0))
+        found = every.recorded(part, budgets, journal, progress, self.notes)
+        shape = len(every.step_sizes), len(every.thetas), len(every.methods), -1
+        self.costs.append(np.moveaxis(found.costs.reshape(shape), 2, 0))
         if found.best is not None:
             meaning = "lowest cost against a plain loop over model.eval()"
             lowest = float(np.nanmin(found.costs[:, -1]))
@@ -85,22 +104,70 @@ class Grid:
             for one in (
                 steps_check(found.steps, np.isfinite(found.costs[:, -1]), due[:, -1]),
                 *baselines_check(part, self.baselines[-1]),
-                *recorded_check(part, found.seen, found.costs, due, self.seed),
+                *recorded_check(part, found.seen, found.costs, due, every.seed),
             )
         ]
         wide = in_float64(part)
-        if not draws(wide, self.thetas[0].double()):
+        if not draws(wide, every.thetas[0].double()):
             stated = [self._stated(budgets[m], m, alpha, s) for alpha, s, m in grid]
             # Recording the gradients of a stack takes seconds: once is enough.
             count = NEIGHBOURS if len(self.costs) == 1 else 0
-            stack = stack_checks(part, wide, found.seen, stated, self.thetas[[s for _, s, _ in grid[:count]]])
+            stack = stack_checks(
+                part, wide, found.seen, stated, every.thetas[[s for _, s, _ in grid[:count]]]
+            )
             self.checks += [replace(one, name=f"{one.name} at n = {n}") for one in stack]
 
     def _stated(self, budget: Budget, method: int, alpha: float, point: int) -> Stated:
-        if self.methods[method] == "gd":
+        if self.every.methods[method] == "gd":
             return Stated(alpha)
-        size = budget.batch_size if self.methods[method] == "minibatch" else 1
-        return Stated(alpha, budget.sampling, size, self.seed + point)
+        size = budget.batch_size if self.every.methods[method] == "minibatch" else 1
+        return Stated(alpha, budget.sampling, size, self.every.seed + point)
+
+
+def trained_ahead(
+    objective: Objective,
+    subsets: Sequence[tuple[np.ndarray, Sequence[Budget]]],
+    every: Every,
+    journal: Journal,
+    progress: Progress,
+) -> None:
+    """Have the stacks of all subsets, rows of the data with their budgets, trained by others, where there are any.
+
+    Raises BadInput where there is one stack.
+    """
+    if not is_shared():
+        return
+    found = list[Task]()
+    # The largest takes longest.
+    for rows, budgets in sorted(subsets, key=lambda one: -len(one[0])):
+        part, plans = part_of(objective, rows), every.plans(budgets)
+        for number in range(len(stacks(len(plans), bytes_of(part, plans), every.memory_limit))):
+            key = key_of(_named(len(rows)), number)
+            work = partial(_train, objective, rows, every, budgets, number)
+            found.append(Task((threads_of(key), key), work))
+    if len(found) == 1:
+        raise BadInput(
+            "several processes for one stack of runs, which are those of a size",
+            "several `sizes`, each of which has one",
+            "leave out `workers`, and torchrun, or give several `sizes`",
+        )
+    ahead(journal, lambda: found, progress, "stacks of runs")
+
+
+def _train(
+    objective: Objective,
+    rows: np.ndarray,
+    every: Every,
+    budgets: Sequence[Budget],
+    number: int,
+    journal: Journal,
+) -> None:
+    """Keep what one stack of a subset costs."""
+    every.recorded(part_of(objective, rows), budgets, journal, silent, [], number)
+
+
+def _named(num_samples: int) -> str:
+    return f"n = {num_samples}"
 
 
 def part_of(objective: Objective, drawn: np.ndarray) -> Objective:

@@ -18,6 +18,7 @@ from landscape.analyses.certify import certify
 from landscape.analyses.compare import compare
 from landscape.analyses.connect import connect
 from landscape.analyses.critical import critical
+from landscape.analyses.efficiency import efficiency
 from landscape.analyses.escape import escape
 from landscape.analyses.hessian import hessian
 from landscape.analyses.interpolate import interpolate
@@ -113,6 +114,18 @@ def narrow(seed, arguments):
     return Objective(module, "mse", (torch.cat([x.cos(), x.sin()], 1), x.sin()))
 
 
+def noisy():
+    """One whose steps draw random numbers."""
+    torch.manual_seed(0)
+    module = nn.Sequential(nn.Linear(6, 5), nn.Tanh(), nn.Dropout(0.5), nn.Linear(5, 1))
+    return Objective(module, "mse", (torch.randn(20, 6), torch.randn(20, 1)))
+
+
+def budgets(**more):
+    return {"step_sizes": (0.5, 0.1), "batch_size": 4, "observations_per_sample": 3, "num_records": 2, **more}
+
+
+NOISY = noisy()
 BENT, NARROW = bent(), narrow(0, {"width": 4})
 ANALYSES = {
     "slice2d": (
@@ -193,6 +206,16 @@ ANALYSES = {
             family, widths=(1, 2), restarts=(5,), steps=20, max_steps=30, polish=True, **how
         ),
     ),
+    "efficiency": (
+        "stacks of runs",
+        lambda one, **how: efficiency(one, [one.theta, other(one)], sizes=(7, 13, 20), **budgets(), **how),
+    ),
+    "efficiency, stacks": (
+        "stacks of runs",
+        lambda _, **how: efficiency(
+            NOISY, [NOISY.theta, other(NOISY)], sizes=(20,), memory_limit=5000, **budgets(seed=4), **how
+        ),
+    ),
     "certify": (
         "certificates",
         lambda one, **how: certify(
@@ -227,6 +250,8 @@ LAST = {
     "layers": "place 1 done",
     "preconditioned": "place 1 done",
     "minima": "ends of depth 1, width 2, stack 0",
+    "efficiency": "n = 20, stack 0",
+    "efficiency, stacks": "n = 20, stack 2",
     "certify": "certificate 2",
     "certify widths": "net of width 8, draw 1",
     "basins": "path of width 2, restart 1",
@@ -319,6 +344,11 @@ def test_a_plane_is_looked_at_by_one_process(objective):
 def test_one_point_is_certified_by_one_process(objective):
     with pytest.raises(BadInput, match=r"several processes for the certificate of one point; .*`at` all"):
         certify(objective, objective.theta, executor=Sent())
+
+
+def test_one_stack_of_runs_is_trained_by_one_process(objective):
+    with pytest.raises(BadInput, match="several processes for one stack of runs, which are those of a size"):
+        efficiency(objective, [objective.theta], executor=Sent(), **budgets())
 
 
 def test_a_process_measures_the_first_point_once_and_that_of_this_survey(objective, monkeypatch):

@@ -99,6 +99,17 @@ def test_certificates_and_nets_of_widths_are_dealt(tmp_path, monkeypatch):
 
 
 @pytest.mark.slow
+def test_sizes_are_dealt(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    words = ["efficiency", "--model", "mlp", "--data", "circles", "--data-arg", "num_samples=15", "-q"]
+    words += ["--sizes", "3,10,7", "--seeds", "2", "--step-sizes", "0.5,0.1", "--records", "3"]
+    assert main([*words, "--threads", "1", "-o", "1.h5"]) == 0
+    ended = launched(2, "-m", "landscape", *words, "-o", "2.h5")
+    assert ended.code == 0, ended.err
+    same("2.h5", "1.h5")
+
+
+@pytest.mark.slow
 def test_what_is_refused_is_said_once_and_workers_beside_torchrun_are(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for words, said in (

@@ -51,6 +51,12 @@ class Few(nn.Sequential):
         super().__init__(nn.Linear(1, width, bias=False), nn.Tanh(), nn.Linear(width, 1, bias=False))
 
 
+class Steady(Few):
+    def forward(self, x):
+        time.sleep(float(os.environ.get("SLOW") or 0))
+        return super().forward(x)
+
+
 def three():
     return torch.tensor([[-1.0], [0.5], [2.0]]), torch.tensor([[1.0], [0.0], [0.5]])
 """
@@ -205,6 +211,30 @@ class TestCluster:
         assert ended(caller) == ""
         assert len(at_work(folder, caller)) >= 3
         same(folder, "b2.h5", "b1.h5")
+
+    @pytest.mark.slow
+    @pytest.mark.parametrize("kind", ["certify", "efficiency"])
+    def test_a_worker_is_killed_at_certificates_or_sizes(self, folder, kind):
+        begin = ["--model", "net.py:Steady", "--data", "net.py:three", "--loss", "mse", "-q"]
+        if kind == "certify":
+            words = ["s.h5", "--at", "all", "--seed", "3", "-q"]
+            steps = ["--epochs", "4", "--checkpoint-every", "1", "--batch-size", "2"]
+            ended(started(folder, "landscape", "train", *begin, *steps, "-o", "s.h5"))
+        else:
+            words = [*begin, "--sizes", "3,2,1", "--seeds", "2", "--seed", "3", "--step-sizes", "0.5,0.1"]
+            words += ["--observations-per-sample", "40", "--records", "4", "--batch-size", "2"]
+        ended(started(folder, "landscape", kind, *words, "--threads", "1", "-o", f"{kind}1.h5"))
+        call = [kind, *words, "--workers", "2", "-o", f"{kind}2.h5"]
+        caller = started(folder, "landscape", *call, SLOW="0.05")
+        workers = at_work(folder, caller, 2)
+        journal = folder / f"{kind}2.h5.part" / "rank-0.jsonl"
+        while len(journal.read_text().splitlines()) < 2:
+            assert caller.poll() is None, caller.communicate()
+            time.sleep(0.05)
+        os.kill(workers[0], signal.SIGKILL)
+        assert ended(caller) == ""
+        assert len(at_work(folder, caller)) >= 3
+        same(folder, f"{kind}2.h5", f"{kind}1.h5")
 
     @pytest.mark.slow
     def test_interrupted(self, folder):
