@@ -53,18 +53,19 @@ COMMAND = """
     sys.exit(main())
 """
 HESSIAN = ("hessian", "a.h5", "--top-k", 2)
-CONNECT = ("connect", "a.h5", "b.h5", "--epochs", 4, "--batch-size", 5, "--num-points", 5, "--bends", 2)
+CURVE = ("--epochs", 4, "--batch-size", 5, "--num-points", 5, "--bends", 2)
+CONNECT, MODES = ("connect", "a.h5", "b.h5", *CURVE), ("connect", "a.h5", "b.h5", "c.h5", *CURVE)
 
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with two points, and what one process finds there, the module whole."""
+    """A folder with three points, and what one process finds there, the module whole."""
     folder = tmp_path_factory.mktemp("sharded")
     (folder / "own.py").write_text(textwrap.dedent(OWN))
     (folder / "work.py").write_text(textwrap.dedent(COMMAND))
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
-        for name in "ab":
+        for name in "abc":
             torch.manual_seed(ord(name))
             layers = torch.nn.Linear(5, 6), torch.nn.Tanh(), torch.nn.Linear(6, 3)
             torch.save(torch.nn.Sequential(*layers).double().state_dict(), f"{name}.pt")
@@ -113,6 +114,27 @@ def test_where_a_process_was_lost_the_command_goes_on_with_the_parts_of_all(
 
 
 @pytest.mark.slow
+def test_what_is_refused_can_be_typed_as_it_is_said(run, place):
+    for words, said, remedy in (
+        (
+            ["--dtype", "float32"],
+            "a module sharded in float64, in float32; expected the dtype",
+            "--dtype float64",
+        ),
+        (
+            ["--operator", "fisher"],
+            "a matrix between the outputs of a sharded module",
+            "leave --operator out",
+        ),
+    ):
+        (error,) = run(*HESSIAN, *words, "-o", "refused.h5").errors
+        assert said in error
+        assert remedy in error
+    assert run(*HESSIAN, "--dtype", "float64", "-o", "refused.h5").code == 0
+    (place / "refused.h5").unlink()
+
+
+@pytest.mark.slow
 def test_memory_that_one_process_lacks_ends_all_in_a_sentence_and_what_is_done_is_kept(run, place):
     (said,) = run(*HESSIAN, "-o", "full.h5", lost="_added", at=60, how="memory").errors
     assert said.startswith(
@@ -126,7 +148,11 @@ def test_memory_that_one_process_lacks_ends_all_in_a_sentence_and_what_is_done_i
 
 @pytest.mark.slow
 def test_what_was_kept_ends_bit_for_bit_as_what_was_never_disturbed(run, place):
-    for words, lost, at in ((HESSIAN, "_added", 61), (CONNECT, "batch_gradient", 13)):
+    for words, lost, at in (
+        (HESSIAN, "_added", 61),
+        (CONNECT, "batch_gradient", 13),
+        (MODES, "batch_gradient", 33),
+    ):
         assert run(*words, "-o", "whole.h5").code == 0
         assert run(*words, "-o", "lost.h5", lost=lost, at=at).code != 0
         assert run(*words, "-o", "lost.h5").code == 0

@@ -104,7 +104,8 @@ class Analysis:
     that ``deals`` hands its tasks to them, each with all of the samples; the others share the samples. Dealt are
     trainings and searches, of which a sum over the processes at every step would cost more than the step, and
     tangent kernels, which have a row for every sample; all of these are then the same bit for bit. What takes losses
-    and products over all samples shares these, one task being enough.
+    and products over all samples shares these, one task being enough; so does one that ``takes_parts``, of a module
+    that lies in parts in all of them.
     """
 
     name: str
@@ -132,6 +133,7 @@ class Analysis:
     stored_options: Sequence[str]
     needs: str | Callable[[Options], str]
     deals: bool
+    takes_parts: bool
 
     @cached_property
     def question(self) -> str:
@@ -247,6 +249,7 @@ def analysis(
     stored_options: Sequence[str] = (),
     needs: str | Callable[[Options], str] = "",
     deals: bool = False,
+    takes_parts: bool = False,
 ) -> Callable[[Function], Function]:
     """Declares the function below as an :class:`Analysis`, named like the function unless ``name`` says otherwise.
 
@@ -283,6 +286,7 @@ def analysis(
             stored_options=stored_options,
             needs=needs,
             deals=deals,
+            takes_parts=takes_parts,
         )
 
         @wraps(function)

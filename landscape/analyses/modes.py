@@ -98,6 +98,7 @@ class Modes(Result):
     examples=("a.h5 b.h5 c.h5 d.h5",),
     opens=(Parameter("l2", float, 0.0, Option("Train with (l2/2)‖θ(t)‖² on the curve; given apart.")),),
     deals=True,
+    takes_parts=True,
 )
 def modes(
     objective: Objective,

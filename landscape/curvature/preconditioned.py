@@ -56,7 +56,12 @@ def preconditioned(objective: Objective, preconditioner: Tensor, label: str = ""
     """
     where = f" at {label}" if label else ""
     if objective.is_sharded:
-        raise BadInput("a preconditioner of a module in parts", "one process that holds it whole")
+        raise BadInput(
+            "a preconditioner of a sharded module",
+            "the operator hessian",
+            "leave `operator` out, or gather the module, as "
+            "torch.distributed.checkpoint.state_dict.get_model_state_dict does, and give it whole",
+        )
     if preconditioner.shape != (objective.num_parameters,):
         raise BadInput(
             f"a preconditioner of shape {tuple(preconditioner.shape)}{where}",

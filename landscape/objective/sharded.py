@@ -41,6 +41,10 @@ PLAIN = {
 }
 
 
+class InParts(BadInput):
+    """A module that lies in parts where each process was to compute tasks of its own."""
+
+
 class Sharded(Objective):
     """An :class:`~landscape.objective.objective.Objective` of a module that ``fully_shard`` was called on.
 
@@ -58,6 +62,14 @@ class Sharded(Objective):
     ):
         # What a layer has gathered would stay when a point is written.
         _reshard(module)
+        own, asked = {one.dtype for one in module.parameters() if one.requires_grad}, how.get("dtype")
+        if asked is not None and asked not in own:
+            here, there = (str(one).removeprefix("torch.") for one in (min(own, key=str), asked))
+            raise BadInput(
+                f"a module sharded in {here}, in {there}",
+                "the dtype that its parts have",
+                f"give `dtype` {here}, or convert it before it is sharded",
+            )
         found = {piece.name: _rows(piece, module.get_parameter(piece.name)) for piece in layout(module)}
         self._rows = {name: rows for name, (rows, _) in found.items()}
         self._copies = max(copies for _, copies in found.values())
@@ -252,7 +264,12 @@ class Sharded(Objective):
         )
 
     def product(self, *_: Any, **__: Any) -> Any:
-        raise BadInput("a matrix between the outputs of a sharded module", "the operator hessian")
+        raise BadInput(
+            "a matrix between the outputs of a sharded module",
+            "the operator hessian",
+            "leave `operator` out, or gather the module, as "
+            "torch.distributed.checkpoint.state_dict.get_model_state_dict does, and give it whole",
+        )
 
     def module_at(self, *_: Any, **__: Any) -> nn.Module:
         raise _cannot("a copy")
@@ -307,9 +324,9 @@ def _rows(piece: Piece, parameter: Tensor) -> tuple[tuple[int, int], int]:
         )
     mesh, placements = parameter.device_mesh, parameter.placements
     if mesh.size() == distributed.num_launched() > distributed.num_processes():
-        raise BadInput(
+        raise InParts(
             f"a module sharded over {mesh.size()} processes, each of which computes tasks of its own",
-            "hessian, slice1d, slice2d, sharpness, compare, interpolate or connect of two points, which take one",
+            "hessian, slice1d, slice2d, sharpness, compare, interpolate or connect, which take one",
             "gather the module, as torch.distributed.checkpoint.state_dict.get_model_state_dict does, and give it "
             "whole",
         )

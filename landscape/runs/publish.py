@@ -19,6 +19,7 @@ from landscape.errors import BadInput, Interrupted
 from landscape.objective import Objective, plain
 from landscape.objective.identity import own_code, parts_of
 from landscape.objective.parameters import Point
+from landscape.objective.sharded import InParts
 from landscape.objective.threads import best_number, using
 from landscape.objective.trajectory import Trajectory
 from landscape.progress import Journal as Remembered
@@ -94,6 +95,8 @@ class Order(NamedTuple):
     again: "Callable[[], Order] | None" = None
     # Whether several processes have all samples each, and are dealt its tasks.
     deals: bool = False
+    # Whether they share the samples nevertheless where each of them has a part of the module.
+    takes_parts: bool = False
 
 
 def unheard(text: str) -> None:
@@ -118,7 +121,11 @@ def publish(
             say(f"{output} was made by {others}")
         return Answer(store.load(output, verify=False), output, was_there=True, is_mine=is_mine)
     if order.deals and distributed.num_processes() > 1:
-        return _dealt(order, output, settings, progress, say)._replace(is_mine=is_mine)
+        try:
+            return _dealt(order, output, settings, progress, say)._replace(is_mine=is_mine)
+        except InParts:
+            if not order.takes_parts:
+                raise
     return _published(order, output, settings, progress, say)
 
 

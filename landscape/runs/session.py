@@ -120,7 +120,7 @@ def _ordered(
             raise BadInput(f"both a point and a {what} given", "one of them")
         if found or not declared.presets:
             order, output = _at_addresses(declared, options, [str(one) for one in found], settings, say)
-            return order._replace(again=again, deals=declared.deals), output
+            return order._replace(again=again, deals=declared.deals, takes_parts=declared.takes_parts), output
         if not options["preset"] and (
             declared.source == "points" or not (recipe.model and (recipe.data or recipe.loss))
         ):
@@ -134,7 +134,7 @@ def _ordered(
     if output is None:
         raise BadInput("no output", "the name of the run file", "give `output` a.h5")
     order = _from_recipe(declared, options, recipe, brought, output, settings, say)
-    return order._replace(again=again, deals=declared.deals), output
+    return order._replace(again=again, deals=declared.deals, takes_parts=declared.takes_parts), output
 
 
 def settled(declared: Analysis, given: Mapping[str, Any]) -> tuple[Options, Recipe]:

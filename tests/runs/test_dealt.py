@@ -162,18 +162,28 @@ CONNECT = ["--steps", "5", "--num-points", "5", "--batchnorm", "frozen", "--tole
 
 
 @pytest.mark.slow
-def test_pairs_are_dealt_and_a_module_in_parts_is_refused(folder, monkeypatch):
+def test_pairs_are_dealt_and_of_a_module_in_parts_the_samples_are_shared(folder, monkeypatch):
     monkeypatch.chdir(folder)
     places = {model: [f"{model}{seed}.h5" for seed in range(3)] for model in ("whole", "parts")}
     for model, files in places.items():
         for seed, place in enumerate(files):
             words = ["train", "--model", f"own.py:{model}", "--data", "own.py:data", "--dtype", "float64"]
-            assert main([*words, "--epochs", "1", "--seed", str(seed), "-q", "-o", place]) == 0
+            words += ["--epochs", "60", "--lr", "0.5", "--batch-size", "8"]
+            assert main([*words, "--seed", str(seed), "-q", "-o", place]) == 0
     assert main(["connect", *places["whole"], *CONNECT, "--threads", "1", "-o", "1.h5"]) == 0
     ended = launched(2, "-m", "landscape", "connect", *places["whole"], *CONNECT, "-o", "2.h5")
     assert ended.code == 0, ended.err
     same("2.h5", "1.h5")
-    (error,) = launched(2, "-m", "landscape", "connect", *places["parts"], *CONNECT, "-o", "p.h5").errors
+    ended = launched(2, "-m", "landscape", "connect", *places["parts"], *CONNECT, "-o", "p.h5")
+    assert ended.code == 0, ended.err
+    found, wanted = (
+        {one.name: one.values for one in landscape.load(name).arrays()} for name in ("p.h5", "1.h5")
+    )
+    assert found.keys() == wanted.keys()
+    assert found["barrier_curved"].max() > 0.1
+    for name in ("distance", "barrier_straight", "barrier_curved", "barrier_curved_error"):
+        np.testing.assert_allclose(found[name], wanted[name], rtol=1e-6, atol=1e-9, err_msg=name)
+    (error,) = launched(2, "-m", "landscape", "certify", places["parts"][0], "--at", "all").errors
     assert "a module sharded over 2 processes, each of which computes tasks of its own" in error
 
 
