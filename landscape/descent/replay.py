@@ -86,17 +86,27 @@ def retaken(objective: Objective, wide: Objective, seen: Seen, stated: Sequence[
 
     ``stated`` says by number what the replicas are meant to do. The value is the largest distance between where
     the stack and the loop end, over what rounding allows. None where no replica was seen.
+
+    A loop in the dtype of the stack goes beside: what it is off by grows on the way as what the stack is off by does,
+    and where it has no numbers the stack may have none.
     """
     gaps = []
     for i, first, length, (start, end) in zip(*seen, strict=True):
         theta, allowed = torch.from_numpy(start).to(wide.device).double(), 0.0
+        coarse = torch.from_numpy(start).to(objective.device, objective.dtype)
         before: tuple[Tensor, Tensor] | None = None
-        own = stated[i]
+        own, is_finite = stated[i], True
         for k, rows in enumerate(own.batches(wide.num_samples, int(first), int(length)), int(first)):
             alpha = own.size(k)
-            loss, slope, error = slope_and_error(objective, wide, theta, rows)
-            if not np.isfinite(loss):
+            loss, slope, error = _slope_and_rounding(objective, wide, theta, rows, True)
+            if objective.dtype != torch.float64:
+                coarse_loss, step = plain_slope(objective, coarse, rows)
+            else:
+                coarse_loss, step = loss, slope
+            is_finite = bool(np.isfinite([loss, coarse_loss]).all() and torch.isfinite(step).all())
+            if not is_finite:
                 break
+            coarse = (coarse.to(theta) - alpha * step.to(theta)).to(coarse)
             if before is not None:
                 # What a step was off by grows in the next one as the slope changes on the way.
                 way = max(float((theta - before[0]).norm()), 1e-300)
@@ -105,8 +115,10 @@ def retaken(objective: Objective, wide: Objective, seen: Seen, stated: Sequence[
             theta = theta - alpha * slope
             allowed += alpha * error
         eps = torch.finfo(objective.coarsest).eps
-        allowed += 4 * int(length) * eps * float(theta.norm())
+        allowed += 4 * int(length) * eps * float(theta.norm()) + 10 * float((coarse.to(theta) - theta).norm())
         gap = float((torch.from_numpy(end).to(theta) - theta).norm())
+        if not (np.isfinite(gap) or (is_finite and np.isfinite(allowed))):
+            continue
         gaps.append(gap / max(allowed, 1e-300) if np.isfinite(gap) else np.inf)
     if not gaps:
         return None
@@ -149,14 +161,21 @@ def slope_and_error(
     Rounding of the terms that cancel, by the gradients of two halves, and ten times what the dtype of the stack costs
     the plain loop itself.
     """
-    loss, slope, size = _slope_and_size(wide, theta, rows, training)
-    error = max(checks.rounding(objective), ROUNDING) * size
+    loss, slope, error = _slope_and_rounding(objective, wide, theta, rows, training)
     if objective.dtype != torch.float64:
         coarse = plain_slope(objective, theta.to(objective.device, objective.dtype), rows, training=training)[
             1
         ]
         error += 10 * float((coarse.to(slope) - slope).norm())
     return loss, slope, error
+
+
+def _slope_and_rounding(
+    objective: Objective, wide: Objective, theta: Tensor, rows: Tensor, training: bool
+) -> tuple[float, Tensor, float]:
+    """:func:`plain_slope` of ``wide``, and what rounding makes of the terms that cancel in one of ``objective``."""
+    loss, slope, size = _slope_and_size(wide, theta, rows, training)
+    return loss, slope, max(checks.rounding(objective), ROUNDING) * size
 
 
 def _slope_and_size(

@@ -17,12 +17,14 @@ from landscape.descent import cells, comparison, counts, critical, gradient_nois
 from landscape.descent.budgets import Budget
 from landscape.descent.gradient_noise import Probe
 from landscape.descent.noise import _MeasuredStack
-from landscape.descent.replay import Stated
+from landscape.descent.replay import Stated, retaken
+from landscape.descent.witness import Seen
 from landscape.numerics import powerlaw
 from landscape.numerics.steps import perceptron, stationarity
 from landscape.numerics.steps.replicas import Replicas
 from landscape.numerics.steps.sampling import Sampler
 from landscape.objective import plain
+from landscape.objective.precision import in_float64
 from landscape.result import Result
 
 DTYPES = [torch.float32, torch.float64]
@@ -104,6 +106,45 @@ def test_nothing_fails_where_nothing_is_broken(kind, dtype):
     }[kind] | {"stack"}
     assert wanted <= names(result)
     assert ("stack in float64" in names(result)) == (dtype == torch.float32)
+
+
+@pytest.mark.parametrize(
+    ("layer", "dtype", "step"),
+    [
+        (nn.Tanh, torch.float32, 3.0),
+        (nn.Tanh, torch.float32, 30.0),
+        (nn.ReLU, torch.float32, 1e5),
+        (nn.ReLU, torch.float64, 1e5),
+        (nn.Softplus, torch.float64, 1e10),
+    ],
+)
+def test_nothing_fails_where_steps_are_so_large_that_nothing_is_left(layer, dtype, step):
+    """Rounding grows from step to step there, and one dtype has numbers longer than another."""
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(20, 3, generator=generator)
+    for seed in (0, 1):
+        with torch.random.fork_rng(devices=[]):
+            torch.default_generator.manual_seed(seed)
+            module = nn.Sequential(nn.Linear(3, 4), layer(), nn.Linear(4, 1))
+        subject = Objective(module, "mse", (x, x[:, :1] - x[:, 1:2] ** 2), dtype=dtype)
+        budget = {"batch_size": 3, "observations_per_sample": 4, "num_records": 3, "seed": seed}
+        points = [subject.theta, 0.5 * subject.theta]
+        result = landscape.efficiency(subject, points, sizes=(8, 16), step_sizes=(0.02, step), **budget)
+        assert result.num_diverged.any()
+        assert failed(result) == set()
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_numbers_that_only_the_stack_has_lost_are_seen(dtype):
+    subject = objective("mse", dtype)
+    start = subject.theta.numpy()
+    ways = np.stack([start, np.full_like(start, np.nan)])[None]
+    seen = Seen(np.array([0]), np.array([0]), np.array([2]), ways)
+    check = retaken(subject, in_float64(subject), seen, [Stated(0.02)])
+    assert check is not None
+    assert check.value == np.inf
+    # A step after which a loop has no numbers either.
+    assert retaken(subject, in_float64(subject), seen, [Stated(1e300)]) is None
 
 
 # --- the stack ------------------------------------------------------------------------------

@@ -112,7 +112,7 @@ FAULTS = (
         "self._theta[kept], self._rate[kept], self._loss[kept]",
         "self._theta[kept], self._rate[: int(kept.sum())], self._loss[kept]",
         "numerics/steps/test_replicas.py::test_a_replica_that_diverges_stays_and_is_marked_and_the_others_go_on",
-        "minima efficiency noise",
+        "minima efficiency efficiency_square noise",
     ),
     Fault(
         "per-mse-gradient-half",
