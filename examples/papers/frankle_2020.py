@@ -49,7 +49,7 @@ def commands(folder: Path, size: dict) -> Iterator[str]:
     for seed in range(size["seeds"]):
         other = f"{folder}/{(seed + 1) % size['seeds']}-0-2.h5"
         yield f"interpolate {folder}/{seed}-0-1.h5 {other} -q -o {folder}/{seed}-apart.h5"
-    yield f"plot {folder}/0-0.interpolate.h5 -q -o {folder}/picture.png"
+    yield f"plot {folder}/0-apart.h5 {folder}/0-0.interpolate.h5 -q -o {folder}/picture.png"
 
 
 def findings(folder: Path, size: dict) -> list[Finding]:
