@@ -133,6 +133,14 @@ def test_a_paper_is_no_better_than_its_worst_number(paper):
     assert "| **agrees** |" in paper.row("cohen_2021", [good, good])
 
 
+def test_what_was_changed_is_told_whatever_the_verdict_a_reason_where_it_is_not_met(paper):
+    module = importlib.import_module("li_2018")
+    for value, has_reason in ((0.9, False), (0.1, True)):
+        line = paper.row("li_2018", [paper.Finding("a", (value,) * 3, 0.5)])
+        assert module.CHANGED in line
+        assert (module.WHY in line) == has_reason
+
+
 def test_the_page_is_the_table_of_the_numbers_that_are_kept(paper):
     rows = json.loads((PAPERS / "rows.json").read_text(encoding="utf-8"))
     assert set(rows) <= set(NAMES)

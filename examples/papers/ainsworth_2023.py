@@ -11,16 +11,17 @@ import landscape
 PAPER = "Entezari et al. 2022; Ainsworth et al. 2023; Jordan et al. 2023"
 WHERE = "abstracts"
 CLAIM = (
-    "Up to a permutation of hidden units nets of SGD are linearly connected (Entezari), nearly so once matched and "
-    "wide (Ainsworth); REPAIR takes away 60 % to 100 % of the barrier that matching leaves (Jordan)."
+    "Up to a permutation of hidden units nets of SGD likely have no barrier between them (Entezari, a conjecture), "
+    "nearly none once matched and wide (Ainsworth); REPAIR takes away 60 % to 100 % of the barrier that matching "
+    "leaves (Jordan)."
 )
 SCALED = (
     "2000 MNIST images of 14 × 14 pixels, ReLU nets of two layers of width 16, 64 and 256; REPAIR in nets "
     "of five layers of width 64 with batch norm"
 )
-WHY = (
+CHANGED = (
     "REPAIR was first tried in two layers, where matching leaves 5 % or less of the barrier, about what REPAIR itself "
-    "adds: undefined at some seed. Five layers were chosen after that was seen."
+    "adds: the percentage was undefined at some seed. Five layers were chosen after that was seen."
 )
 
 # On a GPU: resnet of depth 20 with width_factor up to 16 on cifar10.

@@ -12,7 +12,8 @@ PAPER = "Dauphin et al. 2014; Frye et al. 2021"
 WHERE = "Dauphin: Figure 1 (number from memory); Frye: abstract"
 CLAIM = (
     "The error and the index of critical points are strongly correlated: those of high loss have many negative "
-    "eigenvalues (Dauphin). Searches by the norm of the gradient often end at gradient-flat points instead (Frye)."
+    "eigenvalues (Dauphin). Searches by Newton's method and by the norm of the gradient often end at gradient-flat "
+    "points instead (Frye)."
 )
 SCALED = (
     "Preset dauphin-2014: 50 digits of 10 × 10 pixels, one tanh unit, weight decay 0.01, 20 starts; critical points in "

@@ -14,7 +14,8 @@ CLAIM = (
 )
 SCALED = (
     "Their construction with sigmoid units and 3 samples (preset ding), all weights 1: all eigenvalues there in "
-    "float64, with the loss followed along the null space"
+    "float64, with the loss followed along the null space; the descent has no noise, and would leave a gentle saddle "
+    "as little"
 )
 OVER = "widths in the place of seeds: the construction draws nothing"
 

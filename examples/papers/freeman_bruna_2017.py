@@ -17,13 +17,14 @@ CLAIM = (
 )
 SCALED = (
     "Linear nets of 1 to 3 hidden units on Baldi and Hornik's 3 inputs and outputs, where the pass between two minima "
-    "of other orientation is F at the next set of eigenvalues; ReLU nets of 4 and 64 units on 300 MNIST images of "
-    "14 × 14 pixels, joined by trained curves"
+    "of other orientation is F at the next set of eigenvalues (between those of one orientation: that of the minimum); "
+    "ReLU nets of 4 and 64 units on 300 MNIST images of 14 × 14 pixels, joined by trained curves"
 )
 OVER = "pairs of nets"
-WHY = (
-    "Some pairs of narrow nets have no gap either, which leaves the difference open. It was a quotient of gaps until "
-    "one of them was seen to be 0, and was taken over three pairs, now five."
+WHY = "Some pairs of narrow nets have no gap either, which leaves the difference open."
+CHANGED = (
+    "What the narrow gap is more was a quotient of gaps until one of them was seen to be 0, and was taken over three "
+    "pairs, now five."
 )
 
 # On a GPU: widths up to 4096 on MNIST whole.

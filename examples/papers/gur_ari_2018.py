@@ -14,7 +14,7 @@ CLAIM = (
     "After a short period of training the gradient lies in a small space, spanned by as many top Hessian eigenvectors "
     "as there are classes, which is mostly preserved over long periods."
 )
-SCALED = "SGD on 1000 MNIST images, ReLU net of 2 × 50, k = 10 classes beside k ± 3; points from a tenth of the run on"
+SCALED = "SGD on 1000 MNIST images, ReLU net of 2 × 50, k = 10 classes beside k ± 3; points from a fifth of the run on"
 
 # On a GPU: widths=100,100, all 60000 images, 20 epochs at batch size 64.
 SIZES = {

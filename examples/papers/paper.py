@@ -4,7 +4,8 @@ From the root of the repository: ``python examples/papers/paper.py [NAME...] [--
 What is finished is not done again, and what was stopped goes on. A paper is a file beside this one, which holds
 
 - ``PAPER``, ``CLAIM`` and ``WHERE`` (the figure or table it was read in), ``SCALED`` (how it was scaled down);
-- ``WHY`` a claim is not met, where a reason is known, and what the numbers are ``OVER`` where it is not seeds;
+- ``WHY`` a claim is not met, where a reason is known, what was ``CHANGED`` after a run was seen, and what the numbers
+  are ``OVER`` where it is not seeds;
 - ``SIZES``: by name the numbers that its commands are filled with, ``laptop`` those of the table;
 - ``commands(folder, size)``: lines for ``landscape``, the last of which draws ``FOLDER/picture.png``;
 - ``findings(folder, size)``: what the files say, each with the range that the claim leaves, fixed before the run.
@@ -124,6 +125,8 @@ def row(name: str, findings: Sequence[Finding]) -> str:
     found = "<br>".join([*map(str, findings), f"({seeds} {getattr(paper, 'OVER', 'seeds')})"])
     if hasattr(paper, "WHY") and verdict != ORDER[0]:
         found += f"<br>{paper.WHY}"
+    # Whatever the verdict: one that agrees after a change is the one to be told of.
+    found += f"<br>{paper.CHANGED}" if hasattr(paper, "CHANGED") else ""
     about = f"[{paper.PAPER}]({name}.py)<br>{paper.WHERE}<br>[picture](pictures/{name}.png)"
     cells = (about, paper.CLAIM, paper.SCALED, found, f"**{verdict}**")
     return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"

@@ -17,7 +17,7 @@ CLAIM = (
 )
 SCALED = (
     "600 MNIST images of 14 × 14 pixels of C = 3 and of 4 classes, ReLU net of 2 × 32 after 60 epochs; the 3C² largest "
-    "eigenvalues, and the widest gaps among them"
+    "eigenvalues, and the widest gaps among them; C − 1 and C(C − 1) count as well, as softmax takes one direction away"
 )
 WHY = (
     "Past the outliers, whose gap is six-fold, neighbours differ by less than a half and no gap stands out: a net of "
