@@ -105,8 +105,10 @@ def _noise(page: Page, axes: Axes, result: Any) -> None:
         axes.plot([], [], color=GREY, marker="o", markersize=2.8, label="rescaled", **hollow)
     trace = _value(result, "trace")
     if np.isfinite(trace) and trace > 0:
-        rise = 0.5 * trace * result.sigma**2
-        axes.plot(result.sigma, rise, color="black", linestyle=":", zorder=3, label="σ² tr H / 2")
+        # A single place has no line through it.
+        across = result.sigma if len(result.sigma) > 1 else result.sigma * np.array([0.7, 1.4])
+        rise = 0.5 * trace * across**2
+        axes.plot(across, rise, color="black", linestyle=":", zorder=3, label="σ² tr H / 2")
     log_across(axes, result.sigma)
     log_axis(page, axes, *drawn, nonpositive="clip")
     axes.set_xlabel(page.labels["sigma"])
