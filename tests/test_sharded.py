@@ -1,5 +1,9 @@
 """A module that FSDP2 shards gives what it gives whole, with a part of every vector in each process."""
 
+import os
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import shards
@@ -95,3 +99,22 @@ def test_the_peak_of_a_process_is_its_share_of_that_of_one(tmp_path):
         assert ended.code == 0, ended.err[-5000:]
         peaks[count] = max(float((tmp_path / f"{count}-{rank}").read_text()) for rank in range(count))
         assert peaks[count] <= 1.1 * peaks[1] / count
+
+
+@pytest.mark.slow
+def test_the_whole_of_hessian_at_ten_million_parameters_is_that_of_one_process(tmp_path):
+    """A quarter of an hour on two cores: products of differences in four, by a double backward in one."""
+    program, width = str(TESTS / "shards_large.py"), "3130"
+    ended = launched(4, program, tmp_path, width, timeout=3000)
+    assert ended.code == 0, ended.err[-5000:]
+    environment = {**os.environ, "PYTHONPATH": f"{TESTS}{os.pathsep}{TESTS.parent}", "OMP_NUM_THREADS": "1"}
+    subprocess.run([sys.executable, program, str(tmp_path), width], env=environment, check=True)
+    parts, whole = (dict(np.load(tmp_path / f"{count}.npz")) for count in (4, 1))
+    for found in (parts, whole):
+        assert not found["failed"].size
+        assert str(found["status"]) == "complete"
+    assert parts["share"] <= 1.1 / 4
+    apart = np.abs(parts["eigenvalues"] - whole["eigenvalues"])
+    assert (apart <= parts["errors"] + whole["errors"]).all()
+    for name in ("eigenvalues", "trace", "trace_error", "mass_below_zero", "moments", "gradient_norm"):
+        np.testing.assert_allclose(parts[name], whole[name], rtol=1e-6, err_msg=name)
