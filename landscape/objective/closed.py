@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from landscape.errors import BadInput, LandscapeError, raised_at
 from landscape.objective.closures import Closure, seeded
+from landscape.objective.constants import constants
 from landscape.objective.fit import Fit
 from landscape.objective.losses import Loss
 from landscape.objective.parameters import split
@@ -19,7 +20,7 @@ from landscape.objective.parametrised import Parametrised
 from landscape.objective.samples import Samples
 from landscape.objective.tracing import uses_in
 from landscape.objective.trial import Trial, require_reached, watched
-from landscape.objective.uses import told
+from landscape.objective.uses import listed, told
 
 # Two calls differ by no more than this where nothing is drawn, by the dtype of F.
 SAME = {torch.float64: 1e-10, torch.float32: 1e-5}
@@ -45,9 +46,11 @@ def closed(subject: Parametrised, given: Closure, samples: Samples, *, watches: 
         seen = watched(trial, given, None)
         loss = Loss(given.__name__, lambda value, _: value, over="one")
         found = Fit(loss, seen, is_whole=True, needs_gradients=trial.needs_gradients)
-        if unused:
+        notes, blocked = constants(trial, given, None)
+        found.notes += notes
+        if unused := [name for name in unused if name not in blocked]:
             found.notes.append(
-                f"the loss {given.__name__} does not depend on {_listed(unused)}: ∇F is 0 there"
+                f"the loss {given.__name__} does not depend on {listed(unused, MOST_NAMED)}: ∇F is 0 there"
             )
         if watches:
             found.pieces = told(subject.pieces, uses_in(trial, None))
@@ -57,7 +60,7 @@ def closed(subject: Parametrised, given: Closure, samples: Samples, *, watches: 
 def _first(trial: Trial, given: Closure) -> Tensor:
     """Its value, of a call with numbers written into the module's own tensors, which shows what it changes."""
     subject, name = trial.subject, given.__name__
-    tensors = {**split(trial.theta.clone(), subject.pieces), **_copies(trial)}
+    tensors = {**split(trial.theta.clone(), subject.pieces), **trial.copies()}
     layers = dict(subject.module.named_modules())
     with subject.written(tensors), torch.enable_grad():
         own = _tensors(subject.module)
@@ -92,7 +95,7 @@ def _first(trial: Trial, given: Closure) -> Tensor:
     for names, said, remedy in sentences:
         if names:
             raise BadInput(
-                f"the loss {name} {said.format(_listed(names))}",
+                f"the loss {name} {said.format(listed(names, MOST_NAMED))}",
                 "one that leaves the module as it is",
                 remedy,
             )
@@ -153,7 +156,7 @@ def _unused(trial: Trial, given: Closure) -> list[str]:
     """The parameters without influence. Raises BadInput where there is no gradient, or none has any."""
     subject, name = trial.subject, given.__name__
     leaf = trial.theta.detach().clone().requires_grad_()
-    with subject.standing(leaf, _copies(trial)), torch.enable_grad():
+    with subject.standing(leaf, trial.copies()), torch.enable_grad():
         value = _called(trial, given)
         own = [subject.now(piece.name) for piece in subject.pieces]
         if not value.requires_grad:
@@ -189,7 +192,7 @@ def _independent(name: str, subject: Parametrised) -> BadInput:
 
 def _standing(trial: Trial, given: Closure, theta: Tensor | None = None) -> Tensor:
     point = trial.theta if theta is None else theta
-    with trial.subject.standing(point, _copies(trial)), torch.set_grad_enabled(trial.needs_gradients):
+    with trial.subject.standing(point, trial.copies()), torch.set_grad_enabled(trial.needs_gradients):
         return _scalar(given, _called(trial, given)).clone()
 
 
@@ -213,10 +216,6 @@ def _called(trial: Trial, given: Closure) -> Any:
 
 def _tensors(module: nn.Module) -> dict[str, Tensor]:
     return {**dict(module.named_parameters()), **dict(module.named_buffers())}
-
-
-def _copies(trial: Trial) -> dict[str, Tensor]:
-    return {name: tensor.clone() for name, tensor in trial.fixed.items()}
 
 
 @contextmanager
@@ -249,8 +248,3 @@ def _states() -> tuple[Any, ...]:
     cuda = [one.tolist() for one in torch.cuda.get_rng_state_all()] if torch.cuda.is_initialized() else []
     kind, keys, *rest = np.random.get_state()
     return torch.get_rng_state().tolist(), cuda, (kind, np.asarray(keys).tolist(), *rest), random.getstate()
-
-
-def _listed(names: list[str]) -> str:
-    more = f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
-    return ", ".join(names[:MOST_NAMED]) + more

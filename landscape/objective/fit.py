@@ -11,6 +11,7 @@ from landscape import distributed
 from landscape.errors import BadInput
 from landscape.numerics.pieces import Piece
 from landscape.objective import chunking, meaning, trees
+from landscape.objective.constants import constants
 from landscape.objective.hosted import on_host_first
 from landscape.objective.losses import Loss, is_built_in, name_of, weighted_mean
 from landscape.objective.parametrised import Parametrised
@@ -75,6 +76,7 @@ def fit(
         trial = Trial(subject, samples.head)
         found, few = _fitted(given, samples, trial, known)
         if watches:
+            found.notes += constants(trial, given, few)[0]
             found.pieces = told(subject.pieces, uses_in(trial, few))
         return found
 

@@ -40,9 +40,13 @@ class Trial:
     @contextmanager
     def ready(self) -> Iterator[None]:
         """Inside, the loss can be called: what it reads of the module stands at the present point."""
-        fixed = {name: tensor.clone() for name, tensor in self.fixed.items()}
+        fixed = self.copies()
         with self.subject.standing(self.theta, fixed), torch.set_grad_enabled(self.needs_gradients):
             yield
+
+    def copies(self) -> dict[str, Tensor]:
+        """The buffers of the present point, to write into."""
+        return {name: tensor.clone() for name, tensor in self.fixed.items()}
 
     def rows(self, rows: Tensor | None) -> tuple[tuple[Any, ...], Tensor]:
         """(inputs, targets), inputs to write into, of some samples of this process, or of all."""
@@ -54,7 +58,7 @@ class Trial:
 
     def outputs_of(self, inputs: tuple[Any, ...], theta: Tensor | None = None) -> Any:
         inputs = trees.mapped(torch.clone, inputs)
-        fixed = {name: tensor.clone() for name, tensor in self.fixed.items()}
+        fixed = self.copies()
         point = self.theta if theta is None else theta
         with self.subject.standing(point, fixed), torch.set_grad_enabled(self.needs_gradients):
             return called(self.subject, inputs)
@@ -190,7 +194,7 @@ def watched(trial: Trial, given: Any, rows: Tensor | None) -> Seen:
 
     hooks = [layer.register_forward_hook(ended) for layer in subject.module.modules()]
     inputs, targets = trial.rows(rows)
-    fixed = {name: tensor.clone() for name, tensor in trial.fixed.items()}
+    fixed = trial.copies()
     try:
         with subject.standing(trial.theta, fixed), torch.set_grad_enabled(trial.needs_gradients):
             outputs = called(subject, inputs)
@@ -216,7 +220,7 @@ def _graph(trial: Trial, given: Any, rows: Tensor | None) -> tuple[bool, frozens
         return enter(self)
 
     inputs, targets = trial.rows(rows)
-    fixed = {name: tensor.clone() for name, tensor in trial.fixed.items()}
+    fixed = trial.copies()
     theta = trial.theta.detach().requires_grad_()
     hooks.__enter__ = counting
     try:
@@ -291,7 +295,7 @@ def require_reached(trial: Trial, given: Any, rows: Tensor | None) -> None:
     def gap(theta: Tensor) -> bool:
         tensors = {**split(theta, subject.pieces), **trial.fixed}
         with torch.set_grad_enabled(trial.needs_gradients):
-            fixed = {name: tensor.clone() for name, tensor in trial.fixed.items()}
+            fixed = trial.copies()
             with subject.standing(theta, fixed):
                 inputs, _ = trial.rows(rows)
                 standing = value(called(subject, inputs))
@@ -322,7 +326,7 @@ def _still_read(trial: Trial, given: Any, rows: Tensor | None) -> list[str]:
     subject = trial.subject
     own = [subject.now(piece.name) for piece in subject.pieces]
     inputs, targets = trial.rows(rows)
-    fixed = {name: tensor.clone() for name, tensor in trial.fixed.items()}
+    fixed = trial.copies()
     with subject.standing(trial.theta, fixed), torch.enable_grad():
         outputs = called(subject, inputs)
         found = callable_of(given, outputs)(outputs, targets)

@@ -71,8 +71,13 @@ def guesses(pieces: Sequence[Piece], ignore: Collection[str] = ()) -> list[str]:
     names = [piece.name for piece in pieces if piece.is_guess and piece.role not in ignore]
     if not names:
         return []
-    more = f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
     return [
-        f"the module's use of {', '.join(names[:MOST_NAMED])}{more} shows no single output axis: filters are taken "
+        f"the module's use of {listed(names)} shows no single output axis: filters are taken "
         "by convention there, along axis 0 (1 of a transposed convolution)"
     ]
+
+
+def listed(names: Sequence[str], most: int = MOST_NAMED) -> str:
+    """The first of some names, and how many more there are."""
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more

@@ -1,0 +1,87 @@
+"""What moves F and has no gradient is said, and nothing else is."""
+
+import pytest
+import torch
+from torch import nn
+
+from landscape.objective.objective import Objective
+
+TOKENS = torch.tensor([[1, 2, 0, 0], [3, 0, 0, 0], [4, 5, 6, 0], [2, 1, 5, 3]])
+LABELS = torch.tensor([0, 1, 2, 1])
+POINTS = torch.tensor([[0.3, -1.0], [1.2, 0.4], [-0.7, 0.9], [0.1, 1.5]])
+LOSS = nn.CrossEntropyLoss()
+
+
+class Text(nn.Module):
+    def __init__(self, padding: int | None, *, is_masked: bool = False):
+        super().__init__()
+        self.table, self.head = nn.Embedding(7, 4, padding_idx=padding), nn.Linear(4, 3)
+        self.is_masked = is_masked
+
+    def forward(self, tokens):
+        kept = (tokens != 0)[..., None] if self.is_masked else torch.ones(*tokens.shape, 1)
+        return self.head((self.table(tokens).tanh() * kept).sum(1) / kept.sum(1))
+
+
+class Tied(Text):
+    """The padding row has a gradient of its own, by the outputs."""
+
+    def forward(self, tokens):
+        return super().forward(tokens) @ self.table.weight[:3, :3]
+
+
+class Body(nn.Module):
+    """A head on what stands behind torch.no_grad, and a layer that nothing calls."""
+
+    def __init__(self, *, is_blocked: bool):
+        super().__init__()
+        self.body, self.head, self.unused = nn.Linear(2, 4), nn.Linear(4, 3), nn.Linear(2, 2)
+        self.is_blocked = is_blocked
+
+    def forward(self, x):
+        with torch.set_grad_enabled(torch.is_grad_enabled() and not self.is_blocked):
+            hidden = self.body(x).tanh()
+        return self.head(hidden)
+
+
+def drawn(make):
+    torch.manual_seed(0)
+    return make()
+
+
+def test_parameters_behind_no_grad_are_named_and_what_is_not_used_is_not():
+    (note,) = Objective(drawn(lambda: Body(is_blocked=True)), LOSS, (POINTS, LABELS)).notes
+    assert note.startswith("F moves with body.weight, body.bias, of which there is no gradient")
+    assert not Objective(drawn(lambda: Body(is_blocked=False)), LOSS, (POINTS, LABELS)).notes
+
+
+def test_the_remedy_that_the_note_names_works():
+    module = drawn(lambda: Body(is_blocked=True))
+    module.body.requires_grad_(False)
+    assert not Objective(module, LOSS, (POINTS, LABELS)).notes
+
+
+def test_a_loss_of_the_module_alone_tells_what_has_no_gradient_from_what_it_does_not_use():
+    module = drawn(lambda: Body(is_blocked=True))
+    moving, unused = Objective.from_closure(module, lambda module: LOSS(module(POINTS), LABELS)).notes
+    assert moving.startswith("F moves with body.weight, body.bias, of which")
+    assert unused.endswith("does not depend on unused.weight, unused.bias: ∇F is 0 there")
+
+
+def test_a_padding_row_that_moves_f_is_named():
+    (note,) = Objective(drawn(lambda: Text(0)), LOSS, (TOKENS, LABELS)).notes
+    assert note.startswith(
+        "F moves with row 0 of table.weight, its padding_idx, of which there is no gradient"
+    )
+
+
+@pytest.mark.parametrize(
+    "make", [lambda: Text(None), lambda: Text(0, is_masked=True), lambda: Text(6, is_masked=True)]
+)
+def test_a_row_that_has_a_gradient_or_does_not_enter_is_not(make):
+    kept = TOKENS[TOKENS.ne(6).all(1)]
+    assert not Objective(drawn(make), LOSS, (kept, LABELS[: len(kept)])).notes
+
+
+def test_a_padding_row_that_enters_elsewhere_has_a_gradient():
+    assert not Objective(drawn(lambda: Tied(0)), LOSS, (TOKENS, LABELS)).notes
