@@ -38,6 +38,9 @@ FIRST = {
     ),
     "baldi_hornik_1989": lambda at, seed: np.count_nonzero(read(at / f"{seed}.h5", "known_count")) / 7,
     "frankle_2020": lambda at, seed: chord(at / f"{seed}-apart.h5"),
+    "garipov_2018": lambda at, seed: (
+        chord(at / f"{seed}-bezier.h5", "t") / chord(at / f"{seed}-bezier.h5", "t", "loss_straight")
+    ),
     "goodfellow_2015": lambda at, seed: float(falls(read(at / f"{seed}.interpolate.h5", "loss"))),
     "gur_ari_2018": lambda at, seed: read(at / f"{seed}-10.h5", "gradient_in_span")[2:].sum() / 3,
     "granziol_2026": lambda at, seed: (
@@ -58,8 +61,8 @@ FIRST = {
 }
 
 
-def chord(file):
-    alpha, loss = read(file, "alpha"), read(file, "loss")
+def chord(file, along="alpha", over="loss"):
+    alpha, loss = read(file, along), read(file, over)
     return max(loss - (1 - alpha) * loss[0] - alpha * loss[-1])
 
 

@@ -19,6 +19,7 @@ SCALED = (
     "2000 MNIST images of 14 × 14 pixels, ReLU nets of two layers of width 16, 64 and 256; REPAIR in nets "
     "of five layers of width 64 with batch norm"
 )
+OVER = "pairs of nets"
 CHANGED = (
     "REPAIR was first tried in two layers, where matching leaves 5 % or less of the barrier, about what REPAIR itself "
     "adds: the percentage was undefined at some seed. Five layers were chosen after that was seen."
