@@ -16,6 +16,7 @@ from landscape.objective.hosted import on_host_first
 from landscape.objective.losses import Loss, is_built_in, name_of, weighted_mean
 from landscape.objective.parametrised import Parametrised
 from landscape.objective.samples import Samples, coarsest
+from landscape.objective.steady import require_one_loss
 from landscape.objective.suiting import squashed
 from landscape.objective.tracing import uses_in
 from landscape.objective.trial import (
@@ -134,6 +135,7 @@ def _seen(
     if known is not None and few is not None and not known.is_whole:
         return outputs, few, seen, known.loss, False
     require_one_function(trial, few, outputs)
+    require_one_loss(trial, given, few, outputs)
     require_reached(trial, given, few)
     loss, is_whole = (None, True) if few is None else _meaning(trial, given, exact, outputs, seen)
     return outputs, few, seen, loss, is_whole
