@@ -249,6 +249,7 @@ def _result(trainer: Trainer, proofs: list[checks.Check]) -> Train:
         result.notes.append(
             f"the loss {trainer.objective.loss.name} is no mean over samples: the mean of its mini-batches is not F"
         )
+    result.notes += _carried(trainer.objective)
     if trainer.diverged:
         result.notes.append(
             f"the loss was NaN or infinite after step {trainer.step} of {trainer.total}: stopped there; "
@@ -267,6 +268,18 @@ def _result(trainer: Trainer, proofs: list[checks.Check]) -> Train:
     _add_sums(trainer, result)
     _add_way(result)
     return result
+
+
+def _carried(objective: Objective) -> list[str]:
+    """What steps would carry on in a loop of one's own."""
+    from landscape.objective.carried import carried
+    from landscape.objective.fit import few_of
+    from landscape.objective.trial import Trial
+
+    if objective.is_closure:
+        return []
+    head = objective.samples.head
+    return carried(Trial(objective, head), few_of(head), training=True)
 
 
 def _add_way(result: Train) -> None:

@@ -11,6 +11,7 @@ from landscape import distributed
 from landscape.errors import BadInput
 from landscape.numerics.pieces import Piece
 from landscape.objective import chunking, meaning, trees
+from landscape.objective.carried import carried
 from landscape.objective.constants import constants
 from landscape.objective.hosted import on_host_first
 from landscape.objective.losses import Loss, is_built_in, name_of, weighted_mean
@@ -77,9 +78,14 @@ def fit(
         trial = Trial(subject, samples.head)
         found, few = _fitted(given, samples, trial, known)
         if watches:
-            found.notes += constants(trial, given, few)[0]
+            found.notes += constants(trial, given, few)[0] + carried(trial, few)
             found.pieces = told(subject.pieces, uses_in(trial, few))
         return found
+
+
+def few_of(samples: Samples) -> Tensor | None:
+    """Some of the samples to try a call with; None for all of them, where they are one piece."""
+    return None if samples.is_one_piece else meaning.probe(samples.inputs, samples.targets, FEW)
 
 
 def _fitted(given: Any, samples: Samples, trial: Trial, known: Fit | None) -> tuple[Fit, Tensor | None]:
@@ -117,7 +123,7 @@ def _seen(
 ) -> tuple[Any, Tensor | None, Seen, Loss | None, bool]:
     """Outputs on which samples, what was seen of the module, the loss by its meaning, whether the data are a whole."""
     head = trial.samples
-    few: Tensor | None = None if head.is_one_piece else meaning.probe(head.inputs, head.targets, FEW)
+    few = few_of(head)
     check_all_targets(given, samples.target_values)
     try:
         outputs = tried(trial, given, few)
