@@ -103,7 +103,7 @@ def test_the_peak_of_a_process_is_its_share_of_that_of_one(tmp_path):
 
 @pytest.mark.slow
 def test_the_whole_of_hessian_at_ten_million_parameters_is_that_of_one_process(tmp_path):
-    """A quarter of an hour on two cores: products of differences in four, by a double backward in one."""
+    """Half an hour on two busy cores: products of differences in four, by a double backward in one."""
     program, width = str(TESTS / "shards_large.py"), "3130"
     ended = launched(4, program, tmp_path, width, timeout=3000)
     assert ended.code == 0, ended.err[-5000:]

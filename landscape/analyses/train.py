@@ -217,6 +217,7 @@ def _result(trainer: Trainer, proofs: list[checks.Check]) -> Train:
 
     from landscape.descent.training_proofs import training_checks
     from landscape.objective import checks
+    from landscape.objective.uses import listed
 
     logs = trainer.logs
     last = logs[-1]
@@ -250,6 +251,12 @@ def _result(trainer: Trainer, proofs: list[checks.Check]) -> Train:
             f"the loss {trainer.objective.loss.name} is no mean over samples: the mean of its mini-batches is not F"
         )
     result.notes += _carried(trainer.objective)
+    regime = trainer.regime
+    if trainer.missed and (regime.momentum or regime.weight_decay or regime.optimizer != "sgd"):
+        result.notes.append(
+            f"some batches do not reach {listed(trainer.missed)}: there its gradient is 0, and momentum or decay moves "
+            "it all the same, where torch.optim leaves what has no gradient as it is"
+        )
     if trainer.diverged:
         result.notes.append(
             f"the loss was NaN or infinite after step {trainer.step} of {trainer.total}: stopped there; "

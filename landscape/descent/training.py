@@ -24,6 +24,8 @@ from landscape.progress import Journal, Progress, Saver
 
 # Where is kept what was wrong after a resumption.
 TAKEN_UP = "taken up"
+# What batches reached, by parameter.
+REACH = ("reached", "missed")
 # In the record of a point, beside its tensors.
 PRECONDITIONER = "preconditioner"
 
@@ -158,6 +160,13 @@ class Trainer:
         return np.stack([np.full_like(known, np.nan) if one is None else one for one in found])
 
     @property
+    def missed(self) -> list[str]:
+        """The parameters that some batches reached and others did not, whose gradient there is 0."""
+        slopes = self._slope_of
+        pairs = zip(self.objective.pieces, slopes.reached & slopes.missed, strict=True)
+        return [piece.name for piece, is_missed in pairs if is_missed]
+
+    @property
     def num_observations(self) -> int:
         """Samples whose gradient was taken."""
         sampler = self.sampler
@@ -236,12 +245,18 @@ class Trainer:
         seen = self._plateau
         memory = [seen.step, seen.best, seen.waited, seen.cooling] if seen else None
         about = {"step": self.step, "step size": self._group["lr"], "plateau": memory}
+        about |= {name: getattr(self._slope_of, name).astype(np.uint8) for name in REACH}
         return about | self._motion.state()
 
-    def _restore(self, state: Mapping[str, Any]) -> None:
+    def _restore(self, kept: Mapping[str, Any]) -> None:
+        # What an earlier version kept knows nothing of what batches reached.
+        nothing = np.zeros(len(self.objective.pieces), dtype=np.uint8)
+        state: dict[str, Any] = {**dict.fromkeys(REACH, nothing), **kept}
         self.step = state["step"]
         self._motion.restore(state)
         self._group["lr"] = state["step size"]
+        for name in REACH:
+            getattr(self._slope_of, name)[:] = state[name]
         seen = self._plateau
         if seen:
             seen.step, seen.best, seen.waited, seen.cooling = state["plateau"]

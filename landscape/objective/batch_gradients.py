@@ -5,6 +5,7 @@ from contextlib import ExitStack
 from types import TracebackType
 from typing import Self
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -32,6 +33,8 @@ class BatchGradients:
         self._buffers = {name: fixed[name] for name, _ in objective.module.named_buffers() if name in fixed}
         self._stack = ExitStack()
         self._is_there = self._is_known = False
+        # Of every parameter whether some batch reached it, and whether some batch did not.
+        self.reached, self.missed = (np.zeros(len(objective.pieces), dtype=bool) for _ in range(2))
 
     def __call__(self, indices: Tensor | None) -> tuple[Tensor, Tensor]:
         """What the loss says of the samples ``indices`` (all of them for None) as a batch, and its gradient (d,)."""
@@ -96,6 +99,9 @@ class BatchGradients:
         slopes = torch.autograd.grad(total, self._leaves, allow_unused=True)
         if all(slope is None for slope in slopes):
             return None
+        is_missed = np.array([slope is None for slope in slopes])
+        self.reached |= ~is_missed
+        self.missed |= is_missed
         if not is_as_placed:
             self._stand_down()
         pairs = zip(slopes, self._leaves, strict=True)
