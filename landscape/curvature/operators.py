@@ -25,7 +25,7 @@ from landscape.errors import BadInput, NotDifferentiable
 from landscape.numerics.spectra.krylov import Operator
 from landscape.objective.derivatives import derivative, second_derivative
 from landscape.objective.differences import Differences
-from landscape.objective.losses import LOSSES
+from landscape.objective.losses import likelihood_of
 from landscape.objective.objective import Fixed, Objective
 from landscape.objective.parameters import Point
 from landscape.objective.products import Part, Product
@@ -71,11 +71,11 @@ def fisher_operator(
     Raises BadInput for other losses, of which no distribution is known, and for targets of
     ``cross_entropy`` that are no probabilities.
     """
-    name = objective.loss.name
-    if objective.loss is not LOSSES.get(name) or name not in FISHER_SCALES:
+    name = likelihood_of(objective.given)
+    if name is None:
         raise BadInput(
-            f"no distribution is known whose negative logarithm the loss {name} is",
-            f"one of {', '.join(FISHER_SCALES)}",
+            f"no distribution is known whose negative logarithm the loss {objective.loss.name} is",
+            f"one of {', '.join(FISHER_SCALES)}, or torch's own without weights, smoothing and sums",
             "ask for gauss-newton, which needs none, or for empirical-fisher",
         )
     if name == "cross_entropy" and objective.samples.head.targets.is_floating_point():

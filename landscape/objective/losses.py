@@ -111,6 +111,22 @@ def is_built_in(loss: Any) -> bool:
     return any(loss is one for one in LOSSES.values())
 
 
+def likelihood_of(loss: Any) -> str | None:
+    """``cross_entropy``, ``bce`` or ``mse`` where a loss is that one, as built in or as torch's own; None for others.
+
+    torch's own are no other functions of the outputs only where nothing is weighted, smoothed or summed.
+    """
+    if is_built_in(loss):
+        return loss.name if loss.name in LIKELIHOODS else None
+    if isinstance(loss, nn.Module):
+        options = (getattr(loss, name, None) for name in ("weight", "pos_weight"))
+        if any(one is not None for one in options) or getattr(loss, "label_smoothing", 0.0):
+            return None
+        if getattr(loss, "reduction", "") != "mean":
+            return None
+    return next((name for name, own in LIKELIHOODS.items() if type(loss) is own[0] or loss is own[1]), None)
+
+
 def name_of(loss: Any) -> str:
     """What messages call a loss."""
     return loss.name if isinstance(loss, Loss) else getattr(loss, "__name__", type(loss).__name__)
@@ -236,4 +252,11 @@ LOSSES = {
     "bce": _built_in("bce", _bce, _same_side),
     "mse": _built_in("mse", _mse, of_classes=True),
     "output": _built_in("output", _output),
+}
+
+# Those that are the negative logarithm of a likelihood, as torch has them.
+LIKELIHOODS = {
+    "cross_entropy": (nn.CrossEntropyLoss, functional.cross_entropy),
+    "bce": (nn.BCEWithLogitsLoss, functional.binary_cross_entropy_with_logits),
+    "mse": (nn.MSELoss, functional.mse_loss),
 }

@@ -344,13 +344,45 @@ def test_nothing_used_at_all():
 def test_losses_without_distribution_have_no_fisher_information():
     for name in ("mlp, own loss", "mlp, sum-reduced"):
         _, objective, theta, fixed = at(name)
-        with pytest.raises(BadInput, match=r"one of cross_entropy, bce, mse; ask for gauss-newton"):
+        with pytest.raises(BadInput, match=r"one of cross_entropy, bce, mse, or torch's own .*; ask for"):
             operators.operator("fisher", objective, theta, fixed)
     odd = Objective(nn.Linear(4, 3).double(), "cross_entropy", (X, 2 * draw(N, 3).softmax(1)))
     with pytest.raises(
         BadInput, match="9 targets of cross_entropy do not sum to one; expected probabilities"
     ):
         operators.operator("fisher", odd, odd.theta)
+
+
+OF_TORCH = {
+    "cross_entropy": (nn.CrossEntropyLoss(), nn.functional.cross_entropy),
+    "bce": (nn.BCEWithLogitsLoss(), nn.functional.binary_cross_entropy_with_logits),
+    "mse": (nn.MSELoss(), nn.functional.mse_loss),
+}
+
+
+@pytest.mark.parametrize("name", OF_TORCH)
+def test_the_fisher_information_of_a_loss_of_torchs_is_that_of_the_one_built_in(name):
+    module = nn.Sequential(nn.Linear(4, 3), nn.Tanh(), nn.Linear(3, 3)).double()
+    targets = {"cross_entropy": torch.arange(N) % 3, "bce": draw(N, 3).sigmoid().round(), "mse": draw(N, 3)}
+    built_in, *others = (Objective(module, loss, (X, targets[name])) for loss in (name, *OF_TORCH[name]))
+    wanted = dense(operators.fisher_operator(built_in, built_in.theta), built_in.num_parameters)
+    for one in others:
+        assert_same(dense(operators.fisher_operator(one, one.theta), one.num_parameters), wanted, 1e-12)
+
+
+@pytest.mark.parametrize(
+    "loss",
+    [
+        nn.CrossEntropyLoss(weight=torch.tensor([1.0, 2.0, 3.0], dtype=torch.float64)),
+        nn.CrossEntropyLoss(label_smoothing=0.1),
+        nn.CrossEntropyLoss(reduction="sum"),
+        type("Own", (nn.CrossEntropyLoss,), {})(),
+    ],
+)
+def test_what_weighs_smooths_or_sums_has_none(loss):
+    one = Objective(nn.Linear(4, 3).double(), loss, (X, torch.arange(N) % 3))
+    with pytest.raises(BadInput, match="no distribution is known"):
+        operators.fisher_operator(one, one.theta)
 
 
 def test_a_loss_linear_in_the_outputs_has_only_a_remainder():
