@@ -83,6 +83,13 @@ WORK = """
     assert run.status == "complete", run.checks
     out["run"] = run.loss
     out["final"] = np.concatenate([part.ravel() for part in run.states["final"].values()])
+    sys.path.insert(0, sys.argv[2])
+    from routed import Experts, routed
+    torch.manual_seed(0)
+    experts = Objective(Experts(), "cross_entropy", routed(), chunk_size=5)
+    run = landscape.train(experts, batch_size=10, epochs=1, momentum=0.9, sampling="ordered")
+    assert any("some batches do not reach layers.0.weight" in note for note in run.notes), run.notes
+    out["some reach"] = np.concatenate([part.ravel() for part in run.states["final"].values()])
     eigen = landscape.hessian(objective, objective.theta, top_k=3)
     assert eigen.status == "complete", eigen.checks
     out["eigenvalues"] = eigen.eigenvalues
@@ -104,7 +111,6 @@ WORK = """
     out["curve"], out["line"], out["errors"] = joined.loss, joined.loss_straight, joined.loss_error
     out["bootstrap"] = joined.barrier_chord_straight_error
     warnings.simplefilter("ignore")
-    sys.path.insert(0, sys.argv[2])
     from meanings import MEANINGS
     for name, make in MEANINGS.items():
         meaning = make()

@@ -211,7 +211,10 @@ class StepProofs:
 
 
 def proven_steps(total: int, periods: Sequence[int], seed: int) -> list[int]:
-    """Which of ``total`` steps, from 0, are taken again, the most telling ones first; both sides of a period's end."""
+    """Which of ``total`` steps, from 0, are taken again, the most telling ones first; both sides of a period's end.
+
+    The second is the first one by what the first leaves: moments, and a module that need not be put back.
+    """
     generator, turns = np.random.default_rng(seed), list[int]()
     for period in dict.fromkeys(periods):
         count = (total - 1) // period
@@ -220,7 +223,7 @@ def proven_steps(total: int, periods: Sequence[int], seed: int) -> list[int]:
             turns += [turn - 1, turn]
     if not turns and total:
         turns = [int(generator.integers(total))]
-    return [step for step in dict.fromkeys((0, 1, *turns, 2)) if step < total]
+    return [step for step in dict.fromkeys((1, 0, *turns, 2)) if step < total]
 
 
 def step_size_of(regime: Regime, every: int, step: int) -> float | None:

@@ -6,10 +6,11 @@ from types import TracebackType
 from typing import Self
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from landscape import distributed
+from landscape.objective.batch_slope import joined
+from landscape.objective.derivatives import by_each
 from landscape.objective.objective import Objective
 from landscape.objective.parameters import split
 
@@ -42,15 +43,12 @@ class BatchGradients:
             self._is_known = self._objective.leaves_nothing(training=True)
         if self._is_known:
             try:
-                found = self._standing_there(indices)
+                return self._standing_there(indices)
             except (RuntimeError, ValueError, IndexError) as error:
                 # Said in a sentence on the other way.
                 self._stand_down()
                 self._put_back(indices)
                 raise error
-            if found is not None:
-                return found
-            self._stand_down()
         return self._put_back(indices)
 
     def at(self, theta: Tensor, indices: Tensor | None) -> tuple[Tensor, Tensor]:
@@ -76,10 +74,15 @@ class BatchGradients:
         self._stack.close()
 
     def _put_back(self, indices: Tensor | None) -> tuple[Tensor, Tensor]:
-        return self._objective.batch_gradient(self._theta, indices, self._fixed, training=True)
+        found = self._objective.batch_slope(self._theta, indices, self._fixed, training=True)
+        self._note(found.is_reached)
+        return found.loss, found.slope
 
-    def _standing_there(self, indices: Tensor | None) -> tuple[Tensor, Tensor] | None:
-        """None where the loss hangs on no parameter."""
+    def _note(self, is_reached: np.ndarray) -> None:
+        self.reached |= is_reached
+        self.missed |= ~is_reached
+
+    def _standing_there(self, indices: Tensor | None) -> tuple[Tensor, Tensor]:
         objective = self._objective
         if not self._is_there:
             self._stack.enter_context(objective.standing(self._parts, self._fixed, training=True))
@@ -94,21 +97,11 @@ class BatchGradients:
                 is_as_placed = False
         count = objective.num_samples if indices is None else len(indices)
         total, weight = objective.loss.of_batch(outputs, targets, count)
-        if not total.requires_grad:
-            return None
-        slopes = torch.autograd.grad(total, self._leaves, allow_unused=True)
-        if all(slope is None for slope in slopes):
-            return None
-        is_missed = np.array([slope is None for slope in slopes])
-        self.reached |= ~is_missed
-        self.missed |= is_missed
+        slopes = by_each(total, self._leaves)
+        self._note(np.array([slope is not None for slope in slopes]))
         if not is_as_placed:
             self._stand_down()
-        pairs = zip(slopes, self._leaves, strict=True)
-        slope = torch.cat(
-            [(torch.zeros_like(leaf) if one is None else one).reshape(-1) for one, leaf in pairs]
-        )
-        mean = total.detach()
+        mean, slope = total.detach(), joined(slopes, self._leaves, self._theta.dtype)
         if weight is not None:
             mean, slope = mean / weight, (slope / weight).to(slope.dtype)
         if objective.l2:

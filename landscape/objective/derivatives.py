@@ -1,6 +1,6 @@
 """First and second derivatives by autograd, with its failures as sentences."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import torch
@@ -29,6 +29,28 @@ def derivative(scalar: Tensor, leaf: Tensor, create_graph: bool = False) -> Tens
         # By a function that goes backward inside its own backward, as RevNets do.
         slope, leaf.grad = slope + leaf.grad, None
     return slope
+
+
+def by_each(scalar: Tensor, leaves: Sequence[Tensor]) -> list[Tensor | None]:
+    """d scalar / d leaf for each leaf, in its shape; None for one that the graph does not reach.
+
+    Raises NotDifferentiable, also where it reaches none, as that means a broken graph.
+    """
+    if not scalar.requires_grad:
+        raise no_gradient()
+    try:
+        found = torch.autograd.grad(scalar, leaves, allow_unused=True)
+        # By a function that goes backward inside its own backward, as RevNets do.
+        inside = [leaf.grad for leaf in leaves]
+    except RuntimeError as error:
+        raise undifferentiable(error) from error
+    finally:
+        for leaf in leaves:
+            leaf.grad = None
+    if all(one is None for one in (*found, *inside)):
+        raise no_gradient()
+    pairs = zip(found, inside, strict=True)
+    return [one if more is None else more if one is None else one + more for one, more in pairs]
 
 
 def second_derivative(slope: Tensor, leaf: Tensor, v: Tensor, keep: bool) -> Tensor:

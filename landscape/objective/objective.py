@@ -16,9 +16,9 @@ from landscape.choices import ProductBy
 from landscape.errors import BadInput, NotFinite
 from landscape.numerics.pieces import Piece
 from landscape.objective import batchnorm, doubts
+from landscape.objective.batch_slope import BatchSlope, batch_slope
 from landscape.objective.batching import batched, is_worthwhile
 from landscape.objective.closures import NOTHING, Closure
-from landscape.objective.derivatives import derivative
 from landscape.objective.differences import Differences
 from landscape.objective.fit import Fit
 from landscape.objective.fitted import Fitted
@@ -229,33 +229,13 @@ class Objective(Fitted):
         With ``training`` the module is in training mode and ``fixed`` collects the moved buffers in
         place: dropout is active and batch norm uses the batch, as in plain training.
         """
-        samples = self.samples
-        count = self.num_samples if indices is None else len(indices)
-        inputs, targets = samples if indices is None else samples.select(indices)
-        leaf = self._leaf(theta)
-        if training and distributed.num_processes() > 1:
-            batchnorm.require_splittable(self.module)
-        weighs = self.loss.over == "weight"
-        weight = torch.zeros((), dtype=torch.float64, device=self.device)
-        total, slope = torch.zeros_like(weight), torch.zeros_like(leaf)
-        if len(targets):
-            with (
-                batchnorm.single_samples_explained(),
-                self._parts_explained(len(targets)),
-                self.passed(leaf, fixed, inputs, training) as outputs,
-            ):
-                total, own = self.loss.of_batch(outputs, targets, count)
-                weight = weight if own is None else own
-                slope = derivative(total, leaf)
-        mean, slope = distributed.total(total.detach()), distributed.total(slope)
-        if weighs:
-            weight = distributed.total(weight)
-            mean, slope = mean / weight, (slope / weight).to(slope.dtype)
-        if self.is_whole and distributed.num_processes() > 1:
-            mean, slope = mean / distributed.num_processes(), slope / distributed.num_processes()
-        if self.l2:
-            slope = slope.add(leaf.detach(), alpha=self.l2)
-        return mean, slope
+        return self.batch_slope(theta, indices, fixed, training=training)[:2]
+
+    def batch_slope(
+        self, theta: Tensor, indices: Tensor | None, fixed: Fixed, *, training: bool = False
+    ) -> BatchSlope:
+        """:meth:`batch_gradient`, and which parameters the batch reaches."""
+        return batch_slope(self, theta, indices, fixed, self.l2, training=training)
 
     def hvp(self, theta: Tensor, v: Tensor, fixed: Fixed | None = None) -> Tensor:
         """H v, the Hessian of F at θ times v, shapes (d,) -> (d,)."""

@@ -22,7 +22,7 @@ from landscape.objective.losses import LOSSES, Loss
 from landscape.objective.objective import Measurement, Objective
 from landscape.objective.parameters import Point
 from landscape.objective.samples import Chunk
-from landscape.objective.sharded import slopes
+from landscape.objective.sharded_slopes import filled, slopes
 
 BATCH = 256
 
@@ -144,7 +144,7 @@ def _derivatives(scalar: Any, own: list[Tensor], module: nn.Module) -> list[Tens
     Their ``grad`` is as it was afterwards.
     """
     if any(here(tensor) is not tensor for tensor in own):
-        return slopes(scalar, own, module)
+        return filled(slopes(scalar, own, module), own)
     before = [tensor.grad for tensor in own]
     try:
         for tensor in own:

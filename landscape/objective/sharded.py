@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -18,27 +19,17 @@ from landscape.inputs.sharded import here
 from landscape.numerics.pieces import Piece
 from landscape.numerics.spread import Layout, Spread, local
 from landscape.objective import batchnorm, trees
-from landscape.objective.derivatives import no_gradient, undifferentiable
+from landscape.objective.batch_slope import BatchSlope
 from landscape.objective.kernels import exact
 from landscape.objective.leaves import Leaves
 from landscape.objective.objective import Measurement, Objective
 from landscape.objective.parameters import layout
 from landscape.objective.parametrised import Fixed
 from landscape.objective.samples import Samples
+from landscape.objective.sharded_slopes import filled, layers, reshard, slopes
 from landscape.objective.summed import Sum
 
 DOUBT = "of a sharded module autograd has no second derivative"
-# What FSDP does with a gradient unless it is told otherwise, by the names of its groups, its state and parameters.
-PLAIN = {
-    "reduce_grads": True,
-    "all_reduce_grads": True,
-    "gradient_divide_factor": None,
-    "_all_reduce_hook": None,
-    "_partial_reduce_output": None,
-    "unsharded_accumulated_grad": None,
-    "is_last_backward": True,
-    "_post_accumulate_grad_hooks": None,
-}
 
 
 class InParts(BadInput):
@@ -61,7 +52,7 @@ class Sharded(Objective):
         self, module: nn.Module, loss: Any, data: Any, *, pieces: Sequence[Piece] | None = None, **how: Any
     ):
         # What a layer has gathered would stay when a point is written.
-        _reshard(module)
+        reshard(module)
         own, asked = {one.dtype for one in module.parameters() if one.requires_grad}, how.get("dtype")
         if asked is not None and asked not in own:
             here, there = (str(one).removeprefix("torch.") for one in (min(own, key=str), asked))
@@ -76,7 +67,7 @@ class Sharded(Objective):
         self._is_repeated = False
         super().__init__(module, loss, data, pieces=layout(module) if pieces is None else pieces, **how)
         self._may_batch = False
-        policies = [one._get_fsdp_state()._mp_policy for one in _layers(module)]
+        policies = [one._get_fsdp_state()._mp_policy for one in layers(module)]
         kept = {(one.param_dtype, one.reduce_dtype, one.output_dtype) for one in policies}
         self._narrow = frozenset(one for each in kept for one in each if one is not None)
 
@@ -152,7 +143,7 @@ class Sharded(Objective):
                     part.copy_(local(here(tensors[name])))
                 yield
             finally:
-                _reshard(self.module)
+                reshard(self.module)
                 for name, part in before.items():
                     own[name].copy_(part)
 
@@ -185,7 +176,7 @@ class Sharded(Objective):
             with torch.enable_grad(), self.passed(placed, fixed, inputs) as outputs:
                 chunk = self.loss.total(outputs, targets)
                 right = correct and correct(trees.mapped(Tensor.detach, outputs), targets).double().sum()
-                found = self.flat(slopes(chunk, own, self.module))
+                found = self.flat(filled(slopes(chunk, own, self.module), own))
             slope = found if slope is None else slope.double().add_(found)
             total[0] += chunk.detach()
             total[1] += torch.nan if right is None else right
@@ -197,9 +188,9 @@ class Sharded(Objective):
             slope.add_(point, alpha=self.l2)
         return Sum(value, right / self.num_counted if correct else torch.nan, slope)
 
-    def batch_gradient(
+    def batch_slope(
         self, theta: Tensor, indices: Tensor | None, fixed: Fixed, *, training: bool = False
-    ) -> tuple[Tensor, Tensor]:
+    ) -> BatchSlope:
         samples, count = self.samples, self.num_samples if indices is None else len(indices)
         inputs, targets = samples if indices is None else samples.select(indices)
         is_counted = len(targets) > 0
@@ -215,7 +206,9 @@ class Sharded(Objective):
             self.passed(self._parts(point), fixed, inputs, training) as outputs,
         ):
             total, weight = self.loss.of_batch(outputs, targets, count)
-            slope = self.flat(slopes(total if is_counted else 0 * total, own, self.module)).double()
+            found = slopes(total if is_counted else 0 * total, own, self.module)
+        is_reached = np.array([one is not None for one in found])
+        slope = self.flat(filled(found, own)).double()
         sums = torch.zeros(2, dtype=torch.float64, device=self.device)
         if is_counted:
             sums += torch.stack([total.detach().reshape(()), (total if weight is None else weight).detach()])
@@ -224,7 +217,7 @@ class Sharded(Objective):
         mean, slope = mean / divisor, slope / divisor
         if self.l2:
             slope.add_(point, alpha=self.l2)
-        return mean, slope.to(self.dtype)
+        return BatchSlope(mean, slope.to(self.dtype), is_reached)
 
     @property
     def num_copies(self) -> int:
@@ -283,36 +276,6 @@ class Sharded(Objective):
         return super().varied(**what)
 
 
-def slopes(scalar: Tensor, own: Sequence[Tensor], module: nn.Module) -> list[Tensor]:
-    """The derivatives of the sum of ``scalar`` over the processes by ``own``, the parameters of a sharded module.
-
-    Each is sharded as they are. Whatever gradients stand there are as before afterwards, and so is what the user has
-    set or hooked to be done with them. Raises NotDifferentiable.
-    """
-    if not scalar.requires_grad:
-        raise no_gradient()
-    groups = _groups(module)
-    held = [one for group in groups for one in group.fsdp_params]
-    # All that gather a gradient, be it asked for or not, and those that a training has not yet summed.
-    every = [*own, *(one.sharded_param for one in held)]
-    every += [one._unsharded_param for one in held if hasattr(one, "_unsharded_param")]
-    before = [one.grad for one in every]
-    try:
-        for one in every:
-            one.grad = None
-        try:
-            with _plainly_reduced(module, [*groups, *held, *every]):
-                scalar.backward()
-        except (NotImplementedError, RuntimeError) as error:
-            raise undifferentiable(error) from error
-        # FSDP takes the mean over the processes.
-        count = distributed.num_processes()
-        return [torch.zeros_like(one) if one.grad is None else one.grad * count for one in own]
-    finally:
-        for one, kept in zip(every, before, strict=True):
-            one.grad = kept
-
-
 def _rows(piece: Piece, parameter: Tensor) -> tuple[tuple[int, int], int]:
     """(first, number) of the rows here of a parameter, and how many processes hold them."""
     from torch.distributed.tensor import DTensor, Replicate, Shard
@@ -347,44 +310,6 @@ def _rows(piece: Piece, parameter: Tensor) -> tuple[tuple[int, int], int]:
     each = -(-parameter.shape[0] // size)
     first = min(place * each, parameter.shape[0])
     return (first, len(parameter.to_local())), mesh.size() // size
-
-
-def _layers(module: nn.Module) -> list[Any]:
-    """Those that gather parameters."""
-    from torch.distributed.fsdp import FSDPModule
-
-    return [layer for layer in module.modules() if isinstance(layer, FSDPModule)]
-
-
-def _reshard(module: nn.Module) -> None:
-    for layer in _layers(module):
-        layer.reshard()
-
-
-def _groups(module: nn.Module) -> list[Any]:
-    """What is gathered and summed together: by older versions of torch a layer has one, or none."""
-    states = [layer._get_fsdp_state() for layer in _layers(module)]
-    one_each = ([getattr(state, "_fsdp_param_group", None)] for state in states)
-    found = [getattr(state, "_fsdp_param_groups", own) for state, own in zip(states, one_each, strict=True)]
-    return [group for each in found for group in each if group is not None]
-
-
-@contextmanager
-def _plainly_reduced(module: nn.Module, places: Sequence[Any]) -> Iterator[None]:
-    """Inside, a gradient is the mean over the processes, whatever it is in training, and nobody else is told of it.
-
-    There a step may take the sum, leave that to a later one, or follow at once in a hook.
-    """
-    contexts = [layer._get_fsdp_state()._state_ctx for layer in _layers(module)]
-    every = [*contexts, *places]
-    before = [(one, name, getattr(one, name)) for one in every for name in PLAIN if hasattr(one, name)]
-    try:
-        for one, name, _ in before:
-            setattr(one, name, PLAIN[name])
-        yield
-    finally:
-        for one, name, value in reversed(before):
-            setattr(one, name, value)
 
 
 def _cannot(what: str) -> BadInput:

@@ -150,12 +150,15 @@ class Standing:
             ]
         else:
             left = []
+        is_whole = False
         try:
             yield
+            is_whole = True
         finally:
             torch.backends.mha.set_fastpath_enabled(fast)
             changed = [layer for layer, *had in left if _put_back(layer, *had)]
-            if known is None and left:
+            # A call that was cut short may not have come to what leaves something.
+            if known is None and is_whole:
                 self._loose[training] = changed
             for layer in self._sparse:
                 layer.__dict__["sparse"] = True
