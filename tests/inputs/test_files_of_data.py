@@ -76,7 +76,25 @@ def test_a_part_is_held_out_and_inputs_are_standardised(tmp_path: Path):
             "lacks 2 values, the first in row 2, column 'a'; .*missing=drop",
         ),
         ("a,b\n1,2\n3\n", {"target": "b"}, "line 3 of a.csv has 1 values; expected 2, one a column"),
-        ("1,2\n3,4\n", {"target": "b"}, "first line of a.csv has numbers alone; .*header=false"),
+        (
+            "1,2\n3,4\n",
+            {"target": "b"},
+            "first line of a.csv has numbers where names belong: 1, 2; .*header=false",
+        ),
+        (
+            "5.1,2,red\n4,2,blue\n",
+            {"target": "red"},
+            "numbers where names belong: 5.1, 2, red; .*header=false",
+        ),
+        (
+            "a,b\n1,red\n2,blue\n",
+            {"target": "b", "task": "regression"},
+            "the target 'b' of a.csv holds text, 'red'",
+        ),
+        ("a,b,c\n1,red,1\n2,blue,2\n", {"target": "b,c"}, "holds text, 'red'; .*name b alone"),
+        ("a;b\n1;0,5\n2;1,5\n", {"target": "b"}, "holds text, '0,5'; expected numbers with a decimal point"),
+        ("a,b\n1,2\n2,3\n", {"target": "b", "columns": "a,b"}, "the target 'b' of a.csv is among the inputs"),
+        ("a,b\n1,\n2,3\n", {"target": "b"}, "row 1, column 'b'; .*missing=drop\\.?$"),
         ("a,a\n3,4\n", {"target": "a"}, "the column 'a' twice"),
         ("a,b\n", {"target": "a"}, "a.csv has no samples"),
         ("", {"target": "a"}, "a.csv is empty"),
@@ -98,6 +116,16 @@ def test_what_the_refusals_propose_works(tmp_path: Path):
     data = load(path, target=1, header=False, missing="drop")
     assert (data.inputs.tolist(), data.targets.tolist()) == ([[1], [3]], [2, 1])
     assert "1 of 3 rows are left out, as values are missing there" in data.notes
+
+
+def test_a_sample_on_the_first_line_is_kept_and_names_that_are_numbers_are_names_when_said(tmp_path: Path):
+    path = tmp_path / "a.csv"
+    path.write_text("5.1,red\n4.9,blue\n")
+    assert load(path, target=1, header=False).inputs.flatten().tolist() == [5.1, 4.9]
+    path.write_text("400.5,kind\n4.9,0\n4.7,1\n")
+    assert load(path, target="kind", header=True).inputs.flatten().tolist() == [4.9, 4.7]
+    path.write_text("2019,kind\n4.9,0\n4.7,1\n")
+    assert load(path, target="kind").inputs.flatten().tolist() == [4.9, 4.7]
 
 
 def test_parquet_is_read_where_pandas_reads_it(tmp_path: Path):

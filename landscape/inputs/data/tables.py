@@ -29,17 +29,18 @@ def table(
     test_size: float = 0.0,
     seed: int = 0,
     delimiter: str | None = None,
-    header: bool = True,
+    header: bool | None = None,
 ) -> DataSet:
     """The rows of a .csv, .tsv or .parquet file: inputs (n, k) from its columns of numbers, in their order.
 
     ``target`` names one column or several, none for no targets; whole numbers are classes unless ``task`` is
     regression, text is classes in the order of the alphabet. ``columns`` are the inputs, without ``drop``; without both
     all others. ``missing`` is refuse or drop (rows in which a value is missing). ``standardise``, ``test_size`` and
-    ``seed`` as elsewhere. ``delimiter``: told from the first line where not given; without ``header`` columns
-    are called 0, 1, 2 and so on.
+    ``seed`` as elsewhere. ``delimiter``: told from the first line where not given; ``header=False``: columns
+    are called 0, 1, 2 and so on; ``header=True``: the first line has names even where they look like a sample's values.
 
-    Raises BadInput for a column of text by its name, for what is missing by row and column.
+    Raises BadInput for a column of text by its name, for what is missing by row and column, for a target
+    among the inputs.
     """
     read = _parquet(path) if path.suffix == ".parquet" else _csv(path, delimiter, header)
     names = list(read)
@@ -56,6 +57,13 @@ def table(
     for name in [*targets, *inputs, *without]:
         if name not in names:
             raise BadInput(f"{path.name} has no column {name!r}", f"one of {_listed(names)}")
+    both_ways = next((name for name in inputs if name in targets), None)
+    if both_ways is not None:
+        raise BadInput(
+            f"the target {both_ways!r} of {path.name} is among the inputs as well",
+            "inputs that do not hold the answer",
+            f"leave {both_ways} out of `data_arg` columns",
+        )
     if not inputs:
         raise BadInput(f"{path.name} has no column besides the target", "some that are inputs")
     if missing not in ("refuse", "drop"):
@@ -65,10 +73,11 @@ def table(
         if len(inputs) > 1
         else f"the input is the column {inputs[0]}"
     ]
-    kept = _complete(path, {name: read[name] for name in [*inputs, *targets]}, missing, notes)
+    kept = _complete(path, {name: read[name] for name in [*inputs, *targets]}, missing, notes, inputs)
     x = np.stack([_numbers(path, name, read[name][kept]) for name in inputs], axis=1)
-    y = [_target(path, name, read[name][kept], notes) for name in targets]
-    if len(y) > 1 or task == "regression":
+    is_quantity = len(targets) > 1 or task == "regression"
+    y = [_target(path, name, read[name][kept], notes, is_quantity) for name in targets]
+    if is_quantity:
         y = [one.astype(np.float64) for one in y]
     both = None if not y else y[0] if len(y) == 1 else np.stack(y, axis=1)
     if (
@@ -104,7 +113,7 @@ def _names(given: Any, known: Sequence[str]) -> list[str]:
     return [str(one) for one in given] if isinstance(given, list | tuple) else [str(given)]
 
 
-def _csv(path: Path, delimiter: str | None, has_header: bool) -> dict[str, np.ndarray]:
+def _csv(path: Path, delimiter: str | None, header: bool | None) -> dict[str, np.ndarray]:
     """Every column as text, stripped."""
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
@@ -121,12 +130,14 @@ def _csv(path: Path, delimiter: str | None, has_header: bool) -> dict[str, np.nd
         raise BadInput(f"{path} cannot be read ({error})", "a table of text in UTF-8") from None
     if not lines:
         raise BadInput(f"{path} is empty", "a line of names and a line a sample")
+    has_header = header is not False
     names = [one.strip() for one in lines[0][1]] if has_header else [str(i) for i in range(len(lines[0][1]))]
-    if has_header and all(_is_number(one) for one in names):
+    # A name may be a year; one number with a point among the names is a sample read as names, and lost.
+    if header is None and (all(_is_number(one) for one in names) or any(_is_fraction(one) for one in names)):
         raise BadInput(
-            f"the first line of {path.name} has numbers alone",
+            f"the first line of {path.name} has numbers where names belong: {_listed(names)}",
             "the names of the columns",
-            "give `data_arg` header=false and call them 0, 1, 2 and so on, or write the names there",
+            "give `data_arg` header=false and call them 0, 1, 2 and so on, or header=true where these are names",
         )
     twice = next((one for one in names if names.count(one) > 1), None)
     if twice is not None:
@@ -175,7 +186,9 @@ def _plain(column: Any) -> np.ndarray:
     )
 
 
-def _complete(path: Path, columns: Mapping[str, np.ndarray], missing: str, notes: list[str]) -> np.ndarray:
+def _complete(
+    path: Path, columns: Mapping[str, np.ndarray], missing: str, notes: list[str], inputs: Sequence[str]
+) -> np.ndarray:
     """Numbers of the rows that are used: those where nothing is missing. Raises BadInput where some may not be."""
     absent = np.stack([_is_missing(one) for one in columns.values()], axis=1)
     wrong = np.asarray(absent.any(1))
@@ -191,8 +204,8 @@ def _complete(path: Path, columns: Mapping[str, np.ndarray], missing: str, notes
     raise BadInput(
         f"{path.name} lacks {int(absent.sum())} values, the first in row {row + 1}, column {name!r}",
         "a value in every row",
-        "fill them in, leave such rows out with `data_arg` missing=drop, or the column with `data_arg` "
-        f"drop={name}",
+        "fill them in, leave such rows out with `data_arg` missing=drop"
+        + (f", or the column with `data_arg` drop={name}" if name in inputs else ""),
     )
 
 
@@ -224,8 +237,8 @@ def _numbers(path: Path, name: str, column: np.ndarray) -> np.ndarray:
     return found
 
 
-def _target(path: Path, name: str, column: np.ndarray, notes: list[str]) -> np.ndarray:
-    """Whole numbers as int64, numbers as float64, text as classes in the order of the alphabet."""
+def _target(path: Path, name: str, column: np.ndarray, notes: list[str], is_quantity: bool) -> np.ndarray:
+    """Whole numbers as int64, numbers as float64, text as classes in the order of the alphabet, never as quantities."""
     if column.dtype.kind in "biu":
         return column.astype(np.int64)
     if column.dtype.kind == "f":
@@ -235,6 +248,18 @@ def _target(path: Path, name: str, column: np.ndarray, notes: list[str]) -> np.n
         found = _numbers(path, name, text)
         is_whole = all(one.lower() in TRUTH or one.lstrip("+-").isdigit() for one in text)
         return found.astype(np.int64) if is_whole else found
+    decimal_comma = all(_is_number(one.replace(",", ".", 1)) for one in text)
+    if is_quantity or decimal_comma:
+        example = next(str(one) for one in text if one.lower() not in TRUTH and not _is_number(one))
+        raise BadInput(
+            f"the target {name!r} of {path.name} holds text, {example!r}",
+            "numbers with a decimal point"
+            if decimal_comma
+            else "numbers, as several targets and regression have",
+            "write numbers in its place"
+            if decimal_comma
+            else f"text is classes: name {name} alone, without task=regression",
+        )
     classes, numbers = np.unique(text, return_inverse=True)
     notes.append(f"classes of {name}: " + _listed([f"{one} {i}" for i, one in enumerate(classes)]))
     return numbers.astype(np.int64)
@@ -246,6 +271,10 @@ def _is_number(text: str) -> bool:
     except ValueError:
         return False
     return True
+
+
+def _is_fraction(text: str) -> bool:
+    return _is_number(text) and any(one.isdigit() for one in text) and not text.lstrip("+-").isdigit()
 
 
 def _listed(names: Sequence[str]) -> str:
