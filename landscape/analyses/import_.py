@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -142,13 +142,30 @@ def import_point(
         parameters=objective.pieces,
         states=states,
     )
-    result.notes += _alike(given)
+    result.notes += _alike(given) + _not_finite(labels, states)
     for k in _seen(len(given), seed):
         proofs += _proofs(
             objective, test, result, labels[k], {name: column[k] for name, column in columns.items()}
         )
     proofs += checks.meaning(objective, given[-1])
     return result
+
+
+def _not_finite(labels: Sequence[str], states: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """What no checkpoint of a training that went well holds, by point."""
+    import numpy as np
+
+    from landscape.objective.uses import listed
+
+    notes = []
+    for label in labels:
+        kinds = {name: one for name, one in states[label].items() if one.dtype.kind == "f"}
+        names = [name for name, one in kinds.items() if not np.isfinite(one).all()]
+        if names:
+            notes.append(
+                f"{label} holds NaN or infinite numbers in {listed(names)}: it has diverged, or was damaged"
+            )
+    return notes
 
 
 def numbers_of(labels: Sequence[str]) -> dict[str, Any]:

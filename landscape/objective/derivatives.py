@@ -25,6 +25,13 @@ def derivative(scalar: Tensor, leaf: Tensor, create_graph: bool = False) -> Tens
         raise undifferentiable(error) from error
     if create_graph:
         require_twice(scalar, [slope])
+        if leaf.grad is not None:
+            leaf.grad = None
+            raise NotDifferentiable(
+                "a function in the module goes backward inside its own backward, which cannot be differentiated again",
+                "operations that autograd can differentiate twice",
+                "call its layers without it",
+            )
     elif leaf.grad is not None:
         # By a function that goes backward inside its own backward, as RevNets do.
         slope, leaf.grad = slope + leaf.grad, None

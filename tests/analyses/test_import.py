@@ -79,3 +79,15 @@ def test_what_is_unknown_is_left_out(regression):
     result = import_point(regression, regression.present_point())
     assert (result.final_accuracy, result.final_test_loss, result.final_test_accuracy) == (None, None, None)
     assert "final_accuracy" not in result.scalars()
+
+
+def test_what_holds_no_numbers_is_named(regression):
+    point = regression.present_point()
+    piece = regression.pieces[-1]
+    theta = point.theta.clone()
+    theta[piece.span.start] = torch.nan
+    result = import_point(regression, type(point)(theta, point.fixed, "epoch=3"))
+    (note,) = [note for note in result.notes if "NaN or infinite" in note]
+    assert note.startswith("final holds")
+    assert note.count(piece.name) == 1
+    assert not [note for note in import_point(regression, point).notes if "NaN or infinite" in note]

@@ -55,3 +55,12 @@ def test_steps_follow_what_is_gathered_inside(options):
             run.states["final"][name], parameter.detach().numpy(), rtol=1e-12, atol=1e-15
         )
     assert all(parameter.grad is None for parameter in module.parameters())
+
+
+@pytest.mark.parametrize("operator", ["gauss-newton", "fisher"])
+def test_what_needs_its_second_derivative_says_why_not(operator):
+    module, x, y = Reversible().double(), torch.randn(32, 4).double(), torch.randint(3, (32,))
+    objective = Objective(module, "cross_entropy", (x, y))
+    with pytest.raises(landscape.LandscapeError, match="goes backward inside its own backward"):
+        landscape.hessian(objective, objective.theta, operator=operator, top_k=2)
+    assert all(parameter.grad is None for parameter in module.parameters())
