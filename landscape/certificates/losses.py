@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from landscape.objective.losses import LOSSES
+from landscape.objective.losses import LOSSES, likelihood_of
 from landscape.objective.objective import Objective
 
 
@@ -21,10 +21,12 @@ class Meaning:
 def meaning_of(objective: Objective) -> Meaning:
     """Square loss, cross entropy and log loss are known, as built in and as torch's own; of others nothing is."""
     given, targets, name = objective.given, objective.samples.targets, objective.loss.name
-    if given is LOSSES["mse"] or (type(given) is nn.MSELoss and given.reduction == "mean"):
+    likelihood = likelihood_of(given)
+    if likelihood == "mse":
         return Meaning("mse", True, True, True)
-    is_cross_entropy = given is LOSSES["cross_entropy"] or type(given) is nn.CrossEntropyLoss
-    if is_cross_entropy or given is LOSSES["bce"] or type(given) is nn.BCEWithLogitsLoss:
+    # Weights and smoothing make another likelihood, of the same shape.
+    is_cross_entropy = likelihood == "cross_entropy" or type(given) is nn.CrossEntropyLoss
+    if is_cross_entropy or likelihood == "bce" or type(given) is nn.BCEWithLogitsLoss:
         # Soft targets have a best output, at which the loss is their entropy; hard ones push it to infinity.
         is_soft = targets.is_floating_point() and bool(((targets > 0) & (targets < 1)).all())
         is_soft = is_soft or getattr(given, "label_smoothing", 0.0) > 0
