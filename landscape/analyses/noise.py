@@ -243,6 +243,7 @@ def _result(
 ) -> Noise:
     import numpy as np
 
+    from landscape.numerics.averages import mean_and_spread
     from landscape.numerics.steps.stationarity import gradient_bound
 
     first, lost = probes[0], runs.lost
@@ -257,8 +258,8 @@ def _result(
     )
     falls = known.schedule != "constant"
     ever = known.sums(settings[-1].step_size)
-    mean, num_seeds = runs.means.mean(1), runs.means.shape[1]
-    error = runs.means.std(1, ddof=1) / math.sqrt(num_seeds) if num_seeds > 1 else np.full(len(mean), np.nan)
+    (mean, spread), num_seeds = mean_and_spread(runs.means), runs.means.shape[1]
+    error = spread / math.sqrt(num_seeds) if num_seeds > 1 else np.full(len(mean), np.nan)
     step_size, batch_size = (np.array(column) for column in zip(*settings, strict=True))
     usable = ~lost.any(1) & (mean > 0)
     by_step = _law(step_size, mean, usable & (batch_size == batch_size.min()))

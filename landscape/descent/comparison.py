@@ -16,6 +16,7 @@ from landscape.descent.efficiency_proofs import baselines_check, recorded_check,
 from landscape.descent.replay import Stated, draws, stack_checks
 from landscape.descent.stacked import key_of, threads_of
 from landscape.errors import BadInput
+from landscape.numerics.averages import mean_and_spread
 from landscape.numerics.steps.replicas import Plan, stacks
 from landscape.numerics.steps.sampling import Sampler
 from landscape.objective import Objective, checks
@@ -184,15 +185,6 @@ def _plan(budget: Budget, method: str, alpha: float, seed: int) -> Plan:
     return Plan(step_size=alpha, num_steps=budget.num_steps, sampler=sampler)
 
 
-def _mean_and_spread(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Over the last axis; the spread of a single value is 0. In units of the largest, whose square may be infinite."""
-    unit = np.abs(values).max(-1, keepdims=True)
-    unit = np.where(np.isfinite(unit) & (unit > 0), unit, 1.0)
-    scaled, unit = values / unit, unit.squeeze(-1)
-    spread = scaled.std(-1, ddof=1) if values.shape[-1] > 1 else np.zeros(unit.shape)
-    return unit * scaled.mean(-1), unit * spread
-
-
 def selected(replica_cost: np.ndarray, step_sizes: Sequence[float]) -> dict[str, Any]:
     """Means, spreads and the best step sizes from ``replica_cost`` (size, method, step, seed, record).
 
@@ -200,7 +192,7 @@ def selected(replica_cost: np.ndarray, step_sizes: Sequence[float]) -> dict[str,
     several are equal, and NaN where there is none. Keys are fields of the result.
     """
     num_seeds = replica_cost.shape[3]
-    cost, spread = _mean_and_spread(replica_cost[..., -1])
+    cost, spread = mean_and_spread(replica_cost[..., -1])
     is_known = np.isfinite(cost)
     best = np.where(is_known, cost, np.inf).argmin(-1)
     is_chosen = is_known.any(-1)
@@ -209,7 +201,7 @@ def selected(replica_cost: np.ndarray, step_sizes: Sequence[float]) -> dict[str,
         index = best.reshape(*best.shape, *[1] * (values.ndim - 2))
         return np.take_along_axis(values, index, 2).squeeze(2)
 
-    curve, curve_spread = _mean_and_spread(np.moveaxis(at_best(replica_cost), 2, -1))
+    curve, curve_spread = mean_and_spread(np.moveaxis(at_best(replica_cost), 2, -1))
     has_spread = num_seeds > 1
     return {
         "replica_cost": replica_cost,

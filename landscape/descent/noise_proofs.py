@@ -247,8 +247,14 @@ def table_checks(
     runs, alpha, size = table["runs"], table["step_size"], table["batch_size"]
     count = runs.shape[1]
     mean = np.array([math.fsum(row) / count for row in runs])
-    square = np.array([math.fsum((row - one) ** 2) for row, one in zip(runs, mean, strict=True)])
-    error = np.sqrt(square / (count * (count - 1))) if count > 1 else np.full(len(runs), np.nan)
+    # Without squares, which may be infinite.
+    length = np.array(
+        [
+            math.hypot(*(row - one)) if np.isfinite(one) else np.nan
+            for row, one in zip(runs, mean, strict=True)
+        ]
+    )
+    error = length / math.sqrt(count * (count - 1)) if count > 1 else np.full(len(runs), np.nan)
     largest, noise = max(table["probe_curvature"].tolist()), max(table["probe_variance"].tolist())
     shares = stated_factors(known, num_steps).tolist()
     total = alpha * math.fsum(shares)

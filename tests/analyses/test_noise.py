@@ -232,3 +232,19 @@ def test_glorot_is_uniform_by_the_layer_with_zero_biases():
             limit = (6 / (layer.in_features + layer.out_features)) ** 0.5
             assert 0.7 * limit < float(layer.weight.detach().abs().max()) <= limit
             assert not layer.bias.any()
+
+
+@pytest.mark.filterwarnings("error")
+def test_squares_beyond_the_largest_number_overflow_nowhere():
+    """‖∇F‖² of 1e160, whose spread has squares beyond 1e308, in the proportions of the same runs at 1."""
+    asked = {"batch_sizes": (1, 4), "num_steps": 40, "num_seeds": 3}
+    found = []
+    for unit in (1.0, 1e80):
+        simple, _ = quadratic()
+        objective = Objective(
+            simple.module, lambda h, y, unit=unit: unit * (h - y).square().mean(1), simple.samples
+        )
+        found.append(landscape.noise(objective, objective.theta + 1, step_sizes=(0.1 / unit,), **asked))
+    one, large = found
+    assert large.status == "complete", large.checks
+    np.testing.assert_allclose(large.standard_error / 1e160, one.standard_error, rtol=1e-9)

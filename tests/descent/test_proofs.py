@@ -523,7 +523,7 @@ def test_observations_counted_without_the_short_batch(sampling, monkeypatch):
 
 
 def test_a_spread_with_n(monkeypatch):
-    monkeypatch.setattr(comparison, "_mean_and_spread", lambda values: (values.mean(-1), values.std(-1)))
+    monkeypatch.setattr(comparison, "mean_and_spread", lambda values: (values.mean(-1), values.std(-1)))
     assert failed(efficiency()) == {"table"}
 
 
