@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from landscape.objective.uses import listed
 from landscape.symmetry.families import Family, Found, Kind
 from landscape.symmetry.moments import Moments
 from landscape.symmetry.permutations import Block
@@ -35,6 +36,8 @@ OUTSIDE = ("an input of the module", "an output of the module", "its positions a
 # Where operations take a gain, and those that leave a tensor as it is.
 GAINS = {"native_layer_norm": 2, "native_group_norm": 1}
 SAME = ("view", "_unsafe_view", "_to_copy", "expand", "unsqueeze", "clone", "alias", "detach")
+# Where a number is added to a tensor.
+SHIFTS = ("add", "sub", "rsub")
 
 
 def families_of(module: nn.Module, inputs: tuple[Any, ...], found: Traced, *, seed: int = 0) -> Found:
@@ -60,8 +63,13 @@ class _Search:
             generator=self.generator,
         )
         self.names = [name for name, p in module.named_parameters() if p.is_floating_point()]
-        self.multipliers = _multipliers(found)
+        self.multipliers, shifted = _multipliers(found)
         self.refused: list[str] = []
+        if shifted:
+            self.refused.append(
+                f"scalings of {listed(sorted(shifted))}: the gain is a number more, as in 1 + w, and scaling that is "
+                "no scaling of w"
+            )
 
     def found(self) -> Found:
         groups = [i for i in self.symmetry.free if self.symmetry.groups[i].size > 1]
@@ -332,18 +340,20 @@ def _outer_group(slot: Slot) -> int | None:
     return None if slot.outer is None else slot.block.groups[slot.outer]
 
 
-def _multipliers(found: Traced) -> set[str]:
-    """The parameters that others are multiplied by, element by element."""
-    names = set()
+def _multipliers(found: Traced) -> tuple[set[str], set[str]]:
+    """The parameters that others are multiplied by, element by element; as they are, and after a number was added."""
+    names: tuple[set[str], set[str]] = (set(), set())
     for node in found.graph.graph.find_nodes(op="placeholder"):
-        seen = [node]
+        seen = [(node, False)]
         while seen and node.name in found.names:
-            one = seen.pop()
+            one, is_shifted = seen.pop()
             for user in one.users:
                 kind = getattr(user.target, "_schema", None)
                 kind = kind.name.partition("::")[2] if kind else ""
                 if kind == "mul" or (kind in GAINS and user.args[GAINS[kind]] is one):
-                    names.add(found.names[node.name])
+                    names[is_shifted].add(found.names[node.name])
                 elif kind in SAME:
-                    seen.append(user)
+                    seen.append((user, is_shifted))
+                elif kind in SHIFTS and user.all_input_nodes == [one]:
+                    seen.append((user, True))
     return names

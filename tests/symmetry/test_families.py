@@ -300,3 +300,31 @@ def test_positions_that_are_too_many_to_be_looked_through_are_said(monkeypatch):
     module, x = built(lambda: Decoder()).double().eval(), numbers(11, 4, 6)()
     refused = families_of(module, (x,), symmetry_of(module, (x,))).refused
     assert any(one.startswith("scalings of 8 positions") and "more than 4" in one for one in refused), refused
+
+
+class Shifted(nn.Module):
+    """A norm whose gain is 1 + w, as those of Gemma, or w."""
+
+    def __init__(self, number: float):
+        super().__init__()
+        self.first, self.last, self.number = nn.Linear(4, 6), nn.Linear(6, 3), number
+        self.w = nn.Parameter(torch.full((6,), 0.1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = self.first(x)
+        h = h * torch.rsqrt(h.square().mean(-1, keepdim=True) + 1e-6)
+        return self.last(h * (self.number + self.w if self.number else self.w))
+
+
+def test_a_gain_that_a_number_is_added_to_is_named():
+    x, found = torch.randn(5, 4).double(), {}
+    for number in (0.0, 1.0):
+        module = Shifted(number).double()
+        found[number] = families_of(module, (x,), symmetry_of(module, (x,)))
+        # The group is there either way.
+        assert nullity(module, x) >= 6
+    assert [one.name for one in found[0.0].families if one.kind == "scaling"]
+    assert found[0.0].refused == []
+    assert not [one for one in found[1.0].families if one.kind == "scaling"]
+    (said,) = found[1.0].refused
+    assert said.startswith("scalings of w: the gain is a number more")
