@@ -62,7 +62,7 @@ class _Search:
             tolerance=1e-10 if found.coarsest == torch.float64 else 1e-4,
             generator=self.generator,
         )
-        self.names = [name for name, p in module.named_parameters() if p.is_floating_point()]
+        self.names = [name for name, p in module.named_parameters() if p.is_floating_point() and p.numel()]
         self.multipliers, shifted = _multipliers(found)
         self.refused: list[str] = []
         if shifted:

@@ -226,6 +226,8 @@ def _shapes(value: Any) -> list[tuple[int, ...]]:
 def _symmetry(
     parameters: Mapping[str, Sequence[Axis]], names: Sequence[str]
 ) -> tuple[dict[Factor, int], Symmetry]:
+    # A tensor without numbers is neither moved nor in the way.
+    parameters = {name: axes for name, axes in parameters.items() if all(size_of(axis) for axis in axes)}
     groups: dict[Factor, int] = {}
     listed: list[Group] = []
     blocks: list[Block] = []
@@ -256,8 +258,8 @@ def _symmetry(
                 shape = tuple(factor.size for _, factor in parts)
                 outers = tuple(_outer(parts, i) for i in range(len(parts)))
                 blocks.append(Block(name, where, shape, tuple(found), outers))
-    reasons = {name: _reason(parameters[name]) for name in names}
-    return groups, Symmetry(tuple(listed), tuple(blocks), tuple(names), reasons)
+    reasons = {name: _reason(parameters[name]) for name in names if name in parameters}
+    return groups, Symmetry(tuple(listed), tuple(blocks), tuple(reasons), reasons)
 
 
 def _segments(axis: Axis) -> Iterator[tuple[tuple[int, int], tuple[Factor, ...]]]:

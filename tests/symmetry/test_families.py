@@ -328,3 +328,25 @@ def test_a_gain_that_a_number_is_added_to_is_named():
     assert not [one for one in found[1.0].families if one.kind == "scaling"]
     (said,) = found[1.0].refused
     assert said.startswith("scalings of w: the gain is a number more")
+
+
+class Widened(nn.Module):
+    """A layer beside another one without columns, as MobileBERT has where its embedding is as wide as its stream."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.last = nn.Linear(4, 6), nn.Linear(6, 3)
+        self.more = nn.Parameter(torch.empty(3, 0))
+
+    def forward(self, x: Tensor) -> Tensor:
+        weight = torch.cat([self.last.weight, self.more], dim=1)
+        return nn.functional.linear(torch.relu(self.first(x)), weight, self.last.bias)
+
+
+def test_a_parameter_without_numbers_is_in_nobodys_way():
+    module, x = Widened().double(), torch.randn(5, 4).double()
+    traced = symmetry_of(module, (x,))
+    found = families_of(module, (x,), traced)
+    assert [(one.kind, one.size) for one in found.families] == [("scaling", 6)]
+    assert "more" not in traced.symmetry.names
+    assert [traced.symmetry.groups[i].size for i in traced.symmetry.free] == [6]

@@ -61,9 +61,9 @@ FAULTS = (
     ),
     Fault(
         "obj-l2-not-in-batch-gradient",
-        "objective/objective.py",
-        "slope.add(leaf.detach(), alpha=self.l2)",
-        "slope.add(leaf.detach(), alpha=0)",
+        "objective/batch_slope.py",
+        "slope.add(leaf, alpha=l2)",
+        "slope.add(leaf, alpha=0)",
         "analyses/test_train.py::test_l2_of_the_objective_is_part_of_its_gradient",
         "train_l2 connect_l2",
     ),

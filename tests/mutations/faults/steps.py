@@ -132,9 +132,9 @@ FAULTS = (
     ),
     Fault(
         "noi-std-with-n",
-        "analyses/noise.py",
-        "runs.means.std(1, ddof=1)",
-        "runs.means.std(1)",
+        "numerics/averages.py",
+        "scaled.std(-1, ddof=1)",
+        "scaled.std(-1)",
         "descent/test_proofs.py::test_bound_and_standard_error_by_their_formulas",
         "noise",
     ),
