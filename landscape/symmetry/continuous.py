@@ -350,7 +350,8 @@ def _multipliers(found: Traced) -> tuple[set[str], set[str]]:
             for user in one.users:
                 kind = getattr(user.target, "_schema", None)
                 kind = kind.name.partition("::")[2] if kind else ""
-                if kind == "mul" or (kind in GAINS and user.args[GAINS[kind]] is one):
+                is_mul = kind == "mul" and len(user.all_input_nodes) > 1
+                if is_mul or (kind in GAINS and user.args[GAINS[kind]] is one):
                     names[is_shifted].add(found.names[node.name])
                 elif kind in SAME:
                     seen.append((user, is_shifted))

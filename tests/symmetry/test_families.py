@@ -330,6 +330,23 @@ def test_a_gain_that_a_number_is_added_to_is_named():
     assert said.startswith("scalings of w: the gain is a number more")
 
 
+class Scaled(nn.Module):
+    """A bias that a number is added to and that a number multiplies is no gain."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.last = nn.Linear(4, 6, bias=False), nn.Linear(6, 3)
+        self.b = nn.Parameter(torch.full((6,), 0.1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.last(torch.tanh(self.first(x) + (self.b + 1) * 0.5))
+
+
+def test_what_a_number_multiplies_is_no_gain():
+    module, x = Scaled().double(), torch.randn(5, 4).double()
+    assert not [one for one in families_of(module, (x,), symmetry_of(module, (x,))).refused if "gain" in one]
+
+
 class Widened(nn.Module):
     """A layer beside another one without columns, as MobileBERT has where its embedding is as wide as its stream."""
 
