@@ -107,9 +107,8 @@ def retaken(objective: Objective, wide: Objective, seen: Seen, stated: Sequence[
             if not is_finite:
                 break
             coarse = (coarse.to(theta) - alpha * step.to(theta)).to(coarse)
-            if before is not None:
-                # What a step was off by grows in the next one as the slope changes on the way.
-                way = max(float((theta - before[0]).norm()), 1e-300)
+            # What a step was off by grows in the next one as the slope changes on the way, if there is one.
+            if before is not None and (way := float((theta - before[0]).norm())) > 0:
                 allowed *= 1 + alpha * float((slope - before[1]).norm()) / way
             before = (theta, slope)
             theta = theta - alpha * slope

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from landscape.errors import NotDifferentiable
 from landscape.inputs.sharded import here
-from landscape.numerics.vectors import normal
+from landscape.numerics.vectors import normal, typical_share
 from landscape.objective import plain
 from landscape.objective.objective import Objective
 from landscape.objective.parameters import Point
@@ -71,9 +71,10 @@ def _meaning(objective: Objective, point: Point, measured: tuple[float, Tensor] 
     ]
     step, bound = STEPS.get(objective.coarsest, (0.0, 0.0))
     if slope is not None and step and np.isfinite([value, moved]).all():
-        eps, before = torch.finfo(objective.coarsest).eps, None
+        eps, before, gap = torch.finfo(objective.coarsest).eps, None, np.inf
         # Half as far only where F bends more on the way than it does from here to the point moved to.
-        for size in (step, step / 2):
+        for size in (step, step / 2, step * typical_share(theta)):
+            is_other = size < step / 2
             ahead = theta + (size * way).to(theta.dtype)
             true_way = (ahead - theta).double() / size
             quotient = (plainly(ahead) - here) / size
@@ -82,9 +83,11 @@ def _meaning(objective: Objective, point: Point, measured: tuple[float, Tensor] 
             # What the quotient may be off by: rounding of F, and the curvature on the way.
             off = 100 * eps * abs(value) / size + 2 * size * bend
             # Behind a jump quotients grow as the step falls, and differ by half of themselves.
-            off += 0.0 if before is None else 4 * abs(quotient - before)
-            typical = float(slope.double().norm() * true_way.norm()) / len(theta) ** 0.5
-            gap, before = abs(quotient - along) / max(abs(along) + typical + off / bound, 1e-300), quotient
+            off += 0.0 if before is None or is_other else 4 * abs(quotient - before)
+            typical = abs(along) + float(slope.double().norm() * true_way.norm()) / len(theta) ** 0.5
+            if is_other and off > bound * typical:
+                break
+            gap, before = abs(quotient - along) / max(typical + off / bound, 1e-300), quotient
             if gap <= bound:
                 break
         found.append(

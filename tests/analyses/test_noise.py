@@ -248,3 +248,53 @@ def test_squares_beyond_the_largest_number_overflow_nowhere():
     one, large = found
     assert large.status == "complete", large.checks
     np.testing.assert_allclose(large.standard_error / 1e160, one.standard_error, rtol=1e-9)
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_bound_is_finite_where_the_product_of_its_constants_is_not():
+    """LM of 1e312 times α, in the proportions of the same runs at 1."""
+    asked = {"batch_sizes": (1, 4), "num_steps": 40, "num_seeds": 3}
+    found = []
+    for unit in (1.0, 1e104):
+        simple, _ = quadratic()
+        objective = Objective(
+            simple.module, lambda h, y, unit=unit: unit * (h - y).square().mean(1), simple.samples
+        )
+        found.append(landscape.noise(objective, objective.theta + 1, step_sizes=(0.1 / unit,), **asked))
+    one, large = found
+    assert large.status == "complete", large.checks
+    np.testing.assert_allclose(large.bound / 1e208, one.bound, rtol=1e-9)
+
+
+def masked(loss, mask: float) -> Objective:
+    """A small net beside a trainable number that only a sigmoid sees."""
+
+    class Masked(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.net = nn.Sequential(nn.Linear(3, 4), nn.Tanh(), nn.Linear(4, 1))
+            self.mask = nn.Parameter(torch.tensor([mask], dtype=torch.float64))
+
+        def forward(self, x):
+            return self.net(x) + self.mask.sigmoid()
+
+    generator = torch.Generator().manual_seed(0)
+    x, y = (torch.randn(12, n, dtype=torch.float64, generator=generator) for n in (3, 1))
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        return Objective(Masked().double(), loss, (x, y))
+
+
+@pytest.mark.parametrize("mask", [-1.0, -1e9, -1e42])
+def test_a_weight_far_larger_than_the_others_is_no_length_to_step_by(mask, monkeypatch):
+    """A mask of −1e9: steps of 1e-7 ‖θ‖ told slope and curvature across the whole net."""
+    asked = {"step_sizes": (1e-3,), "batch_sizes": (1,), "num_steps": 20, "num_seeds": 2, "num_probes": 1}
+    objective = masked(lambda h, y: nn.functional.softplus(-h * y.sign()).squeeze(1), mask)
+    result = landscape.noise(objective, objective.theta, **asked)
+    assert result.status == "complete", result.checks
+    whole = Objective.value_and_gradient
+    monkeypatch.setattr(
+        Objective, "value_and_gradient", lambda self, *a: (whole(self, *a)[0], 1.1 * whole(self, *a)[1])
+    )
+    found = {one.name: one.passed for one in landscape.noise(objective, objective.theta, **asked).checks}
+    assert not found["cut, derivative"]

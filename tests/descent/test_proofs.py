@@ -551,3 +551,16 @@ def test_what_proofs_cost_is_little():
             kind()
         assert cost.gradients < most
         assert cost.evaluations < 30
+
+
+def test_steps_that_leave_a_point_where_it_is_allow_for_no_other_end():
+    """At 1e30 steps of single samples of other slopes: what their difference over no way allowed was any end."""
+    x = torch.ones(2, 1, dtype=torch.float64)
+    module = nn.Linear(1, 1, bias=False).double()
+    nn.init.constant_(module.weight, 1e30)
+    net = Objective(module, lambda h, y: (h * y).abs().squeeze(1), (x, torch.tensor([[1e-9], [3e-9]])))
+    stated = [Stated(0.1, "uniform", 1, 0)]
+    for end, passes in ((1e30, True), (1.001e30, False)):
+        points = np.array([1e30, end]).reshape(1, 2, 1)
+        seen = Seen(np.zeros(1, int), np.zeros(1, int), np.full(1, 4), points)
+        assert retaken(net, net, seen, stated).passed is passes

@@ -18,7 +18,9 @@ def gradient_bound(sizes: np.ndarray, *, lipschitz: float, variance: float, abov
     """
     if not sizes.max() * lipschitz <= 1:
         return float("nan")
-    return float((lipschitz * variance * np.square(sizes).sum() + 2 * above) / sizes.sum())
+    # LM may be infinite, and Σα² zero, where this is not: αL and the weights are 1 at most.
+    total = sizes.sum()
+    return float(variance * (lipschitz * sizes * (sizes / total)).sum() + 2 * above / total)
 
 
 def random_steps(
