@@ -524,6 +524,25 @@ def wrapped_outputs(wrap: Callable[[Tensor, Tensor], Any]) -> Meaning:
     return Meaning(Around(after=lambda h: wrap(h, h.square())), of_both, (X, Y))
 
 
+class Keeping(nn.Module):
+    """Leaves what a call saw of its hidden units in an attribute."""
+
+    def __init__(self, seen):
+        super().__init__()
+        self.first, self.last, self.seen = nn.Linear(3, 5), nn.Linear(5, 4), seen
+
+    def forward(self, x):
+        h = self.first(x).tanh()
+        self.kept = self.seen(h)
+        return self.last(h)
+
+
+def kept_by_the_module(seen, is_whole: bool = False) -> Meaning:
+    """A loss that reads what the call before left in the module, where there was none yet."""
+    module = seeded(lambda: Keeping(seen))
+    return Meaning(module, lambda o, t: CE(o, t) + 3 * module.kept, (X, Y), is_whole=is_whole)
+
+
 MEANINGS: dict[str, Callable[[], Meaning]] = {
     "plain": lambda: Meaning(net(), "cross_entropy", (X, Y), CE),
     "penalty in the loss": penalty,
@@ -592,6 +611,10 @@ MEANINGS: dict[str, Callable[[], Meaning]] = {
     ),
     "dataclass in": lambda: Meaning(
         Around(before=lambda batch: batch.logits), "cross_entropy", (Record(X), Y), CE
+    ),
+    "activity that the module keeps": lambda: kept_by_the_module(lambda h: h.square().mean()),
+    "balance that the module keeps": lambda: kept_by_the_module(
+        lambda h: h.softmax(1).mean(0).square().sum(), is_whole=True
     ),
     "slope inside": slope_inside,
     "gradient penalty in the loss": gradient_penalty_in_the_loss,

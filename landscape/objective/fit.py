@@ -1,8 +1,9 @@
 """Do module, data and loss fit one another, and what do they mean? Found out once, before anything is measured."""
 
 import warnings
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -14,16 +15,17 @@ from landscape.objective import chunking, meaning, trees
 from landscape.objective.carried import carried
 from landscape.objective.constants import constants
 from landscape.objective.hosted import on_host_first
-from landscape.objective.losses import Loss, is_built_in, name_of, weighted_mean
+from landscape.objective.losses import Loss, correct_of, is_built_in, name_of, weighted_mean
 from landscape.objective.parametrised import Parametrised
 from landscape.objective.samples import Samples, coarsest
-from landscape.objective.steady import require_one_loss
+from landscape.objective.steady import reads_the_call, require_one_loss
 from landscape.objective.suiting import squashed
 from landscape.objective.tracing import uses_in
 from landscape.objective.trial import (
     Seen,
     Trial,
     callable_of,
+    called,
     check_all_targets,
     check_classes,
     require_one_function,
@@ -182,6 +184,8 @@ def _meaning(
             return given, False
         if exact is not None:
             return exact, False
+        if reads_the_call(trial, given, rows):
+            return _meaning_of_calls(trial, given, function, rows, dtype)
         drawn = [
             meaning.spread(outputs, low, high, seed)
             for seed, (low, high) in enumerate([(0, 1), (-1, 0), (-3, 3)])
@@ -191,6 +195,8 @@ def _meaning(
             return lambda part: (trees.rows(of, part.to(targets.device)), targets[part.to(targets.device)])
 
         trials = [cut(one) for one in (outputs, *drawn)]
+    elif reads_the_call(trial, given, rows):
+        return _meaning_of_calls(trial, given, function, rows, dtype)
     else:
         if isinstance(given, Loss) and function is given.total:
             # Nothing but the sum itself can be looked at.
@@ -200,6 +206,36 @@ def _meaning(
         trials = [lambda part, at=at: trial.pair(rows[part], at) for at in (trial.theta, trial.aside)]
     with trial.ready():
         loss = meaning.settled(function, trials, count, dtype)
+    return loss, loss is None
+
+
+class _Part(NamedTuple):
+    """Samples at a point θ, in the place of the outputs of a call on them."""
+
+    rows: Tensor
+    theta: Tensor
+
+
+def _meaning_of_calls(
+    trial: Trial, given: Any, function: Callable[..., Any], rows: Tensor, dtype: torch.dtype
+) -> tuple[Loss | None, bool]:
+    """:func:`_meaning` of a loss that reads what a call leaves in the module, by a call of the module on every part."""
+
+    def after_a_call(outputs: Any, targets: Tensor) -> Any:
+        if not isinstance(outputs, _Part):
+            return function(outputs, targets)
+        with trial.passed(*outputs) as pair:
+            return function(*pair)
+
+    after_a_call.__name__ = name_of(given)
+    trials = [
+        lambda part, at=at: (_Part(rows[part], at), trial.samples.picked(rows[part])[1])
+        for at in (trial.theta, trial.aside)
+    ]
+    loss = meaning.settled(after_a_call, trials, len(rows), dtype)
+    if loss is not None:
+        correct, of_classes = correct_of(given)
+        loss = replace(loss, correct=correct, of_classes=of_classes, is_of_outputs=False)
     return loss, loss is None
 
 
@@ -224,8 +260,10 @@ def _divisor(trial: Trial, loss: Loss, samples: Samples, activations: int) -> fl
         return 1.0
     total = torch.zeros((), dtype=torch.float64, device=trial.subject.device)
     for inputs, targets in samples.chunks(chunking.for_values(activations, trial.subject.device.type)):
-        outputs = trial.outputs_of(inputs) if weighs_outputs(loss) else None
         with trial.ready():
+            outputs = (
+                called(trial.subject, trees.mapped(torch.clone, inputs)) if weighs_outputs(loss) else None
+            )
             total += loss.weight(outputs, targets)
     is_everything = samples.count_here == samples.count
     weight = float(total if is_everything else distributed.total(total))

@@ -242,7 +242,7 @@ class Fitted(Parametrised):
     @property
     def tells_samples_apart(self) -> bool:
         """Whether the loss of every sample can be had from the outputs of a chunk."""
-        return self.has_sample_losses and self._fit.seen.has_sample_axis
+        return self.has_sample_losses and self._fit.seen.has_sample_axis and self.loss.is_of_outputs
 
     @property
     def is_mean(self) -> bool:

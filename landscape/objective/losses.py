@@ -35,7 +35,8 @@ class Loss:
     no meaning. ``of_classes``: integer targets number the outputs along axis 1. ``rows(outputs, targets)``
     are the terms of that sum, float64 (n,), where the loss gives them at once. ``over`` says what the sum of
     the totals is divided by, ``weight(outputs, targets)`` a batch's part of it where that is a weight.
-    ``has_price``: the last column of the outputs is a penalty, no output.
+    ``has_price``: the last column of the outputs is a penalty, no output. ``is_of_outputs``: it reads nothing that a
+    call leaves in the module beside them, so that a sample's is had from its row of the outputs.
     """
 
     name: str
@@ -46,6 +47,7 @@ class Loss:
     over: Over = "samples"
     weight: PerSample | None = None
     has_price: bool = False
+    is_of_outputs: bool = True
 
     def __reduce__(self) -> Any:
         """A built-in one is that of the process it comes to: which one it is decides how it is computed."""

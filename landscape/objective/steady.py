@@ -1,5 +1,7 @@
 """Whether a loss gives the same value for the same outputs and targets: else there is no function to look at."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -26,10 +28,8 @@ def require_one_loss(trial: Trial, given: Any, rows: Tensor | None, outputs: Any
     values = []
     for seed in SEEDS:
         # The loss may write into what it is given.
-        own, targets = trees.mapped(torch.clone, outputs), trial.rows(rows)[1]
-        with trial.ready(), seeded(seed):
-            found = trees.tensors(function(own, targets))
-        values.append([float(one.detach().double().sum()) for one in found])
+        with _outputs_again(trial, rows, outputs) as (own, targets), seeded(seed):
+            values.append(_numbers(function(own, targets)))
     first, second = values[:2]
     other = next((one for one in values if _differ(first, one)), None)
     if other is None:
@@ -52,6 +52,37 @@ def require_one_loss(trial: Trial, given: Any, rows: Tensor | None, outputs: Any
         "a function of outputs and targets alone",
         remedy,
     )
+
+
+def reads_the_call(trial: Trial, given: Any, rows: Tensor | None) -> bool:
+    """Whether a loss reads, beside outputs, what a call leaves in the module, as the balance of experts."""
+    if trial.subject.leaves_nothing(training=False):
+        return False
+    with trial.passed(rows, trial.aside) as (outputs, targets):
+        function = on_host_first(callable_of(given, outputs), trial.subject.device)
+        own = trees.mapped(torch.clone, outputs)
+        there = _numbers(function(outputs, targets))
+    try:
+        # What stands in the module is of another call, or of none.
+        with trial.ready(trial.aside):
+            return _differ(there, _numbers(function(own, targets)))
+    except Exception:
+        return True
+
+
+@contextmanager
+def _outputs_again(trial: Trial, rows: Tensor | None, outputs: Any) -> Iterator[tuple[Any, Tensor]]:
+    """(outputs, targets) to write into, inside which the loss can be called: of a call, where that leaves something."""
+    if trial.subject.leaves_nothing(training=False):
+        with trial.ready():
+            yield trees.mapped(torch.clone, outputs), trial.rows(rows)[1]
+        return
+    with trial.passed(rows) as pair:
+        yield pair
+
+
+def _numbers(found: Any) -> list[float]:
+    return [float(one.detach().double().sum()) for one in trees.tensors(found)]
 
 
 def _differ(some: list[float], others: list[float]) -> bool:

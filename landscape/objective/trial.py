@@ -38,11 +38,18 @@ class Trial:
         self.needs_gradients = False
 
     @contextmanager
-    def ready(self) -> Iterator[None]:
-        """Inside, the loss can be called: what it reads of the module stands at the present point."""
-        fixed = self.copies()
-        with self.subject.standing(self.theta, fixed), torch.set_grad_enabled(self.needs_gradients):
+    def ready(self, theta: Tensor | None = None) -> Iterator[None]:
+        """Inside, the loss can be called: what it reads of the module stands at the present point, or at ``theta``."""
+        fixed, point = self.copies(), self.theta if theta is None else theta
+        with self.subject.standing(point, fixed), torch.set_grad_enabled(self.needs_gradients):
             yield
+
+    @contextmanager
+    def passed(self, rows: Tensor | None, theta: Tensor | None = None) -> Iterator[tuple[Any, Tensor]]:
+        """:meth:`pair`, with what the call left in the module, which a loss may read, there as long as it is inside."""
+        inputs, targets = self.rows(rows)
+        with self.ready(theta):
+            yield called(self.subject, inputs), targets
 
     def copies(self) -> dict[str, Tensor]:
         """The buffers of the present point, to write into."""
@@ -58,9 +65,7 @@ class Trial:
 
     def outputs_of(self, inputs: tuple[Any, ...], theta: Tensor | None = None) -> Any:
         inputs = trees.mapped(torch.clone, inputs)
-        fixed = self.copies()
-        point = self.theta if theta is None else theta
-        with self.subject.standing(point, fixed), torch.set_grad_enabled(self.needs_gradients):
+        with self.ready(theta):
             return called(self.subject, inputs)
 
     def pair(self, rows: Tensor | None, theta: Tensor | None = None) -> tuple[Any, Tensor]:
@@ -125,7 +130,12 @@ def told_of_the_mode(trial: Trial, given: Any, rows: Tensor | None, error: BadIn
 
 
 def _taken(trial: Trial, given: Any, rows: Tensor | None) -> Any:
-    outputs, targets = trial.pair(rows)
+    with trial.passed(rows) as (outputs, targets):
+        return _given(trial, given, outputs, targets)
+
+
+def _given(trial: Trial, given: Any, outputs: Any, targets: Tensor) -> Any:
+    """``outputs``, which the loss takes."""
     function = on_host_first(callable_of(given, outputs), trial.subject.device)
     check_classes(given, outputs, trial.samples.targets, trial.samples.targets)
     if isinstance(given, ELEMENTWISE):
@@ -133,7 +143,7 @@ def _taken(trial: Trial, given: Any, rows: Tensor | None) -> Any:
         if len(shapes) == 2 and shapes[0] != shapes[1]:
             raise _broadcasts(*shapes)
     try:
-        with warnings.catch_warnings(record=True) as caught, trial.ready():
+        with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
             found = function(outputs, targets)
     except LandscapeError:

@@ -20,6 +20,7 @@ CHUNKS = [7, *(pytest.param(size, marks=pytest.mark.slow) for size in (1, 64, No
 RELATIVES = {
     "1 - R²",
     "a weight of the outputs",
+    "balance that the module keeps",
     "bce with a weight per sample",
     "contrastive",
     "criterion with one parameter",
