@@ -33,3 +33,12 @@ def for_derivatives(activations_per_sample: int, device: str, memory_limit: floa
     # A graph keeps some three numbers per activation, and a product needs as many again.
     room = int(min(memory_limit, 2**62) // (6 * activations_per_sample * number_bytes))
     return max(1, min(size, room))
+
+
+def even(size: int, count: int) -> int:
+    """Of ``count`` samples, at most ``size`` at a time, the size that leaves no small rest.
+
+    >>> even(541, 800), even(64, 64), even(7, 5)
+    (400, 64, 5)
+    """
+    return -(-count // -(-count // size))

@@ -167,7 +167,8 @@ class Fitted(Parametrised):
             return self.num_samples
         if self._chunk_size is not None:
             return min(self._chunk_size, self.num_samples)
-        return min(self.num_samples, chunking.for_values(self._fit.seen.activations, self.device.type))
+        size = chunking.for_values(self._fit.seen.activations, self.device.type)
+        return chunking.even(size, self.num_samples)
 
     def derivative_chunk(self, memory_limit: float = math.inf) -> int:
         """Samples at a time in a derivative, unless a chunk size was asked for."""
@@ -175,7 +176,7 @@ class Fitted(Parametrised):
             return self.chunk_size
         per_sample, number_bytes = self._fit.seen.activations, torch.finfo(self.dtype).bits // 8
         size = chunking.for_derivatives(per_sample, self.device.type, memory_limit, number_bytes)
-        return min(size, self.num_samples)
+        return chunking.even(size, self.num_samples)
 
     @property
     def divisor(self) -> float:
