@@ -28,7 +28,7 @@ from landscape.symmetry.orbit import between, nearest_of_orbit, random_of_orbit
 from landscape.symmetry.permutations import Permutations, Symmetry, composed, flipped, permuted
 from landscape.symmetry.refinement import refined
 from landscape.symmetry.rescaling import junctions
-from landscape.symmetry.verified import in_double
+from landscape.symmetry.verified import batch_experts, in_double
 
 # Samples that the graph is traced and tried on; the graph of activations has this many at a time.
 CPU = torch.device("cpu")
@@ -186,7 +186,7 @@ def with_units(
     distributed.require_one_process(what)
     if objective.training:
         raise BadInput(f"{what} of a module in training mode", "eval mode", "leave `training` away")
-    module = objective.module_at(point, device="cpu", dtype=torch.float64)
+    module = batch_experts(objective.module_at(point, device="cpu", dtype=torch.float64))
     traced = symmetry_of(module, objective.few(few).inputs, seed=seed)
     if not traced.symmetry.free:
         name, reason = next(iter(traced.symmetry.blocked.items()))

@@ -18,7 +18,7 @@ from landscape.objective.parameters import Point
 from landscape.objective.standing import in_mode
 from landscape.symmetry.alignment import FEW, batches_of, doubled, tensors_of
 from landscape.symmetry.permutations import Symmetry
-from landscape.symmetry.verified import function_difference, preserved, symmetry_of
+from landscape.symmetry.verified import batch_experts, function_difference, preserved, symmetry_of
 
 
 def embedded(objective: Objective, module: nn.Module, label: str = "", *, seed: int = 0) -> Point:
@@ -29,7 +29,7 @@ def embedded(objective: Objective, module: nn.Module, label: str = "", *, seed: 
     """
     distributed.require_one_process("embedding a narrower model")
     there = objective.present_point()
-    large = objective.module_at(there, device="cpu", dtype=torch.float64)
+    large = batch_experts(objective.module_at(there, device="cpu", dtype=torch.float64))
     few = objective.few(min(objective.num_samples, FEW)).inputs
     wide, narrow = (symmetry_of(one, few, seed=seed) for one in (large, module))
     tensors = {n: one.detach().cpu() for n, one in (*module.named_parameters(), *module.named_buffers())}
@@ -37,7 +37,7 @@ def embedded(objective: Objective, module: nn.Module, label: str = "", *, seed: 
         wide.symmetry, narrow.symmetry, tensors, tensors_of(objective, there), label or type(module).__name__
     )
     point = objective.point(found, label)
-    small = in_mode(copy.deepcopy(module), False).double().cpu()
+    small = batch_experts(in_mode(copy.deepcopy(module), False).double().cpu())
     places = doubled(tensors), doubled(tensors_of(objective, point))
     gap = function_difference(small, *places, batches_of(objective, objective.chunk_size), large)
     if not gap <= max(preserved(wide), preserved(narrow)):

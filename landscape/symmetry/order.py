@@ -15,7 +15,7 @@ from landscape.objective.objective import Objective
 from landscape.objective.parameters import Point
 from landscape.symmetry.permutations import Symmetry
 from landscape.symmetry.rescaling import CONVOLUTIONS, HOMOGENEOUS, ODD, Junction, junctions
-from landscape.symmetry.verified import function_difference, in_double, symmetry_of
+from landscape.symmetry.verified import batch_experts, function_difference, in_double, symmetry_of
 
 # Samples on which it is tried, and what rounding may move the outputs by, relative.
 FEW, ROUNDING = 4, 1e-9
@@ -73,7 +73,7 @@ def order_of(objective: Objective, seed: int = 0) -> Order:
     """
     point = objective.present_point()
     try:
-        module = objective.module_at(point, device="cpu", dtype=torch.float64)
+        module = batch_experts(objective.module_at(point, device="cpu", dtype=torch.float64))
         inputs = trees.mapped(in_double, objective.few(FEW).inputs)
         tried = _Tried(module, inputs, objective, point, seed)
         chain = junctions(module, objective.pieces, between=POINTWISE)

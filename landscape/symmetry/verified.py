@@ -18,6 +18,18 @@ from landscape.symmetry.tracing import Traced, traced
 PRESERVED = {torch.float64: 1e-9, torch.float32: 2e-5}
 
 
+def batch_experts(module: nn.Module) -> nn.Module:
+    """``module``, a copy, with the experts of models of ``transformers`` in a kernel to be traced, in float64 too.
+
+    The others go by the values of the data, or take no float64.
+    """
+    for one in module.modules():
+        switch: Any = getattr(one, "set_experts_implementation", None)
+        if switch is not None and getattr(one.config, "_experts_implementation", None) is not None:
+            switch("batched_mm")
+    return module
+
+
 def symmetry_of(module: nn.Module, inputs: tuple[Any, ...], *, seed: int = 0) -> Traced:
     """The permutations of hidden units that leave the function of ``module`` as it is.
 
@@ -26,7 +38,7 @@ def symmetry_of(module: nn.Module, inputs: tuple[Any, ...], *, seed: int = 0) ->
     float32 inside), each one alone: those that change the function are blocked and say so. The module stays as it
     is. Raises BadInput for a module that cannot be traced, or not be called in float64.
     """
-    module = in_mode(copy.deepcopy(module), False).double().cpu().requires_grad_()
+    module = batch_experts(in_mode(copy.deepcopy(module), False).double().cpu().requires_grad_())
     inputs = trees.mapped(in_double, inputs)
     _require_float64(module, inputs)
     found = traced(module, inputs)

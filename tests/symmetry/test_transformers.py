@@ -7,7 +7,7 @@ from torch import nn
 from landscape.symmetry import symmetry_of
 from landscape.symmetry.continuous import families_of
 from landscape.symmetry.permutations import permuted
-from landscape.symmetry.verified import function_difference, preserved
+from landscape.symmetry.verified import batch_experts, function_difference, preserved
 
 SIZES = {
     "vocab_size": 31,
@@ -35,6 +35,11 @@ CASES = {
         {**SIZES, "num_key_value_heads": 2},
         [(16, None), (24, None), (2, None), (2, 2), (4, 2)],
     ),
+    "Mixtral": (
+        "ForCausalLM",
+        {**SIZES, "num_key_value_heads": 2, "num_local_experts": 3},
+        [(16, None), (24, None), (2, None), (2, 2), (4, 2)],
+    ),
     "GPTNeoX": ("ForCausalLM", SIZES, [(16, None), (24, None), (4, None)]),
     "GPT2": ("LMHeadModel", GPT2, [(16, None), (64, None), (4, None), (4, 4), (4, 4)]),
     "Bert": (
@@ -47,6 +52,7 @@ CASES = {
 # Families of each: those of values and of queries with keys, gains, gated units, turns of the stream, biases of keys.
 LETTERS = {
     "Llama": ["C*^4", "GL(4)^2", "O(16)", "R*^16", "R*^16", "R*^16", "R*^24"],
+    "Mixtral": ["C*^4", "GL(4)^2", "O(16)", "R*^16", "R*^16", "R*^16", "R*^24"],
     # Of four channels of a head, rotary positions turn two.
     "GPTNeoX": ["C*^4", "GL(2)^4", "GL(4)^4", "O(15)", "R*^16", "R*^16", "R*^16", "R^8"],
     "GPT2": ["GL(4)^4", "GL(4)^4", "R*^16", "R*^16", "R^16"],
@@ -83,7 +89,7 @@ def test_all_that_is_no_output_moves_and_the_function_stays(name):
     ]
     assert sorted(found, key=str) == sorted(groups, key=str)
     assert all(reason.endswith("an output of the module") for reason in symmetry.blocked.values())
-    wide = module.double()
+    wide = batch_experts(module.double())
     y = x.double() if x.is_floating_point() else x
     families = families_of(wide, (y,), traced)
     assert sorted(one.text for one in families.families) == LETTERS[name]
