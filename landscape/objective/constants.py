@@ -1,5 +1,7 @@
 """What moves F and yet has no gradient: behind a detach or torch.no_grad, or the padding row of an embedding."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -25,13 +27,9 @@ def constants(trial: Trial, given: Any, rows: Tensor | None) -> tuple[list[str],
         return [], []
     subject, slopes = trial.subject, _slopes(trial, given, rows)
     apart = [piece for piece in subject.pieces if piece.size and slopes.get(piece.name, 0) is None]
-    padding = {
-        words: span
-        for words, (name, row, span) in _padding(subject).items()
-        if (slope := slopes.get(name)) is not None and not slope[row].any()
-    }
-    if not apart and not padding:
-        return [], []
+    padded = _padded(trial, given, rows, slopes)
+    if not apart:
+        return padded, []
     here = _value(trial, given, rows, trial.theta)
 
     def moves(*spans: slice) -> bool:
@@ -50,13 +48,7 @@ def constants(trial: Trial, given: Any, rows: Tensor | None) -> tuple[list[str],
             "argmax): derivatives take that for constant, slices, noise and weight decay do not; requires_grad_(False) "
             "makes it a fixed part of the point"
         )
-    padded = [words for words, span in padding.items() if moves(span)]
-    if padded:
-        notes.append(
-            f"F moves with {listed(padded)}, of which there is no gradient: derivatives take that for constant, slices "
-            "and noise do not; with padding_idx=None, or padding that is masked, F is one function"
-        )
-    return notes, blocked
+    return [*notes, *padded], blocked
 
 
 def _value(trial: Trial, given: Any, rows: Tensor | None, theta: Tensor) -> float:
@@ -87,15 +79,40 @@ def _losses(trial: Trial, given: Any, rows: Tensor | None) -> list[Tensor]:
     return trees.tensors(callable_of(given, outputs)(outputs, targets))
 
 
-def _padding(subject: Parametrised) -> dict[str, tuple[str, int, slice]]:
-    """The rows that embeddings keep from their gradient, in words: of which parameter, which one, where in θ."""
-    at = {piece.name: piece for piece in subject.pieces}
-    found = {}
-    for name, layer in subject.module.named_modules():
-        piece = at.get(f"{name}.weight" if name else "weight")
-        if isinstance(layer, nn.Embedding) and layer.padding_idx is not None and piece is not None:
-            row, width = layer.padding_idx, layer.embedding_dim
-            start = piece.offset + row * width
-            words = f"row {row} of {piece.name}, its padding_idx"
-            found[words] = (piece.name, row, slice(start, start + width))
-    return found
+def _padded(trial: Trial, given: Any, rows: Tensor | None, slopes: dict[str, Tensor | None]) -> list[str]:
+    """The note on rows of embeddings whose gradient leaves out what they are looked up for, as that of padding does."""
+    names = {
+        id(layer): (layer, f"{name}.weight" if name else "weight")
+        for name, layer in trial.subject.module.named_modules()
+        if isinstance(layer, nn.Embedding) and layer.padding_idx is not None
+    }
+    layers = {name: layer for layer, name in names.values() if slopes.get(name) is not None}
+    if not layers:
+        return []
+    with _no_padding(list(layers.values())):
+        whole = _slopes(trial, given, rows)
+    found = []
+    for name, layer in layers.items():
+        row, without, slope = layer.padding_idx, slopes[name], whole.get(name)
+        if without is None or slope is None:
+            continue
+        if float((slope[row] - without[row]).abs().max()) > SAME * float(slope.abs().max()):
+            found.append(f"row {row} of {name}, its padding_idx")
+    if not found:
+        return []
+    return [
+        f"F moves with {listed(found)}, where it is looked up, of which there is no gradient: derivatives take that "
+        "for constant, slices and noise do not; with padding_idx=None, or padding that is masked, F is one function"
+    ]
+
+
+@contextmanager
+def _no_padding(layers: list[nn.Embedding]) -> Iterator[None]:
+    rows = [layer.padding_idx for layer in layers]
+    try:
+        for layer in layers:
+            layer.padding_idx = None
+        yield
+    finally:
+        for layer, row in zip(layers, rows, strict=True):
+            layer.padding_idx = row

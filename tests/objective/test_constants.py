@@ -71,7 +71,7 @@ def test_a_loss_of_the_module_alone_tells_what_has_no_gradient_from_what_it_does
 def test_a_padding_row_that_moves_f_is_named():
     (note,) = Objective(drawn(lambda: Text(0)), LOSS, (TOKENS, LABELS)).notes
     assert note.startswith(
-        "F moves with row 0 of table.weight, its padding_idx, of which there is no gradient"
+        "F moves with row 0 of table.weight, its padding_idx, where it is looked up, of which there is no gradient"
     )
 
 
@@ -83,5 +83,10 @@ def test_a_row_that_has_a_gradient_or_does_not_enter_is_not(make):
     assert not Objective(drawn(make), LOSS, (kept, LABELS[: len(kept)])).notes
 
 
-def test_a_padding_row_that_enters_elsewhere_has_a_gradient():
-    assert not Objective(drawn(lambda: Tied(0)), LOSS, (TOKENS, LABELS)).notes
+def test_a_padding_row_that_enters_elsewhere_has_a_part_of_its_gradient():
+    module = drawn(lambda: Tied(0))
+    (note,) = Objective(module, LOSS, (TOKENS, LABELS)).notes
+    assert note.startswith("F moves with row 0 of table.weight, its padding_idx, where it is looked up")
+    assert module.table.padding_idx == 0
+    assert not Objective(drawn(lambda: Tied(None)), LOSS, (TOKENS, LABELS)).notes
+    assert not Objective(drawn(lambda: Tied(0, is_masked=True)), LOSS, (TOKENS, LABELS)).notes
