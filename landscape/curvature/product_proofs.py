@@ -117,10 +117,6 @@ def _against_gradients(
     return [Check("Hv against ∇F", _number(found.gap), bound, meaning)], []
 
 
-# A departure is that of the product where it is so many times the bend of the outputs.
-KINKED = 10.0
-
-
 class _Form(NamedTuple):
     """vᵀAv by differences of a step, and how much what is differed bends within it."""
 
@@ -142,7 +138,7 @@ def _against_outputs(
         least = min(least, gap)
         agrees = abs(quotient.value - before) <= bound * max(abs(quotient.value), size)
         # A kink at θ that few outputs have bends these at every step by as much as it moves the quotient.
-        is_smooth = quotient.bend <= min(doubts.BENT, gap / KINKED)
+        is_smooth = quotient.bend <= min(doubts.BENT, gap / doubts.KINKED)
         if least <= bound or (agrees and is_smooth):
             meaning = (
                 f"vᵀAv against differences of {_differed(operator)}, relative, of {part.num_samples} samples"

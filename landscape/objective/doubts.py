@@ -20,13 +20,16 @@ ACTIVATIONS = 2**14
 # Relative steps of a difference quotient in float64, and up to where ∇F bends no more than a smooth one.
 STEPS = (1e-4, 1e-5, 1e-6, 1e-7)
 BENT = 1e-3
+# Where it bends more, a kink at θ moves a quotient by about as much: a departure so many times that is no kink's.
+KINKED = 10.0
 # Numbers of a vector that are widened at a time.
 BLOCK = 2**20
 # By the coarsest dtype of a trial: what uᵀHv − vᵀHu may be over ‖Hv‖, the steps, and the departure from a quotient.
 # Well above rounding, since products by differences that replace a double backward have an error as well.
 BOUNDS = {
     torch.float64: (1e-7, STEPS, 1e-5),
-    torch.float32: (1e-2, (3e-2, 1e-2, 3e-3), 2e-2),
+    # The last steps are for what bends within the first ones, as norms of small embeddings do.
+    torch.float32: (1e-2, (3e-2, 1e-2, 3e-3, 1e-3, 3e-4, 1e-4, 3e-5), 2e-2),
 }
 
 
@@ -127,7 +130,7 @@ def departure(
             float(quotient.norm()), scale
         ):
             bend = float((upper + lower - 2 * gradient(theta)).norm())
-            if bend <= BENT * float((upper - lower).norm()):
+            if bend <= max(BENT, least / KINKED) * float((upper - lower).norm()):
                 return Departure(least, True, quotient)
         before = quotient
     return Departure(least, False, quotient)

@@ -624,3 +624,32 @@ def test_a_kink_of_little_weight_is_no_wrong_product(share):
     found = landscape.hessian(subject, subject.theta, top_k=1, operator="gauss-newton")
     assert "vᵀAv against outputs" not in {check.name for check in found.checks}
     assert any("outputs have a kink at θ" in note for note in found.notes)
+
+
+class SmallEmbeddings(nn.Module):
+    """A norm in float32 of embeddings far smaller than its gains, as language models begin."""
+
+    def __init__(self):
+        super().__init__()
+        self.table, self.head = nn.Embedding(12, 8), nn.Linear(8, 12, bias=False)
+        self.gain = nn.Parameter(torch.ones(8))
+        nn.init.normal_(self.table.weight, std=0.02)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        return self.head(nn.functional.rms_norm(self.table(tokens).float(), (8,)) * self.gain.float())
+
+
+def test_what_bends_within_a_hundredth_of_theta_is_no_kink(monkeypatch):
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        module, tokens, targets = SmallEmbeddings(), torch.randint(12, (40,)), torch.randint(12, (40,))
+    subject = Objective(module, "cross_entropy", (tokens, targets))
+
+    def check() -> checks.Check:
+        found = landscape.hessian(subject, subject.theta, top_k=2).checks
+        return next(one for one in found if one.name == "Hv against ∇F")
+
+    assert check().passed
+    known(subject)
+    break_(monkeypatch, Product, "__call__", lambda true: lambda self, v: 1.1 * true(self, v))
+    assert not check().passed
