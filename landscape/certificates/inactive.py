@@ -27,7 +27,8 @@ class Woken(NamedTuple):
 
 
 def woken(objective: Objective, structure: Structure, two: TwoLayers, slopes: Tensor) -> Woken | None:
-    """The steepest fall by a unit without weights, max ‖Σᵢ Eᵢ φ(a·xᵢ)‖ over unit vectors a, E = ∂F/∂h = slopes/n.
+    """The steepest fall by a unit without weights, max ‖Σᵢ Eᵢ φ(a·xᵢ)‖ over unit vectors a, E = ∂F/∂h,
+    ``slopes`` over what F divides its sums by.
 
     φ is positively homogeneous, so that the outputs change by ε² (Haeffele and Vidal 2017). Above rounding it proves
     that there is no local minimum; 0 proves nothing, as a search has not tried every a. None where no unit is without
@@ -46,7 +47,7 @@ def woken(objective: Objective, structure: Structure, two: TwoLayers, slopes: Te
         still &= first.bias == 0
     if first.bias_name:
         x = torch.cat([x, x.new_ones(len(x), 1)], 1)
-    e = slopes / len(x)
+    e = slopes / objective.divisor
     a, sums = _climbed(x, e, two.below)
     fall = float(sums.norm())
     lengths, outputs = x.norm(dim=1), structure.outputs.norm(dim=1)

@@ -32,11 +32,13 @@ def jacobian(
     samples = torch.arange(objective.num_samples)[rows]
     found, done = [], 0
     size = max(1, ROWS // max(1, outputs_per_sample(objective, point)))
-    for few in samples.split(size):
-        inputs, _ = objective.samples.picked(few)
+    for few in samples.split(len(samples) if objective.is_whole else size):
+        # Outputs of samples that hang together are those of all samples.
+        inputs, _ = objective.samples.picked(None if objective.is_whole else few)
         leaf = point.theta.clone().requires_grad_()
         with sdpa_kernel(SDPBackend.MATH), objective.passed(leaf, point.fixed, inputs) as outputs:
-            found.append(_pulled_back(outputs.reshape(-1), leaf))
+            own = outputs[rows] if objective.is_whole else outputs
+            found += [_pulled_back(part, leaf) for part in own.reshape(-1).split(ROWS)]
         done += len(few)
         progress(done, len(samples), "samples")
     return torch.cat(found)
@@ -123,7 +125,9 @@ def _pushed(objective: Objective, point: Point, by: Tensor) -> Tensor:
 
 
 def errors_of(objective: Objective, point: Point, outputs: Tensor) -> Tensor:
-    """n·∂F/∂h at ``outputs`` (n·k,), without the penalty: of the square loss (2/k)(h − y)."""
+    """∂F/∂h at ``outputs`` (n·k,) times what F divides its sums by, without the penalty: of the square loss, where that
+    is n, (2/k)(h − y).
+    """
     shape, found, start = _shape(objective, point), [], 0
     per_sample = _product(shape)
     for _, targets in objective.chunks():
@@ -177,9 +181,10 @@ def _pulled_back(flat: Tensor, leaf: Tensor) -> Tensor:
 
 def _shape(objective: Objective, point: Point) -> tuple[int, ...]:
     """The shape of one sample's outputs. Raises BadInput where outputs are no samples side by side."""
-    few, _ = objective.samples.picked(torch.arange(1))
-    with torch.no_grad(), objective.passed(point.theta, point.fixed, few) as outputs:
-        if not isinstance(outputs, Tensor) or outputs.dim() == 0 or len(outputs) != 1:
+    few = None if objective.is_whole else torch.arange(1)
+    inputs, targets = objective.samples.picked(few)
+    with torch.no_grad(), objective.passed(point.theta, point.fixed, inputs) as outputs:
+        if not isinstance(outputs, Tensor) or outputs.dim() == 0 or len(outputs) != len(targets):
             raise BadInput("outputs without an axis of samples", "one tensor, the samples along axis 0")
         return tuple(outputs.shape[1:])
 

@@ -323,6 +323,23 @@ def test_a_unit_without_weights_from_which_f_falls_is_found_by_its_steepest_dire
     assert "no local minimum" in result.conclusion[list(result.claim).index("inactive")]
 
 
+@pytest.mark.parametrize(
+    "loss", [nn.MSELoss(reduction="sum"), nn.CrossEntropyLoss(torch.tensor([1.0, 5.0]).double())]
+)
+def test_the_fall_by_a_unit_is_of_f_as_it_is_divided(loss):
+    w, v = exact((1, 1), (0, 0)), draw(2, 2, seed=1)
+    v[:, 1] = 0
+    y = draw(4, 2) if isinstance(loss, nn.MSELoss) else torch.tensor([0, 1, 1, 0])
+    module = weighted(K_X, draw(4, 2), [w, v], nn.ReLU).module
+    result = certified(Objective(module, loss, (K_X, y)))
+    h = module(K_X).detach().requires_grad_()
+    (e,) = torch.autograd.grad(loss(h, y), h)
+    t = torch.linspace(0, 2 * math.pi, 200_001, dtype=torch.float64)
+    made = torch.relu(torch.stack([t.cos(), t.sin()], 1) @ K_X.T)
+    assert result.inactive_fall == pytest.approx(float((made @ e).norm(dim=1).max()), rel=1e-8)
+    assert result.status == "complete"
+
+
 def test_at_a_global_minimum_no_unit_without_weights_lowers_f():
     w, v = exact((1, 1), (0, 0), (2, -1)), exact((1, 0, 1))
     result = certified(weighted(K_X, torch.relu(K_X @ w.T) @ v.T, [w, v], nn.ReLU))
