@@ -1,6 +1,5 @@
 """Where searches begin: at initialisations of a module, or beside points it has stood at."""
 
-import copy
 from collections.abc import Callable, Mapping, Sequence
 
 import torch
@@ -9,7 +8,10 @@ from torch import Tensor, nn
 from landscape.numerics.steps.sampling import isolated_rng
 from landscape.objective.objective import Objective
 from landscape.objective.parameters import Point
+from landscape.objective.standing import copied
 
+# Numbers are moved by so much, to see which of them are drawn anew.
+ASIDE = 0.7321
 Fresh = Callable[[int], Mapping[str, Tensor]]
 
 
@@ -55,17 +57,25 @@ def _of(wide: Objective, tensors: Mapping[str, Tensor]) -> Tensor:
 
 def _resets(module: nn.Module, notes: list[str]) -> Fresh:
     """The tensors of a copy of ``module`` whose layers have drawn anew; numbers of no such layer standard normal."""
-    made = copy.deepcopy(module)
+    made = copied(module)
     layers = [one for one in made.modules() if callable(getattr(one, "reset_parameters", None))]
-    reset = {id(one) for layer in layers for one in layer.parameters(recurse=False)}
-    others = [name for name, one in made.named_parameters() if id(one) not in reset]
+
+    def reset() -> None:
+        for layer in layers:
+            layer.reset_parameters()  # pyright: ignore[reportCallIssue]
+
+    # A layer whose weight is computed from parameters, as by weight norm, draws what was computed, and no parameter.
+    with isolated_rng(0, torch.device("cpu")), torch.no_grad():
+        aside = {name: one.mul_(ASIDE).add_(ASIDE).clone() for name, one in made.named_parameters()}
+        reset()
+    now = dict(made.named_parameters())
+    others = [name for name, was in aside.items() if len(was.flatten()) and torch.equal(was, now[name])]
     if others:
         notes.append(f"random starts draw {', '.join(others[:3])} from the standard normal distribution")
 
     def fresh(seed: int) -> Mapping[str, Tensor]:
         with isolated_rng(seed, torch.device("cpu")), torch.no_grad():
-            for layer in layers:
-                layer.reset_parameters()  # pyright: ignore[reportCallIssue]
+            reset()
             for name, one in made.named_parameters():
                 if name in others:
                     one.normal_()

@@ -1,5 +1,6 @@
 """Critical points against closed forms: linear nets, spin glasses, and surfaces that have none or degenerate ones."""
 
+import warnings
 from itertools import combinations, product
 from math import comb
 
@@ -11,6 +12,7 @@ from torch import nn
 import landscape
 from landscape import Objective
 from landscape.descent import seeking
+from landscape.descent.beginnings import beginnings
 from landscape.errors import BadInput
 from landscape.inputs.models.linear import linear
 from landscape.inputs.models.spin import Spin, spin
@@ -422,6 +424,33 @@ def test_softmax_outputs_that_differ_by_a_shift_are_one_point():
     assert (found.num_critical, found.num_distinct) == (5, 1)
     assert found.verdict[0] == "local minimum, flat along 3 directions (setwise)"
     assert passes(found)
+
+
+class Drawn(nn.Linear):
+    """A layer that draws its weight through .data, as old code does."""
+
+    def reset_parameters(self):
+        self.weight.data.uniform_(2, 3)
+        self.bias.data.zero_()
+
+
+def test_random_starts_draw_every_number_and_say_how():
+    x, y = torch.randn(6, 2, dtype=torch.float64), torch.randn(6, 1, dtype=torch.float64)
+    torch.manual_seed(0)
+    module = nn.Sequential(nn.Linear(2, 3), nn.Tanh(), Drawn(3, 1)).double()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)
+        nn.utils.weight_norm(module[0])
+    module(x)
+    found = landscape.critical(Objective(module, "mse", (x, y)), starts=2, max_steps=1, save_points=True)
+    begun = beginnings(Objective(module, "mse", (x, y)), [], True, 2, 0.0, 0, None, [])
+    by_name = dict(
+        zip([name for name, _ in module.named_parameters()], begun.T.split([3, 3, 6, 3, 1]), strict=True)
+    )
+    assert "random starts draw 0.weight_g, 0.weight_v from the standard normal distribution" in found.notes
+    assert (by_name["0.weight_g"][:, 0] != by_name["0.weight_g"][:, 1]).all()
+    assert (by_name["2.weight"] > 2).all()
+    assert (by_name["2.bias"] == 0).all()
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 import landscape
 from landscape import Objective
@@ -132,3 +133,33 @@ def test_what_is_said_of_ways_to_infinity(monkeypatch):
 def test_a_search_that_ends_says_nothing_of_infinity():
     found = searched()
     assert found.exponent is found.norm is found.known_norm is None
+
+
+class OfOne(nn.Module):
+    """Three outputs that are the first of a layer: equal, so that F is constant."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.Linear(2, 3, dtype=torch.float64)
+
+    def forward(self, x):
+        return self.layer(x)[:, :1].expand(-1, 3)
+
+
+@pytest.mark.parametrize(("norm", "wrong"), [(0.0, set()), (1e-11, {"gradient norm of a start"})])
+def test_what_cancels_between_outputs_is_no_gradient(norm, wrong):
+    x = torch.randn(24, 2, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    torch.manual_seed(0)
+    objective = Objective(OfOne(), "cross_entropy", (x, torch.arange(24) % 3))
+    assert float(objective.gradient(objective.theta).norm()) > 0
+    found = {
+        "theta": objective.theta[None].numpy(),
+        "loss": np.array([objective.value(objective.theta)]),
+        "gradient_norm": np.array([norm]),
+        "status": np.array([seeking.CRITICAL]),
+        "index": np.zeros(1),
+        "nullity": np.full(1, 9.0),
+        "zero_threshold": np.array([1e-14]),
+    }
+    proofs = critical_proofs.start_checks(objective, found, np.zeros(1), 0)
+    assert {one.name for one in proofs if not one.passed} == wrong
