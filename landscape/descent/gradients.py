@@ -22,7 +22,10 @@ from landscape.objective import trees
 from landscape.objective.batching import keep_freed_memory
 from landscape.objective.losses import LOSSES
 from landscape.objective.objective import Objective
+from landscape.objective.uses import listed
 
+# Samples of a batch that is tried.
+FEW = 8
 ACTIVATIONS: dict[type, Callable[[Any], Activation]] = {
     nn.ReLU: lambda one: perceptron.RELU,
     nn.Tanh: lambda one: perceptron.TANH,
@@ -40,7 +43,8 @@ def stacked_gradients(objective: Objective, *, training: bool = True) -> Gradien
 
     Row r is the loss of θ_r over its samples ``indices[r]``, or over all of them, in training mode as in plain
     training; without ``training`` in the mode of F, running statistics as they are. Raises BadInput for several
-    processes, and in training for a module whose running statistics each replica would have to own.
+    processes, and in training for a module whose running statistics, or other buffers that batches move (the vectors
+    of a spectral norm), each replica would have to own.
     """
     distributed.require_one_process("replicas")
     if training and objective.has_batchnorm:
@@ -49,9 +53,30 @@ def stacked_gradients(objective: Objective, *, training: bool = True) -> Gradien
             "a module without running statistics",
             "take another norm, or landscape train for one run at a time",
         )
+    moving = _moving(objective) if training else []
+    if moving:
+        raise BadInput(
+            f"{listed(moving)} of {type(objective.module).__name__}, which batches move, in replicas that are "
+            "trained as one",
+            "a module whose buffers stand still in training mode",
+            "take another norm, or landscape train for one run at a time",
+        )
     keep_freed_memory()
     layers = perceptron_layers(objective)
     return by_vmap(objective, training=training) if layers is None else by_hand(objective, layers)
+
+
+def _moving(objective: Objective) -> list[str]:
+    """The buffers that a batch moves in training mode; counts aside, which say how many there were."""
+    point = objective.present_point()
+    before = {name: one for name, one in point.fixed.items() if one.is_floating_point()}
+    if not before:
+        return []
+    fixed = {name: one.clone() for name, one in point.fixed.items()}
+    few = torch.arange(min(objective.num_samples, FEW))
+    with isolated_rng(0, objective.device):
+        objective.batch_gradient(point.theta, few, fixed, training=True)
+    return [name for name, one in before.items() if not torch.equal(one, fixed[name])]
 
 
 def value_and_gradient(objective: Objective) -> Callable[[Tensor], tuple[float, Tensor]]:

@@ -270,6 +270,34 @@ def test_batch_norm_is_refused():
         stacked_gradients(objective)
 
 
+class Counts(nn.Linear):
+    """Counts its calls in a buffer."""
+
+    def __init__(self):
+        super().__init__(3, 2)
+        self.register_buffer("calls", torch.zeros((), dtype=torch.int64))
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.calls += self.training
+        return super().forward(x)
+
+
+def test_buffers_that_batches_move_are_refused_and_counts_are_not():
+    data = torch.randn(4, 3), torch.arange(4) % 2
+    normed = nn.Sequential(
+        nn.utils.parametrizations.spectral_norm(nn.Linear(3, 3)), nn.Tanh(), nn.Linear(3, 2)
+    )
+    objective = Objective(normed, "cross_entropy", data)
+    with pytest.raises(BadInput, match=r"weight\.0\._u, .*_v of Sequential, which batches move"):
+        stacked_gradients(objective)
+    thetas = starts(objective, 2)
+    losses, _ = stacked_gradients(objective, training=False)(thetas, None)
+    torch.testing.assert_close(losses, objective.values(thetas), rtol=1e-6, atol=0)
+    objective = Objective(Counts(), "cross_entropy", data)
+    stacked_gradients(objective)
+    assert int(objective.module.calls) == 0
+
+
 @pytest.mark.parametrize("general", [False, True])
 @pytest.mark.parametrize("sampling", [None, "uniform", "reshuffle"])
 def test_the_same_bits_twice_and_after_a_restart(sampling, general):
