@@ -54,6 +54,17 @@ def runs_of(objective: Objective, settings: list[Setting], **options):
     return noisy_runs(objective, gradients, objective.theta, settings, progress=lambda *_: None, **asked)
 
 
+def test_no_start_stops_at_the_second_largest_curvature():
+    x = torch.eye(26, dtype=torch.float64) * torch.linspace(0.1, 0.2, 26, dtype=torch.float64).sqrt()
+    x[0, 0], x[1, 1] = 1.39**0.5, 1.2**0.5
+    objective = Objective(
+        nn.Linear(26, 1, bias=False).double(), "mse", (x, torch.zeros(26, 1, dtype=torch.float64))
+    )
+    gradients = stacked_gradients(objective)
+    found = [probed(objective, objective.theta, gradients, seed).curvature for seed in range(60)]
+    np.testing.assert_allclose(found, 2 * 1.39 / 26, rtol=1e-5)
+
+
 def test_on_a_quadratic_the_mean_is_the_known_one():
     """From the minimum, E(θ_k − θ*)² = α²V(1 − ρᵏ)/(1 − ρ) with ρ = (1 − αλ)², V = M/B, λ = 2, ∇F = λ(θ − θ*)."""
     objective, variance = quadratic()
