@@ -320,6 +320,23 @@ def test_each_check_sees_what_it_proves(objective, points, result, monkeypatch):
     assert sublevel.convex_share(np.array([[0.0, 1.0, 0.0, 1.0, 4.0]]), 1e-12)[0] == pytest.approx(2 / 3)
 
 
+class Steps(nn.Linear):
+    """A staircase beside a plane: F jumps."""
+
+    def forward(self, x):
+        made = super().forward(x)
+        return made + torch.floor(3 * made)
+
+
+def test_where_f_jumps_a_half_width_lies_between_both_sides():
+    torch.manual_seed(0)
+    x, y = torch.randn(9, 3, dtype=torch.float64), torch.randn(9, 2, dtype=torch.float64)
+    objective = Objective(Steps(3, 2).double(), "mse", (x, y))
+    found = landscape.compare(objective, [objective.theta, objective.theta + 0.1], rise=0.3, **FEW)
+    assert found.is_reached.any()
+    assert "half width" not in {one.partition(" at ")[0] for one in failing(found)}
+
+
 def failing(result: Compare) -> list[str]:
     return [check.name for check in result.checks if not check.passed]
 

@@ -40,3 +40,16 @@ def test_values_that_are_not_finite_lie_above():
         f, np.zeros(2), np.ones(2), np.full(2, -0.25), np.array([np.inf, np.nan]), tolerance=1e-12
     )
     np.testing.assert_allclose(found.at, 0.25, atol=1e-12)
+
+
+@pytest.mark.parametrize("place", [0.3, 0.70710678, 0.999])
+def test_a_jump_is_held_between_the_ends_of_its_bracket(place):
+    found = crossings(
+        lambda _, x: np.where(x < place, x - 2.0, 5.0 + x),
+        np.zeros(1),
+        np.ones(1),
+        np.array([-2.0]),
+        np.array([6.0]),
+        tolerance=1e-12,
+    )
+    assert abs(found.at[0] - place) <= found.error[0] <= 1e-5
