@@ -22,10 +22,13 @@ from landscape.objective import trees
 from landscape.objective.batching import keep_freed_memory
 from landscape.objective.losses import LOSSES
 from landscape.objective.objective import Objective
+from landscape.objective.trial import draws
 from landscape.objective.uses import listed
 
 # Samples of a batch that is tried.
 FEW = 8
+# A loss of one row in a stack and alone, relative.
+SAME = 1e-3
 ACTIVATIONS: dict[type, Callable[[Any], Activation]] = {
     nn.ReLU: lambda one: perceptron.RELU,
     nn.Tanh: lambda one: perceptron.TANH,
@@ -137,6 +140,20 @@ def by_vmap(objective: Objective, *, training: bool = True) -> Gradients:
         values, slopes = zip(*found, strict=True)
         return torch.stack(values) + _penalties(objective, thetas), torch.stack(slopes)
 
+    def agrees(found: Any, thetas: Tensor, indices: Tensor | None) -> bool:
+        """Whether the first row is that of the module alone, which one with a generator of its own is not."""
+        alone: list[Tensor] = []
+        row = None if indices is None else indices[0]
+
+        def call() -> None:
+            copies = {name: one.clone() for name, one in fixed.items()}
+            alone.append(objective.batch_gradient(thetas[0], row, copies, training=training)[0])
+
+        if draws(call):
+            return True
+        here, there = float(found[1][0]), float(alone[0] + _penalties(objective, thetas)[0])
+        return not abs(here - there) > SAME * max(abs(here), abs(there), SAME)
+
     def gradients(thetas: Tensor, indices: Tensor | None) -> tuple[Tensor, Tensor]:
         if indices is not None and objective.samples.is_one_piece:
             return one_by_one(thetas, indices)
@@ -149,7 +166,10 @@ def by_vmap(objective: Objective, *, training: bool = True) -> Gradients:
             function = vmap(grad_and_value(loss), in_dims=(0, axis, axis), randomness="different")
             # Recording runs the module, whose draws must not depend on what was recorded before.
             with isolated_rng(0, thetas.device):
-                recorded[key] = recorded_function(function, thetas, x, y) or (lambda *_: None)
+                made = recorded_function(function, thetas, x, y)
+                recorded[key] = (
+                    made if made and agrees(made(thetas, x, y), thetas, indices) else lambda *_: None
+                )
         found = recorded[key](thetas, x, y)
         if found is None:
             return one_by_one(thetas, indices)

@@ -270,6 +270,24 @@ def test_batch_norm_is_refused():
         stacked_gradients(objective)
 
 
+class OwnNoise(nn.Linear):
+    """Noise by a generator of its own, the same at every call."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        made = super().forward(x)
+        return made + torch.randn(made.shape, generator=torch.Generator().manual_seed(0), dtype=made.dtype)
+
+
+def test_draws_by_a_generator_of_its_own_are_those_of_every_row():
+    data = torch.randn(4, 3, dtype=torch.float64), torch.arange(4) % 2
+    objective = Objective(OwnNoise(3, 2).double(), "cross_entropy", data)
+    thetas = starts(objective, 3)
+    for training in (False, True):
+        losses, slopes = stacked_gradients(objective, training=training)(thetas, None)
+        torch.testing.assert_close(losses, objective.values(thetas))
+        torch.testing.assert_close(slopes, torch.stack([objective.gradient(theta) for theta in thetas]))
+
+
 class Counts(nn.Linear):
     """Counts its calls in a buffer."""
 
