@@ -74,7 +74,10 @@ class Brought:
             Parameter("data", str, self.data, Option(self.data_help)),
             Parameter("data_arg", pairs, None, Option(self.data_arg_help)),
             Parameter(
-                "target", str | None, None, Option("Column of a table that is the target: price, or a,b.")
+                "target",
+                str | None,
+                None,
+                Option("Column of a table, or array of an .npz, that is the target: price, or a,b."),
             ),
             Parameter("loss", str, "", Option(self.loss_help)),
             *(MODIFY if self.may_modify else ()),

@@ -5,8 +5,9 @@ from torch import Tensor
 
 from landscape.errors import LandscapeError
 from landscape.objective import trees
+from landscape.objective.calling import called
 from landscape.objective.closures import seeded
-from landscape.objective.trial import SAME, Trial, called
+from landscape.objective.trial import SAME, Trial
 from landscape.objective.uses import listed
 
 ABSENT = object()

@@ -9,8 +9,9 @@ from torch import Tensor, nn
 
 from landscape import distributed
 from landscape.objective import trees
+from landscape.objective.calling import called
 from landscape.objective.parametrised import Parametrised
-from landscape.objective.trial import Trial, callable_of, called
+from landscape.objective.trial import Trial, callable_of
 from landscape.objective.uses import listed
 
 # Two values at one point agree to rounding; this is above it, and below what a move of 0.1 ‖θ‖ brings.

@@ -12,6 +12,7 @@ from landscape import distributed
 from landscape.errors import BadInput
 from landscape.numerics.pieces import Piece
 from landscape.objective import chunking, meaning, trees
+from landscape.objective.calling import called
 from landscape.objective.carried import carried
 from landscape.objective.constants import constants
 from landscape.objective.hosted import on_host_first
@@ -25,7 +26,6 @@ from landscape.objective.trial import (
     Seen,
     Trial,
     callable_of,
-    called,
     check_all_targets,
     check_classes,
     require_one_function,

@@ -32,14 +32,18 @@ def suiting_loss(outputs: Any, targets: Tensor, num_classes: int | None) -> tupl
     shape = tuple(outputs.shape[1:])
     if num_classes is not None:
         return _of_classes(shape, tuple(targets.shape[1:]), num_classes)
-    if bool(((targets == 0) | (targets == 1)).all()) and bool((targets != targets.flatten()[0]).any()):
-        if outputs.shape[1:].numel() != targets.shape[1:].numel():
-            raise BadInput(
-                f"the targets are floats that are all 0 or 1, and there are outputs {shape} for targets "
-                f"{tuple(targets.shape[1:])} of a sample",
-                "integers where they are classes, else as many outputs as targets",
-                "let the data return targets.long(), or " + GIVE,
-            )
+    count = outputs.shape[1:].numel()
+    are_several = bool((targets != targets.flatten()[0]).any())
+    is_near = float(targets.min()) >= 0 and float(targets.max()) < max(count, 2)
+    is_whole = bool((targets == targets.round()).all())
+    if targets.shape[1:].numel() != count and are_several and is_near and is_whole:
+        raise BadInput(
+            f"the targets are floats without a fraction, 0 to {float(targets.max()):g}, and there are outputs "
+            f"{shape} for targets {tuple(targets.shape[1:])} of a sample",
+            "integers where they are classes, else as many outputs as targets",
+            "let the data return targets.long(), of a file by `data_arg` task=classification, or " + GIVE,
+        )
+    if bool(((targets == 0) | (targets == 1)).all()) and are_several:
         one_hot = targets.dim() == 2 and targets.shape[1] > 1 and bool((targets.sum(1) == 1).all())
         fitting = "cross_entropy, bce or mse" if one_hot else "bce or mse"
         what = (

@@ -16,9 +16,10 @@ from torch.utils._pytree import tree_map
 from torch.utils.weak import WeakTensorKeyDictionary
 
 from landscape.objective import trees
+from landscape.objective.calling import called
 from landscape.objective.contractions import Operand, aten, cut_of, operands
 from landscape.objective.norms import normalises, scaling_layers, step_of
-from landscape.objective.trial import Trial, called
+from landscape.objective.trial import Trial
 from landscape.objective.uses import Cut, Uses
 
 # Operations that move numbers and change none.

@@ -1,6 +1,5 @@
 """A module and a loss tried on some of the samples: whether they fit, and whether there is one function to look at."""
 
-import re
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -12,6 +11,7 @@ from torch import Tensor, nn
 from landscape.errors import BadInput, LandscapeError, loss_failed
 from landscape.numerics.vectors import normal
 from landscape.objective import trees
+from landscape.objective.calling import called
 from landscape.objective.derivatives import nodes_of
 from landscape.objective.hosted import on_host_first
 from landscape.objective.losses import ELEMENTWISE, LOSSES, Loss, correct_of, name_of
@@ -70,31 +70,6 @@ class Trial:
 
     def pair(self, rows: Tensor | None, theta: Tensor | None = None) -> tuple[Any, Tensor]:
         return self.outputs(rows, theta), self.samples.picked(rows)[1]
-
-
-# How torch says that numbers of two dtypes meet in an operation that takes one.
-DTYPES_MEET = re.compile(r"dtype|scalar type|\btype \(")
-
-
-def called(subject: Parametrised, inputs: tuple[Any, ...]) -> Any:
-    """The outputs of the module of ``subject``. Raises BadInput where it does not take the inputs."""
-    try:
-        return subject.called(inputs)
-    except LandscapeError:
-        raise
-    except Exception as error:
-        if DTYPES_MEET.search(str(error)):
-            dtype = str(subject.dtype).removeprefix("torch.")
-            raise BadInput(
-                f"{type(subject.module).__name__} does not compute in {dtype}: {error}",
-                f"operations that take {dtype}",
-                "write `x.to(weight.dtype)` in the place of `x.float()`, or take another `dtype`",
-            ) from error
-        shapes = ", ".join(map(trees.described, inputs))
-        raise BadInput(
-            f"{type(subject.module).__name__} does not take inputs of shape {shapes}: {error}",
-            "a module that fits the data",
-        ) from error
 
 
 def tried(trial: Trial, given: Any, rows: Tensor | None) -> Any:

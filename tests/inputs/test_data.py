@@ -581,7 +581,7 @@ def test_user_factory_that_is_wrong_gets_a_sentence(user_file: Path, name: str, 
 
 def test_num_outputs_follow_the_loss():
     two, three = (data_set("a", torch.ones(3, 1), targets) for targets in ([0, 1, 1], [0, 1, 2]))
-    real = data_set("a", torch.ones(3, 1), torch.ones(3, 4))
+    real = data_set("a", torch.ones(3, 1), torch.full((3, 4), 2.0))
     assert [two.num_outputs(loss) for loss in ("bce", "cross_entropy", "mse", "output")] == [1, 2, 2, 1]
     assert [three.num_outputs(loss) for loss in ("cross_entropy", "mse", "mine:loss")] == [3, 3, 3]
     assert [real.num_outputs(loss) for loss in ("mse", "output")] == [4, 4]

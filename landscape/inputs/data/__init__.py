@@ -2,6 +2,7 @@
 
 import difflib
 import inspect
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -72,6 +73,7 @@ def _made(spec: str, arguments: Mapping[str, Any], data_dir: Path | None) -> Dat
             return kept(spec, given, lambda: specs.call(factory, given, f"data {spec}"))
         return specs.call(factory, given, f"data {spec}")
     if not specs.is_factory_spec(spec):
+        _require_no_place(spec)
         close = difflib.get_close_matches(spec, DATA_SETS, n=1)
         raise BadInput(
             f"unknown data set {spec!r}",
@@ -91,9 +93,10 @@ def is_a_place(spec: str) -> bool:
 def _reader(spec: str) -> Callable[..., DataSet] | None:
     """What reads the file or the folder that ``spec`` is; None for what is none."""
     path = Path(spec)
-    if spec.startswith(NPZ) or path.suffix == ".npz":
+    suffix = path.suffix.lower()
+    if spec.startswith(NPZ) or suffix == ".npz":
         return npz
-    if path.suffix in tables.SUFFIXES:
+    if suffix in tables.SUFFIXES:
         return tables.table
     if spec in DATA_SETS or not path.is_dir():
         return None
@@ -106,6 +109,21 @@ def _reader(spec: str) -> Callable[..., DataSet] | None:
         "pictures in a folder a class, or what save_to_disk has written",
         "give the folder above them, or a file.py:factory that reads it",
     )
+
+
+def _require_no_place(spec: str) -> None:
+    """Raise BadInput where ``spec`` is, or is meant to be, a file or a folder, of none of the forms that are read."""
+    path, forms = Path(spec), ", ".join((*tables.SUFFIXES, ".npz"))
+    if path.is_file():
+        raise BadInput(
+            f"the file {spec} is in no form that is read",
+            f"{forms}, or a folder of pictures or of save_to_disk",
+            "read it in a function of your own that returns (inputs, targets), and give file.py:function",
+        )
+    if path.suffix or len(path.parts) > 1 or spec.endswith(os.sep):
+        raise BadInput(
+            f"there is no file or folder {spec}", f"a file ({forms}), a folder, or file.py:function"
+        )
 
 
 def _with_data_dir(

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -11,12 +11,8 @@ from torch import Tensor
 from landscape.errors import BadInput
 from landscape.inputs.data.batches import are_numbers, array_like, mapped, own_targets, tensors
 from landscape.inputs.data.streams import NO_TARGETS, Stream
+from landscape.inputs.data.targets import IGNORED, Task, absent, doubt, numbered, typed
 
-Task = Literal["classification", "regression"]
-# Labels are doubted that reach further than this many times the classes that occur, and a few more.
-FAR, FEW_CLASSES = 2, 10
-# A target that counts for nothing, as torch's cross entropy has it.
-IGNORED = -100
 # Integers that are tokens, or number something; smaller ones are pixels.
 TOKENS = (torch.int64, torch.int32)
 
@@ -93,7 +89,9 @@ class DataSet:
     def num_outputs(self, loss: str) -> int:
         """How many outputs a module needs for ``loss``; a loss unknown here gets as many as the default.
 
-        Raises BadInput for ``bce`` without exactly two classes, and for ``cross_entropy`` without classes.
+        Real targets in [0, 1] are shares: of one class against the rest, each an output of ``bce``, and of all
+        classes, (n, k) for k outputs of ``cross_entropy``. Raises BadInput for ``bce`` without these and without
+        exactly two classes, and for ``cross_entropy`` without these and without classes.
         """
         if loss not in ("bce", "cross_entropy", "mse"):
             loss = (
@@ -103,15 +101,20 @@ class DataSet:
                 if self.num_classes is None
                 else "cross_entropy"
             )
-        if loss == "bce":
-            if self.num_classes != 2:
-                raise BadInput(f"loss bce on {self._described()}", "two classes", f"take {self.default_loss}")
-            return 1
+        count = self.targets[0].numel()
         if self.num_classes is not None:
-            return self.num_classes
-        if loss == "cross_entropy":
-            raise BadInput(f"loss cross_entropy on {self._described()}", "classes", "take mse")
-        return self.targets[0].numel()
+            if loss == "bce" and self.num_classes != 2:
+                raise BadInput(f"loss bce on {self._described()}", "two classes", f"take {self.default_loss}")
+            return 1 if loss == "bce" else self.num_classes
+        values = self.known_targets
+        are_shares = bool(((values >= 0) & (values <= 1)).all())
+        if loss == "mse" or (are_shares and (loss == "bce" or count > 1)):
+            return count
+        raise BadInput(
+            f"loss {loss} on {self._described()}",
+            "classes" if loss == "cross_entropy" else "two classes",
+            "take mse, or give the numbers of classes as integers",
+        )
 
     def to(self, dtype: torch.dtype) -> "DataSet":
         """The same with every floating-point number in ``dtype``; tokens and classes stay integers."""
@@ -154,11 +157,13 @@ def data_set(
 ) -> DataSet:
     """A validated DataSet from tensors or arrays: inputs (n, ...), targets (n,), (n, k), (n, ...) or None.
 
-    Several inputs are a tuple or a dictionary. Without ``task``, integer targets are classes and floats are
+    Several inputs are a tuple or a dictionary. Without ``task``, integer targets and text are classes and floats are
     regression; without ``num_classes`` there are as many as the largest class says. An empty test set is none.
     Numbers are float32, or float64 where they come so. Raises BadInput as ``validate`` does, and for what cannot be
     made into tensors.
     """
+    if task not in (None, "classification", "regression"):
+        raise BadInput(f"task={task!r}", "classification or regression")
     has_targets = targets is not None
     if has_targets and test_inputs is not None and test_targets is not None and len(test_targets) == 0:
         test_inputs = test_targets = None
@@ -171,21 +176,25 @@ def data_set(
     if not has_targets:
         said[NO_TARGETS] = None
         targets, test_targets = own_targets(inputs), None if test_inputs is None else own_targets(test_inputs)
+    else:
+        targets, test_targets = numbered(name, (targets, test_targets), task, said)
     raw = targets = _tensor(name, "targets", targets)
-    if task is None:
-        task = "regression" if targets.is_floating_point() else "classification"
     if has_targets:
-        targets = _typed_targets(name, "targets", targets, task)
+        targets = typed(name, "targets", targets, task, said)
+    task = "regression" if targets.is_floating_point() else "classification"
     if has_targets and test_targets is not None:
-        test_targets = _typed_targets(name, "test targets", _tensor(name, "test targets", test_targets), task)
-    doubt = ""
+        test_targets = _tensor(name, "test targets", test_targets)
+        test_targets = typed(name, "test targets", test_targets, task, {})
+    why = ""
     if task == "classification" and num_classes is None and targets.numel():
         # A class seen only in the test set needs its output too.
         seen = targets if test_targets is None else torch.cat([targets.flatten(), test_targets.flatten()])
-        num_classes, doubt = int(seen.max()) + 1, _doubt(seen)
+        num_classes, why = int(seen.max()) + 1, doubt(seen)
+        if has_targets and not why:
+            said.update(dict.fromkeys(absent(num_classes, targets, test_targets)))
     shape = None if raw.shape == targets.shape else tuple(raw.shape[1:])
     how: dict[str, Any] = {"target_shape": shape, "notes": tuple(said), "has_targets": has_targets}
-    data = DataSet(name, inputs, targets, test_inputs, test_targets, task, num_classes, doubt, **how)
+    data = DataSet(name, inputs, targets, test_inputs, test_targets, task, num_classes, why, **how)
     # What is finite in float64 alone is no number for most runs.
     validate(data.to(torch.float32))
     return data
@@ -302,35 +311,8 @@ def _typed_inputs(inputs: Tensor) -> Tensor:
     return inputs[:, None] if inputs.ndim == 1 else inputs
 
 
-def _typed_targets(name: str, what: str, targets: Tensor, task: Task) -> Tensor:
-    if task == "regression":
-        targets = _floating(targets)
-        return targets[:, None] if targets.ndim == 1 else targets
-    if targets.ndim == 2 and targets.shape[1] == 1:
-        targets = targets[:, 0]
-    is_one_hot = targets.ndim == 2 and bool(
-        ((targets == 0) | (targets == 1)).all() & (targets.sum(1) == 1).all()
-    )
-    if targets.is_floating_point() or is_one_hot:
-        raise BadInput(
-            f"the {what} of {name} have shape {tuple(targets.shape)} and dtype {targets.dtype}",
-            "integer classes, one per sample (n,) or per position (n, ...)",
-            "take the argmax of one-hot targets, or make them floats for regression",
-        )
-    return targets.to(torch.int64)
-
-
 def _floating(values: Tensor) -> Tensor:
     return values if values.dtype == torch.float64 else values.to(torch.float32)
-
-
-def _doubt(labels: Tensor) -> str:
-    """Why the largest label may be no class: far more would be left out than occur. '' where they are near."""
-    labels = labels[labels != IGNORED]
-    count, largest = len(labels.unique()), int(labels.max()) if labels.numel() else 0
-    if largest + 1 <= FAR * count + FEW_CLASSES:
-        return ""
-    return f"a label {largest} among {labels.numel()} samples of {count} classes"
 
 
 def _validate_part(data: DataSet, part: str, inputs: Any, targets: Tensor) -> None:
@@ -353,6 +335,7 @@ def _validate_part(data: DataSet, part: str, inputs: Any, targets: Tensor) -> No
                 f"the {part}targets of {data.name} are out of range in {len(wrong)} of {targets.numel()} places"
                 f", the first is {int(targets[first])} at index {where}",
                 f"0 to {data.num_classes - 1}",
+                "number the classes from 0 on, or make them floats for regression",
             )
 
 

@@ -2,7 +2,7 @@
 
 import zipfile
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,24 +15,39 @@ from landscape.errors import BadInput
 from landscape.inputs.data.batches import pair
 from landscape.inputs.data.dataset import DataSet, data_set, streamed
 from landscape.inputs.data.streams import Stream, is_read
+from landscape.inputs.data.targets import Task
 
 # Each array by the names it goes by.
 ARRAYS = {
-    "inputs": ("inputs", "x", "X"),
-    "targets": ("targets", "y"),
+    "inputs": ("inputs", "x", "X", "x_train", "X_train"),
+    "target": ("targets", "y", "y_train"),
     "test_inputs": ("test_inputs", "x_test", "X_test"),
-    "test_targets": ("test_targets", "y_test"),
+    "test_target": ("test_targets", "y_test"),
 }
 RETURNS = "(inputs, targets), (inputs, targets, test_inputs, test_targets), a torch Dataset, a DataLoader or a DataSet"
 
 
-def npz(path: Path) -> DataSet:
-    """The arrays ``inputs`` (or x, X) and ``targets`` (or y) of a NumPy archive, and those for testing.
+def npz(
+    path: Path,
+    inputs: str = "",
+    target: str | None = "",
+    test_inputs: str = "",
+    test_target: str = "",
+    task: Task | None = None,
+) -> DataSet:
+    """The arrays ``inputs`` (or x, X, x_train, X_train) and ``targets`` (or y, y_train) of a NumPy archive, and tests.
 
-    Integer targets are classes. Test arrays are called ``test_inputs`` (x_test, X_test) and
-    ``test_targets`` (y_test). Raises BadInput for a file that is no such archive, arrays that are
-    missing, and object arrays, which only unpickling could read.
+    Test arrays are called ``test_inputs`` (x_test, X_test) and ``test_targets`` (y_test). Arguments name those that are
+    called otherwise; ``target`` is none, or None, for no targets. Integer targets and text are classes, floats
+    quantities; of ``task`` classification floats without a fraction and one-hot ones are classes, of ``task``
+    regression integers are quantities.
+
+    Raises BadInput for a file that is no such archive, for arrays that are missing or of which two may be meant, and
+    for object arrays, which only unpickling could read.
     """
+    has_target = target is not None and target != "none"
+    wanted = target if has_target and target else ""
+    named = {"inputs": inputs, "target": wanted, "test_inputs": test_inputs, "test_target": test_target}
     try:
         with path.open("rb") as file:
             archive = np.load(file, allow_pickle=False)
@@ -40,21 +55,38 @@ def npz(path: Path) -> DataSet:
                 raise BadInput(
                     f"{path} is a single array", "an .npz archive of named arrays", "use numpy.savez"
                 )
-            arrays = {role: _array(archive, names) for role, names in ARRAYS.items()}
-            present = ", ".join(archive.files) or "nothing"
+            names = {role: _name(path, archive.files, role, one) for role, one in named.items()}
+            if not has_target:
+                names |= {"target": None, "test_target": None}
+            arrays = [None if one is None else archive[one] for one in names.values()]
+            present = archive.files
     except FileNotFoundError:
         raise BadInput(f"there is no file {path}", "an .npz archive") from None
     except BadInput:
         raise
     except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        is_object = "allow_pickle" in str(error)
         raise BadInput(
-            f"{path} cannot be read ({error})", "an .npz archive of numeric arrays", "use numpy.savez"
+            f"{path} cannot be read ({error})",
+            "an .npz archive of arrays of numbers, or of text for classes",
+            "store them with a dtype: numpy.array(y, float), numpy.array(y, str)"
+            if is_object
+            else "use numpy.savez",
         ) from None
-    missing = [role for role in ("inputs", "targets") if arrays[role] is None]
+    missing = [
+        role for role in ("inputs", "target") if names[role] is None and (has_target or role == "inputs")
+    ]
     if missing:
-        raise BadInput(f"{path} holds {present} and no {' and no '.join(missing)}", f"arrays {_names()}")
-    inputs, targets, test_inputs, test_targets = (arrays[role] for role in ARRAYS)
-    return data_set(path.name, inputs, targets, test_inputs, test_targets)
+        without = " and no ".join(ARRAYS[role][0] for role in missing)
+        raise BadInput(
+            f"{path} holds {', '.join(present) or 'nothing'} and no {without}",
+            "arrays " + " and ".join(" or ".join(ARRAYS[role]) for role in ("inputs", "target")),
+            "name those that are meant: " + " and ".join(f"`data_arg` {role}=NAME" for role in missing),
+        )
+    found = data_set(path.name, *arrays, task=task)
+    unread = [one for one in present if one not in names.values()]
+    said = (f"arrays that are not read: {', '.join(unread)}",) if unread else ()
+    return replace(found, notes=(*found.notes, *said))
 
 
 def own_factory(spec: str) -> Callable[..., Any]:
@@ -88,7 +120,7 @@ def from_factory(spec: str, factory: Callable[..., Any], arguments: Mapping[str,
         if is_read(several[0]):
             return streamed(*(Stream.of(one, name=name) for one in several))
     if isinstance(data, DataSet):
-        return data_set(
+        made = data_set(
             data.name,
             data.inputs,
             data.targets if data.has_targets else None,
@@ -97,18 +129,26 @@ def from_factory(spec: str, factory: Callable[..., Any], arguments: Mapping[str,
             task=data.task,
             num_classes=None if data.doubt else data.num_classes,
         )
+        return replace(made, notes=tuple(dict.fromkeys([*data.notes, *made.notes])))
     if isinstance(data, Mapping):
         inputs, targets = pair(data, name, (said := []).append)
-        return replace(data_set(spec, inputs, targets), notes=tuple(said))
+        found = data_set(spec, inputs, targets)
+        return replace(found, notes=(*said, *found.notes))
     if isinstance(data, tuple | list) and len(data) in (2, 4):
         return data_set(spec, *data)
     length = f" of length {len(data)}" if isinstance(data, tuple | list) else ""
     raise BadInput(f"data {spec} returned something of type {type(data).__name__}{length}", RETURNS)
 
 
-def _array(archive: Any, names: tuple[str, ...]) -> np.ndarray | None:
-    return next((archive[name] for name in names if name in archive.files), None)
-
-
-def _names() -> str:
-    return " and ".join(" or ".join(ARRAYS[role]) for role in ("inputs", "targets"))
+def _name(path: Path, present: Sequence[str], role: str, given: str) -> str | None:
+    """What the array of a ``role`` is called; None where there is none."""
+    if given and given not in present:
+        raise BadInput(f"{path} has no array {given!r}", f"one of {', '.join(present)}")
+    fitting = [given] if given else [one for one in ARRAYS[role] if one in present]
+    if len(fitting) > 1:
+        raise BadInput(
+            f"{path} holds {' and '.join(fitting)}, and each may be the {role}",
+            "one of them",
+            f"name it: `data_arg` {role}={fitting[0]}",
+        )
+    return fitting[0] if fitting else None

@@ -15,7 +15,7 @@ def point(x: float | Sequence[Any] = 1.0, y: float | Sequence[Any] = 1.0) -> Dat
     Each sample may be several numbers: rows (n, k). Raises BadInput where ``x`` and ``y`` are not as many.
     """
     inputs, targets = (_rows(torch.tensor(value, dtype=torch.float64)) for value in (x, y))
-    return data_set("point", inputs, targets)
+    return data_set("point", inputs, targets, task="regression")
 
 
 def _rows(values: Tensor) -> Tensor:

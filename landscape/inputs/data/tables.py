@@ -10,7 +10,8 @@ import numpy as np
 
 from landscape.errors import BadInput
 from landscape.inputs.data.bundled import train_test_indices
-from landscape.inputs.data.dataset import DataSet, Task, data_set, standardised
+from landscape.inputs.data.dataset import DataSet, data_set, standardised
+from landscape.inputs.data.targets import Task, classes_said
 
 SUFFIXES = (".csv", ".tsv", ".parquet")
 # How a missing value is written.
@@ -42,7 +43,7 @@ def table(
     Raises BadInput for a column of text by its name, for what is missing by row and column, for a target
     among the inputs.
     """
-    read = _parquet(path) if path.suffix == ".parquet" else _csv(path, delimiter, header)
+    read = _parquet(path) if path.suffix.lower() == ".parquet" else _csv(path, delimiter, header)
     names = list(read)
     targets = [] if target == "none" and "none" not in names else _names(target, names)
     if target == "":
@@ -119,7 +120,7 @@ def _csv(path: Path, delimiter: str | None, header: bool | None) -> dict[str, np
         with path.open(newline="", encoding="utf-8-sig") as file:
             first = file.readline()
             file.seek(0)
-            mark = delimiter or ("\t" if path.suffix == ".tsv" else _delimiter(first))
+            mark = delimiter or ("\t" if path.suffix.lower() == ".tsv" else _delimiter(first))
             lines = [
                 (reader.line_num, row)
                 for reader in [csv.reader(file, delimiter=mark)]
@@ -132,8 +133,7 @@ def _csv(path: Path, delimiter: str | None, header: bool | None) -> dict[str, np
         raise BadInput(f"{path} is empty", "a line of names and a line a sample")
     has_header = header is not False
     names = [one.strip() for one in lines[0][1]] if has_header else [str(i) for i in range(len(lines[0][1]))]
-    # A name may be a year; one number with a point among the names is a sample read as names, and lost.
-    if header is None and (all(_is_number(one) for one in names) or any(_is_fraction(one) for one in names)):
+    if header is None and _is_a_sample(names, [row for _, row in lines[1:]]):
         raise BadInput(
             f"the first line of {path.name} has numbers where names belong: {_listed(names)}",
             "the names of the columns",
@@ -152,6 +152,19 @@ def _csv(path: Path, delimiter: str | None, header: bool | None) -> dict[str, np
     return {
         name: np.array([one.strip() for one in column]) for name, column in zip(names, columns, strict=True)
     }
+
+
+def _is_a_sample(first: Sequence[str], rows: Sequence[Sequence[str]]) -> bool:
+    """Whether the ``first`` line, read as names, may be a sample that would be lost.
+
+    One number may be a name, such as a year, but not where it has a point, nor where what is no number beside it is
+    missing, or is found again in the same column, as a class is.
+    """
+    if not any(map(_is_number, first)):
+        return False
+    words = [(i, one) for i, one in enumerate(first) if not _is_number(one) and one.lower() not in MISSING]
+    below = [{row[i].strip() for row in rows if i < len(row)} for i in range(len(first))]
+    return not words or any(map(_is_fraction, first)) or any(one in below[i] for i, one in words)
 
 
 def _delimiter(line: str) -> str:
@@ -214,9 +227,7 @@ def _is_missing(column: np.ndarray) -> np.ndarray:
         return np.zeros(len(column), bool)
     if column.dtype.kind == "f":
         return np.isnan(column)
-    return np.array(
-        [one is None or one != one or str(one).strip().lower() in MISSING for one in column], bool
-    )
+    return np.array([one is None or str(one).strip().lower() in MISSING for one in column], bool)
 
 
 def _numbers(path: Path, name: str, column: np.ndarray) -> np.ndarray:
@@ -261,7 +272,7 @@ def _target(path: Path, name: str, column: np.ndarray, notes: list[str], is_quan
             else f"text is classes: name {name} alone, without task=regression",
         )
     classes, numbers = np.unique(text, return_inverse=True)
-    notes.append(f"classes of {name}: " + _listed([f"{one} {i}" for i, one in enumerate(classes)]))
+    notes.append(classes_said(name, classes))
     return numbers.astype(np.int64)
 
 
