@@ -1,6 +1,7 @@
 """Tables, folders of pictures and data sets on disk, as the command line takes them."""
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -188,6 +189,35 @@ def test_greys_have_one_channel_and_a_test_folder_is_one(tmp_path: Path):
     assert load(tmp_path, channels=3).inputs.shape == (2, 3, 2, 2)
 
 
+@pytest.mark.parametrize(
+    "names", [("train", "test"), ("Train", "Test"), ("training", "testing"), ("train", "val")]
+)
+def test_folders_of_parts_are_no_classes(tmp_path: Path, names: tuple[str, str]):
+    for part in names:
+        for number, name in enumerate(("a", "b")):
+            write(tmp_path / part / name / "0.png", np.full((2, 2), number))
+    data = load(tmp_path)
+    assert (data.inputs[:, 0, 0, 0] * 255).round().tolist() == data.targets.tolist() == [0, 1]
+    assert data.test_targets.tolist() == [0, 1]
+    assert data.notes[-1] == f"folder {names[0]} trains, {names[1]} tests"
+    shutil.rmtree(tmp_path / names[1])
+    assert load(tmp_path).notes[-1] == f"folder {names[0]} trains"
+    write(tmp_path / "test/a/0.png", np.ones((2, 2)))
+    write(tmp_path / "test/b/0.png", np.ones((2, 2)))
+    write(tmp_path / "valid/a/0.png", np.ones((2, 2)))
+    assert load(tmp_path).notes[-1] == f"folder {names[0]} trains, test tests; valid is not read"
+
+
+def test_what_of_a_picture_is_left_out_is_said(tmp_path: Path):
+    image = pytest.importorskip("PIL.Image")
+    for name in ("a", "b"):
+        write(tmp_path / name / "0.png", np.ones((2, 2, 4)))
+    assert load(tmp_path).notes[1] == "2 pictures in colours, pixels in [0, 1]; transparency is left out"
+    frames = [image.fromarray(np.full((2, 2), one, np.uint8)) for one in (0, 255)]
+    frames[0].save(tmp_path / "a/1.gif", save_all=True, append_images=frames[1:])
+    assert load(tmp_path).notes[1].endswith("of moving pictures the first is taken")
+
+
 def test_sizes_have_to_agree_or_be_made_to(tmp_path: Path):
     write(tmp_path / "a/0.png", np.ones((4, 4)))
     write(tmp_path / "b/0.png", np.ones((4, 5)))
@@ -242,11 +272,12 @@ def test_a_data_set_on_disk(tmp_path: Path, datasets):
     assert data.targets.tolist() == rows["label"]
     assert data.notes == (
         "columns input_ids, attention_mask are the inputs, label the target",
-        "classes: bad 0, good 1",
+        "classes of label: bad 0, good 1",
     )
     datasets.DatasetDict({"train": whole, "validation": whole.select([0, 1])}).save_to_disk(tmp_path / "two")
     data = load(tmp_path / "two", inputs="input_ids")
     assert data.inputs.tolist() == rows["input_ids"]
+    assert list(load(tmp_path / "two", inputs="input_ids,attention_mask").inputs) == list(rows)[:2]
     assert data.test_targets.tolist() == [0, 1]
     assert data.notes[0] == "split train trains, validation tests"
     with pytest.raises(
@@ -255,12 +286,37 @@ def test_a_data_set_on_disk(tmp_path: Path, datasets):
         load(tmp_path / "two", split="dev")
 
 
+def test_classes_on_disk_may_be_text_and_have_no_sample(tmp_path: Path, datasets):
+    rows = {"x": [[1.0], [2.0], [3.0]], "label": ["dog", "ape", "dog"]}
+    whole = datasets.Dataset.from_dict(rows)
+    two = {"train": whole, "test": whole.select([0, 2]), "validation": whole}
+    datasets.DatasetDict(two).save_to_disk(tmp_path / "a")
+    data = load(tmp_path / "a")
+    assert data.targets.tolist() == [1, 0, 1]
+    assert data.test_targets.tolist() == [1, 1]
+    assert data.notes == (
+        "split train trains, test tests; validation is not read",
+        "columns x are the inputs, label the target",
+        "classes of label: ape 0, dog 1",
+    )
+    names = datasets.ClassLabel(names=["ape", "cat", "dog", "elk"])
+    whole.cast_column("label", names).save_to_disk(tmp_path / "b")
+    data = load(tmp_path / "b")
+    assert (data.num_classes, data.targets.tolist()) == (4, [2, 0, 2])
+    datasets.Dataset.from_dict({"x": [[1.0]] * 2, "label": ["dog", None]}).save_to_disk(tmp_path / "c")
+    with pytest.raises(BadInput, match="nothing in the column 'label'"):
+        load(tmp_path / "c")
+
+
 def test_text_and_gaps_on_disk_are_refused_by_name(tmp_path: Path, datasets):
     datasets.Dataset.from_dict({"text": ["a", "b"], "x": [1.0, None], "label": [0, 1]}).save_to_disk(
         tmp_path / "a"
     )
     with pytest.raises(BadInput, match=r"the column 'text' of .* is text, 'a'; .*`data_arg` inputs=x"):
         load(tmp_path / "a")
+    datasets.Dataset.from_dict({"text": ["a", "b"], "label": [0, 1]}).save_to_disk(tmp_path / "c")
+    with pytest.raises(BadInput, match=r"make tokens of it before save_to_disk\.$"):
+        load(tmp_path / "c")
     with pytest.raises(BadInput, match=r"row 1 of .* has nothing in the column 'x'"):
         load(tmp_path / "a", inputs="x")
     datasets.Dataset.from_dict({"x": [[1], [1, 2]], "label": [0, 1]}).save_to_disk(tmp_path / "b")

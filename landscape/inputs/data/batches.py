@@ -90,9 +90,9 @@ def stacked(samples: Sequence[Any], *, is_inner: bool = False) -> Any:
         )
     if isinstance(first, str) or first is None:
         return list(samples)
-    # As default_collate does: numbers of Python are float64 and int64.
-    wide = torch.float64 if isinstance(first, float) else None
-    found = [torch.as_tensor(array_like(one), dtype=wide) for one in samples]
+    if all(isinstance(one, int | float) for one in samples):
+        return as_tensor(list(samples))
+    found = [as_tensor(array_like(one)) for one in samples]
     other = next((one for one in found if one.shape != found[0].shape), None)
     if other is not None:
         raise BadInput(
@@ -124,6 +124,20 @@ def array_like(values: Any) -> Any:
     if isinstance(values, np.ndarray) or hasattr(values, "__array__"):
         return _of_array(np.asarray(values))
     return values
+
+
+def as_tensor(values: Any) -> Tensor:
+    """``values`` as a tensor, in their own precision: as default_collate does, numbers of Python are float64 and int64.
+
+    >>> as_tensor([1, 0.5]).dtype
+    torch.float64
+    """
+    found = torch.as_tensor(values)
+    inmost = values
+    while isinstance(inmost, list | tuple) and len(inmost):
+        inmost = inmost[0]
+    is_rounded = isinstance(inmost, int | float) and found.dtype == torch.float32
+    return torch.as_tensor(values, dtype=torch.float64) if is_rounded else found
 
 
 def are_numbers(values: Any) -> bool:
@@ -181,7 +195,7 @@ def _tensor(values: Any, what: str) -> Tensor:
     if values is None:
         raise BadInput(f"{what} are None", "numbers", "leave that field out")
     try:
-        found = torch.as_tensor(values).detach()
+        found = as_tensor(values).detach()
     except (TypeError, ValueError, RuntimeError) as error:
         raise BadInput(f"{what} are no tensor but a {type(values).__name__} ({error})", WANTED) from None
     if found.dim() == 0:

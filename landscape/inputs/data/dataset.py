@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from landscape.errors import BadInput
-from landscape.inputs.data.batches import are_numbers, array_like, mapped, own_targets, tensors
+from landscape.inputs.data.batches import are_numbers, array_like, as_tensor, mapped, own_targets, tensors
 from landscape.inputs.data.streams import NO_TARGETS, Stream
 from landscape.inputs.data.targets import IGNORED, Task, absent, doubt, numbered, typed
 
@@ -267,7 +267,7 @@ def first(limit: int | None, name: str = "limit") -> slice:
 def _tensor(name: str, what: str, values: Any) -> Tensor:
     try:
         values = array_like(values)
-        tensor = torch.as_tensor(values).detach().cpu()
+        tensor = as_tensor(values).detach().cpu()
     except (TypeError, ValueError, RuntimeError) as error:
         if isinstance(values, tuple) and what == "targets":
             raise BadInput(

@@ -15,7 +15,8 @@ from landscape.inputs.data.dataset import DataSet, streamed
 from landscape.inputs.data.streams import Stream
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".ppm", ".pgm", ".tif", ".tiff")
-TEST = ("test", "val", "valid", "validation")
+TRAIN = ("train", "training")
+TEST = ("test", "testing", "val", "valid", "validation")
 GREY, WIDE = ("1", "L"), ("I", "F")
 
 
@@ -25,14 +26,18 @@ def images(path: Path, size: int | Sequence[int] | None = None, channels: int | 
     Classes are numbered in the order of the alphabet, files read in that order. ``size`` resizes, to a square or to
     (height, width), bilinearly; without it all are of one size. ``channels``: 3 for colours, 1 for greys, which is
     taken where all are grey. Where the folders are ``train`` and ``test`` (or ``val``) the classes are in these.
+    Transparency is left out, and of a moving picture all but the first.
 
     Raises BadInput for pictures of different sizes, for one that cannot be read, and for a class without any.
     """
-    folders = _folders(path)
-    test = next((one for one in TEST if one in folders), None)
-    is_split = "train" in folders and test is not None and set(folders) <= {"train", *TEST}
-    train = _Pictures(path / "train" if is_split else path, size, channels)
+    splits = {one.lower(): one for one in _folders(path)}
+    train_in, test = (next((splits[one] for one in names if one in splits), None) for names in (TRAIN, TEST))
+    is_split = train_in is not None and set(splits) <= {*TRAIN, *TEST}
+    train = _Pictures(path / train_in if is_split and train_in else path, size, channels)
     notes = [f"classes: {', '.join(f'{name} {i}' for i, name in enumerate(train.classes))}", train.said]
+    if is_split:
+        others = [one for one in splits.values() if one not in (train_in, test)]
+        notes.append(f"folder {train_in} trains" + (f", {test} tests" if test else "") + not_read(others))
     parts = [Stream.of(train, name=str(path))]
     if is_split and test:
         other = _Pictures(path / test, train.size, train.channels)
@@ -46,6 +51,11 @@ def images(path: Path, size: int | Sequence[int] | None = None, channels: int | 
     if made.num_classes != len(train.classes) and made.stream is not None:
         made = replace(made, num_classes=len(train.classes))
     return replace(made, notes=(*notes, *made.notes))
+
+
+def not_read(splits: Sequence[str]) -> str:
+    """The end of a sentence that names the parts which are left out; '' for none."""
+    return f"; {', '.join(splits)} {'is' if len(splits) == 1 else 'are'} not read" if splits else ""
 
 
 def is_folder_of_images(path: Path) -> bool:
@@ -63,6 +73,7 @@ class _Pictures(Dataset):
         if len(self.classes) < 2:
             raise BadInput(f"{path} has {len(self.classes)} folders", "one for each of at least two classes")
         self.files = [(one, i) for i, name in enumerate(self.classes) for one in self._files(path / name)]
+        self.left_out: dict[str, None] = {}
         found = [self._header(one) for one, _ in self.files]
         self.channels = channels or (1 if all(mode in GREY for mode, _ in found) else 3)
         if self.channels not in (1, 3):
@@ -78,7 +89,8 @@ class _Pictures(Dataset):
             )
         resized = f", resized to {self.size[0]}×{self.size[1]}" if other is not None else ""
         kind = "grey" if self.channels == 1 else "colours"
-        self.said = f"{len(self.files)} pictures in {kind}, pixels in [0, 1]{resized}"
+        said = [f"{len(self.files)} pictures in {kind}, pixels in [0, 1]{resized}", *self.left_out]
+        self.said = "; ".join(said)
 
     def __len__(self) -> int:
         return len(self.files)
@@ -112,6 +124,10 @@ class _Pictures(Dataset):
         try:
             with _pillow().open(file) as picture:
                 mode, (width, height) = picture.mode, picture.size
+                if "A" in picture.getbands() or "transparency" in picture.info:
+                    self.left_out["transparency is left out"] = None
+                if getattr(picture, "is_animated", False):
+                    self.left_out["of moving pictures the first is taken"] = None
         except (OSError, ValueError) as error:
             raise BadInput(f"{file} is no picture ({error})", "a picture", "take it away") from None
         if mode.partition(";")[0] in WIDE:

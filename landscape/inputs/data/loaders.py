@@ -32,8 +32,9 @@ def reading(source: Any) -> Reading:
     if isinstance(source, IterableDataset):
         return Reading(lambda: iter(DataLoader(source, BATCH, collate_fn=stacked)))
     if getattr(source, "format", {}).get("type", "") is None:
-        # Hugging Face's, which gives lists where it is not told otherwise.
-        source = source.with_format("torch")
+        # Hugging Face's, which gives lists where it is not told otherwise, and told so takes float64 to float32.
+        is_wide = any(dtype_within(one) == "float64" for one in source.features.values())
+        source = source if is_wide else source.with_format("torch")
     count = _length(source)
     order = [list(range(i, min(i + BATCH, count))) for i in range(0, count, BATCH)]
     return Reading(lambda: iter(DataLoader(source, batch_sampler=order, collate_fn=stacked)))
@@ -44,6 +45,13 @@ def is_source(data: Any) -> bool:
     return isinstance(data, Dataset | DataLoader) or (
         hasattr(data, "column_names") and hasattr(data, "features") and hasattr(data, "__getitem__")
     )
+
+
+def dtype_within(feature: Any) -> str:
+    """What the numbers of a column of Hugging Face's are, of lists those within."""
+    while hasattr(feature, "feature"):
+        feature = feature.feature
+    return str(getattr(feature, "dtype", ""))
 
 
 def _length(dataset: Any) -> int:

@@ -14,8 +14,10 @@ from torch.utils.data import Dataset
 from landscape.errors import BadInput
 from landscape.inputs.data.batches import TARGETS
 from landscape.inputs.data.dataset import DataSet, streamed
-from landscape.inputs.data.images import WIDE
+from landscape.inputs.data.images import WIDE, not_read
+from landscape.inputs.data.loaders import dtype_within
 from landscape.inputs.data.streams import Stream
+from landscape.inputs.data.targets import classes_said
 
 ONE, SEVERAL = "dataset_info.json", "dataset_dict.json"
 TEST = ("test", "validation", "valid", "val")
@@ -30,13 +32,15 @@ def saved(
 ) -> DataSet:
     """The rows of a folder that ``datasets.Dataset.save_to_disk`` has written.
 
-    ``inputs`` are its columns that go into the module, several as a dictionary by name; all but the target where not
-    given, of which none may be text. ``target``: a column, by default the one called labels, label, targets, target or
-    y, and None for none. ``split`` and ``test_split`` choose among several. Columns of lists have one length.
+    ``inputs`` are its columns that go into the module, ``a,b`` or several as a dictionary by name; all but the target
+    where not given, of which none may be text. ``target``: a column, by default the one called labels, label, targets,
+    target or y, and None for none; text is classes in the order of the alphabet. ``split`` and ``test_split`` choose
+    among several. Columns of lists have one length; numbers are in the precision of their column.
 
     Raises BadInput for a column of text by its name, and without the package ``datasets``.
     """
-    whole = _loaded(path)
+    # In no format: one that was set before saving leaves out columns, or gives tensors in a precision of its own.
+    whole = _loaded(path).with_format(None)
     splits = dict(whole) if (path / SEVERAL).is_file() else {split: whole}
     if split not in splits:
         raise BadInput(
@@ -51,9 +55,12 @@ def saved(
         test_split = next((one for one in others if one not in without), None)
     elif test_split not in splits:
         raise BadInput(f"{path} has no split {test_split!r}", f"one of {', '.join(splits)}")
-    said = (
-        [f"split {split} trains" + (f", {test_split} tests" if test_split else "")] if len(splits) > 1 else []
-    )
+    unread = [one for one in splits if one not in (split, test_split, *without)]
+    said = []
+    if len(splits) > 1:
+        said.append(
+            f"split {split} trains" + (f", {test_split} tests" if test_split else "") + not_read(unread)
+        )
     said += [f"split {one} is left out, as all of its labels are -1" for one in without]
     parts = [_Rows(path, splits[one], inputs, target) for one in (split, test_split) if one]
     chosen = parts[0]
@@ -61,9 +68,16 @@ def saved(
         f"columns {', '.join(chosen.inputs)} are the inputs, "
         + (f"{chosen.target} the target" if chosen.target else "no target")
     )
+    if chosen.has_pictures:
+        said.append("pixels are taken to [0, 1]")
+    words = sorted({word for part in parts for word in part.words()})
+    for part in parts:
+        part.classes = part.classes or words
     if chosen.classes:
-        said.append("classes: " + ", ".join(f"{name} {i}" for i, name in enumerate(chosen.classes[:12])))
+        said.append(classes_said(chosen.target or "", chosen.classes))
     made = streamed(*(Stream.of(one, name=str(path)) for one in parts))
+    if chosen.classes and made.num_classes is not None:
+        made = replace(made, num_classes=max(made.num_classes, len(chosen.classes)))
     mine = [
         note for note in made.notes if not note.startswith("the field") and not note.startswith("no field")
     ]
@@ -89,7 +103,7 @@ class _Rows(Dataset):
     def __init__(self, path: Path, rows: Any, inputs: str | Sequence[str], target: str | None):
         self.rows, self.path, names = rows, path, list(rows.column_names)
         self.target = next((one for one in TARGETS if one in names), None) if target == "" else target
-        given = [inputs] if isinstance(inputs, str) else list(inputs)
+        given = [one.strip() for one in inputs.split(",")] if isinstance(inputs, str) else list(inputs)
         self.inputs = given or [name for name in names if name != self.target]
         for name in [*self.inputs, *([self.target] if self.target else [])]:
             if name not in names:
@@ -97,6 +111,14 @@ class _Rows(Dataset):
         if not self.inputs:
             raise BadInput(f"{path} has no column besides {self.target}", "some that are inputs")
         self.classes: list[str] = list(getattr(rows.features.get(self.target), "names", None) or [])
+        self.dtypes = {name: dtype_within(feature) for name, feature in rows.features.items()}
+        self.has_pictures = any(hasattr(rows.features[name], "decode_example") for name in self.inputs)
+
+    def words(self) -> set[str]:
+        """The distinct texts of a target that is text; a missing one is met when its row is read."""
+        if self.target is None or self.dtypes[self.target] != "string":
+            return set()
+        return set(self.rows.unique(self.target)) - {None}
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -114,13 +136,16 @@ class _Rows(Dataset):
             raise BadInput(
                 f"row {index} of {self.path} has nothing in the column {name!r}", "a value", "drop or fill it"
             )
+        if isinstance(value, str) and name == self.target:
+            return torch.tensor(self.classes.index(value))
         if isinstance(value, str):
-            numeric = [one for one in self.rows.column_names if not isinstance(self.rows[index][one], str)]
+            row = self.rows[index]
+            others = [one for one in row if one != self.target and not isinstance(row[one], str)]
             raise BadInput(
                 f"the column {name!r} of {self.path} is text, {value[:30]!r}",
                 "numbers",
-                "make tokens of it before save_to_disk, or choose others: `data_arg` inputs="
-                + ",".join(one for one in numeric if one != self.target),
+                "make tokens of it before save_to_disk"
+                + (f", or choose others: `data_arg` inputs={','.join(others)}" if others else ""),
             )
         if hasattr(value, "convert") and value.mode.partition(";")[0] in WIDE:
             raise BadInput(
@@ -134,7 +159,8 @@ class _Rows(Dataset):
             )
             return torch.from_numpy(pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1).copy())
         try:
-            return torch.as_tensor(value)
+            wide = torch.float64 if self.dtypes[name] == "float64" else None
+            return torch.as_tensor(value, dtype=wide)
         except (TypeError, ValueError, RuntimeError) as error:
             raise BadInput(
                 f"row {index} of the column {name!r} of {self.path} is no tensor ({error})",
