@@ -149,6 +149,21 @@ def test_what_a_loader_leaves_out_is_left_out_and_said():
     assert "3 of 23 samples are left out by the loader (drop_last)" in objective.notes
 
 
+class Counted(IterableDataset):
+    def __iter__(self):
+        return ((torch.tensor([float(i)]), i % 2) for i in range(5))
+
+
+def test_samples_that_a_loader_gives_again_count_again_and_that_is_said():
+    rows = TensorDataset(torch.arange(4.0)[:, None], torch.tensor([0, 1, 0, 1]))
+    stream = Stream.of(DataLoader(rows, 3, sampler=[2, 2, 0, 3, 2]))
+    assert stream.whole()[0][:, 0].tolist() == [2, 2, 0, 3, 2]
+    assert "of 5 samples 2 are repeated by the loader's sampler, and count again" in stream.notes
+    stream = Stream.of(DataLoader(Counted(), 2, num_workers=2))
+    assert sorted(stream.whole()[0][:, 0].tolist()) == [0, 0, 1, 1, 2, 2, 3, 3, 4, 4]
+    assert any("each sample counts 2 times where it does not divide them" in one for one in stream.notes)
+
+
 def test_what_was_taken_for_granted_is_said():
     said = Objective(READER, "cross_entropy", DataLoader(Texts(), 4, shuffle=True)).notes
     assert said[0] == "the loader shuffles: its samples are taken in the order of its data set"

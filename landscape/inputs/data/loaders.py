@@ -62,8 +62,13 @@ def _length(dataset: Any) -> int:
 
 def _of_loader(loader: DataLoader) -> Reading:
     if isinstance(loader.dataset, IterableDataset):
-        dropped = ("the loader drops a last batch that is not full (drop_last)",) if loader.drop_last else ()
-        return Reading(lambda: iter(loader), dropped)
+        said = ["the loader drops a last batch that is not full (drop_last)"] if loader.drop_last else []
+        if loader.num_workers > 1:
+            said.append(
+                f"{loader.num_workers} workers read the loader's IterableDataset: each sample counts "
+                f"{loader.num_workers} times where it does not divide them (get_worker_info)"
+            )
+        return Reading(lambda: iter(loader), tuple(said))
     sampler: Any = loader.sampler if loader.batch_sampler is None else loader.batch_sampler
     with _draws_kept(loader):
         order, again = ([_plain(one) for one in sampler] for _ in range(2))
@@ -83,6 +88,11 @@ def _of_loader(loader: DataLoader) -> Reading:
             kept if loader.batch_sampler is None else [kept[i : i + size] for i in range(0, len(kept), size)]
         )
         notes.append("the loader shuffles: its samples are taken in the order of its data set")
+    again_and_again = len(indices) - len(set(indices))
+    if again_and_again:
+        notes.append(
+            f"of {len(indices)} samples {again_and_again} are repeated by the loader's sampler, and count again"
+        )
     left_out = count - len(set(indices))
     if left_out:
         why = "drop_last" if loader.drop_last else "its sampler"
