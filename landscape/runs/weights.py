@@ -10,6 +10,7 @@ from torch import Tensor
 
 from landscape.analyses.declare import Options
 from landscape.inputs import checkpoints
+from landscape.inputs.checkpoints.folders import json_of
 from landscape.inputs.models import by_name
 from landscape.runs import store
 
@@ -55,7 +56,7 @@ def _model_of(path: Path) -> str:
     if by_name.is_by_name(str(path)):
         return by_name.expanded(str(path))[0]
     about, adapter = path / "config.json", path / "adapter_config.json"
-    if not about.is_file() or adapter.is_file() or not json.loads(about.read_text()).get("architectures"):
+    if not about.is_file() or adapter.is_file() or not json_of(about).get("architectures"):
         return ""
     text = path.as_posix()
     return f"hf:{text}" if text.startswith(("/", "..")) else f"hf:./{text}"

@@ -497,3 +497,10 @@ def test_a_folder_in_place_of_a_file_to_write(command, folder):
         if line[0] in ("plot", "report", "export", "show", "init"):
             assert command(*line, names[0]).code == 0, names
             assert Path(names[0]).is_file()
+
+
+def test_a_folder_of_a_model_whose_configuration_is_damaged(command, folder):
+    (folder / "model").mkdir()
+    (folder / "model" / "config.json").write_text("{")
+    line = ["import", "model", "--data", "digits", "-o", "x.h5"]
+    refused(command(*line), "config.json cannot be read", "expected a JSON file")
