@@ -10,7 +10,6 @@ from torch import Tensor, nn
 from landscape import distributed
 from landscape.objective import trees
 from landscape.objective.calling import called
-from landscape.objective.parametrised import Parametrised
 from landscape.objective.trial import Trial, callable_of
 from landscape.objective.uses import listed
 
