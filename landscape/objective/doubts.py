@@ -130,7 +130,7 @@ def departure(
             float(quotient.norm()), scale
         ):
             bend = float((upper + lower - 2 * gradient(theta)).norm())
-            if bend <= max(BENT, least / KINKED) * float((upper - lower).norm()):
+            if bend <= max(BENT, min(least, 1.0) / KINKED) * float((upper - lower).norm()):
                 return Departure(least, True, quotient)
         before = quotient
     return Departure(least, False, quotient)
