@@ -81,18 +81,21 @@ def _losses(trial: Trial, given: Any, rows: Tensor | None) -> list[Tensor]:
 
 def _padded(trial: Trial, given: Any, rows: Tensor | None, slopes: dict[str, Tensor | None]) -> list[str]:
     """The note on rows of embeddings whose gradient leaves out what they are looked up for, as that of padding does."""
-    names = {
-        id(layer): (layer, f"{name}.weight" if name else "weight")
-        for name, layer in trial.subject.module.named_modules()
+    module = trial.subject.module
+    names = {id(parameter): name for name, parameter in module.named_parameters()}
+    # A weight that is tied has the name that it has first.
+    layers = [
+        (name, layer)
+        for layer in module.modules()
         if isinstance(layer, nn.Embedding) and layer.padding_idx is not None
-    }
-    layers = {name: layer for layer, name in names.values() if slopes.get(name) is not None}
+        if (name := names.get(id(layer.weight))) is not None and slopes.get(name) is not None
+    ]
     if not layers:
         return []
-    with _no_padding(list(layers.values())):
+    with _no_padding([layer for _, layer in layers]):
         whole = _slopes(trial, given, rows)
     found = []
-    for name, layer in layers.items():
+    for name, layer in layers:
         row, without, slope = layer.padding_idx, slopes[name], whole.get(name)
         if without is None or slope is None:
             continue

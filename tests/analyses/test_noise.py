@@ -245,18 +245,18 @@ def test_glorot_is_uniform_by_the_layer_with_zero_biases():
             assert not layer.bias.any()
 
 
+def in_units(unit: float):
+    """Noise of a loss of that size, by steps that are as much smaller."""
+    simple, _ = quadratic()
+    objective = Objective(simple.module, lambda h, y: unit * (h - y).square().mean(1), simple.samples)
+    asked = {"step_sizes": (0.1 / unit,), "batch_sizes": (1, 4), "num_steps": 40, "num_seeds": 3}
+    return landscape.noise(objective, objective.theta + 1, **asked)
+
+
 @pytest.mark.filterwarnings("error")
 def test_squares_beyond_the_largest_number_overflow_nowhere():
     """‖∇F‖² of 1e160, whose spread has squares beyond 1e308, in the proportions of the same runs at 1."""
-    asked = {"batch_sizes": (1, 4), "num_steps": 40, "num_seeds": 3}
-    found = []
-    for unit in (1.0, 1e80):
-        simple, _ = quadratic()
-        objective = Objective(
-            simple.module, lambda h, y, unit=unit: unit * (h - y).square().mean(1), simple.samples
-        )
-        found.append(landscape.noise(objective, objective.theta + 1, step_sizes=(0.1 / unit,), **asked))
-    one, large = found
+    one, large = in_units(1.0), in_units(1e80)
     assert large.status == "complete", large.checks
     np.testing.assert_allclose(large.standard_error / 1e160, one.standard_error, rtol=1e-9)
 
@@ -264,15 +264,7 @@ def test_squares_beyond_the_largest_number_overflow_nowhere():
 @pytest.mark.filterwarnings("error")
 def test_a_bound_is_finite_where_the_product_of_its_constants_is_not():
     """LM of 1e312 times α, in the proportions of the same runs at 1."""
-    asked = {"batch_sizes": (1, 4), "num_steps": 40, "num_seeds": 3}
-    found = []
-    for unit in (1.0, 1e104):
-        simple, _ = quadratic()
-        objective = Objective(
-            simple.module, lambda h, y, unit=unit: unit * (h - y).square().mean(1), simple.samples
-        )
-        found.append(landscape.noise(objective, objective.theta + 1, step_sizes=(0.1 / unit,), **asked))
-    one, large = found
+    one, large = in_units(1.0), in_units(1e104)
     assert large.status == "complete", large.checks
     np.testing.assert_allclose(large.bound / 1e208, one.bound, rtol=1e-9)
 

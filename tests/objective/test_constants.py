@@ -30,6 +30,18 @@ class Tied(Text):
         return super().forward(tokens) @ self.table.weight[:3, :3]
 
 
+class HeadFirst(nn.Module):
+    """The output has the weight under its name, the table by a tie."""
+
+    def __init__(self):
+        super().__init__()
+        self.head, self.table = nn.Linear(4, 7, bias=False), nn.Embedding(7, 4, padding_idx=0)
+        self.table.weight = self.head.weight
+
+    def forward(self, tokens):
+        return self.head(self.table(tokens).tanh().mean(1))
+
+
 class Body(nn.Module):
     """A head on what stands behind torch.no_grad, and a layer that nothing calls."""
 
@@ -88,5 +100,7 @@ def test_a_padding_row_that_enters_elsewhere_has_a_part_of_its_gradient():
     (note,) = Objective(module, LOSS, (TOKENS, LABELS)).notes
     assert note.startswith("F moves with row 0 of table.weight, its padding_idx, where it is looked up")
     assert module.table.padding_idx == 0
+    (note,) = Objective(drawn(HeadFirst), LOSS, (TOKENS, LABELS)).notes
+    assert note.startswith("F moves with row 0 of head.weight, its padding_idx, where it is looked up")
     assert not Objective(drawn(lambda: Tied(None)), LOSS, (TOKENS, LABELS)).notes
     assert not Objective(drawn(lambda: Tied(0, is_masked=True)), LOSS, (TOKENS, LABELS)).notes
