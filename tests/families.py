@@ -1,10 +1,12 @@
-"""Nets with continuous symmetries: what each is made of, its inputs, and its families."""
+"""Nets with continuous symmetries: what each is made of, its inputs, and its families; how many there must be."""
 
 from functools import cache
 
 import torch
 from symmetric import Decoder, Encoder, Gpt, built, numbers
 from torch import Tensor, nn
+from torch.func import functional_call, jacrev
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from landscape.symmetry import symmetry_of
 from landscape.symmetry.continuous import families_of
@@ -14,6 +16,28 @@ from landscape.symmetry.permutations import Symmetry
 
 def gaussian(*shape: int):
     return lambda: torch.randn(*shape, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+
+
+def tensors_of(module: nn.Module) -> dict[str, Tensor]:
+    return {name: t.detach() for name, t in (*module.named_parameters(), *module.named_buffers())}
+
+
+def nullity(module: nn.Module, x: Tensor) -> int:
+    """Directions of θ along which no output on ``x`` moves, at a θ in general position."""
+    generator = torch.Generator().manual_seed(3)
+    buffers = dict(module.named_buffers())
+    theta = {
+        name: p.detach() + 0.3 * torch.randn(p.shape, generator=generator, dtype=p.dtype)
+        for name, p in module.named_parameters()
+    }
+    with sdpa_kernel(SDPBackend.MATH):
+        jacobian = jacrev(lambda t: functional_call(module, {**buffers, **t}, (x,)).flatten())(theta)
+    matrix = torch.cat([part.flatten(1) for part in jacobian.values()], 1)
+    sizes = matrix.norm(dim=0)
+    # Columns of rounding alone, of what no output sees, are not blown up.
+    matrix = matrix / sizes.clamp_min(1e-6 * float(sizes.max()))
+    values = torch.linalg.svdvals(matrix)
+    return matrix.shape[1] - int((values > 1e-9 * values[0]).sum())
 
 
 class Patches(nn.Module):

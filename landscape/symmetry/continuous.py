@@ -18,9 +18,11 @@ from torch import Tensor, nn
 from landscape.objective.uses import listed
 from landscape.symmetry.families import Family, Found, Kind
 from landscape.symmetry.moments import Moments
+from landscape.symmetry.parts import biases, multipliers
 from landscape.symmetry.permutations import Block
 from landscape.symmetry.slots import Members, Slot, at_rest_together, slots_of
 from landscape.symmetry.tracing import Traced
+from landscape.symmetry.unseen import Unseen
 from landscape.symmetry.verified import PRESERVED, function_difference, preserved
 
 # Positions of all heads' channels that are looked through for scalings, where they cannot be permuted.
@@ -33,11 +35,6 @@ MOST_PLACES = 6
 TRIALS = 8
 # Reasons of axes that no scaling acts on either.
 OUTSIDE = ("an input of the module", "an output of the module", "its positions are the numbers in the data")
-# Where operations take a gain, and those that leave a tensor as it is.
-GAINS = {"native_layer_norm": 2, "native_group_norm": 1}
-SAME = ("view", "_unsafe_view", "_to_copy", "expand", "unsqueeze", "clone", "alias", "detach")
-# Where a number is added to a tensor.
-SHIFTS = ("add", "sub", "rsub")
 
 
 def families_of(module: nn.Module, inputs: tuple[Any, ...], found: Traced, *, seed: int = 0) -> Found:
@@ -63,7 +60,7 @@ class _Search:
             generator=self.generator,
         )
         self.names = [name for name, p in module.named_parameters() if p.is_floating_point() and p.numel()]
-        self.multipliers, shifted = _multipliers(found)
+        self.multipliers, shifted = multipliers(found)
         self.refused: list[str] = []
         if shifted:
             self.refused.append(
@@ -77,7 +74,7 @@ class _Search:
         groups.sort(key=lambda i: self.symmetry.groups[i].outer is None)
         families = [one for i in groups if self._is_inner(i) for one in self._linear(i)]
         families += self._at_rest()
-        idle = self._idle()
+        idle, several = self._translations()
         for group in (i for i in groups if not self._is_inner(i)):
             for one in self._linear(group):
                 there = self.moments.near()
@@ -86,7 +83,7 @@ class _Search:
                 families += [] if _is_among(one, families, there) else [one]
         families += [one for i in groups for one in self._turned(i, families)]
         families += [one for i in groups for one in self._odd(i, families)]
-        families += idle
+        families += [*idle, *several]
         free = {slot for one in idle for slot, _ in one.members}
         return Found([self._with_idle(one, free) for one in families], self.refused)
 
@@ -241,19 +238,22 @@ class _Search:
 
     # --- numbers that no output sees --------------------------------------------------------------
 
-    def _idle(self) -> list[Family]:
-        """Translations of biases: keys add the same by them to all scores of a query, unless positions turn them."""
-        found = []
-        for block in self.symmetry.blocks:
-            last = len(block.shape) - 1
-            if block.tensor not in self.names or len(block.where) > 1 or not 0 <= last <= 1:
-                continue
-            slot = Slot(block, last, last - 1 if last else None)
-            idle = self.moments.idle(slot)
-            if idle and (len(idle) == slot.size or block.groups[last] is None):
-                slot = slot if len(idle) == slot.size else slot._replace(positions=tuple(idle))
-                found += self._first([Family("translation", ((slot, 1),), None)], "translations")
-        return found
+    def _translations(self) -> tuple[list[Family], list[Family]]:
+        """Of single numbers that no output sees, as biases of keys; and of several at once."""
+        unseen = Unseen(
+            self.moments,
+            self.symmetry,
+            self.tensors,
+            self.names,
+            gains=self.multipliers,
+            biases=biases(self.traced),
+            is_data=self._is_data,
+        )
+        idle = [family for one in unseen.idle() for family in self._first([one], "translations")]
+        return idle, [family for one in unseen.several() for family in self._first([one], "translations")]
+
+    def _is_data(self, slot: Slot) -> bool:
+        return f"[{slot.dim}] {OUTSIDE[0]}" in self.symmetry.reasons[slot.block.tensor]
 
     # --- turns of a residual stream ---------------------------------------------------------------
 
@@ -338,23 +338,3 @@ def _is_among(family: Family, others: Sequence[Family], tensors: Mapping[str, Te
 
 def _outer_group(slot: Slot) -> int | None:
     return None if slot.outer is None else slot.block.groups[slot.outer]
-
-
-def _multipliers(found: Traced) -> tuple[set[str], set[str]]:
-    """The parameters that others are multiplied by, element by element; as they are, and after a number was added."""
-    names: tuple[set[str], set[str]] = (set(), set())
-    for node in found.graph.graph.find_nodes(op="placeholder"):
-        seen = [(node, False)]
-        while seen and node.name in found.names:
-            one, is_shifted = seen.pop()
-            for user in one.users:
-                kind = getattr(user.target, "_schema", None)
-                kind = kind.name.partition("::")[2] if kind else ""
-                is_mul = kind == "mul" and len(user.all_input_nodes) > 1
-                if is_mul or (kind in GAINS and user.args[GAINS[kind]] is one):
-                    names[is_shifted].add(found.names[node.name])
-                elif kind in SAME:
-                    seen.append((user, is_shifted))
-                elif kind in SHIFTS and user.all_input_nodes == [one]:
-                    seen.append((user, True))
-    return names

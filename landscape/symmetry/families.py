@@ -19,8 +19,8 @@ class Family:
 
     ``scaling``: c of each unit, > 0 or, if ``is_signed``, ≠ 0; ``sign``: ±1 of each; ``invertible``: M of all units;
     ``orthogonal``: M with MᵀM = 1, and ``centred`` with M1 = 1 as well; ``rotary``: units i and i + n/2 turned by an
-    angle and times a scale; ``translation``: any number added to each, as to biases of keys, of which the softmax over
-    keys sees nothing. ``group``: that of permutations of the same units, None where they cannot be permuted.
+    angle and times a scale; ``translation``: see :mod:`landscape.symmetry.translations`. ``group``: that of
+    permutations of the same units, None where they cannot be permuted.
     ``gains``: scalings whose first slot, the gain of a norm, must be 1 for a turn.
     """
 
@@ -77,13 +77,8 @@ class Family:
         return letter + power
 
     def random(self, generator: torch.Generator) -> Tensor:
-        """An element: scales (copies, n), powers of two, or maps (copies, n, n) of singular values from ½ to 2.
-
-        Of a translation what is added, (copies, n), standard normal.
-        """
+        """An element: scales (copies, n), powers of two, or maps (copies, n, n) of singular values from ½ to 2."""
         m, n = self.copies, self.size
-        if self.kind == "translation":
-            return torch.randn(m, n, generator=generator, dtype=torch.float64)
         if self.kind == "scaling":
             powers = torch.randint(1, 3, (m, n), generator=generator)
             signs = 2 * torch.randint(2, (2, m, n), generator=generator) - 1
@@ -134,24 +129,20 @@ class Family:
 
     def acted(self, tensors: Mapping[str, Tensor], element: Tensor) -> dict[str, Tensor]:
         """The tensors moved by an element; those of a turn with gains of 1."""
-        if self.kind == "translation":
-            found = dict(tensors)
-            for slot, _ in self.members:
-                found[slot.block.tensor] = found[slot.block.tensor].clone()
-                values = slot.of(found)
-                slot.put(found, values + element.to(values)[:, :, None])
-            return found
         return acted(tensors, self.members, element)
 
     def folded(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """The same function with gains of 1, where they are not 0, and with 0 for what no output sees."""
+        """The same function with gains of 1, where they are not 0."""
         found = dict(tensors)
-        if self.kind == "translation":
-            return self.acted(found, -self.members[0][0].of(found).squeeze(2))
         for family in self.gains:
             gain = family.members[0][0].of(found).squeeze(2)
             found = family.acted(found, torch.where(gain == 0, 1.0, 1 / gain))
         return found
+
+    @property
+    def tensors(self) -> set[str]:
+        """All that it moves, and the gains that must be 1."""
+        return {slot.block.tensor for one in (self, *self.gains) for slot, _ in one.members}
 
     def scales(self) -> "Family":
         """Its diagonal maps alone."""
@@ -183,11 +174,7 @@ def of_level(families: Sequence[Family], level: str, names: Container[str]) -> l
     if level == "all":
         kinds |= {"invertible", "rotary", "translation"}
     found = [one.scales() if one.kind == "invertible" and level != "all" else one for one in families]
-    return [
-        one
-        for one in found
-        if one.kind in kinds and all(s.block.tensor in names for f in (one, *one.gains) for s, _ in f.members)
-    ]
+    return [one for one in found if one.kind in kinds and all(name in names for name in one.tensors)]
 
 
 def orthogonal(count: int, size: int, generator: torch.Generator) -> Tensor:

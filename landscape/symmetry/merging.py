@@ -33,6 +33,8 @@ MOST_SWEEPS = 100
 # Maps come closer by less and less, so with these a sweep that brings less than this share of Σᵢ ‖θᵢ − θ̄‖² is the last;
 # those that need no turn, which take a small part of the time, go on to the second.
 SETTLED, AT_REST = 1e-4, 1e-6
+# Of Σᵢ ‖θᵢ‖², what is rounding, and sweeps go on lowering.
+ROUNDED = 1e-18
 State = Mapping[str, Tensor]
 
 
@@ -175,13 +177,16 @@ class _Together:
     def settle(self) -> None:
         """Each matched to the mean of the others, from where it is, until that brings nothing."""
         still = [one for one in self._families if one.kind not in TURNS]
+        size = sum(
+            float(one.square().sum()) for state in self.states for one in self._weights(state).values()
+        )
         for families, share in (
             ((self._families, SETTLED), (still, AT_REST)) if self._families else (([], SAME),)
         ):
             for _ in range(MOST_SWEEPS):
                 before = self.spread()
                 self._sweep(families)
-                if before - self.spread() <= share * before:
+                if before - self.spread() <= max(share * before, ROUNDED * size):
                     break
 
     def _sweep(self, families: Sequence[Family]) -> None:

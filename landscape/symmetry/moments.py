@@ -59,7 +59,7 @@ class Moments:
         each = copies if by_position else copies * slots[0].size
         count = min(MOST_DRAWS, max(LEAST_DRAWS, -(-ROWS * unknowns // each)))
         rows = []
-        for values, slopes in self._draws(count):
+        for values, slopes in self.draws(count):
             moments = [(slot.of(values) * slot.of(slopes)).sum(-1) for slot in slots]
             rows.append(
                 torch.cat(moments, -1) if by_position else torch.stack([one.flatten() for one in moments], -1)
@@ -86,12 +86,13 @@ class Moments:
     def idle(self, slot: Slot) -> list[int]:
         """The units of a slot whose numbers no output sees, of no copy and at no draw."""
         seen = torch.zeros(slot.size, dtype=torch.bool)
-        for _, slopes in self._draws(LEAST_DRAWS):
+        for _, slopes in self.draws(LEAST_DRAWS):
             largest = max(float(one.abs().max()) for one in slopes.values() if one.numel())
             seen |= slot.of(slopes).abs().amax((0, 2)) > self.tolerance * largest
         return (~seen).nonzero().flatten().tolist()
 
-    def _draws(self, count: int) -> list[tuple[dict[str, Tensor], dict[str, Tensor]]]:
+    def draws(self, count: int) -> list[tuple[dict[str, Tensor], dict[str, Tensor]]]:
+        """So many pairs of parameters and the slopes of a random sum of all outputs there."""
         while len(self._drawn) < count:
             values = self.near()
             leaves = {name: values[name].requires_grad_() for name in self._names}

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from landscape.symmetry.families import Family, centring, turning
+from landscape.symmetry.translations import Translation, nearest_translations
 
 Tensors = Mapping[str, Tensor]
 NEWTON, HALVINGS, ALTERNATIONS, POLISHING = 40, 8, 40, 60
@@ -30,7 +31,7 @@ def nearest(family: Family, a: Tensors, b: Tensors) -> Tensor:
         "centred": _turn,
         "rotary": _pairs,
         "invertible": _map,
-        "translation": _difference,
+        "translation": _translation,
     }
     return rules[family.kind](family, a, b)
 
@@ -147,9 +148,9 @@ def _signs(family: Family, a: Tensors, b: Tensors) -> Tensor:
     return torch.where(inner.sum(0) < 0, -1.0, 1.0).double()
 
 
-def _difference(family: Family, a: Tensors, b: Tensors) -> Tensor:
-    slot = family.members[0][0]
-    return (slot.of(a) - slot.of(b)).double().squeeze(2)
+def _translation(family: Family, a: Tensors, b: Tensors) -> Tensor:
+    assert isinstance(family, Translation)
+    return nearest_translations([family], a, b)[0]
 
 
 def _turn(family: Family, a: Tensors, b: Tensors) -> Tensor:

@@ -1,7 +1,7 @@
 """B moved along its orbit, by permutations and continuous symmetries in turn, to where it is closest to A.
 
 Permutations are first matched on what the other families leave as it is: gains taken into the weights that read them,
-numbers that no output sees at 0, scales balanced, products of the weights that an invertible map stands between.
+what may be added unseen at averages of 0, scales balanced, products of the weights that an invertible map is between.
 Residual streams are first turned by the weights that meet nothing else that moves, as embeddings (Theus et al. 2025
 alternate in the same way).
 """
@@ -18,6 +18,7 @@ from landscape.symmetry.invariants import invariant, without
 from landscape.symmetry.matching import coordinate_descent, matched
 from landscape.symmetry.nearest import balance, nearest
 from landscape.symmetry.permutations import Permutations, Symmetry, composed, flipped, permuted
+from landscape.symmetry.translations import Translation, translated, untranslated
 
 Tensors = Mapping[str, Tensor]
 MOST_ROUNDS, MOST_SWEEPS, STILL = 30, 200, 1e-9
@@ -102,9 +103,10 @@ def _finished(
     if turns:
         # Gains as close to those of A as may be; then without turns, which need gains of 1.
         gains = [one for turn in turns for one in turn.gains]
-        now, goal = _stepped(now, a, gains, gains), folded(a, idle)
+        goal = folded(a, idle)
+        now = _stepped(now, goal, gains, gains)
         now, moved = _settled(symmetry, others, goal, now, moved, generator, rounds)
-    now = _stepped(now, a, idle, idle)
+    now = translated(idle, a, now, rounds)
     return Orbit(now, moved, between(a, now))
 
 
@@ -114,11 +116,11 @@ def _others(families: Sequence[Family]) -> list[Family]:
 
 
 def folded(tensors: Tensors, families: Sequence[Family]) -> dict[str, Tensor]:
-    """With gains of 1 wherever a turn needs them, and 0 for what no output sees."""
+    """With gains of 1 wherever a turn needs them, and averages of 0 of what translations move."""
     found = dict(tensors)
     for family in families:
-        found = family.folded(found)
-    return found
+        found = found if isinstance(family, Translation) else family.folded(found)
+    return untranslated(families, found)
 
 
 def random_of_orbit(
@@ -145,7 +147,8 @@ def between(a: Tensors, b: Tensors) -> float:
 
 def _of_known(turn: Family, rest: Symmetry, families: Sequence[Family]) -> Family:
     """A turn as seen by the weights alone that nothing else moves; by all where there are none."""
-    moved = {slot.place for one in families if one is not turn for slot, _ in one.members}
+    others = [one for one in families if one is not turn and not isinstance(one, Translation)]
+    moved = {slot.place for one in others for slot, _ in one.members}
     moved -= {slot.place for one in turn.gains for slot, _ in one.members}
     groups = {block[:2]: block.groups for block in rest.blocks}
     known = tuple(

@@ -58,7 +58,13 @@ MODULES = {
     "GPT-2": (
         lambda: Last(Gpt(width=4, vocabulary=5, bias=False)),
         tokens,
-        {"permutations", "scalings of units", "turns of a residual stream", "invertible maps"},
+        {
+            "permutations",
+            "scalings of units",
+            "turns of a residual stream",
+            "invertible maps",
+            "translations of what no output sees",
+        },
     ),
     "Llama": (
         lambda: Last(Decoder(width=4, hidden=3, vocabulary=5)),

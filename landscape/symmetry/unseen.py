@@ -1,0 +1,185 @@
+"""What may be added to the parameters of a module while no output sees it: found by slopes of random draws.
+
+See :mod:`landscape.symmetry.translations`. That what is added in some places changes nothing is a linear relation
+between sums of slopes, at all parameters; relations are looked for among the places of the same units and of layers
+that read them. What is found is a candidate: it is tried on the function.
+"""
+
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from itertools import product
+
+import torch
+from torch import Tensor
+
+from landscape.symmetry.moments import LEAST_DRAWS, ROWS, Moments, whole_null_space
+from landscape.symmetry.permutations import Block, Symmetry
+from landscape.symmetry.slots import Slot, slots_of
+from landscape.symmetry.translations import Norm, Reader, Translation, along, felt
+
+Tensors = Mapping[str, Tensor]
+# Slopes are sums of many terms: what rounding leaves of them, in units of the tolerance.
+ROUNDED = 50
+
+
+class Unseen:
+    """The candidates of a module: ``names`` are its parameters, ``gains`` those that others are multiplied by.
+
+    ``biases``: the name of the one that is added to what a weight makes of its inputs. ``is_data``: whether an axis of
+    a tensor is one of the inputs, along which a sum of 0 would be the data's own.
+    """
+
+    def __init__(
+        self,
+        moments: Moments,
+        symmetry: Symmetry,
+        tensors: Tensors,
+        names: Sequence[str],
+        *,
+        gains: Iterable[str],
+        biases: Mapping[str, str],
+        is_data: Callable[[Slot], bool],
+    ):
+        self._moments, self._symmetry, self._tensors = moments, symmetry, tensors
+        self._names, self._gains, self._biases, self._is_data = names, set(gains), biases, is_data
+        self._blocks = [one for one in symmetry.blocks if one.tensor in names]
+        held = {block.tensor for block in self._blocks}
+        self._loose = [_whole(name, tensors[name]) for name in names if name not in held]
+
+    def idle(self) -> Iterator[Translation]:
+        """Biases of which no output sees anything, as those of keys, unless positions turn them."""
+        for block in self._blocks:
+            last = len(block.shape) - 1
+            if len(block.where) > 1 or not 0 <= last <= 1:
+                continue
+            slot = Slot(block, last, last - 1 if last else None)
+            idle = self._moments.idle(slot)
+            if idle and (len(idle) == slot.size or block.groups[last] is None):
+                slot = slot if len(idle) == slot.size else slot._replace(positions=tuple(idle))
+                yield Translation("translation", ((slot, 1),), None, scale=self._scale(slot))
+
+    def alike(self) -> Iterator[Translation]:
+        """The same added to all numbers along an axis: scores of a softmax, what a norm centres, what sums to 0."""
+        for block in [*self._blocks, *self._loose]:
+            done: set[int] = set()
+            # A part of an axis before all of it, which is then among it.
+            for one, axis in [*((block, k) for k in range(len(block.shape))), *_dims(block)]:
+                dim = Slot(one, axis).dim
+                slot = along(one, axis)
+                if one.shape[axis] < 2 or dim in done or self._is_data(Slot(one, axis)):
+                    continue
+                found = Translation("translation", ((slot, 1),), None, scale=self._scale(slot))
+                if self._is_unseen(found):
+                    done.add(dim)
+                    yield found
+
+    def between(self) -> Iterator[Translation]:
+        """What moves from a place of units to others, or to the biases of layers that read them."""
+        for group in self._symmetry.free:
+            # What is added to a whole head is among what is added to its channels.
+            slots = [
+                one
+                for one in slots_of(self._symmetry, group, self._names)
+                if one.axis not in one.block.outers
+            ]
+            yield from self._related(slots, [one for slot in slots for one in self._readers(slot)])
+        alone = defaultdict(list)
+        for block in self._loose:
+            if len(block.shape) == 1:
+                alone[block.shape].append(Slot(block, 0))
+        for slots in alone.values():
+            yield from self._related(slots, [])
+
+    def several(self) -> list[Translation]:
+        """All but the idle ones."""
+        return apart([*self.alike(), *self.between(), *self.through_norms()])
+
+    def through_norms(self) -> Iterator[Translation]:
+        """What readers of a norm that centres see nothing of: multiples of 1 over its gain."""
+        for group in self._symmetry.free:
+            slots = [one for one in slots_of(self._symmetry, group, self._names) if one.outer is None]
+            norms = [one.block for one in slots if len(one.block.shape) == 1]
+            gains = [block for block in norms if block.tensor in self._gains]
+            for slot, gain in product((one for one in slots if len(one.block.shape) > 1), gains):
+                layer = gain.tensor.rpartition(".")[0]
+                shift = [b for b in norms if b != gain and b.tensor.rpartition(".")[0] == layer]
+                bias = [one.bias for one in self._readers(slot)]
+                if shift and not bias:
+                    continue
+                norm = Norm(gain, shift[0] if shift else None, bias[0] if bias else None)
+                place = along(slot.block, slot.axis)
+                found = Translation("translation", ((place, 1),), None, norm=norm, scale=self._scale(place))
+                if self._is_unseen(found):
+                    yield found
+
+    def _related(self, slots: Sequence[Slot], readers: Sequence[Reader]) -> Iterator[Translation]:
+        if not slots or len(slots) + len(readers) < 2:
+            return
+        each = slots[0].of(self._tensors).shape[:2].numel()
+        count = max(LEAST_DRAWS, -(-ROWS * (len(slots) + len(readers)) // each))
+        rows = []
+        for values, slopes in self._moments.draws(count):
+            columns = [slot.of(slopes).sum(2).flatten() for slot in slots]
+            columns += [felt([reader.moves(values)], slopes, each) for reader in readers]
+            rows.append(torch.stack(columns, 1))
+        for vector in whole_null_space(torch.cat(rows), self._moments.tolerance):
+            members = tuple((slot, a) for slot, a in zip(slots, vector, strict=False) if a)
+            reading = tuple(
+                reader._replace(times=a) for reader, a in zip(readers, vector[len(slots) :], strict=True) if a
+            )
+            if members:
+                scale = self._scale(members[0][0])
+                yield Translation("translation", members, None, readers=reading, scale=scale)
+
+    def _readers(self, slot: Slot) -> list[Reader]:
+        """The layer whose weight a slot is of, if it has a bias along another axis."""
+        name = slot.block.tensor
+        bias = self._biases.get(name, "")
+        if len(slot.block.where) < 2 or bias not in self._names:
+            return []
+        shape = self._tensors[name].shape
+        dims = [d for d in range(len(shape)) if d != slot.dim and (shape[d],) == self._tensors[bias].shape]
+        if not dims:
+            return []
+        start, stop = slot.block.where[dims[0]]
+        n = stop - start
+        return [Reader(slot, Block(bias, ((start, stop),), (n,), (None,), (None,)), dims[0])]
+
+    def _is_unseen(self, found: Translation) -> bool:
+        """Whether what is added is felt nowhere, though its places are."""
+        seen = False
+        for values, slopes in self._moments.draws(LEAST_DRAWS):
+            (slot, _), *_ = found.members
+            size = float((slot.of(slopes) * found.weights(values)).norm())
+            largest = max(float(one.abs().max()) for one in slopes.values() if one.numel())
+            seen |= float(slot.of(slopes).abs().max()) > self._moments.tolerance * largest
+            left = felt(found.moves(values), slopes, found.copies * found.size)
+            if float(left.abs().max()) > ROUNDED * self._moments.tolerance * size:
+                return False
+        return seen
+
+    def _scale(self, slot: Slot) -> float:
+        size = float(slot.of(self._tensors).double().square().mean().sqrt())
+        return size or 1.0
+
+
+def _whole(name: str, tensor: Tensor) -> Block:
+    shape = tuple(tensor.shape)
+    return Block(name, tuple((0, n) for n in shape), shape, (None,) * len(shape), (None,) * len(shape))
+
+
+def _dims(block: Block) -> list[tuple[Block, int]]:
+    """The block with one axis for each of its tensor, where those are not its own."""
+    shape = tuple(stop - start for start, stop in block.where)
+    whole = Block(block.tensor, block.where, shape, (None,) * len(shape), (None,) * len(shape))
+    return [] if shape == block.shape else [(whole, axis) for axis in range(len(shape))]
+
+
+def apart(found: Sequence[Translation]) -> list[Translation]:
+    """The same, each with a place first that as few others move as may be, as that is where it is made 0."""
+    count = Counter(slot.place for one in found for slot, _ in one.members)
+    return [
+        replace(one, members=tuple(sorted(one.members, key=lambda member: count[member[0].place])))
+        for one in found
+    ]
