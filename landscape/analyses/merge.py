@@ -138,9 +138,8 @@ def merge(
     proofs.append(Check("function preserved", found.function_difference, found.preserved, meaning))
     proofs += [*checks.meaning(objective, final), checks.finite(result.loss)]
     result.checks = proofs + stated
-    coverage = f"{len(found.symmetry.movable)} of {len(found.symmetry.names)} parameters movable"
     result.notes = [
-        coverage,
+        found.symmetry.coverage,
         *_used(found, symmetry),
         *_same(given),
         *sweep.notes(*places),

@@ -72,12 +72,8 @@ class Aligned(NamedTuple):
 
     @property
     def coverage(self) -> str:
-        """How many parameters can be moved, and what blocks the others."""
-        names, blocked = self.symmetry.names, self.symmetry.blocked
-        said = f"{len(self.symmetry.movable)} of {len(names)} parameters movable"
-        reasons = [f"{name} {reason}" for name, reason in list(blocked.items())[:FEW]]
-        more = f" and {len(blocked) - FEW} more" if len(blocked) > FEW else ""
-        return said + (f"; these blocked: {', '.join(reasons)}{more}" if blocked else "")
+        """How many parameters can be moved, and what holds the others."""
+        return self.symmetry.coverage
 
     @property
     def check(self) -> Check:

@@ -13,6 +13,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+# How reasons end of positions that are picked by their numbers; how many names a sentence has.
+BY_NUMBER = "picks positions of it by number"
+FEW = 4
+
 
 @dataclass(frozen=True)
 class Group:
@@ -80,6 +84,25 @@ class Symmetry:
     def movable(self) -> list[str]:
         """The parameters that some group moves."""
         return [name for name in self.names if name not in self.blocked]
+
+    @property
+    def coverage(self) -> str:
+        """How many parameters can be moved, what blocks the others, and what has an order that stays."""
+        names, blocked = self.names, self.blocked
+        said = f"{len(self.movable)} of {len(names)} parameters movable"
+        if blocked:
+            said += f"; these blocked: {_few([f'{name} {reason}' for name, reason in blocked.items()])}"
+        parts = {name: self.reasons[name].split(", ") for name in self.movable}
+        numbered = [
+            f"{name} {part.partition(' ')[0]}"
+            for name, several in parts.items()
+            for part in several
+            if part.endswith(BY_NUMBER)
+        ]
+        if numbered:
+            said += "; picked by number, as experts are, these stay in order, all units alike in each: "
+            said += _few(numbered)
+        return said
 
     def of(self, group: int) -> list[Block]:
         """The blocks that a group moves."""
@@ -169,3 +192,7 @@ def flipped(
             place = block.box(found[block.tensor])
             place.copy_(values.reshape(place.shape))
     return found
+
+
+def _few(names: Sequence[str]) -> str:
+    return ", ".join(names[:FEW]) + (f" and {len(names) - FEW} more" if len(names) > FEW else "")

@@ -2,6 +2,7 @@
 
 from landscape.symmetry.axes import Axis, at, cut, factors, fixed, free, join, pin, regrouped, times, unroll
 from landscape.symmetry.calls import Call, Labelled, unknown
+from landscape.symmetry.permutations import BY_NUMBER
 
 
 def view(call: Call) -> list[Axis]:
@@ -140,7 +141,7 @@ def indexed(call: Call) -> list[Axis]:
     if dims != list(range(dims[0], dims[-1] + 1)):
         return unknown(call)
     for axis in (*source.axes[dims[0] : dims[-1] + 1], *(a for dim in dims for a in chosen[dim].axes)):
-        pin(axis, f"{call.name} picks positions of it by number")
+        pin(axis, f"{call.name} {BY_NUMBER}")
     before, after = source.axes[: dims[0]], source.axes[dims[-1] + 1 :]
     picked = call.shape[len(before) : len(call.shape) - len(after)]
     return [*before, *(fixed(size, call.reason) for size in picked), *after]
@@ -150,7 +151,7 @@ def index_select(call: Call) -> list[Axis]:
     source, dim, numbers = call.arguments[:3]
     axes, dim = list(source.axes), dim % len(source.shape)
     for axis in (axes[dim], *numbers.axes):
-        pin(axis, f"{call.name} picks positions of it by number")
+        pin(axis, f"{call.name} {BY_NUMBER}")
     axes[dim] = fixed(call.shape[dim], call.reason)
     return axes
 

@@ -247,3 +247,23 @@ def test_a_view_that_cuts_through_pins():
     one, other = free(4), free(9)
     assert [size_of(axis) for axis in regrouped([one, other], (6, 6), "cut")] == [6, 6]
     assert {f.reason for f in (*factors(one), *factors(other))} == {"cut"}
+
+
+def test_experts_that_are_picked_by_number_are_said_to_stay_in_order():
+    class Experts(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.router, self.out = nn.Linear(5, 3), nn.Linear(5, 2)
+            self.up, self.down = nn.Parameter(torch.randn(3, 5, 7)), nn.Parameter(torch.randn(3, 7, 5))
+
+        def forward(self, x):
+            chosen = self.router(x).argmax(1)
+            hidden = torch.relu(torch.einsum("bi,bij->bj", x, self.up[chosen]))
+            return self.out(torch.einsum("bj,bjk->bk", hidden, self.down[chosen]))
+
+    symmetry = symmetry_of(Experts(), (torch.randn(6, 5),)).symmetry
+    assert sorted(symmetry.groups[group].size for group in symmetry.free) == [5, 7]
+    assert symmetry.coverage.endswith(
+        "picked by number, as experts are, these stay in order, all units alike in each: up [0], down [0]"
+    )
+    assert "stay in order" not in symmetry_of(nn.Linear(3, 2), (torch.randn(4, 3),)).symmetry.coverage
