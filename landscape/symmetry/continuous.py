@@ -111,8 +111,10 @@ class _Search:
             return family
         known = {_layer(slot): a for slot, a in family.members}
         seen = {slot for slot, _ in family.members}
-        idle = [one for one in slots_of(self.symmetry, family.group, self.names) if one not in seen | free]
-        more = tuple((one, known[_layer(one)]) for one in idle if _layer(one) in known)
+        others = [one for one in slots_of(self.symmetry, family.group, self.names) if one not in seen | free]
+        more = tuple(
+            (one, known[_layer(one)]) for one in others if _layer(one) in known and self.moments.is_idle(one)
+        )
         return replace(family, members=family.members + more)
 
     def _first(self, kinds: Sequence[Family], what: str) -> list[Family]:

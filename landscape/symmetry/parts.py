@@ -1,5 +1,6 @@
 """What parameters are to each other by the graph: gains that others are multiplied by, and biases of weights."""
 
+import operator
 from collections.abc import Iterator
 
 from torch import fx
@@ -13,8 +14,8 @@ SAME = ("view", "_unsafe_view", "_to_copy", "expand", "unsqueeze", "clone", "ali
 SHIFTS = ("add", "sub", "rsub")
 # Where a weight meets what it reads, and the same with a bias that stands first.
 PRODUCTS, WITH_BIAS = ("mm", "bmm", "addmm", "baddbmm", "convolution"), ("addmm", "baddbmm")
-# Where parts of a product are, which a bias may be added to.
-PARTS = (*SAME, "permute", "squeeze")
+# Where parts of a product are, which a bias may be added to; of weights and biases too, which may be cut alike.
+PARTS = (*SAME, "permute", "squeeze", "slice", "split", "split_with_sizes", "getitem")
 
 
 def multipliers(found: Traced) -> tuple[set[str], set[str]]:
@@ -81,5 +82,7 @@ def _source(node: object) -> fx.Node | None:
 
 
 def _kind(node: fx.Node) -> str:
+    if node.target is operator.getitem:
+        return "getitem"
     schema = getattr(node.target, "_schema", None)
     return schema.name.partition("::")[2] if schema else ""

@@ -25,6 +25,21 @@ def linear(*sizes: int) -> list[nn.Module]:
     return [nn.Linear(a, b, bias=False) for a, b in pairwise(sizes)]
 
 
+class Asking(nn.Module):
+    """A query of its own reads a set: its width, and that of what it reads, are permuted as one and mapped apart."""
+
+    def __init__(self):
+        super().__init__()
+        self.query = nn.Parameter(torch.randn(1, 1, 4))
+        self.inside = nn.Linear(4, 4)
+        self.attention = nn.MultiheadAttention(4, 2, batch_first=True)
+        self.outside = nn.Linear(4, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        read = self.inside(x)
+        return self.outside(self.attention(self.query.expand(len(x), -1, -1), read, read)[0][:, 0])
+
+
 # A module, inputs on which its Jacobian has full rank, the groups, and directions that are no linear map of units.
 COUNTED = {
     "ReLU": (
@@ -51,6 +66,8 @@ COUNTED = {
         [*["GL(4)^2"] * 2, *["R*^8"] * 3, "O(7)", "R^11", "R^6", "R^8", "R^10", *["R^8"] * 4, "R^10", "R^11"],
         -1,
     ),
+    # Of the two rows of keys of a head, one query sees a single sum: to each head 6 directions, of which GL(2) is 4.
+    "asking": (Asking, gaussian(60, 5, 4), [*["GL(2)^2"] * 2, *["GL(4)"] * 3, *["R^4"] * 5], 4),
 }
 
 
