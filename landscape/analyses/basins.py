@@ -307,7 +307,7 @@ def _of_family(how: Restarts, widths: tuple[int, ...], executor: Executor | None
         **found,
         num_samples=first.num_samples,
         checks=proofs,
-        notes=notes,
+        notes=[*first.notes, *(note for note in notes if note not in first.notes)],
     )
     result.notes += said(result)
     return result

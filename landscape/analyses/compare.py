@@ -213,7 +213,7 @@ def compare(
         sweep = Sweep(objective.varied(l2=0.0), None, batchnorm, asked.journal, progress, is_line=True)
         lines = straight_lines(sweep, places, line_points, tolerance)
         result = _result(objective, seen, lines, asked, height, span)
-        result.notes += sweep.notes(*places)
+        result.notes += [*sweep.notes(*places), *objective.doubts_at(places[0])]
         stated = proofs_of(objective, result, seen, lines, cut, asked, test)
     result.checks = proofs + stated
     return result

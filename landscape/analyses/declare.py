@@ -176,6 +176,26 @@ class Analysis:
                     "give `data` and a `loss` of (outputs, targets)",
                 )
 
+    def computed(self, *where: Any, **given: Any) -> Any:
+        """What the function returns for checked options, with the notes of the objectives it was given.
+
+        Of their doubts those that were found out meanwhile: an earlier call's are of its products, and what takes
+        products itself says so. Where the points are not what they were, the check that says so fails.
+        """
+        from landscape.objective.kernels import exact
+        from landscape.objective.objective import Objective
+
+        places = self.places_of(where, given)
+        points = [(one, one.sha256) for one in places if hasattr(one, "sha256")]
+        objectives = [(one, one.doubts) for one in places if isinstance(one, Objective)]
+        with exact():
+            result = self.function(*where, **given)
+        if any(one.sha256 != before for one, before in points):
+            result.checks = [_failed(one) if one.name == UNTOUCHED else one for one in result.checks]
+        notes = [note for one, known in objectives for note in one.notes if note not in known]
+        result.notes = list(dict.fromkeys([*notes, *result.notes]))
+        return result
+
     @property
     def readme_row(self) -> str:
         """Its row in the table of commands."""
@@ -199,6 +219,12 @@ class Analysis:
     def handed(self) -> frozenset[str]:
         """The names of what it takes beside its options."""
         return frozenset(inspect.signature(self.function).parameters) - self.parameters.keys()
+
+    def places_of(self, where: Sequence[Any], given: Mapping[str, Any]) -> list[Any]:
+        """What is given by position, and what might be and is given by name: objectives and points, those in lists."""
+        found = inspect.signature(self.function).parameters.values()
+        names = [one.name for one in found if one.kind is inspect.Parameter.POSITIONAL_OR_KEYWORD]
+        return list(_each([*where, *(given[name] for name in names if name in given)]))
 
     @property
     def is_resumable(self) -> bool:
@@ -296,20 +322,12 @@ def analysis(
         def checked(*where: Any, **given: Any) -> Any:
             known = declared.parameters
             given = {k: known[k].checked(v) if k in known else v for k, v in given.items()}
-            declared.require_samples(where, given)
+            declared.require_samples(declared.places_of(where, given), given)
             if distributed.num_processes() > 1:
                 from landscape.objective.identity import parts_of_call
 
                 distributed.require_same(parts_of_call(own, where, given))
-            points = [one for one in _each(where) if hasattr(one, "sha256")]
-            before = [one.sha256 for one in points]
-            from landscape.objective.kernels import exact
-
-            with exact():
-                result = function(*where, **given)
-            if [one.sha256 for one in points] != before:
-                result.checks = [_failed(one) if one.name == UNTOUCHED else one for one in result.checks]
-            return result
+            return declared.computed(*where, **given)
 
         DECLARED[own] = declared
         return checked  # pyright: ignore[reportReturnType]

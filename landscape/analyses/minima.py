@@ -294,8 +294,8 @@ def minima(
         for count, begin, rate in zip(*per_depth, strict=True)
     ]
     proofs: list[checks.Check] = []
-    notes: list[str] = []
     first = family(widths[0], depths[0], seed)
+    notes = list(first.notes)
     axes = input_plane.axes(first)
     with computed_by(executor), isolated_rng(seed, first.device), checks.untouched(first, proofs):
         table = tables(families, depths, widths, descents, axes, notes)

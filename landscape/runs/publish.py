@@ -170,7 +170,7 @@ def _published(order: Order, output: Path | None, settings: Settings, progress: 
             result = order.analyse(work)
             work.is_whole = result.outcome != "interrupted"
             result.checks += work.proofs()
-        result.notes = list(dict.fromkeys([*work.notes, *work.objective.notes, *result.notes]))
+        result.notes = list(dict.fromkeys([*work.notes, *result.notes]))
         result.config = order.config
         result.provenance = provenance.record(
             command=settings.command,

@@ -340,7 +340,7 @@ def _analyse(declared: Analysis, options: Options, say: Say) -> Callable[[Work],
         offered = {name: getattr(work, name) for name in declared.handed if hasattr(work, name)} | work.of_run
         positional = list(inspect.signature(declared.function).parameters)[: len(places)]
         handed = {name: value for name, value in offered.items() if name not in positional}
-        return declared.function(*places, **handed, **own)
+        return declared.computed(*places, **handed, **own)
 
     return analyse
 

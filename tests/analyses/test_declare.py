@@ -6,9 +6,11 @@ from typing import Annotated, ClassVar
 
 import numpy as np
 import pytest
+import torch
+from torch import nn
 
 import landscape
-from landscape import analyses
+from landscape import Objective, analyses
 from landscape.analyses.declare import analysis
 from landscape.analyses.options import Option, Parameter
 from landscape.errors import BadInput
@@ -136,3 +138,74 @@ def test_configurations_keep_the_words_of_a_command_line():
     assert json.dumps(Parameter("span", tuple[float, float], (0.0, 1.0)).stored((0.0, 2.0))) == "[0.0, 2.0]"
     pairs = Parameter("arguments", dict[str, object], None)
     assert pairs.stored({"rate": 0.1, "widths": (3, 4)}) == ("rate=0.1", "widths=3,4")
+
+
+def padded():
+    """A table whose row of padding is looked up: a note of every number of it."""
+    torch.manual_seed(0)
+    module = nn.Sequential(nn.Embedding(5, 2, padding_idx=0), nn.Flatten(), nn.Linear(4, 2)).double()
+    with torch.no_grad():
+        module[0].weight[0] = 0.5
+    return Objective(
+        module, "cross_entropy", (torch.tensor([[0, 1], [2, 3], [4, 0]]), torch.tensor([0, 1, 1]))
+    )
+
+
+@pytest.mark.parametrize(
+    "compute",
+    [
+        lambda of: landscape.hessian(of, of.theta, top_k=1),
+        lambda of: landscape.hessian(objective=of, theta=of.theta, top_k=1),
+        lambda of: landscape.slice1d(of, of.theta, num_points=3),
+        lambda of: landscape.train(of, epochs=1),
+        lambda of: landscape.minima(lambda *_: of, widths=[2], restarts=[2], steps=2, max_steps=2),
+        lambda of: landscape.basins(lambda *_: of, widths=[2], restarts=1, steps=2),
+    ],
+)
+def test_notes_of_the_objective_are_among_those_of_a_result(compute):
+    objective = padded()
+    (said,) = [note for note in objective.notes if "padding_idx" in note]
+    result = compute(objective)
+    assert result.notes.count(said) == 1
+    assert len(set(result.notes)) == len(result.notes)
+
+
+def test_notes_are_the_same_in_memory_and_in_a_file(folder):
+    objective = padded()
+    landscape.measure(objective, "hessian", top_k=1, output="p.h5")
+    notes = landscape.load("p.h5").notes
+    assert notes == landscape.hessian(padded(), objective.theta, top_k=1).notes
+    assert sum("padding_idx" in note for note in notes) == 1
+
+
+def test_doubts_of_an_earlier_call_are_of_its_products_alone():
+    class Cut(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, x):
+            ctx.save_for_backward(x)
+            return x**2
+
+        @staticmethod
+        @torch.autograd.function.once_differentiable
+        def backward(ctx, *slopes):
+            return 2 * ctx.saved_tensors[0] * slopes[0]
+
+    class Squares(nn.Linear):
+        def forward(self, input):
+            return Cut.apply(super().forward(input))
+
+    torch.manual_seed(0)
+    x = torch.randn(6, 2).double()
+    objective = Objective(Squares(2, 1).double(), "mse", (x, x[:, :1]))
+
+    def doubted(result):
+        return [note for note in result.notes if note.startswith("Hessian products are differences")]
+
+    theta = objective.theta
+    assert doubted(landscape.train(objective, epochs=1)) == []
+    assert len(doubted(landscape.hessian(objective, theta, top_k=1))) == 1
+    assert doubted(landscape.train(objective, epochs=1)) == []
+    for _ in range(2):
+        assert len(doubted(landscape.hessian(objective, theta, top_k=1))) == 1
+        found = landscape.compare(objective, [theta, 2 * theta], draws=2, num_points=5, line_points=5)
+        assert len(doubted(found)) == 1
