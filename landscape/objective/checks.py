@@ -1,7 +1,7 @@
 """The checks every Result carries: an independent evaluation, an untouched module, finite values."""
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 import numpy as np
@@ -20,6 +20,8 @@ from landscape.result import Check
 MOVED = 1e-2
 # Step of a difference quotient over ‖θ‖, and what it may be off by, by dtype.
 STEPS = {torch.float64: (1e-7, 1e-3), torch.float32: (1e-3, 5e-2)}
+# Gaps of a difference to a slope that vary by less than this share of themselves are one.
+UNLIKE = 0.1
 
 
 def independent_loss(objective: Objective, point: Point) -> float:
@@ -69,36 +71,75 @@ def _meaning(objective: Objective, point: Point, measured: tuple[float, Tensor] 
         ),
         close("moved", moved, beside, rounding(objective), "F at θ moved by 1e-2 ‖θ‖ against a plain loop"),
     ]
-    step, bound = STEPS.get(objective.coarsest, (0.0, 0.0))
-    if slope is not None and step and np.isfinite([value, moved]).all():
-        eps, before, gap = torch.finfo(objective.coarsest).eps, None, np.inf
-        # Half as far only where F bends more on the way than it does from here to the point moved to.
-        for size in (step, step / 2, step * typical_share(theta)):
-            is_other = size < step / 2
-            ahead = theta + (size * way).to(theta.dtype)
-            true_way = (ahead - theta).double() / size
-            quotient = (plainly(ahead) - here) / size
-            along = float(slope.double() @ true_way)
-            bend = 2 * abs(moved - value - MOVED * along) / MOVED**2
-            # What the quotient may be off by: rounding of F, and the curvature on the way.
-            off = 100 * eps * abs(value) / size + 2 * size * bend
-            # Behind a jump quotients grow as the step falls, and differ by half of themselves.
-            off += 0.0 if before is None or is_other else 4 * abs(quotient - before)
-            typical = abs(along) + float(slope.double().norm() * true_way.norm()) / len(theta) ** 0.5
-            if is_other and off > bound * typical:
-                break
-            gap, before = abs(quotient - along) / max(typical + off / bound, 1e-300), quotient
-            if gap <= bound:
-                break
-        found.append(
-            Check(
-                "cut, derivative",
-                gap,
-                bound,
-                "dF along a random direction against a difference of plain loops",
-            )
-        )
+    if slope is not None and objective.coarsest in STEPS and np.isfinite([value, moved]).all():
+
+        def slopes(length: float) -> tuple[float, float]:
+            there = theta + (length * way).to(theta.dtype)
+            true_way = (there - theta).double() / length
+            return float(slope.double() @ true_way), (plainly(there) - here) / length
+
+        found.append(_derivative(objective, point, slope, float(way.norm()), slopes, (value, moved)))
     return found
+
+
+def _derivative(
+    objective: Objective,
+    point: Point,
+    slope: Tensor,
+    size: float,
+    slopes: Callable[[float], tuple[float, float]],
+    ends: tuple[float, float],
+) -> Check:
+    """The derivative along a way, of this ``size``, by ∇F against a difference of plain loops.
+
+    ``slopes(length)`` are both for a step of this share of the way, and ``ends`` F at θ and by ``MOVED`` of it away.
+    """
+    meaning = "dF along a random direction against a difference of plain loops"
+    step, bound = STEPS[objective.coarsest]
+    eps, before, gap, last = torch.finfo(objective.coarsest).eps, None, np.inf, step
+    # Half as far only where F bends more on the way than it does from here to the point moved to.
+    for length in (step, step / 2, step * typical_share(point.theta)):
+        is_other = length < step / 2
+        along, quotient = slopes(length)
+        bend = 2 * abs(ends[1] - ends[0] - MOVED * along) / MOVED**2
+        # What the quotient may be off by: rounding of F, and the curvature on the way.
+        off = 100 * eps * abs(ends[0]) / length + 2 * length * bend
+        # Behind a jump quotients grow as the step falls, and differ by half of themselves.
+        off += 0.0 if before is None or is_other else 4 * abs(quotient - before)
+        typical = abs(along) + float(slope.double().norm()) * size / len(point.theta) ** 0.5
+        if is_other and off > bound * typical:
+            break
+        gap, before, last = abs(quotient - along) / max(typical + off / bound, 1e-300), quotient, length
+        if gap <= bound:
+            return Check("cut, derivative", gap, bound, meaning)
+
+    def gap_at(length: float) -> float:
+        along, quotient = slopes(length)
+        return quotient - along
+
+    def is_autograds() -> bool:
+        # Where ∇F is not that of a plain loop, it is not for the module to answer for.
+        own = plain.gradient(objective, plain.by_name(objective, point))
+        return float((own - slope.double()).norm()) <= bound * float(own.norm())
+
+    why = _why([[gap_at(side * length) for length in (last, last / 2)] for side in (1, -1)], is_autograds)
+    return Check("cut, derivative", gap, bound, "; ".join(filter(None, (meaning, why))))
+
+
+def _why(gaps: Sequence[Sequence[float]], is_autograds: Callable[[], bool]) -> str:
+    """What ``gaps``, quotients less the slope, ahead and behind by falling steps, say of the slope; '' for nothing."""
+    least = min(abs(gap) for side in gaps for gap in side)
+    spreads = [max(found) - min(found) for found in (*gaps, [gap for side in gaps for gap in side])]
+    if not np.isfinite(least) or max(spreads[:-1]) > UNLIKE * max(abs(gap) for side in gaps for gap in side):
+        return ""
+    if spreads[-1] > UNLIKE * least:
+        return "F has a kink there: its differences ahead and behind have two limits"
+    if not is_autograds():
+        return ""
+    return (
+        "F has a derivative there, the same ahead and behind, and the gradient that autograd gives is another, in a "
+        "plain loop too: straight-through, surrogate or scaled gradients, or a part of F behind a detach?"
+    )
 
 
 def agreement(name: str, objective: Objective, value: float, point: Point, meaning: str) -> Check:

@@ -108,3 +108,97 @@ def test_a_bend_on_the_way_is_no_wrong_derivative(monkeypatch):
     plain_one = net(torch.float32)
     failed = [one.name for one in checks.meaning(plain_one, plain_one.present_point()) if not one.passed]
     assert failed == ["cut, derivative"]
+
+
+class Twice(torch.autograd.Function):
+    """x, with twice its derivative."""
+
+    @staticmethod
+    def forward(ctx, x):
+        return x.clone()
+
+    @staticmethod
+    def backward(ctx, *slopes):
+        return 2 * slopes[0]
+
+
+class Surrogate(torch.autograd.Function):
+    """A step, with the derivative of a smooth one."""
+
+    @staticmethod
+    def forward(ctx, x):
+        ctx.save_for_backward(x)
+        return (x > 0).to(x)
+
+    @staticmethod
+    def backward(ctx, *slopes):
+        return slopes[0] / (1 + ctx.saved_tensors[0].abs()) ** 2
+
+
+class Through(nn.Module):
+    """``act`` between two layers."""
+
+    def __init__(self, act):
+        super().__init__()
+        self.below, self.act, self.above = nn.Linear(3, 4), act, nn.Linear(4, 2)
+
+    def forward(self, x):
+        return self.above(self.act(self.below(x)))
+
+
+class Shift(nn.Module):
+    """|w| at w = 0 beside a layer."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer, self.shift = nn.Linear(3, 2), nn.Parameter(torch.zeros(2))
+
+    def forward(self, x):
+        return self.layer(x) + self.shift.abs()
+
+
+OTHER_GRADIENT = "the gradient that autograd gives is another"
+
+
+def derivative_check(module):
+    torch.manual_seed(1)
+    x = torch.randn(20, 3, dtype=torch.float64)
+    objective = Objective(module().double(), "cross_entropy", (x, torch.arange(20) % 2))
+    return checks.meaning(objective, objective.present_point())[2]
+
+
+@pytest.mark.parametrize(
+    ("act", "is_another"),
+    [
+        (lambda x: x + (x.round() - x).detach(), True),
+        (Surrogate.apply, True),
+        (lambda x: Twice.apply(x).tanh(), True),
+        (lambda x: x.tanh() * x.detach(), True),
+        (torch.tanh, False),
+        (torch.relu, False),
+        (torch.round, False),
+    ],
+)
+def test_why_a_gradient_is_no_derivative_is_said_beside_the_check_that_fails(act, is_another):
+    check = derivative_check(lambda: Through(act))
+    assert check.passed is not is_another
+    assert (OTHER_GRADIENT in check.meaning) is is_another
+
+
+def test_a_kink_is_said_where_the_derivative_is_none():
+    check = derivative_check(Shift)
+    assert not check.passed
+    assert check.meaning.endswith("; F has a kink there: its differences ahead and behind have two limits")
+
+
+def test_nothing_is_said_of_the_module_where_the_library_is_wrong(monkeypatch):
+    own = Objective.value_and_gradient
+
+    def off(self, *given):
+        value, slope = own(self, *given)
+        return value, 1.5 * slope
+
+    monkeypatch.setattr(Objective, "value_and_gradient", off)
+    check = derivative_check(lambda: Through(torch.tanh))
+    assert not check.passed
+    assert check.meaning == "dF along a random direction against a difference of plain loops"

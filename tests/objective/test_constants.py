@@ -3,6 +3,7 @@
 import pytest
 import torch
 from torch import nn
+from torch.nn import functional
 
 from landscape.objective.objective import Objective
 
@@ -104,3 +105,70 @@ def test_a_padding_row_that_enters_elsewhere_has_a_part_of_its_gradient():
     assert note.startswith("F moves with row 0 of head.weight, its padding_idx, where it is looked up")
     assert not Objective(drawn(lambda: Tied(None)), LOSS, (TOKENS, LABELS)).notes
     assert not Objective(drawn(lambda: Tied(0, is_masked=True)), LOSS, (TOKENS, LABELS)).notes
+
+
+class Looked(nn.Module):
+    """Looks a table up as ``how(tokens, weight)`` says."""
+
+    def __init__(self, how):
+        super().__init__()
+        self.table, self.head, self.how = nn.Embedding(7, 4), nn.Linear(4, 3), how
+        self.size = nn.Parameter(torch.tensor(1.5))
+
+    def forward(self, tokens):
+        return self.head(self.how(tokens, self.size * self.table.weight).tanh().flatten(1, -2).mean(1))
+
+
+def padding(tokens, weight):
+    return functional.embedding(tokens, weight, padding_idx=-7)
+
+
+def masked(tokens, weight):
+    return padding(tokens, weight) * (tokens != 0)[..., None]
+
+
+def bag_of_padding(tokens, weight):
+    return functional.embedding_bag(tokens, weight, padding_idx=0)[:, None]
+
+
+def by_norm(tokens, weight):
+    return padding(tokens, weight / weight.norm())
+
+
+def scaled(tokens, weight):
+    return functional.embedding(tokens, weight, scale_grad_by_freq=True)
+
+
+def scaled_bag(tokens, weight):
+    return functional.embedding_bag(tokens, weight, scale_grad_by_freq=True, mode="sum")[:, None]
+
+
+@pytest.mark.parametrize(
+    ("how", "begins"),
+    [
+        (
+            padding,
+            "F moves with size, by a padding_idx, row 0 of table.weight, its padding_idx, where it is looked up",
+        ),
+        (
+            by_norm,
+            "F moves with size, by a padding_idx, table.weight, by a padding_idx, where it is looked up",
+        ),
+        (scaled, "the gradient of size, table.weight is divided by how often a row is looked up in a call"),
+        (
+            scaled_bag,
+            "the gradient of size, table.weight is divided by how often a row is looked up in a call",
+        ),
+        (masked, ""),
+        (bag_of_padding, ""),
+        (lambda tokens, weight: functional.embedding(tokens, weight), ""),
+    ],
+)
+def test_tables_that_a_function_looks_up_are_named_where_their_gradient_is_another(how, begins):
+    objective = Objective(drawn(lambda: Looked(how)), LOSS, (TOKENS, LABELS), dtype=torch.float64)
+    assert [note.startswith(begins) for note in objective.notes] == ([True] if begins else [])
+    # By another road: differences of the loss, number by number.
+    theta, step = objective.theta, 1e-6
+    ways = step * torch.eye(len(theta), dtype=theta.dtype)
+    differences = (objective.values(theta + ways) - objective.values(theta - ways)) / (2 * step)
+    assert torch.allclose(differences, objective.gradient(theta), atol=1e-8) is (begins == "")
