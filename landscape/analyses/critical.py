@@ -191,9 +191,10 @@ def critical(
 
     A search goes down ‖∇F‖ in steps −H(H² + μ‖∇F‖I)⁻¹∇F, μ following the fall that is had of what a linear model of
     ∇F promises: by the eigenvectors of H up to d = 2000, by products beyond; computed in float64. A small ‖∇F‖ alone
-    makes no critical point: it has to fall to rounding in steps that shrink, and ∇F must not jump there. Otherwise a
-    search ends ``gradient-flat`` (∇F stands still in the kernel of H), at a ``kink``, ``running-to-infinity`` (‖θ‖
-    grows while ‖∇F‖ falls, with the ``exponent`` that it falls by) or ``not-converged``.
+    makes no critical point: it has to fall to rounding in steps that shrink, or be no more than the rounding that is
+    measured where the search begins (F is constant), and ∇F must not jump there. Otherwise a search ends
+    ``gradient-flat`` (∇F stands still in the kernel of H), at a ``kink``, ``running-to-infinity`` (‖θ‖ grows while
+    ‖∇F‖ falls, with the ``exponent`` that it falls by) or ``not-converged``.
 
     Distinct are points that differ in outputs on the data, loss, index or nullity, so not by a symmetry. Where
     the index is 0 and eigenvalues vanish the loss along the null space decides
@@ -256,6 +257,7 @@ def critical(
     for name, values in far.items():
         setattr(result, name, values)
     notes += about
+    notes += _rounded(found["noise"])
     if kinds is None:
         notes += layered(result.rank_correlation, result.rank_correlation_interval)
     if save_points:
@@ -328,6 +330,16 @@ def _result(
 
 def _listed(points: Any) -> list[Any]:
     return list(points) if isinstance(points, list | tuple) else [points]
+
+
+def _rounded(noise: np.ndarray) -> list[str]:
+    """What is to be said of starts (R,) where ∇F is its rounding, ``noise``, and no more; 0 at others."""
+    if not (count := int((noise > 0).sum())):
+        return []
+    return [
+        f"{count} of {len(noise)} starts are critical where they begin, to rounding: ‖∇F‖ is at most "
+        f"{noise.max():.2g}, 64 times the deviation of ∇F between neighbours there"
+    ]
 
 
 def _num_threads(objective: Objective) -> int:

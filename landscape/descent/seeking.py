@@ -12,6 +12,7 @@ from torch import Tensor
 
 from landscape.descent.critical import DENSE_PARAMETERS, examined, named
 from landscape.numerics.arrays import array_of
+from landscape.numerics.roughness import NOTHING, PLACES, roughness
 from landscape.numerics.spectra.inertia import Dense, error_at, inertia, stated_error
 from landscape.numerics.spectra.zeros import zero_thresholds
 from landscape.numerics.steps.following import followed
@@ -93,25 +94,31 @@ class Seeker:
         self, objective: Objective, derivatives: Derivatives, starts: Tensor, key: str
     ) -> dict[str, np.ndarray]:
         report = partial(named, self.progress, f"steps at most of {key}")
-        begun = starts
+        begun, noise = starts, _noise(derivatives, starts)
         if self.method == "hisd":
             begun = followed(derivatives.local, starts, self.index, num_steps=self.num_steps, report=report)
         elif self.method == "gradient-norm":
             # Newton's steps after these tell whether ∇F goes to zero, or stands in the kernel of H.
             ends = [by_gradient_norm(slopes_of(derivatives), derivatives.products, one) for one in starts]
             begun = torch.stack([one.theta for one in ends])
+        # Of rounding no method leads anywhere.
+        begun = torch.where((noise > 0)[:, None], starts, begun)
         saver = _Tensors(self.journal, _under_way(key))
         saver.device = starts.device
         search = searched(
             derivatives.local,
             begun,
             num_steps=self.num_steps,
+            noise=noise,
             kept=saver.restore(),
             offer=saver.offer,
             report=report,
         )
         jumps = _jumps(derivatives, search.thetas, 100 * search.rounding)
-        errors = _errors(derivatives, search)
+        # H as well is rounding there, which moves ∇F by no more than its own along ‖θ‖.
+        errors = _errors(derivatives, search) + array_of(
+            noise / torch.where(search.begun > 0, search.begun, 1.0)
+        )
         status = [_status(search, k, bool(jumps[k])) for k in range(len(starts))]
         flatness = array_of(search.flatness)
         found = _empty(len(starts)) | {
@@ -126,6 +133,7 @@ class Seeker:
                 [exponent(*map(array_of, way)) for way in zip(search.norms, search.sizes, strict=True)]
             ),
         }
+        found["noise"] = array_of(noise)
         found["zero_threshold"] = np.where(np.isfinite(found["gradient_norm"]), errors, math.nan)
         for k in np.flatnonzero(found["status"] == CRITICAL):
             signs = inertia(array_of(search.eigenvalues[k]), errors[k])
@@ -140,10 +148,12 @@ class Seeker:
         slopes = slopes_of(derivatives)
         seek = by_gradient_norm if self.method == "gradient-norm" else by_products
         report = partial(named, self.progress, f"steps at most of {key}")
-        end = seek(slopes, derivatives.products, start, num_steps=self.num_steps, report=report)
+        noise = float(_noise(derivatives, starts)[0])
+        num_steps = 0 if noise else self.num_steps
+        end = seek(slopes, derivatives.products, start, num_steps=num_steps, report=report)
         size, begun = float(end.theta.norm()), float(start.norm())
         value, *about = start.new_tensor([[end.value], [end.curvature], [size], [end.scale]])
-        least = rounding(value, *about)
+        least = rounding(value, *about) + noise
         jump = bool(_jumps(derivatives, end.theta[None], 100 * least)[0])
         status = _kind(
             norm=end.norm,
@@ -163,11 +173,14 @@ class Seeker:
             "steps": np.array([end.steps]),
             "growth": np.array([size / begun if begun else math.inf]),
             "exponent": np.array([end.exponent]),
+            "noise": np.array([noise]),
         }
         if status == CRITICAL:
             about = examined(objective, end.theta, progress=self.progress, what=f"products at {key}")
-            found["index"][0] = about.index
-            found["zero_threshold"][0] = error_at(end.norm) + 1e-12 * abs(about.largest_eigenvalue)
+            threshold = error_at(end.norm) + 1e-12 * abs(about.largest_eigenvalue)
+            threshold += noise / (begun or 1.0)
+            found["index"][0] = about.index if about.smallest_eigenvalue < -threshold else 0
+            found["zero_threshold"][0] = threshold
         return found
 
 
@@ -236,6 +249,17 @@ def _kind(
     if runs:
         return INFINITE
     return FLAT if stands and flatness <= IN_KERNEL else OPEN
+
+
+def _noise(derivatives: Derivatives, thetas: Tensor) -> Tensor:
+    """What rounding is measured to leave of ∇F at each of R points (R,) where ∇F is no more; 0 elsewhere."""
+    draw = torch.randn(thetas.shape[1], generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    sizes = torch.linalg.vector_norm(thetas, dim=1, keepdim=True)
+    way = (draw / draw.norm()).to(thetas) * torch.where(sizes > 0, sizes, 1.0)
+    eps = torch.finfo(thetas.dtype).eps
+    near = torch.stack([derivatives.slopes(thetas + step * eps * way)[1] for step in PLACES])
+    noise = NOTHING * thetas.new_tensor([roughness(list(of_one)) for of_one in near.unbind(1)])
+    return torch.where(torch.linalg.vector_norm(near[0], dim=1) <= noise, noise, 0.0)
 
 
 def _errors(derivatives: Derivatives, search: Search) -> np.ndarray:

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from landscape.errors import BadInput, NotFinite
 from landscape.numerics.pieces import Piece
+from landscape.numerics.roughness import PLACES, roughness
 from landscape.numerics.vectors import normal
 
 # From one step to the next one tried: truncation changes 64 times, rounding 8 times.
@@ -19,8 +20,6 @@ FACTOR = 8.0
 LONGEST = 1e-2
 # An error of a product, relative to its length, below which no other step is tried.
 ENOUGH = 1e-11
-# Units of rounding of θ between the points from which the rounding of ∇F is told.
-SPACING = 2.0**10
 
 
 class Quotient(NamedTuple):
@@ -95,8 +94,8 @@ class Differences:
         axis = (noise / _norm(noise)).to(self._theta.device)
         centre = self._centre = self._finite(self._gradient(self._theta), axis)
         size, precision = _norm(self._theta) or 1.0, self._precision
-        near = [centre, *(self._at(axis, number * SPACING * precision * size) for number in range(1, 8))]
-        self._rounding = max(_roughness(near), precision * _norm(centre))
+        near = [centre, *(self._at(axis, step * precision * size) for step in PLACES[1:])]
+        self._rounding = max(roughness(near), precision * _norm(centre))
         found = self._tried(axis, precision ** (1 / 3) * size)
         while found.error > ENOUGH * _norm(found.image) and FACTOR * found.step <= LONGEST * size:
             longer = self._tried(axis, FACTOR * found.step)
@@ -138,13 +137,6 @@ class Differences:
                 "is the loss finite at this point?",
             )
         return slope
-
-
-def _roughness(near: list[Tensor]) -> float:
-    """σ of values at equal distances, by their third and fourth differences: γₖ ‖Δᵏ‖², γₖ = (k!)²/(2k)!."""
-    third = torch.diff(torch.stack(near), n=3, dim=0)
-    fourth = torch.diff(third, dim=0)
-    return max(_norm(third) / (20 * len(third)) ** 0.5, _norm(fourth) / (70 * len(fourth)) ** 0.5)
 
 
 def _norm(vector: Tensor) -> float:

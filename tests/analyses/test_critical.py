@@ -1,5 +1,7 @@
 """Critical points against closed forms: linear nets, spin glasses, and surfaces that have none or degenerate ones."""
 
+import math
+import re
 import warnings
 from itertools import combinations, product
 from math import comb
@@ -280,6 +282,50 @@ def test_a_minimum_at_infinity_is_none():
     runs = surface(lambda w: torch.exp(-w[0]) + w[1] ** 2, 2)
     found = at(runs, (1.0, 0.3))
     assert list(found.end_status) == ["running-to-infinity"]
+
+
+class Chances(nn.Module):
+    """Whatever its weights, its outputs add up to 1: F is constant, and ∇F the rounding of terms that cancel."""
+
+    def __init__(self, d: int):
+        super().__init__()
+        self.layer = nn.Linear(3, d // 4)
+
+    def forward(self, x):
+        return torch.softmax(self.layer(x), 1).sum(1, keepdim=True)
+
+
+@pytest.mark.parametrize("method", ["newton", "gradient-norm", "hisd"])
+@pytest.mark.parametrize("is_dense", [True, False])
+def test_a_constant_is_critical_everywhere_to_rounding(method, is_dense, monkeypatch):
+    if not is_dense:
+        if method == "hisd":
+            return
+        monkeypatch.setattr(seeking, "DENSE_PARAMETERS", 1)
+    torch.manual_seed(0)
+    x = torch.randn(20, 3, dtype=torch.float64)
+    objective = Objective(Chances(12).double(), "mse", (x, x[:, :1]))
+    found = at(objective, *spread_starts(objective, 5)[1:], method=method, max_steps=60)
+    assert objective.doubts == []
+    assert list(found.end_status) == ["critical"] * 4
+    assert list(found.index) == [0] * 4
+    if is_dense:
+        assert list(found.nullity) == [12] * 4
+    # By another road: the mean of (1 − y)², whose derivative is 0.
+    np.testing.assert_allclose(found.loss, float((1 - x[:, 0]).square().mean()), rtol=1e-14)
+    (said,) = [note for note in found.notes if "critical where they begin, to rounding" in note]
+    bound = float(re.search(r"at most (\S+),", said)[1])
+    assert found.gradient_norm.max() <= bound < 1e-12
+    assert passes(found)
+
+
+@pytest.mark.parametrize("at_most", [1e-9, 1e-14])
+def test_a_gradient_that_is_small_and_no_rounding_is_not_zero(at_most):
+    """e^−w far out falls on for ever, and ∇F is exact to its last digits there."""
+    found = at(surface(lambda w: torch.exp(-w[0]), 1), (-math.log(at_most),))
+    assert found.gradient_norm[0] <= 1.01 * at_most
+    assert list(found.end_status) == ["running-to-infinity"]
+    assert not any("critical where they begin" in note for note in found.notes)
 
 
 def test_a_kink_is_no_critical_point():

@@ -93,6 +93,7 @@ def searched(
     thetas: Tensor,
     *,
     num_steps: int = 500,
+    noise: Tensor | None = None,
     kept: Mapping[str, Tensor] | None = None,
     offer: Callable[[Callable[[], dict[str, Tensor]]], None] = lambda state: None,
     report: Callable[[int, int], None] = lambda done, total: None,
@@ -103,10 +104,11 @@ def searched(
     ∇F = 0), of minimum norm where H is singular, so that orbits of symmetries do not run away; μ follows how much of
     the fall that the linear model promises is had. Unlike a descent of F it is drawn to saddles as well. A search
     ends at the rounding of ∇F, where ‖∇F‖ stands still, where its steps are shorter than θ is exact, or where
-    numbers are not finite. All searches go on as one computation of those that have not ended. ``offer`` is given
+    numbers are not finite. ``noise`` (R,) is what rounding leaves of ∇F at the start where that is more than its terms
+    tell. All searches go on as one computation of those that have not ended. ``offer`` is given
     every state, to go on from as ``kept``.
     """
-    found = Search(**kept) if kept is not None else _begun(local, thetas)
+    found = Search(**kept) if kept is not None else _begun(local, thetas, noise)
     active = torch.arange(len(thetas), device=thetas.device)[~_ended(found)]
     while len(active) and (step := int(found.steps[active].min())) < num_steps:
         trial, promised, length = _tried(found, active)
@@ -129,7 +131,7 @@ def searched(
     return found
 
 
-def _begun(local: Callable[[Tensor], Local], thetas: Tensor) -> Search:
+def _begun(local: Callable[[Tensor], Local], thetas: Tensor, noise: Tensor | None) -> Search:
     here = local(thetas)
     bad = ~(torch.isfinite(here.slopes).all(1) & torch.isfinite(here.matrices).all(2).all(1))
     matrices = torch.where(bad[:, None, None], 0.0, here.matrices)
@@ -145,7 +147,8 @@ def _begun(local: Callable[[Tensor], Local], thetas: Tensor) -> Search:
         eigenvalues=eigenvalues,
         vectors=vectors,
         damping=FIRST * eigenvalues.abs().amax(1) ** 2,
-        scale=norms.clone(),
+        # So that the rounding is at least the noise.
+        scale=norms + (0.0 if noise is None else noise / (ROUNDING * torch.finfo(thetas.dtype).eps)),
         begun=sizes_row[:, -1].clone(),
         norms=norms_row,
         sizes=sizes_row,
