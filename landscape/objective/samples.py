@@ -1,7 +1,7 @@
 """The samples that a loss is taken over: checked once, shared between the processes, taken by chunks."""
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -13,6 +13,7 @@ from torch.utils._pytree import tree_map
 from landscape import distributed
 from landscape.errors import BadInput
 from landscape.inputs.data.batches import array_like, own_targets
+from landscape.inputs.data.loaders import is_source
 from landscape.inputs.sharded import here
 from landscape.numerics.arrays import brought
 from landscape.numerics.spread import Spread
@@ -231,6 +232,27 @@ def sha256(tensors: Iterable[Tensor]) -> str:
     return digest.hexdigest()
 
 
+def _are_several(data: Any) -> bool:
+    """Whether what could be unpacked as a pair is a dictionary, two sources or a list of two batches."""
+    of = data if isinstance(data, tuple | list) else ()
+    is_list = isinstance(data, list) and all(isinstance(one, tuple | Mapping) for one in of)
+    return isinstance(data, Mapping) or (len(of) == 2 and (is_list or all(map(is_source, of))))
+
+
+def _no_pair(data: Any) -> BadInput:
+    """That data are no pair, and what to do about it."""
+    names = [repr(name) for name in data] if isinstance(data, Mapping) else [f"{i}" for i in range(2)]
+    of = list(data.values()) if isinstance(data, Mapping) else data if isinstance(data, tuple | list) else []
+    remedy = "give (inputs, targets): inputs may be a dictionary" if isinstance(data, Mapping) else ""
+    if of and all(is_source(one) or (isinstance(data, Mapping) and isinstance(one, tuple)) for one in of):
+        other = f" and objective.on(data[{names[1]}]) for the other" if len(of) > 1 else ""
+        remedy = f"give one of them, data[{names[0]}],{other}".rstrip(",")
+    elif of and all(isinstance(one, tuple | list | Mapping) for one in of):
+        remedy = "stack the samples to a pair of tensors; of batches give landscape.Stream(data)"
+    wanted = "a pair (inputs, targets), a list of samples, a Dataset or a DataLoader"
+    return BadInput(f"the data are a {type(data).__name__}", wanted, remedy)
+
+
 def checked_data(data: Any) -> tuple[tuple[Any, ...], Tensor]:
     """(inputs as a tuple, targets), as many of each and all finite. Raises BadInput.
 
@@ -238,12 +260,12 @@ def checked_data(data: Any) -> tuple[tuple[Any, ...], Tensor]:
     length are one piece where integers are among those that are not as many as targets, as they number others.
     Arrays are tensors of their dtype; where the targets are None the inputs stand for them.
     """
+    if _are_several(data):
+        raise _no_pair(data)
     try:
         inputs, targets = data
     except (TypeError, ValueError):
-        raise BadInput(
-            f"the data are a {type(data).__name__}", "a pair (inputs, targets), a Dataset or a DataLoader"
-        ) from None
+        raise _no_pair(data) from None
     inputs = tree_map(array_like, inputs)
     targets = _targets(targets, inputs)
     inputs = inputs if isinstance(inputs, tuple) else (inputs,)

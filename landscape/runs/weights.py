@@ -34,7 +34,8 @@ def fingerprint(path: Path) -> str:
 
 def with_model(given: Mapping[str, Any], places: Sequence[Path]) -> Options:
     """What was given, with the model that the first place says it is of, where none was: a name, or a folder of one."""
-    model = _model_of(places[0]) if places and not given.get("model") else ""
+    names_class = "architecture" in (given.get("model_arg") or {})
+    model = _model_of(places[0], names_class) if places and not given.get("model") else ""
     return {**given, "model": model} if model else dict(given)
 
 
@@ -51,12 +52,15 @@ def is_bare(path: Path, verify: bool) -> bool:
     return store.is_ours(path) and "recipe" not in json.loads(store.header(path, verify=verify)["config"])
 
 
-def _model_of(path: Path) -> str:
+def _model_of(path: Path, names_class: bool) -> str:
     """The spec of the model that weights say they are of; '' where they do not."""
     if by_name.is_by_name(str(path)):
         return by_name.expanded(str(path))[0]
     about, adapter = path / "config.json", path / "adapter_config.json"
-    if not about.is_file() or adapter.is_file() or not json_of(about).get("architectures"):
+    if not about.is_file() or adapter.is_file():
+        return ""
+    # What transformers has written may name no class, which is then asked for.
+    if not (names_class or json_of(about).keys() & {"architectures", "model_type"}):
         return ""
     text = path.as_posix()
     return f"hf:{text}" if text.startswith(("/", "..")) else f"hf:./{text}"

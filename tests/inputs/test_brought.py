@@ -262,7 +262,7 @@ BATCHES = [(X.float(), Y.float())]
             "text in the inputs of batch 1 of the data hold text, 'words'; expected numbers; leave that field out",
         ),
         (list, "pair"),
-        (lambda: iter(BATCHES), "pair .inputs, targets., a Dataset or a DataLoader"),
+        (lambda: iter(BATCHES), "pair .inputs, targets., a list of samples, a Dataset or a DataLoader"),
         (lambda: Stream(iter(BATCHES)), "an iterator can be read once; give the function that makes it"),
         (lambda: Stream(Noise()), "cannot be repeated: batch 1, from sample 0 on, is not what it was"),
         (lambda: Stream([(X, Y[:5])]), "tensors of 5, 23 entries along axis 0"),

@@ -1,5 +1,6 @@
 """Models by name: their own class, their own loss, against ``model(**batch).loss`` of a plain loop."""
 
+import json
 import sys
 import types
 from pathlib import Path
@@ -222,6 +223,29 @@ def test_a_model_that_is_not_pretrained_follows_the_seed(saved):
     assert torch.equal(one.lm_head.weight, same.lm_head.weight)
     assert not torch.equal(one.lm_head.weight, other.lm_head.weight)
     assert "initialised anew from the seed" in " ".join(by_name.notes_of(one))
+
+
+@pytest.mark.parametrize("lacking", [("architectures",), ("architectures", "model_type")])
+def test_a_folder_that_names_no_class_asks_for_it_and_takes_it(saved, tmp_path, monkeypatch, lacking):
+    _, module = saved("BertForMaskedLM")
+    config = tmp_path / "m" / "config.json"
+    config.write_text(
+        json.dumps({k: v for k, v in json.loads(config.read_text()).items() if k not in lacking})
+    )
+    monkeypatch.chdir(tmp_path)
+    Path("d.py").write_text(
+        "import torch\ndef data():\n    x = torch.arange(12).reshape(4, 3) % 7\n    return x, x\n"
+    )
+    with pytest.raises(BadInput, match=r"names no architecture; .* give `model_arg` architecture=CLASS"):
+        build_model("hf:./m", {}, 0, **SHAPES)
+    given = {"data": "d.py:data", "model_arg": {"architecture": "BertForMaskedLM"}}
+    found = landscape.measure("m", "import", output="a.h5", **given)
+    x = torch.arange(12).reshape(4, 3) % 7
+    with torch.no_grad():
+        assert found.final_loss == pytest.approx(float(module(input_ids=x, labels=x).loss), rel=1e-5)
+    if lacking == ("architectures",):
+        with pytest.raises(BadInput, match="names no architecture"):
+            landscape.measure("m", "import", output="b.h5", data="d.py:data")
 
 
 def test_folders_that_cannot_be_are_sentences(saved, tmp_path):

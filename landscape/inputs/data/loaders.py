@@ -1,6 +1,6 @@
 """Data sets and loaders of PyTorch as batches in one order, that can be read as often as they are wanted."""
 
-from collections.abc import Callable, Iterator, Sequence, Sized
+from collections.abc import Callable, Iterator, Mapping, Sequence, Sized
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
@@ -8,7 +8,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset, IterableDataset
 
 from landscape.errors import BadInput
-from landscape.inputs.data.batches import stacked
+from landscape.inputs.data.batches import are_numbers, array_like, stacked
 
 # Samples that are put together at a time where the user has not said how many.
 BATCH = 64
@@ -45,6 +45,48 @@ def is_source(data: Any) -> bool:
     return isinstance(data, Dataset | DataLoader) or (
         hasattr(data, "column_names") and hasattr(data, "features") and hasattr(data, "__getitem__")
     )
+
+
+def is_listed(data: Any) -> bool:
+    """Whether ``data`` is a list of samples, tuples or dictionaries of their parts, and cannot be one of batches.
+
+    The parts of a batch are as long as each other; those of a sample are not, or one of them is a single number.
+
+    >>> is_listed([(torch.zeros(3), 0), (torch.ones(3), 1)]), is_listed([(torch.zeros(5, 3), torch.zeros(5))])
+    (True, False)
+    """
+    return isinstance(data, list) and bool(data) and all(map(_is_sample, data))
+
+
+class Listed(Dataset):
+    """A list of samples as a data set."""
+
+    def __init__(self, samples: list[Any]):
+        self.samples = samples
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def __getitem__(self, index: int) -> Any:
+        return self.samples[index]
+
+
+def _is_sample(one: Any) -> bool:
+    if not isinstance(one, tuple | Mapping) or are_numbers(one):
+        return False
+    parts = list(one.values()) if isinstance(one, Mapping) else list(one)
+    lengths = {_length_of(part) for part in parts}
+    return len(parts) > 1 and None not in lengths and (len(lengths) > 1 or lengths == {0})
+
+
+def _length_of(part: Any) -> int | None:
+    """Entries along axis 0, 0 for a single number or text; None for what is no array."""
+    if isinstance(part, str):
+        return 0
+    if are_numbers(part):
+        return len(part) if isinstance(part, tuple | list) else 0
+    shape = getattr(array_like(part), "shape", None)
+    return None if shape is None else shape[0] if len(shape) else 0
 
 
 def dtype_within(feature: Any) -> str:

@@ -24,7 +24,10 @@ ARRAYS = {
     "test_inputs": ("test_inputs", "x_test", "X_test"),
     "test_target": ("test_targets", "y_test"),
 }
-RETURNS = "(inputs, targets), (inputs, targets, test_inputs, test_targets), a torch Dataset, a DataLoader or a DataSet"
+RETURNS = (
+    "(inputs, targets), (inputs, targets, test_inputs, test_targets), a list of samples, a torch Dataset, a DataLoader "
+    "or a DataSet"
+)
 
 
 def npz(
@@ -106,10 +109,10 @@ def from_factory(spec: str, factory: Callable[..., Any], arguments: Mapping[str,
     """The data set that the user's ``factory`` returns, in any of these forms.
 
     A tuple (inputs, targets) or (inputs, targets, test_inputs, test_targets) of tensors, arrays or tables, inputs being
-    a tuple or a dictionary where there are several, targets None where there are none; a Dataset, a DataLoader or a
-    Stream, or two of these, the second for testing, see :mod:`landscape.inputs.data.streams`; a DataSet. PyTorch's
-    random state has the same seed at each call, so that data drawn without one are yet drawn again alike, and is
-    left as it was. Raises BadInput for anything else, and for what the factory raises.
+    a tuple or a dictionary where there are several, targets None where there are none; a list of samples, a Dataset, a
+    DataLoader or a Stream, or two of these, the second for testing, see :mod:`landscape.inputs.data.streams`; a
+    DataSet. PyTorch's random state has the same seed at each call, so that data drawn without one are yet drawn again
+    alike, and is left as it was. Raises BadInput for anything else, and for what the factory raises.
     """
     name = f"data {spec}"
     with torch.random.fork_rng(devices=[]):
@@ -130,6 +133,13 @@ def from_factory(spec: str, factory: Callable[..., Any], arguments: Mapping[str,
             num_classes=None if data.doubt else data.num_classes,
         )
         return replace(made, notes=tuple(dict.fromkeys([*data.notes, *made.notes])))
+    if isinstance(data, Mapping) and data and all(map(is_read, data.values())):
+        names = ", ".join(map(str, data))
+        raise BadInput(
+            f"data {spec} returned a dictionary of {names}",
+            RETURNS,
+            "return the training and the test data as a pair",
+        )
     if isinstance(data, Mapping):
         inputs, targets = pair(data, name, (said := []).append)
         found = data_set(spec, inputs, targets)

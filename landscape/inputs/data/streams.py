@@ -13,7 +13,7 @@ from torch import Tensor
 
 from landscape.errors import BadInput, LandscapeError, raised_at
 from landscape.inputs.data.batches import joined, mapped, own_targets, pair, tensors
-from landscape.inputs.data.loaders import Reading, is_source, reading
+from landscape.inputs.data.loaders import Listed, Reading, is_listed, is_source, reading
 
 # Data of more bytes than these are not kept in memory, unless they come so.
 HELD_BYTES = 2**30
@@ -69,7 +69,9 @@ class Stream:
     @classmethod
     def of(cls, data: Any, name: str = "the data") -> "Stream":
         """``data`` as a stream that is held in memory where there is room; one that is a stream as it is."""
-        return data if isinstance(data, Stream) else cls(data, held=HELD_BYTES, name=name)
+        if isinstance(data, Stream):
+            return data
+        return cls(Listed(data) if is_listed(data) else data, held=HELD_BYTES, name=name)
 
     def __len__(self) -> int:
         return self.seen.count
@@ -309,8 +311,8 @@ class _Running:
 
 
 def is_read(data: Any) -> bool:
-    """Whether ``data`` are read batch by batch."""
-    return isinstance(data, Stream) or is_source(data)
+    """Whether ``data`` are read batch by batch, or sample by sample."""
+    return isinstance(data, Stream) or is_source(data) or is_listed(data)
 
 
 def _reading(source: Any) -> Reading:

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from landscape.errors import BadInput
+from landscape.inputs.checkpoints.folders import json_of
 
 OFFLINE = "get it where there is a network, or give a folder: hf:./folder"
 
@@ -32,10 +33,9 @@ def hugging_face_model(
     """
     transformers = _package("transformers")
     where, revision = _place(text)
+    reader = _reader(transformers, where, architecture, text)
     with _told(text), _quiet(transformers):
-        config = transformers.AutoConfig.from_pretrained(
-            where, revision=revision, trust_remote_code=False, **arguments
-        )
+        config = reader.from_pretrained(where, revision=revision, trust_remote_code=False, **arguments)
     kind = _class(transformers, config, architecture, text)
     if getattr(config, "quantization_config", None) is not None:
         raise BadInput(
@@ -121,14 +121,28 @@ def _place(text: str) -> tuple[str, str]:
     return name, revision or "main"
 
 
+def _reader(transformers: Any, where: str, architecture: str, text: str) -> Any:
+    """The class that reads a configuration: that of the architecture asked for where a folder does not say which."""
+    path = Path(where) / "config.json"
+    if not path.is_file() or "model_type" in json_of(path):
+        return transformers.AutoConfig
+    if not architecture:
+        raise _unnamed(text)
+    return getattr(getattr(transformers, architecture, None), "config_class", None) or transformers.AutoConfig
+
+
+def _unnamed(text: str) -> BadInput:
+    return BadInput(
+        f"the configuration of {text} names no architecture",
+        "the class of the model",
+        "give `model_arg` architecture=CLASS",
+    )
+
+
 def _class(transformers: Any, config: Any, architecture: str, text: str) -> Any:
     names = [architecture] if architecture else list(getattr(config, "architectures", None) or [])
     if not names:
-        raise BadInput(
-            f"the configuration of {text} names no architecture",
-            "the class of the model",
-            "give `model_arg` architecture=CLASS",
-        )
+        raise _unnamed(text)
     kind = getattr(transformers, names[0], None)
     if not (isinstance(kind, type) and issubclass(kind, nn.Module)):
         own = " and the code in its repository is never run" if getattr(config, "auto_map", None) else ""
@@ -243,7 +257,8 @@ def _told(text: str) -> Iterator[None]:
         elif names & {"LocalEntryNotFoundError", "OfflineModeIsEnabled", "ConnectError", "ConnectionError"}:
             said = BadInput(f"{text} cannot be reached, and is not on this machine", "a network", OFFLINE)
         else:
-            line = (str(error).splitlines() or [""])[0].rstrip(".")
+            # What stands in backticks is an option of ours.
+            line = (str(error).splitlines() or [""])[0].rstrip(".").replace("`", "'")
             said = BadInput(
                 f"{text} cannot be made ({type(error).__name__}: {line})", "a model of transformers"
             )
