@@ -24,7 +24,7 @@ from landscape.symmetry.continuous import families_of
 from landscape.symmetry.correlations import correlations
 from landscape.symmetry.families import Family, Found, of_level
 from landscape.symmetry.matching import assigned, matched
-from landscape.symmetry.orbit import between, nearest_of_orbit, random_of_orbit
+from landscape.symmetry.orbit import Orbit, between, nearer, nearest_of_orbit, random_of_orbit
 from landscape.symmetry.permutations import Permutations, Symmetry, composed, flipped, permuted
 from landscape.symmetry.refinement import refined
 from landscape.symmetry.rescaling import junctions
@@ -100,7 +100,7 @@ def aligned(
     ``activations`` maximises the correlation of units on the data (Ainsworth et al. 2023, sections 3.2
     and 3.1). ``symmetry``: ``permutation``; with ``scaling`` scales and signs of units; with ``orthogonal`` turns
     of a residual stream as well; with ``all`` every invertible map that leaves the function (Theus et al. 2025): B
-    is brought closest to A by them and permutations in turn, and the closer of that and permutations alone is kept.
+    is brought closest to A by them and permutations in turn, or from permutations alone where that is closer.
     ``refine``: so many steps from there towards a low loss between A and B, by permutations (section 3.3) and, with
     more symmetries, by their maps (:mod:`landscape.symmetry.refinement`). Units of odd activations change sign
     where that brings them closer.
@@ -139,6 +139,9 @@ def aligned(
         )
         if held is not None or orbit.distance < between(goal, now):
             now, permutations, signs = orbit.tensors, orbit.permutations, {}
+        else:
+            orbit = nearer(units, families, goal, Orbit(now, permutations, torch.inf), generator)
+            now, permutations = orbit.tensors, orbit.permutations
     if refine:
         better = refined(objective, units, families, a, now, refine, generator=generator, progress=progress)
         now, permutations = better.tensors, composed(units, permutations, better.permutations)

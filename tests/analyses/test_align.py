@@ -175,6 +175,32 @@ def test_units_of_odd_activations_turn_their_signs(match):
     assert "3 units" in " ".join(result.notes)
 
 
+class Capsules(nn.Module):
+    """Votes of pairs of units are added, and only the length of each sum is seen: two maps meet in one weight."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.votes = nn.Linear(4, 8), nn.Parameter(torch.randn(4, 3, 2, 3))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        pairs = self.first(x).reshape(len(x), 4, 2)
+        return torch.einsum("bic,iocd->bod", pairs, self.votes).norm(dim=-1)
+
+
+def test_maps_go_on_from_permutations_alone_where_these_are_closer(monkeypatch):
+    first, second = (problem(built(lambda: Capsules(), seed), 4) for seed in (0, 1))
+    ends = first, first.present_point(), second.present_point()
+    alone = align(*ends, num_points=3)
+    nearest = alignments.nearest_of_orbit
+    monkeypatch.setattr(
+        alignments, "nearest_of_orbit", lambda *a, **b: nearest(*a, **b)._replace(distance=torch.inf)
+    )
+    result = align(*ends, symmetry="all", num_points=3)
+    assert result.distance_after < alone.distance_after
+    assert "nearest maps" in {check.name for check in result.checks}
+    assert all(check.passed for check in result.checks)
+
+
 def test_rescaling_needs_layers_that_allow_it():
     objective = problem(built(lambda: mlp((4,), 3, (12,), activation="gelu")), 4)
     result = align(objective, objective.present_point(), planted(objective), symmetry="scaling", num_points=3)
