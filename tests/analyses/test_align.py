@@ -175,6 +175,29 @@ def test_units_of_odd_activations_turn_their_signs(match):
     assert "3 units" in " ".join(result.notes)
 
 
+class Steps(nn.Module):
+    """A width whose maps move the biases that translations move: Euler's steps along a small net."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.last = nn.Linear(4, 5), nn.Linear(5, 3)
+        self.slope = nn.Sequential(nn.Linear(5, 7), nn.Tanh(), nn.Linear(7, 5))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        y = self.first(x)
+        for _ in range(4):
+            y = y + self.slope(y) / 4
+        return self.last(y)
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_maps_are_the_nearest_beside_translations_too(seed):
+    first, second = (problem(built(lambda: Steps(), one), 4) for one in (0, seed))
+    result = align(first, first.present_point(), second.present_point(), symmetry="all", num_points=3)
+    assert {"invertible", "translation"} <= set(result.used_kind.tolist())
+    assert {one.name: one for one in result.checks}["nearest maps"].passed
+
+
 class Capsules(nn.Module):
     """Votes of pairs of units are added, and only the length of each sum is seen: two maps meet in one weight."""
 
