@@ -111,7 +111,7 @@ def _finished(
     for _ in range(rounds if idle else 0):
         before = distance
         now = translated(idle, a, now, rounds)
-        now, moved = _settled(symmetry, others, a, now, moved, generator, rounds)
+        now, moved = _settled(symmetry, others, a, now, moved, generator, 1)
         distance = between(a, now)
         if before - distance <= SLOW * before:
             break
