@@ -45,5 +45,5 @@ def carried(trial: Trial, rows: Tensor | None, *, training: bool = False) -> lis
         return []
     return [
         f"a call leaves {listed(sorted(left))} behind, which the next one reads: here every call begins with that as "
-        f"it stands in the module{', every step too' if training else ''}; a loop of your own carries it on"
+        "it stands in the module, and so does every step; a loop of your own carries it on"
     ]
