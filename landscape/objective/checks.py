@@ -18,6 +18,8 @@ from landscape.result import Check
 
 # How far the point of the check `moved` lies, over ‖θ‖.
 MOVED = 1e-2
+# Of the terms that F is computed from, its rounding in units of theirs.
+ROUNDED = 4.0
 # Step of a difference quotient over ‖θ‖, and what it may be off by, by dtype.
 STEPS = {torch.float64: (1e-7, 1e-3), torch.float32: (1e-3, 5e-2)}
 # Gaps of a difference to a slope that vary by less than this share of themselves are one.
@@ -78,7 +80,11 @@ def _meaning(objective: Objective, point: Point, measured: tuple[float, Tensor] 
             true_way = (there - theta).double() / length
             return float(slope.double() @ true_way), (plainly(there) - here) / length
 
-        found.append(_derivative(objective, point, slope, float(way.norm()), slopes, (value, moved)))
+        def away() -> float:
+            values = [plainly(theta + way.to(theta.dtype)), plainly(torch.zeros_like(theta))]
+            return max((abs(one) for one in values if np.isfinite(one)), default=0.0)
+
+        found.append(_derivative(objective, point, slope, float(way.norm()), slopes, (value, moved), away))
     return found
 
 
@@ -89,19 +95,22 @@ def _derivative(
     size: float,
     slopes: Callable[[float], tuple[float, float]],
     ends: tuple[float, float],
+    away: Callable[[], float],
 ) -> Check:
     """The derivative along a way, of this ``size``, by ∇F against a difference of plain loops.
 
-    ``slopes(length)`` are both for a step of this share of the way, and ``ends`` F at θ and by ``MOVED`` of it away.
+    ``slopes(length)`` are both for a step of this share of the way, and ``ends`` F at θ and by ``MOVED`` of it away;
+    ``away()`` is the size of F far away, where a loss that is next to nothing at θ shows what it is computed from.
     """
     meaning = "dF along a random direction against a difference of plain loops"
     step, bound = STEPS[objective.coarsest]
-    eps, before, gap, last = torch.finfo(objective.coarsest).eps, None, np.inf, step
+    eps, before, gap, last, total = torch.finfo(objective.coarsest).eps, None, np.inf, step, 1.0
     # Half as far only where F bends more on the way than it does from here to the point moved to.
     for length in (step, step / 2, step * typical_share(point.theta)):
         is_other = length < step / 2
         along, quotient = slopes(length)
-        bend = 2 * abs(ends[1] - ends[0] - MOVED * along) / MOVED**2
+        # By the quotient, as a slope that is wrong would allow for itself.
+        bend = 2 * abs(ends[1] - ends[0] - MOVED * quotient) / (MOVED * (MOVED - length))
         # What the quotient may be off by: rounding of F, and the curvature on the way.
         off = 100 * eps * abs(ends[0]) / length + 2 * length * bend
         # Behind a jump quotients grow as the step falls, and differ by half of themselves.
@@ -109,9 +118,16 @@ def _derivative(
         typical = abs(along) + float(slope.double().norm()) * size / len(point.theta) ** 0.5
         if is_other and off > bound * typical:
             break
-        gap, before, last = abs(quotient - along) / max(typical + off / bound, 1e-300), quotient, length
+        total = max(typical + off / bound, 1e-300)
+        gap, before, last = abs(quotient - along) / total, quotient, length
         if gap <= bound:
             return Check("cut, derivative", gap, bound, meaning)
+    # Of terms that cancel, as logits of a net that fits its data, rounding is theirs.
+    left = ROUNDED * eps * away() / last / bound
+    if gap * total <= bound * (total + left):
+        return Check(
+            "cut, derivative", gap * total / (total + left), bound, f"{meaning}, to rounding of F away from θ"
+        )
 
     def gap_at(length: float) -> float:
         along, quotient = slopes(length)
