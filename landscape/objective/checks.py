@@ -81,7 +81,8 @@ def _meaning(objective: Objective, point: Point, measured: tuple[float, Tensor] 
             return float(slope.double() @ true_way), (plainly(there) - here) / length
 
         def away() -> float:
-            values = [plainly(theta + way.to(theta.dtype)), plainly(torch.zeros_like(theta))]
+            far = theta + way.to(theta.dtype) * typical_share(theta)
+            values = [plainly(far), plainly(torch.zeros_like(theta))]
             return max((abs(one) for one in values if np.isfinite(one)), default=0.0)
 
         found.append(_derivative(objective, point, slope, float(way.norm()), slopes, (value, moved), away))
