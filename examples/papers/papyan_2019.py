@@ -1,4 +1,4 @@
-"""Papyan 2019 and 2020, Sagun et al. 2017: the outliers of the spectrum count the classes, not the width."""
+"""Papyan 2019, Sagun et al. 2017: outliers of the spectrum count the classes; the size of the net scales the bulk."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -7,16 +7,18 @@ from paper import Finding, real
 
 import landscape
 
-PAPER = "Papyan 2019, 2020; Sagun et al. 2017"
-WHERE = "abstracts and text (figure numbers not read)"
+PAPER = "Papyan 2019; Sagun et al. 2017"
+WHERE = "Papyan: abstract and text (figure numbers not read); Sagun: abstract"
 CLAIM = (
-    "The Hessian has as many outliers as there are classes, which come from its Gauss–Newton part (Papyan); data "
-    "decide the outliers, the size of the net the bulk (Sagun et al.)."
+    "The Hessian has as many outliers as there are classes, which come from its Gauss–Newton part (Papyan); with the "
+    "data fixed more parameters merely scale the bulk, with the size fixed other data only affect the outliers (Sagun "
+    "et al.)."
 )
 SCALED = (
     "2000 MNIST images of 14 × 14 pixels of C = 5 and of 10 classes, ReLU nets of 2 × 32 and 2 × 64 after 60 epochs; "
-    "the 20 largest eigenvalues. C − 1 outliers count as well, as softmax takes one direction away; that the size of "
-    "the net moves the bulk was not measured"
+    "the 20 largest eigenvalues, and the trace, to 1 %. C − 1 outliers count as well, as softmax takes one direction "
+    "away; the scale of the bulk is its mean eigenvalue: the trace less C − 1 outliers over as many as are left. That "
+    "what stays does so within a factor of 2 is a measure of this page"
 )
 
 # On a GPU: MNIST whole, widths=256,256 and 512,512, with --density.
@@ -37,7 +39,9 @@ def commands(folder: Path, size: dict) -> Iterator[str]:
                     f"train --model mlp --model-arg widths={widths} {real('mnist', limit=2000, size=14, classes=told)} "
                     f"--epochs {size['epochs']} --lr 0.1 --batch-size 64 --seed {seed} -q -o {run}.h5"
                 )
-                yield f"hessian {run}.h5 --top-k {size['k']} --split --tol 1e-4 -q -o {run}.hessian.h5"
+                yield (
+                    f"hessian {run}.h5 --top-k {size['k']} --split --trace --tol 1e-4 -q -o {run}.hessian.h5"
+                )
     yield (
         f"hessian {folder}/10-{size['widths'][0]}-0.h5 --top-k {size['k']} --bottom-k 5 --density --tol 1e-4 -q "
         f"-o {folder}/density.h5"
@@ -46,7 +50,7 @@ def commands(folder: Path, size: dict) -> Iterator[str]:
 
 
 def findings(folder: Path, size: dict) -> list[Finding]:
-    """How many eigenvalues stand before the widest gap, by ``hessian``; the share of the Gauss–Newton part."""
+    """Eigenvalues before the widest gap, by ``hessian``; the Gauss–Newton part; scales of the bulk and the outliers."""
 
     def load(classes: int, widths: str, seed: int) -> landscape.Result:
         return landscape.load(folder / f"{classes}-{widths}-{seed}.hessian.h5")
@@ -58,7 +62,23 @@ def findings(folder: Path, size: dict) -> list[Finding]:
         found = load(10, size["widths"][0], seed)
         return float((found.gauss_newton_part / found.eigenvalues)[:9].mean())
 
-    seeds = range(size["seeds"])
+    def bulk(classes: int, widths: str, seed: int) -> float:
+        found, outliers = load(classes, widths, seed), classes - 1
+        left = found.trace.item() - found.eigenvalues.ravel()[:outliers].sum()
+        return float(left / (found.num_parameters.item() - outliers))
+
+    def outlier(classes: int, widths: str, seed: int) -> float:
+        return float(load(classes, widths, seed).eigenvalues.ravel()[: classes - 1].mean())
+
+    seeds, (narrow, wide) = range(size["seeds"]), size["widths"]
+    scales = [
+        Finding(what, tuple(of(*one, seed) / of(*other, seed) for seed in seeds), low, high)
+        for what, of, one, other, low, high in (
+            ("scale of the bulk, wide over narrow, C = 10", bulk, (10, wide), (10, narrow), 0.0, 0.8),
+            ("scale of the outliers, wide over narrow, C = 10", outlier, (10, wide), (10, narrow), 0.5, 2.0),
+            ("scale of the bulk, C = 10 over C = 5, wide", bulk, (10, wide), (5, wide), 0.5, 2.0),
+        )
+    ]
     counts = [
         Finding(
             f"outliers − C, C = {classes}, widths {widths.replace(',', ' × ')}",
@@ -69,4 +89,4 @@ def findings(folder: Path, size: dict) -> list[Finding]:
         for classes in CLASSES
         for widths in size["widths"]
     ]
-    return [*counts, Finding("vᵀGv/λ of the first 9, C = 10", tuple(map(share, seeds)), 0.9, 1.1)]
+    return [*counts, Finding("vᵀGv/λ of the first 9, C = 10", tuple(map(share, seeds)), 0.9, 1.1), *scales]

@@ -1,0 +1,89 @@
+"""Memory and time of a gradient and of the top eigenvalue as laws of the decoder's shape, from six small ones.
+
+``python examples/language_model/laws.py`` prints both laws, what they say of two larger shapes beside what is measured
+there, and what they say of 1e9 and 1e11 parameters. Bytes are those of live tensors at the peak beside module and data,
+seconds those of one thread's processor, the median of several.
+"""
+
+import statistics
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+from scipy.optimize import nnls
+
+HERE = Path(__file__).parent
+sys.path.insert(0, str(HERE))
+sys.path.insert(0, str(HERE.parents[1] / "tests"))
+
+from decoder import model, text
+from peak import Peak
+
+import landscape
+
+PIECES, CONTEXT, NUM_PRODUCTS, NUM_TIMES = 16, 64, 8, 5
+SMALL = ((64, 2), (96, 2), (128, 2), (64, 4), (96, 4), (128, 4))
+LARGER = ((192, 6), (256, 8))
+ON_PAPER = ((2048, 20), (8192, 124))
+
+
+def num_parameters(width: int, depth: int) -> int:
+    """d of :func:`decoder.model`, counted without making it."""
+    with torch.device("meta"):
+        return sum(one.numel() for one in model(width, depth).parameters())
+
+
+def features(width: int, depth: int) -> list[float]:
+    """What grows: the parameters; the stream and the units of every layer; its table of attention; the logits."""
+    tokens = PIECES * CONTEXT
+    return [num_parameters(width, depth), tokens * width * depth, tokens * depth * CONTEXT, tokens * 128]
+
+
+def measured(width: int, depth: int) -> dict[str, float]:
+    """Bytes and seconds at one shape."""
+    torch.manual_seed(0)
+    data = text(PIECES, CONTEXT)
+    problem = landscape.Objective(model(width, depth), "cross_entropy", data[:2])
+    problem.value_and_gradient(problem.theta)
+    seconds = []
+    for _ in range(NUM_TIMES):
+        began = time.process_time()
+        problem.value_and_gradient(problem.theta)
+        seconds.append(time.process_time() - began)
+    with Peak() as gradient:
+        problem.value_and_gradient(problem.theta)
+    with Peak() as search:
+        began = time.process_time()
+        landscape.hessian(problem, problem.theta, top_k=1, max_products=NUM_PRODUCTS, search=False)
+        whole = time.process_time() - began
+    return {
+        "bytes of a gradient": gradient.bytes,
+        f"bytes of {NUM_PRODUCTS} products": search.bytes,
+        "seconds of a gradient": statistics.median(seconds),
+        f"seconds of {NUM_PRODUCTS} products": whole,
+    }
+
+
+def main() -> None:
+    torch.set_num_threads(1)
+    found = {shape: measured(*shape) for shape in (*SMALL, *LARGER)}
+    print("| | law | shape | d | measured | law | off by |\n|---|---|---|---|---|---|---|")
+    for name in found[SMALL[0]]:
+        # Relative errors count alike at every shape.
+        values = np.array([found[shape][name] for shape in SMALL])
+        table = np.array([features(*shape) for shape in SMALL])
+        law = nnls(table / values[:, None], np.ones(len(SMALL)))[0]
+        told = " + ".join(
+            f"{one:.3g} {of}" for one, of in zip(law, ("d", "nTWL", "nTL·T", "nTV"), strict=True) if one
+        )
+        for shape in (*LARGER, *ON_PAPER):
+            said, seen = float(law @ features(*shape)), found.get(shape, {}).get(name)
+            cells = [name, told, f"width {shape[0]}, depth {shape[1]}", f"{num_parameters(*shape):.3g}"]
+            cells += [f"{seen:.4g}" if seen else "", f"{said:.4g}", f"{said / seen - 1:+.1%}" if seen else ""]
+            print("|", " | ".join(cells), "|", flush=True)
+
+
+if __name__ == "__main__":
+    main()
