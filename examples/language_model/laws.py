@@ -14,9 +14,8 @@ import numpy as np
 import torch
 from scipy.optimize import nnls
 
-HERE = Path(__file__).parent
-sys.path.insert(0, str(HERE))
-sys.path.insert(0, str(HERE.parents[1] / "tests"))
+sys.path.insert(0, str(Path(__file__).parent))
+sys.path.insert(0, str(Path(__file__).parents[2] / "tests"))
 
 from decoder import model, text
 from peak import Peak

@@ -18,8 +18,8 @@ CLAIM = (
 )
 SCALED = (
     "Residual nets of depth 56 as theirs, with batch norm, trained on 64 CIFAR-10 images; planes of 5 × 5 points of "
-    "half width 1 with λ_min and λ_max of 8 images at each; convolutional nets of batches of 16 and of all of 300 MNIST "
-    "images of 14 × 14 pixels, rise of F by noise of σ = 0.05, in every parameter (plain) and of each filter"
+    "half width 1 with λ_min and λ_max of 8 images at each; convolutional nets of batches of 16 and of all of 300 "
+    "MNIST images of 14 × 14 pixels, rise of F by noise of σ = 0.05, in every parameter (plain) and of each filter"
 )
 CHANGED = (
     "The range of the difference began at 0, which a difference of 0 met; it was put to 0.05 after that was seen. Nets "
