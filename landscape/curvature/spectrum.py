@@ -29,6 +29,7 @@ from landscape.numerics.spectra.inertia import (
 )
 from landscape.numerics.spectra.lanczos import Eigenpairs
 from landscape.numerics.spectra.trace import Trace, trace_estimate
+from landscape.numerics.vectors import lengths
 from landscape.objective import checks, plain
 from landscape.objective.objective import Objective
 from landscape.objective.parameters import Point
@@ -117,7 +118,7 @@ def spectrum(
             "the regulariser counts as an output, in which the loss is linear: its curvature is left out"
         )
     slope = met(objective, question.operator, gradient)
-    direction = slope / torch.linalg.vector_norm(slope).clamp_min(torch.finfo(slope.dtype).tiny)
+    direction = slope / lengths(slope).to(slope).clamp_min(torch.finfo(slope.dtype).tiny)
     bend = float(torch.dot(direction.double(), product(direction).double()))
     precision = 1e-12 if pairs.vectors.dtype == torch.float64 else checks.rounding(objective)
     error = max(product.largest_error, found.trial_error) / max(pairs.scale, 1e-300)

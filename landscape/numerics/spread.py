@@ -17,6 +17,7 @@ from torch.utils._pytree import tree_leaves, tree_map
 
 from landscape import distributed
 from landscape.errors import BadInput
+from landscape.numerics import sums
 
 aten = torch.ops.aten
 
@@ -158,11 +159,16 @@ def _norm(
     if ord != 2:
         raise _refused(f"a norm of order {ord}")
     dims = None if dim is None else [dim] if isinstance(dim, int) else list(dim)
-    made = torch.linalg.vector_norm(one.part, 2, dims, keepdim, **how)
-    dims = sorted(number % one.dim() for number in (range(one.dim()) if dims is None else dims))
-    if one.dim() + one.axis not in dims:
-        return _left(made, one, dims, keepdim)
-    return _total(made.double().square(), one.held).sqrt().to(made.dtype)
+    kept = how.get("dtype") or one.dtype
+    numbers = sorted(number % one.dim() for number in (range(one.dim()) if dims is None else dims))
+    if one.dim() + one.axis not in numbers:
+        return _left(torch.linalg.vector_norm(one.part, 2, dims, keepdim, **how), one, numbers, keepdim)
+    if numbers == [one.dim() - 1]:
+        made = sums.norms(one.part)
+        made = made.unsqueeze(-1) if keepdim else made
+    else:
+        made = torch.linalg.vector_norm(one.part, 2, dims, keepdim, dtype=torch.float64)
+    return _total(made.square(), one.held).sqrt().to(kept)
 
 
 def _product(func: Any, one: Tensor, other: Tensor) -> Tensor:
@@ -173,7 +179,7 @@ def _product(func: Any, one: Tensor, other: Tensor) -> Tensor:
         assert isinstance(other, Spread)
         if one.held != other.held:
             raise _refused("a product of vectors that are not spread alike")
-        return _total(func(one.part, other.part), one.held)
+        return _total(sums.product(one.part, other.part), one.held)
     if any(contracts) or (isinstance(one, Spread) and isinstance(other, Spread)):
         raise _refused("a product with what is not spread alike")
     made = func(local(one), local(other))

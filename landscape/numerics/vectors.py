@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from landscape import distributed
+from landscape.numerics import sums
 from landscape.numerics.pieces import Piece, filters, from_filters
 from landscape.numerics.spread import Spread
 
@@ -57,6 +58,18 @@ def gathered(tensor: Tensor) -> Tensor:
         whole.narrow(tensor.axis, first, count).copy_(tensor.part.narrow(tensor.axis, place, count))
         place += count
     return (distributed.total(whole) / tensor.held.copies).to(tensor.dtype)
+
+
+def along(rows: Tensor, vector: Tensor) -> Tensor:
+    """``rows @ vector`` (m,), in their dtype: the parts of ``vector`` (d,) along ``rows`` (m, d)."""
+    return rows @ vector if isinstance(rows, Spread) else sums.product(rows, vector)
+
+
+def lengths(rows: Tensor) -> Tensor:
+    """The norms (…), float64, of ``rows`` (…, d)."""
+    if isinstance(rows, Spread):
+        return torch.linalg.vector_norm(rows, dim=-1, dtype=torch.float64)
+    return sums.norms(rows)
 
 
 def typical_share(theta: Tensor) -> float:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from landscape.errors import BadInput
-from landscape.numerics.vectors import normal
+from landscape.numerics.vectors import along, lengths, normal
 
 # A start that happens to lie in an invariant space would never leave it.
 START_NOISE = 0.1
@@ -64,9 +64,9 @@ class Krylov:
         self._ritz: tuple[np.ndarray, np.ndarray, np.ndarray] | None = None
         first = fresh_direction(known, generator)
         if start is not None:
-            mixed = start / torch.linalg.vector_norm(start) + START_NOISE * first
+            mixed = start / _norm(start) + START_NOISE * first
             mixed = orthogonalised(mixed, known)
-            first = mixed / torch.linalg.vector_norm(mixed)
+            first = mixed / _norm(mixed)
         self._ends = [End(first, np.empty(0))]
 
     @property
@@ -108,12 +108,12 @@ class Krylov:
         row[-1] = alpha
         ends = []
         for end in self._ends[:place] + self._ends[place + 1 :]:
-            along = _dot(end.vector, vector)
-            row[: len(end.weights)] += along * end.weights
-            ends.append(End(self._off(end.vector - along * vector, basis, _norm(end.vector)), end.weights))
-        coefficients, before = basis @ image, _norm(image)
+            part = _dot(end.vector, vector)
+            row[: len(end.weights)] += part * end.weights
+            ends.append(End(self._off(end.vector - part * vector, basis, _norm(end.vector)), end.weights))
+        coefficients, before = along(basis, image), _norm(image)
         image = image - basis.T @ coefficients
-        image = image - basis.T @ (basis @ image)
+        image = image - basis.T @ along(basis, image)
         ends.append(End(self._off(image, basis, before), np.append(np.zeros(self.size), 1.0)))
         scale = max(self._scale, float(np.abs(self._matrix).max(initial=0)), float(np.abs(row).max()))
         least = 10 * torch.finfo(image.dtype).eps
@@ -199,7 +199,7 @@ class Krylov:
     def vectors(self, weights: np.ndarray) -> Tensor:
         """Ritz vectors (k, d) of unit length for the columns (size, k) of their weights."""
         rows = torch.from_numpy(weights.T.copy()).to(self._all) @ self.basis
-        return rows / torch.linalg.vector_norm(rows, dim=1, keepdim=True)
+        return rows / lengths(rows)[:, None].to(rows)
 
     def restart(self, chosen: np.ndarray) -> None:
         """Keep the Ritz vectors at the positions ``chosen`` of :meth:`ritz`, and make room for more."""
@@ -244,15 +244,15 @@ def orthogonalised(vector: Tensor, basis: Tensor) -> Tensor:
     if len(basis) == 0:
         return vector
     for _ in range(2):
-        vector = vector - basis.T @ (basis @ vector)
+        vector = vector - basis.T @ along(basis, vector)
     return vector
 
 
 def fresh_direction(basis: Tensor, generator: torch.Generator) -> Tensor:
     """A random unit vector orthogonal to ``basis`` (m, d)."""
     vector = normal(basis, generator).to(basis)
-    vector = orthogonalised(vector / torch.linalg.vector_norm(vector), basis)
-    return vector / torch.linalg.vector_norm(vector)
+    vector = orthogonalised(vector / _norm(vector), basis)
+    return vector / _norm(vector)
 
 
 def _eigh(matrix: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -262,7 +262,7 @@ def _eigh(matrix: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _norm(vector: Tensor) -> float:
-    return float(torch.linalg.vector_norm(vector.double()))
+    return float(lengths(vector))
 
 
 def _dot(one: Tensor, other: Tensor) -> float:

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from landscape.errors import NotFinite
 from landscape.numerics.spectra.krylov import Operator, orthogonalised
+from landscape.numerics.vectors import lengths
 
 # Eigenvalues this close to a point, relative to the largest, count as lying on it.
 COINCIDENT = 1e-7
@@ -24,7 +25,7 @@ class Recurrence:
     def __init__(self, operator: Operator, start: Tensor, known: Tensor, scale: float):
         self.operator, self.scale, self._first = operator, scale, len(known)
         self._basis: Tensor | None = known
-        self._vector = start / torch.linalg.vector_norm(start)
+        self._vector = start / float(lengths(start))
         self.alphas: list[float] = []
         self.betas: list[float] = []
 
@@ -50,9 +51,9 @@ class Recurrence:
             basis[first + step - 1] = vector
             image = self.operator(vector)
             self.alphas.append(float(torch.dot(image.double(), vector.double())))
-            length = float(torch.linalg.vector_norm(image.double()))
+            length = float(lengths(image))
             image = orthogonalised(image, basis[: first + step])
-            beta = float(torch.linalg.vector_norm(image.double()))
+            beta = float(lengths(image))
             if not np.isfinite(beta):
                 raise NotFinite(f"product {step} of a probe has the norm {length}", "finite products")
             self.scale = max(self.scale, abs(self.alphas[-1]), beta)
@@ -63,7 +64,7 @@ class Recurrence:
             vector = image / beta
             if beta < 0.1 * length:  # what cancellation leaves is not orthogonal to rounding yet
                 vector = orthogonalised(vector, basis[: first + step])
-                vector = vector / torch.linalg.vector_norm(vector)
+                vector = vector / float(lengths(vector))
             self._vector = vector
         self._basis = basis
 
