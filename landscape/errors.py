@@ -89,12 +89,25 @@ def loss_failed(
             "the module is called in eval mode (self.training is false): one that gives its losses or its outputs "
             "only in training mode needs a forward that gives them in both"
         )
+    remedy = remedy or _of_classes(outputs, targets, str(error))
     return BadInput(
         f"the loss {name} does not take outputs {described} and targets "
         f"{tuple(targets.shape)} ({targets.dtype}): {error}{raised_at(error)}",
         "a loss that fits module and data",
         remedy,
     )
+
+
+def _of_classes(outputs: Any, targets: Any, said: str) -> str:
+    """What to do with classes in a shape that losses of classes do not take; '' where they are none."""
+    shape, wanted = tuple(targets.shape), getattr(outputs, "shape", None)
+    if wanted is None or len(wanted) < 2 or targets.is_floating_point() or wanted[1] == 1:
+        return ""
+    if shape == (wanted[0], 1, *wanted[2:]):
+        return "let the data give classes without the axis of length 1, targets.squeeze(1)"
+    if shape == tuple(wanted) and "class probabilities" in said:
+        return "let the data give classes, targets.argmax(1), or shares of classes, targets.float()"
+    return ""
 
 
 def _is_of_a_library(file: str) -> bool:

@@ -16,13 +16,13 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
-from torch.utils._pytree import tree_flatten, tree_unflatten
 
 from landscape import distributed
 from landscape.choices import ProductBy
 from landscape.curvature.preconditioned import Preconditioned, preconditioned_operator
 from landscape.errors import BadInput, NotDifferentiable
 from landscape.numerics.spectra.krylov import Operator
+from landscape.objective import trees
 from landscape.objective.derivatives import derivative, second_derivative
 from landscape.objective.differences import Differences
 from landscape.objective.losses import likelihood_of
@@ -185,6 +185,32 @@ def gauss_newton_split(
     return first, whole - first
 
 
+def left_out(objective: Objective, point: Point) -> list[str]:
+    """What a Gauss–Newton matrix lacks of a loss that reads parameters itself, or that the module gives itself."""
+    leaf = point.theta.clone().requires_grad_()
+    chunk = objective.samples.few(1) if not objective.is_whole else objective.samples
+    inputs, targets = chunk.picked(None)
+    with torch.enable_grad(), objective.passed(leaf, point.fixed, inputs) as outputs:
+        flat, rebuilt = _packed(outputs)
+        h = flat.detach().requires_grad_()
+        total = objective.loss.total(rebuilt(h), targets)
+        if not total.requires_grad:
+            return []
+        own, slope = torch.autograd.grad(total, (leaf, h), create_graph=True, allow_unused=True)
+    name, notes = objective.loss.name, []
+    if own is not None:
+        notes.append(
+            f"the loss {name} reads parameters itself, beside the outputs: its curvature in these is no part of the "
+            "Gauss–Newton matrix"
+        )
+    if slope is not None and not slope.requires_grad:
+        notes.append(
+            f"the loss {name} is linear in the outputs, as where the module gives its loss itself: its Gauss–Newton "
+            "matrix is 0; let the module return what that is computed from"
+        )
+    return notes
+
+
 # --- the product ----------------------------------------------------------------------------
 
 
@@ -243,17 +269,17 @@ def _explained() -> Iterator[None]:
 
 def _packed(outputs: Any) -> tuple[Tensor, Callable[[Tensor], Any]]:
     """The floating-point tensors among ``outputs`` in one vector (m,), and how to get back."""
-    leaves, structure = tree_flatten(outputs)
-    moving = [i for i, one in enumerate(leaves) if isinstance(one, Tensor) and one.is_floating_point()]
+    moving = trees.moving(outputs)
     if not moving:
         raise BadInput(f"the outputs are a {type(outputs).__name__}", "floating-point tensors")
-    shapes = [leaves[i].shape for i in moving]
-    flat = torch.cat([leaves[i].reshape(-1) for i in moving])
+    shapes = [one.shape for one in moving]
+    flat = torch.cat([one.reshape(-1) for one in moving])
 
     def rebuilt(flat: Tensor) -> Any:
         parts = flat.split([shape.numel() for shape in shapes])
-        views = {i: part.view(shape) for i, part, shape in zip(moving, parts, shapes, strict=True)}
-        return tree_unflatten([views.get(i, one) for i, one in enumerate(leaves)], structure)
+        return trees.with_moving(
+            outputs, [part.view(shape) for part, shape in zip(parts, shapes, strict=True)]
+        )
 
     return flat, rebuilt
 
@@ -274,7 +300,7 @@ def _outer_product_of_slopes(
     h = flat.detach().requires_grad_()
     outputs = rebuilt(h)
     slope = derivative(loss.total(outputs, targets), h)
-    parts = [one for one in tree_flatten(outputs)[0] if isinstance(one, Tensor) and one.is_floating_point()]
+    parts = trees.moving(outputs)
     count = len(targets)
     if any(one.dim() == 0 or len(one) != count for one in parts):
         raise BadInput("the outputs have no axis of samples", f"{count} along axis 0, one per sample")

@@ -153,6 +153,12 @@ def surveyed(
     See :func:`landscape.analyses.hessian.hessian`.
     """
     question.check()
+    if split and question.operator not in operators.OF_GRADIENT:
+        raise BadInput(
+            f"the Gauss–Newton part of eigenvalues of the operator {question.operator}",
+            f"those of {' or '.join(operators.OF_GRADIENT)}",
+            "leave `operator` away, or `split`",
+        )
     journal = {} if journal is None and is_shared() else journal
     theta, preconditioners, limits, notes = reached(theta, where.preconditioners, where.limits)
     where = where._replace(preconditioners=preconditioners, limits=limits)
@@ -174,6 +180,8 @@ def surveyed(
             if question.operator == "preconditioned":
                 # vᵀP^-½HP^-½v is the Hessian's own form at P^-½v.
                 vectors = vectors * scale(own).to(vectors)
+            if not own.loss.has_price:
+                notes += [one for one in operators.left_out(own, here) if one not in notes]
             survey.parts.append(operators.gauss_newton_split(own, here.theta, here.fixed, vectors))
         if survey.found[-1].pairs.is_interrupted:
             break

@@ -7,7 +7,6 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils._pytree import tree_flatten, tree_unflatten
 
 from landscape import distributed
 from landscape.curvature import operators
@@ -16,6 +15,7 @@ from landscape.errors import BadInput, LandscapeError
 from landscape.numerics.spectra.krylov import Operator
 from landscape.objective import checks, doubts, plain, trees
 from landscape.objective.differences import Differences
+from landscape.objective.losses import likelihood_of
 from landscape.objective.objective import Fixed, Objective
 from landscape.objective.parameters import Point
 from landscape.objective.precision import in_float64
@@ -166,7 +166,7 @@ def _form(part: Objective, here: Point, operator: str, axis: Tensor, step: float
     if operator == "empirical-fisher":
         total = sum(float(way.square().sum()) for way in ways)
     elif operator == "fisher":
-        total = _fisher(part.loss.name, middle[0], ways[0])
+        total = _fisher(likelihood_of(part.given), middle[0], ways[0])
     else:
         # What the loss holds, as weights of classes, is in the dtype of F there alone.
         with part.written(plain.by_name(part, here)):
@@ -177,7 +177,7 @@ def _form(part: Objective, here: Point, operator: str, axis: Tensor, step: float
 
 
 def _plainly(part: Objective, point: Point, wants_losses: bool) -> tuple[list[Tensor], Any]:
-    """The floating-point outputs of the module itself and how they are nested; or the loss of every sample."""
+    """The floating-point outputs of the module itself, and all of them; or the loss of every sample."""
     inputs, targets = part.samples
     with (
         part.written(plain.by_name(part, point)),
@@ -186,13 +186,11 @@ def _plainly(part: Objective, point: Point, wants_losses: bool) -> tuple[list[Te
         outputs = part.module(*trees.mapped(torch.clone, inputs))
         if wants_losses:
             return [part.loss.each(outputs, targets)], None
-    leaves, structure = tree_flatten(outputs)
-    leaves = [one.detach() if isinstance(one, Tensor) else one for one in leaves]
-    moving = [i for i, one in enumerate(leaves) if isinstance(one, Tensor) and one.is_floating_point()]
-    return [leaves[i] for i in moving], (leaves, structure, moving)
+    outputs = trees.mapped(Tensor.detach, outputs)
+    return trees.moving(outputs), outputs
 
 
-def _fisher(name: str, outputs: Tensor, ways: Tensor) -> float:
+def _fisher(name: str | None, outputs: Tensor, ways: Tensor) -> float:
     """Σ over samples of Var or E of the derivative of log p along the way, the mean over a sample's observations."""
     if name == "cross_entropy":
         p = outputs.softmax(1)
@@ -206,10 +204,9 @@ def _fisher(name: str, outputs: Tensor, ways: Tensor) -> float:
 
 
 def _bent_loss(
-    part: Objective, nested: Any, here: list[Tensor], ways: list[Tensor], targets: Tensor
+    part: Objective, outputs: Any, here: list[Tensor], ways: list[Tensor], targets: Tensor
 ) -> float:
     """uᵀ(∂²ℓ/∂h²)u from first derivatives of the loss at h ± εu."""
-    leaves, structure, moving = nested
     epsilon = LOSS_STEP * max(_length(here), 1.0) / max(_length(ways), 1e-300)
 
     def slope(times: float) -> float:
@@ -217,11 +214,8 @@ def _bent_loss(
             (one + (times * epsilon * way).to(one)).requires_grad_()
             for one, way in zip(here, ways, strict=True)
         ]
-        whole = list(leaves)
-        for place, one in zip(moving, moved, strict=True):
-            whole[place] = one
         with torch.enable_grad():
-            total = part.loss.total(tree_unflatten(whole, structure), targets)
+            total = part.loss.total(trees.with_moving(outputs, moved), targets)
         slopes = torch.autograd.grad(total, moved, allow_unused=True, materialize_grads=True)
         return sum(float((s.double() * way).sum()) for s, way in zip(slopes, ways, strict=True))
 

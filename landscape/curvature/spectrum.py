@@ -8,7 +8,7 @@ from torch import Tensor
 
 from landscape import distributed
 from landscape.curvature.estimate_proofs import dense_checks, threshold_check
-from landscape.curvature.operators import OF_GRADIENT
+from landscape.curvature.operators import OF_GRADIENT, left_out
 from landscape.curvature.order import order_test
 from landscape.curvature.preconditioned import met
 from landscape.curvature.question import Question, operator_of
@@ -117,6 +117,8 @@ def spectrum(
         notes.append(
             "the regulariser counts as an output, in which the loss is linear: its curvature is left out"
         )
+    elif question.operator == "gauss-newton":
+        notes += left_out(objective, point)
     slope = met(objective, question.operator, gradient)
     direction = slope / lengths(slope).to(slope).clamp_min(torch.finfo(slope.dtype).tiny)
     bend = float(torch.dot(direction.double(), product(direction).double()))

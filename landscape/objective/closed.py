@@ -1,6 +1,5 @@
 """Is a loss of the module alone one function of its parameters? Found out once, before anything is measured."""
 
-import random
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from landscape.errors import BadInput, LandscapeError, raised_at
-from landscape.objective.closures import Closure, seeded
+from landscape.objective.closures import Closure, seeded, states
 from landscape.objective.constants import constants
 from landscape.objective.fit import Fit
 from landscape.objective.losses import Loss
@@ -135,9 +134,9 @@ def _require_one_value(trial: Trial, given: Closure, value: Tensor) -> None:
     found, given.draws = [], False
     for seed in (SEEDS[0], *SEEDS):
         with seeded(seed):
-            before = _states()
+            before = states()
             found.append(_standing(trial, given))
-            given.draws |= before != _states()
+            given.draws |= before != states()
     # What is called below must begin where these calls did: seeds are changed inside of ``seeded`` alone.
     draws, given.draws = given.draws, False
     differ = [one for one in found if not _agree(trial, one, found[0])]
@@ -241,10 +240,3 @@ def _agree(trial: Trial, one: Tensor, other: Tensor) -> bool:
     return torch.allclose(
         one.double().reshape(()), other.double().reshape(()), tolerance, 1e-30, equal_nan=True
     )
-
-
-def _states() -> tuple[Any, ...]:
-    """Of the global generators, as what compares."""
-    cuda = [one.tolist() for one in torch.cuda.get_rng_state_all()] if torch.cuda.is_initialized() else []
-    kind, keys, *rest = np.random.get_state()
-    return torch.get_rng_state().tolist(), cuda, (kind, np.asarray(keys).tolist(), *rest), random.getstate()

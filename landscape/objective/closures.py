@@ -108,6 +108,13 @@ def seeded(seed: int) -> Iterator[None]:
             random.setstate(own)
 
 
+def states() -> tuple[Any, ...]:
+    """Of the generators that :func:`seeded` sets, as what compares."""
+    cuda = [one.tolist() for one in torch.cuda.get_rng_state_all()] if torch.cuda.is_initialized() else []
+    kind, keys, *rest = np.random.get_state()
+    return torch.get_rng_state().tolist(), cuda, (kind, np.asarray(keys).tolist(), *rest), random.getstate()
+
+
 def _binds(known: inspect.Signature, count: int) -> bool:
     try:
         known.bind(*[None] * count)

@@ -103,12 +103,17 @@ def _fitted(given: Any, samples: Samples, trial: Trial, known: Fit | None) -> tu
         raise BadInput(
             f"the module, or the loss {name_of(given)}, takes the samples together, and there are too many to hold",
             "a loss that is a mean or a sum over samples",
+            "let the loss return a pair (total, weight), as reduction='sum' and the number of targets that count; or "
+            "let batches have one shape, or "
             f"take a part of them (`subset` = {samples.head.count}, or the first ones)",
         )
     if is_whole and few is not None:
         tried(trial, given, None)
     if loss is None:
         loss = given if isinstance(given, Loss) else meaning.whole(callable_of(given, outputs), samples.count)
+        if exact is not None:
+            # Targets that are ignored are none that could be told right.
+            loss = replace(loss, correct=exact.correct)
     found = Fit(loss, seen, is_whole, trial.needs_gradients)
     found.divisor = _divisor(trial, loss, samples, seen.activations)
     if said := squashed(trial, given, few, outputs):
@@ -136,7 +141,8 @@ def _seen(
         except BadInput:
             outputs = None
         if outputs is None:
-            raise told_of_the_mode(trial, given, few, error) from error.__cause__
+            error = told_of_the_mode(trial, given, few, error)
+            raise _told_of_the_data(samples, error) from error.__cause__
         few = None
     check_classes(given, outputs, samples.head.targets, samples.target_values)
     seen = watched(trial, given, few)
@@ -147,6 +153,17 @@ def _seen(
     require_reached(trial, given, few)
     loss, is_whole = (None, True) if few is None else _meaning(trial, given, exact, outputs, seen)
     return outputs, few, seen, loss, is_whole
+
+
+def _told_of_the_data(samples: Samples, error: BadInput) -> BadInput:
+    """``error``, or where nothing else is known to help, one that says what was taken for inputs and for targets."""
+    if error.remedy or not samples.notes:
+        return error
+    remedy = (
+        f"the data were taken so: {'; '.join(samples.notes)}. Where something else is meant, let the data be "
+        "(inputs, targets), sample by sample or from the collate_fn"
+    )
+    return BadInput(error.seen, error.wanted, remedy)
 
 
 def _meaning(

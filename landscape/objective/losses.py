@@ -232,6 +232,9 @@ def _like(targets: Tensor, outputs: Tensor) -> Tensor:
         raise BadInput(
             f"targets of shape {tuple(targets.shape)} for outputs of shape {tuple(outputs.shape)}",
             "the same shape",
+            "of classes take cross_entropy, or torch.nn.functional.one_hot(targets, classes).float()"
+            if targets.dim() == 1 and not targets.is_floating_point()
+            else "",
         )
     return targets.to(outputs.dtype).reshape(outputs.shape)
 

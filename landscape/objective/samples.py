@@ -12,7 +12,7 @@ from torch.utils._pytree import tree_map
 
 from landscape import distributed
 from landscape.errors import BadInput
-from landscape.inputs.data.batches import array_like, own_targets
+from landscape.inputs.data.batches import TOGETHER, array_like, own_targets
 from landscape.inputs.data.loaders import is_source
 from landscape.inputs.sharded import here
 from landscape.numerics.arrays import brought
@@ -273,7 +273,8 @@ def checked_data(data: Any) -> tuple[tuple[Any, ...], Tensor]:
     parts = [*(("inputs", part) for part in found), ("targets", targets)]
     for name, part in parts:
         if not isinstance(part, Tensor):
-            raise BadInput(f"the {name} are a {type(part).__name__}", "torch tensors")
+            remedy = TOGETHER if name == "targets" and isinstance(part, tuple | list | Mapping) else ""
+            raise BadInput(f"the {name} are a {type(part).__name__}", "torch tensors", remedy)
         if part.dim() == 0:
             raise BadInput(f"the {name} are a single number", "one entry per sample along axis 0")
     if not found or len(targets) == 0:

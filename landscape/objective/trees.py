@@ -1,7 +1,7 @@
 """Tensors nested in tuples, lists, dictionaries, named tuples and dataclasses: changed, cut and compared as one."""
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -37,6 +37,19 @@ def leaves(tree: Any) -> list[Any]:
 def tensors(tree: Any) -> list[Tensor]:
     """Every tensor of a tree, in a fixed order."""
     return [leaf for leaf in leaves(tree) if isinstance(leaf, Tensor)]
+
+
+def moving(tree: Any) -> list[Tensor]:
+    """The floating-point tensors of a tree, in the order in which :func:`mapped` meets them."""
+    found: list[Tensor] = []
+    mapped(lambda tensor: found.append(tensor) if tensor.is_floating_point() else None, tree)
+    return found
+
+
+def with_moving(tree: Any, others: Sequence[Tensor]) -> Any:
+    """``tree`` with ``others`` in the places of its floating-point tensors, as many and in their order."""
+    left = iter(others)
+    return mapped(lambda tensor: next(left) if tensor.is_floating_point() else tensor, tree)
 
 
 def rows(tree: Any, which: Any) -> Any:

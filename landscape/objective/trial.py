@@ -12,6 +12,7 @@ from landscape.errors import BadInput, LandscapeError, loss_failed
 from landscape.numerics.vectors import normal
 from landscape.objective import trees
 from landscape.objective.calling import called
+from landscape.objective.closures import seeded, states
 from landscape.objective.derivatives import nodes_of
 from landscape.objective.hosted import on_host_first
 from landscape.objective.losses import ELEMENTWISE, LOSSES, Loss, correct_of, name_of
@@ -21,6 +22,8 @@ from landscape.objective.samples import Samples
 
 # Two evaluations of the same samples differ by rounding only; this is far above it and far below a dropout.
 SAME = 1e-3
+# States of the generators at which what draws is tried: one in ten is seen but for a chance of 1 %.
+SEEDS = 44
 # Point beside the present one, over ‖θ‖: at initialisation some layers do nothing yet.
 ASIDE = 0.1
 
@@ -229,7 +232,11 @@ def require_one_function(trial: Trial, rows: Tensor | None, outputs: Any) -> Non
             "a function of its parameters",
             "set the rate of its dropout to 0, or make its randomness depend on a switch of its own",
         )
-    if not trees.agree(trial.outputs(rows), outputs, SAME):
+    before = states()
+    others = [trial.outputs(rows)]
+    if before != states():
+        others += _at_seeds(trial, rows)
+    if not all(trees.agree(one, outputs, SAME) for one in others):
         mode, switch = (
             ("training", "a switch of its own") if trial.subject.training else ("eval", "self.training")
         )
@@ -252,16 +259,20 @@ def require_one_function(trial: Trial, rows: Tensor | None, outputs: Any) -> Non
             )
 
 
+def _at_seeds(trial: Trial, rows: Tensor | None) -> list[Any]:
+    """The outputs from many states of the generators: of what is drawn and seldom used two calls show nothing."""
+    found = []
+    for seed in range(SEEDS):
+        with seeded(seed):
+            found.append(trial.outputs(rows))
+    return found
+
+
 def draws(call: Callable[[], Any]) -> bool:
-    """Whether ``call`` takes random numbers of torch's."""
-    before = _states()
+    """Whether ``call`` takes random numbers of torch's, of NumPy's or of Python's."""
+    before = states()
     call()
-    return not all(map(torch.equal, before, _states()))
-
-
-def _states() -> list[Tensor]:
-    """Of torch's generators of random numbers."""
-    return [torch.get_rng_state(), *(torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [])]
+    return before != states()
 
 
 def require_reached(trial: Trial, given: Any, rows: Tensor | None) -> None:

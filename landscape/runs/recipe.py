@@ -303,7 +303,9 @@ def needed_data(loss: str, data: str, default: str | None) -> str:
     if taken == "neither":
         of = signature_of(loss_of_module(loss))
         raise BadInput(
-            f"{loss} takes neither one argument nor two ({of})", "the module, or outputs and targets"
+            f"{loss} takes neither one argument nor two ({of})",
+            "the module, or outputs and targets",
+            "name the loss itself, or its class, not a function that makes it",
         )
     if taken == "module" and data:
         raise BadInput(

@@ -13,6 +13,7 @@ from landscape.errors import BadInput
 
 # What targets are called in a dictionary, the likeliest first.
 TARGETS = ("labels", "label", "targets", "target", "y")
+TOGETHER = "put what the loss needs side by side into one tensor, or give it to the module as an input"
 WANTED = "(inputs, targets), (inputs, ..., targets), inputs alone, or a dictionary of these"
 
 
@@ -51,7 +52,7 @@ def pair(batch: Any, where: str, say: Callable[[str], None]) -> tuple[Any, Tenso
         raise BadInput(
             f"the targets of {where} are a {type(targets).__name__}",
             "one tensor",
-            "put what the loss needs side by side into one tensor, or give it to the module as an input",
+            TOGETHER,
         )
     return inputs, _tensor(targets, f"the targets of {where}")
 

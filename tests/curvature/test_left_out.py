@@ -1,0 +1,115 @@
+"""Gauss–Newton matrices of losses and outputs of every kind: against dense JᵀBJ, and what they lack is said."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+from torch.nn import functional
+
+import landscape
+from landscape import BadInput, Objective
+
+X = torch.randn(17, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+Y = torch.arange(17) % 3
+
+
+def net() -> nn.Module:
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Linear(3, 4), nn.Tanh(), nn.Linear(4, 3)).double()
+
+
+@dataclass
+class Record:
+    """What a model may return."""
+
+    logits: Tensor
+    kind: str = "logits"
+
+
+class Returning(nn.Module):
+    """A net that wraps what it returns."""
+
+    def __init__(self, wrap):
+        super().__init__()
+        self.net, self.wrap = net(), wrap
+
+    def forward(self, x, *more):
+        return self.wrap(self.net(x), *more)
+
+
+def gauss_newton(module: nn.Module) -> np.ndarray:
+    """Eigenvalues, falling, of JᵀBJ for cross entropy, by autograd on the module itself."""
+    names = dict(module.named_parameters())
+    theta = torch.cat([one.detach().flatten() for one in names.values()])
+
+    def outputs(theta: Tensor) -> Tensor:
+        parts = theta.split([one.numel() for one in names.values()])
+        own = {name: part.view_as(one) for (name, one), part in zip(names.items(), parts, strict=True)}
+        return functional_call(module, own, (X,)).flatten()
+
+    jacobian = torch.autograd.functional.jacobian(outputs, theta)
+    bent = torch.autograd.functional.hessian(
+        lambda h: functional.cross_entropy(h.view(17, 3), Y), outputs(theta)
+    )
+    return np.linalg.eigvalsh((jacobian.T @ bent @ jacobian).numpy())[::-1]
+
+
+def measured(objective: Objective, **how):
+    return landscape.hessian(objective, objective.theta, top_k=3, **how)
+
+
+def failed(result) -> list[str]:
+    return [one.name for one in result.checks if not one.passed]
+
+
+@pytest.mark.parametrize("operator", ["gauss-newton", "empirical-fisher"])
+def test_outputs_may_be_a_dataclass(operator):
+    module = Returning(Record)
+    of_record = Objective(module, lambda o, t: functional.cross_entropy(o.logits, t), (X, Y))
+    result = measured(of_record, operator=operator)
+    plain = measured(Objective(module.net, functional.cross_entropy, (X, Y)), operator=operator)
+    np.testing.assert_allclose(result.eigenvalues, plain.eigenvalues, rtol=1e-7)
+    if operator == "gauss-newton":
+        np.testing.assert_allclose(result.eigenvalues, gauss_newton(module.net)[:3], rtol=1e-6)
+    assert not failed(result)
+
+
+@pytest.mark.parametrize("loss", ["cross_entropy", nn.CrossEntropyLoss(), functional.cross_entropy])
+def test_the_fisher_information_passes_its_checks_whatever_the_loss_is_called(loss):
+    result = measured(Objective(net(), loss, (X, Y)), operator="fisher")
+    np.testing.assert_allclose(result.eigenvalues, gauss_newton(net())[:3], rtol=1e-6)
+    assert not failed(result)
+
+
+@pytest.mark.parametrize("how", [{"operator": "gauss-newton"}, {"split": True}])
+def test_a_penalty_inside_of_the_loss_is_said_to_be_left_out(how):
+    module = net()
+
+    def penalised(o, t):
+        return functional.cross_entropy(o, t) + 0.5 * sum(one.square().sum() for one in module.parameters())
+
+    result = measured(Objective(module, penalised, (X, Y)), **how)
+    assert any("penalised reads parameters itself" in one for one in result.notes)
+    plain = measured(Objective(module, functional.cross_entropy, (X, Y)), **how)
+    assert not any("reads parameters" in one or "is linear" in one for one in plain.notes)
+    if "split" not in how:
+        np.testing.assert_allclose(result.eigenvalues, plain.eigenvalues, rtol=1e-7)
+
+
+def test_a_loss_that_the_module_gives_itself_has_no_gauss_newton_matrix_and_that_is_said():
+    module = Returning(lambda h, t: {"loss": functional.cross_entropy(h, t), "logits": h})
+    objective = Objective(module, lambda o, t: o["loss"], ((X, Y), Y))
+    result = measured(objective, operator="gauss-newton")
+    assert not np.any(result.eigenvalues)
+    assert any("is linear in the outputs" in one for one in result.notes)
+
+
+@pytest.mark.parametrize("operator", ["gauss-newton", "fisher", "empirical-fisher"])
+def test_eigenvalues_of_another_matrix_have_no_gauss_newton_part(operator):
+    objective = Objective(net(), "cross_entropy", (X, Y))
+    with pytest.raises(BadInput, match="those of hessian or preconditioned; leave `operator` away"):
+        measured(objective, operator=operator, split=True)
+    assert not failed(measured(objective, split=True))

@@ -1,0 +1,234 @@
+"""What is refused says what to do, and what it says works: each remedy is taken here, and F is that of a plain call."""
+
+import random
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional
+from torch.utils.data import Dataset, TensorDataset
+
+import landscape
+from landscape import BadInput, Objective
+from landscape.objective.closures import seeded
+
+N = 23
+X = torch.randn(N, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+Y = torch.arange(N) % 3
+CE = functional.cross_entropy
+
+
+def net(inputs: int = 3) -> nn.Module:
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Linear(inputs, 3), nn.Tanh(), nn.Linear(3, 3)).double()
+
+
+def value(module, loss, data) -> float:
+    objective = Objective(module, loss, data)
+    return objective.value(objective.theta)
+
+
+class Rows(Dataset):
+    """Samples made one by one."""
+
+    def __init__(self, make):
+        self.make = make
+
+    def __len__(self):
+        return N
+
+    def __getitem__(self, i):
+        return self.make(i)
+
+
+class Own(nn.Module):
+    """A module that takes labels and gives its loss."""
+
+    def __init__(self):
+        super().__init__()
+        self.net = net()
+
+    def forward(self, x, labels):
+        return CE(self.net(x), labels)
+
+
+@pytest.mark.parametrize(
+    ("module", "loss", "data", "said", "mended"),
+    [
+        (
+            net(),
+            "cross_entropy",
+            TensorDataset(X, Y, torch.arange(N)),
+            "of the 3 parts of a sample the last is the target",
+            TensorDataset(X, Y),
+        ),
+        (
+            net(),
+            "cross_entropy",
+            Rows(lambda i: {"x": X[i], "number": i, "label": Y[i]}),
+            "the field label is the target, x, number the inputs",
+            Rows(lambda i: (X[i], Y[i])),
+        ),
+        (
+            net(),
+            "cross_entropy",
+            Rows(lambda i: {"image": X[i], "class_id": Y[i]}),
+            "no field is called labels, .*: image, class_id are inputs",
+            Rows(lambda i: (X[i], Y[i])),
+        ),
+        (
+            Own(),
+            "output",
+            Rows(lambda i: {"x": X[i], "labels": Y[i]}),
+            "the field labels is the target, x the input",
+            Rows(lambda i: ({"x": X[i], "labels": Y[i]}, Y[i])),
+        ),
+    ],
+)
+def test_how_the_data_were_read_stands_in_the_refusal(module, loss, data, said, mended):
+    with pytest.raises(
+        BadInput, match=f"the data were taken so: {said}.*let the data be \\(inputs, targets\\)"
+    ):
+        Objective(module, loss, data)
+    plain = getattr(module, "net", module)
+    assert value(module, loss, mended) == pytest.approx(float(CE(plain(X), Y).detach()), rel=1e-12)
+
+
+class ByKeyword(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.net = net()
+
+    def forward(self, *, x, scale):
+        return self.net(x) * scale
+
+
+class AnyKeyword(ByKeyword):
+    def forward(self, **batch):
+        return self.net(batch["x"]) * batch["scale"]
+
+
+class ByName(ByKeyword):
+    def forward(self, x, scale):
+        return self.net(x) * scale
+
+
+class ByBatch(ByKeyword):
+    def forward(self, batch):
+        return self.net(batch["x"]) * batch["scale"]
+
+
+@pytest.mark.parametrize("module", [ByKeyword(), AnyKeyword()])
+def test_arguments_by_keyword_alone(module):
+    data = {"x": X, "scale": X[:, :1].exp()}, Y
+    with pytest.raises(BadInput, match=r"write forward\(self, x, scale\).*or forward\(self, batch\)"):
+        Objective(module, "cross_entropy", data)
+    wanted = float(CE(module(**data[0]), Y).detach())
+    for other in (ByName(), ByBatch()):
+        assert value(other, "cross_entropy", data) == pytest.approx(wanted, rel=1e-12)
+
+
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.int8, torch.int16, torch.int64, torch.bool])
+def test_whole_numbers_for_a_module_of_real_ones(dtype):
+    whole = (3 * X).abs().to(dtype)
+    with pytest.raises(BadInput, match=r"which are integers: .*let the data return inputs.float\(\)"):
+        Objective(net(), "cross_entropy", (whole, Y))
+    wanted = float(CE(net()(whole.double()), Y).detach())
+    assert value(net(), "cross_entropy", (whole.float(), Y)) == pytest.approx(wanted, rel=1e-12)
+
+
+@pytest.mark.parametrize("loss", ["cross_entropy", nn.CrossEntropyLoss(), CE])
+@pytest.mark.parametrize(
+    ("targets", "said", "mended"),
+    [
+        (Y[:, None], r"targets.squeeze\(1\)", [Y[:, None].squeeze(1)]),
+        (
+            functional.one_hot(Y),
+            r"targets.argmax\(1\), or shares of classes, targets.float\(\)",
+            [functional.one_hot(Y).argmax(1), functional.one_hot(Y).float()],
+        ),
+    ],
+)
+def test_classes_in_another_shape(loss, targets, said, mended):
+    with pytest.raises(BadInput, match=said):
+        Objective(net(), loss, (X, targets))
+    for one in mended:
+        assert value(net(), loss, (X, one)) == pytest.approx(float(CE(net()(X), Y).detach()), rel=1e-12)
+
+
+def test_classes_for_a_loss_of_yes_and_no():
+    with pytest.raises(
+        BadInput, match=r"of classes take cross_entropy, or torch.nn.functional.one_hot\(targets"
+    ):
+        Objective(net(), "bce", (X, Y % 2))
+    shares = functional.one_hot(Y % 2, 3).double()
+    wanted = float(functional.binary_cross_entropy_with_logits(net()(X), shares).detach())
+    assert value(net(), "bce", (X, functional.one_hot(Y % 2, 3).float())) == pytest.approx(wanted, rel=1e-12)
+
+
+def test_several_targets_are_put_together():
+    with pytest.raises(BadInput, match=r"the targets are a tuple.*side by side into one tensor"):
+        Objective(net(), lambda o, t: CE(o, t[0]), (X, (Y, Y)))
+
+
+# --- what draws -----------------------------------------------------------------------------
+
+
+class Seldom(nn.Module):
+    """A net that halves its input once in five times."""
+
+    def __init__(self, draw):
+        super().__init__()
+        self.net, self.draw = net(), draw
+
+    def forward(self, x):
+        return self.net(x / 2 if self.draw() < 0.2 else x)
+
+
+@pytest.mark.parametrize(
+    "draw",
+    [random.random, lambda: np.random.rand(), lambda: float(torch.rand(()))],
+    ids=["own", "numpy", "torch"],
+)
+def test_a_module_that_draws_and_seldom_shows_it_is_refused(draw):
+    for seed in range(5):
+        with (
+            seeded(seed),
+            pytest.raises(BadInput, match="gives different outputs for the same inputs in eval"),
+        ):
+            Objective(Seldom(draw), "cross_entropy", (X, Y))
+
+
+def test_a_draw_that_never_shows_is_no_matter():
+    module = Seldom(lambda: 1 + random.random() + float(torch.rand(())))
+    assert value(module, "cross_entropy", (X, Y)) == pytest.approx(
+        float(CE(module.net(X), Y).detach()), rel=1e-12
+    )
+
+
+# --- accuracy -------------------------------------------------------------------------------
+
+
+class Messages(nn.Module):
+    """Nodes that hear from others."""
+
+    def __init__(self):
+        super().__init__()
+        self.net = net()
+
+    def forward(self, x, edges):
+        return self.net(x.index_add(0, edges[1], x[edges[0]]))
+
+
+def test_the_accuracy_of_a_graph_is_that_of_the_nodes_with_labels():
+    edges = torch.stack([torch.arange(N), torch.arange(N).flip(0)])
+    labels = torch.where(torch.arange(N) < 9, Y, -100)
+    module = Messages()
+    objective = Objective(module, "cross_entropy", ((X, edges), labels))
+    found = objective.measure(objective.theta)
+    outputs = module(X, edges)
+    assert found.loss == pytest.approx(float(CE(outputs, labels).detach()), rel=1e-12)
+    assert found.accuracy == pytest.approx(float((outputs.argmax(1) == Y)[:9].double().mean()), rel=1e-12)
+    result = landscape.slice1d(objective, objective.theta, num_points=3)
+    assert all(one.passed for one in result.checks)
