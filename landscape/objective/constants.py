@@ -22,7 +22,7 @@ def constants(trial: Trial, given: Any, rows: Tensor | None) -> tuple[list[str],
     subject, tables = trial.subject, Tables()
     slopes = slopes_of(trial, given, rows, tables.seen)
     apart = [piece for piece in subject.pieces if piece.size and slopes.get(piece.name, 0) is None]
-    padded = said_of(tables, trial, given, rows, slopes)
+    padded = [*_hooked(trial), *said_of(tables, trial, given, rows, slopes)]
     if not apart:
         return padded, []
     here = _value(trial, given, rows, trial.theta)
@@ -44,6 +44,19 @@ def constants(trial: Trial, given: Any, rows: Tensor | None) -> tuple[list[str],
             "makes it a fixed part of the point"
         )
     return [*notes, *padded], blocked
+
+
+def _hooked(trial: Trial) -> list[str]:
+    """A note on parameters whose gradients a hook of the user's changes, as one that masks some rows."""
+    own = dict(trial.subject.module.named_parameters())
+    hooked = [one.name for one in trial.subject.pieces if getattr(own.get(one.name), "_backward_hooks", None)]
+    if not hooked:
+        return []
+    return [
+        f"the gradient of {listed(hooked)} goes through a hook (register_hook) in a loop of your own: here ∇F, products "
+        "and steps are those of F without it, and checks against the module itself may fail; a mask inside of the "
+        "forward, or requires_grad_(False), holds everywhere"
+    ]
 
 
 def _value(trial: Trial, given: Any, rows: Tensor | None, theta: Tensor) -> float:
