@@ -22,6 +22,8 @@ PROBED, ALONE = 256, 12
 LONELY = 3
 # Distinct integers of which every one gets a sample.
 MOST_CLASSES = 64
+# Real targets that are searched for numbers that recur, and how many of these get a sample.
+MOST_SORTED, MOST_RECURRING = 2**24, 4
 # What a sum may be off by when it is added in another order, relative.
 ADDED = {torch.float64: 1e-9, torch.float32: 1e-4}
 
@@ -39,7 +41,8 @@ def probe(inputs: Sequence[Any], targets: Tensor, size: int) -> Tensor:
     """Numbers of up to ``size`` samples from all over the data: telling ones first, then random ones.
 
     Telling are the first and the last, one of every class (or label, or token, of every integer there is, unless there
-    are too many), and those with the smallest and the largest mean. At least two, be it the same one twice.
+    are too many), those with the smallest and the largest mean, and of real targets one of each number that recurs, as
+    what stands for a target that is not there. At least two, be it the same one twice.
     """
     count = len(targets)
     telling = [0, count - 1]
@@ -52,10 +55,21 @@ def probe(inputs: Sequence[Any], targets: Tensor, size: int) -> Tensor:
                 telling.append(int((flat == value).any(1).int().argmax()))
         means = flat.double().mean(1)
         telling += [int(means.argmin()), int(means.argmax())]
+    telling += _recurring(targets)
     generator = torch.Generator().manual_seed(0)
     order = [*telling, *torch.randperm(count, generator=generator)[: 2 * size].tolist()]
     chosen = list(dict.fromkeys(order))[: max(2, size)]
     return torch.tensor(chosen if len(chosen) > 1 else chosen * 2)
+
+
+def _recurring(targets: Tensor) -> list[int]:
+    """A sample with each of the numbers that most often recur among real targets."""
+    if not targets.is_floating_point() or not 0 < targets.numel() <= MOST_SORTED:
+        return []
+    flat = targets.reshape(len(targets), -1)
+    values, counts = flat.unique(return_counts=True)
+    often = counts.argsort(descending=True, stable=True)[:MOST_RECURRING]
+    return [int((flat == values[i]).any(1).int().argmax()) for i in often if counts[i] > 1]
 
 
 def cuts(count: int) -> Iterator[Cut]:
