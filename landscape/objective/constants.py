@@ -53,7 +53,7 @@ def _hooked(trial: Trial) -> list[str]:
     if not hooked:
         return []
     return [
-        f"the gradient of {listed(hooked)} goes through a hook (register_hook) in a loop of your own: here ∇F, products "
+        f"the gradient of {listed(hooked)} goes through a hook (register_hook) in a loop of your own: here ∇F, Hv "
         "and steps are those of F without it, and checks against the module itself may fail; a mask inside of the "
         "forward, or requires_grad_(False), holds everywhere"
     ]
