@@ -20,6 +20,7 @@ from landscape.objective.repair import Repair
 from landscape.objective.resting import Resting
 from landscape.objective.scatter import has_errors, measured_with_errors
 from landscape.objective.tasks import Task, ahead
+from landscape.objective.uses import listed
 from landscape.progress import Journal, Progress, silent
 
 # A block is large enough that remembering it costs nothing beside computing it.
@@ -182,12 +183,25 @@ class Sweep:
                 "batch-norm statistics were taken anew from the data at every point of the path, the ends as well "
                 f"(`batchnorm` {self.batchnorm}): the losses there are not those with the statistics that are stored"
             ]
-        if not self.objective.has_batchnorm or _all_equal([p.fixed for p in points]):
+        if _all_equal([p.fixed for p in points]):
             return []
-        return [
-            "batch-norm statistics are mixed from the end points (`batchnorm` frozen), which is right only "
-            "for nearby points; `batchnorm` recalibrate takes them from the data at every point"
+        frozen = self._frozen_apart(points)
+        said = [
+            f"{listed(frozen)} is frozen, and another at other ends: it is mixed between these, and of no distance or "
+            "norm; requires_grad_() makes it a part of θ"
         ]
+        if not self.objective.has_batchnorm:
+            return said if frozen else []
+        return [
+            *(said if frozen else []),
+            "batch-norm statistics are mixed from the end points (`batchnorm` frozen), which is right only "
+            "for nearby points; `batchnorm` recalibrate takes them from the data at every point",
+        ]
+
+    def _frozen_apart(self, points: Sequence[Point]) -> list[str]:
+        """The frozen parameters that are not the same at all points."""
+        names = [name for name, _ in self.objective.module.named_parameters() if name in points[0].fixed]
+        return [name for name in names if not _all_equal([{name: one.fixed[name]} for one in points])]
 
     def _fixed_rule(
         self, points: Sequence[Point], weights_at: Any

@@ -252,7 +252,7 @@ def _statistics(sweep: Sweep, corners: Sequence[Point], drawn: Sequence[Point]) 
             "batch-norm statistics were taken anew from the data in every cell, that of θ* as well (`batchnorm` "
             "recalibrate): the losses there are not those with the statistics that are stored"
         ]
-    if len(corners) > 1 or not sweep.notes(*drawn):
+    if len(corners) > 1 or not sweep.objective.has_batchnorm or not sweep.notes(*drawn):
         return sweep.notes(*corners)
     return [
         "batch-norm statistics of the cells are those of θ*, of every other point its own (`batchnorm` frozen); "
