@@ -101,8 +101,11 @@ def loss_failed(
 def _of_classes(outputs: Any, targets: Any, said: str) -> str:
     """What to do with classes in a shape that losses of classes do not take; '' where they are none."""
     shape, wanted = tuple(targets.shape), getattr(outputs, "shape", None)
-    if wanted is None or len(wanted) < 2 or targets.is_floating_point() or wanted[1] == 1:
+    if wanted is None or len(wanted) < 2 or wanted[1] == 1:
         return ""
+    if targets.is_floating_point():
+        is_of_classes = shape == (wanted[0], *wanted[2:]) and "Long" in said
+        return "let the data give classes as integers, targets.long()" if is_of_classes else ""
     if shape == (wanted[0], 1, *wanted[2:]):
         return "let the data give classes without the axis of length 1, targets.squeeze(1)"
     if shape == tuple(wanted) and "class probabilities" in said:

@@ -147,7 +147,8 @@ def settled(given: Any, trials: Sequence[Trial], count: int, dtype: torch.dtype)
             )
         return None
     if not isinstance(value, Tensor):
-        raise BadInput(f"the loss {name} returned a {type(value).__name__}", "a tensor")
+        remedy = "leave out item(), float() and numpy()" if isinstance(value, int | float) else ""
+        raise BadInput(f"the loss {name} returned a {type(value).__name__}", "a tensor", remedy)
     if bare is not given and value.numel() == 1:
         with suppress(Exception):
             rows = bare(*trials[0](every))

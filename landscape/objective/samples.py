@@ -12,7 +12,7 @@ from torch.utils._pytree import tree_map
 
 from landscape import distributed
 from landscape.errors import BadInput
-from landscape.inputs.data.batches import TOGETHER, array_like, own_targets
+from landscape.inputs.data.batches import ABSENT, TOGETHER, array_like, own_targets
 from landscape.inputs.data.loaders import is_source
 from landscape.inputs.sharded import here
 from landscape.numerics.arrays import brought
@@ -286,5 +286,6 @@ def checked_data(data: Any) -> tuple[tuple[Any, ...], Tensor]:
     for name, part in parts:
         if (part.is_floating_point() or part.is_complex()) and not bool(torch.isfinite(part).all()):
             count = int((~torch.isfinite(part)).sum())
-            raise BadInput(f"{count} NaN or infinite numbers in the {name}", "finite data")
+            remedy = ABSENT if name == "targets" else "drop or fill those samples"
+            raise BadInput(f"{count} NaN or infinite numbers in the {name}", "finite data", remedy)
     return inputs, targets

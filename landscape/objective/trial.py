@@ -364,6 +364,7 @@ def check_classes(given: Any, outputs: Any, targets: Tensor, values: Tensor) -> 
             raise BadInput(
                 f"targets run from {low} to {high}",
                 f"classes 0 to {classes - 1}, as the module has {classes} outputs",
+                f"let the data give targets - {low}" if low > 0 and high - low < classes else "",
             )
 
 

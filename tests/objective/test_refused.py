@@ -232,3 +232,37 @@ def test_the_accuracy_of_a_graph_is_that_of_the_nodes_with_labels():
     assert found.accuracy == pytest.approx(float((outputs.argmax(1) == Y)[:9].double().mean()), rel=1e-12)
     result = landscape.slice1d(objective, objective.theta, num_points=3)
     assert all(one.passed for one in result.checks)
+
+
+# --- targets that are not there, classes by other numbers ------------------------------------
+
+
+@pytest.mark.parametrize("read", [lambda x, y: (x, y), TensorDataset])
+def test_targets_that_are_not_there(read):
+    y = X[:, :1].sin()
+    y[[3, 4, 17]] = torch.nan
+    one = nn.Sequential(net(), nn.Linear(3, 1)).double()
+
+    def over_the_others(outputs, targets):
+        return ((outputs - targets) ** 2)[targets > -1e4].mean()
+
+    with pytest.raises(BadInput, match=r"targets.nan_to_num\(nan=-1e4\).*\[targets > -1e4\].mean\(\)"):
+        Objective(one, lambda o, t: torch.nanmean((o - t) ** 2), read(X, y))
+    wanted = float(torch.nanmean((one(X) - y) ** 2).detach())
+    assert value(one, over_the_others, read(X, y.nan_to_num(nan=-1e4))) == pytest.approx(wanted, rel=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("targets", "said", "mended"),
+    [(Y.double(), r"targets.long\(\)", Y), (Y + 1, "let the data give targets - 1", Y)],
+)
+def test_classes_as_other_numbers(targets, said, mended):
+    for loss in ("cross_entropy", nn.CrossEntropyLoss()):
+        with pytest.raises(BadInput, match=said):
+            Objective(net(), loss, (X, targets))
+        assert value(net(), loss, (X, mended)) == pytest.approx(float(CE(net()(X), Y).detach()), rel=1e-12)
+
+
+def test_a_loss_that_gives_a_number_of_python():
+    with pytest.raises(BadInput, match=r"returned a float; expected a tensor; leave out item\(\), float\(\)"):
+        Objective(net(), lambda o, t: CE(o, t).item(), (X, Y))

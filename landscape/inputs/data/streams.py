@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from landscape.errors import BadInput, LandscapeError, raised_at
-from landscape.inputs.data.batches import joined, mapped, own_targets, pair, tensors
+from landscape.inputs.data.batches import ABSENT, joined, mapped, own_targets, pair, tensors
 from landscape.inputs.data.loaders import Listed, Reading, is_listed, is_source, reading
 
 # Data of more bytes than these are not kept in memory, unless they come so.
@@ -348,7 +348,7 @@ def _check(name: str, batch: Batch, start: int) -> None:
             raise BadInput(
                 f"NaN or infinite numbers in the {what} of {name}, first in sample {start + row}",
                 "finite data",
-                "drop or fill those samples",
+                ABSENT if what == "targets" else "drop or fill those samples",
             )
 
 
