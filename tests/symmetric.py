@@ -1,5 +1,6 @@
 """Modules with known symmetries: for each its inputs, how many parameters move, and its groups."""
 
+import copy
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
@@ -13,7 +14,7 @@ from landscape.inputs.models.cnn import cnn
 from landscape.inputs.models.mlp import mlp
 from landscape.inputs.models.resnet import resnet
 from landscape.symmetry import symmetry_of
-from landscape.symmetry.permutations import Symmetry
+from landscape.symmetry.permutations import Symmetry, permuted
 
 
 class Encoder(nn.Module):
@@ -466,3 +467,14 @@ def found(name: str) -> tuple[nn.Module, Tensor, Symmetry]:
     case = SYMMETRIC[name]
     module, x = built(case.module), case.inputs()
     return module, x, symmetry_of(module, (x,)).symmetry
+
+
+def difference(module: nn.Module, x: torch.Tensor, symmetry: Symmetry, permutations) -> float:
+    """By plain loading and calling, relative to the size of the outputs."""
+    other = copy.deepcopy(module)
+    tensors = {**dict(module.named_parameters()), **dict(module.named_buffers())}
+    moved = permuted({n: t.detach() for n, t in tensors.items()}, symmetry, permutations)
+    other.load_state_dict(moved, strict=False)  # of tied tensors one name is enough
+    with torch.no_grad():
+        before, after = module(x.clone()), other(x.clone())
+    return float((after - before).abs().max() / before.abs().max())

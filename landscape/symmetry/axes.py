@@ -59,8 +59,8 @@ def root(factor: Factor) -> Factor:
 def resolved(axis: Axis) -> Axis:
     """The axis in its present shape: bound factors replaced, single positions and needless splits left out."""
     found = [product for one in axis for product in _expanded(one)]
-    if len(found) > 1 and _is_at_rest(tuple(found)):
-        return fixed(size_of(found), _first_reason(found) or "single positions, one after the other")
+    if len(found) > 1 and is_at_rest(tuple(found)):
+        return fixed(size_of(found), first_reason(found) or "single positions, one after the other")
     return tuple(found)
 
 
@@ -152,33 +152,6 @@ def unroll(outer: Factor, reason: str) -> None:
     outer.unrolled = True
 
 
-def regrouped(axes: Sequence[Axis], shape: Sequence[int], reason: str) -> list[Axis]:
-    """The axes of a row-major view of the same positions in another shape."""
-    waiting: list[Axis] = [resolved(axis) for axis in axes]
-    found: list[Axis] = []
-    for size in shape:
-        collected: Axis = ((),)
-        remaining = size
-        while remaining != 1:
-            waiting = _merged(waiting)
-            item = waiting.pop(0)
-            whole = size_of(item)
-            is_single = len(item) == 1
-            if remaining % whole == 0 and (is_single or collected == ((),)):
-                joint = item if collected == ((),) else tuple((*p, *item[0]) for p in collected)
-                collected, remaining = joint, remaining // whole
-            elif is_single and whole % remaining == 0:
-                outer, inner = outer_and_inner(item[0][0], remaining)
-                collected, remaining = tuple((*p, outer) for p in collected), 1
-                waiting.insert(0, ((inner,),))
-            else:
-                for axis in (*axes, collected):
-                    pin(axis, reason)
-                return [fixed(size, reason) for size in shape]
-        found.append(resolved(collected))
-    return found
-
-
 def pin_orphans(axes: Sequence[Axis], reason: str) -> None:
     """Pins nested factors whose outer factor is not in the tensor: all its indices would have to agree."""
     present = [factor for axis in axes for factor in factors(axis)]
@@ -217,30 +190,18 @@ def _expanded(product: Product) -> list[Product]:
     return found
 
 
-def _merged(axes: Sequence[Axis]) -> list[Axis]:
-    """One item for each factor or concatenation, neighbours that are inert made one."""
-    items: list[Axis] = []
-    for axis in map(resolved, axes):
-        first, *others = axis
-        parts: list[Axis] = [axis] if others else [((factor,),) for factor in first]
-        for part in parts:
-            if items and _is_at_rest(items[-1]) and _is_at_rest(part):
-                last = items.pop()
-                part = fixed(size_of(last) * size_of(part), _first_reason(last))
-            items.append(part)
-    return items
-
-
 def _is_inert(factor: Factor) -> bool:
     """Pinned, and no other factor's permutation depends on its index."""
     return bool(factor.reason) and not any(not root(one).reason for one in factor.inner)
 
 
-def _is_at_rest(axis: Axis) -> bool:
+def is_at_rest(axis: Axis) -> bool:
+    """Whether nothing on the axis moves, nor anything else by it."""
     return all(_is_inert(factor) for product in axis for factor in product)
 
 
-def _first_reason(products: Iterable[Product]) -> str:
+def first_reason(products: Iterable[Product]) -> str:
+    """Why the first factor that is pinned is so; empty where none is."""
     return next((factor.reason for product in products for factor in product if factor.reason), "")
 
 
@@ -292,7 +253,7 @@ def _cut(product: Product, size: int, reason: str) -> tuple[Product, Product]:
     if size % each or first.inner:
         for factor in (first, *first.inner, *product):
             _pin(factor, reason)
-        why = _first_reason([product])
+        why = first_reason([product])
         return (Factor(size, reason=why),), (Factor(whole - size, reason=why),)
     # Parts of a nested factor stay nested; they are permuted each for itself.
     parts = tuple(Factor(n, first.outer, first.reason) for n in (size // each, first.size - size // each))

@@ -9,8 +9,9 @@ import re
 from typing import Any
 
 from landscape.symmetry import reshaping
-from landscape.symmetry.axes import Axis, factors, fixed, free, join, nest, pin, regrouped, times
+from landscape.symmetry.axes import Axis, factors, fixed, free, join, nest, pin, times
 from landscape.symmetry.calls import Call, Labelled, Rule, unknown
+from landscape.symmetry.views import regrouped
 
 
 def axes_of(call: Call) -> Any:
@@ -95,6 +96,14 @@ def _mm(call: Call) -> list[Axis]:
     return axes
 
 
+def _cdist(call: Call) -> list[Axis]:
+    """Distances of (…, m, k) from (…, n, k): of all coordinates alike."""
+    left, right = call.tensors[:2]
+    for one, other in zip([*left.axes[:-2], left.axes[-1]], [*right.axes[:-2], right.axes[-1]], strict=True):
+        join(one, other, call.reason)
+    return [*left.axes[:-1], right.axes[-2]]
+
+
 def _convolution(call: Call) -> list[Axis]:
     """Channels are permuted, space is not; groups are permuted whole, and their channels inside each."""
     source, weight, bias = call.arguments[:3]
@@ -166,6 +175,8 @@ RULES: dict[str, Rule] = {
     "_unsafe_view": reshaping.view,
     "permute": reshaping.permute,
     "flip": reshaping.flip,
+    "view_as_complex": reshaping.real_as_complex,
+    "view_as_real": reshaping.complex_as_real,
     "unsqueeze": reshaping.unsqueeze,
     "squeeze": reshaping.squeeze,
     "expand": reshaping.expand,
@@ -184,6 +195,7 @@ RULES: dict[str, Rule] = {
     "bmm": _mm,
     "addmm": _mm,
     "baddbmm": _mm,
+    "_cdist_forward": _cdist,
     "convolution": _convolution,
     "_native_batch_norm_legit": _batch_norm,
     "_native_batch_norm_legit_no_training": _batch_norm,

@@ -1,8 +1,21 @@
 """What operations that take tensors apart and put them together do to axes: views, slices, concatenations, picks."""
 
-from landscape.symmetry.axes import Axis, at, cut, factors, fixed, free, join, pin, regrouped, times, unroll
+from landscape.symmetry.axes import (
+    Axis,
+    at,
+    cut,
+    factors,
+    fixed,
+    free,
+    join,
+    pin,
+    size_of,
+    times,
+    unroll,
+)
 from landscape.symmetry.calls import Call, Labelled, unknown
 from landscape.symmetry.permutations import BY_NUMBER
+from landscape.symmetry.views import regrouped
 
 
 def view(call: Call) -> list[Axis]:
@@ -12,6 +25,16 @@ def view(call: Call) -> list[Axis]:
 
 def permute(call: Call) -> list[Axis]:
     return [call.tensors[0].axes[dim] for dim in call.arguments[1]]
+
+
+def real_as_complex(call: Call) -> list[Axis]:
+    """Two real numbers, along the last axis, as a complex one."""
+    pin(call.tensors[0].axes[-1], "real and imaginary parts")
+    return call.tensors[0].axes[:-1]
+
+
+def complex_as_real(call: Call) -> list[Axis]:
+    return [*call.tensors[0].axes, fixed(2, "real and imaginary parts")]
 
 
 def unsqueeze(call: Call) -> list[Axis]:
@@ -111,7 +134,9 @@ def constant_pad(call: Call) -> list[Axis]:
         dim = len(axes) - 1 - pair
         before, after = widths[2 * pair : 2 * pair + 2]
         if min(before, after) < 0:
-            return unknown(call)
+            stop = size_of(axes[dim]) + min(after, 0)
+            axes[dim] = cut(axes[dim], max(-before, 0), stop, f"{call.name} cuts through it")
+            before, after = max(before, 0), max(after, 0)
         sides = [free(width) if width else () for width in (before, after)]
         axes[dim] = (*sides[0], *axes[dim], *sides[1])
     return axes

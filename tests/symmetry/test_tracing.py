@@ -1,30 +1,18 @@
 """Permutation symmetries found by tracing: the function stays, coverage is as known by hand, doubt blocks."""
 
-import copy
-
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from symmetric import SPOILT, SYMMETRIC, Grouped, Recurrent, Spoilt, built, found, image
+from symmetric import SPOILT, SYMMETRIC, Grouped, Recurrent, Spoilt, built, difference, found, image
 from torch import nn
 
 from landscape.errors import BadInput
 from landscape.objective.checks import fingerprint
 from landscape.symmetry import operations, symmetry_of
-from landscape.symmetry.axes import Factor, factors, fixed, free, join, regrouped, resolved, size_of
+from landscape.symmetry.axes import Factor, factors, fixed, free, join, resolved, size_of
 from landscape.symmetry.permutations import Symmetry, composed, permuted
-
-
-def difference(module: nn.Module, x: torch.Tensor, symmetry: Symmetry, permutations) -> float:
-    """By plain loading and calling, relative to the size of the outputs."""
-    other = copy.deepcopy(module)
-    tensors = {**dict(module.named_parameters()), **dict(module.named_buffers())}
-    moved = permuted({n: t.detach() for n, t in tensors.items()}, symmetry, permutations)
-    other.load_state_dict(moved, strict=False)  # of tied tensors one name is enough
-    with torch.no_grad():
-        before, after = module(x.clone()), other(x.clone())
-    return float((after - before).abs().max() / before.abs().max())
+from landscape.symmetry.views import regrouped
 
 
 @pytest.mark.parametrize("name", SYMMETRIC)

@@ -1,0 +1,121 @@
+"""Nets as they are written in papers' own code: what is stacked, shifted in time, complex, or a token more."""
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from symmetric import built, difference
+from torch import Tensor, nn
+from torch.nn import functional
+
+from landscape.symmetry import symmetry_of
+
+
+class Turned(nn.Module):
+    """Keys shared by two queries each, turned by their positions as complex numbers."""
+
+    def __init__(self):
+        super().__init__()
+        self.q, self.k, self.v = (nn.Linear(6, size, bias=False) for size in (16, 8, 8))
+        self.out = nn.Linear(16, 3, bias=False)
+
+    def turned(self, x: Tensor) -> Tensor:
+        angles = torch.outer(torch.arange(x.shape[2]).to(x), torch.tensor([1.0, 0.1]).to(x))
+        pairs = torch.view_as_complex(x.reshape(*x.shape[:-1], -1, 2).contiguous())
+        return torch.view_as_real(pairs * torch.polar(torch.ones_like(angles), angles)).flatten(3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        q, k, v = (one(x).unflatten(-1, (-1, 4)).transpose(1, 2) for one in (self.q, self.k, self.v))
+        k, v = (one.repeat_interleave(2, 1) for one in (self.turned(k), v))
+        y = functional.scaled_dot_product_attention(self.turned(q), k, v)
+        return self.out(y.transpose(1, 2).flatten(2))
+
+
+class Scan(nn.Module):
+    """States of a diagonal recurrence, stacked along time."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.last = nn.Linear(3, 4), nn.Linear(4, 2)
+        self.a, self.b, self.skip = (nn.Parameter(torch.rand(4)) for _ in range(3))
+
+    def forward(self, x: Tensor) -> Tensor:
+        u = self.first(x)
+        state, found = torch.zeros_like(u[:, 0]), []
+        for t in range(u.shape[1]):
+            state = torch.sigmoid(self.a) * state + self.b * u[:, t]
+            found.append(state + self.skip * u[:, t])
+        return self.last(functional.silu(torch.stack(found, 1)))
+
+
+class Shifted(nn.Module):
+    """Every token mixed with the one before it, as in RWKV."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.key, self.last = nn.Linear(3, 5), nn.Linear(5, 6), nn.Linear(6, 2)
+        self.mix = nn.Parameter(torch.rand(5))
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = self.first(x)
+        before = functional.pad(h, (0, 0, 1, -1))
+        return self.last(torch.relu(self.key(h * self.mix + before * (1 - self.mix))).square())
+
+
+class Registers(nn.Module):
+    """A class token, two registers and patches through ``nn.MultiheadAttention``."""
+
+    def __init__(self):
+        super().__init__()
+        self.patches, self.last = nn.Linear(3, 8), nn.Linear(8, 2)
+        self.token, self.registers = nn.Parameter(torch.randn(1, 1, 8)), nn.Parameter(torch.randn(1, 2, 8))
+        self.norm, self.attention = nn.LayerNorm(8), nn.MultiheadAttention(8, 2, batch_first=True)
+
+    def forward(self, x: Tensor) -> Tensor:
+        tokens = (self.token.expand(len(x), -1, -1), self.registers.expand(len(x), -1, -1))
+        h = torch.cat([*tokens, self.patches(x)], 1)
+        y = self.norm(h)
+        return self.last((h + self.attention(y, y, y, need_weights=False)[0])[:, 0])
+
+
+class Centres(nn.Module):
+    """Radial units: distances from centres."""
+
+    def __init__(self):
+        super().__init__()
+        self.centres, self.width, self.last = (
+            nn.Parameter(torch.randn(6, 4)),
+            nn.Parameter(torch.rand(6)),
+            nn.Linear(6, 2),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.last(torch.exp(-self.width * torch.cdist(x, self.centres)))
+
+
+# Inputs of one sample, groups as (units, units of the outer group).
+WRITTEN: dict[Callable[[], nn.Module], tuple[tuple[int, ...], list[tuple[int, int | None]]]] = {
+    # Heads of keys, the queries of each, channels of values; the pairs of a key are held by their angles.
+    Turned: ((5, 6), [(2, None), (2, 2), (4, 2)]),
+    Scan: ((6, 3), [(4, None)]),
+    Shifted: ((4, 3), [(5, None), (6, None)]),
+    Registers: ((4, 3), [(8, None), (2, None), (4, 2), (4, 2)]),
+    Centres: ((4,), [(6, None)]),
+}
+
+
+@pytest.mark.parametrize("kind", WRITTEN)
+def test_what_is_written_by_hand_moves(kind):
+    shape, groups = WRITTEN[kind]
+    module = built(kind).double().eval()
+    x = torch.randn(3, *shape, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    symmetry = symmetry_of(module, (x,)).symmetry
+    found = [
+        (group.size, None if group.outer is None else symmetry.groups[group.outer].size)
+        for group in (symmetry.groups[i] for i in symmetry.free)
+    ]
+    assert sorted(found, key=str) == sorted(groups, key=str)
+    assert [name for name in symmetry.blocked if not name.startswith(("last.", "out."))] == []
+    generator = torch.Generator().manual_seed(2)
+    for group in (None, *symmetry.free):
+        assert difference(module, x, symmetry, symmetry.random(generator, group)) <= 1e-9
