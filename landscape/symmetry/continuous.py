@@ -322,10 +322,11 @@ def _from(gain: Slot, family: Family) -> Family:
 
 
 def _is_among(family: Family, others: Sequence[Family], tensors: Mapping[str, Tensor]) -> bool:
-    """Whether its scalings of whole heads are among those of their channels: as directions of θ."""
+    """Whether its scalings of whole heads are among those of their channels and of the heads: as directions of θ."""
     inside = [one for one in others if any(_outer_group(slot) == family.group for slot, _ in one.members)]
     if not inside:
         return False
+    inside += [one for one in others if one.group == family.group]
     names = sorted({slot.block.tensor for one in (family, *inside) for slot, _ in one.members})
     rows = []
     for one in (family, *inside):

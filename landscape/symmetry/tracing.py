@@ -5,7 +5,7 @@ import operator
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stderr
-from itertools import groupby, product
+from itertools import groupby, islice, product
 from typing import Any, NamedTuple
 
 import torch
@@ -31,6 +31,7 @@ from landscape.symmetry.axes import (
 )
 from landscape.symmetry.calls import Call, Labelled
 from landscape.symmetry.operations import KEPT, RULES, axes_of, constant
+from landscape.symmetry.parting import Mixed, part
 from landscape.symmetry.permutations import Block, Group, Symmetry
 
 
@@ -38,7 +39,8 @@ class Traced(NamedTuple):
     """A module's graph with what its axes are.
 
     ``names`` and ``constants``: the parameter or buffer, or the constant, that a placeholder is; ``nodes``:
-    the axes of every node; ``groups``: the number of the group that a factor of them is in ``symmetry``.
+    the axes of every node; ``groups``: the number of the group that a factor of them is in ``symmetry``;
+    ``is_parted``: whether some units were taken to have an order of their own at every index of another axis.
     """
 
     graph: fx.GraphModule
@@ -47,6 +49,7 @@ class Traced(NamedTuple):
     nodes: dict[fx.Node, Any]
     groups: dict[Factor, int]
     symmetry: Symmetry
+    is_parted: bool
 
     @property
     def coarsest(self) -> torch.dtype:
@@ -56,8 +59,10 @@ class Traced(NamedTuple):
         return coarsest(dtypes | {torch.float64})
 
 
-def traced(module: nn.Module, inputs: tuple[Any, ...]) -> Traced:
+def traced(module: nn.Module, inputs: tuple[Any, ...], *, parting: bool = True) -> Traced:
     """The graph of ``module``, in eval mode, on ``inputs`` (samples along axis 0), and its symmetry.
+
+    ``parting``: whether units may have an order of their own at every index of another axis that is always beside them.
 
     The graph is that of ``torch.export``, a ``torch.fx`` graph of Core ATen operations, whatever layers and
     functions the module is made of. Raises BadInput for a module that cannot be traced.
@@ -83,10 +88,12 @@ def traced(module: nn.Module, inputs: tuple[Any, ...]) -> Traced:
         for axis in parameters[name]:
             pin(axis, "the traced module does not use it")
     nodes = _propagated(program.graph, names, parameters)
+    every = [one.axes for value in nodes.values() for one in _labelled({}, value)]
+    is_parted = parting and part([*every, *parameters.values()], _mixed(nodes))
     groups, symmetry = _symmetry(parameters, [name for name, _ in module.named_parameters()])
     lifted = signature.inputs_to_lifted_tensor_constants
     constants = {node: program.constants[name] for node, name in lifted.items()}
-    return Traced(program.graph_module, names, constants, nodes, groups, symmetry)
+    return Traced(program.graph_module, names, constants, nodes, groups, symmetry, is_parted)
 
 
 @contextmanager
@@ -199,6 +206,20 @@ def _is_constant(node: fx.Node) -> bool:
     if name in KEPT:
         return all(map(_is_constant, node.all_input_nodes))
     return RULES.get(name) is constant
+
+
+def _mixed(nodes: Mapping[fx.Node, Any]) -> Iterator[Mixed]:
+    """Along what a softmax or a norm sees its positions together, and the other axes."""
+    for node, value in nodes.items():
+        name = getattr(getattr(node.target, "_schema", None), "name", "").partition("::")[2]
+        which: Any = node.args[1] if len(node.args) > 1 else None
+        for one in islice(_labelled({}, value), 1):
+            count, dims = len(one.axes), set[int]()
+            if name in ("_softmax", "_log_softmax"):
+                dims = {which % count}
+            elif name == "native_layer_norm":
+                dims = set(range(count - len(which), count))
+            yield [one.axes[d] for d in dims], [axis for d, axis in enumerate(one.axes) if d not in dims]
 
 
 def _labelled(nodes: Mapping[fx.Node, Any], value: Any) -> Iterator[Labelled]:

@@ -50,6 +50,9 @@ def symmetry_of(module: nn.Module, inputs: tuple[Any, ...], *, seed: int = 0) ->
         other = permuted(tensors, symmetry, symmetry.random(generator, only))
         return not function_difference(module, tensors, other, [inputs]) <= tolerance
 
+    if found.is_parted and changes():
+        found = traced(module, inputs, parting=False)
+        symmetry, tolerance = found.symmetry, preserved(found)
     if changes():
         for group in symmetry.free:
             if changes(group):

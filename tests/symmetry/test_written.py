@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from landscape.symmetry import symmetry_of
+from landscape.symmetry.continuous import families_of
 
 
 class Turned(nn.Module):
@@ -45,6 +46,24 @@ class Scan(nn.Module):
         for t in range(u.shape[1]):
             state = torch.sigmoid(self.a) * state + self.b * u[:, t]
             found.append(state + self.skip * u[:, t])
+        return self.last(functional.silu(torch.stack(found, 1)))
+
+
+class States(nn.Module):
+    """Three states of every channel, as of a state space."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.last = nn.Linear(3, 4), nn.Linear(4, 2)
+        self.a, self.b, self.c = (nn.Parameter(torch.randn(4, 3)) for _ in range(3))
+        self.skip = nn.Parameter(torch.randn(4))
+
+    def forward(self, x: Tensor) -> Tensor:
+        u, found = self.first(x), []
+        state = torch.zeros(len(x), 4, 3).to(x)
+        for t in range(x.shape[1]):
+            state = torch.exp(-self.a.exp()) * state + self.b * u[:, t, :, None]
+            found.append((state * self.c).sum(-1) + self.skip * u[:, t])
         return self.last(functional.silu(torch.stack(found, 1)))
 
 
@@ -93,14 +112,63 @@ class Centres(nn.Module):
         return self.last(torch.exp(-self.width * torch.cdist(x, self.centres)))
 
 
+class Heads(nn.Module):
+    """Attention in Einstein's notation, its weights of three axes."""
+
+    def __init__(self):
+        super().__init__()
+        self.q, self.k, self.v = (nn.Parameter(torch.randn(6, 2, 3)) for _ in range(3))
+        self.o, self.last = nn.Parameter(torch.randn(2, 3, 6)), nn.Linear(6, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        q, k, v = (torch.einsum("bld,dhe->blhe", x, w) for w in (self.q, self.k, self.v))
+        scores = torch.einsum("bqhe,bkhe->bhqk", q, k).softmax(-1)
+        return self.last(functional.gelu(torch.einsum("bhqk,bkhe,hed->bqd", scores, v, self.o)))
+
+
+class Experts(nn.Module):
+    """A layer for each expert, all of them summed; with ``mixing`` units compete with those of other experts."""
+
+    def __init__(self, mixing: str = ""):
+        super().__init__()
+        self.mixing = mixing
+        self.up, self.down = nn.Parameter(torch.randn(3, 4, 5)), nn.Parameter(torch.randn(3, 5, 2))
+        self.bias, self.router = nn.Parameter(torch.randn(3, 5)), nn.Linear(4, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = torch.relu(torch.einsum("bi,eij->bej", x, self.up) + self.bias)
+        if self.mixing == "softmax":
+            h = h.softmax(1)
+        elif self.mixing == "products":  # of all pairs of experts
+            h = (h @ h.mT) @ h
+        return torch.einsum("be,bej,ejk->bk", self.router(x).softmax(-1), h, self.down)
+
+
+class Competing(Experts):
+    def __init__(self):
+        super().__init__("softmax")
+
+
+class Paired(Experts):
+    def __init__(self):
+        super().__init__("products")
+
+
 # Inputs of one sample, groups as (units, units of the outer group).
 WRITTEN: dict[Callable[[], nn.Module], tuple[tuple[int, ...], list[tuple[int, int | None]]]] = {
     # Heads of keys, the queries of each, channels of values; the pairs of a key are held by their angles.
     Turned: ((5, 6), [(2, None), (2, 2), (4, 2)]),
     Scan: ((6, 3), [(4, None)]),
+    States: ((6, 3), [(4, None), (3, 4)]),
     Shifted: ((4, 3), [(5, None), (6, None)]),
     Registers: ((4, 3), [(8, None), (2, None), (4, 2), (4, 2)]),
     Centres: ((4,), [(6, None)]),
+    # Channels of every head, and units of every expert, have an order of their own.
+    Heads: ((5, 6), [(2, None), (3, 2), (3, 2), (6, None)]),
+    Experts: ((4,), [(3, None), (5, 3)]),
+    # But not where units of one expert meet those of another.
+    Competing: ((4,), [(3, None), (5, None)]),
+    Paired: ((4,), [(3, None), (5, None)]),
 }
 
 
@@ -119,3 +187,12 @@ def test_what_is_written_by_hand_moves(kind):
     generator = torch.Generator().manual_seed(2)
     for group in (None, *symmetry.free):
         assert difference(module, x, symmetry, symmetry.random(generator, group)) <= 1e-9
+
+
+def test_maps_of_what_is_parted_are_counted_once():
+    """Scales of the states of each channel, and one of the channel: not the channel's over again."""
+    for kind, count in ((Heads, 4 * 9), (Experts, 3 * 5), (States, 4 * 3 + 4)):
+        module = built(kind).double().eval()
+        x = torch.randn(3, *WRITTEN[kind][0], dtype=torch.float64)
+        found = families_of(module, (x,), symmetry_of(module, (x,)))
+        assert sum(one.dimension for one in found.families if one.kind != "translation") == count
