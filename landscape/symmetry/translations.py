@@ -55,11 +55,16 @@ class Reader(NamedTuple):
 
 
 class Norm(NamedTuple):
-    """The gain of a norm that centres, its bias if it has one, and the bias of a layer that reads it."""
+    """The gain of a norm that centres, its bias if it has one, and the bias of a layer that reads it, along ``dim``."""
 
     gain: Block
     shift: Block | None
     bias: Block | None
+    dim: int = 0
+
+    @property
+    def blocks(self) -> list[Block]:
+        return [part for part in (self.gain, self.shift, self.bias) if part is not None]
 
 
 @dataclass(frozen=True)
@@ -79,7 +84,7 @@ class Translation(Family):
         """All that it moves or reads."""
         blocks = [slot.block for slot, _ in self.members]
         blocks += [part for reader in self.readers for part in (reader.weight.block, reader.bias)]
-        blocks += [part for part in self.norm or () if part is not None]
+        blocks += self.norm.blocks if self.norm is not None else []
         return {block.tensor for block in blocks}
 
     def random(self, generator: torch.Generator) -> Tensor:
@@ -109,11 +114,16 @@ class Translation(Family):
             yield name, places, numbers.flatten()[places], times.flatten()[places]
         yield from (reader.moves(tensors) for reader in self.readers)
         if self.norm is not None and self.norm.shift is not None and self.norm.bias is not None:
+            # A bias sees what is added at every place of a kernel, or of an image.
             seen = (self.norm.shift.of(tensors).flatten().double() * weights).sum()
-            numbers = torch.full(tensors[self.norm.bias.tensor].shape, -1)
-            self.norm.bias.box(numbers).copy_(units.reshape(self.norm.bias.shape))
-            places = (numbers.flatten() >= 0).nonzero().flatten()
-            yield self.norm.bias.tensor, places, numbers.flatten()[places], -seen.expand(len(places))
+            (slot, _), *_ = self.members
+            numbers = torch.full(tensors[slot.block.tensor].shape, -1)
+            slot.put({slot.block.tensor: numbers}, units.expand(slot.of({slot.block.tensor: numbers}).shape))
+            rows = slot.block.box(numbers).movedim(self.norm.dim, 0).flatten(1)
+            each = torch.stack([row.unique() for row in rows])
+            places = torch.arange(len(rows)) + self.norm.bias.where[0][0]
+            places = places[:, None].expand(each.shape).flatten()
+            yield self.norm.bias.tensor, places, each.flatten(), -seen.expand(len(places))
 
     def folded(self, tensors: Tensors) -> dict[str, Tensor]:
         """The same function with the first slot's numbers of every unit 0 on average."""

@@ -104,10 +104,11 @@ class Unseen:
             for slot, gain in product((one for one in slots if len(one.block.shape) > 1), gains):
                 layer = gain.tensor.rpartition(".")[0]
                 shift = [b for b in norms if b != gain and b.tensor.rpartition(".")[0] == layer]
-                bias = [one.bias for one in self._readers(slot)]
-                if shift and not bias:
+                reader = self._readers(slot)
+                if shift and not reader:
                     continue
-                norm = Norm(gain, shift[0] if shift else None, bias[0] if bias else None)
+                known = (reader[0].bias, reader[0].dim) if reader else (None, 0)
+                norm = Norm(gain, shift[0] if shift else None, *known)
                 place = along(slot.block, slot.axis)
                 found = Translation("translation", ((place, 1),), None, norm=norm, scale=self._scale(place))
                 if self._is_unseen(found):

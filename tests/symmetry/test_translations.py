@@ -81,6 +81,19 @@ class Values(nn.Module):
         return self.last(torch.tanh(self.attention(x, x, x, need_weights=False)[0]))
 
 
+class Halved(nn.Module):
+    """A norm of channels that a convolution reads in patches, as ConvNeXt makes its images smaller."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.norm, self.patch = nn.Conv2d(2, 4, 1), nn.LayerNorm(4), nn.Conv2d(4, 5, 2, 2)
+        self.last = nn.Linear(5, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = self.norm(self.first(x).movedim(1, -1)).movedim(-1, 1)
+        return self.last(torch.tanh(self.patch(h)).mean((2, 3)))
+
+
 # A module, its inputs, the first place and the dimension of each translation, and directions that are of no family.
 COUNTED = {
     "experts": (Experts, gaussian(90, 4), {"router.weight[1]": [4], "router.bias[0]": [1]}, 0),
@@ -102,6 +115,13 @@ COUNTED = {
             "one.weight[1]": [5],
             "w[1]": [5],
         },
+        1,
+    ),
+    "patches": (
+        Halved,
+        gaussian(90, 2, 4, 4),
+        # Of each of four places that a filter sees, one; and what the first layer adds along ones.
+        {"first.weight[1]": [2], "first.bias[0]": [1], "norm.bias[0]": [4], "patch.weight[2]": [20]},
         1,
     ),
     "values": (Values, gaussian(60, 4, 6), {"attention.in_proj_bias[0]": [6, 6]}, 0),
