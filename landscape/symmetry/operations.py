@@ -175,6 +175,7 @@ RULES: dict[str, Rule] = {
     "_unsafe_view": reshaping.view,
     "permute": reshaping.permute,
     "flip": reshaping.flip,
+    "as_strided": reshaping.as_strided,
     "view_as_complex": reshaping.real_as_complex,
     "view_as_real": reshaping.complex_as_real,
     "unsqueeze": reshaping.unsqueeze,

@@ -126,6 +126,17 @@ class Heads(nn.Module):
         return self.last(functional.gelu(torch.einsum("bhqk,bkhe,hed->bqd", scores, v, self.o)))
 
 
+class Pooled(nn.Module):
+    """A convolution along time, pooled to one position."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.pool, self.last = nn.Conv1d(2, 5, 3), nn.AdaptiveAvgPool1d(1), nn.Linear(5, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.last(self.pool(torch.relu(self.first(x))).flatten(1))
+
+
 class Experts(nn.Module):
     """A layer for each expert, all of them summed; with ``mixing`` units compete with those of other experts."""
 
@@ -163,6 +174,7 @@ WRITTEN: dict[Callable[[], nn.Module], tuple[tuple[int, ...], list[tuple[int, in
     Shifted: ((4, 3), [(5, None), (6, None)]),
     Registers: ((4, 3), [(8, None), (2, None), (4, 2), (4, 2)]),
     Centres: ((4,), [(6, None)]),
+    Pooled: ((2, 8), [(5, None)]),
     # Channels of every head, and units of every expert, have an order of their own.
     Heads: ((5, 6), [(2, None), (3, 2), (3, 2), (6, None)]),
     Experts: ((4,), [(3, None), (5, 3)]),
