@@ -1,4 +1,4 @@
-"""Memory and time of a gradient and of the top eigenvalue as laws of the decoder's shape, from six small ones.
+"""Memory and time of a gradient and of a product as laws of the decoder's shape, from six small ones.
 
 ``python examples/language_model/laws.py`` prints both laws, what they say of two larger shapes beside what is measured
 there, and what they say of 1e9 and 1e11 parameters. Bytes are those of live tensors at the peak beside module and data,
@@ -23,7 +23,7 @@ from peak import Peak
 
 import landscape
 
-PIECES, CONTEXT, NUM_PRODUCTS, NUM_TIMES = 16, 64, 8, 5
+PIECES, CONTEXT, NUM_TIMES = 16, 64, 5
 SMALL = ((96, 2), (128, 2), (192, 2), (96, 6), (128, 6), (192, 6))
 LARGER = ((256, 8), (320, 8))
 ON_PAPER = ((2048, 20), (8192, 124))
@@ -44,32 +44,25 @@ def features(width: int, depth: int) -> list[float]:
 def measured(width: int, depth: int) -> dict[str, float]:
     """Bytes and seconds at one shape."""
     torch.manual_seed(0)
-    data = text(PIECES, CONTEXT)
-    problem = landscape.Objective(model(width, depth), "cross_entropy", data[:2])
-    problem.value_and_gradient(problem.theta)
-    seconds = []
-    for _ in range(NUM_TIMES):
-        began = time.process_time()
-        problem.value_and_gradient(problem.theta)
-        seconds.append(time.process_time() - began)
-    with Peak() as gradient:
-        problem.value_and_gradient(problem.theta)
-
-    def search() -> None:
-        way = {"product": "central-difference", "max_products": NUM_PRODUCTS, "search": False}
-        landscape.hessian(problem, problem.theta, top_k=1, **way)
-
-    began = time.process_time()
-    search()
-    whole = time.process_time() - began
-    with Peak() as products:
-        search()
-    return {
-        "bytes of a gradient": gradient.bytes,
-        f"bytes of {NUM_PRODUCTS} products": products.bytes,
-        "seconds of a gradient": statistics.median(seconds),
-        f"seconds of {NUM_PRODUCTS} products": whole,
+    problem = landscape.Objective(model(width, depth), "cross_entropy", text(PIECES, CONTEXT)[:2])
+    product = problem.hessian_operator(problem.theta, by="central-difference")
+    way = torch.randn(problem.num_parameters)
+    ways = {
+        "a gradient": lambda: problem.value_and_gradient(problem.theta),
+        "a product": lambda: product(way / torch.linalg.vector_norm(way, dtype=torch.float64)),
     }
+    found = {}
+    for name, call in ways.items():
+        call()
+        seconds = []
+        for _ in range(NUM_TIMES):
+            began = time.process_time()
+            call()
+            seconds.append(time.process_time() - began)
+        with Peak() as peak:
+            call()
+        found |= {f"bytes of {name}": peak.bytes, f"seconds of {name}": statistics.median(seconds)}
+    return found
 
 
 def main() -> None:
