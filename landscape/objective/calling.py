@@ -1,12 +1,12 @@
 """A call of a module, and the sentence where it does not take its inputs: their shape, or what their numbers are."""
 
-import inspect
 import re
 from collections.abc import Mapping
 from typing import Any
 
 from landscape.errors import BadInput, LandscapeError
 from landscape.objective import trees
+from landscape.objective.arguments import by_keyword, parameters
 from landscape.objective.parametrised import Parametrised
 
 # How torch says that numbers of two dtypes meet in an operation that takes one, one of them whole, or wants places.
@@ -57,16 +57,14 @@ def _refusal(subject: Parametrised, inputs: tuple[Any, ...], error: Exception) -
 
 
 def _by_keyword(subject: Parametrised, inputs: tuple[Any, ...]) -> str:
-    """What to do where a dictionary meets a forward that takes its fields by keyword alone; '' elsewhere."""
-    fields = inputs[0] if len(inputs) == 1 else None
-    try:
-        known = inspect.signature(subject.module.forward).parameters.values()
-    except (TypeError, ValueError):
-        return ""
+    """What to do where a dictionary meets a forward that takes others by keyword; '' elsewhere."""
+    known = parameters(subject.module)
     is_by_keyword = any(one.kind in (one.KEYWORD_ONLY, one.VAR_KEYWORD) for one in known)
-    if not isinstance(fields, Mapping) or not is_by_keyword:
+    if len(inputs) != 1 or not is_by_keyword or by_keyword(subject.module, inputs[0]) is not None:
         return ""
+    if not isinstance(inputs[0], Mapping):
+        return "give the data as (inputs, targets), inputs a dictionary by the names of those arguments"
     return (
-        f"write forward(self, {', '.join(map(str, fields))}), without * and **: what a dictionary holds is given by "
-        "the names of such arguments; or forward(self, batch), which is given the dictionary"
+        f"let the dictionary have the names of the arguments, it has {', '.join(map(str, inputs[0]))}; "
+        "or write forward(self, batch), which is given the dictionary"
     )

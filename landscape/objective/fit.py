@@ -100,13 +100,7 @@ def _fitted(given: Any, samples: Samples, trial: Trial, known: Fit | None) -> tu
     seen = seen._replace(activations=int(distributed.largest(seen.activations)[0]))
     loss, is_whole = _agreed(loss, is_whole)
     if is_whole and samples.head.count < samples.count:
-        raise BadInput(
-            f"the module, or the loss {name_of(given)}, takes the samples together, and there are too many to hold",
-            "a loss that is a mean or a sum over samples",
-            "let the loss return a pair (total, weight), as reduction='sum' and the number of targets that count; or "
-            "let batches have one shape, or "
-            f"take a part of them (`subset` = {samples.head.count}, or the first ones)",
-        )
+        raise _not_at_once(given, samples)
     if is_whole and few is not None:
         tried(trial, given, None)
     if loss is None:
@@ -123,6 +117,20 @@ def _fitted(given: Any, samples: Samples, trial: Trial, known: Fit | None) -> tu
             f"the module, or the loss {name_of(given)}, takes the samples together: all of them are one chunk"
         )
     return found, few
+
+
+def _not_at_once(given: Any, samples: Samples) -> BadInput:
+    """The refusal for a loss that is had of all samples alone, where these cannot be one call."""
+    why, other = "there are too many to hold", f"take a part of them (`subset` = {samples.head.count})"
+    if not samples.is_even:
+        why = "batches differ in shape, so that no call has all of them"
+        other = "let collate_fn pad all of them to one length"
+    return BadInput(
+        f"the module, or the loss {name_of(given)}, takes the samples together, and {why}",
+        "a loss that is a mean or a sum over samples",
+        "let the loss return a pair (total, weight), as reduction='sum' and the number of targets that count; or "
+        + other,
+    )
 
 
 def _seen(

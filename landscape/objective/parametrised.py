@@ -16,6 +16,7 @@ from landscape.errors import BadInput
 from landscape.inputs.sharded import is_fully_sharded, require_whole
 from landscape.numerics.pieces import Piece
 from landscape.objective import batchnorm
+from landscape.objective.arguments import call
 from landscape.objective.kernels import exact
 from landscape.objective.leaves import Leaves
 from landscape.objective.parameters import Point, chosen, flatten, layout, require, split
@@ -166,7 +167,7 @@ class Parametrised:
 
     def called(self, inputs: Sequence[Any]) -> Any:
         """What the module, as it stands, makes of a chunk's inputs."""
-        return self.module(*inputs)
+        return call(self.module, inputs)
 
     @contextmanager
     def standing(

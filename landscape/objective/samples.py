@@ -12,8 +12,8 @@ from torch.utils._pytree import tree_map
 
 from landscape import distributed
 from landscape.errors import BadInput
+from landscape.inputs.data import unpaired
 from landscape.inputs.data.batches import ABSENT, TOGETHER, array_like, own_targets
-from landscape.inputs.data.loaders import is_source
 from landscape.inputs.sharded import here
 from landscape.numerics.arrays import brought
 from landscape.numerics.spread import Spread
@@ -74,6 +74,11 @@ class Samples:
     def is_one_piece(self) -> bool:
         """Whether the inputs are no samples side by side, so that nothing less than all of them can be taken."""
         return _differ(self.inputs, self.targets)
+
+    @property
+    def is_even(self) -> bool:
+        """Whether all of them have one shape, so that they can be one call."""
+        return True
 
     @property
     def is_read_anew(self) -> bool:
@@ -232,25 +237,10 @@ def sha256(tensors: Iterable[Tensor]) -> str:
     return digest.hexdigest()
 
 
-def _are_several(data: Any) -> bool:
-    """Whether what could be unpacked as a pair is a dictionary, two sources or a list of two batches."""
-    of = data if isinstance(data, tuple | list) else ()
-    is_list = isinstance(data, list) and all(isinstance(one, tuple | Mapping) for one in of)
-    return isinstance(data, Mapping) or (len(of) == 2 and (is_list or all(map(is_source, of))))
-
-
 def _no_pair(data: Any) -> BadInput:
     """That data are no pair, and what to do about it."""
-    names = [repr(name) for name in data] if isinstance(data, Mapping) else [f"{i}" for i in range(2)]
-    of = list(data.values()) if isinstance(data, Mapping) else data if isinstance(data, tuple | list) else []
-    remedy = "give (inputs, targets): inputs may be a dictionary" if isinstance(data, Mapping) else ""
-    if of and all(is_source(one) or (isinstance(data, Mapping) and isinstance(one, tuple)) for one in of):
-        other = f" and objective.on(data[{names[1]}]) for the other" if len(of) > 1 else ""
-        remedy = f"give one of them, data[{names[0]}],{other}".rstrip(",")
-    elif of and all(isinstance(one, tuple | list | Mapping) for one in of):
-        remedy = "stack the samples to a pair of tensors; of batches give landscape.Stream(data)"
     wanted = "a pair (inputs, targets), a list of samples, a Dataset or a DataLoader"
-    return BadInput(f"the data are a {type(data).__name__}", wanted, remedy)
+    return BadInput(f"the data are a {type(data).__name__}", wanted, unpaired.remedy(data))
 
 
 def checked_data(data: Any) -> tuple[tuple[Any, ...], Tensor]:
@@ -260,12 +250,13 @@ def checked_data(data: Any) -> tuple[tuple[Any, ...], Tensor]:
     length are one piece where integers are among those that are not as many as targets, as they number others.
     Arrays are tensors of their dtype; where the targets are None the inputs stand for them.
     """
-    if _are_several(data):
+    if unpaired.are_several(data):
         raise _no_pair(data)
     try:
         inputs, targets = data
     except (TypeError, ValueError):
         raise _no_pair(data) from None
+    given = inputs
     inputs = tree_map(array_like, inputs)
     targets = _targets(targets, inputs)
     inputs = inputs if isinstance(inputs, tuple) else (inputs,)
@@ -275,6 +266,10 @@ def checked_data(data: Any) -> tuple[tuple[Any, ...], Tensor]:
         if not isinstance(part, Tensor):
             remedy = TOGETHER if name == "targets" and isinstance(part, tuple | list | Mapping) else ""
             raise BadInput(f"the {name} are a {type(part).__name__}", "torch tensors", remedy)
+        if part.is_nested:
+            raise BadInput(
+                f"the {name} are a nested tensor", "one shape for all samples", unpaired.nested(part)
+            )
         if part.dim() == 0:
             raise BadInput(f"the {name} are a single number", "one entry per sample along axis 0")
     if not found or len(targets) == 0:
@@ -282,7 +277,9 @@ def checked_data(data: Any) -> tuple[tuple[Any, ...], Tensor]:
     other = [part for part in found if len(part) != len(targets)]
     is_indexed = any(not (part.is_floating_point() or part.is_complex()) for part in other)
     if other and not (is_indexed and len({len(part) for part in found}) > 1):
-        raise BadInput(f"{len(other[0])} inputs and {len(targets)} targets", "as many of each")
+        remedy = unpaired.of_samples(given, len(targets))
+        seen = f"the inputs are a list of {len(given)} tensors" if remedy else f"{len(other[0])} inputs"
+        raise BadInput(f"{seen} and {len(targets)} targets", "as many of each", remedy)
     for name, part in parts:
         if (part.is_floating_point() or part.is_complex()) and not bool(torch.isfinite(part).all()):
             count = int((~torch.isfinite(part)).sum())

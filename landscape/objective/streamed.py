@@ -61,6 +61,10 @@ class Streamed(Samples):
         return False
 
     @property
+    def is_even(self) -> bool:
+        return self._stream.seen.is_even
+
+    @property
     def is_read_anew(self) -> bool:
         return True
 

@@ -1,15 +1,16 @@
 """Data as they were brought, as module and loss take them: said, and the same numbers as in the user's own loop."""
 
-import inspect
 from collections.abc import Mapping
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from landscape import distributed
 from landscape.inputs.data.streams import NO_TARGETS, Stream, is_read
 from landscape.objective import trees
+from landscape.objective.arguments import by_keyword, parameters
 from landscape.objective.losses import LOSSES, Loss, correct_of
 from landscape.objective.samples import Samples, checked_data
 from landscape.objective.streamed import Streamed
@@ -48,6 +49,7 @@ def suited(module: nn.Module, given: Any, samples: Samples) -> tuple[Any, Sample
         order = _arguments(module, head.inputs[0])
         if order is not None:
             samples = samples.changed(lambda chunk: (_by_name(order, chunk[0]), chunk[1]))
+        if order is not None or by_keyword(module, head.inputs[0]) is not None:
             notes.append(f"{', '.join(head.inputs[0])} are given to the module by name")
     narrow = [one for one in trees.tensors(head.inputs) if _is_narrow(one)]
     if narrow and any(isinstance(layer, nn.Embedding) for layer in module.modules()):
@@ -59,7 +61,8 @@ def suited(module: nn.Module, given: Any, samples: Samples) -> tuple[Any, Sample
     if of_classes and (_is_narrow(head.targets) or head.targets.dtype == torch.int32):
         samples = samples.changed(lambda chunk: (chunk[0], chunk[1].long()))
         notes.append(f"the targets are {_name(head.targets.dtype)} and are taken as int64, as classes are")
-    if given is LOSSES["cross_entropy"] and not head.targets.is_floating_point():
+    is_plain = given is LOSSES["cross_entropy"] or given is functional.cross_entropy
+    if is_plain and not head.targets.is_floating_point():
         ignored, every = _counts(samples)
         if ignored:
             given = nn.CrossEntropyLoss()
@@ -69,11 +72,7 @@ def suited(module: nn.Module, given: Any, samples: Samples) -> tuple[Any, Sample
 
 def _arguments(module: nn.Module, fields: Mapping[str, Any]) -> list[tuple[str, Any]] | None:
     """The arguments of ``module.forward`` up to the last that is a field, with defaults; None where one is none."""
-    try:
-        known = inspect.signature(module.forward).parameters
-    except (TypeError, ValueError):
-        return None
-    places = [one for one in known.values() if one.kind is one.POSITIONAL_OR_KEYWORD]
+    places = [one for one in parameters(module) if one.kind is one.POSITIONAL_OR_KEYWORD]
     names = [one.name for one in places]
     if not all(name in names for name in fields):
         return None

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from landscape.errors import BadInput, LandscapeError, loss_failed
 from landscape.numerics.vectors import normal
-from landscape.objective import trees
+from landscape.objective import swapped, trees
 from landscape.objective.calling import called
 from landscape.objective.closures import seeded, states
 from landscape.objective.derivatives import nodes_of
@@ -127,9 +127,10 @@ def _given(trial: Trial, given: Any, outputs: Any, targets: Tensor) -> Any:
     except LandscapeError:
         raise
     except Exception as error:
-        described = trees.described(outputs)
-        training = trial.subject.training
-        raise loss_failed(name_of(given), outputs, described, targets, error, training=training) from error
+        described, training = trees.described(outputs), trial.subject.training
+        said = loss_failed(name_of(given), outputs, described, targets, error, training=training)
+        remedy = said.remedy or swapped.hint(name_of(given), function, outputs, targets)
+        raise BadInput(said.seen, said.wanted, remedy) from error
     if any(
         "target size" in str(one.message) and "different to the input size" in str(one.message)
         for one in caught
@@ -143,6 +144,8 @@ def _given(trial: Trial, given: Any, outputs: Any, targets: Tensor) -> Any:
                 "a tensor",
                 "leave `loss` away for the module's own" if has_own else "let it return its value",
             )
+    if not isinstance(given, Loss):
+        swapped.require_in_order(name_of(given), given, function, outputs, targets)
     return outputs
 
 

@@ -15,6 +15,7 @@ from landscape.inputs.data.batches import tensors
 from landscape.inputs.data.streams import Stream
 from landscape.inputs.models import build_model, by_name, takes_num_outputs
 from landscape.inputs.models.modified import NUMBERED, PRICED, modified
+from landscape.objective.arguments import call
 from landscape.objective.closures import seeded, signature_of, taken_by
 from landscape.objective.losses import LOSSES
 from landscape.objective.objective import Objective
@@ -120,7 +121,7 @@ class Recipe:
                 few = whole_of((data.inputs, data.targets)).few(FEW)
                 inputs = suited(module, LOSSES["output"], few.to(torch.device("cpu"), real))[1].inputs
                 with torch.no_grad(), torch.random.fork_rng(devices=[]):
-                    outputs = module(*inputs)
+                    outputs = call(module, inputs)
             except Exception:
                 # What does not take the data is told of with the loss that the data suggest.
                 return self.loss, f"of {data.task} by default"

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 from torch.nn import functional
-from torch.utils.data import Dataset, TensorDataset
+from torch.utils.data import DataLoader, Dataset, TensorDataset
 
 import landscape
 from landscape import BadInput, Objective
@@ -109,6 +109,11 @@ class AnyKeyword(ByKeyword):
         return self.net(batch["x"]) * batch["scale"]
 
 
+class PartlyByKeyword(ByKeyword):
+    def forward(self, x, *, scale=None):
+        return self.net(x) * scale
+
+
 class ByName(ByKeyword):
     def forward(self, x, scale):
         return self.net(x) * scale
@@ -119,14 +124,40 @@ class ByBatch(ByKeyword):
         return self.net(batch["x"]) * batch["scale"]
 
 
-@pytest.mark.parametrize("module", [ByKeyword(), AnyKeyword()])
+@pytest.mark.parametrize("module", [ByKeyword(), AnyKeyword(), PartlyByKeyword(), ByName(), ByBatch()])
 def test_arguments_by_keyword_alone(module):
     data = {"x": X, "scale": X[:, :1].exp()}, Y
-    with pytest.raises(BadInput, match=r"write forward\(self, x, scale\).*or forward\(self, batch\)"):
-        Objective(module, "cross_entropy", data)
-    wanted = float(CE(module(**data[0]), Y).detach())
-    for other in (ByName(), ByBatch()):
-        assert value(other, "cross_entropy", data) == pytest.approx(wanted, rel=1e-12)
+    wanted = float(CE(ByKeyword()(**data[0]), Y).detach())
+    assert value(module, "cross_entropy", data) == pytest.approx(wanted, rel=1e-12)
+    objective = Objective(module, "cross_entropy", data)
+    # Cut, on other data, and of a module given as it is.
+    assert objective.on(data).value(objective.theta) == pytest.approx(wanted, rel=1e-12)
+    parts = Objective(module, "cross_entropy", data, chunk_size=3)
+    assert parts.value(parts.theta) == pytest.approx(wanted, rel=1e-12)
+    assert isinstance(module, ByBatch) or "x, scale are given to the module by name" in objective.notes
+    run = landscape.train(objective, steps=3, batch_size=4)
+    assert all(check.passed for check in run.checks)
+
+
+class OneByKeyword(ByKeyword):
+    def forward(self, *, tokens, scale=2.0):
+        return self.net(tokens) * scale
+
+
+def test_one_field_is_the_argument_that_is_needed():
+    wanted = float(CE(OneByKeyword()(tokens=X), Y).detach())
+    batches = DataLoader([{"tokens": x, "labels": y} for x, y in zip(X, Y, strict=True)], batch_size=5)
+    for data in ((X, Y), ({"tokens": X}, Y), batches):
+        assert value(OneByKeyword(), "cross_entropy", data) == pytest.approx(wanted, rel=1e-12)
+
+
+def test_other_names_by_keyword_are_told():
+    with pytest.raises(
+        BadInput, match=r"names of the arguments, it has a, b; or write forward\(self, batch\)"
+    ):
+        Objective(ByKeyword(), "cross_entropy", ({"a": X, "b": X}, Y))
+    with pytest.raises(BadInput, match=r"give the data as \(inputs, targets\), inputs a dictionary"):
+        Objective(ByKeyword(), "cross_entropy", (X, Y))
 
 
 @pytest.mark.parametrize("dtype", [torch.uint8, torch.int8, torch.int16, torch.int64, torch.bool])

@@ -13,7 +13,10 @@ from landscape.errors import BadInput
 
 # What targets are called in a dictionary, the likeliest first.
 TARGETS = ("labels", "label", "targets", "target", "y")
-TOGETHER = "put what the loss needs side by side into one tensor, or give it to the module as an input"
+TOGETHER = (
+    "put what the loss needs side by side into one tensor, or give it to the module as an input, or give "
+    "landscape.Objective.from_closure(module, f), where f(module) is the loss of all data"
+)
 ABSENT = (
     "drop those samples, or write a number there that is no target, targets.nan_to_num(nan=-1e4), and let the loss "
     "leave it out, as ((outputs - targets) ** 2)[targets > -1e4].mean()"

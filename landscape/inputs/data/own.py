@@ -12,6 +12,7 @@ import torch
 
 from landscape import specs
 from landscape.errors import BadInput
+from landscape.inputs.data import unpaired
 from landscape.inputs.data.batches import pair
 from landscape.inputs.data.dataset import DataSet, data_set, streamed
 from landscape.inputs.data.streams import Stream, is_read
@@ -147,7 +148,11 @@ def from_factory(spec: str, factory: Callable[..., Any], arguments: Mapping[str,
     if isinstance(data, tuple | list) and len(data) in (2, 4):
         return data_set(spec, *data)
     length = f" of length {len(data)}" if isinstance(data, tuple | list) else ""
-    raise BadInput(f"data {spec} returned something of type {type(data).__name__}{length}", RETURNS)
+    raise BadInput(
+        f"data {spec} returned something of type {type(data).__name__}{length}",
+        RETURNS,
+        unpaired.remedy(data),
+    )
 
 
 def _name(path: Path, present: Sequence[str], role: str, given: str) -> str | None:

@@ -1,0 +1,86 @@
+"""Data that are no pair of inputs and targets, and what to give in their place."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from landscape.inputs.data.loaders import is_source
+
+EITHER = "of samples give torch.utils.data.DataLoader(data, 64), of batches give landscape.Stream(data)"
+
+
+def are_several(data: Any) -> bool:
+    """Whether what could be unpacked as a pair is an array, a dictionary, two sources or a list of two batches."""
+    of = data if isinstance(data, tuple | list) else ()
+    is_list = isinstance(data, list) and all(isinstance(one, tuple | Mapping) for one in of)
+    is_array = isinstance(data, Tensor | np.ndarray | Mapping | str) or hasattr(data, "columns")
+    return is_array or (len(of) == 2 and (is_list or all(map(is_source, of))))
+
+
+def remedy(data: Any) -> str:
+    """What to give instead of ``data``, as it is typed; '' for what nothing is known of."""
+    if isinstance(data, Mapping):
+        return _of_names(data)
+    if isinstance(data, Tensor | np.ndarray):
+        given = "data" if isinstance(data, Tensor) else "torch.as_tensor(data)"
+        return f"without targets give torch.utils.data.TensorDataset({given})"
+    if hasattr(data, "columns"):
+        return "give (data.drop(columns=NAME), data[NAME]), NAME being the column of the targets"
+    if not isinstance(data, tuple | list) or not data:
+        return ""
+    if all(map(is_source, data)):
+        return _one_of([f"{i}" for i in range(len(data))])
+    if all(isinstance(one, Tensor) for one in data):
+        return _of_tensors(data)
+    if all(isinstance(one, np.ndarray) for one in data) and len(data) > 2:
+        inputs = ", ".join(f"data[{i}]" for i in range(len(data) - 1))
+        return f"of several inputs and a target give (({inputs}), data[{len(data) - 1}])"
+    if all(isinstance(one, tuple | list | Mapping) for one in data):
+        return EITHER if isinstance(data, list) else EITHER.replace("(data", "(list(data)")
+    return ""
+
+
+def _of_names(data: Mapping[Any, Any]) -> str:
+    if data and all(is_source(one) or isinstance(one, tuple) for one in data.values()):
+        return _one_of([repr(name) for name in data])
+    return "give (inputs, targets): inputs may be a dictionary"
+
+
+def _one_of(names: list[str]) -> str:
+    other = f", and objective.on(data[{names[1]}]) for the other" if len(names) > 1 else ""
+    return f"give one of them, data[{names[0]}]{other}"
+
+
+def _of_tensors(data: tuple[Any, ...] | list[Any]) -> str:
+    lengths = [len(one) if one.dim() else 0 for one in data]
+    if len(data) == 4 and lengths[0] == lengths[1] != lengths[2] == lengths[3]:
+        return "give (data[0], data[1]), and objective.on((data[2], data[3])) for the others"
+    if len(data) > 2 and isinstance(data, list) and len({one.shape for one in data}) == 1:
+        return "of samples without targets give torch.utils.data.TensorDataset(torch.stack(data))"
+    if len(set(lengths)) > 1:
+        return ""
+    said = "without targets" if len(data) == 1 else "of several inputs and a target, the last one,"
+    return f"{said} give torch.utils.data.TensorDataset(*data)"
+
+
+def of_samples(inputs: Any, count: int) -> str:
+    """What to do with a list of as many tensors as there are targets; '' for other inputs."""
+    is_listed = isinstance(inputs, list) and len(inputs) == count
+    if not is_listed or not all(isinstance(one, Tensor) and one.dim() for one in inputs):
+        return ""
+    if len({one.shape for one in inputs}) == 1:
+        return "of a list of samples give torch.stack(inputs)"
+    padded = "torch.nn.utils.rnn.pad_sequence(inputs, batch_first=True)"
+    alone = "torch.utils.data.DataLoader(list(zip(inputs, targets)), 1) for one sample at a time"
+    return f"of samples of different lengths give {padded}, or {alone}"
+
+
+def nested(part: Any) -> str:
+    """What to do with a nested tensor, whose numbers have no place in one table; '' for others."""
+    return (
+        "give its numbers padded, inputs.to_padded_tensor(0)"
+        if isinstance(part, Tensor) and part.is_nested
+        else ""
+    )

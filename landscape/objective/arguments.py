@@ -1,0 +1,53 @@
+"""How a chunk's inputs are given to a module: in order, or a dictionary by the names of the arguments."""
+
+import inspect
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from torch import nn
+
+
+def call(module: nn.Module, inputs: Sequence[Any]) -> Any:
+    """What ``module``, as it stands, makes of ``inputs``: ``module(*inputs)``, or ``module(**fields)`` of a dictionary
+    whose fields its forward takes by keyword alone.
+    """
+    if len(inputs) == 1:
+        named = by_keyword(module, inputs[0])
+        if named is not None:
+            return module(**named)
+    return module(*inputs)
+
+
+def by_keyword(module: nn.Module, given: Any) -> dict[str, Any] | None:
+    """The only input as arguments by name, where ``module.forward`` has no places for it; None where it has.
+
+    A dictionary whose names a forward has, some of them behind a ``*`` or within ``**``; or what is no dictionary,
+    for a forward whose only argument without a default is behind a ``*``.
+    """
+    known = parameters(module)
+    behind = [one for one in known if one.kind is one.KEYWORD_ONLY]
+    takes_any = any(one.kind is one.VAR_KEYWORD for one in known)
+    if not behind and not takes_any:
+        return None
+    places = [one for one in known if one.kind in (one.POSITIONAL_ONLY, one.POSITIONAL_OR_KEYWORD)]
+    has_places = bool(places) or any(one.kind is one.VAR_POSITIONAL for one in known)
+    needed = {one.name for one in [*places, *behind] if one.default is one.empty}
+    if not isinstance(given, Mapping):
+        return {needed.pop(): given} if not has_places and len(needed) == 1 else None
+    fields = {str(name) for name in given}
+    names = {one.name for one in [*places, *behind] if one.kind is not one.POSITIONAL_ONLY}
+    fits = needed <= fields and (takes_any or fields <= names)
+    # A forward(batch=None, **options) that knows none of the names is given the dictionary.
+    return (
+        {str(name): part for name, part in given.items()}
+        if fits and (fields & names or not has_places)
+        else None
+    )
+
+
+def parameters(module: nn.Module) -> list[inspect.Parameter]:
+    """Those of ``module.forward``; none where they cannot be had."""
+    try:
+        return list(inspect.signature(module.forward).parameters.values())
+    except (TypeError, ValueError):
+        return []
