@@ -7,6 +7,13 @@ import click
 from landscape.errors import LandscapeError, first_line
 
 FAILED, BAD_INPUT, STRICT, INTERRUPTED = 1, 2, 3, 130
+# What options of other programs are called here.
+ELSEWHERE = {
+    "--limit": "--subset",
+    "--max-samples": "--subset",
+    "--num-samples": "--subset",
+    "--learning-rate": "--lr",
+}
 SMALLER = "take a smaller --chunk-size or --batch-size, fewer samples (--subset N), or --dtype float32"
 
 
@@ -14,6 +21,10 @@ def described(error: BaseException) -> tuple[str, int]:
     """The sentence for an exception, and the exit code that goes with it."""
     if isinstance(error, LandscapeError):
         return str(error), error.exit_code
+    if isinstance(error, click.NoSuchOption) and error.ctx is not None:
+        here = ELSEWHERE.get(error.option_name)
+        if any(here in one.opts for one in error.ctx.command.params):
+            error.possibilities = [str(here)]
     if isinstance(error, click.UsageError):
         command = error.ctx.command_path if error.ctx else "landscape"
         return f"{_sentence(error.format_message())} See '{command} --help'.", BAD_INPUT

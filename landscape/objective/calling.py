@@ -10,7 +10,7 @@ from landscape.objective.arguments import by_keyword, parameters
 from landscape.objective.parametrised import Parametrised
 
 # How torch says that numbers of two dtypes meet in an operation that takes one, one of them whole, or wants places.
-DTYPES_MEET = re.compile(r"dtype|scalar type|\btype \(")
+DTYPES_MEET = re.compile(r"dtype|scalar type|\btype \(|got Double")
 OF_INTEGERS = re.compile(
     r"\b(Long|Int|Short|Byte|Char|Bool|long int|int|short|bool|unsigned char|signed char)\b"
 )
@@ -52,7 +52,20 @@ def _refusal(subject: Parametrised, inputs: tuple[Any, ...], error: Exception) -
     return BadInput(
         f"{name} does not compute in {dtype}: {error}",
         f"operations that take {dtype}",
-        "write `x.to(weight.dtype)` in the place of `x.float()`, or take another `dtype`",
+        _of_experts(subject)
+        or "write `x.to(weight.dtype)` in the place of `x.float()`, or take another `dtype`",
+    )
+
+
+def _of_experts(subject: Parametrised) -> str:
+    """What to do where a model of ``transformers`` has its experts in a kernel for a dtype of its own; '' elsewhere."""
+    switches = [one for one in subject.module.modules() if hasattr(one, "set_experts_implementation")]
+    kernels = [getattr(getattr(one, "config", None), "_experts_implementation", None) for one in switches]
+    if all(one in (None, "eager") for one in kernels):
+        return ""
+    return (
+        "let its experts be computed one after another: by name give `model_arg` experts_implementation=eager, in "
+        "Python call module.set_experts_implementation('eager')"
     )
 
 
@@ -63,7 +76,12 @@ def _by_keyword(subject: Parametrised, inputs: tuple[Any, ...]) -> str:
     if len(inputs) != 1 or not is_by_keyword or by_keyword(subject.module, inputs[0]) is not None:
         return ""
     if not isinstance(inputs[0], Mapping):
-        return "give the data as (inputs, targets), inputs a dictionary by the names of those arguments"
+        has_others = any(one.kind not in (one.KEYWORD_ONLY, one.VAR_KEYWORD) for one in known)
+        return (
+            ""
+            if has_others
+            else "give the data as (inputs, targets), inputs a dictionary by the names of those arguments"
+        )
     return (
         f"let the dictionary have the names of the arguments, it has {', '.join(map(str, inputs[0]))}; "
         "or write forward(self, batch), which is given the dictionary"

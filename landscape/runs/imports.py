@@ -110,7 +110,10 @@ class Imports:
             if found:
                 module.load_state_dict(base)
             taken: list[str] = []
-            checkpoints.loaded(module, tensors, str(entry.path), ignored=self.ignored, say=taken.append)
+            try:
+                checkpoints.loaded(module, tensors, str(entry.path), ignored=self.ignored, say=taken.append)
+            except BadInput as error:
+                raise _told_of_names(error, entry.path, module) from None
             for note in taken:
                 text = note if len(self.entries) == 1 else note.removeprefix(f"{entry.path.name}: ")
                 notes.setdefault(text, []).append(entry.label)
@@ -152,6 +155,15 @@ class Imports:
         self.notes.append(
             f"the files are in several dtypes ({told}, others in {most}); all were taken in {into}"
         )
+
+
+def _told_of_names(error: BadInput, folder: Path, module: nn.Module) -> BadInput:
+    """``error``, or for a folder of a published model what reads it: transformers writes some names as of old."""
+    is_published = type(module).__module__.startswith("transformers.") and (folder / "config.json").is_file()
+    if not is_published:
+        return error
+    place = folder if folder.is_absolute() else f"./{folder}"
+    return BadInput(error.seen, error.wanted, f"give hf:{place}, which is read as transformers reads it")
 
 
 def imports(places: Sequence[Any], given: Mapping[str, Any], settings: Settings) -> Imports:

@@ -337,6 +337,8 @@ def test_export_names_that_are_wrong(command, folder):
     for line in (["show", "."], ["plot", "."], ["hessian", "."], ["export", ".", "-o", "v.pt"]):
         refused(command(*line), ". is a folder", "a result or run file")
     refused(command("plot", "a.h5", "-v", "--nonsense"), "No such option")
+    refused(command("hessian", "a.h5", "--limit", "5"), "No such option '--limit'. Did you mean '--subset'?")
+    assert "--subset" not in command("plot", "a.h5", "--limit", "5").err
     refused(
         command("sharpness", "a.h5", "--relative-flatness", "--layer", "nope"), "--layer 'nope'", "output"
     )

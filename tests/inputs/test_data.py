@@ -269,6 +269,17 @@ def test_files_are_found_in_each_place(place: str, tmp_path: Path, monkeypatch: 
     assert data.targets.tolist() == [1, 1, 0]
 
 
+@pytest.mark.parametrize("place", ["MNIST/raw", "raw"])
+def test_mnist_as_others_keep_it_is_found_and_told(place: str, tmp_path: Path):
+    write_mnist(tmp_path / place)
+    assert load("mnist", tmp_path, classes=(2, 7)).targets.tolist() == [1, 1, 0]
+    folder, file = tmp_path / place, tmp_path / place / "train-images-idx3-ubyte"
+    for spec in (str(folder), str(file), str(folder.parent)):
+        with pytest.raises(BadInput, match=f"give `data` mnist and `data_dir` {folder}, whose"):
+            load(spec)
+    assert load("mnist", folder, classes=(2, 7)).targets.tolist() == [1, 1, 0]
+
+
 def test_mnist_without_files_or_network_says_where_to_put_them(tmp_path: Path):
     with pytest.raises(BadInput) as caught:
         load("mnist", tmp_path)
@@ -392,6 +403,17 @@ def test_housing_is_downloaded_as_csv(tmp_path: Path, monkeypatch: pytest.Monkey
 def save_npz(path: Path, **arrays: np.ndarray) -> str:
     np.savez(path, **arrays)
     return f"npz:{path}"
+
+
+def test_bytes_of_pictures_are_said_to_be_as_they_are():
+    pixels = np.arange(4 * 9, dtype=np.uint8).reshape(4, 3, 3) * 7
+    said = "up to 245 and not scaled: where training diverges or stands still let the data give inputs / 255"
+    raw = data_set("raw", pixels, np.arange(4) % 2)
+    assert any(said in note for note in raw.notes)
+    scaled = data_set("scaled", pixels / 255, np.arange(4) % 2)
+    assert torch.equal(scaled.inputs, raw.inputs.double() / 255)
+    for others in (pixels / 255, pixels % 17, pixels[:, 0, 0]):
+        assert not any("scaled" in note for note in data_set("other", others, np.arange(4) % 2).notes)
 
 
 def test_npz_with_integers_is_classification(tmp_path: Path):

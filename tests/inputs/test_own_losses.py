@@ -1,5 +1,6 @@
 """Losses that models of transformers make in ways of their own: against ``model(**batch).loss`` of a plain loop."""
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -113,3 +114,31 @@ def test_a_model_without_a_loss_says_so(saved):
     spec, _ = saved("BertModel", BERT)
     with pytest.raises(BadInput, match=r"BertModel makes no loss of what the data hold.*architecture=CLASS"):
         value(spec, {"input_ids": TOKENS, "attention_mask": MASK}, LABELS)
+
+
+def test_experts_in_float64_are_told_which_kernel_takes_it(saved):
+    spec, module = saved("MixtralForCausalLM", EXPERTS)
+    switch = {"experts_implementation": "eager"}
+    module.set_experts_implementation("eager")
+    with torch.no_grad():
+        own = float(module.double()(TOKENS, labels=LABELS).loss)
+    plain = build_model(spec, {}, 0, **SHAPES).double()
+    with pytest.raises(
+        BadInput, match=r"float64: .* give `model_arg` experts_implementation=eager, in Python call"
+    ):
+        landscape.Objective(plain, *by_name.fitted(plain, by_name.OWN, TOKENS, LABELS)[:1], (TOKENS, LABELS))
+    plain.set_experts_implementation("eager")
+    for found in (plain, build_model(spec, switch, 0, **SHAPES).double()):
+        loss, given, _ = by_name.fitted(found, by_name.OWN, TOKENS, LABELS)
+        objective = landscape.Objective(found, loss, (given, LABELS))
+        assert objective.value(objective.theta) == pytest.approx(own, rel=1e-7)
+
+
+def test_weights_that_were_renamed_as_they_were_saved_are_told_how_to_read(saved, tmp_path):
+    spec, _ = saved("MixtralForCausalLM", EXPERTS)
+    data = tmp_path / "tokens.npz"
+    np.savez(data, inputs=TOKENS, targets=LABELS)
+    with pytest.raises(BadInput, match=f"missing: .*; give {spec}, which is read as transformers reads it"):
+        landscape.measure(str(tmp_path / "m"), "import", data=str(data), output=str(tmp_path / "one.h5"))
+    found = landscape.measure(spec, "import", data=str(data), output=str(tmp_path / "two.h5"))
+    assert found.status == "complete"

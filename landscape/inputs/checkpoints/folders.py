@@ -21,6 +21,8 @@ NAMES = (
 ENDINGS = (".safetensors", ".bin", ".pt", ".pth", ".ckpt")
 # What else a folder keeps in files that end like weights.
 NO_WEIGHTS = ("optimizer", "scheduler", "training_args", "rng_state", "random_states", "scaler", "sampler")
+# DeepSpeed's parts: of the optimiser, and of the weights where every process has some (ZeRO stage 3).
+OPTIMISER, PARTS = "*_optim_states.pt", "zero_pp_rank_*_model_states.pt"
 
 
 class Located(NamedTuple):
@@ -54,6 +56,8 @@ def located(path: Path) -> Located:
             "all of them",
             f"give {index} or its folder",
         )
+    if path.match(PARTS):
+        raise _in_parts(path, path.parent.parent)
     return Located((path,))
 
 
@@ -97,17 +101,17 @@ def _the_only_one(folder: Path) -> Located:
             "one file of weights",
             f"make it one with: python -m torch.distributed.checkpoint.format_utils dcp_to_torch {folder} w.pt",
         )
-    if (folder / "zero_to_fp32.py").is_file():
-        raise BadInput(
-            f"{folder} is a DeepSpeed checkpoint in parts",
-            "one file of weights",
-            f"make it one with: python {folder}/zero_to_fp32.py {folder} w.pt",
-        )
+    above = folder if (folder / "zero_to_fp32.py").is_file() else folder.parent
+    if above == folder or any(folder.glob(PARTS)):
+        raise _in_parts(folder, above)
     indices = sorted(folder.glob(f"*{INDEX}"))
     found = [
         one
         for one in sorted(folder.iterdir())
-        if one.is_file() and one.suffix in ENDINGS and not one.name.startswith(NO_WEIGHTS)
+        if one.is_file()
+        and one.suffix in ENDINGS
+        and not one.name.startswith(NO_WEIGHTS)
+        and not one.match(OPTIMISER)
     ]
     if len(indices) == 1:
         return _indexed(indices[0])
@@ -122,6 +126,17 @@ def _the_only_one(folder: Path) -> Located:
         raise BadInput(f"{folder} holds {', '.join(inner[:10])}", "one of them", f"give {folder / inner[-1]}")
     raise BadInput(
         f"{folder} is a folder without weights", f"a file of weights, or one of {', '.join(NAMES)}"
+    )
+
+
+def _in_parts(folder: Path, above: Path) -> BadInput:
+    """The refusal for a DeepSpeed checkpoint, whose script lies ``above``."""
+    whole = sorted(above.glob("*/mp_rank_*_model_states.pt"))
+    rounded = f", or give {whole[-1]}, the weights as they are computed with" if len(whole) == 1 else ""
+    return BadInput(
+        f"{folder} is a DeepSpeed checkpoint in parts",
+        "one file of weights",
+        f"make it one with: python {above}/zero_to_fp32.py {above} w.pt{rounded}",
     )
 
 

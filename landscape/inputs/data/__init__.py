@@ -18,7 +18,7 @@ from landscape.inputs.data.cifar10 import cifar10
 from landscape.inputs.data.dataset import DataSet, data_set, validate
 from landscape.inputs.data.housing import housing
 from landscape.inputs.data.kept import kept
-from landscape.inputs.data.mnist import mnist
+from landscape.inputs.data.mnist import holding, mnist
 from landscape.inputs.data.own import from_factory, npz, own_factory
 from landscape.inputs.data.point import point
 
@@ -107,7 +107,17 @@ def _reader(spec: str) -> Callable[..., DataSet] | None:
     raise BadInput(
         f"the folder {spec} holds no data that are known",
         "pictures in a folder a class, or what save_to_disk has written",
-        "give the folder above them, or a file.py:factory that reads it",
+        _digits_in(path) or "give the folder above them, or a file.py:factory that reads it",
+    )
+
+
+def _digits_in(path: Path) -> str:
+    """What to give for files named as MNIST's are; '' for others."""
+    folder = holding(path)
+    return (
+        ""
+        if folder is None
+        else f"give `data` mnist and `data_dir` {folder}, whose files are named as its own are"
     )
 
 
@@ -118,7 +128,8 @@ def _require_no_place(spec: str) -> None:
         raise BadInput(
             f"the file {spec} is in no form that is read",
             f"{forms}, or a folder of pictures or of save_to_disk",
-            "read it in a function of your own that returns (inputs, targets), and give file.py:function",
+            ("idx" in path.name and _digits_in(path))
+            or "read it in a function of your own that returns (inputs, targets), and give file.py:function",
         )
     if path.suffix or len(path.parts) > 1 or spec.endswith(os.sep):
         raise BadInput(

@@ -15,6 +15,8 @@ from landscape.inputs.data.targets import IGNORED, Task, absent, doubt, numbered
 
 # Integers that are tokens, or number something; smaller ones are pixels.
 TOKENS = (torch.int64, torch.int32)
+# Bytes beyond this are those of pictures that were not scaled.
+PIXELS = 64
 
 
 @dataclass(frozen=True, eq=False)
@@ -293,8 +295,16 @@ def _all_inputs(name: str, what: str, inputs: Any, said: dict[str, None]) -> Any
     typed = _typed_inputs(found)
     if typed.dtype != found.dtype and not found.is_floating_point():
         kind = {one: str(one.dtype).removeprefix("torch.") for one in (found, typed)}
-        said[f"the {what} are {kind[found]} and are taken as {kind[typed]}"] = None
+        said[f"the {what} are {kind[found]} and are taken as {kind[typed]}{_as_they_are(found)}"] = None
     return typed
+
+
+def _as_they_are(found: Tensor) -> str:
+    """That bytes of pictures are not scaled, which few modules train on; '' for other numbers."""
+    largest = int(found.max()) if found.dtype == torch.uint8 and found.ndim > 1 and found.numel() else 0
+    if largest <= PIXELS:
+        return ""
+    return f", up to {largest} and not scaled: where training diverges or stands still let the data give inputs / 255"
 
 
 def _one_of(name: str, what: str, values: Any) -> Tensor:

@@ -22,6 +22,18 @@ FILES = {
     "t10k-labels-idx1-ubyte": "ec29112dd5afa0611ce80d1b7f02629c",
 }
 
+# Sub-folders that hold them; the latter are torchvision's.
+FOLDERS = ("mnist", "MNIST/raw", "raw")
+
+
+def holding(path: Path) -> Path | None:
+    """The folder at, round or below ``path`` that holds a file of these names; None where there is none."""
+    place = path if path.is_dir() else path.parent
+    for folder in (place / name for name in ("", *FOLDERS)):
+        if any((folder / f"{stem}{end}").is_file() for stem in FILES for end in (".gz", "")):
+            return folder
+    return None
+
 
 def mnist(
     classes: Sequence[int] | None = None,
@@ -89,7 +101,7 @@ def _prepared(
 
 
 def _find_or_download(data_dir: Path | None) -> list[Path]:
-    folders = files.search_folders(["mnist"], data_dir)
+    folders = files.search_folders(FOLDERS, data_dir)
     destination = files.download_folder("mnist", data_dir)
     return [
         files.first_file([f"{stem}.gz", stem], folders) or _downloaded(stem, folders, destination)

@@ -1,6 +1,7 @@
 """Weights in parts and in folders: all of them or none, and what is there is said where it is not one thing."""
 
 import json
+from pathlib import Path
 
 import pytest
 import torch
@@ -107,3 +108,40 @@ def test_folders_that_are_something_else_say_what_to_do(tmp_path):
             checkpoints.read(folder)
     with pytest.raises(BadInput, match="a folder without weights"):
         checkpoints.read(tmp_path)
+
+
+def zero(folder, stage):
+    """What DeepSpeed's ZeRO leaves of two processes."""
+    (folder / "global_step10").mkdir(parents=True)
+    (folder / "latest").write_text("global_step10")
+    (folder / "zero_to_fp32.py").write_text("")
+    kept = {"module": state(), "buffer_names": [], "ds_config": {"zero_optimization": {"stage": stage}}}
+    if stage < 3:
+        torch.save(kept, folder / "global_step10" / "mp_rank_00_model_states.pt")
+    for rank in range(2):
+        start = folder / "global_step10" / f"zero_pp_rank_{rank}_mp_rank_00_"
+        torch.save({"optimizer_state_dict": {"zero_stage": stage}}, f"{start}optim_states.pt")
+        if stage == 3:
+            torch.save({**kept, "module": {"weight": torch.empty(0)}}, f"{start}model_states.pt")
+    return folder
+
+
+def test_deepspeed_folders(tmp_path):
+    folder = zero(tmp_path / "two", 2)
+    with pytest.raises(
+        BadInput, match=r"zero_to_fp32.py \S+ w.pt, or give \S+mp_rank_00_model_states.pt, the"
+    ) as error:
+        checkpoints.read(folder)
+    given = Path(str(error.value).partition("or give ")[2].partition(", the weights")[0])
+    for place in (given, folder / "global_step10"):
+        assert agree(checkpoints.read(place), state())
+    folder = zero(tmp_path / "three", 3)
+    for place in (
+        folder,
+        folder / "global_step10",
+        folder / "global_step10" / "zero_pp_rank_0_mp_rank_00_model_states.pt",
+    ):
+        with pytest.raises(
+            BadInput, match=r"in parts; expected one .*: python (\S+)/zero_to_fp32.py \1 w.pt\.$"
+        ):
+            checkpoints.read(place)
