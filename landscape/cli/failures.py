@@ -24,7 +24,7 @@ def described(error: BaseException) -> tuple[str, int]:
     if isinstance(error, click.NoSuchOption) and error.ctx is not None:
         here = ELSEWHERE.get(error.option_name)
         if any(here in one.opts for one in error.ctx.command.params):
-            error.possibilities = [str(here)]
+            error = click.NoSuchOption(error.option_name, possibilities=[str(here)], ctx=error.ctx)
     if isinstance(error, click.UsageError):
         command = error.ctx.command_path if error.ctx else "landscape"
         return f"{_sentence(error.format_message())} See '{command} --help'.", BAD_INPUT
