@@ -24,7 +24,9 @@ def described(error: BaseException) -> tuple[str, int]:
     if isinstance(error, click.NoSuchOption) and error.ctx is not None:
         here = ELSEWHERE.get(error.option_name)
         if any(here in one.opts for one in error.ctx.command.params):
-            error = click.NoSuchOption(error.option_name, possibilities=[str(here)], ctx=error.ctx)
+            error = click.UsageError(
+                f"No such option {error.option_name!r}. Did you mean {here!r}?", error.ctx
+            )
     if isinstance(error, click.UsageError):
         command = error.ctx.command_path if error.ctx else "landscape"
         return f"{_sentence(error.format_message())} See '{command} --help'.", BAD_INPUT
