@@ -108,7 +108,7 @@ def lazy_check(net: Objective, step: float, found: Moved) -> Check:
 def _plain_kernel(net: Objective, point: Point) -> Tensor:
     own = [net.now(piece.name) for piece in net.pieces]
     with net.written(plain.by_name(net, point)), torch.enable_grad():
-        outputs = [net.module(*trees.mapped(torch.clone, inputs)).reshape(-1) for inputs, _ in net.chunks()]
+        outputs = [net.called(trees.mapped(torch.clone, inputs)).reshape(-1) for inputs, _ in net.chunks()]
         rows = [torch.autograd.grad(one, own, retain_graph=True) for one in torch.cat(outputs)]
     whole = torch.stack([torch.cat([part.reshape(-1) for part in row]) for row in rows])
     return whole @ whole.T

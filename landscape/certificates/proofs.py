@@ -134,7 +134,7 @@ def feature_check(objective: Objective, point: Point, structure: Structure) -> C
     try:
         with torch.no_grad(), objective.written(plain.by_name(objective, point)):
             for inputs, _ in objective.chunks():
-                objective.module(*trees.mapped(torch.clone, inputs))
+                objective.called(trees.mapped(torch.clone, inputs))
     finally:
         for hook in hooks:
             hook.remove()
@@ -266,7 +266,7 @@ def limit_check(x: Tensor) -> Check:
 
 def _outputs(objective: Objective, point: Point) -> Tensor:
     with torch.no_grad(), objective.written(plain.by_name(objective, point)):
-        parts = [objective.module(*trees.mapped(torch.clone, inputs)) for inputs, _ in objective.chunks()]
+        parts = [objective.called(trees.mapped(torch.clone, inputs)) for inputs, _ in objective.chunks()]
     return torch.cat([part.reshape(-1) for part in parts])
 
 
@@ -277,7 +277,7 @@ def _plainly_pulled(objective: Objective, point: Point, v: Tensor) -> Tensor:
     own = [objective.now(piece.name) for piece in objective.pieces]
     for inputs, _ in objective.chunks():
         with objective.written(tensors), torch.enable_grad():
-            flat = objective.module(*trees.mapped(torch.clone, inputs)).reshape(-1)
+            flat = objective.called(trees.mapped(torch.clone, inputs)).reshape(-1)
             stop = start + len(flat)
             parts = torch.autograd.grad(flat @ v[start:stop].to(flat), own, allow_unused=True)
         flats = [torch.zeros_like(p) if g is None else g for p, g in zip(own, parts, strict=True)]

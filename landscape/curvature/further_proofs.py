@@ -140,7 +140,7 @@ def _homogeneous(objective: Objective, point: Point) -> list[Check]:
         tensors = plain.by_name(part, Point(times * here.theta, here.fixed))
         share = part.num_samples / objective.num_samples
         with plain.proving(evaluations=share), part.written(tensors), torch.no_grad():
-            outputs.append(part.module(*trees.mapped(torch.clone, inputs)))
+            outputs.append(part.called(trees.mapped(torch.clone, inputs)))
     if not all(isinstance(one, Tensor) and len(one) == len(targets) for one in outputs):
         return []
     once, twice = (one.detach().double() for one in outputs)

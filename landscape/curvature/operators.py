@@ -32,6 +32,8 @@ from landscape.objective.products import Part, Product
 
 # Fisher information of one observation over the second derivative of the loss of one.
 FISHER_SCALES = {"cross_entropy": 1.0, "bce": 1.0, "mse": 0.5}
+# Samples by which a loss is seen to be linear in the outputs.
+FEW = 64
 
 
 def gauss_newton_operator(
@@ -188,8 +190,7 @@ def gauss_newton_split(
 def left_out(objective: Objective, point: Point) -> list[str]:
     """What a Gauss–Newton matrix lacks of a loss that reads parameters itself, or that the module gives itself."""
     leaf = point.theta.clone().requires_grad_()
-    chunk = objective.samples.few(1) if not objective.is_whole else objective.samples
-    inputs, targets = chunk.picked(None)
+    inputs, targets = objective.few(1).picked(None)
     with torch.enable_grad(), objective.passed(leaf, point.fixed, inputs) as outputs:
         flat, rebuilt = _packed(outputs)
         h = flat.detach().requires_grad_()
@@ -203,12 +204,34 @@ def left_out(objective: Objective, point: Point) -> list[str]:
             f"the loss {name} reads parameters itself, beside the outputs: its curvature in these is no part of the "
             "Gauss–Newton matrix"
         )
-    if slope is not None and not slope.requires_grad:
+    if slope is not None and _is_linear(objective, point):
         notes.append(
             f"the loss {name} is linear in the outputs, as where the module gives its loss itself: its Gauss–Newton "
             "matrix is 0; let the module return what that is computed from"
         )
     return notes
+
+
+def _is_linear(objective: Objective, point: Point) -> bool:
+    """Whether the loss of some samples has no second derivative in their outputs, there and at others of their size."""
+    inputs, targets = objective.few(FEW).picked(None)
+    generator = torch.Generator().manual_seed(0)
+    with torch.enable_grad(), objective.passed(point.theta, point.fixed, inputs) as outputs:
+        flat, rebuilt = _packed(outputs)
+        spread = float(flat.detach().double().square().mean()) ** 0.5
+        for size in (0.0, spread):
+            noise = torch.randn(flat.shape, generator=generator).to(flat)
+            h = (flat.detach() + size * noise).requires_grad_()
+            (slope,) = torch.autograd.grad(objective.loss.total(rebuilt(h), targets), h, create_graph=True)
+            if not slope.requires_grad:
+                continue
+            try:
+                (bent,) = torch.autograd.grad(slope, h, noise, allow_unused=True, materialize_grads=True)
+            except RuntimeError:  # it has none, which the product says
+                return False
+            if bool((bent != 0).any()):
+                return False
+    return True
 
 
 # --- the product ----------------------------------------------------------------------------

@@ -166,7 +166,7 @@ def _form(part: Objective, here: Point, operator: str, axis: Tensor, step: float
     if operator == "empirical-fisher":
         total = sum(float(way.square().sum()) for way in ways)
     elif operator == "fisher":
-        total = _fisher(likelihood_of(part.given), middle[0], ways[0])
+        total = _fisher(part, middle[0], ways[0])
     else:
         # What the loss holds, as weights of classes, is in the dtype of F there alone.
         with part.written(plain.by_name(part, here)):
@@ -183,15 +183,19 @@ def _plainly(part: Objective, point: Point, wants_losses: bool) -> tuple[list[Te
         part.written(plain.by_name(part, point)),
         torch.set_grad_enabled(part.needs_gradients),
     ):
-        outputs = part.module(*trees.mapped(torch.clone, inputs))
+        outputs = part.called(trees.mapped(torch.clone, inputs))
         if wants_losses:
             return [part.loss.each(outputs, targets)], None
     outputs = trees.mapped(Tensor.detach, outputs)
     return trees.moving(outputs), outputs
 
 
-def _fisher(name: str | None, outputs: Tensor, ways: Tensor) -> float:
-    """Σ over samples of Var or E of the derivative of log p along the way, the mean over a sample's observations."""
+def _fisher(part: Objective, outputs: Tensor, ways: Tensor) -> float:
+    """Σ over samples of Var or E of the derivative of log p along the way, the mean over a sample's observations.
+
+    Where some targets count and others do not, the sum over those that count.
+    """
+    name = likelihood_of(part.given)
     if name == "cross_entropy":
         p = outputs.softmax(1)
         of_each = (p * ways.square()).sum(1) - (p * ways).sum(1).square()
@@ -200,6 +204,8 @@ def _fisher(name: str | None, outputs: Tensor, ways: Tensor) -> float:
         of_each = p * (1 - p) * ways.square()
     else:
         of_each = ways.square()
+    if part.loss.over == "weight":
+        return float(of_each[part.samples.targets != part.given.ignore_index].sum())
     return float(of_each.reshape(len(of_each), -1).mean(1).sum())
 
 

@@ -244,7 +244,7 @@ def plain_outputs(
     tensors = plain.by_name(wide, wide.as_point(theta))
     inputs, _ = wide.samples.picked(None)
     with plain.proving(evaluations=1), wide.written(tensors), torch.set_grad_enabled(wide.needs_gradients):
-        outputs = wide.module(*trees.mapped(torch.clone, inputs))
+        outputs = wide.called(trees.mapped(torch.clone, inputs))
     if row is not None:
         return row(outputs)
     return np.concatenate([array_of(one.flatten()) for one in trees.tensors(outputs)])

@@ -11,11 +11,14 @@ def call(module: nn.Module, inputs: Sequence[Any]) -> Any:
     """What ``module``, as it stands, makes of ``inputs``: ``module(*inputs)``, or ``module(**fields)`` of a dictionary
     whose fields its forward takes by keyword alone.
     """
-    if len(inputs) == 1:
-        named = by_keyword(module, inputs[0])
-        if named is not None:
-            return module(**named)
-    return module(*inputs)
+    places, named = placed(module, inputs)
+    return module(*places, **named)
+
+
+def placed(module: nn.Module, inputs: Sequence[Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """``inputs`` as those of :func:`call`: the arguments in order, and those by name."""
+    named = by_keyword(module, inputs[0]) if len(inputs) == 1 else None
+    return (tuple(inputs), {}) if named is None else ((), named)
 
 
 def by_keyword(module: nn.Module, given: Any) -> dict[str, Any] | None:

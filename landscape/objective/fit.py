@@ -17,6 +17,7 @@ from landscape.objective.carried import carried
 from landscape.objective.constants import constants
 from landscape.objective.hosted import on_host_first
 from landscape.objective.losses import Loss, correct_of, is_built_in, name_of, weighted_mean
+from landscape.objective.outside import outside
 from landscape.objective.parametrised import Parametrised
 from landscape.objective.samples import Samples, coarsest
 from landscape.objective.steady import reads_the_call, require_one_loss
@@ -39,6 +40,10 @@ from landscape.objective.uses import told
 FEW = 4
 # Numbers that the samples tried may pass from layer to layer.
 PROBED_ACTIVATIONS = 2**24
+ALL_INPUTS = (
+    "the last part of a sample is taken for the target: where it is an input as well, give ((first, second), None) or "
+    "a dictionary by the names of the arguments"
+)
 # Up to where a row that was computed in another company counts as the same.
 ALONE = {torch.float64: 1e-5, torch.float32: 1e-3}
 
@@ -80,7 +85,7 @@ def fit(
         trial = Trial(subject, samples.head)
         found, few = _fitted(given, samples, trial, known)
         if watches:
-            found.notes += constants(trial, given, few)[0] + carried(trial, few)
+            found.notes += constants(trial, given, few)[0] + carried(trial, few) + outside(trial, given, few)
             found.pieces = told(subject.pieces, uses_in(trial, few))
         return found
 
@@ -165,8 +170,11 @@ def _seen(
 
 def _told_of_the_data(samples: Samples, error: BadInput) -> BadInput:
     """``error``, or where nothing else is known to help, one that says what was taken for inputs and for targets."""
-    if error.remedy or not samples.notes:
+    if error.remedy:
         return error
+    if not samples.notes:
+        wants_more = "required positional argument" in error.seen
+        return BadInput(error.seen, error.wanted, ALL_INPUTS) if wants_more else error
     remedy = (
         f"the data were taken so: {'; '.join(samples.notes)}. Where something else is meant, let the data be "
         "(inputs, targets), sample by sample or from the collate_fn"

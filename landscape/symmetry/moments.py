@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from landscape.objective import trees
+from landscape.objective.arguments import placed
 from landscape.symmetry.slots import Slot
 
 # Exponents are whole numbers, of at most this size.
@@ -96,9 +97,8 @@ class Moments:
         while len(self._drawn) < count:
             values = self.near()
             leaves = {name: values[name].requires_grad_() for name in self._names}
-            outputs = functional_call(
-                self._module, {**values, **leaves}, trees.mapped(torch.clone, self._inputs)
-            )
+            given = placed(self._module, trees.mapped(torch.clone, self._inputs))
+            outputs = functional_call(self._module, {**values, **leaves}, *given)
             parts = [part for part in trees.tensors(outputs) if part.is_floating_point()]
             weights = [torch.randn(part.shape, generator=self._generator).to(part) for part in parts]
             total = torch.stack([(w * part).sum() for w, part in zip(weights, parts, strict=True)]).sum()

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from landscape import distributed
 from landscape.numerics.pieces import Piece
 from landscape.objective import trees
+from landscape.objective.arguments import call
 from landscape.objective.objective import Objective
 from landscape.objective.parameters import Point
 
@@ -195,7 +196,7 @@ def function_gap(objective: Objective, point: Point, other: Point) -> float:
     sums = torch.zeros(2, dtype=torch.float64, device=objective.device)
     with torch.no_grad():
         for inputs, _ in objective.chunks():
-            before, after = (trees.tensors(m(*trees.mapped(torch.clone, inputs))) for m in modules)
+            before, after = (trees.tensors(call(m, trees.mapped(torch.clone, inputs))) for m in modules)
             for a, b in zip(before, after, strict=True):
                 sums[0] += (b.double() - a.double()).square().sum()
                 sums[1] += a.double().square().sum()

@@ -15,6 +15,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils._pytree import tree_leaves
 
 from landscape.errors import BadInput
+from landscape.objective.arguments import placed
 from landscape.objective.samples import coarsest
 from landscape.symmetry.axes import (
     Axis,
@@ -69,10 +70,11 @@ def traced(module: nn.Module, inputs: tuple[Any, ...], *, parting: bool = True) 
     """
     tensors = {**dict(module.named_parameters()), **dict(module.named_buffers())}
     first = _first_names(module)
+    places, named = placed(module, inputs)
     try:
         # Decomposed, the other kernels of attention leave strides that the views behind them do not fit.
         with _quiet(), sdpa_kernel(SDPBackend.MATH):
-            program = torch.export.export(module, inputs, strict=False).run_decompositions()
+            program = torch.export.export(module, places, named, strict=False).run_decompositions()
     except Exception as error:
         line = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise BadInput(

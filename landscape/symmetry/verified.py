@@ -10,6 +10,7 @@ from torch.func import functional_call
 
 from landscape.errors import BadInput
 from landscape.objective import trees
+from landscape.objective.arguments import call, placed
 from landscape.objective.standing import in_mode
 from landscape.symmetry.permutations import permuted
 from landscape.symmetry.tracing import Traced, traced
@@ -66,7 +67,7 @@ def symmetry_of(module: nn.Module, inputs: tuple[Any, ...], *, seed: int = 0) ->
 def _require_float64(module: nn.Module, inputs: tuple[Any, ...]) -> None:
     try:
         with torch.no_grad():
-            module(*trees.mapped(torch.clone, inputs))
+            call(module, trees.mapped(torch.clone, inputs))
     except RuntimeError as error:
         raise BadInput(
             f"{type(module).__name__} cannot be called in float64 ({str(error).splitlines()[0]})",
@@ -100,7 +101,9 @@ def function_difference(
                     [
                         part.double().flatten()
                         for part in trees.tensors(
-                            functional_call(called, dict(one), trees.mapped(torch.clone, inputs))
+                            functional_call(
+                                called, dict(one), *placed(called, trees.mapped(torch.clone, inputs))
+                            )
                         )
                     ]
                 )

@@ -96,7 +96,7 @@ def called(objective: Objective, theta: Tensor) -> Layers | None:
     tensors = plain.by_name(objective, objective.as_point(theta))
     try:
         with torch.no_grad(), objective.written(tensors):
-            outputs = objective.module(*trees.mapped(torch.clone, objective.samples[0]))
+            outputs = objective.called(trees.mapped(torch.clone, objective.samples[0]))
     finally:
         for one in hooks:
             one.remove()

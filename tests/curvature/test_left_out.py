@@ -107,6 +107,35 @@ def test_a_loss_that_the_module_gives_itself_has_no_gauss_newton_matrix_and_that
     assert any("is linear in the outputs" in one for one in result.notes)
 
 
+def test_a_likelihood_of_log_probabilities_is_said_to_be_linear_in_them():
+    module = nn.Sequential(net(), nn.LogSoftmax(1))
+    result = measured(Objective(module, functional.nll_loss, (X, Y)), operator="gauss-newton")
+    assert not np.any(result.eigenvalues)
+    assert any("is linear in the outputs" in one for one in result.notes)
+    # One that is linear for some of the samples is not.
+    far = torch.full((len(X), 3), 0.3, dtype=X.dtype)
+    far[0] = 1e3
+    result = measured(Objective(net(), functional.huber_loss, (X, far)), operator="gauss-newton")
+    assert np.any(result.eigenvalues)
+    assert not any("is linear" in one for one in result.notes)
+
+
+def test_the_fisher_information_of_places_that_count_passes_its_checks():
+    module = nn.Conv1d(2, 3, 1).double()
+    inputs, targets = (
+        X[:, :, None] * torch.linspace(1, 2, 4, dtype=X.dtype),
+        (Y[:, None] + torch.arange(4)) % 3,
+    )
+    targets[:, 2:] = 255
+    targets[0] = 255
+    loss = nn.CrossEntropyLoss(ignore_index=255)
+    result = measured(Objective(module, loss, (inputs[:, :2], targets)), operator="fisher")
+    own = measured(Objective(module, loss, (inputs[:, :2], targets)), operator="gauss-newton")
+    np.testing.assert_allclose(result.eigenvalues, own.eigenvalues, rtol=1e-9)
+    assert not failed(result)
+    assert not failed(own)
+
+
 @pytest.mark.parametrize("operator", ["gauss-newton", "fisher", "empirical-fisher"])
 def test_eigenvalues_of_another_matrix_have_no_gauss_newton_part(operator):
     objective = Objective(net(), "cross_entropy", (X, Y))

@@ -139,6 +139,26 @@ def test_arguments_by_keyword_alone(module):
     assert all(check.passed for check in run.checks)
 
 
+def test_every_road_takes_arguments_by_keyword():
+    data = {"x": X, "scale": X[:, :1].exp()}, Y
+    torch.manual_seed(1)
+    other, found = ByName(), []
+    for one in other.parameters():
+        torch.nn.init.normal_(one)
+    for module in (ByKeyword(), ByName()):
+        objective = Objective(module, "cross_entropy", data)
+        theta = torch.cat([one.detach().flatten() for one in other.parameters()])
+        results = [
+            landscape.hessian(objective, theta, top_k=2, operator="gauss-newton"),
+            landscape.align(objective, theta, objective.theta, symmetry="all"),
+            landscape.sharpness(objective, theta, num_draws=2),
+        ]
+        assert all(check.passed for one in results for check in one.checks)
+        found.append([results[0].eigenvalues, results[1].distance_after, results[2].values])
+    for keyword, place in zip(*found, strict=True):
+        np.testing.assert_allclose(keyword, place, rtol=1e-9)
+
+
 class OneByKeyword(ByKeyword):
     def forward(self, *, tokens, scale=2.0):
         return self.net(tokens) * scale
@@ -297,3 +317,19 @@ def test_classes_as_other_numbers(targets, said, mended):
 def test_a_loss_that_gives_a_number_of_python():
     with pytest.raises(BadInput, match=r"returned a float; expected a tensor; leave out item\(\), float\(\)"):
         Objective(net(), lambda o, t: CE(o, t).item(), (X, Y))
+
+
+def test_pairs_of_inputs_without_targets_are_told():
+    class Gap(ByKeyword):
+        def forward(self, x, other):
+            return (self.net(x) - self.net(other)).square().sum(1)
+
+    module = Gap()
+    with pytest.raises(
+        BadInput, match=r"where it is an input as well, give \(\(first, second\), None\) or a dictionary"
+    ):
+        Objective(module, "output", TensorDataset(X, 2 * X))
+    wanted = float(module(X, 2 * X).mean().detach())
+    rows = DataLoader([{"x": one, "other": 2 * one} for one in X], batch_size=4)
+    for data in (((X, 2 * X), None), rows):
+        assert value(module, "output", data) == pytest.approx(wanted, rel=1e-12)
