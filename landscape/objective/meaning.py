@@ -40,9 +40,10 @@ class Cut(NamedTuple):
 def probe(inputs: Sequence[Any], targets: Tensor, size: int) -> Tensor:
     """Numbers of up to ``size`` samples from all over the data: telling ones first, then random ones.
 
-    Telling are the first and the last, one of every class (or label, or token, of every integer there is, unless there
-    are too many), those with the smallest and the largest mean, and of real targets one of each number that recurs, as
-    what stands for a target that is not there. At least two, be it the same one twice.
+    Telling are the first and the last, one of every class (or label, or token, of every integer there is; of too many
+    the least, the largest and the most frequent), those with the smallest and the largest mean, of real targets one of
+    each number that recurs, as what stands for a target that is not there, and one that has another number where most
+    have the same, as a weight. At least two, be it the same one twice.
     """
     count = len(targets)
     telling = [0, count - 1]
@@ -51,15 +52,38 @@ def probe(inputs: Sequence[Any], targets: Tensor, size: int) -> Tensor:
         if flat.shape[1] == 0 or tensor.is_complex():
             continue
         if not tensor.is_floating_point():
-            for value in torch.unique(flat)[:MOST_CLASSES] if flat.numel() else []:
+            for value in _told_apart(flat):
                 telling.append(int((flat == value).any(1).int().argmax()))
         means = flat.double().mean(1)
         telling += [int(means.argmin()), int(means.argmax())]
-    telling += _recurring(targets)
+    telling += _recurring(targets) + _exceptions(targets)
     generator = torch.Generator().manual_seed(0)
     order = [*telling, *torch.randperm(count, generator=generator)[: 2 * size].tolist()]
     chosen = list(dict.fromkeys(order))[: max(2, size)]
     return torch.tensor(chosen if len(chosen) > 1 else chosen * 2)
+
+
+def _told_apart(flat: Tensor) -> Tensor:
+    """The integers of which every one gets a sample."""
+    if not flat.numel():
+        return flat[:0]
+    values, counts = torch.unique(flat, return_counts=True)
+    if len(values) <= MOST_CLASSES:
+        return values
+    part = MOST_CLASSES // 4
+    often = values[counts.argsort(descending=True, stable=True)[:part]]
+    return torch.cat([values[: 2 * part], values[-part:], often])
+
+
+def _exceptions(targets: Tensor) -> list[int]:
+    """For each of the numbers of a target that is the same for most samples, one for which it is not."""
+    flat = targets.reshape(len(targets), -1)
+    if not 0 < flat.numel() <= MOST_SORTED or flat.shape[1] > MOST_CLASSES or flat.is_complex():
+        return []
+    others = flat != flat.mode(0).values
+    counts = others.sum(0)
+    rare = ((counts > 0) & (2 * counts < len(flat))).nonzero().flatten().tolist()
+    return [int(others[:, i].int().argmax()) for i in rare]
 
 
 def _recurring(targets: Tensor) -> list[int]:
