@@ -136,6 +136,7 @@ def align(
     from landscape.objective import checks
     from landscape.objective.scatter import without_errors
     from landscape.objective.sweep import COLUMNS, Sweep
+    from landscape.paths.line_proofs import errors_check
     from landscape.symmetry.alignment import aligned
 
     first, second = objective.as_point(a), objective.as_point(b)
@@ -174,6 +175,9 @@ def align(
     result = _result(objective, found, alpha, before, after, errors, distance, notes, proofs)
     is_nearest = match == "weights" and not refine
     result.checks += _stated_checks(sweep, (first, second), found, result, seed, is_nearest=is_nearest)
+    stated = (result.barrier_before_error, result.barrier_after_error)
+    drawn = [(table[:, COLUMNS:], {"chord": one}) for table, one in zip(lines, stated, strict=True)]
+    result.checks += errors_check(alpha, drawn, seed)
     return result
 
 
@@ -186,6 +190,7 @@ def _stated_checks(
 
     objective, state = sweep.objective, result.states["final"]
     proofs = [
+        roads.groups_check(found, result),
         roads.moved_by_hand(objective, ends[1], found, state),
         roads.matching_check(objective, ends[0], found, state) if is_nearest else None,
         roads.rescaling_check(objective, ends[0], found) if is_nearest else None,

@@ -263,6 +263,7 @@ def certify(
     from landscape.certificates.decay import decay
     from landscape.certificates.limit import add_limit, wide
     from landscape.certificates.proofs import proven
+    from landscape.certificates.run_proofs import run_check
     from landscape.certificates.survey import Survey
     from landscape.certificates.words import notes_of
     from landscape.objective import checks
@@ -288,6 +289,7 @@ def certify(
         points = [_brought(objective, here, one) for one in given]
         survey = Survey(objective, here, points, tol, kernel == "dense", proven, seed, kept, progress)
         result = _result(survey, is_one)
+        result.checks += run_check(survey, result)
         if descent is not None:
             result.decay_bound, words = decay(result, descent)
             result.notes += words
@@ -320,6 +322,7 @@ def _result(survey: Survey, is_one: bool) -> Certify:
     import numpy as np
 
     from landscape.certificates.proofs import linear_check
+    from landscape.certificates.row_proofs import spectrum_check
     from landscape.certificates.survey import columns
 
     rows = survey.rows()
@@ -339,6 +342,10 @@ def _result(survey: Survey, is_one: bool) -> Certify:
     if len(survey.points) > 1:
         by = survey.points[-1].theta - survey.points[0].theta
         proofs.append(linear_check(survey.objective, survey.points[0], by, survey.from_first(by)))
+    for label, row in zip(labels, rows, strict=True):
+        proofs += [
+            one if is_one else replace(one, name=f"{one.name} at {label}") for one in spectrum_check(row)
+        ]
     is_converged = all(row["is_converged"] for row in rows)
     notes = []
     if not survey.is_dense:

@@ -214,7 +214,9 @@ def compare(
         lines = straight_lines(sweep, places, line_points, tolerance)
         result = _result(objective, seen, lines, asked, height, span)
         result.notes += [*sweep.notes(*places), *objective.doubts_at(places[0])]
-        stated = proofs_of(objective, result, seen, lines, cut, asked, test)
+        stated = proofs_of(
+            objective, result, seen, lines, cut, asked, test, times=APART, is_given=rise is not None
+        )
     result.checks = proofs + stated
     return result
 

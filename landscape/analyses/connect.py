@@ -310,7 +310,8 @@ def _stated_checks(
         *roads.summary_checks(found.path, said, seed),
         *roads.summary_checks(found.line, straight, seed, "straight "),
         *roads.length_check(found, result.t, free, result.length),
-        roads.gradient_check(found, seed),
+        roads.gradient_check(found, (result.first_gradient_norm, result.second_gradient_norm)),
+        *roads.control_check(found, result.control_t, result.training_barrier),
     ]
     if connector.restarts > 1:
         proofs.append(roads.restart_check(found, connector))

@@ -213,6 +213,7 @@ def critical(
     from landscape.descent.beginnings import beginnings
     from landscape.descent.critical_proofs import start_checks
     from landscape.descent.far_out import far_out
+    from landscape.descent.kind_proofs import kinds_checks
     from landscape.descent.kinds import distinct, layered, verdicts
     from landscape.descent.known_points import known_kinds
     from landscape.descent.seeking import CRITICAL, Seeker
@@ -254,10 +255,10 @@ def critical(
         far, more, about = far_out(derivatives, thetas, found)
         proofs += more
     result = _result(found, apart, words, kinds, wide.num_parameters, method, proofs, notes, seed)
+    result.checks += kinds_checks(vars(result), seed)
     for name, values in far.items():
         setattr(result, name, values)
-    notes += about
-    notes += _rounded(found["noise"])
+    notes += [*about, *_rounded(found["noise"])]
     if kinds is None:
         notes += layered(result.rank_correlation, result.rank_correlation_interval)
     if save_points:

@@ -165,12 +165,13 @@ def efficiency(
 
     from landscape.descent.budgets import Budget
     from landscape.descent.comparison import Every, Grid, part_of, trained_ahead
+    from landscape.descent.efficiency_proofs import subsets_check
     from landscape.numerics.steps.sampling import isolated_rng
     from landscape.objective import checks
     from landscape.objective.tasks import computed_by
 
-    subsets = [objective.num_samples] if sizes is None else list(sizes)
-    _check(objective, points, subsets, methods, step_sizes, discarded)
+    counts = [objective.num_samples] if sizes is None else list(sizes)
+    _check(objective, points, counts, methods, step_sizes, discarded)
     budgets = [
         [
             Budget(
@@ -182,7 +183,7 @@ def efficiency(
             )
             for method in methods
         ]
-        for n in subsets
+        for n in counts
     ]
     thetas = torch.stack([objective.as_point(point).theta for point in points])
     grid = Grid(Every(thetas, methods, step_sizes, seed, memory_limit))
@@ -190,7 +191,7 @@ def efficiency(
     draw = np.random.default_rng(draw_seed)
     if discarded:
         draw.choice(objective.num_samples, discarded, replace=False)
-    drawn = [draw.choice(objective.num_samples, n, replace=False) for n in subsets]
+    drawn = [draw.choice(objective.num_samples, n, replace=False) for n in counts]
     with (
         computed_by(executor),
         checks.untouched(objective, grid.checks),
@@ -198,8 +199,10 @@ def efficiency(
     ):
         parts = list(zip(drawn, budgets, strict=True))
         trained_ahead(objective, parts, grid.every, journal, progress)
-        for rows, own in parts:
-            grid.train(part_of(objective, rows), own, journal, progress)
+        subsets = [part_of(objective, rows) for rows in drawn]
+        for part, own in zip(subsets, budgets, strict=True):
+            grid.train(part, own, journal, progress)
+        grid.checks.append(subsets_check(objective, subsets, draw_seed, discarded))
     result = _result(grid, budgets, sampling, observations_per_sample, num_records)
     if np.isnan(result.best_step).all():
         # Nothing is worth going on from: another grid may take this one's place.

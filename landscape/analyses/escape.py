@@ -204,6 +204,7 @@ def escape(
     from landscape.descent.escape import Leave, curvature_at, escaped, falls, level_of, plain_run, rounding_of
     from landscape.descent.escape_proofs import escape_checks
     from landscape.descent.escape_words import notes_beside
+    from landscape.descent.leaving_proofs import leaving_checks, summary_check
     from landscape.descent.noise import objective_beside
     from landscape.objective import checks, tasks
     from landscape.objective.precision import in_float64, told
@@ -259,9 +260,12 @@ def escape(
             *escape_checks(here, saddle, asked, bottom, found),
         ]
         notes = [*here.doubts_at(at), *told(here), *notes_beside(here, asked, directions - num_seen, radius)]
-    result = _result(asked, plain, found, bottom, about, len(start))
+        result = _result(asked, plain, found, bottom, about, len(start))
+        result.checks += leaving_checks(here, start, saddle, asked, found, result)
     _add_share(result, bottom, num_lower, num_seen, radius)
-    result.checks = [*proofs, *result.checks]
+    runs = {**found, "saddle": plain["stillest"][0]}
+    stated = summary_check(result, asked, bottom, runs, len(start), num_seen)
+    result.checks = [*proofs, *result.checks, stated]
     result.notes += [*(note for note in notes if note not in result.notes)]
     return result
 
@@ -367,7 +371,7 @@ def _fit(result: Escape) -> None:
     found = fit_decades(amplitude, steps)
     result.steps_per_decade, result.steps_per_decade_error = found.per_decade, found.error
     result.power, result.power_error, result.fit = found.power, found.power_error, found.fit
-    result.checks.append(line_check(amplitude, steps, found.per_decade, found.power))
+    result.checks.append(line_check(amplitude, steps, found))
     if not np.all(used):
         left_out = ", ".join(f"{one:g}" for one in result.amplitude[~used])
         result.notes.append(f"left out of the fits, as not every run left from there: amplitude {left_out}")

@@ -23,6 +23,10 @@ if TYPE_CHECKING:
     from landscape.objective.sweep import Sweep
 
 
+# Of the largest loss: what rises by less is rounding.
+ROUNDINGS = 10
+
+
 @dataclass(kw_only=True, eq=False)
 class Interpolate(Result):
     """The loss at (1 − α)A + αB; barriers and bumps are those within [0, 1]."""
@@ -125,7 +129,7 @@ def interpolate(
         tested = table[:, 2] if test else None
         distance = float(torch.linalg.vector_norm((second.theta - first.theta).double()))
         result = _result(alpha, table, tested, distance, checks.rounding(objective), seed)
-        stated = _stated_checks(sweep, (first, second), result, seed)
+        stated = _stated_checks(sweep, (first, second), result, table, seed)
     for name, point, position in (("first end", ends[0], 0.0), ("second end", ends[1], 1.0)):
         value = float(table[alpha == position, 0][0])
         proofs.append(
@@ -139,16 +143,26 @@ def interpolate(
     return result
 
 
-def _stated_checks(sweep: Sweep, ends: tuple[Point, Point], result: Interpolate, seed: int) -> list[Check]:
-    from landscape.paths.line_proofs import barrier_check, distance_check, line_checks
+def _stated_checks(
+    sweep: Sweep, ends: tuple[Point, Point], result: Interpolate, table: np.ndarray, seed: int
+) -> list[Check]:
+    from landscape.objective import checks
+    from landscape.objective.row_proofs import rows_of
+    from landscape.objective.sweep import COLUMNS
+    from landscape.paths.bump_proofs import bumps_check
+    from landscape.paths.line_proofs import barrier_check, distance_check, errors_check, line_checks
 
-    columns = (result.loss, result.accuracy, result.test_loss, result.test_accuracy)
+    rise = ROUNDINGS * checks.rounding(sweep.objective) * _size(result.loss)
+    bumps = result.bump_alpha, result.bump_height, result.is_monotone
+    errors = {"chord": result.barrier_chord_error, "ends": result.barrier_ends_error}
     proofs = [
-        *line_checks(sweep, ends, result.alpha, columns, seed=seed),
+        *line_checks(sweep, ends, result.alpha, rows_of(result), seed=seed),
         barrier_check(
             result.alpha, result.loss, {"chord": result.barrier_chord, "ends": result.barrier_ends}
         ),
         distance_check(ends, result.distance),
+        bumps_check(result.alpha, result.loss, *bumps, rise),
+        *errors_check(result.alpha, [(table[:, COLUMNS:], errors)], seed),
     ]
     if result.test_loss is not None and result.test_barrier_chord is not None:
         height = {"chord": result.test_barrier_chord}
@@ -181,8 +195,7 @@ def _result(
     error = barrier_errors(alpha[inside], table[inside, COLUMNS:], seed=seed)
     notes = below_their_errors({"the straight line": (height.chord, error.chord)})
     notes += tested_in_words(table, {"A": int(np.argmax(alpha == 0)), "B": int(np.argmax(alpha == 1))})
-    size = float(np.abs(loss[np.isfinite(loss)]).max(initial=0.0))
-    found = bumps(alpha, loss, 10 * rounding * size)
+    found = bumps(alpha, loss, ROUNDINGS * rounding * _size(loss))
     return Interpolate(
         alpha=alpha,
         loss=loss,
@@ -202,3 +215,10 @@ def _result(
         distance=distance,
         notes=notes,
     )
+
+
+def _size(loss: np.ndarray) -> float:
+    """The largest |F| that is finite."""
+    import numpy as np
+
+    return float(np.abs(loss[np.isfinite(loss)]).max(initial=0.0))

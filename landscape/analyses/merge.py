@@ -133,7 +133,7 @@ def merge(
         table = _measured(sweep, places)
         final = sweep.reference(found.mean)
         result = _result(sweep, given, found, soup, final, table)
-        stated = _stated_checks(sweep, places, found, result)
+        stated = _stated_checks(sweep, places, found, result, table)
     meaning = "outputs of every model on the data before and after, in float64: max |Δh| / max |h|"
     proofs.append(Check("function preserved", found.function_difference, found.preserved, meaning))
     proofs += [*checks.meaning(objective, final), checks.finite(result.loss)]
@@ -213,17 +213,20 @@ def _result(
     )
 
 
-def _stated_checks(sweep: Sweep, places: Sequence[Point], found: Merged, result: Merge) -> list[Check]:
+def _stated_checks(
+    sweep: Sweep, places: Sequence[Point], found: Merged, result: Merge, table: np.ndarray
+) -> list[Check]:
     """Every row by a plain loop; the mean, the models and their best match from what the file holds."""
     import numpy as np
 
-    from landscape.paths.line_proofs import numbers_check
+    from landscape.objective.row_proofs import rows_of
+    from landscape.objective.sweep import COLUMNS
+    from landscape.paths.line_proofs import loss_errors_check, numbers_check
     from landscape.symmetry import merging_proofs as roads
 
     objective = sweep.objective
-    columns = (result.loss, result.accuracy, result.test_loss, result.test_accuracy)
     models = [result.states[f"model-{i + 1}"] for i in range(len(found.points))]
-    proofs: list[Check | None] = [*roads.rows_checks(sweep, places, columns)]
+    proofs: list[Check | None] = [*roads.rows_checks(sweep, places, rows_of(result))]
     final, mean = result.states["final"], float(np.mean(result.loss[:-2]))
     wanted = {"merged": result.loss[-2] - mean, "soup": result.loss[-1] - mean, "scale": result.loss.max()}
     barriers = {"merged": result.barrier, "soup": result.barrier_soup}
@@ -231,6 +234,11 @@ def _stated_checks(sweep: Sweep, places: Sequence[Point], found: Merged, result:
     proofs.append(numbers_check("barriers of means", barriers, wanted, meaning))
     proofs.append(roads.final_check(sweep, final, float(result.loss[-2])))
     proofs.append(roads.mean_check(objective, models, final))
+    stated = result.distance_before, result.distance_after, result.spread
+    proofs.append(roads.distances_check(objective, places[:-2], places[-1], models, final, stated))
+    each = table[:, COLUMNS:]
+    proofs.append(roads.errors_check(each, (result.barrier_error, result.barrier_soup_error)))
+    proofs.append(None if result.loss_error is None else loss_errors_check(each, result.loss_error))
     if found.held is None:
         proofs.append(roads.rearranged(objective, places, models))
         proofs.append(roads.together(objective, found.symmetry, models))

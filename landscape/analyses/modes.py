@@ -136,6 +136,7 @@ def modes(
     from landscape.objective.tasks import ahead, computed_by
     from landscape.paths.connection import Connector
     from landscape.paths.curve_training import Training
+    from landscape.paths.line_proofs import distance_check
 
     training = Training(
         method=method,
@@ -167,6 +168,7 @@ def modes(
     pairs = list(combinations(range(len(ends)), 2))
     seeded = pairs[int(np.random.default_rng(seed).integers(len(pairs)))]
     shown: Connection | None = None
+    unaligned: PathLoss | None = None
     with computed_by(executor), checks.untouched(objective, proofs):
         ahead(
             connector.journal,
@@ -179,9 +181,11 @@ def modes(
             tables.changes += [change] if change else []
             tables.add(i, j, found, straight)
             if (i, j) == seeded:
-                shown = found
+                shown, unaligned = found, straight
         result = _result(ends, tables, connector, proofs)
-        result.checks += _stated_checks(result, shown, connector, *seeded)
+        result.checks += _stated_checks(result, shown, unaligned, connector, *seeded)
+        first, second = (ends[k] for k in seeded)
+        result.checks.append(distance_check((first, second), float(result.distance[seeded])))
     return result
 
 
@@ -219,7 +223,12 @@ def _join(
 
 
 def _stated_checks(
-    result: Modes, found: Connection | None, connector: Connector, i: int, j: int
+    result: Modes,
+    found: Connection | None,
+    unaligned: PathLoss | None,
+    connector: Connector,
+    i: int,
+    j: int,
 ) -> list[Check]:
     """One pair, drawn by the seed, proven like the two points of connect; and the spanning tree."""
     import numpy as np
@@ -241,10 +250,22 @@ def _stated_checks(
         *roads.curve_checks(found, connector, path.t, columns, control),
         *roads.summary_checks(path, {key: float(one) for key, one in curved.items()}, seed),
         *roads.summary_checks(line, {key: float(one) for key, one in straight.items()}, seed, "straight "),
+        *([] if unaligned is None else _unaligned_checks(result, unaligned, seed, i, j)),
         roads.tree_check(
             result.barrier_curved, np.stack([result.tree_from, result.tree_to], 1), result.largest_barrier
         ),
     ]
+
+
+def _unaligned_checks(result: Modes, line: PathLoss, seed: int, i: int, j: int) -> list[Check]:
+    """The line to the point as it was, of a pair that was aligned."""
+    from landscape.paths import connect_proofs as roads
+
+    stated = {
+        "chord": float(result.barrier_straight[i, j]),
+        "chord_error": float(result.barrier_straight_error[i, j]),
+    }
+    return roads.summary_checks(line, stated, seed, "unaligned ")
 
 
 class _Tables:

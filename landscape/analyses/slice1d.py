@@ -129,9 +129,11 @@ def slice1d(
     import torch
 
     from landscape.objective import checks
+    from landscape.objective.row_proofs import rows_of
     from landscape.objective.sweep import Sweep
     from landscape.objective.tasks import computed_by
     from landscape.objective.trajectory import Trajectory
+    from landscape.paths.draw_proofs import draws_check, products_check
     from landscape.paths.slice_proofs import stated_checks
     from landscape.paths.slices import Cut, sliced
 
@@ -154,9 +156,11 @@ def slice1d(
         sweep = Sweep(objective, test, batchnorm, journal, progress)
         found = sliced(sweep, [objective.as_point(theta)], cut, 1)
         result = _result(found, block)
-        columns = (result.loss, result.accuracy, result.test_loss)
+        columns = rows_of(result)
         own = torch.cat(found.axes.draws) if result.directions is None else result.directions
         stated = stated_checks(found, cut, (result.alpha,), columns, result.draw_loss, own)
+        stated += draws_check(result.draw_loss, result.loss_mean, result.loss_spread)
+        stated += products_check(objective, own, result.gram)
     result.checks = proofs + found.checks + stated
     return result
 

@@ -249,13 +249,15 @@ def slice2d(
     """
     from torch import Tensor
 
-    from landscape.curvature.map import curvature_map, range_checks
+    from landscape.curvature.map import cell_checks, curvature_map, range_checks
     from landscape.objective import checks
     from landscape.objective.parameters import Point
+    from landscape.objective.row_proofs import rows_of
     from landscape.objective.sweep import Sweep
     from landscape.objective.tasks import computed_by
     from landscape.objective.trajectory import Trajectory
-    from landscape.paths.slice_proofs import stated_checks
+    from landscape.paths.draw_proofs import draws_check, products_check
+    from landscape.paths.slice_proofs import place_of, stated_checks
     from landscape.paths.slices import Cut, plane_checks, sliced
 
     runs = [Trajectory(trajectory)] if trajectory else []
@@ -292,17 +294,17 @@ def slice2d(
             found.checks.extend(
                 range_checks(objective, found.centre, found.axes.draws[0], hessians, found.middle)
             )
+            found.checks.extend(
+                cell_checks(objective, lambda i: place_of(found, i), hessians, found.middle, seed)
+            )
         result = _result(found, hessians, cut)
-        columns = (result.loss, result.accuracy, result.test_loss)
-        stated = stated_checks(
-            found,
-            cut,
-            (result.alpha, result.beta),
-            columns,
-            result.draw_loss,
-            found.axes.draws[0] if result.directions is None else result.directions,
-            result.explained_variance,
-        )
+        columns = rows_of(result)
+        plane = found.axes.draws[0] if result.directions is None else result.directions
+        grid = (result.alpha, result.beta)
+        explained = result.explained_variance
+        stated = stated_checks(found, cut, grid, columns, result.draw_loss, plane, explained)
+        stated += draws_check(result.draw_loss, result.loss_mean, result.loss_spread)
+        stated += products_check(objective, plane, result.gram)
     result.checks = proofs + found.checks + plane_checks(found, cut) + stated
     return result
 

@@ -11,6 +11,7 @@ import torch
 from landscape.certificates.kernel import dense_kernel
 from landscape.certificates.lazy import Moved, lazy_check, moved, slope, step_at, words
 from landscape.certificates.proofs import limit_check
+from landscape.certificates.row_proofs import limit_laws_check
 from landscape.certificates.two_layer import arc_cosine_kernel
 from landscape.errors import BadInput
 from landscape.numerics.powerlaw import PowerLaw, fit_power_law
@@ -114,6 +115,7 @@ def add_limit(
     own = wide(first)
     one = Moved(float(found.kernel_change[0, 0]), float(found.weight_change[0, 0]))
     result.checks += [limit_check(own.samples.inputs[0].flatten(1)), lazy_check(own, found.step, one)]
+    result.checks.append(limit_laws_check(result))
     result.notes.append(
         "the limit of K is met in the mean over draws, its distance like width^(−1/2): one draw shows nothing"
     )

@@ -11,6 +11,7 @@ from landscape.certificates.inactive import Woken
 from landscape.certificates.kernel import kernel_operator
 from landscape.certificates.last_layer import LastLayerPath
 from landscape.certificates.measured import Measured
+from landscape.certificates.row_proofs import floor_gap, pattern_check
 from landscape.certificates.structure import Structure
 from landscape.certificates.two_layer import TwoLayers, arc_cosine_kernel, closed_kernel
 from landscape.objective import checks, plain, trees
@@ -25,6 +26,8 @@ SUMS = 1e3
 DIFFERENCE = 1e-5
 # Of F, what terms that cancel leave of its law on the path of the last layer.
 ON_THE_LAW = 1e-9
+# Of a floor by normal equations, which square the condition of the data.
+FLOOR = 1e-6
 # ε of the weights that a unit without any is given.
 WAKING = 1e-2
 
@@ -44,6 +47,7 @@ def proven(objective: Objective, seen: Measured, seed: int) -> list[Check]:
         found.append(kernel_check(seen.matrix))
         if seen.two is not None and seen.two.has_all:
             found.append(closed_check(seen))
+    found += pattern_check(seen)
     if seen.two is not None and seen.woken is not None:
         found.append(fall_check(objective, point, seen.woken, seen.two))
     if any(layer.weight is not None for layer in seen.structure.layers):
@@ -85,11 +89,14 @@ def product_check(objective: Objective, seen: Measured, seed: int) -> Check:
         images = torch.stack([product(one) for one in pair])
     pulled = torch.stack([_plainly_pulled(objective, seen.point, one) for one in pair])
     gap = float((images @ pair.T - pulled @ pulled.T).abs().max()) / (seen.kernel.largest or 1.0)
+    if seen.matrix is not None:
+        # Random u miss no parameter that moves an output.
+        gap += float(int((pulled != 0).any(0).sum()) != seen.num_moving)
     return Check(
         "kernel product",
         gap,
         SUMS * _epsilon(objective),
-        "uᵀKv against (Jᵀu)·(Jᵀv) on the module itself, over λ_max",
+        "uᵀKv against (Jᵀu)·(Jᵀv) on the module itself, over λ_max, and 1 for other parameters that move",
     )
 
 
@@ -190,8 +197,9 @@ def floor_check(seen: Measured) -> Check:
     """That F is not below the floor, over the mean square of the targets."""
     assert seen.floor is not None
     scale = max(float((seen.structure.outputs - seen.errors).square().mean()), seen.loss, 1e-300)
-    below = max(0.0, seen.floor - seen.loss) / scale
-    return Check("floor", below, 1e-12, "how far F lies below the least of all linear nets of its rank")
+    below = max(max(0.0, seen.floor - seen.loss) / scale, floor_gap(seen) - FLOOR)
+    meaning = "how far F lies below the least of linear nets of its rank, and that from a regression of reduced rank"
+    return Check("floor", below, 1e-12, meaning)
 
 
 def bound_check(seen: Measured) -> Check:

@@ -13,6 +13,8 @@ from landscape.result import Check
 
 # A correct estimate fails a check about once in so many results.
 SELDOM = 1e6
+# What is near zero, over the largest |λ|.
+BAND = 1e-3
 
 
 @dataclass(frozen=True)
@@ -36,6 +38,10 @@ class Stated:
     index: int | None = None
     nullity: int | None = None
     threshold: float = 0.0
+    near: float | None = None
+    near_error: float | None = None
+    band: float | None = None
+    nearby: np.ndarray | None = None
 
 
 def sampling_error(num_probes: int, frobenius: float, spectral: float) -> float:
@@ -100,7 +106,9 @@ def density_checks(said: Stated) -> list[Check]:
     sampling = left / d * (2 * share * (1 - share) / (left + 2) / len(nodes)) ** 0.5
     pairs = [(said.index_estimate, said.mass), (said.index_error, said.mass_error)]
     off = max(abs(count - d * mass) / max(d * mass, 1e-300) for count, mass in pairs if count is not None)
+    near = [] if said.near is None else [_near_check(said, nodes)]
     return [
+        *near,
         Check(
             "density weights",
             float(sums),
@@ -116,22 +124,51 @@ def density_checks(said: Stated) -> list[Check]:
     ]
 
 
-def below_zero(said: Stated, threshold: float) -> tuple[float, float]:
-    """Between which shares of all eigenvalues the probes' means lie below zero (Chebyshev, Markov, Stieltjes).
+def _near_check(said: Stated, nodes: np.ndarray) -> Check:
+    """The band, the share within it by what nodes and weights allow below its ends, and the least error of that."""
+    assert said.near is not None
+    assert said.near_error is not None
+    assert said.band is not None
+    largest = max(float(np.abs(nodes).max()), float(np.abs(said.known).max(initial=0.0)))
+    slack = COINCIDENT * largest
+    (low, high), (lower, upper) = (below(said, edge, slack) for edge in (said.band, -said.band))
+    d, left = said.dimension, said.dimension - len(said.known)
+    outside = max(0.0, (low - upper) - said.near, said.near - (high - lower))
+    share = np.clip((said.near * d - (np.abs(said.known) <= said.band).sum()) / left, 0, 1)
+    sampling = left / d * (2 * share * (1 - share) / (left + 2) / len(nodes)) ** 0.5
+    gaps = [
+        outside,
+        abs(said.band - BAND * largest) / max(said.band, 1e-300),
+        (sampling - said.near_error) / max(sampling, 1e-300),
+    ]
+    meaning = (
+        f"the band against {BAND:g} of the largest |λ|, and the share within it outside what nodes and weights allow, "
+        "or its error below that of the sampling"
+    )
+    return Check("density near zero", float(max(gaps)), 1e-10, meaning)
 
-    Gauss nodes x₁ < x₂ < …: the mass below xₖ is at least that of the nodes before, and with xₖ at most. Within
-    ``threshold`` of zero either sign counts.
+
+def below_zero(said: Stated, threshold: float) -> tuple[float, float]:
+    """:func:`below` zero, with either sign within ``threshold`` of it."""
+    return below(said, 0.0, threshold)
+
+
+def below(said: Stated, edge: float, slack: float) -> tuple[float, float]:
+    """Between which shares of all eigenvalues the probes' means lie below ``edge`` (Chebyshev, Markov, Stieltjes).
+
+    Gauss nodes x₁ < x₂ < …: the mass below xₖ is at least that of the nodes before, and with xₖ at most. What lies
+    within ``slack`` of the edge may count on either side.
     """
     nodes, weights = _drawn(said)
     least = most = 0.0
     for row, mass in zip(nodes, weights, strict=True):
         order = np.argsort(row[mass > 0])
         row, mass = row[mass > 0][order], mass[mass > 0][order]
-        least += mass[: max(0, int((row < -threshold).sum()) - 1)].sum() / len(nodes)
-        most += mass[: int((row <= threshold).sum()) + 1].sum() / len(nodes)
+        least += mass[: max(0, int((row < edge - slack).sum()) - 1)].sum() / len(nodes)
+        most += mass[: int((row <= edge + slack).sum()) + 1].sum() / len(nodes)
     return (
-        least + float((said.known < -threshold).sum()) / said.dimension,
-        most + float((said.known < threshold).sum()) / said.dimension,
+        least + float((said.known < edge - slack).sum()) / said.dimension,
+        most + float((said.known < edge + slack).sum()) / said.dimension,
     )
 
 
@@ -243,7 +280,16 @@ def count_check(said: Stated) -> Check:
     signs = [sum(1 for one in said.spectrum if one < -said.threshold)]
     signs.append(sum(1 for one in said.spectrum if abs(one) <= said.threshold))
     off = abs(signs[0] - (said.index or 0)) + abs(signs[1] - (said.nullity or 0))
-    return Check("index", float(off), 0.0, "negative and zero eigenvalues counted from the stored ones")
+    for part, counts in zip((0.1, 10.0), [] if said.nearby is None else said.nearby.tolist(), strict=False):
+        edge = part * said.threshold
+        # What rounding of the edge moves counts on either side.
+        off += sum(one < -edge * (1 + 1e-12) for one in said.spectrum) > counts[0]
+        off += sum(one < -edge * (1 - 1e-12) for one in said.spectrum) < counts[0]
+        off += sum(one > edge * (1 + 1e-12) for one in said.spectrum) > counts[2]
+        off += sum(one > edge * (1 - 1e-12) for one in said.spectrum) < counts[2]
+        off += abs(sum(counts) - len(said.spectrum))
+    meaning = "negative and zero eigenvalues counted from the stored ones, at a tenth of the threshold and ten times"
+    return Check("index", float(off), 0.0, meaning)
 
 
 def _drawn(said: Stated) -> tuple[np.ndarray, np.ndarray]:

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from landscape.curvature import pair_proofs, product_proofs
 from landscape.errors import NotFinite
 from landscape.numerics.arrays import array_of
 from landscape.numerics.spectra.lanczos import top_eigenpairs
@@ -22,6 +23,8 @@ from landscape.result import Check
 # ‖Hv − λv‖ that is small enough for a picture, relative to the largest |λ| of the cell, and when to give up.
 TOLERANCE = 3e-3
 MAX_PRODUCTS = 100
+# Products that prove a cell, at most.
+MOST = 20
 
 
 class CurvatureMap(NamedTuple):
@@ -159,6 +162,36 @@ def range_checks(
         "dᵀHd/dᵀd at θ* beyond [λ_min, λ_max], relative to the largest |λ|",
     )
     return [check]
+
+
+def cell_checks(
+    objective: Objective, point_at: Callable[[int], Point], found: CurvatureMap, middle: int, seed: int
+) -> list[Check]:
+    """A seeded cell that is not the ``middle``, by a few products of its own: no Ritz value is beyond λ_min and λ_max.
+
+    And |λ_min/λ_max| of every cell. A hundredth of the products, two at least.
+    """
+    known = [i for i in np.flatnonzero(~np.isnan(found.scale)).tolist() if i != middle]
+    if not known:
+        return []
+    cell = int(np.random.default_rng(seed).choice(known))
+    point = point_at(cell)
+    count = min(MOST, max(2, found.num_products // 100), objective.num_parameters)
+    product = product_proofs.recut(objective, point, "hessian", num_products=count)
+    generator = torch.Generator().manual_seed(seed + 1)
+    values = pair_proofs.complement(product, point.theta.new_zeros(0, len(point.theta)), count, generator)
+    low = found.smallest[cell] - found.smallest_residual[cell]
+    high = found.largest[cell] + found.largest_residual[cell]
+    excess = max(0.0, float(values.max()) - high, low - float(values.min())) / max(
+        float(found.scale[cell]), 1e-300
+    )
+    with np.errstate(divide="ignore", invalid="ignore"):
+        gaps = found.ratio * np.abs(found.largest) - np.abs(found.smallest)
+    off = float(np.abs(gaps[found.largest != 0] / found.scale[found.largest != 0]).max(initial=0.0))
+    meaning = (
+        "Ritz values of some products in a cell off θ* beyond [λ_min, λ_max], over max |λ|, and the ratio"
+    )
+    return [Check("curvature of a cell", max(excess, off), TOLERANCE, meaning)]
 
 
 def _extremes(

@@ -146,7 +146,7 @@ def _stated(row: Mapping[str, Any], values: np.ndarray, d: int, one: Spectrum) -
         # Rows past its own are there for a layer that took more probes.
         return None if one.density is None else row[name][: len(one.density.nodes)]
 
-    spectrum = row.get("spectrum")
+    spectrum, nearby = row.get("spectrum"), row.get("counts_nearby")
     return Stated(
         d,
         values,
@@ -162,6 +162,10 @@ def _stated(row: Mapping[str, Any], values: np.ndarray, d: int, one: Spectrum) -
         None if spectrum is None else int(row["index"]),
         None if spectrum is None else int(row["nullity"]),
         number("zero_threshold") or 0.0,
+        number("mass_near_zero"),
+        number("mass_near_zero_error"),
+        number("zero_band"),
+        None if nearby is None else np.asarray(nearby),
     )
 
 
@@ -190,6 +194,10 @@ def _costly(
         found.append(_along_gradient(row, one, place, question))
     if one.trace is not None and len(one.trace.forms):
         found.append(_last_probe(one, place, question))
+    if one.density is not None and one.density.last is not None:
+        nodes, weights = (np.asarray(row[f"density_{name}"]) for name in ("nodes", "weights"))
+        last = len(one.density.nodes) - 1
+        found.append(_moments(one, place, question, nodes[last], weights[last]))
     pairs, d = one.pairs, objective.num_parameters
     left = _budget(one) - ALWAYS - 3 * product_proofs.FRESH
     count = min(int(left / product_proofs.KEPT), MOST)
@@ -237,12 +245,44 @@ def _last_probe(one: Spectrum, place: Place, question: Question) -> Check:
     )
     z = one.trace.last.double()
     squares = max(float(z.square().sum()), 1e-300)
-    inside = sum(abs(float((vector.double() * z).sum())) for vector in one.pairs.vectors) / squares**0.5
+    inside = sum(abs(float((vector.double() * z).sum())) for vector in one.pairs.vectors)
+    # A unit vector may lie in the span, and then nothing is left of it but rounding.
+    inside /= max(1.0, squares) ** 0.5
     form = float((product(one.trace.last).to(z) * z).sum())
     gap = abs(form - float(one.trace.forms[-1])) / (squares * max(one.pairs.scale, 1e-300))
     bound = max(checks.rounding(objective), one.product_error or 0.0)
     meaning = "last z of the trace: what lies in the span of the pairs, and zᵀHz/zᵀz by a product of its own"
     return Check("trace probe", float(np.nan_to_num(max(gap, inside), nan=np.inf)), 2 * bound, meaning)
+
+
+def _moments(
+    one: Spectrum, place: Place, question: Question, nodes: np.ndarray, weights: np.ndarray
+) -> Check:
+    """The first two moments of the last probe of the density, zᵀHz and ‖PHz‖² over zᵀz, by one product of its own."""
+    assert one.density is not None
+    assert one.density.last is not None
+    _, objective, point = place
+    product = product_proofs.recut(
+        objective, point, question.operator, memory_limit=question.memory_limit / 2
+    )
+    z = one.density.last
+    image, wide = product(z).double(), z.double()
+    for vector in one.pairs.vectors.double():
+        image = image - vector * float((vector * image).sum())
+    squares = max(float(wide.square().sum()), 1e-300)
+    d = objective.num_parameters
+    share = (d - len(one.pairs.vectors)) / d
+    wanted = [float((wide * image).sum()) / squares, float(image.square().sum()) / squares]
+    size = max(float(np.abs(nodes).max(initial=0.0)), one.pairs.scale, 1e-300)
+    gaps = [
+        abs(float((weights * nodes**power).sum()) / share - moment) / size**power
+        for power, moment in enumerate(wanted, 1)
+    ]
+    bound = max(checks.rounding(objective), one.product_error or 0.0)
+    meaning = (
+        "zᵀHz/zᵀz and ‖Hz‖²/zᵀz of the last z of the density by a product of its own, over the largest |λ|"
+    )
+    return Check("density probe", float(np.nan_to_num(max(gaps), nan=np.inf)), 4 * bound, meaning)
 
 
 def _budget(one: Spectrum) -> float:

@@ -209,6 +209,8 @@ def _curvature(objective: Objective, point: Point, asked: Asked, progress: Progr
         "vector": array_here(pairs.vectors[0]),
         "scale": float(pairs.scale),
         "known": float(pairs.values.sum()),
+        "inside": max(abs(float((one.double() * trace.last.double()).sum())) for one in pairs.vectors),
+        "last": array_here(trace.last),
         "forms": trace.forms.tolist(),
         "is_sum": trace.is_sum,
         "product_error": float(operator.largest_error),

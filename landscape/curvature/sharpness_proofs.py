@@ -1,5 +1,6 @@
 """What proves measures of sharpness: curvature by products of its own, noise and ball by plain loops at θ + ε."""
 
+import math
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -12,6 +13,7 @@ from landscape.curvature import further_proofs, product_proofs
 from landscape.curvature.estimate_proofs import Stated, student, trace_checks
 from landscape.curvature.pair_proofs import residual_checks
 from landscape.curvature.sharpness import Asked, Measured, noise_direction
+from landscape.curvature.stays import CHANGE
 from landscape.numerics.arrays import back
 from landscape.numerics.steps.sampling import seed_of_draw
 from landscape.numerics.vectors import normal
@@ -88,12 +90,34 @@ def _curvature(
     forms = np.array(curvature["forms"], dtype=float)
     proofs += more
     proofs += trace_checks(said, forms, bool(curvature["is_sum"]), float(curvature["product_error"]), d)
+    # What an earlier version kept has no probe.
+    if len(forms) and "last" in curvature:
+        proofs.append(_probe_check(objective, point, curvature, forms[-1], scale, known))
     of_one, error_of_one = table["trace_per_parameter"]
     off = max(abs(of_one * d - trace), abs(error_of_one * d - error)) / max(abs(trace), error, 1e-300)
     proofs.append(
         Check("trace per parameter", off, 1e-12, "times d against the trace and its error, relative")
     )
     return proofs, notes
+
+
+def _probe_check(
+    objective: Objective,
+    point: Point,
+    curvature: Mapping[str, Any],
+    form: float,
+    scale: float,
+    known: float,
+) -> Check:
+    """The last probe z of the trace: off the vectors that it leaves out, and its zᵀHz by a product of its own."""
+    z = back(curvature["last"], point.theta).to(point.theta.device, point.theta.dtype)
+    squares = max(float(z.double().square().sum()), 1e-300)
+    again = float((product_proofs.recut(objective, point, "hessian")(z).double() * z.double()).sum())
+    gap = max(
+        abs(again - float(form)) / (squares * scale), float(curvature["inside"]) / max(1.0, squares) ** 0.5
+    )
+    meaning = "last z of the trace: what lies in the span of the pairs, and zᵀHz/zᵀz by a product of its own"
+    return Check("trace probe", float(np.nan_to_num(gap, nan=np.inf)), 2 * known, meaning)
 
 
 def _noise(
@@ -231,6 +255,44 @@ def prove(
             name = f"{before}noise_rise{'' if norm == 'none' else '_filter'}"
             rises[norm] = (getattr(result, name), getattr(result, f"{name}_error"))
         proofs, notes = proven(objective, point, found, asked, table, rises)
+        if not before:
+            result.checks.append(_stated_check(result, objective, found, table))
         ending = " rescaled" if before else ""
         result.checks += [replace(check, name=check.name + ending) for check in proofs]
         result.notes += [note for note in notes if note not in result.notes]
+
+
+def _stated_check(result: Any, objective: Objective, found: Measured, table: Columns) -> Check:
+    """What stands twice: the rises at the σ of the table, ‖∇F‖, what changes, and the step that a sharpness is of."""
+    gaps = [abs(result.gradient_norm - float(torch.linalg.vector_norm(found.slope.double())))]
+    gaps[0] /= max(abs(result.gradient_norm), 1e-300)
+    ranked = sorted(result.sigma.tolist())
+    at = result.sigma.tolist().index(ranked[len(ranked) // 2])
+    gaps.append(abs(result.table_sigma - ranked[len(ranked) // 2]))
+    for name in ("noise_rise", "noise_rise_filter"):
+        if name in table:
+            said = float(getattr(result, name)[at]), float(getattr(result, f"{name}_error")[at])
+            gaps += [
+                0.0 if a == b or (a != a and b != b) else math.inf
+                for a, b in zip(said, table[name], strict=True)
+            ]
+    for start in ("", "relative_"):
+        step = getattr(result, f"{start}critical_step")
+        if step is not None:
+            low, high = (step + side * getattr(result, f"{start}critical_step_error") for side in (-1, 1))
+            value, error = table[f"{start}critical_sharpness"]
+            gaps += [abs(value * step / 2 - 1), abs(error - max(2 / low - value, value - 2 / high)) / value]
+    if result.changes_under_rescaling is not None:
+        rows = zip(result.values, result.errors, result.rescaled_values, result.rescaled_errors, strict=True)
+        for name, is_said, row in zip(
+            result.measure.tolist(), result.changes_under_rescaling, rows, strict=True
+        ):
+            a, error, b, other = map(float, row)
+            room = checks.rounding(objective) * (abs(a) + abs(result.loss) * ("rise" in name))
+            gap, allowed = abs(a - b), CHANGE * math.hypot(error, other) + room
+            is_changed = (a != a) != (b != b) if a != a or b != b else gap > allowed
+            gaps.append(math.inf if bool(is_said) != is_changed and gap != allowed else 0.0)
+    meaning = (
+        "rises at the σ of the table, ‖∇F‖, critical steps and what changes, as stated elsewhere, relative"
+    )
+    return Check("stated twice", float(np.nan_to_num(max(gaps), nan=np.inf)), 1e-9, meaning)

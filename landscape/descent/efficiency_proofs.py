@@ -9,9 +9,12 @@ import torch
 
 from landscape.descent.replay import ROUNDING
 from landscape.descent.witness import Seen
-from landscape.objective import checks
+from landscape.objective import checks, trees
 from landscape.objective.objective import Objective
 from landscape.result import Check
+
+# Samples of a subset that are looked at.
+FEW = 32
 
 
 def observations_check(
@@ -34,6 +37,27 @@ def observations_check(
                 )
     meaning = "observations used by each record against the lengths of batches added up to at most its share"
     return Check("observations", float(gap), 0.0, meaning)
+
+
+def subsets_check(objective: Objective, parts: Sequence[Objective], draw_seed: int, discarded: int) -> Check:
+    """The samples of every subset against those that the words of the command draw, one after another."""
+    draw, every, wrong = np.random.default_rng(draw_seed), np.arange(objective.num_samples), 0
+    if discarded:
+        draw.choice(every, discarded, replace=False)
+    for part in parts:
+        rows = draw.choice(every, part.num_samples, replace=False).tolist()
+        wrong += sum(not _same_sample(objective, k, part, i) for i, k in enumerate(rows[:FEW]))
+    meaning = f"of the first {FEW} samples of every subset those that the words of the command do not draw (0 = none)"
+    return Check("subsets", float(wrong), 0.0, meaning)
+
+
+def _same_sample(one: Objective, k: int, other: Objective, i: int) -> bool:
+    """Whether sample k of one objective is sample i of the other, bit for bit."""
+    rows = [
+        trees.tensors(objective.samples.picked(torch.tensor([at])))
+        for objective, at in ((one, k), (other, i))
+    ]
+    return all(torch.equal(a, b) for a, b in zip(*rows, strict=True))
 
 
 def steps_check(steps: np.ndarray, is_finite: np.ndarray, planned: np.ndarray) -> Check:

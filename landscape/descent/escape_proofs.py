@@ -10,6 +10,7 @@ from torch import Tensor
 from landscape.descent.escape import SAMPLES, Bottom, Leave
 from landscape.descent.replay import slope_and_error
 from landscape.descent.stated_kicks import KICKS, stated_kick
+from landscape.numerics.decades import Decades
 from landscape.numerics.steps.leaving import NOT_YET
 from landscape.objective import checks, plain
 from landscape.objective.objective import Objective
@@ -116,12 +117,37 @@ def share_check(num_lower: int, count: int, share: float) -> Check:
     return Check("falling share", abs(num_lower - count * share) / allowed, 1.0, meaning)
 
 
-def line_check(amplitude: np.ndarray, steps: np.ndarray, slope: float, power: float) -> Check:
-    """Slope and power against polynomials of degree 1 through the means."""
-    means = [sum(max(one, 0.5) for one in row) / len(row) for row in steps.tolist()]
+def line_check(amplitude: np.ndarray, steps: np.ndarray, found: Decades) -> Check:
+    """Slope and power against polynomials of degree 1 through the means, and their errors by their words."""
+    rows = [[max(one, 0.5) for one in row] for row in steps.tolist()]
     x = [math.log10(1 / one) for one in amplitude.tolist()]
-    wanted = float(np.polyfit(x, means, 1)[0])
-    exponent = float(np.polyfit(x, [math.log10(one) for one in means], 1)[0])
-    gap = max(abs(slope - wanted) / max(abs(wanted), 1.0), abs(power - exponent) / max(abs(exponent), 0.1))
-    meaning = "steps per decade, and the power, against lines through the means over the seeds, relative"
-    return Check("table", gap, 1e-9, meaning)
+    gaps = []
+    for said, error, turn, least in (
+        (found.per_decade, found.error, float, 1.0),
+        (found.power, found.power_error, math.log10, 0.1),
+    ):
+        means = [turn(sum(row) / len(row)) for row in rows]
+        line = np.polyfit(x, means, 1)
+        gaps.append(abs(said - float(line[0])) / max(abs(float(line[0])), least))
+        spread = sum((one - sum(x) / len(x)) ** 2 for one in x)
+        left = [mean - float(np.polyval(line, at)) for at, mean in zip(x, means, strict=True)]
+        errors = [_whole(rows, spread, turn is float)]
+        if len(x) > 2:
+            errors.append(math.sqrt(sum(one * one for one in left) / (len(x) - 2) / spread))
+        if len(rows[0]) > 1:
+            slopes = [float(np.polyfit(x, [turn(row[k]) for row in rows], 1)[0]) for k in range(len(rows[0]))]
+            errors.append(float(np.std(slopes, ddof=1)) / math.sqrt(len(slopes)))
+        gaps.append(abs(error - max(errors)) / max(max(errors), 1e-3 * least))
+    meaning = (
+        "steps per decade, the power and their errors, against lines through the means over the seeds and through "
+        "those of each, relative"
+    )
+    return Check("table", max(gaps), 1e-9, meaning)
+
+
+def _whole(rows: list[list[float]], spread: float, is_linear: bool) -> float:
+    """What whole numbers of steps leave open of a slope: ±½ of each, as the deviation of an even law."""
+    if is_linear:
+        return 1 / math.sqrt(12 * spread * len(rows[0]))
+    means = [sum(row) / len(row) for row in rows]
+    return max(1 / (math.sqrt(12) * mean * math.log(10)) for mean in means) / math.sqrt(spread)

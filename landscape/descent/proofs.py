@@ -218,10 +218,12 @@ def distinct_check(
     is_minimum = np.isin(status, MINIMA)
     own: np.ndarray = same_output[np.ix_(is_minimum, is_minimum)]
     every, costs_apart, apart = (_components(one) for one in (same_output, same_cost, own))
-    found = Counts(every, costs_apart, apart, int(is_minimum.sum()), int((own.sum(axis=1) == 1).sum()))
+    once, count = int((own.sum(axis=1) == 1).sum()), int(is_minimum.sum())
+    found = Counts(every, costs_apart, apart, count, once)
+    off = abs(said.coverage - (count - once) / count) if count else 0.0
     return Check(
         "distinct ends",
-        float(max(abs(one - other) for one, other in zip(said, found, strict=True))),
+        float(max(abs(one - other) for one, other in zip(said, found, strict=True))) + (off > 1e-12),
         0.0,
         "numbers of ends that differ, by outputs of the module itself and by cost, against a count of components",
     )

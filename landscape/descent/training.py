@@ -125,6 +125,11 @@ class Trainer:
         return self._last[1:] if self._last and self._last[0] == self.step else None
 
     @property
+    def moments(self) -> dict[str, Tensor]:
+        """What the optimiser keeps of the gradients before, by name."""
+        return {name: one for name, one in self._motion.moments.items() if one is not None}
+
+    @property
     def num_different(self) -> int:
         """Entries of the state that were not as they had been kept where the run was taken up again."""
         return self.journal.get(TAKEN_UP, {"different": 0})["different"]

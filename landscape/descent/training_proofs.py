@@ -51,6 +51,7 @@ def training_checks(trainer: Trainer, result: Any) -> list[Check]:
         _begins(objective, result),
         *trainer.again.checks(),
         *_step_sizes(trainer, result),
+        *_divisor(trainer, result),
         Check(
             "taken up",
             float(trainer.num_different),
@@ -143,3 +144,32 @@ def _fallen(regime: Regime, size: float) -> float:
         times = max(0.0, round(math.log(size / regime.lr) / math.log(factor)))
     cut = max(about["floor"], regime.lr * factor**times)
     return min((regime.lr, cut, about["floor"]), key=lambda one: abs(one - size))
+
+
+def _divisor(trainer: Trainer, result: Any) -> list[Check]:
+    """P at the end, by a step of torch's own Adam that comes to the moments there with no gradient: it moves by m/P."""
+    if result.preconditioner is None or "exp_avg_sq" not in trainer.moments:
+        return []
+    moments = {name: one.clone() for name, one in trainer.moments.items()}
+    still = torch.nn.Parameter(torch.zeros_like(moments["exp_avg"]))
+    adam = torch.optim.Adam([still], lr=1.0)
+    group = adam.param_groups[0]
+    first, second = group["betas"]
+    before = {"step": -1 + moments["step"], "exp_avg": moments["exp_avg"] / first}
+    adam.state[still] = {**before, "exp_avg_sq": moments["exp_avg_sq"] / second}
+    still.grad = torch.zeros_like(still)
+    adam.step()
+    moved = (
+        torch.from_numpy(np.asarray(result.preconditioner[-1])).to(still).double() * still.detach().double()
+    )
+    mean = moments["exp_avg"].double()
+    gap = float((moved + mean).abs().max()) / max(float(mean.abs().max()), 1e-300)
+    meaning = "P at the end times a step of torch's Adam without a gradient, against its mean of gradients, relative"
+    return [
+        Check(
+            "preconditioner",
+            float(np.nan_to_num(gap, nan=np.inf)),
+            checks.rounding(trainer.objective),
+            meaning,
+        )
+    ]

@@ -34,11 +34,18 @@ class Row(NamedTuple):
     accuracy: float | None = None
     test_loss: float | None = None
     test_accuracy: float | None = None
+    test_loss_error: float | None = None
+    test_accuracy_error: float | None = None
 
     @classmethod
     def of(cls, columns: Sequence[np.ndarray | None], at: int | tuple[int, ...]) -> "Row":
         """The entries ``at`` of columns in this order, fewer where the last ones are not there."""
         return cls(*[None if one is None else float(one[at]) for one in columns])
+
+
+def rows_of(result: Any) -> tuple[np.ndarray | None, ...]:
+    """The columns of a result in the order of a :class:`Row`, None for those that it has not."""
+    return tuple(getattr(result, name, None) for name in Row._fields)
 
 
 class Place(NamedTuple):
@@ -155,6 +162,9 @@ def row_checks(sweep: Sweep, places: Sequence[Place], where: str, name: str = "s
                 proofs.append(_accuracy_check(label, objective, accuracy, seen, tensors, where))
             for proof in proofs:
                 found.setdefault(proof.name, []).append(proof)
+        label, error = f"{name} test errors", row.test_loss_error
+        if sweep.test is not None and error is not None and np.isfinite(error) and label not in found:
+            found[label] = [_errors_check(label, sweep.test, row, tensors, where, room)]
     return [max(ones, key=lambda one: one.value / max(one.bound, 1e-300)) for ones in found.values()]
 
 
@@ -171,6 +181,25 @@ def _accuracy_check(
     exact = 4 * float(np.finfo(float).eps)
     bound = exact if gap <= exact else exact + _undecided(objective, tensors)
     return Check(name, gap if np.isfinite(gap) else np.inf, bound, meaning)
+
+
+def _errors_check(
+    name: str, test: Objective, row: Row, tensors: Mapping[str, Tensor], where: str, room: float
+) -> Check:
+    """The standard errors of both over the samples, from each sample alone, over what rounding allows. One F."""
+    seen = plain.errors(test, tensors)
+    allowed = 4 * room * checks.rounding(test) * max(seen.size, 1e-300)
+    gap = abs((row.test_loss_error or 0.0) - seen.loss) / allowed
+    if row.test_accuracy_error is not None and np.isfinite(seen.accuracy):
+        off = abs(row.test_accuracy_error - seen.accuracy)
+        exact = 4 * float(np.finfo(float).eps)
+        # p(1 − p)/n moves by as much as the share of labels that rounding may turn, over n.
+        tied = 0.0 if off <= exact else (_undecided(test, tensors) / test.num_samples) ** 0.5
+        gap = max(gap, off / (exact + tied))
+    meaning = (
+        f"{where} from losses and labels of each test sample by the module itself, over what rounding allows"
+    )
+    return Check(name, float(np.nan_to_num(gap, nan=np.inf)), 1.0, meaning)
 
 
 def _undecided(objective: Objective, tensors: Mapping[str, Tensor]) -> float:

@@ -11,6 +11,7 @@ import numpy as np
 
 from landscape.errors import BadInput
 from landscape.numerics.merging import MergeTree, Pass, halved, lowest_pass, merge_tree
+from landscape.paths.basin_proofs import basins_check, roughness_check
 from landscape.result import Check
 
 # What rounding makes of F, in ε of the dtype it was computed in.
@@ -153,6 +154,8 @@ def basins_of(
     elif len(tree.birth) == 1:
         found["in_plane_barrier"] = 0.0
         notes.append("one basin: nothing to pass on the way to it")
+    proofs.append(basins_check(grid.coordinates, grid.values, found))
+    proofs.append(roughness_check(grid.values, found))
     return found, proofs, notes
 
 

@@ -46,8 +46,17 @@ def rescaled_check(
     )
 
 
-def gaps_check(objective: Objective, test: Objective, point: Point, gaps: Mapping[str, float]) -> Check:
-    """Gaps of loss and of errors by plain loops over either data, within rounding and ties. Two evaluations."""
+def gaps_check(
+    objective: Objective,
+    test: Objective,
+    point: Point,
+    gaps: Mapping[str, float],
+    errors: Mapping[str, float],
+) -> Check:
+    """Gaps of loss and of errors by plain loops over either data, within rounding and ties. Two evaluations.
+
+    And their ``errors`` over the test samples, from each of these alone, where they are known: one more.
+    """
     here, there = (plain.measure(one, plain.by_name(one, point)) for one in (objective, test))
     size = max(abs(here.loss), abs(there.loss), 1e-3)
     worst = abs(gaps["generalisation_gap"] - (there.loss - here.loss)) / (
@@ -56,6 +65,14 @@ def gaps_check(objective: Objective, test: Objective, point: Point, gaps: Mappin
     if "error_gap" in gaps:
         room = 1e-12 + tied_share(objective) + tied_share(test)
         worst = max(worst, abs(gaps["error_gap"] - ((1 - there.accuracy) - (1 - here.accuracy))) / room)
+    if np.isfinite(errors["generalisation_gap"]):
+        seen = plain.errors(test, plain.by_name(test, point))
+        wanted = math.hypot(seen.loss, checks.rounding(objective) * abs(here.loss))
+        room = 4 * checks.rounding(test) * max(seen.size, 1e-300)
+        worst = max(worst, abs(errors["generalisation_gap"] - wanted) / room)
+        if "error_gap" in errors and np.isfinite(seen.accuracy):
+            room = 1e-12 + (tied_share(test) / test.num_samples) ** 0.5
+            worst = max(worst, abs(errors["error_gap"] - seen.accuracy) / room)
     meaning = (
         "test less training loss, and errors, by plain loops at one point, over what rounding makes of it"
     )

@@ -1,6 +1,7 @@
 """The proofs of a trained curve from what its result states: a point inside it, its means, errors, lengths, plane."""
 
-from collections.abc import Mapping
+import copy
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -8,6 +9,7 @@ import torch
 
 from landscape.objective import checks, plain
 from landscape.objective.row_proofs import Row, length, numbers, place, row_checks, stacked, wide
+from landscape.objective.sweep import Sweep
 from landscape.paths.connection import Connection, Connector
 from landscape.paths.line_proofs import (
     SUMS,
@@ -16,6 +18,7 @@ from landscape.paths.line_proofs import (
     heights,
     inner,
     line_checks,
+    loss_errors_check,
     mean_check,
     numbers_check,
 )
@@ -45,7 +48,7 @@ def curve_checks(
 
     ``columns``: fields of a result over t.
     """
-    ends, sweep = found.path.path.ends, found.path.sweep
+    ends, sweep = found.path.path.ends, _bare(found.path.sweep, connector)
     control = stacked([numbers(ends[0].theta), *wide(control_points), numbers(ends[1].theta)])
     knots = found.trained.path.curve.vertices if len(found.trained.path.curve.vertices) else None
     i = inner(t, connector.seed, sweep.block_size)
@@ -53,21 +56,33 @@ def curve_checks(
         return []
     given, training = connector.given, connector.training
     steps = None if given else steps_check(connector.objective, found.line.path, training, connector.seed)
-    stated = [columns.get(name) for name in ("loss", "accuracy", "test_loss", "test_accuracy")]
-    row = Row.of(stated, i)
+    row = Row.of([columns.get(name) for name in Row._fields], i)
+    said = columns.get("loss_error")
+    off = [] if said is None else [loss_errors_check(found.path.samples, said)]
     values = on_curve(float(t[i]), control, knots)
     curve, more = place(sweep, row, values, ends, [1 - t[i], t[i]])
     proofs = [*row_checks(sweep, [curve], "a point inside the curve", "curve"), *more]
-    proofs += [] if steps is None else [steps]
+    proofs += [*([] if steps is None else [steps]), *off]
     if found.trained.diverged and len(found.trained.losses) > 1:
         chord = found.line.path.along(found.trained.path.curve).control
         stayed = float(torch.equal(chord, found.trained.path.control))
         meaning = "whether a training that ended in NaN gives back the chord, and not its best curve (0 = no)"
         proofs.append(Check("best kept", stayed, 0.0, meaning))
-    straight = (columns.get("loss_straight"), None, columns.get("test_loss_straight"))
+    straight = (
+        columns.get("loss_straight"),
+        None,
+        columns.get("test_loss_straight"),
+        None,
+        columns.get("test_loss_straight_error"),
+    )
     line_ends = found.line.path.ends
     proofs += line_checks(
-        found.line.sweep, line_ends, t, straight, seed=connector.seed + 1, name="straight line"
+        _bare(found.line.sweep, connector),
+        line_ends,
+        t,
+        straight,
+        seed=connector.seed + 1,
+        name="straight line",
     )
     if (penalty := columns.get("penalty")) is not None:
         wanted = 0.5 * connector.objective.l2 * float((values**2).sum())
@@ -76,6 +91,13 @@ def curve_checks(
             Check("penalty", gap, 100 * SUMS, "(l2/2)‖θ‖² inside the curve against numpy's, relative")
         )
     return proofs
+
+
+def _bare(sweep: Sweep, connector: Connector) -> Sweep:
+    """The same of F as it was given, without its penalty, which a result gives apart."""
+    twin = copy.copy(sweep)
+    twin.objective = connector.objective.varied(l2=0.0)
+    return twin
 
 
 def length_check(found: Connection, t: np.ndarray, control_points: Any, stated: float) -> list[Check]:
@@ -138,15 +160,37 @@ def _mean_errors(path: PathLoss, said: Mapping[str, float], name: str) -> list[C
     ]
 
 
-def gradient_check(found: Connection, seed: int) -> Check:
-    """‖∇F‖ at one of the ends, drawn by the seed, by autograd on the module's own parameters. One gradient."""
-    i = int(np.random.default_rng(seed).integers(2))
+def gradient_check(found: Connection, stated: Sequence[float | None]) -> Check:
+    """‖∇F‖ as it is ``stated`` at both ends, by autograd on the module's own parameters. Two gradients."""
     objective = found.path.sweep.objective
-    slope = plain.gradient(objective, plain.by_name(objective, found.ends[i]))
-    wanted = float(slope.norm())
     bound = 10 * checks.rounding(objective)
     meaning = "‖∇F‖ at an end against a plain loop with autograd"
-    return checks.close("gradient norm", found.slopes[i], wanted, bound, meaning)
+    proofs = []
+    for point, said in zip(found.ends, stated, strict=True):
+        slope = plain.gradient(objective, plain.by_name(objective, point))
+        said = float("nan") if said is None else said
+        proofs.append(checks.close("gradient norm", said, float(slope.norm()), bound, meaning))
+    return max(proofs, key=lambda one: one.value)
+
+
+def control_check(found: Connection, stated: np.ndarray, watched: np.ndarray) -> list[Check]:
+    """Where the control points lie on the chord, and the barrier that was watched last, from losses of the curve."""
+    knots = found.trained.path.curve.vertices
+    count = len(found.trained.path.control) - 1
+    wanted = knots if len(knots) else np.arange(count + 1) / count
+    gap = float(np.abs(stated - wanted[1:-1]).max(initial=0.0)) if len(stated) == len(wanted) - 2 else np.inf
+    meaning = "where control points lie on the chord: at even gaps, or where the chain passes through them"
+    proofs = [Check("control points", gap, SUMS, meaning)]
+    path, places = found.path, np.array([0.0, 0.25, 0.5, 0.75, 1.0])
+    is_last = found.trained.watched and found.trained.watched[-1][0] == len(found.trained.losses)
+    if is_last and not found.trained.diverged and np.isin(places, path.t).all():
+        losses = path.loss[np.searchsorted(path.t, places)]
+        scale = max(float(np.abs(losses).max()), 1e-300)
+        off = abs(float(watched[-1]) - heights(places, losses)["chord"]) / scale
+        meaning = "barrier that was watched last against the losses of the curve there, over the largest"
+        bound = 10 * checks.rounding(path.sweep.objective)
+        proofs.append(Check("watched barrier", float(np.nan_to_num(off, nan=np.inf)), bound, meaning))
+    return proofs
 
 
 def restart_check(found: Connection, connector: Connector) -> Check:

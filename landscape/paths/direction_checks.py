@@ -7,7 +7,6 @@ import torch
 from torch import Tensor, nn
 
 from landscape.errors import LandscapeError
-from landscape.numerics.curves import directions as kernels
 from landscape.numerics.vectors import gathered
 from landscape.objective import checks, doubts, trees
 from landscape.objective.objective import Objective
@@ -125,13 +124,15 @@ def _lengths(values: np.ndarray, units: Sequence[int]) -> np.ndarray:
     return np.sqrt(squares)
 
 
-def orthogonality_check(objective: Objective, plane: Tensor) -> Check:
-    """The cosine between the two directions."""
-    gram = kernels.gram_matrix(plane)
-    cosine = abs(gram[0, 1]) / np.sqrt(gram[0, 0] * gram[1, 1])
-    return Check(
-        "orthogonal", float(cosine), checks.rounding(objective), "|cos| of the angle between the directions"
-    )
+def orthogonality_check(objective: Objective, plane: Tensor, *, are_units: bool) -> Check:
+    """The cosine between the two directions; with ``are_units`` their lengths as well."""
+    first, second = plane.double()
+    squares = [float((one * one).sum()) for one in (first, second)]
+    worst = abs(float((first * second).sum())) / (squares[0] * squares[1]) ** 0.5
+    if are_units:
+        worst = max(worst, *(abs(one**0.5 - 1) for one in squares))
+    meaning = "|cos| of the angle between the directions, and what lengths of unit vectors are off 1"
+    return Check("orthogonal", worst, checks.rounding(objective), meaning)
 
 
 def curvature_checks(objective: Objective, point: Point, axes: Tensor) -> tuple[list[Check], list[str]]:

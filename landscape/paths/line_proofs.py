@@ -1,6 +1,6 @@
 """The proofs of a loss along a path from what a result states: a point inside, heights, means and their errors."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 
 import numpy as np
@@ -137,8 +137,36 @@ def error_check(
         key: float(np.sqrt(((one - one.mean()) ** 2).sum() / (len(one) - 1))) for key, one in over.items()
     }
     scale = max(float(np.abs(means).max()), 1e-300)
-    worst = max(abs(value - wanted[key]) / scale for key, value in stated.items())
+    worst = max(np.nan_to_num(abs(value - wanted[key]), nan=np.inf) / scale for key, value in stated.items())
     meaning = (
         "standard errors of the barriers by the same draws, written out, relative to the largest mean loss"
     )
     return Check(name, float(worst), SUMS, meaning)
+
+
+def loss_errors_check(losses: np.ndarray, stated: np.ndarray) -> Check:
+    """Standard errors (T,) of losses that are means over samples (T, n): √(Σ(ℓ − F)²/(n(n − 1)))."""
+    count = losses.shape[1]
+    with np.errstate(invalid="ignore", over="ignore"):
+        apart = losses - losses.sum(axis=1, keepdims=True) / count
+        wanted = np.sqrt((apart**2).sum(axis=1) / (count * (count - 1)))
+        gaps = np.abs(stated - wanted) / np.maximum(np.abs(losses).max(axis=1), 1e-300)
+    known = np.isfinite(losses).all(axis=1)
+    worst = float(np.nan_to_num(gaps[known], nan=np.inf).max(initial=0.0))
+    meaning = "standard errors of the losses against the losses of the samples, written out, over the largest of these"
+    return Check("loss errors", worst, 100 * SUMS, meaning)
+
+
+def errors_check(
+    t: np.ndarray, lines: Sequence[tuple[np.ndarray, Mapping[str, float | None]]], seed: int
+) -> list[Check]:
+    """:func:`error_check` of some lines over ``t``, losses of every sample (T, n) and errors as stated; the worst.
+
+    What is not stated is NaN, or None, where there is nothing to resample.
+    """
+    inside, found = (t >= 0) & (t <= 1), []
+    for losses, stated in lines:
+        said = {key: np.nan if one is None else one for key, one in stated.items()}
+        one = error_check(t[inside], losses[inside], said, seed)
+        found += [] if one is None else [one]
+    return [max(found, key=lambda one: one.value)] if found else []

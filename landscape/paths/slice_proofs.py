@@ -30,7 +30,7 @@ def stated_checks(
 ) -> list[Check]:
     """What a result states of a slice, each by a road of its own.
 
-    ``grid``: α, or α and β; ``table``: loss, accuracy and test loss over it, as ``draws`` the loss of every draw;
+    ``grid``: α, or α and β; ``table``: the columns of a :class:`Row` over it, as ``draws`` the loss of every draw;
     ``directions`` (m, d), of every draw for one axis and of the first for two, an array or spread.
     """
     directions = wide(directions)
@@ -84,6 +84,17 @@ def _cells(
 
 def _at(origin: Any, steps: np.ndarray, axes: Any) -> Any:
     return origin + sum(step * axis for step, axis in zip(steps.tolist(), axes, strict=True))
+
+
+def place_of(found: Slice, cell: int) -> Point:
+    """A cell of the first draw with the buffers that it has, by numbers and mixing of its own."""
+    steps, objective = found.steps[cell], found.sweep.objective
+    weights = _weights(found, steps)
+    values = _at(numbers(found.points[0].theta), steps, numbers(found.axes.draws[0]))
+    points = found.points[: len(weights)]
+    tensors = place(found.sweep, Row(None), values, points, weights)[0].tensors
+    fixed = {name: tensors[name] for name in points[0].fixed}
+    return Point(objective.flat([tensors[piece.name] for piece in objective.pieces]), fixed)
 
 
 def _weights(found: Slice, steps: np.ndarray) -> list[float]:

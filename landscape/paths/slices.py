@@ -264,7 +264,9 @@ def plane_checks(found: Slice, cut: Cut) -> list[Check]:
     """The angle between the directions where it should be right, and that given points lie on their plane."""
     objective, proofs = found.sweep.objective, []
     if cut.orthogonal or not cut.is_drawn(found.points):
-        proofs.append(orthogonality_check(objective, found.axes.draws[0]))
+        proofs.append(
+            orthogonality_check(objective, found.axes.draws[0], are_units=not cut.is_drawn(found.points))
+        )
     if found.given is not None and cut.is_through(found.points):
         distance = float(found.given.residual.max() / np.abs(found.given.coordinates).max())
         meaning = "distance of the points, relative"

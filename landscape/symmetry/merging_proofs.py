@@ -8,7 +8,7 @@ import torch
 from landscape.objective import checks, plain
 from landscape.objective.objective import Objective
 from landscape.objective.parameters import Point
-from landscape.objective.row_proofs import Row, numbers, place, row_checks
+from landscape.objective.row_proofs import Row, length, numbers, place, row_checks
 from landscape.objective.sweep import Sweep
 from landscape.result import Check
 from landscape.symmetry.families import Family
@@ -48,6 +48,44 @@ def mean_check(objective: Objective, models: Sequence[State], final: State) -> C
         scale = max(scale, float(np.abs(parts).max(initial=0)))
     meaning = "stored mean against numpy's of the stored models, over the largest weight"
     return Check("mean of models", worst / max(scale, 1e-300), checks.rounding(objective), meaning)
+
+
+def distances_check(
+    objective: Objective,
+    given: Sequence[Point],
+    soup: Point,
+    models: Sequence[State],
+    final: State,
+    stated: Sequence[np.ndarray],
+) -> Check:
+    """``stated``: distances to the mean as the models were, and aligned, and Σ of squares from every start."""
+    plainly, squares, gaps = numbers(soup.theta), 0.0, [0.0]
+    size = max(length(plainly), 1e-300)
+    names = [piece.name for piece in objective.pieces]
+    for point, state, before, after in zip(given, models, *stated[:2], strict=True):
+        parts = [
+            np.asarray(state[name], dtype=float) - np.asarray(final[name], dtype=float) for name in names
+        ]
+        square = sum(float((one**2).sum()) for one in parts)
+        squares += square
+        gaps += [abs(before - length(numbers(point.theta) - plainly)) / size, abs(after - square**0.5) / size]
+    gaps.append(abs(min(stated[2].tolist()) - squares) / size**2)
+    meaning = "distances to both means, and the least spread, from the stored models, over the mean's length"
+    return Check("distances", float(max(gaps)), 10 * checks.rounding(objective), meaning)
+
+
+def errors_check(losses: np.ndarray, stated: Sequence[float | None]) -> Check | None:
+    """Standard errors of both barriers from ``losses`` (models and two means, n) of every sample."""
+    if losses.shape[1] < 2 or not np.isfinite(losses).all():
+        return None
+    others, worst = losses[:-2].sum(axis=0) / (len(losses) - 2), 0.0
+    scale = max(float(np.abs(losses).max()), 1e-300)
+    for row, said in zip(losses[-2:], stated, strict=True):
+        gap = row - others
+        wanted = float(((gap - gap.sum() / len(gap)) ** 2).sum() / len(gap) / (len(gap) - 1)) ** 0.5
+        worst = max(worst, abs((np.nan if said is None else said) - wanted) / scale)
+    meaning = "standard errors of the barriers of means from the losses of every sample, over the largest"
+    return Check("barrier errors of means", float(np.nan_to_num(worst, nan=np.inf)), 1e-10, meaning)
 
 
 def rearranged(objective: Objective, given: Sequence[Point], models: Sequence[State]) -> Check:

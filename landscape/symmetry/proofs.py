@@ -1,6 +1,8 @@
 """The proofs of an alignment from what its result states: B moved by hand, and that no swap of units is better."""
 
+import math
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -52,6 +54,29 @@ def moved_by_hand(
         worst = max(worst, float(np.abs(values - wanted).max(initial=0)))
     meaning = "B with its units moved by hand as the permutations say against the stored point, bit for bit"
     return Check("moved by hand", worst, 0.0, meaning)
+
+
+def groups_check(found: Aligned, result: Any) -> Check:
+    """Units of each group that moved, orders of the groups and numbers of parameters, counted from what is stated."""
+    wrong, symmetry = 0, found.symmetry
+    for k, size in enumerate(result.group_size.tolist()):
+        own = result.permutation[result.unit_group == k].tolist()
+        rows = [own[start : start + size] for start in range(0, len(own), size)]
+        wrong += any(sorted(row) != list(range(size)) for row in rows) or not rows
+        wrong += sum(old != new for row in rows for new, old in enumerate(row)) != int(result.group_moved[k])
+        order = len(rows) * sum(math.log10(one) for one in range(2, size + 1))
+        wrong += abs(float(result.used_log10_order[k]) - order) > 1e-9 * max(1.0, order)
+    names = {block.tensor for group in symmetry.free for block in symmetry.of(group)}
+    wrong += result.num_movable != len(result.movable) or not names <= {
+        *result.movable.tolist(),
+        *found.point.fixed,
+    }
+    wrong += len({*result.movable.tolist()} & {*result.blocked.tolist()})
+    wrong += result.num_parameters != len({*result.movable.tolist(), *result.blocked.tolist()})
+    meaning = (
+        "groups, units and parameters that are counted otherwise than the stated permutations say (0 = none)"
+    )
+    return Check("groups", float(wrong), 0.0, meaning)
 
 
 def matching_check(

@@ -13,7 +13,7 @@ from landscape.objective import checks
 from landscape.objective.objective import Objective
 from landscape.objective.parameters import Point
 from landscape.objective.sweep import Sweep
-from landscape.paths import compare_proofs
+from landscape.paths import agreement_proofs, compare_proofs
 from landscape.paths.profile import PathLoss
 from landscape.paths.slice_proofs import stated_checks
 from landscape.paths.slices import Cut, Slice, sliced
@@ -157,8 +157,13 @@ def proofs_of(
     cut: Cut,
     asked: Asked,
     test: Objective | None,
+    times: float,
+    is_given: bool,
 ) -> list[Check]:
-    """Every point's measures, one straight line, and the ranks, each as the result states them."""
+    """Every point's measures, one straight line, and the ranks, each as the result states them.
+
+    ``times``: the errors of a difference that tell points apart; ``is_given``: the rise was asked for.
+    """
     names, found = result.measure.tolist(), [checks.finite(result.values)]
     for i, one in enumerate(seen):
         numbers = zip(result.values[:, i].tolist(), result.errors[:, i].tolist(), strict=True)
@@ -178,6 +183,8 @@ def proofs_of(
         ways = ways if objective.is_sharded else ways.cpu().numpy()
         proofs += stated_checks(one.slice, cut, (result.alpha,), (rows[0], None, None), rows, ways)
         proofs += widths_check(one.slice, result.rise, one.widths, asked.seed)
+        reach = result.half_width[i], result.is_reached[i]
+        proofs.append(agreement_proofs.brackets_check(one.slice, result.rise, *reach))
         if test:
             proofs.append(
                 checks.agreement(
@@ -189,8 +196,11 @@ def proofs_of(
         result.notes += [note for note in notes if note not in result.notes]
     if test:
         which = int(np.random.default_rng(asked.seed).integers(len(seen)))
-        gaps = {name: float(result.values[names.index(name), which]) for name in GAPS if name in names}
-        found.append(compare_proofs.gaps_check(objective, test, seen[which].point, gaps))
+        gaps, unsure = (
+            {name: float(rows[names.index(name), which]) for name in GAPS if name in names}
+            for rows in (result.values, result.errors)
+        )
+        found.append(compare_proofs.gaps_check(objective, test, seen[which].point, gaps, unsure))
     pairs = sorted(lines)
     i, j = pairs[int(np.random.default_rng(asked.seed).integers(len(pairs)))]
     found += compare_proofs.line_proofs(
@@ -202,6 +212,14 @@ def proofs_of(
     badness, room = badness_of(objective, names, result.values, result.errors, result.rise)
     found.append(compare_proofs.ranks_check(badness, room, result.ranks))
     found.append(compare_proofs.agreement_check(result.ranks, result.tau))
+    flat = [k for k, name in enumerate(names) if name not in OTHERS]
+    found.append(agreement_proofs.verdicts_check(result, flat, times))
+    found.append(agreement_proofs.intervals_check(result, flat, asked.seed))
+    errors = {name: result.errors[names.index(name)] for name in ("convexity", "width")}
+    left, rounding = np.stack([one.widths.error for one in seen]), checks.rounding(objective)
+    found.append(agreement_proofs.errors_check(errors, *drawn[:2], left, rounding))
+    if not is_given:
+        found.append(agreement_proofs.rise_check(result.slice_loss, seen[0].slice.middle, result.rise))
     return found
 
 

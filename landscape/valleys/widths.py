@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from landscape.descent.critical import DENSE_PARAMETERS, POLISHED, perfected
+from landscape.descent.proofs import worst_of
 from landscape.descent.stacked import key_of, threads_of
 from landscape.descent.starts import Family, bounds_of, bytes_of, descended, stack_name, starts
 from landscape.errors import BadInput
@@ -24,6 +25,7 @@ from landscape.objective.precision import required_in_float64
 from landscape.objective.tasks import Task, ahead
 from landscape.progress import Journal, Progress, silent
 from landscape.result import Check
+from landscape.valleys.end_proofs import end_check, shares_check
 from landscape.valleys.joining import ROUNDING, lowest_path
 from landscape.valleys.plateau import FEW, local
 from landscape.valleys.polyline import points
@@ -185,6 +187,7 @@ def by_width(how: Restarts, widths: Sequence[int]) -> tuple[dict[str, Any], list
     rows["way"] = np.full(shape, "diverged", dtype="U48")
     best_loss, share = np.full(len(widths), math.nan), np.full(len(widths), math.nan)
     proofs: list[Check] = []
+    seen: dict[str, list[Check]] = {}
     notes: list[str] = []
     worst = 0.0
     for i, width in enumerate(widths):
@@ -204,6 +207,9 @@ def by_width(how: Restarts, widths: Sequence[int]) -> tuple[dict[str, Any], list
         best_loss[i], share[i] = ends.found[ends.best]["loss"], float(np.mean(rises))
         lowest = objective.as_point(torch.from_numpy(ends.found[ends.best]["theta"]).to(objective.device))
         meaning = "loss of the best end against a plain loop"
+        k = int(np.random.default_rng(how.seed).choice(list(ends.found)))
+        place = torch.from_numpy(ends.found[k]["theta"]).to(objective.device)
+        seen[_named(width)] = end_check(objective, place, ends.found[k])
         proofs.append(
             checks.agreement(f"lowest loss, {_named(width)}", objective, best_loss[i], lowest, meaning)
         )
@@ -213,7 +219,8 @@ def by_width(how: Restarts, widths: Sequence[int]) -> tuple[dict[str, Any], list
                 f"{lost} of {how.count} descents at {_named(width)} met NaN or diverged: "
                 "kept as NaN, without a path"
             )
-    proofs = [_worst(proofs), _between_check(worst)] if proofs else []
+    proofs = [_worst(proofs), _between_check(worst), *worst_of(seen)] if proofs else []
+    proofs.append(shares_check(rows, best_loss, share, 10 * ROUNDING))
     # Words as wide as the longest, which is how they come back from a file.
     rows["way"] = np.array(rows["way"].tolist())
     return {**rows, "best_loss": best_loss, "share_joined": share}, proofs, notes

@@ -50,7 +50,11 @@ def test_what_is_said_of_the_starts(name, change, seen, monkeypatch):
 
     monkeypatch.setattr(seeking.Seeker, "found", wrong)
     # What is counted from a number that is wrong may be wrong with it.
-    assert seen <= failed(searched()) <= seen | {"closed form", "rank correlation", "distinct points"}
+    assert (
+        seen
+        <= failed(searched())
+        <= seen | {*("closed form", "rank correlation", "rank correlation error", "distinct points")}
+    )
 
 
 def test_distinct_points_counted_by_something_else(monkeypatch):
@@ -79,7 +83,7 @@ def test_a_closed_form_of_another_matrix(monkeypatch):
 
 def test_a_correlation_of_numbers_instead_of_ranks(monkeypatch):
     monkeypatch.setattr(kinds, "ranks", lambda values: values)
-    assert failed(searched()) == {"rank correlation"}
+    assert {"rank correlation"} <= failed(searched()) <= {"rank correlation", "rank correlation error"}
 
 
 def test_a_correlation_of_few_or_equal_numbers_is_none():

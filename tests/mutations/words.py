@@ -3,14 +3,17 @@
 # Each in words: the checks whose bound it is.
 BOUNDS = {
     "0, exact": (
+        "bumps; basins; ends by width; groups; half widths; kinds of the starts; subsets; told apart; "
         "best kept; block; distinct ends; ends fixed; exit step; index; index of an end; init; kind of an end; "
-        "kinds of the ends; module untouched; measured steps; moved by hand; not finite; rearranged; observations; "
+        "kinds of the ends; module untouched; measured steps; moved by hand; not finite; rearranged; "
+        "observations; "
         "points; polished ends; spanning tree; taken up; passes; sublevel sets; closed form; distinct "
         "points; falls far out; index of a start; status of the starts; ranks; critical step; first rise; "
         "relative critical step; relative first rise; last point"
     ),
     "rounding": (
-        "Ritz pair; Ritz pairs; aligned end; as logged; as stored; centre loss; checkpoint coordinates; "
+        "preconditioner; Ritz pair; Ritz pairs; aligned end; as logged; as stored; centre loss; "
+        "checkpoint coordinates; "
         "checkpoint loss; cost; cost of an end; cut; dense matrix; determinism; direction norms; "
         "eigenvalue along an axis; features; final loss; final test loss; first end; gradient; logged "
         "gradient norm; logged length; logged loss; logged test loss; loss; loss at a probe; moved; no farther; "
@@ -19,8 +22,9 @@ BOUNDS = {
         "loss; cell; lowest loss; loss of a start; smoothed loss; mark coordinates; mark loss; mean of models"
     ),
     "twice rounding, for each of two numbers is rounded": "SAM; along ∇F; noise; trace probe; worst",
+    "four times rounding, of squares": "density probe",
     "a hundred times rounding, and ε of θ over the way of the steps": "curve steps",
-    "ten times rounding: a gradient sums what cancels": "gradient norm",
+    "ten times rounding: a gradient sums what cancels": "gradient norm; watched barrier; distances",
     "ten times rounding: the weights are rescaled": "rescaled slice",
     "a thousand ε of float64: sums of squares": "closed kernel; kernel; kernel identity; kernel product",
     "rounding; ten times that where statistics of a pass are taken, rounded layer after layer": (
@@ -41,18 +45,24 @@ BOUNDS = {
     ),
     "a few ε: one rounding": "distance; distance after; distance before; grid",
     "1e-12: one sum in float64": (
-        "loss far out; agreement of ranks; ball; barrier; barrier after; barrier before; barrier errors; floor; lowest "
+        "control points; draws; roughness; unaligned barrier; unaligned barrier errors; "
+        "loss far out; agreement of ranks; ball; barrier; barrier after; barrier before; barrier errors; "
+        "floor; lowest "
         "restart; random walk; step size; straight barrier; straight barrier errors; test barrier; "
         "trace per parameter; within the ball; barriers of means"
     ),
     "1e-10: a hundred sums in float64": (
+        "barrier errors of means; density near zero; inner products; loss errors; rise; "
         "density below zero; density weights; mean errors; mean loss; orthogonality; overlap; penalty; "
         "spread; stated errors; summaries; trace; relative flatness; total persistence"
     ),
     "1e-6, and what rounding makes of a rise": "half width",
     "1e-9 to 1e-8: float64 where terms cancel": (
-        "eigenvalues of an end; lazy; mean of a run; noise error; path end; path law; power law; prediction; "
-        "step sums; table; threshold; trace error; variance at a probe; rank correlation; relative flatness error; "
+        "agreement by chance; changes; kernel spectrum; laws of the width; pattern; rank correlation error; "
+        "stated twice; summary; summary errors; summary of the ends; eigenvalues of an end; lazy; mean of a "
+        "run; noise error; path end; path law; power law; prediction; "
+        "step sums; table; threshold; trace error; variance at a probe; rank correlation; relative flatness "
+        "error; "
         "outliers"
     ),
     "100 d ε, of the solver in float64": "eigenvalues",
@@ -68,7 +78,9 @@ BOUNDS = {
     "ten times rounding, of sums of squares": "nearest scales",
     "1e-5, where alternation ends": "nearest maps",
     "1: allowed is what rounding makes of the terms that cancel": (
-        "gradient at a probe; gradient norm of an end; measured step; noisy step; stack; stack in "
+        "curve test errors; model test errors; run again; seeded test errors; still points; "
+        "straight line test errors; gradient at a probe; gradient norm of an end; measured step; noisy step; "
+        "stack; stack in "
         "float64; gradient norm of a start; generalisation gap"
     ),
     "1e-5: differences in float64, √ε and how the slope bends": (
@@ -76,7 +88,7 @@ BOUNDS = {
     ),
     "1e-3: differences of gradients in float64": "curvature along an axis",
     "1e-3 in float64, 5e-2 in float32: a difference of values": "cut, derivative",
-    "3e-3: the tolerance of the map": "curvature range",
+    "3e-3: the tolerance of the map": "curvature of a cell; curvature range",
     "what sampling exceeds once in a million": (
         "density and index; falling share; first moment and spectrum; trace and density; trace and spectrum"
     ),
@@ -90,6 +102,10 @@ BOUNDS = {
 # Each in words: the checks that take it. F is a plain loop over the data.
 COSTS = {
     "none": (
+        "agreement by chance; barrier errors of means; bumps; basins; changes; control points; density near zero; "
+        "draws; ends by width; groups; half widths; kernel spectrum; kinds of the starts; laws of the width; "
+        "loss errors; pattern; rank correlation error; rise; roughness; stated twice; summary; summary errors; "
+        "summary of the ends; told apart; unaligned barrier; unaligned barrier errors; watched barrier; "
         "arc cosine; ball; best kept; block; barrier; barrier after; barrier before; barrier errors; bound; "
         "closed kernel; density and index; density below zero; density weights; direction norms; "
         "distance; distance after; distance before; ends fixed; falling share; first moment and "
@@ -104,6 +120,7 @@ COSTS = {
         "relative flatness; relative flatness error; total persistence; barriers of means; outliers; last point"
     ),
     "sums over θ": (
+        "distances; inner products; preconditioner; "
         "best arrangement; best match; checkpoint coordinates; eigenvalues; logged length; mark "
         "coordinates; mean of models; moved by hand; rearranged; "
         "nearest maps; nearest scales; point coordinates; principal components"
@@ -113,9 +130,11 @@ COSTS = {
         "loss; curve test loss; final loss; final test loss; first end; logged loss; logged test loss; "
         "loss; features; linearised; loss at a probe; mark loss; merged model; "
         "path end; path loss; plane loss; point loss; "
-        "point of many; recorded cost; second end; start loss; straight line loss; straight line test loss; test loss; "
+        "point of many; recorded cost; second end; start loss; straight line loss; straight line test loss; "
+        "test loss; "
         "worst; cell; lowest loss; loss of a start"
     ),
+    "1 F of the test data": "curve test errors; model test errors; seeded test errors; straight line test errors",
     "3 F": "fall by a unit; critical step; relative critical step",
     "4 F": "first rise; relative first rise",
     "2 F of a few samples": "homogeneity",
@@ -130,25 +149,28 @@ COSTS = {
     ),
     "1 F, 1 ∇F": "cut, derivative",
     "the data, once": "baselines",
+    "a few samples": "subsets",
     "outputs of every end": "distinct ends; distinct points",
     "outputs at one input": "prediction",
     "1 ∇F": (
-        "gradient; gradient at a probe; gradient norm; gradient norm of an end; kernel identity; logged "
+        "gradient; gradient at a probe; gradient norm of an end; kernel identity; logged "
         "gradient norm; measured step; stacked gradient; gradient norm of a start; regulariser identity"
     ),
-    "2 ∇F": "curvature at a probe; curve steps; kernel product",
+    "2 ∇F": "gradient norm; still points; curvature at a probe; curve steps; kernel product",
     "2 ∇F, or 4 where there is a kink": "lowest curvature",
     "some ∇F": "falls far out; noisy step",
+    "up to 128 ∇F, a tenth of what all runs take at most": "run again",
     "20 ∇F and 2nk derivatives of one net": "lazy",
     "up to 6 F": "exit step",
     "2 ∇F on a few samples": "curvature along an axis; Hv against ∇F",
     "some outputs of a few samples": "vᵀAv against outputs",
     "1 F for each model and mean": "model loss; model test loss",
     "n gradients of one sample, where that is little": "variance at a probe",
-    "1 Hv": "Ritz pair; Ritz pairs; along ∇F; dense matrix; eigenvalue along an axis; trace probe; "
+    "1 Hv": "density probe; Ritz pair; Ritz pairs; along ∇F; dense matrix; eigenvalue along an axis; trace probe; "
     "Fisher–Rao; flatness probe",
     "2 Hv": "curvature range; determinism; symmetry",
     "some Hv, or none beside a density": "none missed",
+    "a hundredth of its products": "curvature of a cell",
     "none beside the d products of `exact`": "Lanczos",
     "d products, where d is small": (
         "eigenvalues of an end; index of an end; kind of an end; index of a start"

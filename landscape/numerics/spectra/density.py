@@ -54,6 +54,7 @@ class Density(NamedTuple):
                     the weights of every probe and of the deflated add up to 1
     band            what "near zero" means: |λ| ≤ band
     below_zero, near_zero   shares of all d eigenvalues
+    last            (d,): the vector that the last probe began with; none where nothing is left to probe
     """
 
     nodes: np.ndarray
@@ -64,6 +65,7 @@ class Density(NamedTuple):
     band: float
     below_zero: Share
     near_zero: Share
+    last: Tensor | None = None
 
     @property
     def mass_below_zero(self) -> float:
@@ -147,7 +149,7 @@ def spectral_density(
         found, mass = one.nodes_and_weights()
         nodes[i] = np.pad(found, (0, nodes.shape[1] - len(found)), mode="edge")
         weights[i, : len(mass)] = mass * num_left / dimension
-    return Density(nodes, weights, known, 1 / dimension, probes.num_products, width, below, near)
+    return Density(nodes, weights, known, 1 / dimension, probes.num_products, width, below, near, probes.last)
 
 
 def moment(density: Density, power: int) -> tuple[float, float]:
@@ -181,6 +183,7 @@ class _Probes:
     ):
         self.basis, self.generator, self.num_steps = basis, generator, num_steps
         self.drawn: list[Recurrence] = []
+        self.last: Tensor | None = None
         self.num_products = self._planned = 0
         self._scale = float(np.abs(known).max(initial=0.0))
 
@@ -196,9 +199,8 @@ class _Probes:
         """``count`` more; with ``is_kept`` they may be taken further."""
         self._planned = self.num_products + count * self.num_steps
         for _ in range(count):
-            one = Recurrence(
-                self._product, deflated_probe(self.basis, self.generator), self.basis, self._scale
-            )
+            self.last = deflated_probe(self.basis, self.generator)
+            one = Recurrence(self._product, self.last, self.basis, self._scale)
             one.extend(self.num_steps)
             if not is_kept:
                 one.forget()

@@ -30,6 +30,11 @@ class Motion:
         self.tensors, self.sampler, self.device = tensors, sampler, device
         self.optimiser, self.generators = optimiser, generators or {}
 
+    @property
+    def moments(self) -> Mapping[str, Tensor | None]:
+        """What the optimiser keeps; nothing without one, and before the first step."""
+        return self.optimiser.state[_parameter(self.optimiser)] if self.optimiser else {}
+
     def state(self) -> dict[str, Any]:
         """Copies of everything, as arrays by name; of what is spread, the part in this process."""
         groups: dict[str, Mapping[str, Tensor]] = {

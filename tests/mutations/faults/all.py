@@ -1,7 +1,6 @@
 """Every fault by its name, and the check that must see it."""
 
-from mutations.faults import files, objective, paths, spectra, steps, symmetry
+from mutations.faults import beside, ends, files, objective, paths, spectra, stated, steps, symmetry
 
-FAULTS = {
-    one.name: one for room in (objective, paths, spectra, symmetry, steps, files) for one in room.FAULTS
-}
+ROOMS = (objective, paths, spectra, symmetry, steps, stated, beside, ends, files)
+FAULTS = {one.name: one for room in ROOMS for one in room.FAULTS}

@@ -57,6 +57,13 @@ def certify_linear() -> Any:
 
 
 @scenario
+def certify_thin() -> Any:
+    """A linear net of rank one."""
+    objective = _small(nn.Linear(4, 1, bias=False), nn.Linear(1, 2, bias=False))
+    return landscape.certify(objective, objective.theta)
+
+
+@scenario
 def certify_widths() -> Any:
     x = torch.tensor([[1, 0], [0, 1], [2, -1]], dtype=torch.float64)
 

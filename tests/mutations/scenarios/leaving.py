@@ -34,3 +34,12 @@ def escape() -> Any:
 @scenario
 def escape_by_noise() -> Any:
     return _escape(noise="sphere", max_steps=600)
+
+
+@scenario
+def escape_beside() -> Any:
+    """From beside the saddle, which gradient descent without noise comes by."""
+    theta = torch.tensor([0.2, -0.15], dtype=torch.float64)
+    return landscape.escape(
+        _saddle(), theta, noise="none", amplitudes=(1e-1, 1e-2, 1e-3), num_seeds=4, lr=0.1, drop=0.2
+    )

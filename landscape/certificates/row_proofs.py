@@ -1,0 +1,97 @@
+"""What certificates sum up, by other formulas: spectra and ranks, a pattern of units, the limit of wide nets."""
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from landscape.certificates.measured import Measured
+from landscape.result import Check
+
+# Sums of many numbers in float64, and what terms that cancel leave of them.
+SUMS, CANCELLED = 1e-12, 1e-9
+
+
+def spectrum_check(row: Mapping[str, Any]) -> list[Check]:
+    """The stored spectrum of K against its ends and its rank as they are stated."""
+    values = row.get("ntk_spectrum")
+    if values is None:
+        return []
+    scale = max(float(np.abs(values).max()), 1e-300)
+    gaps = [
+        abs(float(values[0]) - row["ntk_largest"]) / scale,
+        abs(max(0.0, float(values[-1])) - row["ntk_smallest"]) / scale,
+        float(np.diff(values).max(initial=0.0) > 0),
+    ]
+    fewest, most = (
+        sum(one > row["ntk_threshold"] + side * SUMS * scale for one in values.tolist()) for side in (1, -1)
+    )
+    gaps.append(0.0 if fewest <= row["ntk_rank"] <= most else 1.0)
+    meaning = "stored eigenvalues of K, from the largest on, against the ends and the rank stated, over λ_max"
+    return [Check("kernel spectrum", max(gaps), CANCELLED, meaning)]
+
+
+def floor_gap(seen: Measured) -> float:
+    """How far the floor is from that of a regression of reduced rank, over the mean square of the targets.
+
+    ‖Y‖² less the largest eigenvalues of YᵀPY, P the projection on the inputs, by normal equations.
+    """
+    assert seen.floor is not None
+    assert seen.net is not None
+    x, y = (one.double().cpu().numpy() for one in (seen.net.inputs, seen.structure.outputs - seen.errors))
+    if seen.net.has_last_bias:
+        x, y = x - x.mean(axis=0), y - y.mean(axis=0)
+    inside = y.T @ x @ np.linalg.pinv(x.T @ x, hermitian=True) @ x.T @ y
+    rank = min(min(one.shape) for one in (layer.weight for layer in seen.structure.layers) if one is not None)
+    kept = np.sort(np.linalg.eigvalsh((inside + inside.T) / 2))[::-1][:rank]
+    wanted = (float((y**2).sum()) - float(kept.sum())) / y.size
+    return abs(seen.floor - wanted) / max(float((y**2).mean()), 1e-300)
+
+
+def pattern_check(seen: Measured) -> list[Check]:
+    """Dead units, the nearest kink and the pattern's matrix of one hidden layer, sample by sample from its weights."""
+    two = seen.two
+    if two is None or two.factor is not None or two.below != two.below or two.first.weight is None:
+        return []
+    x, w = (one.double().cpu().numpy() for one in (two.first.features, two.first.weight))
+    b = np.zeros(len(w)) if two.first.bias is None else two.first.bias.double().cpu().numpy()
+    before = x @ w.T + b
+    slopes = np.where(before > 0, 1.0, two.below)
+    ones = 0.0 if two.first.bias is None else 1.0
+    sizes = np.sqrt((x**2).sum(1) + ones)[:, None] * np.sqrt((w**2).sum(1) + b**2)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        near = np.where(sizes > 0, np.abs(before) / np.where(sizes > 0, sizes, 1.0), np.abs(before))
+    still = ((x**2).sum(1) + ones == 0)[:, None] & np.ones_like(near, dtype=bool)
+    kinks = np.where(still, np.inf, near)
+    gaps = [float(int((slopes == 0).all(axis=0).sum()) != seen.structure.num_dead)]
+    if len(seen.structure.kinks) == 1 and two.below != 1 and np.isfinite(kinks).any():
+        gaps.append(abs(float(kinks.min()) - seen.structure.nearest_kink))
+    if seen.pattern is not None and not (before == 0).any():
+        rows = np.stack([np.kron(a, sample) for a, sample in zip(slopes, x, strict=True)])
+        values = np.linalg.svd(rows, compute_uv=False)
+        least = float(values.min()) if len(values) >= len(rows) else 0.0
+        gaps.append(abs(least - seen.pattern.smallest) / max(float(values.max()), 1e-300))
+    meaning = "dead units, the nearest kink and the smallest singular value of the pattern's matrix, from the weights"
+    return [Check("pattern", max(gaps), CANCELLED, meaning)]
+
+
+def limit_laws_check(result: Any) -> Check:
+    """Root mean squares and exponents of the widths, by polynomials of degree 1 of each draw and of all."""
+    u, gaps = np.log(np.asarray(result.width, dtype=float)), []
+    rms = [math.sqrt(math.fsum(one * one for one in row) / len(row)) for row in result.kernel_error.tolist()]
+    gaps.append(float(np.abs(result.kernel_error_rms / rms - 1).max()))
+    gaps.append(abs(result.width_exponent - float(np.polyfit(u, np.log(rms), 1)[0])))
+    for name in ("kernel", "weight"):
+        values = np.log(getattr(result, f"lazy_{name}_change"))
+        slopes = [float(np.polyfit(u, values[:, draw], 1)[0]) for draw in range(values.shape[1])]
+        mean = math.fsum(slopes) / len(slopes)
+        gaps.append(abs(getattr(result, f"lazy_{name}_exponent") - mean))
+        error = getattr(result, f"lazy_{name}_exponent_error")
+        if error is not None:
+            squares = math.fsum((one - mean) ** 2 for one in slopes)
+            gaps.append(abs(error - math.sqrt(squares / (len(slopes) - 1) / len(slopes))))
+    meaning = (
+        "root mean squares over the draws and exponents of the width with their errors, by fits of each draw"
+    )
+    return Check("laws of the width", float(np.nan_to_num(max(gaps), nan=np.inf)), CANCELLED, meaning)

@@ -1,0 +1,40 @@
+"""What certificates say of a run from its first point on: how far θ and K went, and what the linearised model says."""
+
+import math
+from typing import Any
+
+import torch
+
+from landscape.certificates.survey import Survey
+from landscape.objective.row_proofs import numbers
+from landscape.result import Check
+
+# What terms that cancel leave in float64.
+CANCELLED = 1e-9
+
+
+def run_check(survey: Survey, result: Any) -> list[Check]:
+    """How far weights have gone, of all points, and the kernel and the linearised loss at the last, written out."""
+    if len(survey.points) < 2:
+        return []
+    first, gaps = numbers(survey.points[0].theta), [0.0]
+    for point, said in zip(survey.points, result.weight_change.tolist(), strict=True):
+        wanted = math.sqrt(float(((numbers(point.theta) - first) ** 2).sum()) / float((first**2).sum()))
+        gaps.append(abs(said - wanted) / max(wanted, 1e-300) if said != wanted else 0.0)
+    last, begun = (survey.seen.get(k) for k in (len(survey.points) - 1, 0))
+    if last is not None and begun is not None and last.matrix is not None and begun.matrix is not None:
+        before, after = (one.double().cpu().numpy() for one in (begun.matrix, last.matrix))
+        wanted = math.sqrt(float(((after - before) ** 2).sum()) / float((before**2).sum()))
+        gaps.append(abs(float(result.kernel_change[-1]) - wanted) / max(wanted, 1e-300))
+    objective = survey.objective
+    if begun is not None and objective.is_mean:
+        moved = survey.from_first(survey.points[-1].theta - survey.points[0].theta)
+        outputs = begun.structure.outputs + moved.reshape(begun.structure.outputs.shape)
+        targets = objective.samples.picked(None)[1]
+        if outputs.dim() == 2 and not objective.loss.has_price:
+            with torch.no_grad(), objective.written({**survey.points[0].fixed}):
+                wanted = float(objective.loss.each(outputs.to(objective.dtype), targets).mean())
+            size = max(abs(wanted), 1e-3)
+            gaps.append(abs(float(result.linear_loss[-1]) - wanted) / size)
+    meaning = "changes of θ, and of K and the linearised loss at the last point, written out, relative"
+    return [Check("changes", max(gaps), CANCELLED, meaning)]

@@ -1,0 +1,85 @@
+"""What a table of critical points sums up, from the starts that it states: kinds, counts, shares, the bootstrap."""
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from landscape.descent.kinds import RESAMPLES, rounded_losses
+from landscape.descent.seeking import CRITICAL
+from landscape.result import Check
+
+
+def kinds_checks(found: Mapping[str, Any], seed: int) -> list[Check]:
+    """Of ``found``, the fields of a result by name: its kinds, and the errors of its rank correlation."""
+    return [kinds_check(found), bootstrap_check(found, seed)]
+
+
+def kinds_check(found: Mapping[str, Any]) -> Check:
+    """``found``: the fields of a result by name; what is said of kinds and of all starts, from start after start."""
+    wrong = 0
+    is_there = [word == CRITICAL for word in found["end_status"].tolist()]
+    of, losses = found["distinct"].tolist(), found["loss"].tolist()
+    for number in range(len(found["kind_loss"])):
+        rows = [k for k, one in enumerate(of) if one == number]
+        wrong += len(rows) != found["kind_count"][number] or not rows
+        for name in ("loss", "index", "nullity"):
+            said = float(found[f"kind_{name}"][number])
+            # The start that stands for it is the lowest one, the first where several are.
+            first = min(rows, key=lambda k: losses[k], default=None)
+            true = math.nan if first is None else float(found[name][first])
+            wrong += not (said == true or (math.isnan(said) and math.isnan(true)))
+    d = found["num_parameters"]
+    with np.errstate(invalid="ignore"):
+        gap = np.abs(found["index_fraction"] * d - found["index"]) > 1e-9
+    lowest = min((one for one, there in zip(losses, is_there, strict=True) if there), default=math.nan)
+    wrong += (
+        int(gap.sum())
+        + (sum(is_there) != found["num_critical"])
+        + (max(of, default=-1) + 1 != found["num_distinct"])
+    )
+    wrong += not (found["lowest_loss"] == lowest or math.isnan(lowest))
+    if found.get("known_loss") is not None:
+        wrong += _known(found, is_there)
+    meaning = "kinds, counts, index fractions and the lowest loss that are not those of the starts as they are stated"
+    return Check("kinds of the starts", float(wrong), 0.0, meaning)
+
+
+def _known(found: Mapping[str, Any], is_there: list[bool]) -> int:
+    """Counts of the kinds in closed form that the starts have not."""
+    scale = max(1.0, float(np.abs(found["known_loss"]).max()))
+    near = np.abs(found["known_loss"][None, :] - found["loss"][:, None]) <= 1e-9 * scale
+    near &= found["known_index"][None, :] == found["index"][:, None]
+    nullity = found["nullity"][:, None]
+    near &= (found["known_nullity"][None, :] == nullity) | np.isnan(nullity)
+    near &= np.array(is_there)[:, None]
+    first = np.cumsum(near, axis=1) == 1
+    return int((np.asarray(found["known_count"]) != (near & first).sum(axis=0)).sum())
+
+
+def bootstrap_check(found: Mapping[str, Any], seed: int) -> Check:
+    """Standard error and interval of the rank correlation by the same draws, ranks by SciPy's and order written out."""
+    from scipy.stats import rankdata
+
+    rows = np.flatnonzero(found["end_status"] == CRITICAL)
+    share, loss = found["index"][rows] / found["num_parameters"], rounded_losses(found["loss"][rows])
+    meaning = "standard error and 95 % interval of the rank correlation by the same draws, written out"
+    if len(rows) < 3 or not math.isfinite(found["rank_correlation_error"]):
+        return Check("rank correlation error", 0.0, 1e-9, meaning)
+    generator, drawn = np.random.default_rng(seed), []
+    for _ in range(RESAMPLES):
+        which = generator.integers(len(rows), size=len(rows))
+        a, b = (rankdata(one[which]) for one in (share, loss))
+        if np.ptp(a) and np.ptp(b):
+            drawn.append(float(np.corrcoef(a, b)[0, 1]))
+    drawn.sort()
+    mean = math.fsum(drawn) / len(drawn)
+    error = math.sqrt(math.fsum((one - mean) ** 2 for one in drawn) / (len(drawn) - 1))
+    ends = []
+    for tail in (0.025, 0.975):
+        place = tail * (len(drawn) - 1)
+        low = math.floor(place)
+        ends.append(drawn[low] + (place - low) * (drawn[min(low + 1, len(drawn) - 1)] - drawn[low]))
+    gaps = [found["rank_correlation_error"] - error, *(found["rank_correlation_interval"] - np.array(ends))]
+    return Check("rank correlation error", max(abs(float(one)) for one in gaps), 1e-9, meaning)

@@ -1,0 +1,194 @@
+"""A whole run of an escape taken again, and what is summed up of all of them by the formulas of its words."""
+
+import math
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from landscape.descent.escape import SAMPLES, Bottom, Leave
+from landscape.descent.replay import slope_and_error
+from landscape.descent.stated_kicks import KICKS, stated_kick
+from landscape.numerics.spectra.inertia import STATIONARY
+from landscape.numerics.steps.leaving import NOT_YET
+from landscape.objective import checks
+from landscape.objective.objective import Objective
+from landscape.result import Check
+
+# Steps of a run that is taken again, if they are no more than this part of all.
+LONGEST, PART = 64, 0.1
+# What sums of a run may be off by beside what one begun an ε away is, and sums in float64.
+APART, SUMS = 1e-9, 1e-9
+
+
+def leaving_checks(
+    wide: Objective, start: Tensor, saddle: Tensor, asked: Leave, found: dict[str, Any], result: Any
+) -> list[Check]:
+    """Of the arrays ``found`` by run, and the ``result`` that is made of them; two gradients and one run."""
+    again = _again(wide, start, asked, found, result)
+    return [_still(wide, start, saddle, result), *([again] if again else [])]
+
+
+def _still(wide: Objective, start: Tensor, saddle: Tensor, result: Any) -> Check:
+    """What is said of the point and of the stillest one, by plain loops; the distance by a sum of squares."""
+    worst = 0.0
+    for theta, loss, norm in (
+        (start, result.loss, result.gradient_norm),
+        (saddle, result.stillest_loss, result.stillest_gradient_norm),
+    ):
+        seen, slope, error = slope_and_error(
+            wide, wide, theta, torch.arange(wide.num_samples), training=False
+        )
+        size = float(slope.norm())
+        worst = max(worst, _over(norm - size, SUMS * size + 10 * error))
+        worst = max(worst, _over(loss - seen, checks.rounding(wide) * max(1e-3, abs(seen))))
+    far = math.sqrt(math.fsum(one * one for one in (saddle - start).double().tolist()))
+    worst = max(worst, _over(result.stillest_distance - far, SUMS * far))
+    meaning = (
+        "F and ‖∇F‖ of both points by plain loops, and how far they are apart, over what rounding allows"
+    )
+    return Check("still points", float(np.nan_to_num(worst, nan=np.inf)), 1.0, meaning)
+
+
+def _over(gap: float, allowed: float) -> float:
+    return abs(gap) / max(allowed, 1e-300) if gap else 0.0
+
+
+def _lemma(asked: Leave, curvature: float, losses: list[float], squares: list[float], broken: int) -> float:
+    """Whether so many steps broke the descent lemma (0), but for what rounding decides."""
+    if asked.noise != "none":
+        return 0.0
+    fewest = most = 0
+    for before, after, square in zip(losses, losses[1:], squares, strict=False):
+        least = asked.step_size * (1 - asked.step_size * curvature / 2) * square
+        room = 1e-12 * (abs(before) + abs(after))
+        fewest += before - after < least - room
+        most += before - after < least + room
+    return 0.0 if fewest <= broken <= most else math.inf
+
+
+def _again(wide: Objective, start: Tensor, asked: Leave, found: dict[str, Any], result: Any) -> Check | None:
+    """The run that left first: its number of steps, Σ‖∇F‖², broken steps, and losses on the way. None of long ones."""
+    left = np.flatnonzero(found["steps"] != NOT_YET)
+    if not len(left):
+        return None
+    run = int(left[np.argmin(found["steps"][left])])
+    count = int(found["steps"][run])
+    taken = np.where(found["steps"] == NOT_YET, asked.max_steps, found["steps"]).sum()
+    if count > LONGEST or not 0 < 2 * count <= PART * float(taken):
+        return None
+    begun = asked.start(start, run)
+    losses, squares = _way(wide, begun, asked, run, count)
+    others = _way(wide, begun * (1 + torch.finfo(begun.dtype).eps), asked, run, count)
+    gaps = []
+    every, records = int(found["every"]), found["records"][run]
+    said = [(float(found["sums"][run]), math.fsum(squares[:-1]), math.fsum(others[1][:-1]))]
+    said += [(float(records[k // every]), losses[k], others[0][k]) for k in range(0, count, every)]
+    gaps.append(_lemma(asked, float(result.curvature), losses, squares, int(found["broken"][run])))
+    for stated, true, beside in said:
+        allowed = APART * max(abs(true), 1e-3) + 100 * abs(true - beside)
+        gaps.append(abs(stated - true) / allowed)
+    meaning = (
+        f"Σ‖∇F‖² and the losses on the way of the run that left first, all of its {count} steps by plain loops, over "
+        "what rounding allows"
+    )
+    return Check("run again", float(np.nan_to_num(max(gaps), nan=np.inf)), 1.0, meaning)
+
+
+def _way(
+    wide: Objective, theta: Tensor, asked: Leave, run: int, count: int
+) -> tuple[list[float], list[float]]:
+    """F and ‖∇F‖² at every place of a run, its start and where it left among them."""
+    losses, squares, every = [], [], torch.arange(wide.num_samples)
+    for step in range(count + 1):
+        loss, slope, _ = slope_and_error(wide, wide, theta, every, training=False)
+        losses.append(loss)
+        squares.append(float(slope.double().square().sum()))
+        theta = theta - asked.step_size * (slope + _added(wide, theta, slope, asked, run, step))
+    return losses, squares
+
+
+def _added(wide: Objective, theta: Tensor, slope: Tensor, asked: Leave, run: int, step: int) -> Tensor:
+    """The noise of a step, drawn by its own words."""
+    size = asked.amplitude_of(run)
+    is_loud = asked.quiet_above is not None and float(slope.norm()) > asked.quiet_above
+    if asked.noise == "none" or is_loud:
+        return torch.zeros_like(slope)
+    if asked.noise == "sgd":
+        seed = (asked.seed, run % asked.num_seeds, SAMPLES, step)
+        rows = np.random.default_rng(seed).integers(wide.num_samples, size=asked.batch_size)
+        _, batch, _ = slope_and_error(wide, wide, theta, torch.from_numpy(rows), training=False)
+        return size * (batch - slope)
+    seed = (asked.seed, run % asked.num_seeds, KICKS)
+    return size * torch.from_numpy(stated_kick(asked.noise, len(theta), seed, step)).to(slope)
+
+
+def summary_check(
+    result: Any, asked: Leave, bottom: Bottom, found: dict[str, Any], dimension: int, num_seen: int
+) -> Check:
+    """Means and shares over the seeds, bounds, cosines, the width of the noise and the rate, one run after another.
+
+    ``num_seen`` random directions are those of the falling share.
+    """
+    gaps, alpha, curvature = [0.0], asked.step_size, float(result.curvature)
+    seeds, gamma = asked.num_seeds, alpha * (1 - alpha * float(result.curvature) / 2)
+    square = {"sphere": 1.0, "ball": dimension / (dimension + 2), "gaussian": float(dimension), "none": 0.0}
+    law = square.get(asked.noise, math.nan)
+    for i, amplitude in enumerate(asked.amplitudes):
+        rows = [float(one) for one in result.steps[i].tolist()]
+        gone = [one for one in rows if not math.isnan(one)]
+        gaps.append(_far(result.share_left[i], len(gone) / seeds))
+        gaps.append(_far(result.mean_steps[i], math.fsum(gone) / len(gone) if gone else math.nan))
+        if result.smoothing is not None:
+            gaps.append(_far(result.smoothing[i], alpha * amplitude * math.sqrt(law / dimension)))
+        for k, steps in enumerate(rows):
+            run, stays = i * seeds + k, math.isnan(steps)
+            end = float(found["losses" if stays else "at_exit"][run])
+            taken = asked.max_steps if stays else steps
+            wanted = math.nan
+            if gamma > 0:
+                noise = (
+                    alpha**2 * curvature * amplitude**2 * law * taken / 2 if asked.noise != "none" else 0.0
+                )
+                wanted = (float(found["first"][run]) - end + noise) / gamma
+            gaps.append(_far(result.gradient_bound[i, k], wanted))
+            gaps.append(_far(result.final_loss[i, k], float(found["losses"][run])))
+            if not stays and result.steps_per_decade_theory is not None:
+                gaps.append(
+                    _far(result.exit_cosine[i, k], _cosine(found["exits"][run], found["saddle"], bottom))
+                )
+    if num_seen:
+        share = float(result.falling_share)
+        least = math.sqrt(max(share - share * share, 1 / (4 * num_seen)) / num_seen)
+        gaps.append(_far(result.falling_share_error, least))
+    is_strict = result.stillest_gradient_norm <= STATIONARY and bottom.smallest < -bottom.threshold
+    if is_strict != (result.steps_per_decade_theory is not None):
+        gaps.append(math.inf)
+    elif is_strict:
+        gaps.append(_far(result.steps_per_decade_theory, 1 / math.log10(1 - alpha * bottom.smallest)))
+    if np.isfinite(result.loss_on_the_way).any():
+        gaps.append(_far(result.record, found["every"] * np.arange(len(result.loss_on_the_way))))
+        gaps.append(_far(result.loss_on_the_way[0].ravel(), found["first"]))
+    meaning = (
+        "means, shares, bounds, cosines, τ and the rate of theory by their formulas, run after run, relative"
+    )
+    return Check("summary", float(max(gaps)), SUMS, meaning)
+
+
+def _cosine(point: np.ndarray, saddle: np.ndarray, bottom: Bottom) -> float:
+    way = (point - saddle).tolist()
+    size = math.sqrt(math.fsum(one * one for one in way))
+    along = [math.fsum(a * b for a, b in zip(way, row, strict=True)) for row in bottom.vectors.tolist()]
+    return math.sqrt(math.fsum(one * one for one in along)) / size if size else math.nan
+
+
+def _far(said: Any, wanted: Any) -> float:
+    """The largest distance, relative to the numbers beyond 1e-12; NaN is to be NaN."""
+    said, wanted = np.asarray(said, dtype=float), np.asarray(wanted, dtype=float)
+    if said.shape != wanted.shape:
+        return math.inf
+    same = (said == wanted) | (np.isnan(said) & np.isnan(wanted))
+    with np.errstate(invalid="ignore"):
+        gap = np.abs(said - wanted) / np.maximum(1e-12, np.abs(wanted))
+    return float(np.nan_to_num(np.where(same, 0.0, gap), nan=np.inf).max(initial=0.0))

@@ -1,0 +1,60 @@
+"""Ends of descents by width: what is said of all of them, by one another, and the Hessian of one on the module."""
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from landscape.descent.critical import POLISHED
+from landscape.descent.proofs import plain_hessian
+from landscape.objective.objective import Objective
+from landscape.result import Check
+
+# Parameters up to which the Hessian is had once more, row by row; what its eigenvalues are known to, over the largest.
+MOST_ROWS, KNOWN = 300, 1e-9
+# An eigenvalue that is surely negative, over the largest.
+SURELY = 1e-3
+
+
+def end_check(objective: Objective, theta: Tensor, said: Mapping[str, Any]) -> list[Check]:
+    """Eigenvalues, index and nullity at one end, of a second backward pass on the module; none of many parameters."""
+    if objective.num_parameters > MOST_ROWS or not objective.is_mean or objective.doubts:
+        return []
+    _, matrix = plain_hessian(objective, theta)
+    values = np.linalg.eigvalsh((matrix + matrix.T) / 2)
+    scale = max(float(np.abs(values).max()), 1e-300)
+    gaps = [abs(said["smallest_eigenvalue"] - values[0]), abs(said["largest_eigenvalue"] - values[-1])]
+    fewest, most = int((values < -SURELY * scale).sum()), int((values < 0).sum())
+    index, nullity = int(said["index"]), int(said["nullity"])
+    wrong = max(fewest - index, index - most, index + nullity - int((values < SURELY * scale).sum()), 0)
+    meaning = "smallest and largest of an end, over max |λ|, by a second backward pass on the module"
+    about = "eigenvalues of that matrix below zero, or zero, that are counted otherwise (0 = none)"
+    return [
+        Check("eigenvalues of an end", float(max(gaps)) / scale, KNOWN, meaning),
+        Check("index of an end", float(wrong), 0.0, about),
+    ]
+
+
+def shares_check(
+    rows: Mapping[str, np.ndarray], best: np.ndarray, share: np.ndarray, rounding: float
+) -> Check:
+    """``rows`` (width, restart): the best loss, the share that is joined, and which ends are strict, end after end."""
+    wrong = 0
+    for i, losses in enumerate(rows["loss"].tolist()):
+        ends = [
+            (loss, height)
+            for loss, height in zip(losses, rows["path_height"][i].tolist(), strict=True)
+            if loss == loss
+        ]
+        lowest = min((loss for loss, _ in ends), default=math.nan)
+        joined = sum(height <= loss + rounding * max(abs(loss), 1e-12) for loss, height in ends)
+        if not ends:
+            wrong += not (math.isnan(best[i]) and math.isnan(share[i]))
+            continue
+        wrong += best[i] != lowest or abs(share[i] - joined / len(ends)) > 1e-12
+    is_still = (rows["gradient_norm"] <= POLISHED) & (rows["index"] == 0) & (rows["nullity"] == 0)
+    wrong += int((is_still != rows["is_strict"]).sum())
+    meaning = "the lowest loss, the share with a path that never rises, and strict minima, that the ends say otherwise"
+    return Check("ends by width", float(wrong), 0.0, meaning)

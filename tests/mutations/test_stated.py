@@ -1,0 +1,16 @@
+"""Small analyses of every kind whose summaries are proven: right ones fail no check."""
+
+import pytest
+from mutations.scenarios import SCENARIOS
+
+NAMES = """
+align basins basins_by_width certify certify_run certify_thin certify_widths compare
+connect connect_bends connect_l2 critical efficiency escape escape_beside escape_by_noise
+hessian hessian_l2 interpolate interpolate_repaired merge minima minima_polished modes
+sharpness sharpness_further slice1d slice2d slice2d_curvature slice2d_plane train_adam
+"""
+
+
+@pytest.mark.parametrize("name", NAMES.split())
+def test_every_check_passes(name: str):
+    assert [one for one in SCENARIOS[name]().checks if not one.passed] == []
