@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from landscape.objective.parameters import Point
 
 RUN = ("amplitude", "seed")
+PLAINLY = "loss at the point against a plain loop over model.eval()"
 POINT = {"data": "point", "loss": "mse", "lr": 0.05}
 # (1 − vw)² from the stable manifold v = −w of its saddle, λ = −2; (1 − xyz)² from its saddle of order 3;
 # Ge et al. (2015) on the former.
@@ -193,11 +194,9 @@ def escape(
     error the saddle, if it is one, is degenerate and the steps grow by a power. Both lines are fitted; ``fit`` says
     which is nearer.
 
-    Per step without noise the descent lemma is looked at, F falling by α(1 − αL/2)‖∇F‖², with L the largest |λ| at A
-    and the saddle: no more than what was seen there, which the curvature on the way may exceed. Raises BadInput for
-    options out of range, NotFinite where F(A) is no number.
+    Per step without noise the descent lemma is looked at, F falling by α(1 − αL/2)‖∇F‖², L the largest |λ| at A and the
+    saddle, which that on the way may exceed. Raises BadInput for options out of range, NotFinite where F(A) is none.
     """
-    import numpy as np
     import torch
 
     from landscape import distributed
@@ -235,9 +234,8 @@ def escape(
             seed=seed,
         )
         plain = plain_run(here, start, asked, journal, progress)
-        saddle = torch.from_numpy(plain["stillest"][0]).to(start)
-        if not np.isfinite(plain["lowest_norm"][0]):
-            saddle = start
+        stillest = torch.from_numpy(plain["stillest"][0]).to(start)
+        saddle = stillest if math.isfinite(plain["lowest_norm"][0]) else start
         size, at = float(here.gradient(saddle).double().norm()), here.as_point(saddle)
         bottom = curvature_at(here, saddle, size, seed, progress)
         curvature = bottom.largest
@@ -253,9 +251,8 @@ def escape(
             "stillest_distance": float((saddle - start).norm()),
             "curvature": curvature,
         }
-        meaning = "loss at the point against a plain loop over model.eval()"
         proofs += [
-            checks.agreement("loss", here, loss, here.as_point(start), meaning),
+            checks.agreement("loss", here, loss, here.as_point(start), PLAINLY),
             *checks.meaning(here, here.as_point(start)),
             *escape_checks(here, saddle, asked, bottom, found),
         ]

@@ -57,6 +57,8 @@ def pattern_check(seen: Measured) -> list[Check]:
     x, w = (one.double().cpu().numpy() for one in (two.first.features, two.first.weight))
     b = np.zeros(len(w)) if two.first.bias is None else two.first.bias.double().cpu().numpy()
     before = x @ w.T + b
+    if (before == 0).any():  # at a kink, as a unit without weights is, either slope is right
+        return []
     slopes = np.where(before > 0, 1.0, two.below)
     ones = 0.0 if two.first.bias is None else 1.0
     sizes = np.sqrt((x**2).sum(1) + ones)[:, None] * np.sqrt((w**2).sum(1) + b**2)
@@ -67,7 +69,7 @@ def pattern_check(seen: Measured) -> list[Check]:
     gaps = [float(int((slopes == 0).all(axis=0).sum()) != seen.structure.num_dead)]
     if len(seen.structure.kinks) == 1 and two.below != 1 and np.isfinite(kinks).any():
         gaps.append(abs(float(kinks.min()) - seen.structure.nearest_kink))
-    if seen.pattern is not None and not (before == 0).any():
+    if seen.pattern is not None:
         rows = np.stack([np.kron(a, sample) for a, sample in zip(slopes, x, strict=True)])
         values = np.linalg.svd(rows, compute_uv=False)
         least = float(values.min()) if len(values) >= len(rows) else 0.0

@@ -370,7 +370,8 @@ def test_a_density_with_wrong_weights_nodes_or_mass(objective, change, checks, m
     )
     found = failed(measured(objective, density=True, num_steps=6))
     assert found
-    assert found <= checks
+    # Moments and the share near zero are of the same nodes and weights.
+    assert found <= checks | {"density probe", "density near zero"}
 
 
 def test_layers_with_fewer_probes_than_another_are_judged_by_their_own(objective):
