@@ -120,6 +120,7 @@ def test_models_moved_by_all_their_symmetries_have_one_of_them_as_their_mean():
     assert any(re.match(r"all but model \d were moved by .*GL\(4\)\^2", note) for note in result.notes)
 
 
+@pytest.mark.slow
 def test_with_all_symmetries_the_order_decides_nothing_and_models_come_closer_than_by_permutations():
     objective, points = tokens("GPT-2")
     orders = [(0, 1, 2), (2, 0, 1)]

@@ -79,7 +79,7 @@ MODULES = {
     ),
 }  # fmt: skip
 ORTHOGONAL = {"permutations", "changes of sign"}
-NAMES = [pytest.param(one, marks=pytest.mark.slow) if one == "Llama" else one for one in MODULES]
+NAMES = [pytest.param(one, marks=pytest.mark.slow) if one in ("Llama", "GPT-2") else one for one in MODULES]
 
 
 def dense(objective: Objective, point: Point) -> Tensor:

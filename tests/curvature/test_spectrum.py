@@ -77,7 +77,7 @@ def test_the_index_estimated_from_the_density_holds_the_true_one(objective, dens
     """With as many steps as there are dimensions the quadrature is exact but for the random probes."""
     truth = (np.linalg.eigvalsh(dense) < -1e-10).sum()
     offs = []
-    for seed in range(20):
+    for seed in range(10):
         r = landscape.hessian(
             objective, objective.theta, top_k=1, density=True, num_probes=8, num_steps=51, seed=seed
         )
