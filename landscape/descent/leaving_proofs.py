@@ -10,6 +10,7 @@ from torch import Tensor
 from landscape.descent.escape import SAMPLES, Bottom, Leave
 from landscape.descent.replay import slope_and_error
 from landscape.descent.stated_kicks import KICKS, stated_kick
+from landscape.numerics.arrays import farthest
 from landscape.numerics.spectra.inertia import STATIONARY
 from landscape.numerics.steps.leaving import NOT_YET
 from landscape.objective import checks
@@ -18,8 +19,8 @@ from landscape.result import Check
 
 # Steps of a run that is taken again, if they are no more than this part of all.
 LONGEST, PART = 64, 0.1
-# What sums of a run may be off by beside what one begun an ε away is, and sums in float64.
-APART, SUMS = 1e-9, 1e-9
+# What sums of a run may be off by beside what one begun an ε away is, and sums in float64 over numbers beyond TINY.
+APART, SUMS, TINY = 1e-9, 1e-9, 1e-12
 
 
 def leaving_checks(
@@ -131,49 +132,72 @@ def summary_check(
 
     ``num_seen`` random directions are those of the falling share.
     """
-    gaps, alpha, curvature = [0.0], asked.step_size, float(result.curvature)
-    seeds, gamma = asked.num_seeds, alpha * (1 - alpha * float(result.curvature) / 2)
-    square = {"sphere": 1.0, "ball": dimension / (dimension + 2), "gaussian": float(dimension), "none": 0.0}
-    law = square.get(asked.noise, math.nan)
+    gaps, alpha, seeds = [0.0], asked.step_size, asked.num_seeds
+    law = _squares(asked.noise, dimension)
     for i, amplitude in enumerate(asked.amplitudes):
         rows = [float(one) for one in result.steps[i].tolist()]
         gone = [one for one in rows if not math.isnan(one)]
-        gaps.append(_far(result.share_left[i], len(gone) / seeds))
-        gaps.append(_far(result.mean_steps[i], math.fsum(gone) / len(gone) if gone else math.nan))
+        gaps.append(farthest(result.share_left[i], len(gone) / seeds, TINY))
+        gaps.append(farthest(result.mean_steps[i], math.fsum(gone) / len(gone) if gone else math.nan, TINY))
         if result.smoothing is not None:
-            gaps.append(_far(result.smoothing[i], alpha * amplitude * math.sqrt(law / dimension)))
+            gaps.append(farthest(result.smoothing[i], alpha * amplitude * math.sqrt(law / dimension), TINY))
         for k, steps in enumerate(rows):
-            run, stays = i * seeds + k, math.isnan(steps)
-            end = float(found["losses" if stays else "at_exit"][run])
-            taken = asked.max_steps if stays else steps
-            wanted = math.nan
-            if gamma > 0:
-                noise = (
-                    alpha**2 * curvature * amplitude**2 * law * taken / 2 if asked.noise != "none" else 0.0
-                )
-                wanted = (float(found["first"][run]) - end + noise) / gamma
-            gaps.append(_far(result.gradient_bound[i, k], wanted))
-            gaps.append(_far(result.final_loss[i, k], float(found["losses"][run])))
-            if not stays and result.steps_per_decade_theory is not None:
-                gaps.append(
-                    _far(result.exit_cosine[i, k], _cosine(found["exits"][run], found["saddle"], bottom))
-                )
+            gaps += _of_run(result, asked, bottom, found, law, (i, k), steps)
     if num_seen:
         share = float(result.falling_share)
         least = math.sqrt(max(share - share * share, 1 / (4 * num_seen)) / num_seen)
-        gaps.append(_far(result.falling_share_error, least))
+        gaps.append(farthest(result.falling_share_error, least, TINY))
     is_strict = result.stillest_gradient_norm <= STATIONARY and bottom.smallest < -bottom.threshold
     if is_strict != (result.steps_per_decade_theory is not None):
         gaps.append(math.inf)
     elif is_strict:
-        gaps.append(_far(result.steps_per_decade_theory, 1 / math.log10(1 - alpha * bottom.smallest)))
+        gaps.append(
+            farthest(result.steps_per_decade_theory, 1 / math.log10(1 - alpha * bottom.smallest), TINY)
+        )
     if np.isfinite(result.loss_on_the_way).any():
-        gaps.append(_far(result.record, found["every"] * np.arange(len(result.loss_on_the_way))))
-        gaps.append(_far(result.loss_on_the_way[0].ravel(), found["first"]))
+        gaps.append(farthest(result.record, found["every"] * np.arange(len(result.loss_on_the_way)), TINY))
+        gaps.append(farthest(result.loss_on_the_way[0].ravel(), found["first"], TINY))
     meaning = (
         "means, shares, bounds, cosines, τ and the rate of theory by their formulas, run after run, relative"
     )
     return Check("summary", float(max(gaps)), SUMS, meaning)
+
+
+def _squares(noise: str, dimension: int) -> float:
+    """E‖ξ‖² of noise of one; NaN for that of batches, which has no law."""
+    known = {"sphere": 1.0, "ball": dimension / (dimension + 2), "gaussian": float(dimension), "none": 0.0}
+    return known.get(noise, math.nan)
+
+
+def _of_run(
+    result: Any,
+    asked: Leave,
+    bottom: Bottom,
+    found: dict[str, Any],
+    law: float,
+    at: tuple[int, int],
+    steps: float,
+) -> list[float]:
+    """Σ‖∇F‖² at most, the last loss and the way out of run ``at``, by their formulas, as far as they are stated."""
+    run, stays = at[0] * asked.num_seeds + at[1], math.isnan(steps)
+    first, last = float(found["first"][run]), float(found["losses"][run])
+    end = last if stays else float(found["at_exit"][run])
+    alpha, curvature = asked.step_size, float(result.curvature)
+    taken, gamma = asked.max_steps if stays else steps, alpha * (1 - alpha * curvature / 2)
+    wanted, size = math.nan, TINY
+    if gamma > 0:
+        noise = alpha**2 * curvature * asked.amplitudes[at[0]] ** 2 * law * taken / 2 if law else 0.0
+        # Terms that cancel leave of their size what rounding does.
+        wanted, size = (first - end + noise) / gamma, 1e-3 * max(abs(first), abs(end), noise) / gamma
+    gaps = [
+        farthest(result.gradient_bound[at], wanted, max(TINY, size)),
+        farthest(result.final_loss[at], last, TINY),
+    ]
+    if not stays and result.steps_per_decade_theory is not None:
+        gaps.append(
+            farthest(result.exit_cosine[at], _cosine(found["exits"][run], found["saddle"], bottom), 1.0)
+        )
+    return gaps
 
 
 def _cosine(point: np.ndarray, saddle: np.ndarray, bottom: Bottom) -> float:
@@ -181,14 +205,3 @@ def _cosine(point: np.ndarray, saddle: np.ndarray, bottom: Bottom) -> float:
     size = math.sqrt(math.fsum(one * one for one in way))
     along = [math.fsum(a * b for a, b in zip(way, row, strict=True)) for row in bottom.vectors.tolist()]
     return math.sqrt(math.fsum(one * one for one in along)) / size if size else math.nan
-
-
-def _far(said: Any, wanted: Any) -> float:
-    """The largest distance, relative to the numbers beyond 1e-12; NaN is to be NaN."""
-    said, wanted = np.asarray(said, dtype=float), np.asarray(wanted, dtype=float)
-    if said.shape != wanted.shape:
-        return math.inf
-    same = (said == wanted) | (np.isnan(said) & np.isnan(wanted))
-    with np.errstate(invalid="ignore"):
-        gap = np.abs(said - wanted) / np.maximum(1e-12, np.abs(wanted))
-    return float(np.nan_to_num(np.where(same, 0.0, gap), nan=np.inf).max(initial=0.0))

@@ -7,10 +7,13 @@ from typing import Any
 import numpy as np
 
 from landscape.descent.counts import CONFIDENCE, SAME_COST
+from landscape.numerics.arrays import farthest
 from landscape.result import Check
 
-# Sums of some numbers in float64, and tails of a binomial distribution by a root of the beta function.
-SUMS, TAILS = 1e-10, 1e-9
+# Tails of a binomial distribution by a root of the beta function.
+TAILS = 1e-9
+# Costs below count as of this size.
+LEAST = 1e-3
 
 
 def table_check(found: Mapping[str, Any]) -> Check:
@@ -31,28 +34,17 @@ def table_check(found: Mapping[str, Any]) -> Check:
     return Check("summary of the ends", worst, TAILS, meaning)
 
 
-def _far(said: Any, wanted: Any) -> float:
-    """The largest distance over 1, or the number where that is larger; NaN is to be NaN."""
-    said, wanted = np.asarray(said, dtype=float), np.asarray(wanted, dtype=float)
-    if said.shape != wanted.shape:
-        return math.inf
-    same = (said == wanted) | (np.isnan(said) & np.isnan(wanted))
-    with np.errstate(invalid="ignore"):
-        gap = np.abs(said - wanted) / np.maximum(1e-3, np.abs(wanted))
-    return float(np.nan_to_num(np.where(same, 0.0, gap), nan=np.inf).max(initial=0.0))
-
-
 def _quantiles(row: Mapping[str, Any], name: str) -> float:
     """Between the two neighbours in order, in proportion."""
     ranked = sorted(one for one in row[name].tolist() if math.isfinite(one))
     if not ranked:
-        return _far(row[f"{name}_quantiles"], [math.nan] * 5)
+        return farthest(row[f"{name}_quantiles"], [math.nan] * 5, LEAST)
     wanted = []
     for share in (0, 1, 2, 3, 4):
         place, rest = divmod(share * (len(ranked) - 1), 4)
         above = ranked[min(place + 1, len(ranked) - 1)]
         wanted.append(ranked[place] + rest / 4 * (above - ranked[place]))
-    return _far(row[f"{name}_quantiles"], wanted)
+    return farthest(row[f"{name}_quantiles"], wanted, LEAST)
 
 
 def _best(row: Mapping[str, Any], last: np.ndarray, has_floor: bool) -> float:
@@ -61,7 +53,7 @@ def _best(row: Mapping[str, Any], last: np.ndarray, has_floor: bool) -> float:
     best = min(known, default=math.nan) if math.isnan(best) else best
     asked = sum(bool(one) for one in row["done"].tolist())
     there = sum(abs(one - best) <= SAME_COST * max(1.0, abs(best)) for one in known if math.isfinite(one))
-    gap = max(_far(row["best_cost"], best), _far(row["best_share"], there / asked))
+    gap = max(farthest(row["best_cost"], best, LEAST), farthest(row["best_share"], there / asked, LEAST))
     return max(gap, _interval(row["best_share_interval"].tolist(), there, asked))
 
 

@@ -1,5 +1,7 @@
 """Tensors as NumPy has them, which knows fewer dtypes."""
 
+from typing import Any
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -41,3 +43,17 @@ def array_or_note(vectors: Tensor, what: str, notes: list[str]) -> np.ndarray | 
         return array_of(vectors)
     notes.append(f"the {what} are spread over the processes and not stored: the same call makes them again")
     return None
+
+
+def farthest(said: Any, wanted: Any, least: float) -> float:
+    """The largest |said − wanted| of numbers or arrays over |wanted|, or over ``least`` where that is more.
+
+    NaN is to be NaN; infinite for other shapes.
+    """
+    said, wanted = np.asarray(said, dtype=float), np.asarray(wanted, dtype=float)
+    if said.shape != wanted.shape:
+        return float("inf")
+    same = (said == wanted) | (np.isnan(said) & np.isnan(wanted))
+    with np.errstate(invalid="ignore"):
+        gap = np.abs(said - wanted) / np.maximum(least, np.abs(wanted))
+    return float(np.nan_to_num(np.where(same, 0.0, gap), nan=np.inf).max(initial=0.0))
