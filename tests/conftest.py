@@ -5,6 +5,8 @@ import gc
 import json
 import os
 import random
+import traceback
+import types
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,6 +18,7 @@ import pytest
 import torch
 from torch import nn
 from torch._export import utils as export_utils
+from torch._subclasses import fake_tensor
 
 from landscape import Objective
 from landscape.cli import main
@@ -96,9 +99,15 @@ def disks() -> Iterator[None]:
 
 @pytest.fixture(scope="session", autouse=True)
 def operations() -> Iterator[None]:
-    """``torch.export`` lists the operations of torch anew for every graph, in half of its time: here once."""
+    """``torch.export`` lists the operations of torch anew for every graph, in half of its time: here once.
+
+    Nor is the stack written down at every node of a graph, which is deep in a test.
+    """
     listing = "_materialize_cpp_cia_ops"
+    silent = types.SimpleNamespace(**{**vars(traceback), "extract_stack": list})
     with pytest.MonkeyPatch.context() as patch:
+        if hasattr(fake_tensor, "traceback"):
+            patch.setattr(fake_tensor, "traceback", silent)
         if hasattr(export_utils, listing):
             patch.setattr(export_utils, listing, functools.cache(getattr(export_utils, listing)))
         yield

@@ -1,10 +1,14 @@
 """How a chunk's inputs are given to a module: in order, or a dictionary by the names of the arguments."""
 
 import inspect
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from torch import nn
+
+# Those of a function, which stay: to list them takes as long as the forward pass of a small net.
+_KNOWN: WeakKeyDictionary[Callable[..., Any], list[inspect.Parameter]] = WeakKeyDictionary()
 
 
 def call(module: nn.Module, inputs: Sequence[Any]) -> Any:
@@ -50,7 +54,17 @@ def by_keyword(module: nn.Module, given: Any) -> dict[str, Any] | None:
 
 def parameters(module: nn.Module) -> list[inspect.Parameter]:
     """Those of ``module.forward``; none where they cannot be had."""
+    forward = module.forward
+    function = getattr(forward, "__func__", None)
+    if not inspect.isfunction(function):
+        return _listed(forward)
+    if function not in _KNOWN:
+        _KNOWN[function] = _listed(forward)
+    return _KNOWN[function]
+
+
+def _listed(forward: Callable[..., Any]) -> list[inspect.Parameter]:
     try:
-        return list(inspect.signature(module.forward).parameters.values())
+        return list(inspect.signature(forward).parameters.values())
     except (TypeError, ValueError):
         return []

@@ -86,11 +86,13 @@ def random_data(seed: int, n: int, dx: int, dy: int):
 @pytest.mark.parametrize(
     ("x", "y", "p"),
     [
-        *((SHEET_X, SHEET_Y, p) for p in (1, 2, 3, 4)),
-        *((SHEET_X, [row[:2] for row in SHEET_Y], p) for p in (2, 3)),
+        *((SHEET_X, SHEET_Y, p) for p in (1, 4)),
+        *(pytest.param(SHEET_X, SHEET_Y, p, marks=pytest.mark.slow) for p in (2, 3)),
+        (SHEET_X, [row[:2] for row in SHEET_Y], 3),
+        pytest.param(SHEET_X, [row[:2] for row in SHEET_Y], 2, marks=pytest.mark.slow),
         (*random_data(1, 9, 2, 4), 2),
         (*random_data(2, 7, 4, 2), 1),
-        (*random_data(3, 6, 3, 3), 2),
+        pytest.param(*random_data(3, 6, 3, 3), 2, marks=pytest.mark.slow),
     ],
 )
 def test_every_end_of_a_linear_net_is_one_of_its_sets(x, y, p):

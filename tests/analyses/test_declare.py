@@ -159,7 +159,7 @@ def padded():
         lambda of: landscape.slice1d(of, of.theta, num_points=3),
         lambda of: landscape.train(of, epochs=1),
         lambda of: landscape.minima(lambda *_: of, widths=[2], restarts=[2], steps=2, max_steps=2),
-        lambda of: landscape.basins(lambda *_: of, widths=[2], restarts=1, steps=2),
+        lambda of: landscape.basins(lambda *_: of, widths=[2], restarts=1, steps=2, curve_steps=1),
     ],
 )
 def test_notes_of_the_objective_are_among_those_of_a_result(compute):

@@ -38,7 +38,7 @@ CALLS = {
                       "max_steps": 80, "stop_after": 20}),
     "efficiency": (None, {**MODEL, "sizes": (10, 20), "step_sizes": (0.1, 0.01), "seeds": 2,
                           "observations_per_sample": 2}),
-    "basins": (None, {"data_arg": {"num_samples": 30}, "widths": (1, 2), "restarts": 2, "steps": 40, "curve_steps": 3}),
+    "basins": (None, {"data_arg": {"num_samples": 30}, "widths": (2,), "restarts": 2, "steps": 40, "curve_steps": 3}),
     "noise": ("a.h5", {"step_sizes": (0.01, 0.02), "num_steps": 40, "num_seeds": 2, "num_probes": 1}),
     "escape": ("a.h5", {"amplitudes": (0.1, 0.01), "num_seeds": 2, "max_steps": 60, "drop": 0.01, "directions": 9}),
     "critical": ("a.h5", {"starts": 3, "max_steps": 20}),

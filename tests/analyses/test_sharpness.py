@@ -111,6 +111,7 @@ def test_noise_on_a_slope_has_no_part_of_the_slope(minimum):
     np.testing.assert_allclose(result.noise_rise, forms.mean() * result.sigma**2, rtol=1e-10)
 
 
+@pytest.mark.slow
 def test_coverage_of_the_standard_error_of_the_noise(minimum):
     """σ²/2 tr H lies in the 95 % interval of 88 to 99 of 100 seeds."""
     objective, theta, H = minimum

@@ -255,10 +255,20 @@ def test_the_module_stays_as_it_is():
 # --- blocks ---------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("kind", MATRICES)
+# Every matrix of two nets; of the others the Hessian, and the rest in a long run.
+CUT = ["mlp", "tied", "frozen", "embedding", "unused", "one parameter"]
+
+
 @pytest.mark.parametrize(
-    "name",
-    ["mlp", "tied", "frozen", "batch norm, dropout", "embedding", "attention", "unused", "one parameter"],
+    ("name", "kind"),
+    [
+        *((name, kind) for name in ("batch norm, dropout", "attention") for kind in MATRICES),
+        *(
+            pytest.param(name, kind, marks=[] if kind == "hessian" else [pytest.mark.slow])
+            for name in CUT
+            for kind in MATRICES
+        ),
+    ],
 )
 def test_blocks_are_those_of_the_dense_matrix(name, kind):
     _, objective, theta, fixed = at(name, chunk_size=4, l2=0.1)

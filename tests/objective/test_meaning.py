@@ -45,7 +45,9 @@ def state(module):
     )
 
 
-@pytest.mark.parametrize("chunk_size", [1, 7, pytest.param(64, marks=pytest.mark.slow), None])
+@pytest.mark.parametrize(
+    "chunk_size", [7, None, *(pytest.param(size, marks=pytest.mark.slow) for size in (1, 64))]
+)
 @pytest.mark.parametrize("name", MEANINGS)
 def test_it_is_that_of_plain_calls(name, chunk_size):
     meaning = MEANINGS[name]()

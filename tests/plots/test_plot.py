@@ -307,8 +307,7 @@ class TestPlane:
 
 
 class TestWhatCannotBeShown:
-    @pytest.mark.parametrize("log", [False, True])
-    @pytest.mark.parametrize("kind", ["contour", "heatmap", "surface"])
+    @pytest.mark.parametrize(("kind", "log"), [("contour", True), ("heatmap", False), ("surface", True)])
     def test_cells_without_a_value_are_left_out_and_counted(self, kind, log):
         loss, done = plane().loss, np.ones((5, 7), dtype=bool)
         loss[0, 0], loss[1, 1], loss[4, 6] = np.nan, np.inf, 123.0
@@ -328,8 +327,7 @@ class TestWhatCannotBeShown:
         else:
             assert axes.patch.get_hatch()
 
-    @pytest.mark.parametrize("log", [False, True])
-    @pytest.mark.parametrize("kind", ["contour", "heatmap", "surface"])
+    @pytest.mark.parametrize(("kind", "log"), [("contour", False), ("heatmap", True), ("surface", True)])
     @pytest.mark.parametrize(
         ("loss", "said"),
         [
@@ -349,8 +347,7 @@ class TestWhatCannotBeShown:
         assert f"{hidden} of 35 cells not positive" in small_print(plot(plane(saddle), kind=kind, log=True))
         assert "the scale is linear" in small_print(plot(plane(-plane().loss), kind=kind, log=True))
 
-    @pytest.mark.parametrize("kind", ["contour", "heatmap", "surface"])
-    @pytest.mark.parametrize("log", [False, True])
+    @pytest.mark.parametrize(("kind", "log"), [("contour", True), ("heatmap", False), ("surface", False)])
     def test_ranges_tiny_and_huge(self, kind, log):
         bowl = plane().loss
         figure = plot(plane(2.5 + 1e-12 * bowl), kind=kind, log=log)
