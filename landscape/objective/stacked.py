@@ -16,9 +16,9 @@ from landscape.objective.batching import REFUSALS, keep_freed_memory
 from landscape.objective.objective import Objective
 from landscape.objective.products import Product
 
-# Numbers that the Hessian of one point of a stack passes from layer to layer at most, and those of all points that are
-# taken together: further ones come after these, whose memory is then used again.
-STACKED, TOGETHER = 2**24, 2**22
+# Numbers that the Hessian of one point of a stack passes from layer to layer at most, those of all points that are
+# taken together, and of its columns: further ones come after these, whose memory is then used again.
+STACKED, TOGETHER, COLUMNS = 2**24, 2**22, 2**20
 
 
 class Derivatives:
@@ -116,6 +116,10 @@ class Derivatives:
         rows, d = thetas.shape
         if not slopes.requires_grad:
             return values.detach(), slopes, thetas.new_zeros(rows, d, d)
-        units = torch.eye(d, dtype=thetas.dtype, device=thetas.device)[:, None].expand(d, rows, d)
-        (bent,) = torch.autograd.grad(slopes, leaf, units, is_grads_batched=True, materialize_grads=True)
-        return values.detach(), slopes.detach(), bent.transpose(0, 1)
+        units = torch.eye(d, dtype=thetas.dtype, device=thetas.device)
+        how = {"is_grads_batched": True, "materialize_grads": True, "retain_graph": True}
+        bent = [
+            torch.autograd.grad(slopes, leaf, part[:, None].expand(-1, rows, -1), **how)[0]
+            for part in units.split(max(1, COLUMNS // max(1, self.objective.activations * rows)))
+        ]
+        return values.detach(), slopes.detach(), torch.cat(bent).transpose(0, 1)
