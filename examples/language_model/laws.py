@@ -2,8 +2,8 @@
 
 ``python examples/language_model/laws.py`` prints both laws, what they say of two larger shapes beside what is measured
 there, and what they say of 1e9 and 1e11 parameters. Bytes are those of live tensors at the peak beside module and data,
-seconds those of one thread's processor, the median of several. Products are differences of gradients, which need no
-graph of a second derivative, as at the size of a cluster.
+seconds those of one thread's processor, the median of several. Products are exact, by a second backward pass through a
+graph of their own; one by differences takes as many gradients as its step asks for, so that no shape tells it.
 """
 
 import statistics
@@ -44,12 +44,16 @@ def features(width: int, depth: int) -> list[float]:
 def measured(width: int, depth: int) -> dict[str, float]:
     """Bytes and seconds at one shape."""
     torch.manual_seed(0)
-    problem = landscape.Objective(model(width, depth), "cross_entropy", text(PIECES, CONTEXT)[:2])
-    product = problem.hessian_operator(problem.theta, by="central-difference")
+    # One chunk at every shape: where it is smaller, bytes are those of a part.
+    problem = landscape.Objective(
+        model(width, depth), "cross_entropy", text(PIECES, CONTEXT)[:2], chunk_size=PIECES
+    )
+    product = problem.hessian_operator(problem.theta, by="double-backward", num_products=1)
     way = torch.randn(problem.num_parameters)
+    way /= torch.linalg.vector_norm(way, dtype=torch.float64)
     ways = {
         "a gradient": lambda: problem.value_and_gradient(problem.theta),
-        "a product": lambda: product(way / torch.linalg.vector_norm(way, dtype=torch.float64)),
+        "a product": lambda: product(way),
     }
     found = {}
     for name, call in ways.items():
