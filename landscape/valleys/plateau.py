@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from landscape.numerics.spectra.inertia import Inertia, dense_matrix, inertia
+from landscape.numerics.spectra.inertia import Dense, Inertia, dense_matrix, inertia
 from landscape.objective.objective import Objective
 from landscape.objective.zeros import zero_threshold
 from landscape.valleys.polyline import Polyline, measured, points
@@ -52,6 +52,14 @@ class Left(NamedTuple):
 
 def local(objective: Objective, theta: Tensor) -> Local:
     """The second-order picture at ``theta`` (d,), zeros by the rule for critical points."""
+    value, gradient, dense = _dense(objective, theta)
+    values, vectors = torch.linalg.eigh(dense.matrix)
+    error = zero_threshold(objective, theta, dense, values, vectors, gradient)
+    return Local(value, gradient, values, vectors, inertia(values.cpu().numpy(), error))
+
+
+def _dense(objective: Objective, theta: Tensor) -> tuple[float, Tensor, Dense]:
+    """F, ∇F and H."""
     value, gradient = objective.value_and_gradient(theta)
     product = objective.hessian_operator(theta)
     dense = dense_matrix(
@@ -61,9 +69,7 @@ def local(objective: Objective, theta: Tensor) -> Local:
         memory_limit=MEMORY,
         product_error=lambda: product.error,
     )
-    values, vectors = torch.linalg.eigh(dense.matrix)
-    error = zero_threshold(objective, theta, dense, values, vectors, gradient)
-    return Local(value, gradient, values, vectors, inertia(values.cpu().numpy(), error))
+    return value, gradient, dense
 
 
 def walked(objective: Objective, theta: Tensor, seed: int) -> Left | None:
@@ -155,10 +161,11 @@ def _brought_back(objective: Objective, theta: Tensor, value: float, flat: float
     for _ in range(2):
         if abs(objective.value(theta) - value) <= flat:
             return theta
-        there = local(objective, theta)
-        is_steep = there.eigenvalues > 1e-3 * there.eigenvalues.abs().max()
-        across = there.vectors[:, is_steep]
-        theta = theta - across @ ((across.T @ there.gradient) / there.eigenvalues[is_steep])
+        _, gradient, dense = _dense(objective, theta)
+        values, vectors = torch.linalg.eigh(dense.matrix)
+        is_steep = values > 1e-3 * values.abs().max()
+        across = vectors[:, is_steep]
+        theta = theta - across @ ((across.T @ gradient) / values[is_steep])
     return theta
 
 
