@@ -67,13 +67,12 @@ def bootstrap_check(found: Mapping[str, Any], seed: int) -> Check:
     meaning = "standard error and 95 % interval of the rank correlation by the same draws, written out"
     if len(rows) < 3 or not math.isfinite(found["rank_correlation_error"]):
         return Check("rank correlation error", 0.0, 1e-9, meaning)
-    generator, drawn = np.random.default_rng(seed), []
-    for _ in range(RESAMPLES):
-        which = generator.integers(len(rows), size=len(rows))
-        a, b = (rankdata(one[which]) for one in (share, loss))
-        if np.ptp(a) and np.ptp(b):
-            drawn.append(float(np.corrcoef(a, b)[0, 1]))
-    drawn.sort()
+    generator = np.random.default_rng(seed)
+    which = np.array([generator.integers(len(rows), size=len(rows)) for _ in range(RESAMPLES)])
+    a, b = (rankdata(one[which], axis=1) for one in (share, loss))
+    spread = a.std(axis=1) * b.std(axis=1)
+    moved = ((a * b).mean(axis=1) - a.mean(axis=1) * b.mean(axis=1))[spread > 0]
+    drawn = sorted((moved / spread[spread > 0]).tolist())
     mean = math.fsum(drawn) / len(drawn)
     error = math.sqrt(math.fsum((one - mean) ** 2 for one in drawn) / (len(drawn) - 1))
     ends = []
