@@ -171,6 +171,7 @@ def align(
     )
     notes = [found.coverage, *found.notes, *sweep.notes(first, second), *without_errors(objective, 0)]
     notes += [] if distance[0] else ["the two points are the same"]
+    notes += _lengthened(after, distance) if refine else []
     errors = [barrier_errors(alpha, table[:, COLUMNS:], seed=seed).chord for table in lines]
     result = _result(objective, found, alpha, before, after, errors, distance, notes, proofs)
     is_nearest = match == "weights" and not refine
@@ -273,6 +274,17 @@ def _result(
         parameters=objective.pieces,
         states={"final": {name: array_of(tensor) for name, tensor in tensors.items()}},
     )
+
+
+def _lengthened(after: np.ndarray, distance: list[float]) -> list[str]:
+    """What maps that are learned on the loss can do beside bringing units together, said where it is seen."""
+    if not (after.min() < min(after[0], after[-1]) and distance[1] > distance[0]):
+        return []
+    return [
+        f"B was moved to {distance[1] / distance[0]:.2g} times its distance, and in between the loss is below that of "
+        "both ends: weights so unlike can make outputs larger there, which lowers the loss of what is fitted alone; "
+        "the loss of other samples on the line to what is stored here tells (`interpolate`)"
+    ]
 
 
 def _distance(a: Point, b: Point) -> float:

@@ -141,6 +141,22 @@ def test_the_function_stays_for_every_way_of_matching():
     assert found["{'refine': 20}"].loss_after[middle] <= found["{}"].loss_after[middle]
 
 
+def test_a_line_that_maps_have_lowered_below_its_ends_is_said():
+    """F = (v·w − 2)² of two ReLU units from vw near 1: half way to an end of other scales vw is larger."""
+    net = nn.Sequential(nn.Linear(1, 2, bias=False), nn.ReLU(), nn.Linear(2, 1, bias=False)).double()
+    objective = Objective(net, "mse", (torch.ones(1, 1).double(), torch.full((1, 1), 2.0).double()))
+    a, b = (
+        objective.as_point(torch.tensor(one, dtype=torch.float64))
+        for one in ([1.0, 0.5, 0.5, 1.0], [1.1, 0.5, 0.5, 1.0])
+    )
+    found = align(objective, a, b, symmetry="scaling", refine=100)
+    (said,) = [note for note in found.notes if note.startswith("B was moved")]
+    times = found.distance_after / found.distance_before
+    assert f"{times:.2g} times its distance" in said
+    assert found.loss_after.min() < found.loss_after[[0, -1]].min()
+    assert not any("B was moved" in note for note in align(objective, a, b, symmetry="scaling").notes)
+
+
 def test_rescaled_and_permuted_copies_come_back_too():
     objective = problem(built(lambda: mlp((4,), 3, (12, 8))), 4)
     a, b = objective.present_point(), planted(objective)
