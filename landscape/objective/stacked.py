@@ -2,7 +2,6 @@
 
 import warnings
 from collections.abc import Callable, Mapping
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -10,7 +9,7 @@ from torch.func import vmap
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from landscape import distributed
-from landscape.numerics.spectra.inertia import dense_matrix
+from landscape.numerics.spectra.inertia import Dense, dense_matrix, symmetrised
 from landscape.numerics.steps.newton import Local
 from landscape.objective.batching import REFUSALS, keep_freed_memory
 from landscape.objective.objective import Objective
@@ -66,11 +65,19 @@ class Derivatives:
         gaps = slopes.new_tensor([one.rounding + one.product_error for one in dense])
         return Local(values, slopes, torch.stack([one.matrix for one in dense]), gaps)
 
+    def dense(self, theta: Tensor) -> tuple[float, Tensor, Dense]:
+        """F, ∇F (d,) and H at one point."""
+        found = self._stacked(theta[None], with_matrix=True)
+        if found is None:
+            return *self.objective.value_and_gradient(theta, self._fixed), self._dense(theta)
+        values, slopes, matrices = found
+        return float(values[0]), slopes[0], symmetrised(matrices[0].contiguous())
+
     def products(self, theta: Tensor) -> Callable[[Tensor], Tensor]:
         """v ↦ Hv at one point."""
         return self.objective.hessian_operator(theta, self._fixed)
 
-    def _dense(self, theta: Tensor) -> Any:
+    def _dense(self, theta: Tensor) -> Dense:
         product = self.objective.hessian_operator(theta, self._fixed)
         error = (lambda: 0.0) if isinstance(product, Product) else (lambda: product.error)
         return dense_matrix(

@@ -13,12 +13,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from landscape.numerics.spectra.inertia import Dense, Inertia, dense_matrix, inertia
+from landscape.numerics.spectra.inertia import Inertia, inertia
 from landscape.objective.objective import Objective
+from landscape.objective.stacked import Derivatives
 from landscape.objective.zeros import zero_threshold
 from landscape.valleys.polyline import Polyline, measured, points
 
-MEMORY = 2**33
 # Beyond so many null directions the first ones alone are walked, and beside them as many at random.
 DIRECTIONS = 6
 # Of more parameters than FEW, whose Hessian takes its time, a part of that.
@@ -52,24 +52,10 @@ class Left(NamedTuple):
 
 def local(objective: Objective, theta: Tensor) -> Local:
     """The second-order picture at ``theta`` (d,), zeros by the rule for critical points."""
-    value, gradient, dense = _dense(objective, theta)
+    value, gradient, dense = Derivatives(objective).dense(theta)
     values, vectors = torch.linalg.eigh(dense.matrix)
     error = zero_threshold(objective, theta, dense, values, vectors, gradient)
     return Local(value, gradient, values, vectors, inertia(values.cpu().numpy(), error))
-
-
-def _dense(objective: Objective, theta: Tensor) -> tuple[float, Tensor, Dense]:
-    """F, ∇F and H."""
-    value, gradient = objective.value_and_gradient(theta)
-    product = objective.hessian_operator(theta)
-    dense = dense_matrix(
-        product,
-        objective.num_parameters,
-        device=objective.device,
-        memory_limit=MEMORY,
-        product_error=lambda: product.error,
-    )
-    return value, gradient, dense
 
 
 def walked(objective: Objective, theta: Tensor, seed: int) -> Left | None:
@@ -161,7 +147,7 @@ def _brought_back(objective: Objective, theta: Tensor, value: float, flat: float
     for _ in range(2):
         if abs(objective.value(theta) - value) <= flat:
             return theta
-        _, gradient, dense = _dense(objective, theta)
+        _, gradient, dense = Derivatives(objective).dense(theta)
         values, vectors = torch.linalg.eigh(dense.matrix)
         is_steep = values > 1e-3 * values.abs().max()
         across = vectors[:, is_steep]
