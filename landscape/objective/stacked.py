@@ -65,11 +65,11 @@ class Derivatives:
         gaps = slopes.new_tensor([one.rounding + one.product_error for one in dense])
         return Local(values, slopes, torch.stack([one.matrix for one in dense]), gaps)
 
-    def dense(self, theta: Tensor) -> tuple[float, Tensor, Dense]:
-        """F, ∇F (d,) and H at one point."""
+    def dense(self, theta: Tensor, memory_limit: float = 2**34) -> tuple[float, Tensor, Dense]:
+        """F, ∇F (d,) and H at one point. Raises BadInput where H would take more than ``memory_limit`` bytes."""
         found = self._stacked(theta[None], with_matrix=True)
         if found is None:
-            return *self.objective.value_and_gradient(theta, self._fixed), self._dense(theta)
+            return *self.objective.value_and_gradient(theta, self._fixed), self._dense(theta, memory_limit)
         values, slopes, matrices = found
         return float(values[0]), slopes[0], symmetrised(matrices[0].contiguous())
 
@@ -77,11 +77,15 @@ class Derivatives:
         """v ↦ Hv at one point."""
         return self.objective.hessian_operator(theta, self._fixed)
 
-    def _dense(self, theta: Tensor) -> Dense:
+    def _dense(self, theta: Tensor, memory_limit: float = 2**34) -> Dense:
         product = self.objective.hessian_operator(theta, self._fixed)
         error = (lambda: 0.0) if isinstance(product, Product) else (lambda: product.error)
         return dense_matrix(
-            product, self.objective.num_parameters, device=self.objective.device, product_error=error
+            product,
+            self.objective.num_parameters,
+            device=self.objective.device,
+            memory_limit=memory_limit,
+            product_error=error,
         )
 
     def _stacked(self, thetas: Tensor, with_matrix: bool) -> tuple[Tensor, ...] | None:

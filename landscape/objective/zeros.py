@@ -5,9 +5,11 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
+from landscape import distributed
 from landscape.numerics.spectra.inertia import STATIONARY, Dense, dense_matrix, stated_error
 from landscape.numerics.spectra.zeros import zero_thresholds
 from landscape.objective.objective import Objective
+from landscape.objective.stacked import Derivatives
 
 
 def zero_threshold(
@@ -32,12 +34,21 @@ def zero_threshold(
 
     def beyond(steps: Tensor) -> tuple[Tensor, Tensor]:
         there = theta + steps[0].to(theta)
-        norm = torch.linalg.vector_norm(objective.gradient(there, fixed).double())
-        product = objective.hessian_operator(there, fixed)
-        matrix = dense_matrix(product, len(values), device=values.device, memory_limit=float("inf")).matrix
+        slope, matrix = _bent(objective, there, fixed)
+        norm = torch.linalg.vector_norm(slope.double())
         if not bool(torch.isfinite(matrix).all()):
             return torch.full_like(stated, float("nan")), values[None]
-        return norm[None].to(values), torch.linalg.eigvalsh(matrix)[None]
+        return norm[None].to(values), torch.linalg.eigvalsh(matrix)[None].to(values)
 
     axes = None if vectors is None or dense.matrix.dtype != torch.float64 else vectors[None]
     return float(zero_thresholds(values[None], axes, slope[None], stated, beyond, tolerance)[0])
+
+
+def _bent(objective: Objective, theta: Tensor, fixed: Mapping[str, Tensor] | None) -> tuple[Tensor, Tensor]:
+    """∇F and H, at once where one process has all of it."""
+    if objective.is_double and distributed.num_processes() == 1:
+        _, slope, dense = Derivatives(objective, fixed).dense(theta, memory_limit=float("inf"))
+        return slope, dense.matrix
+    product = objective.hessian_operator(theta, fixed)
+    how = {"dtype": torch.float64, "device": objective.device, "memory_limit": float("inf")}
+    return objective.gradient(theta, fixed), dense_matrix(product, len(theta), **how).matrix
