@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from landscape.descent.counts import MINIMA, SAME_COST, SAME_OUTPUT, Counts
 from landscape.descent.critical import POLISHED
@@ -182,7 +183,14 @@ def _on_the_way(wide: Objective, theta: Tensor, matrix: np.ndarray) -> float:
 def plain_hessian(wide: Objective, theta: Tensor) -> tuple[float, np.ndarray]:
     """‖∇F‖ and the matrix (d, d) whose rows are the derivatives of the entries of ∇F, in eval mode."""
     tensors, rows = plain.by_name(wide, wide.as_point(theta)), []
-    with plain.proving(gradients=2 * wide.num_parameters), wide.written(tensors), torch.enable_grad():
+    # The fused kernels of attention have no second derivative.
+    kernels = sdpa_kernel(SDPBackend.MATH)
+    with (
+        plain.proving(gradients=2 * wide.num_parameters),
+        wide.written(tensors),
+        kernels,
+        torch.enable_grad(),
+    ):
         own = [wide.now(piece.name) for piece in wide.pieces]
         loss = plain.batch_loss(wide, None)
         if wide.l2:

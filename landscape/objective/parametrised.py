@@ -21,7 +21,7 @@ from landscape.objective.kernels import exact
 from landscape.objective.leaves import Leaves
 from landscape.objective.parameters import Point, chosen, flatten, layout, require, split
 from landscape.objective.samples import in_dtype
-from landscape.objective.standing import Standing, copied, in_mode, unwrapped
+from landscape.objective.standing import Standing, copied, in_mode, unwrapped, unwrapped_names
 
 Fixed = Mapping[str, Tensor]
 
@@ -118,17 +118,19 @@ class Parametrised:
     def point(self, tensors: Mapping[str, Tensor], label: str = "") -> Point:
         """A Point from tensors by name; buffers that no state_dict holds may be absent and are the module's.
 
+        The names may be those of the module before data parallelism or a compiler was taken off it.
         Raises BadInput naming every missing or misshapen tensor.
         """
         fixed = dict(self._fixed_tensors())
-        kept_elsewhere = self.module.state_dict().keys()
-        tensors = {**{name: fixed[name] for name in fixed.keys() - kept_elsewhere}, **tensors}
+        kept = self.module.state_dict().keys()
+        tensors = unwrapped_names(tensors, kept)
+        tensors = {**{name: fixed[name] for name in fixed.keys() - kept}, **tensors}
         shapes = {piece.name: piece.shape for piece in self.pieces}
         shapes |= {name: tuple(tensor.shape) for name, tensor in fixed.items()}
         require(tensors, shapes, label or "the point", type(self.module).__name__)
         theta = self.flat([tensors[piece.name] for piece in self.pieces]).to(self.device, self.dtype)
-        kept = {name: self._converted(name, tensors[name].detach().clone()) for name in fixed}
-        return Point(theta, kept, label)
+        beside = {name: self._converted(name, tensors[name].detach().clone()) for name in fixed}
+        return Point(theta, beside, label)
 
     def as_point(self, point: Point | Tensor) -> Point:
         """``point`` itself, or a vector of shape (d,) with the module's present buffers."""

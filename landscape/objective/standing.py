@@ -5,7 +5,7 @@ over the module) reads the tensors that stand in for them.
 """
 
 import copy
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import Any
 
@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from landscape.errors import BadInput
+from landscape.inputs.checkpoints.names import plain
 from landscape.objective.samples import converted
 
 
@@ -38,6 +39,22 @@ def unwrapped(module: nn.Module) -> nn.Module:
         if isinstance(layer, nn.Embedding | nn.EmbeddingBag) and layer.max_norm is not None:
             raise BadInput("an embedding with max_norm rewrites its weights when called", "max_norm=None")
     return module
+
+
+def unwrapped_names(tensors: Mapping[str, Tensor], own: Collection[str]) -> Mapping[str, Tensor]:
+    """The tensors of a wrapped module under its ``own`` names, those that it has in :func:`unwrapped`.
+
+    >>> list(unwrapped_names({"_orig_mod.module.0.weight": torch.zeros(1)}, ["0.weight"]))
+    ['0.weight']
+    """
+    found = tensors
+    if not any(name in found for name in own):
+        found = {plain(name): tensor for name, tensor in found.items()}
+    while found and not any(name in found for name in own):
+        if not all(name.startswith("module.") for name in found):
+            return tensors
+        found = {name.removeprefix("module."): tensor for name, tensor in found.items()}
+    return found
 
 
 def in_mode(module: nn.Module, training: bool) -> nn.Module:

@@ -10,7 +10,7 @@ from torch import nn
 import landscape
 from landscape import Objective
 from landscape.analyses.critical import Critical
-from landscape.descent import critical_proofs, far_out, kinds, known_points, seeking
+from landscape.descent import critical_proofs, far_out, kinds, known_points, proofs, seeking
 from landscape.inputs.models.spin import spin
 from landscape.inputs.models.toy_path import ToyPath, toy_path
 
@@ -30,6 +30,18 @@ def failed(result: Critical) -> set[str]:
 
 def test_nothing_fails_where_nothing_is_broken():
     assert failed(searched()) == set()
+
+
+def test_attention_is_proven_by_a_second_derivative_that_its_fused_kernel_has_not():
+    torch.manual_seed(0)
+    layer = nn.TransformerEncoderLayer(4, 1, 2, dropout=0.0, batch_first=True).double()
+    x = torch.randn(3, 2, 4, dtype=torch.float64)
+    objective = Objective(layer, "mse", (x, x.flip(0)))
+    theta = objective.theta
+    norm, matrix = proofs.plain_hessian(objective, theta)
+    assert norm == pytest.approx(float(objective.gradient(theta).norm()), rel=1e-12)
+    v = torch.ones_like(theta)
+    assert matrix @ v.numpy() == pytest.approx(objective.hvp(theta, v).numpy(), abs=1e-12)
 
 
 @pytest.mark.parametrize(

@@ -488,6 +488,15 @@ def test_buffers_outside_the_state_dict_may_be_absent_from_a_point():
     assert torch.equal(point.fixed["cache"], torch.ones(2, dtype=DOUBLE))
 
 
+@pytest.mark.parametrize("prefix", ["module.", "_orig_mod.", "_orig_mod.module."])
+def test_a_point_by_the_names_of_a_wrapper(prefix):
+    objective = make("mlp")
+    state = {prefix + name: 2 * tensor for name, tensor in objective.module.state_dict().items()}
+    assert torch.equal(objective.point(state).theta, 2 * objective.theta)
+    with pytest.raises(BadInput, match=r"0.weight missing"):
+        objective.point({f"other.{name}": tensor for name, tensor in state.items()})
+
+
 def test_a_point_of_another_architecture_is_refused():
     objective = make("mlp")
     state = objective.module.state_dict()
