@@ -306,7 +306,7 @@ def certify(
         about = checks.meaning(objective, objective.as_point(given[-1]))
         proofs += [one for one in about if not (on_kink and one.name == "cut, derivative")]
     result.checks = proofs + result.checks
-    result.notes = notes_of(objective, here, result) + result.notes
+    result.notes = notes_of(objective, here, points[-1], result) + result.notes
     return result
 
 

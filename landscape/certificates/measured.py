@@ -16,6 +16,7 @@ from landscape.numerics.rank import FACTOR, Rank, numerical_rank, rank_of
 from landscape.numerics.spectra.lanczos import top_eigenpairs
 from landscape.objective.objective import Objective
 from landscape.objective.parameters import Point
+from landscape.objective.reading import reads_parameters
 from landscape.progress import Progress, silent
 
 # n·k of the largest kernel that is formed.
@@ -31,7 +32,8 @@ class Measured:
     ``last``: the rank of what the last layer multiplies, with a column of ones where it adds a bias, out of n;
     ``last_gradient_norm`` is ‖∇F‖ of its parameters. ``kernel``: the rank of K out of n·k, ``matrix`` K itself where
     it was formed; ``is_converged``: else its extreme eigenvalues have been found. ``num_moving``: parameters on which
-    some output depends. ``floor``: see :func:`~landscape.certificates.linear.floor`.
+    some output depends. ``floor``: see :func:`~landscape.certificates.linear.floor`. ``reads``: the loss reads
+    parameters itself, so that ∇F is more than Jᵀ∂F/∂h.
     """
 
     point: Point
@@ -53,6 +55,7 @@ class Measured:
     two: TwoLayers | None
     pattern: Rank | None
     woken: Woken | None
+    reads: bool
 
     @property
     def gradient_norm(self) -> float:
@@ -112,6 +115,7 @@ def measured(
     two = two_layers(structure, objective)
     last, last_norm = _last(structure, objective, gradient)
     targets = structure.outputs - errors
+    reads = reads_parameters(objective, point)
     return Measured(
         point=point,
         structure=structure,
@@ -131,7 +135,9 @@ def measured(
         floor=floor(net, targets) if net and meaning.is_square else None,
         two=two,
         pattern=two and numerical_rank(pattern_matrix(two), full=len(structure.outputs)),
-        woken=two and woken(objective, structure, two, slopes),
+        # What a loss makes of the weights themselves changes with them by ε² too.
+        woken=None if reads or two is None else woken(objective, structure, two, slopes),
+        reads=reads,
     )
 
 

@@ -7,13 +7,20 @@ import numpy as np
 from landscape.certificates.claims import KINK
 from landscape.certificates.losses import meaning_of
 from landscape.objective.objective import Objective
+from landscape.objective.parameters import Point
+from landscape.objective.reading import reads_parameters
 
 
-def notes_of(objective: Objective, here: Objective, result: Any) -> list[str]:
-    """What has to be said beside the numbers; ``here`` is the objective as it was looked at, in float64."""
+def notes_of(objective: Objective, here: Objective, point: Point, result: Any) -> list[str]:
+    """What has to be said beside the numbers; ``here`` is the objective in float64, looked at at ``point``."""
     notes = []
     if objective.l2:
         notes.append("the penalty is left out: all numbers here are of the loss alone")
+    if reads_parameters(here, point):
+        notes.append(
+            f"the loss {objective.loss.name} reads parameters itself, beside the outputs: features and kernel are of "
+            "the outputs alone, ∇F is of all of F"
+        )
     if not here.is_double:
         notes.append(
             "not in float64, which module, loss or device do not take: ranks are those of coarser rounding"

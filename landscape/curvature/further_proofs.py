@@ -18,6 +18,7 @@ from landscape.objective import checks, plain, trees
 from landscape.objective.derivatives import derivative
 from landscape.objective.objective import Objective
 from landscape.objective.parameters import Point
+from landscape.objective.reading import reads_parameters
 from landscape.result import Check
 
 # Places below the step of the first rise at which F is looked at again.
@@ -134,6 +135,8 @@ def _homogeneous(objective: Objective, point: Point) -> list[Check]:
     if distributed.num_processes() > 1:
         return []  # each sees its own samples alone
     part, here = product_proofs.of_few(objective, point)
+    if reads_parameters(part, here):
+        return []  # ∇ℓ has more than ∂ℓ/∂h to it
     inputs, targets = part.samples
     outputs = []
     for times in (1.0, 2.0):

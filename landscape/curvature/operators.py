@@ -29,6 +29,7 @@ from landscape.objective.losses import likelihood_of
 from landscape.objective.objective import Fixed, Objective
 from landscape.objective.parameters import Point
 from landscape.objective.products import Part, Product
+from landscape.objective.reading import losses_of_samples, reads_parameters
 
 # Fisher information of one observation over the second derivative of the loss of one.
 FISHER_SCALES = {"cross_entropy": 1.0, "bce": 1.0, "mse": 0.5}
@@ -108,7 +109,8 @@ def empirical_fisher_operator(
 
     Not the Fisher information, nor near it away from a good fit (Kunstner et al. 2019): a second
     moment of gradients, whose difference to ∇F∇Fᵀ is the covariance of the gradients of single samples.
-    Never forms the gᵢ: Bᵢ = sᵢsᵢᵀ with sᵢ = ∂ℓᵢ/∂h. The penalty is no part of gᵢ.
+    Never forms the gᵢ: Bᵢ = sᵢsᵢᵀ with sᵢ = ∂ℓᵢ/∂h, or of a loss that reads parameters itself Jᵢ = gᵢᵀ and Bᵢ = 1. The
+    penalty `l2` is no part of gᵢ; what the loss itself makes of the parameters is.
 
     Raises BadInput where the outputs have no axis of samples, and for a loss that is not made of one per sample.
     """
@@ -118,7 +120,17 @@ def empirical_fisher_operator(
             "a loss per sample",
             "ask for gauss-newton or hessian, which need none",
         )
-    return _sandwich(objective, theta, fixed, _outer_product_of_slopes, num_products, memory_limit)
+    point = objective.as_point(theta if fixed is None else Point(theta, fixed))
+    if not reads_parameters(objective, point):
+        return _sandwich(objective, theta, fixed, _outer_product_of_slopes, num_products, memory_limit)
+
+    def losses(inputs: Any, outputs: Any, targets: Tensor) -> tuple[Tensor, Callable[[Tensor], Any]]:
+        return losses_of_samples(objective, inputs, outputs, targets), lambda flat: flat
+
+    def square(*_: Any) -> Operator:
+        return lambda u: u
+
+    return _sandwich(objective, theta, fixed, square, num_products, memory_limit, seen=losses)
 
 
 OPERATORS: dict[str, Callable[..., Product | Differences | Preconditioned]] = {
@@ -189,22 +201,13 @@ def gauss_newton_split(
 
 def left_out(objective: Objective, point: Point) -> list[str]:
     """What a Gauss–Newton matrix lacks of a loss that reads parameters itself, or that the module gives itself."""
-    leaf = point.theta.clone().requires_grad_()
-    inputs, targets = objective.few(1).picked(None)
-    with torch.enable_grad(), objective.passed(leaf, point.fixed, inputs) as outputs:
-        flat, rebuilt = _packed(outputs)
-        h = flat.detach().requires_grad_()
-        total = objective.loss.total(rebuilt(h), targets)
-        if not total.requires_grad:
-            return []
-        own, slope = torch.autograd.grad(total, (leaf, h), create_graph=True, allow_unused=True)
     name, notes = objective.loss.name, []
-    if own is not None:
+    if reads_parameters(objective, point):
         notes.append(
             f"the loss {name} reads parameters itself, beside the outputs: its curvature in these is no part of the "
             "Gauss–Newton matrix"
         )
-    if slope is not None and _is_linear(objective, point):
+    if _is_linear(objective, point):
         notes.append(
             f"the loss {name} is linear in the outputs, as where the module gives its loss itself: its Gauss–Newton "
             "matrix is 0; let the module return what that is computed from"
@@ -218,6 +221,10 @@ def _is_linear(objective: Objective, point: Point) -> bool:
     generator = torch.Generator().manual_seed(0)
     with torch.enable_grad(), objective.passed(point.theta, point.fixed, inputs) as outputs:
         flat, rebuilt = _packed(outputs)
+        h = flat.detach().requires_grad_()
+        total = objective.loss.total(rebuilt(h), targets)
+        if not total.requires_grad or torch.autograd.grad(total, h, allow_unused=True)[0] is None:
+            return False
         spread = float(flat.detach().double().square().mean()) ** 0.5
         for size in (0.0, spread):
             noise = torch.randn(flat.shape, generator=generator).to(flat)
@@ -239,6 +246,8 @@ def _is_linear(objective: Objective, point: Point) -> bool:
 
 # (outputs (m,), how to shape them as the module does, targets, the objective's loss) -> B.
 _Middle = Callable[[Tensor, Callable[[Tensor], Any], Tensor, Any], Operator]
+# (inputs, outputs, targets) -> numbers (m,), and how to shape them for B.
+_Seen = Callable[[Any, Any, Tensor], tuple[Tensor, Callable[[Tensor], Any]]]
 
 
 def _sandwich(
@@ -248,8 +257,12 @@ def _sandwich(
     middle: _Middle,
     num_products: int,
     memory_limit: float,
+    seen: _Seen | None = None,
 ) -> Product:
-    """v ↦ (1/n) Σ JᵀBJ v + l2·v, graphs kept chunk by chunk up to ``memory_limit`` bytes."""
+    """v ↦ (1/n) Σ JᵀBJ v + l2·v, graphs kept chunk by chunk up to ``memory_limit`` bytes.
+
+    J is the Jacobian of what is ``seen`` of a chunk, by default its outputs.
+    """
     point = objective.as_point(theta if fixed is None else Point(theta, fixed))
     leaf = point.theta.clone().requires_grad_()
 
@@ -259,7 +272,7 @@ def _sandwich(
             sdpa_kernel(SDPBackend.MATH),
             objective.passed(leaf, point.fixed, inputs) as outputs,
         ):
-            flat, rebuilt = _packed(outputs)
+            flat, rebuilt = seen(inputs, outputs, targets) if seen else _packed(outputs)
             u = torch.zeros_like(flat).requires_grad_()
             # Outputs that do not depend on θ have no graph.
             pulled = (

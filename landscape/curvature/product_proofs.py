@@ -20,6 +20,7 @@ from landscape.objective.objective import Fixed, Objective
 from landscape.objective.parameters import Point
 from landscape.objective.precision import in_float64
 from landscape.objective.products import Product
+from landscape.objective.reading import losses_of_samples
 from landscape.result import Check
 
 # What a product takes in gradients, on graphs of its own and on those kept.
@@ -185,7 +186,9 @@ def _plainly(part: Objective, point: Point, wants_losses: bool) -> tuple[list[Te
     ):
         outputs = part.called(trees.mapped(torch.clone, inputs))
         if wants_losses:
-            return [part.loss.each(outputs, targets)], None
+            if part.loss.is_of_outputs:
+                return [part.loss.each(outputs, targets)], None
+            return [losses_of_samples(part, inputs, outputs, targets).detach()], None
     outputs = trees.mapped(Tensor.detach, outputs)
     return trees.moving(outputs), outputs
 

@@ -347,6 +347,20 @@ def test_at_a_global_minimum_no_unit_without_weights_lowers_f():
     assert states(result, "inactive")["a local minimum"] == "cannot be known"
 
 
+def test_a_penalty_within_the_loss_proves_nothing_of_units_without_weights_and_is_said():
+    w, v = exact((1, 1), (0, 0)), draw(2, 2, seed=1)
+    v[:, 1] = 0
+    module = weighted(K_X, draw(4, 2), [w, v], nn.ReLU).module
+
+    def decayed(h, y):
+        return (h - y).square().mean() + 9 * sum(one.square().sum() for one in module.parameters())
+
+    result = certified(Objective(module, decayed, (K_X, draw(4, 2))))
+    assert (result.inactive_fall, result.status) == (None, "complete")
+    assert states(result, "inactive")["a local minimum"] == "cannot be known"
+    assert any("decayed reads parameters itself" in note for note in result.notes)
+
+
 def test_a_penalty_is_left_out_and_said():
     objective = kernel_net()
     with_penalty = objective.varied(l2=0.3)

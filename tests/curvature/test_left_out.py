@@ -142,3 +142,47 @@ def test_eigenvalues_of_another_matrix_have_no_gauss_newton_part(operator):
     with pytest.raises(BadInput, match="those of hessian or preconditioned; leave `operator` away"):
         measured(objective, operator=operator, split=True)
     assert not failed(measured(objective, split=True))
+
+
+class Reading(nn.Module):
+    """A net with vectors of classes that the loss alone reads, and what its last call was like."""
+
+    def __init__(self):
+        super().__init__()
+        self.net, self.proxies = net(), nn.Parameter(torch.eye(3, dtype=torch.float64) + 0.1)
+
+    def forward(self, x):
+        h = self.net(x)
+        self.sizes = h.square().sum(1)
+        return h
+
+
+READING = {
+    "penalty": lambda m, o, t: (
+        functional.cross_entropy(o, t) + 0.1 * sum(p.square().sum() for p in m.net.parameters())
+    ),
+    "proxies": lambda m, o, t: (o - m.proxies[t]).square().sum(1).mean(),
+    "left in the module": lambda m, o, t: functional.cross_entropy(o, t) + m.sizes.mean(),
+}
+
+
+@pytest.mark.parametrize("loss", READING.values(), ids=READING)
+def test_gradients_of_samples_have_all_that_the_loss_reads(loss):
+    module = Reading()
+    objective = Objective(module, lambda o, t: loss(module, o, t), (X, Y), chunk_size=5)
+    own, rows = list(module.parameters()), []
+    for i in range(len(X)):
+        one = loss(module, module(X[i : i + 1]), Y[i : i + 1])
+        slopes = torch.autograd.grad(one, own, allow_unused=True, materialize_grads=True)
+        rows.append(torch.cat([part.flatten() for part in slopes]))
+    fisher = torch.stack(rows).T @ torch.stack(rows) / len(X)
+    result = measured(objective, operator="empirical-fisher")
+    np.testing.assert_allclose(
+        result.eigenvalues, torch.linalg.eigvalsh(fisher).flip(0)[:3].numpy(), rtol=1e-6
+    )
+    assert not failed(result)
+    theta = objective.theta
+    sharp = landscape.sharpness(objective, theta, num_draws=2, ascent_steps=1, fisher_rao=True)
+    found = dict(zip(sharp.measure.tolist(), sharp.values.tolist(), strict=True))["fisher_rao_norm"]
+    assert found == pytest.approx(float((theta @ fisher @ theta).sqrt()), rel=1e-9)
+    assert not failed(sharp)
