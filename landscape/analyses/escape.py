@@ -248,7 +248,7 @@ def escape(
             "gradient_norm": float(slope.double().norm()),
             "stillest_loss": here.value(saddle),
             "stillest_gradient_norm": size,
-            "stillest_distance": float((saddle - start).norm()),
+            "stillest_distance": float((saddle.double() - start.double()).norm()),
             "curvature": curvature,
         }
         proofs += [

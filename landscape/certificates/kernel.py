@@ -89,7 +89,7 @@ def kernel_operator(objective: Objective, point: Point) -> Operator:
         for leaf, flat, _ in chunks():
             w = torch.zeros_like(flat).requires_grad_()
             slope = derivative((flat * w).sum(), leaf, create_graph=True)
-            parts.append(second_derivative(slope, w, image, False))
+            parts.append(second_derivative(slope, w, image, False).to(image))
         return torch.cat(parts)
 
     def chunks() -> Iterator[tuple[Tensor, Tensor, slice]]:
@@ -120,7 +120,7 @@ def _pushed(objective: Objective, point: Point, by: Tensor) -> Tensor:
             flat = outputs.reshape(-1)
             w = torch.zeros_like(flat).requires_grad_()
             slope = derivative((flat * w).sum(), leaf, create_graph=True)
-            parts.append(second_derivative(slope, w, by, False))
+            parts.append(second_derivative(slope, w, by, False).to(by))
     return torch.cat(parts)
 
 

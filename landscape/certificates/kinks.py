@@ -37,7 +37,9 @@ def slope_below(operation: Any, args: Sequence[Any]) -> float:
 
 
 def is_broken(operation: Any, args: Sequence[Any]) -> bool:
-    """Whether numbers are compared, or an exponential unit has two slopes at 0, α ≠ 1, as that of SELU."""
+    """Whether numbers are compared, |z| is taken, or exponential units have two slopes at 0, α ≠ 1, as that of SELU."""
+    if operation in KINKS and args[0].is_complex():
+        return True
     if operation in (aten.elu, aten.elu_):
         alpha, _, inner = (*args[1:], *(1.0, 1.0, 1.0)[len(args) - 1 :])
         return alpha * inner != 1

@@ -6,6 +6,7 @@ from typing import Any
 import torch
 
 from landscape.certificates.survey import Survey
+from landscape.objective import checks
 from landscape.objective.row_proofs import numbers
 from landscape.result import Check
 
@@ -37,4 +38,5 @@ def run_check(survey: Survey, result: Any) -> list[Check]:
             size = max(abs(wanted), 1e-3)
             gaps.append(abs(float(result.linear_loss[-1]) - wanted) / size)
     meaning = "changes of θ, and of K and the linearised loss at the last point, written out, relative, from 1e-12 on"
-    return [Check("changes", max(one if one > SUMS else 0.0 for one in gaps), CANCELLED, meaning)]
+    bound = CANCELLED if objective.is_double else checks.rounding(objective)
+    return [Check("changes", max(one if one > SUMS else 0.0 for one in gaps), bound, meaning)]

@@ -180,7 +180,7 @@ class _Watch(TorchDispatchMode):
         super().__init__()
         self._pieces = {piece.offset: piece for piece in objective.pieces}
         self._theta = point.theta.untyped_storage().data_ptr()
-        self._start = point.theta.storage_offset()
+        self._start, self._dtype = point.theta.storage_offset(), point.theta.dtype
         self._fixed = {_place(tensor): name for name, tensor in point.fixed.items() if tensor.numel() > 1}
         self._layers: list[Layer] = []
         self._kinks: list[Kink] = []
@@ -201,11 +201,13 @@ class _Watch(TorchDispatchMode):
             )
             raise BadInput(f"outputs {what}", "one tensor of numbers, with the samples along axis 0")
         first = next((one for one in inputs if isinstance(one, Tensor)), None)
+        # A module may round to another dtype than that of θ.
+        outputs = outputs.detach().to(torch.promote_types(outputs.dtype, self._dtype))
         given = outputs.new_empty(len(outputs), 0) if first is None else _rows(first.detach())
         names = Counter(one.name for one in self._layers)
         repeated = {name for name, count in names.items() if count > 1}
         layers = [one for one in self._layers if len(one.features) == len(outputs)]
-        return Structure(given, _rows(outputs.detach()), layers, self._kinks, self._unfollowed, repeated)
+        return Structure(given, _rows(outputs), layers, self._kinks, self._unfollowed, repeated)
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
@@ -217,9 +219,10 @@ class _Watch(TorchDispatchMode):
         if made is not NotImplemented:
             return made
         operation = func.overloadpacket
-        before = args[0].detach().clone() if operation in KINKS else None
+        is_kink = operation in KINKS and not args[0].is_complex()
+        before = args[0].detach().clone() if is_kink else None
         made = func(*args, **kwargs)
-        if operation not in KINKS:
+        if not is_kink:
             self._overwritten(func, args)
         if before is not None:
             self._bend(before, args[0], made, slope_below(operation, args))
@@ -266,7 +269,7 @@ class _Watch(TorchDispatchMode):
             bias, factors = args[0], args[1:3]
         elif operation not in (aten.mm, aten.mv, aten.bmm, aten.mul, aten.convolution):
             return
-        if len(factors) < 2 or not all(isinstance(one, Tensor) for one in factors):
+        if len(factors) < 2 or not all(isinstance(one, Tensor) for one in factors) or made.is_complex():
             return
         names = [self._name(one) for one in factors]
         if bool(names[0]) == bool(names[1]):

@@ -3,6 +3,7 @@
 from typing import Any
 
 import numpy as np
+import torch
 
 from landscape.certificates.claims import KINK
 from landscape.certificates.losses import meaning_of
@@ -21,7 +22,7 @@ def notes_of(objective: Objective, here: Objective, point: Point, result: Any) -
             f"the loss {objective.loss.name} reads parameters itself, beside the outputs: features and kernel are of "
             "the outputs alone, ∇F is of all of F"
         )
-    if not here.is_double:
+    if here.coarsest != torch.float64:
         notes.append(
             "not in float64, which module, loss or device do not take: ranks are those of coarser rounding"
         )

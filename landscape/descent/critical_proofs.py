@@ -55,7 +55,8 @@ def _end_checks(wide: Objective, found: Mapping[str, np.ndarray], k: int) -> lis
     # The derivatives by outputs cancel where H sees none of them, as those of equal logits.
     size = float(theta.norm())
     terms = scale * size + math.sqrt(abs(loss) * scale) + abs(loss) / max(size, 1.0)
-    allowed = ROUNDING * norm + 1e3 * np.finfo(float).eps * terms
+    eps = torch.finfo(wide.coarsest).eps
+    allowed = ROUNDING * norm + 1e3 * eps * terms
     gap = abs(float(slope.norm()) - norm)
     proofs.append(
         Check(
@@ -68,7 +69,7 @@ def _end_checks(wide: Objective, found: Mapping[str, np.ndarray], k: int) -> lis
     )
     if found["status"][k] == CRITICAL:
         threshold = float(found["zero_threshold"][k])
-        own = max(len(values), 100) * np.finfo(float).eps * scale
+        own = max(len(values), 100) * eps * scale
         fewest, most = (
             int((values < -threshold - own).sum()),
             int((values < -max(0.0, threshold - own)).sum()),

@@ -17,8 +17,9 @@ from landscape.objective.objective import Objective
 from landscape.result import Check
 
 EXITS = 3
-# Steps of a difference of gradients, over 1 + ‖θ‖; the best one counts, as of many units some have a kink beside.
-DIFFERENCES = (1e-4, 1e-6, 1e-8)
+# Steps of a difference of gradients, over 1 + ‖θ‖, and what it may be off by; the best step counts, as of many units
+# some have a kink beside. Half types have no digits for one.
+DIFFERENCES = {torch.float64: ((1e-4, 1e-6, 1e-8), 1e-5), torch.float32: ((1e-2, 1e-3, 1e-4), 2e-2)}
 # A normal variable is farther from its mean than so many deviations once in a million.
 MILLIONTH = 4.9
 
@@ -28,7 +29,8 @@ def escape_checks(
 ) -> list[Check]:
     """Of the runs ``found``: ``noisy step`` and ``exit step``; of the saddle (d,): ``lowest curvature``."""
     steps = _steps(wide, asked, found)
-    return [*([steps] if steps else []), _exits(wide, asked, found), _curvature(wide, saddle, bottom)]
+    curvature = [_curvature(wide, saddle, bottom)] if wide.coarsest in DIFFERENCES else []
+    return [*([steps] if steps else []), _exits(wide, asked, found), *curvature]
 
 
 def _steps(wide: Objective, asked: Leave, found: dict[str, Any]) -> Check | None:
@@ -54,7 +56,8 @@ def _steps(wide: Objective, asked: Leave, found: dict[str, Any]) -> Check | None
             seed = (asked.seed, run % asked.num_seeds, KICKS)
             kick = torch.from_numpy(stated_kick(asked.noise, len(before), seed, step)).to(slope)
         wanted = theta - asked.step_size * (slope + size * kick)
-        eps = torch.finfo(theta.dtype).eps
+        # The stack steps in the dtype of θ, which NumPy may not have.
+        eps = max(torch.finfo(one).eps for one in (theta.dtype, wide.dtype))
         allowed = asked.step_size * error + 4 * eps * (
             float(theta.norm()) + asked.step_size * size * float(kick.norm())
         )
@@ -94,7 +97,8 @@ def _plainly(wide: Objective, theta: np.ndarray) -> float:
 def _curvature(wide: Objective, saddle: Tensor, bottom: Bottom) -> Check:
     """λ_min along its vector against a central difference of plain gradients."""
     vector, gap = torch.from_numpy(bottom.vectors[0].copy()).to(saddle), math.inf
-    for part in DIFFERENCES:
+    steps, bound = DIFFERENCES[wide.coarsest]
+    for part in steps:
         h = part * (1 + float(saddle.norm()))
         ahead, behind = (
             plain.gradient(wide, plain.by_name(wide, wide.as_point(saddle + side * h * vector)))
@@ -102,12 +106,12 @@ def _curvature(wide: Objective, saddle: Tensor, bottom: Bottom) -> Check:
         )
         quotient = float(vector.double() @ (ahead - behind)) / (2 * h)
         gap = min(gap, abs(quotient - bottom.smallest) / max(bottom.largest, 1e-3))
-        if gap <= 1e-5:
+        if gap <= bound:
             break
     meaning = (
         "λ_min of the Hessian against a difference of plain gradients along its vector, over the largest |λ|"
     )
-    return Check("lowest curvature", gap, 1e-5, meaning)
+    return Check("lowest curvature", gap, bound, meaning)
 
 
 def share_check(num_lower: int, count: int, share: float) -> Check:

@@ -44,7 +44,7 @@ def _still(wide: Objective, start: Tensor, saddle: Tensor, result: Any) -> Check
         size = float(slope.norm())
         worst = max(worst, _over(norm - size, SUMS * size + 10 * error))
         worst = max(worst, _over(loss - seen, checks.rounding(wide) * max(1e-3, abs(seen))))
-    far = math.sqrt(math.fsum(one * one for one in (saddle - start).double().tolist()))
+    far = math.sqrt(math.fsum(one * one for one in (saddle.double() - start.double()).tolist()))
     worst = max(worst, _over(result.stillest_distance - far, SUMS * far))
     meaning = (
         "F and ‖∇F‖ of both points by plain loops, and how far they are apart, over what rounding allows"

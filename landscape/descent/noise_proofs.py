@@ -203,7 +203,8 @@ def _probe_checks(
         meaning = "variance there against that of one gradient after another, over their mean square; twice rounding"
         gap = abs(probe.variance - variance) / max(second, 1e-300)
         found.append(Check("variance at a probe", gap, 2 * max(rounding, ROUNDING), meaning))
-    if not wide.doubts and not objective.doubts:
+    # Half types have no digits for a difference of gradients.
+    if torch.finfo(wide.coarsest).bits >= 32 and not wide.doubts and not objective.doubts:
         found += _curvature_check(wide, theta, probe, rounding)
     return found
 

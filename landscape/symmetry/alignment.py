@@ -25,9 +25,9 @@ from landscape.symmetry.correlations import correlations
 from landscape.symmetry.families import Family, Found, of_level
 from landscape.symmetry.matching import assigned, matched
 from landscape.symmetry.orbit import Orbit, between, nearer, nearest_of_orbit, random_of_orbit
+from landscape.symmetry.order import tried_junctions
 from landscape.symmetry.permutations import Permutations, Symmetry, composed, flipped, permuted
 from landscape.symmetry.refinement import refined
-from landscape.symmetry.rescaling import junctions
 from landscape.symmetry.verified import batch_experts, in_double
 
 # Samples that the graph is traced and tried on; the graph of activations has this many at a time.
@@ -219,7 +219,7 @@ def batches_of(objective: Objective, size: int, *, whole: bool = False) -> Itera
 def odd_groups(objective: Objective, symmetry: Symmetry) -> list[int]:
     """The groups whose every block a junction of odd layers turns."""
     found = []
-    for one in junctions(objective.module, objective.pieces, odd=True):
+    for one in tried_junctions(objective, odd=True):
         wanted = sorted([*(piece.name for piece in one.incoming), one.outgoing.name])
         for group in symmetry.free:
             blocks = symmetry.of(group)

@@ -75,7 +75,7 @@ def order_of(objective: Objective, seed: int = 0) -> Order:
     try:
         module = batch_experts(objective.module_at(point, device="cpu", dtype=torch.float64))
         inputs = trees.mapped(in_double, objective.few(FEW).inputs)
-        tried = _Tried(module, inputs, objective, point, seed)
+        tried = Tried(module, inputs, objective, point, seed)
         chain = junctions(module, objective.pieces, between=POINTWISE)
         if all(piece.size == 1 for piece in objective.pieces):
             # Numbers without an axis, along which no unit can lie.
@@ -91,7 +91,7 @@ def order_of(objective: Objective, seed: int = 0) -> Order:
         return Order((), reason=str(error))
 
 
-class _Tried:
+class Tried:
     """Changes of θ tried on the outputs of a few samples, at a point beside the present one."""
 
     def __init__(
@@ -128,6 +128,21 @@ class _Tried:
         change = rows if columns is None else columns
         moved[one.outgoing.name] = change(units).transpose(0, 1).reshape(tensor.shape)
         return function_difference(self.module, self.tensors, moved, [self.inputs]) <= ROUNDING
+
+
+def tried_junctions(objective: Objective, *, odd: bool = False, seed: int = 0) -> list[Junction]:
+    """The junctions of ReLU-like layers, or ``odd`` ones, whose scaling, or sign, leaves outputs on a few samples.
+
+    A module may call the layers of its ``nn.Sequential`` one by one, with something else between.
+    """
+    found = junctions(objective.module, objective.pieces, odd=odd)
+    if not found:
+        return []
+    point = objective.present_point()
+    module = objective.module_at(point, device="cpu", dtype=torch.float64)
+    inputs = trees.mapped(in_double, objective.few(FEW).inputs)
+    tried = Tried(module, inputs, objective, point, seed)
+    return [one for one in found if tried.scales(one, -1.0 if odd else 2.0)]
 
 
 def _is_all(module: nn.Module, chain: list[Junction], objective: Objective) -> bool:

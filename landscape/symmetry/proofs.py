@@ -17,8 +17,8 @@ from landscape.result import Check
 from landscape.symmetry.alignment import Aligned
 from landscape.symmetry.families import Family
 from landscape.symmetry.matching import SAME
+from landscape.symmetry.order import tried_junctions
 from landscape.symmetry.permutations import Block, Symmetry
-from landscape.symmetry.rescaling import junctions
 
 # Of all multiples of a unit that may be nearer, those that are tried.
 FACTORS = np.geomspace(0.125, 8, 49)
@@ -131,7 +131,7 @@ def rescaling_check(objective: Objective, first: Point, found: Aligned) -> Check
     goal, theta = numbers(first.theta), numbers(found.point.theta)
     size = float((goal**2).sum())
     worst = 0.0
-    for one in junctions(objective.module, objective.pieces):
+    for one in tried_junctions(objective):
         incoming = np.concatenate([_rows(theta, p.span, one.num_units) for p in one.incoming], 1)
         wanted = np.concatenate([_rows(goal, p.span, one.num_units) for p in one.incoming], 1)
         outgoing, target = (_columns(x, one.outgoing, one.num_units) for x in (theta, goal))

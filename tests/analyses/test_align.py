@@ -10,7 +10,7 @@ from symmetric import SPOILT, Encoder, Grouped, Spoilt, built
 from torch import nn
 
 from landscape import Objective
-from landscape.analyses import align, interpolate, train
+from landscape.analyses import align, interpolate, merge, train
 from landscape.errors import BadInput, ChangedFunction
 from landscape.inputs.models.mlp import mlp
 from landscape.inputs.models.resnet import resnet
@@ -337,3 +337,25 @@ def test_bad_options_are_named(options, message):
     objective = problem(built(lambda: mlp((4,), 3, (5,))), 4)
     with pytest.raises(BadInput, match=message):
         align(objective, objective.theta, objective.theta, **options)
+
+
+@pytest.mark.parametrize("between", [torch.square, torch.tanh], ids=["even", "odd"])
+def test_signs_are_turned_only_where_the_module_itself_is_odd_between_the_layers(between):
+    """Its layers stand in an ``nn.Sequential`` whose order is not all that is done."""
+
+    class Between(nn.Module):
+        def __init__(self, seed):
+            super().__init__()
+            torch.manual_seed(seed)
+            self.net = nn.Sequential(nn.Linear(3, 4), nn.Tanh(), nn.Linear(4, 2)).double()
+
+        def forward(self, x):
+            return self.net[2](between(self.net[1](self.net[0](x))))
+
+    x = torch.randn(9, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    objective = Objective(Between(0), "cross_entropy", (x, torch.arange(9) % 2))
+    points = [objective.present_point(), objective.point(Between(1).state_dict())]
+    result = align(objective, *points, num_points=3)
+    assert (result.status, result.sign is None) == ("complete", between is torch.square)
+    merged = merge(objective, points, restarts=1)
+    assert merged.status == "complete"

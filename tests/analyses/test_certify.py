@@ -691,7 +691,7 @@ def test_each_check_sees_what_it_proves(monkeypatch):
         assert failing(linear_objective(OTHER_X, OTHER_Y, (4, 2, 3))) == {"floor"}
     with monkeypatch.context() as patch:
         rank = measured.kernel_rank
-        patch.setattr(measured, "kernel_rank", lambda matrix: rank(matrix)._replace(smallest=1e6))
+        patch.setattr(measured, "kernel_rank", lambda *given: rank(*given)._replace(smallest=1e6))
         assert "bound" in failing(net)
     with monkeypatch.context() as patch:
         line = last_layer.last_layer_path
@@ -719,3 +719,43 @@ def test_each_check_sees_what_it_proves(monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(lazy, "dense_kernel", lambda *a: (dense(*a)[0] + 0.001, None))
         assert failing(of_width(0, {"width": 3}), widths=(3, 9), draws=1, variant=of_width) == {"lazy"}
+
+
+class Ending(nn.Module):
+    """A net whose numbers end, or are on their way, in another dtype."""
+
+    def __init__(self, end):
+        super().__init__()
+        torch.manual_seed(0)
+        self.net, self.end = nn.Sequential(nn.Linear(2, 4), nn.Tanh(), nn.Linear(4, 1)).double(), end
+
+    def forward(self, x):
+        return self.end(self.net, x)
+
+
+def autocast(net, x):
+    with torch.autocast("cpu", torch.bfloat16):
+        return net(x.float()).float()
+
+
+ENDS = {
+    "float": lambda net, x: net(x).float(),
+    "autocast": autocast,
+    "complex": lambda net, x: (net[0](x) * (1 + 1j) @ net[2].weight.T.to(torch.complex128)).abs(),
+}
+
+
+@pytest.mark.parametrize("end", ENDS.values(), ids=ENDS)
+def test_outputs_in_another_dtype_and_complex_layers_are_certified(end):
+    module = Ending(end)
+    if end is autocast:
+        module = module.float()
+    objective = Objective(module, "mse", (K_X.to(next(module.parameters())), draw(4, 1)))
+    result = certified(objective, [objective.theta, objective.theta + 0.01])
+    assert result.status == "complete"
+    assert bool((result.ntk_rank <= 4).all())
+    if end is not ENDS["float"]:
+        return
+    exact_one = certified(Objective(module.net, "mse", (K_X, draw(4, 1))))
+    assert result.ntk_largest[0] == pytest.approx(exact_one.ntk_largest, rel=1e-12)
+    assert result.ntk_rank[0] == exact_one.ntk_rank

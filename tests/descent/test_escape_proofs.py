@@ -39,6 +39,31 @@ def test_right_numbers_pass(noise):
     assert failed(measured(noise)) == set()
 
 
+class Coarse(nn.Module):
+    """A net that takes no float64."""
+
+    def __init__(self, dtype):
+        super().__init__()
+        torch.manual_seed(0)
+        self.net, self.dtype = nn.Sequential(nn.Linear(4, 6), nn.ReLU(), nn.Linear(6, 3)).to(dtype), dtype
+
+    def forward(self, x):
+        return self.net(x.to(self.dtype))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_right_numbers_pass_where_the_module_takes_nothing_finer(dtype):
+    generator = torch.Generator().manual_seed(0)
+    x, y = torch.randn(26, 4, generator=generator), torch.randint(3, (26,), generator=generator)
+    objective = Objective(Coarse(dtype), "cross_entropy", (x, y))
+    about = {"num_seeds": 2, "amplitudes": (1e-2, 1e-3), "max_steps": 40, "further": 5, "directions": 10}
+    assert failed(landscape.escape(objective, objective.theta, **about)) == set()
+    found = landscape.critical(objective, [objective.theta], starts=2, max_steps=20)
+    assert failed(found) == set()
+    steps = {"step_sizes": (1e-3, 1e-2), "batch_sizes": (4,), "num_steps": 9, "num_seeds": 2}
+    assert failed(landscape.noise(objective, objective.theta, num_probes=1, **steps)) == set()
+
+
 def test_noise_outside_the_step_is_seen(monkeypatch):
     source = wing._of_a_law
 
