@@ -33,7 +33,8 @@ class Search:
     """Where R searches stand: θ (R, d), what is known there, and the last ``WINDOW`` of their ways.
 
     ``norms``, ``sizes`` and ``lengths`` (R, WINDOW + 1) are ‖∇F‖, ‖θ‖ and the lengths of steps, the last one last;
-    ``scale`` and ``begun`` (R,) are what ‖∇F‖ and ‖θ‖ were at the start, ``steps`` (R,) how many were tried.
+    ``scale`` and ``begun`` (R,) are what ‖∇F‖ and ‖θ‖ were at the start, ``steps`` (R,) how many were tried, and
+    ``is_short`` (R,) whether the last one tried was shorter than θ is exact.
     """
 
     thetas: Tensor
@@ -48,6 +49,7 @@ class Search:
     sizes: Tensor
     lengths: Tensor
     steps: Tensor
+    is_short: Tensor
 
     @property
     def rounding(self) -> Tensor:
@@ -124,8 +126,8 @@ def searched(
         taken = active[is_better]
         _take(found, taken, Local(*(one[is_better] for one in there)), trial[is_better], length[is_better])
         found.steps[active] += 1
-        is_short = length <= SHORTEST * found.sizes[active, -1].clamp_min(1e-300)
-        active = active[~(_ended(found)[active] | is_short)]
+        found.is_short[active] = length <= SHORTEST * found.sizes[active, -1].clamp_min(1e-300)
+        active = active[~_ended(found)[active]]
         report(step + 1, num_steps)
         offer(found.state)
     return found
@@ -154,6 +156,7 @@ def _begun(local: Callable[[Tensor], Local], thetas: Tensor, noise: Tensor | Non
         sizes=sizes_row,
         lengths=row,
         steps=torch.zeros(len(thetas), dtype=torch.int64, device=thetas.device),
+        is_short=torch.zeros(len(thetas), dtype=torch.bool, device=thetas.device),
     )
 
 
@@ -185,10 +188,11 @@ def _take(found: Search, rows: Tensor, there: Local, thetas: Tensor, lengths: Te
 
 
 def _ended(found: Search) -> Tensor:
-    """Which searches have ended (R,): at rounding, standing still, or not finite."""
+    """Which searches have ended (R,): at rounding, standing still, by a short step, or not finite."""
     norms = found.norms[:, -1]
     fall = 1 - norms / found.norms[:, 0]
-    return (norms <= found.rounding) | (fall < STILL) | ~torch.isfinite(norms) | ~torch.isfinite(found.values)
+    is_finite = torch.isfinite(norms) & torch.isfinite(found.values)
+    return (norms <= found.rounding) | (fall < STILL) | found.is_short | ~is_finite
 
 
 def _turned(vectors: Tensor, slopes: Tensor) -> Tensor:

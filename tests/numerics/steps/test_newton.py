@@ -49,3 +49,20 @@ def test_it_goes_on_from_what_was_kept():
         again = searched(wall, starts(), kept={name: one.clone() for name, one in kept.items()})
         assert torch.equal(again.thetas, whole.thetas)
         assert torch.equal(again.steps, whole.steps)
+
+
+def test_a_search_that_ended_by_a_short_step_stays_ended_where_it_goes_on():
+    """Beside a slope of 1 no step helps, and the last one tried is next to nothing."""
+
+    def roof(thetas: torch.Tensor) -> Local:
+        there = wall(thetas)
+        is_still = thetas[:, :1] > 50
+        slopes = torch.where(is_still, 1.0, there.slopes)
+        return there._replace(slopes=slopes)
+
+    begun, states = starts(3), []
+    begun[1] = 100.0
+    whole = searched(roof, begun, num_steps=500, offer=lambda state: states.append(state()))
+    ended = [one for one in states if bool(one["is_short"][1])]
+    again = searched(roof, begun, num_steps=500, kept={name: one.clone() for name, one in ended[0].items()})
+    assert torch.equal(again.steps, whole.steps)
