@@ -147,7 +147,8 @@ def _begun(local: Callable[[Tensor], Local], thetas: Tensor, noise: Tensor | Non
         values=here.values.clone(),
         slopes=here.slopes.clone(),
         eigenvalues=eigenvalues,
-        vectors=vectors,
+        # Laid out as it will be where it is restored, since products of other layouts are rounded otherwise.
+        vectors=vectors.contiguous(),
         damping=FIRST * eigenvalues.abs().amax(1) ** 2,
         # So that the rounding is at least the noise.
         scale=norms + (0.0 if noise is None else noise / (ROUNDING * torch.finfo(thetas.dtype).eps)),
