@@ -1,7 +1,7 @@
 """Many points one after another: in blocks that a journal remembers, train and test measured alike."""
 
 import copy
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import nullcontext
 from functools import partial
 from typing import Any
@@ -177,30 +177,42 @@ class Sweep:
         return Point(point.theta, self.objective.recalibrated(point.theta, point.fixed), point.label)
 
     def notes(self, *points: Point) -> list[str]:
-        """Whose batch-norm statistics were taken; a warning where the policy is known to mislead."""
+        """Whose batch-norm statistics were taken, and what else is mixed; a warning where the policy misleads."""
+        said = []
+        if frozen := self._apart(points, self.objective.module.named_parameters()):
+            said.append(
+                f"{listed(frozen)} is frozen, and another at other ends: it is mixed between these, and of no distance "
+                "or norm; requires_grad_() makes it a part of θ"
+            )
+        if kept := self._buffers_apart(points):
+            said.append(
+                f"{listed(kept)}, no statistic of a batch norm of torch's, is a buffer and another at other ends: "
+                "it is mixed between these"
+            )
         if self.recalibrates:
-            return [
+            said.append(
                 "batch-norm statistics were taken anew from the data at every point of the path, the ends as well "
                 f"(`batchnorm` {self.batchnorm}): the losses there are not those with the statistics that are stored"
-            ]
-        if _all_equal([p.fixed for p in points]):
-            return []
-        frozen = self._frozen_apart(points)
-        said = [
-            f"{listed(frozen)} is frozen, and another at other ends: it is mixed between these, and of no distance or "
-            "norm; requires_grad_() makes it a part of θ"
-        ]
-        if not self.objective.has_batchnorm:
-            return said if frozen else []
+            )
+        elif self.objective.has_batchnorm and not _all_equal([p.fixed for p in points]):
+            said.append(
+                "batch-norm statistics are mixed from the end points (`batchnorm` frozen), which is right only "
+                "for nearby points; `batchnorm` recalibrate takes them from the data at every point"
+            )
+        return said
+
+    def _buffers_apart(self, points: Sequence[Point]) -> list[str]:
+        """The buffers of real numbers, other than statistics of batch norm, that are not the same at all points."""
+        own = policies.normalisation_layers(self.objective.module)
+        statistics = {f"{name}.{key}".lstrip(".") for name, layer in own.items() for key in layer._buffers}
+        found = self._apart(points, self.objective.module.named_buffers())
         return [
-            *(said if frozen else []),
-            "batch-norm statistics are mixed from the end points (`batchnorm` frozen), which is right only "
-            "for nearby points; `batchnorm` recalibrate takes them from the data at every point",
+            name for name in found if name not in statistics and points[0].fixed[name].is_floating_point()
         ]
 
-    def _frozen_apart(self, points: Sequence[Point]) -> list[str]:
-        """The frozen parameters that are not the same at all points."""
-        names = [name for name, _ in self.objective.module.named_parameters() if name in points[0].fixed]
+    def _apart(self, points: Sequence[Point], tensors: Iterable[tuple[str, Tensor]]) -> list[str]:
+        """Those of the fixed ``tensors`` that are not the same at all points."""
+        names = [name for name, _ in tensors if name in points[0].fixed]
         return [name for name in names if not _all_equal([{name: one.fixed[name]} for one in points])]
 
     def _fixed_rule(

@@ -237,3 +237,28 @@ def test_without_errors_a_note_says_so(classifier):
 def _data(objective):
     (x,), y = objective.samples
     return x, y
+
+
+class Whitened(nn.Module):
+    """Batch norm by hand, which nothing tells from other buffers, before one of torch's."""
+
+    def __init__(self, seed: int):
+        super().__init__()
+        self.register_buffer("mean", torch.full((3,), float(seed), dtype=torch.float64))
+        torch.manual_seed(seed)
+        self.norm, self.last = nn.BatchNorm1d(3).double(), nn.Linear(3, 2).double()
+        self.norm.running_mean.fill_(seed)
+
+    def forward(self, x):
+        return self.last(self.norm(x - self.mean))
+
+
+@pytest.mark.parametrize("batchnorm", ["frozen", "recalibrate"])
+def test_buffers_that_are_mixed_are_said(batchnorm):
+    x = torch.randn(9, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    objective = Objective(Whitened(0), "cross_entropy", (x, torch.arange(9) % 2))
+    a, b = objective.present_point(), objective.point(Whitened(1).state_dict())
+    result = interpolate(objective, a, b, num_points=3, batchnorm=batchnorm)
+    assert any(note.startswith("mean, no statistic of a batch norm of torch's") for note in result.notes)
+    same = interpolate(objective, a, Point(b.theta, a.fixed), num_points=3, batchnorm=batchnorm)
+    assert not any("no statistic" in note for note in same.notes)
