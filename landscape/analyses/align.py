@@ -164,12 +164,15 @@ def align(
     for name, point, value in zip(("first end", "second end", "aligned end"), ends, losses, strict=True):
         meaning = "end of the line against the model itself"
         proofs.append(checks.agreement(name, objective, float(value), point, meaning))
-    proofs += [*checks.meaning(objective, ends[0]), checks.finite(np.concatenate([before, after]))]
+    means, said = checks.meaning(objective, ends[0]), []
+    if not refine:
+        means, said = checks.of_values(means)
+    proofs += [*means, checks.finite(np.concatenate([before, after]))]
     distance = [_distance(first, point) for point in (second, found.point)]
     proofs += _checks(
         found, distance, checks.rounding(objective), is_nearest=match == "weights" and not refine
     )
-    notes = [found.coverage, *found.notes, *sweep.notes(first, second), *without_errors(objective, 0)]
+    notes = [*said, found.coverage, *found.notes, *sweep.notes(first, second), *without_errors(objective, 0)]
     notes += [] if distance[0] else ["the two points are the same"]
     notes += _lengthened(after, distance) if refine else []
     errors = [barrier_errors(alpha, table[:, COLUMNS:], seed=seed).chord for table in lines]

@@ -135,8 +135,9 @@ def interpolate(
         proofs.append(
             checks.agreement(name, objective, value, point, "end of the path against the model itself")
         )
-    proofs += [*checks.meaning(objective, ends[0]), checks.finite(table[:, 0])]
-    notes += sweep.notes(first, second)
+    means, said = checks.of_values(checks.meaning(objective, ends[0]))
+    proofs += [*means, checks.finite(table[:, 0])]
+    notes += said + sweep.notes(first, second)
     notes += without_errors(objective, 0) or (without_errors(test, 0, "test samples") if test else [])
     notes += [] if bool((first.theta != second.theta).any()) else ["the two points are the same"]
     result.notes, result.checks = notes + result.notes, proofs + stated

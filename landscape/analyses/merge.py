@@ -136,10 +136,12 @@ def merge(
         stated = _stated_checks(sweep, places, found, result, table)
     meaning = "outputs of every model on the data before and after, in float64: max |Δh| / max |h|"
     proofs.append(Check("function preserved", found.function_difference, found.preserved, meaning))
-    proofs += [*checks.meaning(objective, final), checks.finite(result.loss)]
+    means, said = checks.of_values(checks.meaning(objective, final))
+    proofs += [*means, checks.finite(result.loss)]
     result.checks = proofs + stated
     result.notes = [
         found.symmetry.coverage,
+        *said,
         *_used(found, symmetry),
         *_same(given),
         *sweep.notes(*places),

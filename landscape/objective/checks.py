@@ -24,6 +24,10 @@ ROUNDED = 4.0
 STEPS = {torch.float64: (1e-7, 1e-3), torch.float32: (1e-3, 5e-2)}
 # Gaps of a difference to a slope that vary by less than this share of themselves are one.
 UNLIKE = 0.1
+ANOTHER = (
+    "F has a derivative there, the same ahead and behind, and the gradient that autograd gives is another, in a plain "
+    "loop too: straight-through, surrogate or scaled gradients, or a part of F behind a detach?"
+)
 
 
 def independent_loss(objective: Objective, point: Point) -> float:
@@ -153,10 +157,14 @@ def _why(gaps: Sequence[Sequence[float]], is_autograds: Callable[[], bool]) -> s
         return "F has a kink there: its differences ahead and behind have two limits"
     if not is_autograds():
         return ""
-    return (
-        "F has a derivative there, the same ahead and behind, and the gradient that autograd gives is another, in a "
-        "plain loop too: straight-through, surrogate or scaled gradients, or a part of F behind a detach?"
-    )
+    return ANOTHER
+
+
+def of_values(found: Sequence[Check]) -> tuple[list[Check], list[str]]:
+    """Of :func:`meaning` what proves numbers that are of F alone: that autograd gives another gradient is a note."""
+    others = [one for one in found if not one.passed and one.meaning.endswith(ANOTHER)]
+    notes = [f"no number here is of a gradient: {ANOTHER.removesuffix('?')}"] if others else []
+    return [one for one in found if one not in others], notes
 
 
 def agreement(name: str, objective: Objective, value: float, point: Point, meaning: str) -> Check:

@@ -10,7 +10,7 @@ from plain import another, killed_at, named, plain_loss, plain_module, toy_produ
 from torch import nn
 
 from landscape import Objective
-from landscape.analyses import interpolate
+from landscape.analyses import align, interpolate, merge, train
 from landscape.errors import BadInput
 from landscape.objective.parameters import Point
 from landscape.runs.journal import Journal
@@ -262,3 +262,37 @@ def test_buffers_that_are_mixed_are_said(batchnorm):
     assert any(note.startswith("mean, no statistic of a batch norm of torch's") for note in result.notes)
     same = interpolate(objective, a, Point(b.theta, a.fixed), num_points=3, batchnorm=batchnorm)
     assert not any("no statistic" in note for note in same.notes)
+
+
+def test_another_gradient_than_the_derivative_of_f_is_a_note_where_no_number_is_of_it():
+    class Straight(nn.Module):
+        def __init__(self, seed):
+            super().__init__()
+            torch.manual_seed(seed)
+            self.first, self.last = nn.Linear(3, 4).double(), nn.Linear(4, 2).double()
+
+        def forward(self, x):
+            h = self.first(x)
+            return self.last(h + (h.tanh() - h).detach())
+
+    x = torch.randn(9, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    objective = Objective(Straight(0), "cross_entropy", (x, torch.arange(9) % 2))
+    points = [objective.present_point(), objective.point(Straight(1).state_dict())]
+    for result in (
+        interpolate(objective, *points, num_points=3),
+        align(objective, *points, num_points=3),
+        merge(objective, points, restarts=1),
+    ):
+        assert result.status == "complete"
+        assert any("no number here is of a gradient" in note for note in result.notes)
+    # What is of the gradient fails, and so does a gradient that is not autograd's.
+    assert train(objective, epochs=1).status == "failed-checks"
+
+
+def test_a_gradient_that_is_not_autograds_still_fails(classifier, monkeypatch):
+    true = Objective.value_and_gradient
+    monkeypatch.setattr(
+        Objective, "value_and_gradient", lambda *given: (true(*given)[0], 1.1 * true(*given)[1])
+    )
+    result = interpolate(classifier, classifier.theta, 0.9 * classifier.theta, num_points=3)
+    assert [check.name for check in result.checks if not check.passed] == ["cut, derivative"]
