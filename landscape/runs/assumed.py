@@ -1,15 +1,24 @@
 """What a run took for granted because nobody said otherwise, in one line."""
 
+from collections.abc import Collection
+
 from landscape.objective import Objective
 from landscape.runs.recipe import Followed
 from landscape.runs.settings import Settings
 
 
-def assumed(objective: Objective, followed: Followed, settings: Settings, *, is_imported: bool) -> str:
-    """The loss and why, over what it is a mean, the dtype and the mode: what was not given, but for the samples."""
+def assumed(
+    objective: Objective, followed: Followed, settings: Settings, *, brought: Collection[str] = ()
+) -> str:
+    """The loss and why, over what it is a mean, the dtype and the mode: what was not given, but for the samples.
+
+    ``brought``: the dtypes of the weights that were, if any.
+    """
     parts = [_loss(objective, followed), _samples(objective)]
     if settings.dtype is None:
-        whose = "as in the checkpoint" if is_imported else "the default"
+        whose = "as in the checkpoint" if set(brought) == {followed.dtype} else "the default"
+        if brought and whose == "the default":
+            whose += f", where the checkpoint is in {' and '.join(sorted(brought))}"
         parts.append(
             "the dtypes of the module" if followed.dtype == "mixed" else f"{followed.dtype}, {whose}"
         )

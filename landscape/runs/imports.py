@@ -47,7 +47,8 @@ class Entry:
 class Imports:
     """The points to come in, in order; ``basis`` is the run file that says what they are points of, if one does.
 
-    ``names_data``: the call names the data, which are then taken whole.
+    ``names_data``: the call names the data, which are then taken whole; ``floats``: the dtypes of the weights, once
+    they were read.
     """
 
     entries: list[Entry]
@@ -57,6 +58,7 @@ class Imports:
     key: str = ""
     ignored: tuple[str, ...] = ()
     names_data: bool = False
+    floats: tuple[str, ...] = ()
 
     @property
     def inputs(self) -> list[dict[str, str]]:
@@ -118,11 +120,20 @@ class Imports:
                 text = note if len(self.entries) == 1 else note.removeprefix(f"{entry.path.name}: ")
                 notes.setdefault(text, []).append(entry.label)
             found.append({name: tensor.clone() for name, tensor in module.state_dict().items()})
+        self.floats = tuple(sorted(dtypes))
         self._tell_dtypes(dtypes, module)
         for text, labels in notes.items():
             several = f"{labels[0]} to {labels[-1]}, {len(labels)} points" if len(labels) > 1 else labels[0]
             self.notes.append(f"{several}: {text}" if len(self.entries) > 1 else text)
         return found
+
+    def rounded(self, dtype: str) -> list[str]:
+        """A note where weights have more digits than F in ``dtype``, which nobody asked for."""
+        if dtype != "float32" or "float64" not in self.floats:
+            return []
+        return [
+            "the weights are in float64 and were rounded to float32: give `dtype` float64 for all their digits"
+        ]
 
     def points(self, objective: Objective, states: Sequence[dict[str, Tensor]]) -> list[Point]:
         """The states as points, by their labels; one alone by the name of its file."""

@@ -289,17 +289,18 @@ def _from_recipe(
                 states = brought.states(module)
             objectives = recipe.objectives(module, data, **how)
         train = objectives.train
+        rounded = brought.rounded(dtype) if brought and settings.dtype is None else []
         is_import = declared.source == "checkpoint"
         points = brought.points(train, states) if brought and is_import else [train.present_point("init")]
         return Work(
             train,
             objectives.test,
             points,
-            notes=[*(brought.changes(recipe) if brought else ()), *objectives.notes],
+            notes=[*(brought.changes(recipe) if brought else ()), *rounded, *objectives.notes],
             variant=variant,
             fresh=sources.Fresh(own, recipe),
             proofs=brought.proofs(train, states, points) if brought else list,
-            assumed=assumed(train, followed, settings, is_imported=brought is not None),
+            assumed=assumed(train, followed, settings, brought=brought.floats if brought else ()),
         )
 
     def variant(seed: int, arguments: dict[str, Any]) -> Objective:

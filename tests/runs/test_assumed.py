@@ -144,3 +144,16 @@ def test_of_a_stream_the_loss_is_chosen_as_it_is_of_data_in_memory(place):
     wanted = (one(torch.ones(300, 1))[:, 0] - names["numbers"]()).square().mean().item()
     assert result.final_loss == pytest.approx(wanted, rel=1e-5)
     assert "loss mse, for the targets are real numbers" in result.provenance["assumed"]
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16])
+def test_the_dtype_of_a_checkpoint_is_not_said_to_be_that_of_f_where_it_is_another(place, dtype):
+    name = str(dtype).removeprefix("torch.")
+    torch.save(own()["net"]().to(dtype).state_dict(), "w.pt")
+    about = {"model": "own.py:net", "data": "own.py:data", "loss": "mse"}
+    result = landscape.measure("w.pt", "import", output="a.h5", **about)
+    of_f = f"the default, where the checkpoint is in {name}" if name != "float32" else "as in the checkpoint"
+    assert f"float32, {of_f};" in result.provenance["assumed"]
+    assert any("rounded to float32" in note for note in result.notes) == (dtype is torch.float64)
+    asked = landscape.measure("w.pt", "import", output="b.h5", dtype="float32", **about)
+    assert not any("rounded to float32" in note for note in asked.notes)
