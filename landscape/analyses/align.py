@@ -175,6 +175,11 @@ def align(
     notes = [*said, found.coverage, *found.notes, *sweep.notes(first, second), *without_errors(objective, 0)]
     notes += [] if distance[0] else ["the two points are the same"]
     notes += _lengthened(after, distance) if refine else []
+    if not checks.close("", losses[2], losses[1], 10 * checks.rounding(objective), "").passed:
+        notes.append(
+            f"F of B was {losses[1]:.6g} and is {losses[2]:.6g}: what moved it leaves the outputs, and not what a "
+            "penalty, or the loss itself, makes of the parameters"
+        )
     errors = [barrier_errors(alpha, table[:, COLUMNS:], seed=seed).chord for table in lines]
     result = _result(objective, found, alpha, before, after, errors, distance, notes, proofs)
     is_nearest = match == "weights" and not refine

@@ -4,6 +4,7 @@ Rows and columns are outputs, those of the first sample first (Jacot et al. 2018
 """
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -130,11 +131,11 @@ def errors_of(objective: Objective, point: Point, outputs: Tensor) -> Tensor:
     """
     shape, found, start = _shape(objective, point), [], 0
     per_sample = _product(shape)
-    for _, targets in objective.chunks():
+    for inputs, targets in objective.chunks():
         stop = start + per_sample * len(targets)
         h = outputs[start:stop].detach().reshape(len(targets), *shape).requires_grad_()
         # A loss with numbers of its own has them in the dtype of F while the module stands.
-        with objective.standing(point.theta, point.fixed):
+        with _ready(objective, point, inputs):
             found.append(derivative(objective.loss.total(h, targets), h).reshape(-1))
         start = stop
     return torch.cat(found)
@@ -144,13 +145,24 @@ def loss_of(objective: Objective, point: Point, outputs: Tensor) -> float:
     """The loss at ``outputs`` (n·k,), as F would say of a module that gives these; without the penalty."""
     shape, total, start = _shape(objective, point), 0.0, 0
     per_sample = _product(shape)
-    with torch.no_grad(), objective.standing(point.theta, point.fixed):
-        for _, targets in objective.chunks():
-            stop = start + per_sample * len(targets)
-            h = outputs[start:stop].reshape(len(targets), *shape)
+    for inputs, targets in objective.chunks():
+        stop = start + per_sample * len(targets)
+        h = outputs[start:stop].reshape(len(targets), *shape)
+        with torch.no_grad(), _ready(objective, point, inputs):
             total += float(objective.loss.total(h, targets).double())
-            start = stop
+        start = stop
     return total / objective.divisor
+
+
+@contextmanager
+def _ready(objective: Objective, point: Point, inputs: Any) -> Iterator[None]:
+    """The module standing at the point, and called on ``inputs`` where the loss reads what that leaves in it."""
+    if objective.loss.is_of_outputs:
+        with objective.standing(point.theta, point.fixed):
+            yield
+    else:
+        with objective.passed(point.theta, point.fixed, inputs):
+            yield
 
 
 def _pulled_back(flat: Tensor, leaf: Tensor) -> Tensor:

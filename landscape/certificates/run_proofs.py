@@ -32,7 +32,7 @@ def run_check(survey: Survey, result: Any) -> list[Check]:
         moved = survey.from_first(survey.points[-1].theta - survey.points[0].theta)
         outputs = begun.structure.outputs + moved.reshape(begun.structure.outputs.shape)
         targets = objective.samples.picked(None)[1]
-        if outputs.dim() == 2 and not objective.loss.has_price:
+        if outputs.dim() == 2 and not objective.loss.has_price and objective.loss.is_of_outputs:
             with torch.no_grad(), objective.written({**survey.points[0].fixed}):
                 wanted = float(objective.loss.each(outputs.to(objective.dtype), targets).mean())
             size = max(abs(wanted), 1e-3)

@@ -171,6 +171,8 @@ def _form(part: Objective, here: Point, operator: str, axis: Tensor, step: float
     else:
         # What the loss holds, as weights of classes, is in the dtype of F there alone.
         with part.written(plain.by_name(part, here)):
+            if not part.loss.is_of_outputs:  # but of what a call leaves in the module, too
+                part.called(trees.mapped(torch.clone, part.samples.inputs))
             total = _bent_loss(part, outputs[1][1], outputs[1][0], ways, targets)
     sums = torch.tensor([total], dtype=torch.float64, device=part.device)
     value = float(distributed.total(sums)) / part.divisor + part.l2 * float(axis.double().square().sum())

@@ -359,3 +359,14 @@ def test_signs_are_turned_only_where_the_module_itself_is_odd_between_the_layers
     assert (result.status, result.sign is None) == ("complete", between is torch.square)
     merged = merge(objective, points, restarts=1)
     assert merged.status == "complete"
+
+
+def test_a_penalty_that_a_rescaling_moves_is_said():
+    torch.manual_seed(0)
+    nets = [nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 2)).double() for _ in range(2)]
+    x = torch.randn(9, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    objective = Objective(nets[0], "cross_entropy", (x, torch.arange(9) % 2), l2=0.1)
+    points = [objective.present_point(), objective.point(nets[1].state_dict())]
+    for symmetry, is_said in (("permutation", False), ("scaling", True)):
+        result = align(objective, *points, symmetry=symmetry, num_points=3)
+        assert any(note.startswith("F of B was") for note in result.notes) == is_said

@@ -175,6 +175,7 @@ def test_gradients_of_samples_have_all_that_the_loss_reads(loss):
         one = loss(module, module(X[i : i + 1]), Y[i : i + 1])
         slopes = torch.autograd.grad(one, own, allow_unused=True, materialize_grads=True)
         rows.append(torch.cat([part.flatten() for part in slopes]))
+    vars(module).pop("sizes")
     fisher = torch.stack(rows).T @ torch.stack(rows) / len(X)
     result = measured(objective, operator="empirical-fisher")
     np.testing.assert_allclose(
@@ -183,6 +184,15 @@ def test_gradients_of_samples_have_all_that_the_loss_reads(loss):
     assert not failed(result)
     theta = objective.theta
     sharp = landscape.sharpness(objective, theta, num_draws=2, ascent_steps=1, fisher_rao=True)
+    if loss is READING["left in the module"]:
+        # What a call leaves is there whenever the loss is called, and is no part of JᵀBJ.
+        plain = Objective(module, functional.cross_entropy, (X, Y))
+        bent = measured(objective, operator="gauss-newton")
+        np.testing.assert_allclose(
+            bent.eigenvalues, measured(plain, operator="gauss-newton").eigenvalues, rtol=1e-7
+        )
+        assert not failed(bent)
+        assert not failed(landscape.certify(objective, [theta, 1.01 * theta]))
     found = dict(zip(sharp.measure.tolist(), sharp.values.tolist(), strict=True))["fisher_rao_norm"]
     assert found == pytest.approx(float((theta @ fisher @ theta).sqrt()), rel=1e-9)
     assert not failed(sharp)
