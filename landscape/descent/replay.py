@@ -19,6 +19,8 @@ from landscape.objective.objective import Objective
 
 # Of a gradient, whose terms cancel, over the sizes of these: a thousand roundings of a sum of float64.
 ROUNDING = 1e-9
+# Halves in each of which all terms cancel, as at a point that treats classes alike, tell less than a part of one term.
+TERM = 1e-3
 
 
 class Stated(NamedTuple):
@@ -180,7 +182,10 @@ def _slope_and_rounding(
 def _slope_and_size(
     objective: Objective, theta: Tensor, rows: Tensor, training: bool
 ) -> tuple[float, Tensor, float]:
-    """:func:`plain_slope`, where F is a mean of two halves' whose sizes tell how large the terms are that cancel."""
+    """:func:`plain_slope`, where F is a mean of two halves' whose sizes tell how large the terms are that cancel.
+
+    And that of the first sample, where these are nothing beside it.
+    """
     if len(rows) < 2 or not objective.is_mean:
         loss, slope = plain_slope(objective, theta, rows, training=training)
         return loss, slope, float(slope.norm())
@@ -191,4 +196,6 @@ def _slope_and_size(
     )
     slope = shares[0] * slopes[0] + shares[1] * slopes[1]
     sizes = sum(share * float(one.norm()) for share, one in zip(shares, slopes, strict=True))
+    first = plain_slope(objective, theta, rows[:1], training=False)[1]
+    sizes = max(sizes, TERM * float(first.norm().nan_to_num(0.0)))
     return sum(share * one for share, one in zip(shares, losses, strict=True)), slope, sizes

@@ -135,3 +135,12 @@ def test_kinks_beside_do_not_count():
     assert _curvature(wide, theta, bottom).passed  # pyright: ignore[reportArgumentType]
     wrong = SimpleNamespace(vectors=bottom.vectors, smallest=1.001 * curvature, largest=abs(curvature))
     assert not _curvature(wide, theta, wrong).passed  # pyright: ignore[reportArgumentType]
+
+
+def test_terms_that_cancel_in_every_half_are_no_certainty():
+    """At θ = 0 all classes are alike, and so they are in both halves of twelve samples: ∇F is 0 but for rounding."""
+    x = torch.randn(12, 4, generator=torch.Generator().manual_seed(0))
+    objective = Objective(nn.Linear(4, 3), "cross_entropy", (x - x.mean(0), torch.arange(12) % 3))
+    start = torch.zeros_like(objective.theta)
+    result = landscape.escape(objective, start, amplitudes=(0.1, 0.01), num_seeds=2, drop=0.1, max_steps=20)
+    assert failed(result) == set()
