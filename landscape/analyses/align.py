@@ -200,7 +200,7 @@ def _stated_checks(
     objective, state = sweep.objective, result.states["final"]
     proofs = [
         roads.groups_check(found, result),
-        roads.moved_by_hand(objective, ends[1], found, state),
+        roads.moved_by_hand(objective, ends[1], found, result),
         roads.matching_check(objective, ends[0], found, state) if is_nearest else None,
         roads.rescaling_check(objective, ends[0], found) if is_nearest else None,
         roads.families_check(objective, ends[0], found, state) if is_nearest else None,

@@ -44,8 +44,8 @@ class Aligned(NamedTuple):
     ``stored_difference``: the same of the point, whose rescaled numbers are rounded to its dtype; ``preserved``: what
     the former may be by rounding; ``planted_distance``: what is left of the distance from A to a copy of it, moved by
     random elements of all symmetries that were used, once it was brought back; ``signs``: ±1 for every unit of B in
-    groups with odd activations; ``families``: continuous symmetries that were used; ``refused``: what was not, as it
-    would have changed the function.
+    groups with odd activations, NaN where other maps leave it untold; ``families``: continuous symmetries that were
+    used; ``refused``: what was not, as it would have changed the function.
     """
 
     point: Point
@@ -145,6 +145,11 @@ def aligned(
     if refine:
         better = refined(objective, units, families, a, now, refine, generator=generator, progress=progress)
         now, permutations = better.tensors, composed(units, permutations, better.permutations)
+    if families:
+        signs = {
+            **signs,
+            **_signs_of(units, families, permuted(start, units, permutations), now, permutations),
+        }
     gap = function_difference(module, start, now, batches_of(objective, objective.chunk_size))
     if not gap <= preserved(traced):
         raise _changed(objective, module, start, traced, permutations, gap)
@@ -226,6 +231,44 @@ def odd_groups(objective: Objective, symmetry: Symmetry) -> list[int]:
             is_plain = all(block.groups.count(group) == 1 for block in blocks)
             if is_plain and sorted(block.tensor for block in blocks) == wanted:
                 found.append(group)
+    return found
+
+
+def _signs_of(
+    units: Symmetry,
+    families: list[Family],
+    start: Mapping[str, Tensor],
+    now: Mapping[str, Tensor],
+    permutations: Permutations,
+) -> dict[int, Tensor]:
+    """±1 for every unit of B in groups of which a family changes signs, from ``start``, B permuted, to ``now``.
+
+    By a tensor that no other family moves but those whose signs are known; NaN where there is none.
+    """
+    found, there, left = {}, dict(start), list(families)
+    while True:
+        others = [
+            (one, {name for other in left if other is not one for name in other.tensors}) for one in left
+        ]
+        places = (
+            (family, slot)
+            for family, taken in others
+            if family.kind == "sign" and family.copies == 1
+            for slot, _ in family.members
+            if slot.block.tensor not in taken
+        )
+        family, slot = next(places, (None, None))
+        if family is None or slot is None:
+            break
+        along = (slot.of(there) * slot.of(now)).sum(2)
+        element = torch.where(along < 0, -1.0, 1.0)
+        there, left = family.acted(there, element), [one for one in left if one is not family]
+        if family.group is not None:
+            found[family.group] = torch.ones(family.size)
+            found[family.group][permutations[family.group]] = element[0].float()
+    for family in left:
+        if family.kind == "sign" and family.group is not None:
+            found[family.group] = torch.full((permutations[family.group].numel(),), torch.nan)
     return found
 
 

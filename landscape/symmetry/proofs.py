@@ -27,31 +27,41 @@ TRIALS, SMALL, NEAREST = 8, 0.003, 1e-5
 FALL = "largest fall of ‖A − B‖² by small maps of a family's units, over ‖A‖²"
 
 
-def moved_by_hand(
-    objective: Objective, second: Point, found: Aligned, state: Mapping[str, np.ndarray]
-) -> Check | None:
-    """The stored point against B with its units taken one by one; not where linear maps moved them, too.
+def moved_by_hand(objective: Objective, second: Point, found: Aligned, result: Any) -> Check | None:
+    """The stored point against B with its units taken one by one, where no linear maps but signs moved them.
 
-    A unit i of the new point is the old one p[i] times its sign, on every axis it stands on. Nested groups are left
-    to ``function preserved``.
+    A unit i of the new point is the old one p[i] times its sign, on every axis it stands on, as they are stated. Nested
+    groups are left to ``function preserved``.
     """
-    symmetry = found.symmetry
-    if found.families or any(group.outer is not None for group in symmetry.groups):
-        return None
+    symmetry, worst = found.symmetry, -1.0
+    nested = {i for i, one in enumerate(symmetry.groups) if one.outer is not None}
+    nested |= {symmetry.groups[i].outer for i in nested}
+    others = {
+        name
+        for one in found.families
+        if one.kind != "sign" or one.group is None or one.copies > 1
+        for name in one.tensors
+    }
+    orders = {}
+    for number, group in enumerate(symmetry.free):
+        own = result.unit_group == number
+        sign = np.ones(own.sum()) if result.sign is None else result.sign[own]
+        orders[group] = result.permutation[own].tolist(), sign.tolist()
     old = _arrays(objective, second)
-    worst = 0.0
     for block in symmetry.blocks:
+        axes = [(axis, orders[one]) for axis, one in enumerate(block.groups) if one in orders]
+        is_told = all(math.isfinite(one) for _, (_, sign) in axes for one in sign)
+        if block.tensor in others or not nested.isdisjoint(block.groups) or not is_told:
+            continue
         box = tuple(slice(*ends) for ends in block.where)
         values = old[block.tensor][box].reshape(block.shape).copy()
-        for axis, group in enumerate(block.groups):
-            if group is None:
-                continue
-            order = found.permutations[group].tolist()
-            sign = found.signs[group].tolist() if group in found.signs else [1.0] * len(order)
+        for axis, (order, sign) in axes:
             rows = [np.take(values, old_unit, axis) * sign[old_unit] for old_unit in order]
             values = np.stack(rows, axis)
-        wanted = np.asarray(state[block.tensor], dtype=float)[box].reshape(block.shape)
+        wanted = np.asarray(result.states["final"][block.tensor], dtype=float)[box].reshape(block.shape)
         worst = max(worst, float(np.abs(values - wanted).max(initial=0)))
+    if worst < 0:
+        return None
     meaning = "B with its units moved by hand as the permutations say against the stored point, bit for bit"
     return Check("moved by hand", worst, 0.0, meaning)
 

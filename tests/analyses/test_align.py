@@ -370,3 +370,20 @@ def test_a_penalty_that_a_rescaling_moves_is_said():
     for symmetry, is_said in (("permutation", False), ("scaling", True)):
         result = align(objective, *points, symmetry=symmetry, num_points=3)
         assert any(note.startswith("F of B was") for note in result.notes) == is_said
+
+
+@pytest.mark.parametrize("match", ["weights", "activations"])
+@pytest.mark.parametrize("symmetry", ["permutation", "all"])
+def test_signs_are_those_that_the_stored_units_have(match, symmetry):
+    first, second = (
+        problem(built(lambda: mlp((4,), 3, (5, 6), activation="tanh"), one), 4) for one in (0, 1)
+    )
+    ends = first.present_point(), second.present_point()
+    result = align(first, *ends, match=match, symmetry=symmetry, num_points=3)
+    assert all(check.passed for check in result.checks)
+    assert "moved by hand" in {check.name for check in result.checks}
+    own = result.unit_group == 0
+    order, sign = result.permutation[own], result.sign[own]
+    given = {piece.name: ends[1].theta[piece.span].reshape(piece.shape) for piece in first.pieces}
+    (name,) = [one for one in given if given[one].shape == (5, 4)]
+    np.testing.assert_array_equal(result.states["final"][name], (sign[:, None] * given[name].numpy())[order])
