@@ -201,7 +201,7 @@ def escape(
 
     from landscape import distributed
     from landscape.descent.escape import Leave, curvature_at, escaped, falls, level_of, plain_run, rounding_of
-    from landscape.descent.escape_proofs import escape_checks
+    from landscape.descent.escape_proofs import escape_checks, largest_checks
     from landscape.descent.escape_words import notes_beside
     from landscape.descent.leaving_proofs import leaving_checks, summary_check
     from landscape.descent.noise import objective_beside
@@ -209,14 +209,12 @@ def escape(
     from landscape.objective.precision import in_float64, told
 
     distributed.require_one_process("replicas")
-    _check(noise, amplitudes, direction, perturb_when_below)
     journal, proofs = {} if journal is None else journal, list[Check]()
     with tasks.computed_by(executor), checks.untouched(objective, proofs):
         beside, start = objective_beside(objective, theta)
         here = in_float64(beside)
         start = start.to(here.device, here.dtype)
-        if direction is not None and len(direction) != len(start):
-            raise BadInput(f"a direction of {len(direction)} numbers", f"{len(start)}, as many as θ has")
+        _check(noise, amplitudes, direction, perturb_when_below, len(start))
         loss, slope = here.value_and_gradient(start)
         if not math.isfinite(loss):
             raise NotFinite(f"F(A) = {loss}", "a point with a finite loss", "take another point")
@@ -238,9 +236,10 @@ def escape(
         saddle = stillest if math.isfinite(plain["lowest_norm"][0]) else start
         size, at = float(here.gradient(saddle).double().norm()), here.as_point(saddle)
         bottom = curvature_at(here, saddle, size, seed, progress)
-        curvature = bottom.largest
+        ends = [(saddle, bottom)]
         if not torch.equal(saddle, start):
-            curvature = max(curvature, curvature_at(here, start, 0.0, seed, progress).largest)
+            ends.append((start, curvature_at(here, start, 0.0, seed, progress)))
+        curvature = max(one.largest for _, one in ends)
         found = escaped(here, start, asked, curvature, journal, progress)
         num_lower, num_seen = falls(here, saddle, radius, directions, seed)
         about = {
@@ -258,7 +257,8 @@ def escape(
         ]
         notes = [*here.doubts_at(at), *told(here), *notes_beside(here, asked, directions - num_seen, radius)]
         result = _result(asked, plain, found, bottom, about, len(start))
-        result.checks += leaving_checks(here, start, saddle, asked, found, result)
+        result.checks += largest_checks(here, result.curvature, ends)
+        result.checks += leaving_checks(here, start, saddle, asked, found, plain, result)
     _add_share(result, bottom, num_lower, num_seen, radius)
     runs = {**found, "saddle": plain["stillest"][0]}
     stated = summary_check(result, asked, bottom, runs, len(start), num_seen)
@@ -272,6 +272,7 @@ def _check(
     amplitudes: tuple[float, ...],
     direction: tuple[float, ...] | None,
     perturb_when_below: float | None,
+    dimension: int,
 ) -> None:
     if len(set(amplitudes)) < len(amplitudes):
         raise BadInput(f"`amplitudes` = {', '.join(f'{a:g}' for a in amplitudes)}", "each once")
@@ -279,6 +280,8 @@ def _check(
         raise BadInput(
             f"a `direction` of the start with `noise` {noise}", "`noise` none, which moves the start"
         )
+    if direction is not None and len(direction) != dimension:
+        raise BadInput(f"a direction of {len(direction)} numbers", f"{dimension}, as many as θ has")
     if direction is not None and not any(direction):
         raise BadInput("a `direction` of zeros", "a direction")
     if perturb_when_below is not None and noise == "none":

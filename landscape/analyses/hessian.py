@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     import numpy as np
     from torch import Tensor
 
+    from landscape.curvature.limit_proofs import Stepping
     from landscape.curvature.places import Survey
     from landscape.curvature.question import Question
     from landscape.objective import Objective
@@ -156,6 +157,8 @@ def _from_run(run: Any, labels: Sequence[str], options: Options) -> dict[str, An
     from landscape.curvature.places import adaptive_stability_limit, stability_limit
 
     found: dict[str, Any] = {}
+    if len(labels) > 1 and run.options.get("optimizer"):
+        found["steppings"] = _steppings(run, labels)
     decay = float(run.options.get("weight_decay", 0.0))
     if options["operator"] == "preconditioned":
         found["preconditioners"] = [run.preconditioner_at(label) for label in labels]
@@ -172,6 +175,16 @@ def _from_run(run: Any, labels: Sequence[str], options: Options) -> dict[str, An
     if len(labels) == 1:
         found.pop("stability_limits", None)
     return found
+
+
+def _steppings(run: Any, labels: Sequence[str]) -> dict[str, Stepping]:
+    """By label how the run stepped there: by the formula of its schedule, or where that follows the loss as logged."""
+    from landscape.curvature.limit_proofs import Stepping
+
+    names = ("optimizer", "momentum", "nesterov", "weight_decay")
+    how = {name: run.options[name] for name in names if name in run.options}
+    sizes = {run.label(label): run.scheduled_at(label) or run.step_size_at(label) for label in labels}
+    return {label: Stepping(size, **how) for label, size in sizes.items()}
 
 
 @analysis(
@@ -257,6 +270,7 @@ def hessian(
     exact: Annotated[bool, "All eigenvalues of the dense matrix: index, nullity, verdict."] = False,
     stability_limits: Sequence[float] | None = None,
     preconditioners: Sequence[Tensor] | None = None,
+    steppings: Mapping[str, Stepping] | None = None,
     save_vectors: Annotated[bool, "Store the Ritz vectors too."] = False,
     seed: int = 0,
     journal: Journal | None = None,
@@ -268,12 +282,12 @@ def hessian(
     The ``top_k`` largest and ``bottom_k`` smallest come from one basis, which grows until the errors
     min(r, r²/gap) of the residuals r are below ``tol`` max|λ|. Two products with all pairs at random signs, on another
     cut of the samples and in float64, then show their rounding, which r and errors contain; where it leaves no room for
-    the tolerance, and with ``residuals`` each, there is a product of each pair in float64 instead; without
-    ``certify`` nothing is. ``search``: a second random start excludes hidden copies of multiple eigenvalues, but for a
-    chance of 1 %, or finds them. ``others`` are the same objective on other samples. ``per_layer`` takes the block of
-    every layer as a ``point``, filled up with NaN. ``trace`` and ``density`` are deflated by the pairs found.
-    ``preconditioners``: P (d,) of P^-½HP^-½, beside which the gradient is P^-½∇F; points where it is NaN are
-    left out, if others are given. ``journal`` keeps products. Raises BadInput, NotDifferentiable, NotFinite.
+    the tolerance, and with ``residuals`` each, there is a product of each pair in float64 instead; without ``certify``
+    nothing is. ``search``: a second random start excludes hidden copies of multiple eigenvalues, but for a chance of
+    1 %, or finds them. ``others`` are the same objective on other samples. ``per_layer`` takes the block of every layer
+    as a ``point``, filled up with NaN. ``trace`` and ``density`` are deflated by the pairs found. ``preconditioners``:
+    P (d,) of P^-½HP^-½, beside which the gradient is P^-½∇F; points where it is NaN are left out, if others are given.
+    ``steppings`` prove ``stability_limits``. ``journal`` keeps products. Raises BadInput, NotDifferentiable, NotFinite.
     """
     from landscape.curvature.places import Where, surveyed
     from landscape.curvature.question import Question
@@ -303,23 +317,30 @@ def hessian(
     )
     if per_layer and save_vectors:
         raise BadInput("vectors of every layer", "those of one", "give the layer as `block`")
-    proofs: list[Check] = []
-    with computed_by(executor), checks.untouched(objective, proofs):
+    with computed_by(executor), checks.untouched(objective, proofs := list[Check]()):
         where = Where(block, per_layer, preconditioners, stability_limits)
         survey = surveyed(objective, theta, question, where, others, split, progress, journal)
         proofs += checks.meaning(survey.places[0].objective, survey.places[0].point)
-        result = _proven(survey, question, block, survey.columns(question, save_vectors))
+        result = _proven(survey, question, block, survey.columns(question, save_vectors), steppings)
     result.checks = proofs + result.checks
     return result
 
 
-def _proven(survey: Survey, question: Question, block: str | None, columns: dict[str, Any]) -> Hessian:
+def _proven(
+    survey: Survey,
+    question: Question,
+    block: str | None,
+    columns: dict[str, Any],
+    steppings: Mapping[str, Stepping] | None,
+) -> Hessian:
     """The result with its proofs, which go by the numbers as they stand in it."""
+    from landscape.curvature.limit_proofs import limits_check
     from landscape.curvature.proofs import proven, subset_checks
 
     result = _result(survey, question, block, columns)
     found, notes = proven({name: getattr(result, name) for name in columns}, survey, question)
     found += subset_checks(result.subset_eigenvalues, result.subset_spread, survey, question)
+    found += limits_check(result, steppings or {})
     result.checks, result.notes = survey.checks + found, result.notes + notes
     return result
 

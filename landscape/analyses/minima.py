@@ -255,7 +255,7 @@ def minima(
     from landscape.certificates.almost_every import settings
     from landscape.descent import input_plane
     from landscape.descent.cells import Descents
-    from landscape.descent.minima_proofs import table_check
+    from landscape.descent.minima_proofs import stated_checks
     from landscape.descent.proofs import worst_of
     from landscape.descent.starts import bounds_of, cut
     from landscape.descent.table import every, tables
@@ -305,7 +305,7 @@ def minima(
         proofs += worst_of({cell.name: cell.checks for cell in every(table)})
         proofs += checks.meaning(first, first.present_point())
     result = _result(first, table, about, (samples, depths, widths), axes)
-    result.checks, result.notes = [*proofs, table_check(vars(result))], notes
+    result.checks, result.notes = [*proofs, *stated_checks(vars(result), family, seed)], notes
     _conclude(result, any(one.draws for one in every(table)))
     return result
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from landscape.analyses.declare import analysis
@@ -247,9 +248,10 @@ def slice2d(
     Raises BadInput for an even ``num_points``, a span of 0, so many points, points on one line, a trajectory that spans
     no plane, two eigenvectors where d = 1, or ``axes`` where d is not 2.
     """
+    import numpy as np
     from torch import Tensor
 
-    from landscape.curvature.map import cell_checks, curvature_map, range_checks
+    from landscape.curvature.map import cell_checks, curvature_map, pair_check, range_checks
     from landscape.objective import checks
     from landscape.objective.parameters import Point
     from landscape.objective.row_proofs import rows_of
@@ -294,9 +296,6 @@ def slice2d(
             found.checks.extend(
                 range_checks(objective, found.centre, found.axes.draws[0], hessians, found.middle)
             )
-            found.checks.extend(
-                cell_checks(objective, lambda i: place_of(found, i), hessians, found.middle, seed)
-            )
         result = _result(found, hessians, cut)
         columns = rows_of(result)
         plane = found.axes.draws[0] if result.directions is None else result.directions
@@ -305,6 +304,11 @@ def slice2d(
         stated = stated_checks(found, cut, grid, columns, result.draw_loss, plane, explained)
         stated += draws_check(result.draw_loss, result.loss_mean, result.loss_spread)
         stated += products_check(objective, plane, result.gram)
+        if hessians is not None:
+            said, place = hessians.stated(result), partial(place_of, found)
+            ratio = np.asarray(result.curvature_ratio).ravel()
+            stated += cell_checks(objective, place, said, ratio, found.middle, seed)
+            stated += pair_check(objective, place, said)
     result.checks = proofs + found.checks + plane_checks(found, cut) + stated
     return result
 

@@ -1,6 +1,7 @@
 """Checks of certificates: kernels, ranks and bounds once more, by the user's own module and by other formulas."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from math import acos, cos, hypot, pi, sin
 
 import numpy as np
@@ -11,7 +12,7 @@ from landscape.certificates.inactive import Woken
 from landscape.certificates.kernel import kernel_operator
 from landscape.certificates.last_layer import LastLayerPath
 from landscape.certificates.measured import Measured
-from landscape.certificates.row_proofs import floor_gap, pattern_check
+from landscape.certificates.row_proofs import floor_gap, pattern_check, ranks_check
 from landscape.certificates.structure import Structure
 from landscape.certificates.two_layer import TwoLayers, arc_cosine_kernel, closed_kernel
 from landscape.objective import checks, plain, trees
@@ -47,7 +48,7 @@ def proven(objective: Objective, seen: Measured, seed: int) -> list[Check]:
         found.append(kernel_check(seen.matrix))
         if seen.two is not None and seen.two.has_all:
             found.append(closed_check(seen))
-    found += pattern_check(seen)
+    found += pattern_check(seen) + ranks_check(seen)
     if seen.two is not None and seen.woken is not None:
         found.append(fall_check(objective, point, seen.woken, seen.two))
     if any(layer.weight is not None for layer in seen.structure.layers):
@@ -119,10 +120,19 @@ def identity_check(objective: Objective, seen: Measured) -> Check:
 
 
 def closed_check(seen: Measured) -> Check:
-    """K against the closed form of two layers of piecewise linear units."""
+    """K against the closed form of two layers of piecewise linear units.
+
+    Of units at their kink one of the slopes beside it is taken, or none, as autograd has its own rule for each kind.
+    """
     assert seen.two is not None
     assert seen.matrix is not None
-    gap = float((closed_kernel(seen.two) - seen.matrix).abs().max()) / (seen.kernel.largest or 1.0)
+    two, gaps = seen.two, []
+    at_kink = seen.structure.kinks[0].arguments == 0
+    factor = torch.ones_like(two.slopes) if two.factor is None else two.factor
+    for slope in (0.0, two.below, 1.0) if bool(at_kink.any()) else (0.0,):
+        net = replace(two, slopes=torch.where(at_kink, slope * factor, two.slopes))
+        gaps.append(float((closed_kernel(net) - seen.matrix).abs().max()))
+    gap = float(np.nanmin(gaps)) / (seen.kernel.largest or 1.0)
     bound = SUMS * torch.finfo(seen.matrix.dtype).eps
     return Check("closed kernel", gap, bound, "K against that of two layers in closed form, over λ_max")
 

@@ -5,8 +5,10 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+import torch
 
 from landscape.certificates.measured import Measured
+from landscape.numerics.rank import FACTOR, Rank
 from landscape.result import Check
 
 # Sums of many numbers in float64, and what terms that cancel leave of them.
@@ -50,32 +52,84 @@ def floor_gap(seen: Measured) -> float:
 
 
 def pattern_check(seen: Measured) -> list[Check]:
-    """Dead units, the nearest kink and the pattern's matrix of one hidden layer, sample by sample from its weights."""
+    """Units and the pattern's matrix of one hidden layer, sample by sample from its weights.
+
+    Where a unit is at its kink, as one without weights is, either slope is right: there that of the module is taken.
+    """
     two = seen.two
     if two is None or two.factor is not None or two.below != two.below or two.first.weight is None:
         return []
-    x, w = (one.double().cpu().numpy() for one in (two.first.features, two.first.weight))
+    x, w, v, said = (
+        one.double().cpu().numpy() for one in (two.first.features, two.first.weight, two.outgoing, two.slopes)
+    )
     b = np.zeros(len(w)) if two.first.bias is None else two.first.bias.double().cpu().numpy()
     before = x @ w.T + b
-    if (before == 0).any():  # at a kink, as a unit without weights is, either slope is right
-        return []
-    slopes = np.where(before > 0, 1.0, two.below)
     ones = 0.0 if two.first.bias is None else 1.0
     sizes = np.sqrt((x**2).sum(1) + ones)[:, None] * np.sqrt((w**2).sum(1) + b**2)
+    coarse = torch.finfo(two.slopes.dtype).eps / torch.finfo(torch.float64).eps
+    at_kink = np.abs(before) <= SUMS * coarse * sizes
+    own = np.where(before > 0, 1.0, two.below)
+    steps = np.where(
+        at_kink, np.min([np.abs(said - one) for one in (0.0, two.below, 1.0)], axis=0), said - own
+    )
+    slopes = np.where(at_kink, said, own)
     with np.errstate(divide="ignore", invalid="ignore"):
         near = np.where(sizes > 0, np.abs(before) / np.where(sizes > 0, sizes, 1.0), np.abs(before))
     still = ((x**2).sum(1) + ones == 0)[:, None] & np.ones_like(near, dtype=bool)
     kinks = np.where(still, np.inf, near)
-    gaps = [float(int((slopes == 0).all(axis=0).sum()) != seen.structure.num_dead)]
+    is_idle = ~w.any(axis=1) & (b == 0) & ~v.any(axis=0)
+    gaps = [
+        float(np.abs(steps).max()) / coarse,
+        float(int((slopes == 0).all(axis=0).sum()) != seen.structure.num_dead),
+        float(int(is_idle.sum()) != seen.structure.num_inactive),
+    ]
+    if not at_kink.any():
+        gaps.append(float(len({tuple(row) for row in (before > 0).tolist()}) != seen.structure.num_patterns))
     if len(seen.structure.kinks) == 1 and two.below != 1 and np.isfinite(kinks).any():
-        gaps.append(abs(float(kinks.min()) - seen.structure.nearest_kink))
+        gaps.append(abs(float(kinks.min()) - seen.structure.nearest_kink) / coarse)
     if seen.pattern is not None:
         rows = np.stack([np.kron(a, sample) for a, sample in zip(slopes, x, strict=True)])
-        values = np.linalg.svd(rows, compute_uv=False)
-        least = float(values.min()) if len(values) >= len(rows) else 0.0
-        gaps.append(abs(least - seen.pattern.smallest) / max(float(values.max()), 1e-300))
-    meaning = "dead units, the nearest kink and the smallest singular value of the pattern's matrix, from the weights"
+        gaps.append(_rank_gap(rows, seen.pattern, len(rows), coarse))
+    meaning = "slopes and numbers of units, the nearest kink and the ranks of the pattern's matrix, from the weights"
     return [Check("pattern", max(gaps), CANCELLED, meaning)]
+
+
+def ranks_check(seen: Measured) -> list[Check]:
+    """The rank of the features of every layer, as they are met first."""
+    gaps, met = [], dict[str, torch.Tensor]()
+    for layer in seen.structure.layers:
+        met.setdefault(layer.name.removesuffix(".weight"), layer.features)
+    for name, rank in seen.features.items():
+        coarse = torch.finfo(met[name].dtype).eps / torch.finfo(torch.float64).eps
+        gaps.append(_rank_gap(met[name].double().cpu().numpy(), rank, min(met[name].shape), coarse))
+    if not gaps:
+        return []
+    meaning = (
+        "ranks of the features of each layer, their thresholds, ends and widths by another decomposition"
+    )
+    return [Check("feature ranks", max(gaps), CANCELLED, meaning)]
+
+
+def _rank_gap(matrix: np.ndarray, said: Rank, full: int, coarse: float) -> float:
+    """How far what is said of the singular values of ``matrix`` is from its own, over the largest; 1 for counts.
+
+    ``coarse``: the ε that they were found with, over that of float64.
+    """
+    values = np.linalg.svd(matrix, compute_uv=False) if matrix.size else np.zeros(0)
+    largest = float(values.max(initial=0.0)) or 1.0
+    least = float(values.min()) if len(values) >= full > 0 else 0.0
+    zero = FACTOR * coarse * np.finfo(float).eps * max(matrix.shape, default=0) * largest
+    gaps = [
+        abs(least - said.smallest) / largest / coarse,
+        abs(said.threshold / zero - 1) / coarse if matrix.any() else said.threshold,
+        float(said.full != full),
+        # Two decompositions are apart by less than half of what counts as zero.
+        float(not (values > 1.5 * said.threshold).sum() <= said.rank <= (values > said.threshold / 2).sum()),
+    ]
+    counted = values[: said.rank]
+    if len(counted) and matrix.any():
+        gaps.append(abs(float(counted.min()) - said.last) / largest / coarse)
+    return max(gaps)
 
 
 def limit_laws_check(result: Any) -> Check:

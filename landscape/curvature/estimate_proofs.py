@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from landscape.curvature.share_proofs import SAME, Recurrences, share_error
 from landscape.numerics.spectra.inertia import Dense, Inertia
 from landscape.numerics.spectra.krylov import Operator
 from landscape.numerics.spectra.quadrature import COINCIDENT
@@ -42,6 +43,8 @@ class Stated:
     near_error: float | None = None
     band: float | None = None
     nearby: np.ndarray | None = None
+    recurrences: Recurrences = ()
+    product_error: float = 0.0
 
 
 def sampling_error(num_probes: int, frobenius: float, spectral: float) -> float:
@@ -107,8 +110,10 @@ def density_checks(said: Stated) -> list[Check]:
     pairs = [(said.index_estimate, said.mass), (said.index_error, said.mass_error)]
     off = max(abs(count - d * mass) / max(d * mass, 1e-300) for count, mass in pairs if count is not None)
     near = [] if said.near is None else [_near_check(said, nodes)]
+    errors = [_errors_check(said, nodes)] if said.recurrences else []
     return [
         *near,
+        *errors,
         Check(
             "density weights",
             float(sums),
@@ -122,6 +127,30 @@ def density_checks(said: Stated) -> list[Check]:
             "share below zero outside what nodes and weights allow, or its error below that of the sampling",
         ),
     ]
+
+
+def _errors_check(said: Stated, nodes: np.ndarray) -> Check:
+    """The errors of both shares against all of their parts, from the recurrences."""
+    d, left = said.dimension, said.dimension - len(said.known)
+    largest = max(float(np.abs(nodes).max()), float(np.abs(said.known).max(initial=0.0)))
+    worst = 0.0
+    for share, error, edges, inside in (
+        (said.mass, said.mass_error, (0.0,), said.known < 0),
+        (said.near, said.near_error, (-(said.band or 0.0), said.band or 0.0), None),
+    ):
+        if share is None or error is None:
+            continue
+        inside = np.abs(said.known) <= (said.band or 0.0) if inside is None else inside
+        beside = float(np.clip((share * d - inside.sum()) / left, 0, 1))
+        about = (said.recurrences, said.known, d, edges, beside, largest, said.product_error)
+        wanted = share_error(*about)
+        # Of shares that are known as good as exactly, the errors are those of rounding.
+        worst = max(worst, abs(error - wanted) / (wanted + SAME))
+    meaning = (
+        "errors of the shares below and near zero against sampling, what few nodes leave open by orthogonal "
+        "polynomials, and products, relative"
+    )
+    return Check("density errors", worst, SAME, meaning)
 
 
 def _near_check(said: Stated, nodes: np.ndarray) -> Check:

@@ -13,7 +13,7 @@ from landscape.curvature import pair_proofs, product_proofs
 from landscape.errors import NotFinite
 from landscape.numerics.arrays import array_of
 from landscape.numerics.spectra.lanczos import top_eigenpairs
-from landscape.objective import batchnorm
+from landscape.objective import batchnorm, checks, plain
 from landscape.objective.objective import Objective
 from landscape.objective.parameters import Point
 from landscape.objective.sweep import Sweep
@@ -28,13 +28,17 @@ MOST = 20
 
 
 class CurvatureMap(NamedTuple):
-    """λ_max and λ_min of every cell (cells,), ‖Hv − λv‖ of each (cells,); NaN where a product is not finite."""
+    """λ_max and λ_min of every cell (cells,), ‖Hv − λv‖ of each (cells,); NaN where a product is not finite.
+
+    ``vectors`` (2, d) are v of both in the last cell that has any, as :func:`snake` goes.
+    """
 
     largest: np.ndarray
     smallest: np.ndarray
     largest_residual: np.ndarray
     smallest_residual: np.ndarray
     num_products: int
+    vectors: np.ndarray | None = None
 
     @property
     def scale(self) -> np.ndarray:
@@ -57,6 +61,15 @@ class CurvatureMap(NamedTuple):
         """How many cells have an eigenvalue whose residual is above the tolerance."""
         worst = np.maximum(self.largest_residual, self.smallest_residual)
         return int((worst > TOLERANCE * self.scale).sum())
+
+    def stated(self, result: Any) -> "CurvatureMap":
+        """The same with the numbers that stand in a result over a plane."""
+        return self._replace(
+            largest=result.lambda_max.ravel(),
+            smallest=result.lambda_min.ravel(),
+            largest_residual=result.lambda_max_residual.ravel(),
+            smallest_residual=result.lambda_min_residual.ravel(),
+        )
 
     def notes(self) -> list[str]:
         """What it took, and what is lacking."""
@@ -88,10 +101,10 @@ def curvature_map(
     what = f"cells of curvature, {MAX_PRODUCTS + 2} products each at most"
     state = saver.restore() or {"table": np.full((num_cells, 4), np.nan), "done": 0, "products": 0}
     table, done, products = state["table"].copy(), int(state["done"]), int(state["products"])
-    near = torch.from_numpy(state["near"]).to(objective.device) if "near" in state else None
+    near = torch.from_numpy(state["pair"]).to(objective.device) if "pair" in state else None
 
     def reached() -> dict[str, Any]:
-        vectors = {} if near is None else {"near": array_of(near)}
+        vectors = {} if near is None else {"pair": array_of(near)}
         return {"table": table.copy(), "done": done, "products": products, **vectors}
 
     sweep.progress(done, num_cells, what)
@@ -110,7 +123,8 @@ def curvature_map(
             saver.offer(reached)
         else:
             saver.save(reached())
-    return CurvatureMap(table[:, 0], table[:, 1], table[:, 2], table[:, 3], products)
+    vectors = None if near is None else array_of(near)
+    return CurvatureMap(table[:, 0], table[:, 1], table[:, 2], table[:, 3], products, vectors)
 
 
 def snake(num_cells: int) -> np.ndarray:
@@ -164,12 +178,39 @@ def range_checks(
     return [check]
 
 
+def pair_check(objective: Objective, point_at: Callable[[int], Point], found: CurvatureMap) -> list[Check]:
+    """λ and ‖Hv − λv‖ of both in the last cell that has vectors, by a product of its own of each."""
+    cells = [cell for cell in snake(len(found.largest)).tolist() if not np.isnan(found.scale[cell])]
+    if not cells or found.vectors is None:
+        return []
+    cell, worst = cells[-1], 0.0
+    product = product_proofs.of_another_cut(objective, point_at(cell), "hessian", num_products=2)
+    said = (found.largest, found.largest_residual), (found.smallest, found.smallest_residual)
+    bound, scale = 10 * checks.rounding(objective), max(float(found.scale[cell]), 1e-300)
+    for vector, (value, residual) in zip(found.vectors, said, strict=True):
+        v = torch.from_numpy(vector.copy()).to(objective.device)
+        with plain.proving(gradients=product_proofs.FRESH):
+            image = product(v).double()
+        own = float((image - float(value[cell]) * v.double()).norm())
+        worst, bound = (
+            max(worst, abs(own - float(residual[cell])) / scale),
+            max(bound, 3 * product.error / scale),
+        )
+    meaning = "‖Hv − λv‖ of λ_max and λ_min in the last cell by products of its own against that stated, over max |λ|"
+    return [Check("residuals of a cell", float(np.nan_to_num(worst, nan=np.inf)), bound, meaning)]
+
+
 def cell_checks(
-    objective: Objective, point_at: Callable[[int], Point], found: CurvatureMap, middle: int, seed: int
+    objective: Objective,
+    point_at: Callable[[int], Point],
+    found: CurvatureMap,
+    ratio: np.ndarray,
+    middle: int,
+    seed: int,
 ) -> list[Check]:
     """A seeded cell that is not the ``middle``, by a few products of its own: no Ritz value is beyond λ_min and λ_max.
 
-    And |λ_min/λ_max| of every cell. A hundredth of the products, two at least.
+    And the ``ratio`` |λ_min/λ_max| of every cell. A hundredth of the products, two at least.
     """
     known = [i for i in np.flatnonzero(~np.isnan(found.scale)).tolist() if i != middle]
     if not known:
@@ -186,7 +227,7 @@ def cell_checks(
         float(found.scale[cell]), 1e-300
     )
     with np.errstate(divide="ignore", invalid="ignore"):
-        gaps = found.ratio * np.abs(found.largest) - np.abs(found.smallest)
+        gaps = ratio * np.abs(found.largest) - np.abs(found.smallest)
     off = float(np.abs(gaps[found.largest != 0] / found.scale[found.largest != 0]).max(initial=0.0))
     meaning = (
         "Ritz values of some products in a cell off θ* beyond [λ_min, λ_max], over max |λ|, and the ratio"
@@ -197,7 +238,7 @@ def cell_checks(
 def _extremes(
     objective: Objective, point: Point, seed: int, near: Tensor | None
 ) -> tuple[list[float], int, Tensor | None]:
-    """λ_max, λ_min and their residuals at a point; the products they took; the sum of their vectors (d,)."""
+    """λ_max, λ_min and their residuals at a point; the products they took; their vectors (2, d)."""
     product = objective.hessian_operator(point.theta, point.fixed, num_products=MAX_PRODUCTS)
     try:
         pairs = top_eigenpairs(
@@ -211,7 +252,7 @@ def _extremes(
             # As its own certificate the search ends by residuals, which prove, not by estimates.
             certificate=product,
             product_error=lambda: product.error,
-            start=near,
+            start=None if near is None else near.sum(0),
             generator=torch.Generator().manual_seed(seed),
             dtype=objective.dtype,
             device=objective.device,
@@ -219,4 +260,4 @@ def _extremes(
     except NotFinite:
         return [np.nan] * 4, 0, near
     ends = [*pairs.values[[0, -1]], *pairs.residuals[[0, -1]]]
-    return [float(one) for one in ends], int(pairs.num_products), pairs.vectors.sum(0)
+    return [float(one) for one in ends], int(pairs.num_products), pairs.vectors[[0, -1]]

@@ -166,6 +166,8 @@ def _stated(row: Mapping[str, Any], values: np.ndarray, d: int, one: Spectrum) -
         number("mass_near_zero_error"),
         number("zero_band"),
         None if nearby is None else np.asarray(nearby),
+        () if one.density is None else one.density.recurrences,
+        0.0 if one.density is None else one.density.product_error,
     )
 
 

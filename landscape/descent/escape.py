@@ -85,8 +85,9 @@ class Leave:
 
 
 class Bottom(NamedTuple):
-    """The ends of the spectrum of the Hessian: λ_min with what counts as zero, its vectors (k, d), and the largest |λ|.
+    """The ends of the spectrum of the Hessian: λ_min with what counts as zero, its vectors (k, d), and the largest |λ|,
 
+    with its vector ``steepest`` (d,).
     ``values`` are all eigenvalues, ascending, or where not ``is_whole`` those that were looked for.
     """
 
@@ -96,6 +97,7 @@ class Bottom(NamedTuple):
     largest: float
     values: np.ndarray
     is_whole: bool
+    steepest: np.ndarray
 
 
 def level_of(loss: float, drop: float | None, rounding: float) -> float:
@@ -130,7 +132,7 @@ def curvature_at(
         slope = objective.gradient(theta)
         threshold = zero_threshold(objective, theta, dense, eigenvalues, columns, slope)
         lowest = values <= values[0] + threshold
-        vectors = array_of(columns.T)[lowest]
+        rows = array_of(columns.T)
     else:
         pairs = top_eigenpairs(
             product,
@@ -145,8 +147,10 @@ def curvature_at(
         order = np.argsort(pairs.values)
         values = pairs.values[order]
         threshold = float(pairs.residuals.max()) + 1e-12 * pairs.scale + error_at(gradient_norm)
-        vectors = array_of(pairs.vectors)[order[:1]]
-    return Bottom(float(values[0]), threshold, vectors, float(np.abs(values).max()), values, len(values) == d)
+        rows, lowest = array_of(pairs.vectors)[order], slice(1)
+    most = int(np.abs(values).argmax())
+    ends = (float(values[0]), threshold, rows[lowest], float(np.abs(values[most])))
+    return Bottom(*ends, values, len(values) == d, rows[most])
 
 
 def escaped(

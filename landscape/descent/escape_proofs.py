@@ -1,6 +1,7 @@
 """What an escape says of itself, by another road: steps with their noise drawn again, exits, curvature, the lines."""
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -96,22 +97,46 @@ def _plainly(wide: Objective, theta: np.ndarray) -> float:
 
 def _curvature(wide: Objective, saddle: Tensor, bottom: Bottom) -> Check:
     """λ_min along its vector against a central difference of plain gradients."""
-    vector, gap = torch.from_numpy(bottom.vectors[0].copy()).to(saddle), math.inf
-    steps, bound = DIFFERENCES[wide.coarsest]
-    for part in steps:
-        h = part * (1 + float(saddle.norm()))
-        ahead, behind = (
-            plain.gradient(wide, plain.by_name(wide, wide.as_point(saddle + side * h * vector)))
-            for side in (1, -1)
-        )
-        quotient = float(vector.double() @ (ahead - behind)) / (2 * h)
-        gap = min(gap, abs(quotient - bottom.smallest) / max(bottom.largest, 1e-3))
-        if gap <= bound:
-            break
+    _, bound = DIFFERENCES[wide.coarsest]
+    gap = _bend(wide, saddle, bottom.vectors[0], bottom.smallest, max(bottom.largest, 1e-3))
     meaning = (
         "λ_min of the Hessian against a difference of plain gradients along its vector, over the largest |λ|"
     )
     return Check("lowest curvature", gap, bound, meaning)
+
+
+def largest_checks(wide: Objective, stated: float, ends: Sequence[tuple[Tensor, Bottom]]) -> list[Check]:
+    """L, as ``stated``, against differences of plain gradients along the steepest vector of each point of ``ends``.
+
+    It is that of the steeper one; none may be beyond it.
+    """
+    if wide.coarsest not in DIFFERENCES:
+        return []
+    gaps = [_bend(wide, theta, one.steepest, stated, max(stated, 1e-3), is_size=True) for theta, one in ends]
+    beyond = [abs(gap) for gap in gaps if gap > 0]
+    meaning = "L against differences of plain gradients along the steepest vectors of both points, relative"
+    _, bound = DIFFERENCES[wide.coarsest]
+    return [Check("largest curvature", max([min(map(abs, gaps)), *beyond]), bound, meaning)]
+
+
+def _bend(
+    wide: Objective, theta: Tensor, way: np.ndarray, stated: float, size: float, *, is_size: bool = False
+) -> float:
+    """vᵀHv by a central difference beside what is ``stated``, over ``size``; |vᵀHv|, and the sign, of a size."""
+    vector, best = torch.from_numpy(way.copy()).to(theta), math.inf
+    steps, bound = DIFFERENCES[wide.coarsest]
+    for part in steps:
+        h = part * (1 + float(theta.norm()))
+        ahead, behind = (
+            plain.gradient(wide, plain.by_name(wide, wide.as_point(theta + side * h * vector)))
+            for side in (1, -1)
+        )
+        quotient = float(vector.double() @ (ahead - behind)) / (2 * h)
+        gap = (abs(quotient) - stated) / size if is_size else abs(quotient - stated) / size
+        best = min(best, gap, key=abs)
+        if abs(best) <= bound:
+            break
+    return best
 
 
 def share_check(num_lower: int, count: int, share: float) -> Check:

@@ -24,11 +24,21 @@ APART, SUMS, TINY = 1e-9, 1e-9, 1e-12
 
 
 def leaving_checks(
-    wide: Objective, start: Tensor, saddle: Tensor, asked: Leave, found: dict[str, Any], result: Any
+    wide: Objective,
+    start: Tensor,
+    saddle: Tensor,
+    asked: Leave,
+    found: dict[str, Any],
+    plain: dict[str, Any],
+    result: Any,
 ) -> list[Check]:
-    """Of the arrays ``found`` by run, and the ``result`` that is made of them; two gradients and one run."""
+    """Of the arrays ``found`` by run, those of descent without noise, ``plain``, and the ``result`` made of them.
+
+    Four gradients and one run.
+    """
     again = _again(wide, start, asked, found, result)
-    return [_still(wide, start, saddle, result), *([again] if again else [])]
+    own = [_still(wide, start, saddle, result), _plain(wide, asked, plain, result)]
+    return [*own, *([again] if again else [])]
 
 
 def _still(wide: Objective, start: Tensor, saddle: Tensor, result: Any) -> Check:
@@ -58,8 +68,6 @@ def _over(gap: float, allowed: float) -> float:
 
 def _lemma(asked: Leave, curvature: float, losses: list[float], squares: list[float], broken: int) -> float:
     """Whether so many steps broke the descent lemma (0), but for what rounding decides."""
-    if asked.noise != "none":
-        return 0.0
     fewest = most = 0
     for before, after, square in zip(losses, losses[1:], squares, strict=False):
         least = asked.step_size * (1 - asked.step_size * curvature / 2) * square
@@ -86,7 +94,8 @@ def _again(wide: Objective, start: Tensor, asked: Leave, found: dict[str, Any], 
     every, records = int(found["every"]), found["records"][run]
     said = [(float(found["sums"][run]), math.fsum(squares[:-1]), math.fsum(others[1][:-1]))]
     said += [(float(records[k // every]), losses[k], others[0][k]) for k in range(0, count, every)]
-    gaps.append(_lemma(asked, float(result.curvature), losses, squares, int(found["broken"][run])))
+    if result.lemma_broken is not None:
+        gaps.append(_lemma(asked, result.curvature, losses, squares, int(result.lemma_broken.flat[run])))
     for stated, true, beside in said:
         allowed = APART * max(abs(true), 1e-3) + 100 * abs(true - beside)
         gaps.append(abs(stated - true) / allowed)
@@ -95,6 +104,37 @@ def _again(wide: Objective, start: Tensor, asked: Leave, found: dict[str, Any], 
         "what rounding allows"
     )
     return Check("run again", float(np.nan_to_num(max(gaps), nan=np.inf)), 1.0, meaning)
+
+
+def _plain(wide: Objective, asked: Leave, plain: dict[str, Any], result: Any) -> Check:
+    """Of descent without noise from the point itself: when it left, by F on its way, and where, by plain loops.
+
+    Two evaluations and a gradient. Of more than 256 steps every other one is on record, and so on.
+    """
+    losses, every = plain["records"][:, 0].tolist(), int(plain["every"])
+    count, has_left = result.plain_steps, result.plain_status == "left"
+    wrong = int((count is not None) != has_left) + sum(one < asked.level for one in losses[:-1])
+    if count is not None:
+        wrong += len(losses) - 1 != count // every
+        wrong += (losses[-1] < asked.level) != (count % every == 0)
+        exit_, entry = (
+            torch.from_numpy(plain[name][0].copy()).to(wide.device) for name in ("exits", "entries")
+        )
+        rows = torch.arange(wide.num_samples)
+        there, _, _ = slope_and_error(wide, wide, exit_, rows, training=False)
+        before, slope, error = slope_and_error(wide, wide, entry, rows, training=False)
+        slack = checks.rounding(wide) * max(abs(asked.level), abs(there))
+        wrong += not there < asked.level + slack
+        wrong += not before >= asked.level - slack
+        allowed = asked.step_size * error + 4 * torch.finfo(entry.dtype).eps * float(entry.norm())
+        wrong += not float((entry - asked.step_size * slope - exit_).norm()) <= 2 * allowed
+    else:
+        wrong += bool(losses) and losses[-1] < asked.level
+    meaning = (
+        "what descent without noise says of when it left that F on its way, or the steps out by plain loops, do not "
+        "(0 = none)"
+    )
+    return Check("plain descent", float(wrong), 0.0, meaning)
 
 
 def _way(
@@ -189,7 +229,8 @@ def _of_run(
         noise = alpha**2 * curvature * asked.amplitudes[at[0]] ** 2 * law * taken / 2 if law else 0.0
         # Terms that cancel leave of their size what rounding does.
         wanted, size = (first - end + noise) / gamma, 1e-3 * max(abs(first), abs(end), noise) / gamma
-    gaps = [
+    gaps = [_unbroken(result, at, taken, gamma, abs(first) + abs(end))]
+    gaps += [
         farthest(result.gradient_bound[at], wanted, max(TINY, size)),
         farthest(result.final_loss[at], last, TINY),
     ]
@@ -198,6 +239,15 @@ def _of_run(
             farthest(result.exit_cosine[at], _cosine(found["exits"][run], found["saddle"], bottom), 1.0)
         )
     return gaps
+
+
+def _unbroken(result: Any, at: tuple[int, int], taken: float, gamma: float, size: float) -> float:
+    """Where no step broke the lemma Σ‖∇F‖² is within its bound, and no more steps did than were taken (0)."""
+    if result.lemma_broken is None or not np.isfinite(result.gradient_bound[at]):
+        return 0.0
+    broken, room = int(result.lemma_broken[at]), 1e-12 * (1 + taken) * size / gamma
+    is_within = result.gradient_sum[at] <= result.gradient_bound[at] * (1 + SUMS) + room
+    return 0.0 if 0 <= broken <= taken and (broken or is_within) else math.inf
 
 
 def _cosine(point: np.ndarray, saddle: np.ndarray, bottom: Bottom) -> float:

@@ -2,11 +2,13 @@
 
 import math
 from collections.abc import Mapping
+from itertools import product
 from typing import Any
 
 import numpy as np
 
 from landscape.descent.counts import CONFIDENCE, SAME_COST
+from landscape.descent.starts import Family
 from landscape.numerics.arrays import farthest
 from landscape.result import Check
 
@@ -16,7 +18,12 @@ TAILS = 1e-9
 LEAST = 1e-3
 
 
-def table_check(found: Mapping[str, Any]) -> Check:
+def stated_checks(found: Mapping[str, Any], family: Family, seed: int) -> list[Check]:
+    """``found``: the fields of a result by name."""
+    return [_table(found), _sizes(found, family, seed)]
+
+
+def _table(found: Mapping[str, Any]) -> Check:
     """``found``: the fields of a result by name, over (samples, depth, width, …) or without the first of these."""
     gaps = [0.0]
     last = found["cost"] if found.get("polished_cost") is None else found["polished_cost"]
@@ -32,6 +39,28 @@ def table_check(found: Mapping[str, Any]) -> Check:
     )
     worst = max(float(np.nan_to_num(one, nan=np.inf)) for one in gaps)
     return Check("summary of the ends", worst, TAILS, meaning)
+
+
+def _sizes(found: Mapping[str, Any], family: Family, seed: int) -> Check:
+    """The parameters of every cell counted on a module made anew, tied ones once, and where n ≤ d₀d₁."""
+    wrong, counts = 0, found["samples"]
+    for (i, depth), (j, width) in product(enumerate(found["depth"]), enumerate(found["width"])):
+        module = family(int(width), int(depth), seed).module
+        moved = {id(one): one.numel() for one in module.parameters() if one.requires_grad}
+        wrong += sum(moved.values()) != int(found["num_parameters"][i, j])
+    for n, row in zip(
+        [found["num_samples"]] if counts is None else counts.tolist(),
+        np.atleast_2d(found["is_wide"]).tolist(),
+        strict=True,
+    ):
+        wrong += sum(
+            said != (-(-n // found["num_inputs"]) <= width)
+            for said, width in zip(row, found["width"], strict=True)
+        )
+    meaning = (
+        "cells whose parameters are not as many as its module has, or where n ≤ d₀d₁ is not as said (0 = no)"
+    )
+    return Check("sizes", float(wrong), 0.0, meaning)
 
 
 def _quantiles(row: Mapping[str, Any], name: str) -> float:

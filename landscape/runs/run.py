@@ -166,12 +166,40 @@ class Run:
         return float(loss[rows[0]]) if len(rows) else None
 
     def step_size_at(self, label: str) -> float:
-        """The step size of training at a point: that of the logged step nearest to it."""
-        step, size, epoch, _ = self._logs
+        """The step size of the step that led to a point, at ``init`` of the first: as logged.
+
+        Where it was not logged, that of the schedule; of one that follows the loss, that of the logged step nearest.
+        """
+        step, size, _, _ = self._logs
+        nearest = int(np.argmin(np.abs(step - self._steps_to(label))))
+        if step[nearest] != self._steps_to(label) and (scheduled := self.scheduled_at(label)) is not None:
+            return scheduled
+        return float(size[nearest])
+
+    def scheduled_at(self, label: str) -> float | None:
+        """The same by the formula of the schedule alone; None where that follows the loss."""
+        name, given = self.options.get("schedule", "constant"), self._schedule_arguments
+        if name == "plateau":
+            return None
+        every = int(given.get("every", self._steps_a_pass))
+        period = max(0, self._steps_to(label) - 1) // every
+        return step_size(name, schedule_parameters(name, given), float(self._logs[1][0]), period)
+
+    def _steps_to(self, label: str) -> int:
+        """Steps from the start to a point, by its label."""
         unit, _, number = label.partition("=")
-        column = epoch if unit == "epoch" else step
-        nearest = int(np.argmin(np.abs(column - float(number)))) if number else len(step) - 1
-        return float(size[0 if label == "init" else nearest])
+        if not number:
+            return int(self._logs[0][0 if label == "init" else -1])
+        return round(float(number) * (self._steps_a_pass if unit == "epoch" else 1))
+
+    @property
+    def _steps_a_pass(self) -> int:
+        step, _, epoch, _ = self._logs
+        return round(float(step[-1] / epoch[-1])) if epoch[-1] else 1
+
+    @property
+    def _schedule_arguments(self) -> dict[str, Any]:
+        return parse_arguments(self.options.get("schedule_arg") or [])
 
     def time_at(self, label: str) -> float | None:
         """Σα of plain gradient descent from the start to a point; None where steps were others.
@@ -186,7 +214,7 @@ class Run:
         # All samples a step: as many steps as epochs.
         number = label.partition("=")[2]
         count = int(float(number)) if number else int(step[0 if label == "init" else -1])
-        name, given = options.get("schedule", "constant"), parse_arguments(options.get("schedule_arg") or [])
+        name, given = options.get("schedule", "constant"), self._schedule_arguments
         if name == "plateau":
             taken = size[1 : count + 1]
             return float(taken.sum()) if np.array_equal(step[: count + 1], np.arange(count + 1)) else math.nan

@@ -182,8 +182,9 @@ def proofs_of(
         # Of a sharded module they stay in parts.
         ways = ways if objective.is_sharded else ways.cpu().numpy()
         proofs += stated_checks(one.slice, cut, (result.alpha,), (rows[0], None, None), rows, ways)
-        proofs += widths_check(one.slice, result.rise, one.widths, asked.seed)
         reach = result.half_width[i], result.is_reached[i]
+        widths = HalfWidths(reach[0], one.widths.error, reach[1])
+        proofs += widths_check(one.slice, result.rise, widths, asked.seed)
         proofs.append(agreement_proofs.brackets_check(one.slice, result.rise, *reach))
         if test:
             proofs.append(

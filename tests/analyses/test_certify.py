@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 import landscape
 from landscape import Objective
-from landscape.certificates import inactive, kernel, last_layer, lazy, measured, proofs
+from landscape.certificates import claims, inactive, kernel, last_layer, lazy, measured, proofs
 from landscape.errors import BadInput, NotDifferentiable
 from landscape.inputs.models.ntk import ntk_net
 from landscape.objective.parameters import split
@@ -759,3 +759,23 @@ def test_outputs_in_another_dtype_and_complex_layers_are_certified(end):
     exact_one = certified(Objective(module.net, "mse", (K_X, draw(4, 1))))
     assert result.ntk_largest[0] == pytest.approx(exact_one.ntk_largest, rel=1e-12)
     assert result.ntk_rank[0] == exact_one.ntk_rank
+
+
+@pytest.mark.parametrize("activation", [nn.ReLU(), nn.LeakyReLU(0.25)])
+def test_units_at_their_kink_leave_the_others_to_their_check(activation, monkeypatch):
+    """One unit has no weight, another meets a sample at its kink."""
+    net = weighted(K_X, draw(4, 1), [exact((0, 0), (1, -1), (2, 1)), exact((1, 1, 2))], lambda: activation)
+    assert failing(net) == set()
+    matrix = measured.pattern_matrix
+    monkeypatch.setattr(measured, "pattern_matrix", lambda two: matrix(two)[:, 1:])
+    assert failing(net) == {"pattern"}
+
+
+@pytest.mark.parametrize("tolerance", [1e-8, 1e3])
+def test_a_verdict_of_other_numbers_is_seen(tolerance, monkeypatch):
+    net = linear_objective(OTHER_X, OTHER_Y, (4, 2, 3))
+    assert failing(net, tol=tolerance) == set()
+    said = claims.verdict
+    other = {1e-8: 1e3, 1e3: 1e-8}[tolerance]
+    monkeypatch.setattr(claims, "verdict", lambda seen, found, _: said(seen, found, other))
+    assert failing(net, tol=tolerance) == {"verdict"}

@@ -11,6 +11,8 @@ from torch import Tensor, nn
 import landscape
 from landscape import Objective
 from landscape.curvature import estimate_proofs, operators, product_proofs, proofs
+from landscape.curvature.share_proofs import share_error
+from landscape.numerics.spectra.density import spectral_density
 from landscape.numerics.spectra.inertia import Inertia
 from landscape.objective import checks
 from landscape.objective.objective import Objective as Kernel
@@ -73,6 +75,7 @@ def test_nothing_fails_where_nothing_is_broken(objective):
         "trace",
         "trace error",
         "density weights",
+        "density errors",
         "density below zero",
         "trace and spectrum",
         "first moment and spectrum",
@@ -371,7 +374,51 @@ def test_a_density_with_wrong_weights_nodes_or_mass(objective, change, checks, m
     found = failed(measured(objective, density=True, num_steps=6))
     assert found
     # Moments and the share near zero are of the same nodes and weights.
-    assert found <= checks | {"density probe", "density near zero"}
+    assert found <= checks | {"density probe", "density near zero", "density errors"}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda share: share._replace(resolution=0.0),
+        lambda share: share._replace(resolution=share.resolution / 2),
+        lambda share: share._replace(products=0.1),
+    ],
+)
+@pytest.mark.parametrize("name", ["below_zero", "near_zero"])
+def test_an_error_that_leaves_out_a_part_of_it(objective, change, name, monkeypatch):
+    break_(
+        monkeypatch,
+        SPECTRUM,
+        "spectral_density",
+        lambda kernel: (
+            lambda *args, **options: (lambda d: d._replace(**{name: change(getattr(d, name))}))(
+                kernel(*args, **options)
+            )
+        ),
+    )
+    assert failed(measured(objective, density=True, num_steps=6)) == {"density errors"}
+
+
+@pytest.mark.parametrize("product_error", [0.0, 1e-3])
+@pytest.mark.parametrize("steps", [1, 2, 7, 30, 60])
+def test_an_error_by_orthogonal_polynomials_is_that_of_the_quadratures(steps, product_error):
+    """Of a spectrum with an atom at 0, probes that close among them."""
+    values = torch.cat([torch.zeros(9), torch.linspace(-1, 3, 30)]).double()
+    found = spectral_density(
+        lambda v: values * v,
+        39,
+        num_probes=3,
+        num_steps=steps,
+        product_error=lambda: product_error,
+        generator=torch.Generator().manual_seed(0),
+    )
+    scale = max(float(np.abs(found.nodes).max()), 1e-300)
+    for share, edges in ((found.below_zero, (0.0,)), (found.near_zero, (-found.band, found.band))):
+        wanted = share_error(
+            found.recurrences, np.zeros(0), 39, edges, share.value, scale, found.product_error
+        )
+        assert share.error == pytest.approx(wanted, rel=1e-9, abs=1e-9)
 
 
 def test_layers_with_fewer_probes_than_another_are_judged_by_their_own(objective):

@@ -1,8 +1,12 @@
 """The limits of stability against plain loops of torch.optim on F = ½ λ x²."""
 
+from types import SimpleNamespace
+
+import numpy as np
 import pytest
 import torch
 
+from landscape.curvature.limit_proofs import Stepping, limits_check
 from landscape.curvature.places import adaptive_stability_limit, stability_limit
 
 
@@ -40,3 +44,23 @@ def test_decoupled_decay_scales_the_limit_of_adam(decay):
 
     assert not grows(0.99 * limit)
     assert grows(1.01 * limit)
+
+
+@pytest.mark.parametrize("decay", [0.0, 0.5])
+@pytest.mark.parametrize(
+    ("rule", "momentum", "nesterov"),
+    [("sgd", 0.0, False), ("sgd", 0.9, False), ("sgd", 0.9, True), ("adamw", 0.9, False)],
+)
+def test_limits_pass_their_check_and_others_do_not(rule, momentum, nesterov, decay):
+    size, how = 0.05, {"momentum": momentum, "nesterov": nesterov, "weight_decay": decay}
+    of_adam = rule == "adamw"
+    limit = adaptive_stability_limit(size, weight_decay=decay) if of_adam else stability_limit(size, **how)
+    steppings = {"final": Stepping(size, rule, **how)}
+
+    def checked(stated: float, label: str) -> list[bool]:
+        result = SimpleNamespace(stability_limit=np.array([stated]), point=np.array([f"a.h5@{label}"]))
+        return [check.passed for check in limits_check(result, steppings)]
+
+    assert checked(limit, "final") == [True]
+    assert [checked(factor * limit, "final") for factor in (0.99, 1.01, 0.0)] == [[False]] * 3
+    assert checked(limit, "epoch=1") == []

@@ -3,7 +3,8 @@
 # Each in words: the checks whose bound it is.
 BOUNDS = {
     "0, exact": (
-        "bumps; basins; ends by width; groups; half widths; kinds of the starts; subsets; told apart; "
+        "bumps; basins; ends by width; groups; half widths; kinds of the starts; plain descent; sizes; subsets; "
+        "told apart; verdict; "
         "best kept; block; distinct ends; ends fixed; exit step; index; index of an end; init; kind of an end; "
         "kinds of the ends; module untouched; measured steps; moved by hand; not finite; rearranged; "
         "observations; "
@@ -58,7 +59,8 @@ BOUNDS = {
     ),
     "1e-6, and what rounding makes of a rise": "half width",
     "1e-9 to 1e-8: float64 where terms cancel": (
-        "agreement by chance; changes; kernel spectrum; laws of the width; pattern; rank correlation error; "
+        "agreement by chance; changes; feature ranks; kernel spectrum; laws of the width; pattern; "
+        "rank correlation error; stability limit; "
         "stated twice; summary; summary errors; summary of the ends; eigenvalues of an end; lazy; mean of a "
         "run; noise error; path end; path law; power law; prediction; "
         "step sums; table; threshold; trace error; variance at a probe; rank correlation; relative flatness "
@@ -68,6 +70,8 @@ BOUNDS = {
     "100 d ε, of the solver in float64": "eigenvalues",
     "1e-9 in float64; rounding for a rescaled point": "function preserved",
     "1e-7: half of the digits where neighbours are close": "arc cosine; length",
+    "1e-6: masses of nodes by other eigenvalues": "density errors",
+    "ten times rounding, or what differences leave": "residuals of a cell",
     "1e-6: losses of samples are kept in float32": "losses of samples",
     "ten times rounding: products of vectors that are long": "Fisher–Rao; flatness probe",
     "a hundred times rounding: slopes of the loss are squared": "homogeneity",
@@ -84,7 +88,8 @@ BOUNDS = {
         "float64; gradient norm of a start; generalisation gap"
     ),
     "1e-5: differences in float64, √ε and how the slope bends": (
-        "Hv against ∇F; curvature at a probe; fall by a unit; linearised; lowest curvature; vᵀAv against outputs"
+        "Hv against ∇F; curvature at a probe; fall by a unit; largest curvature; linearised; lowest curvature; "
+        "vᵀAv against outputs"
     ),
     "1e-3: differences of gradients in float64": "curvature along an axis",
     "1e-3 in float64, 5e-2 in float32: a difference of values": "cut, derivative",
@@ -102,7 +107,8 @@ BOUNDS = {
 # Each in words: the checks that take it. F is a plain loop over the data.
 COSTS = {
     "none": (
-        "agreement by chance; barrier errors of means; bumps; basins; changes; control points; density near zero; "
+        "agreement by chance; barrier errors of means; bumps; basins; changes; control points; density errors; "
+        "density near zero; feature ranks; stability limit; verdict; "
         "draws; ends by width; groups; half widths; kernel spectrum; kinds of the starts; laws of the width; "
         "loss errors; pattern; rank correlation error; rise; roughness; stated twice; summary; summary errors; "
         "summary of the ends; told apart; unaligned barrier; unaligned barrier errors; watched barrier; "
@@ -156,7 +162,9 @@ COSTS = {
         "gradient; gradient at a probe; gradient norm of an end; kernel identity; logged "
         "gradient norm; measured step; stacked gradient; gradient norm of a start; regulariser identity"
     ),
-    "2 ∇F": "gradient norm; still points; curvature at a probe; curve steps; kernel product",
+    "2 ∇F": "gradient norm; plain descent; still points; curvature at a probe; curve steps; kernel product",
+    "a module of each cell, made anew": "sizes",
+    "4 ∇F, or 12 where there is a kink": "largest curvature",
     "2 ∇F, or 4 where there is a kink": "lowest curvature",
     "some ∇F": "falls far out; noisy step",
     "up to 128 ∇F, a tenth of what all runs take at most": "run again",
@@ -168,7 +176,7 @@ COSTS = {
     "n gradients of one sample, where that is little": "variance at a probe",
     "1 Hv": "density probe; Ritz pair; Ritz pairs; along ∇F; dense matrix; eigenvalue along an axis; trace probe; "
     "Fisher–Rao; flatness probe",
-    "2 Hv": "curvature range; determinism; symmetry",
+    "2 Hv": "curvature range; determinism; residuals of a cell; symmetry",
     "some Hv, or none beside a density": "none missed",
     "a hundredth of its products": "curvature of a cell",
     "none beside the d products of `exact`": "Lanczos",

@@ -55,6 +55,8 @@ class Density(NamedTuple):
     band            what "near zero" means: |λ| ≤ band
     below_zero, near_zero   shares of all d eigenvalues
     last            (d,): the vector that the last probe began with; none where nothing is left to probe
+    recurrences     (α, β) of every probe, as many of each as it has steps; the last β leads out
+    product_error   of a product with a unit vector, as the errors contain it
     """
 
     nodes: np.ndarray
@@ -66,6 +68,8 @@ class Density(NamedTuple):
     below_zero: Share
     near_zero: Share
     last: Tensor | None = None
+    recurrences: tuple[tuple[np.ndarray, np.ndarray], ...] = ()
+    product_error: float = 0.0
 
     @property
     def mass_below_zero(self) -> float:
@@ -143,13 +147,16 @@ def spectral_density(
     if num_probes is None and num_left:
         room = int(memory_limit // (FEWEST_PROBES * dimension * basis.element_size()))
         _until(probes, lambda steps: shares(steps)[0], index_error, max_products, min(num_left, room))
-    below, near, width = shares(probes.num_steps)
+    off = product_error()
+    below, near, width = _shares(probes.drawn, known, dimension, band, off, probes.num_steps)
     nodes, weights = np.zeros((2, max(len(probes.drawn), begin), max(probes.num_steps, 1)))
     for i, one in enumerate(probes.drawn):
         found, mass = one.nodes_and_weights()
         nodes[i] = np.pad(found, (0, nodes.shape[1] - len(found)), mode="edge")
         weights[i, : len(mass)] = mass * num_left / dimension
-    return Density(nodes, weights, known, 1 / dimension, probes.num_products, width, below, near, probes.last)
+    drawn = tuple((np.array(one.alphas), np.array(one.betas)) for one in probes.drawn)
+    about = (probes.num_products, width, below, near, probes.last, drawn, off)
+    return Density(nodes, weights, known, 1 / dimension, *about)
 
 
 def moment(density: Density, power: int) -> tuple[float, float]:

@@ -1,6 +1,6 @@
 """Every fault by its name, and the check that must see it."""
 
-from mutations.faults import beside, ends, files, objective, paths, spectra, stated, steps, symmetry
+from mutations.faults import again, beside, ends, files, objective, paths, spectra, stated, steps, symmetry
 
-ROOMS = (objective, paths, spectra, symmetry, steps, stated, beside, ends, files)
+ROOMS = (objective, paths, spectra, symmetry, steps, stated, beside, ends, again, files)
 FAULTS = {one.name: one for room in ROOMS for one in room.FAULTS}

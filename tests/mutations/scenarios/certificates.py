@@ -39,6 +39,33 @@ def certify_inactive() -> Any:
 
 
 @scenario
+def certify_near() -> Any:
+    """At a third of ‖∇F‖, which is no critical point then."""
+    objective = _small(nn.Linear(4, 9), nn.ReLU(), nn.Linear(9, 2))
+    gradient = objective.gradient(objective.theta)
+    return landscape.certify(objective, objective.theta, tol=float(gradient.norm()) / 3)
+
+
+@scenario
+def certify_narrow() -> Any:
+    """More samples than the pattern's matrix has columns, and features of less than full rank."""
+    objective = _small(nn.Linear(4, 2), nn.ReLU(), nn.Linear(2, 1), outputs=1)
+    inputs, targets = objective.samples.picked(None)
+    assert isinstance(inputs[0], torch.Tensor)
+    twice = torch.cat([inputs[0][:, :3], inputs[0][:, :1]], 1)
+    return landscape.certify(objective.varied(data=(twice, targets)), objective.theta)
+
+
+@scenario
+def certify_leaky() -> Any:
+    """Units with two slopes, one of them at its kink at every sample."""
+    objective = _small(nn.Linear(4, 4), nn.LeakyReLU(0.25), nn.Linear(4, 1), outputs=1)
+    theta = objective.theta.clone()
+    theta[[4, 5, 6, 7, 17]] = 0
+    return landscape.certify(objective, theta)
+
+
+@scenario
 def certify_run() -> Any:
     objective = _small(nn.Linear(4, 6), nn.Tanh(), nn.Linear(6, 2))
     return landscape.certify(objective, [objective.theta, 1.1 * objective.theta])

@@ -1,5 +1,7 @@
 """Spectra, traces and sharpness."""
 
+import tempfile
+from pathlib import Path
 from typing import Any
 
 from mutations.scenarios.ground import TRAIN, mlp, problem, rows, scenario, trained
@@ -153,6 +155,16 @@ def hessian_points() -> Any:
     objective, _ = problem(trained(mlp, 0, steps=40))
     other = objective.point(trained(mlp, 0, steps=20).state_dict(), "before")
     return landscape.hessian(objective, [objective.present_point(), other], top_k=2)
+
+
+@scenario
+def hessian_run() -> Any:
+    """At every point of a run whose step size falls, as its file has them."""
+    with tempfile.TemporaryDirectory() as folder:
+        run, found = (Path(folder) / f"{name}.h5" for name in ("run", "found"))
+        steps = {"epochs": 2, "lr": 0.1, "momentum": 0.9, "schedule": "exponential", "checkpoint_every": 1}
+        landscape.measure(None, "train", output=run, model="mlp", data="digits", subset=100, **steps)
+        return landscape.measure(run, "hessian", output=found, at="all", top_k=1)
 
 
 @scenario

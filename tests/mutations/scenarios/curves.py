@@ -58,6 +58,13 @@ def align() -> Any:
 
 
 @scenario
+def align_all() -> Any:
+    """By all symmetries, the signs of odd units among them."""
+    objective, _, a, b = two(mlp)
+    return landscape.align(objective, a, b, num_points=5, match="activations", symmetry="all")
+
+
+@scenario
 def align_rescaled() -> Any:
     objective, _, a, b = two(lambda: mlp(nn.ReLU))
     return landscape.align(objective, a, b, num_points=9, symmetry="scaling")
