@@ -1,5 +1,6 @@
 """A run file opened again gives back the module, the data and the points it was made with."""
 
+import math
 import os
 from pathlib import Path
 
@@ -71,6 +72,17 @@ def test_the_step_size_at_a_point_is_the_one_logged_there(tmp_path):
     assert run.options["optimizer"] == "sgd"
     for label, step in (("init", 0), ("step=10", 10), ("step=20", 20), ("final", 30)):
         assert run.step_size_at(label) == logged[step]
+
+
+def test_the_step_size_between_two_logged_ones_is_that_of_the_schedule(tmp_path):
+    file = tmp_path / "toy.h5"
+    line = "train --model toy-product --data point --method gd --steps 30 --lr 0.05 --checkpoint-every 10 -q"
+    line += " --schedule exponential --schedule-arg rate=0.1 every=1 --measure-every 7"
+    assert main([*line.split(), "-o", str(file)]) == 0
+    run = Run(file)
+    assert 10 not in landscape.load(file).step  # pyright: ignore
+    assert run.step_size_at("step=10") == run.scheduled_at("step=10") == pytest.approx(0.05 * math.exp(-0.9))
+    assert run.step_size_at("final") == run.scheduled_at("final") == pytest.approx(0.05 * math.exp(-2.9))
 
 
 def test_the_module_at_a_point_needs_no_data(path, monkeypatch):
