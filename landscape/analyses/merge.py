@@ -135,7 +135,7 @@ def merge(
         result = _result(sweep, given, found, soup, final, table)
         stated = _stated_checks(sweep, places, found, result, table)
     meaning = "outputs of every model on the data before and after, in float64: max |Δh| / max |h|"
-    proofs.append(Check("function preserved", found.function_difference, found.preserved, meaning))
+    proofs.append(Check("function preserved", result.function_difference, found.preserved, meaning))
     means, said = checks.of_values(checks.meaning(objective, final))
     proofs += [*means, checks.finite(result.loss)]
     result.checks = proofs + stated
@@ -241,6 +241,7 @@ def _stated_checks(
     each = table[:, COLUMNS:]
     proofs.append(roads.errors_check(each, (result.barrier_error, result.barrier_soup_error)))
     proofs.append(None if result.loss_error is None else loss_errors_check(each, result.loss_error))
+    proofs.append(roads.counts_check(found, result))
     if found.held is None:
         proofs.append(roads.rearranged(objective, places, models))
         proofs.append(roads.together(objective, found.symmetry, models))

@@ -252,7 +252,10 @@ def _stated_checks(
         *roads.summary_checks(line, {key: float(one) for key, one in straight.items()}, seed, "straight "),
         *([] if unaligned is None else _unaligned_checks(result, unaligned, seed, i, j)),
         roads.tree_check(
-            result.barrier_curved, np.stack([result.tree_from, result.tree_to], 1), result.largest_barrier
+            result.barrier_curved,
+            np.stack([result.tree_from, result.tree_to], 1),
+            result.tree_barrier,
+            result.largest_barrier,
         ),
     ]
 

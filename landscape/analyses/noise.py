@@ -243,6 +243,7 @@ def _result(
 ) -> Noise:
     import numpy as np
 
+    from landscape.descent.noise_proofs import probes_check
     from landscape.numerics.averages import mean_and_spread
     from landscape.numerics.steps.stationarity import gradient_bound
 
@@ -295,7 +296,7 @@ def _result(
         notes=_notes(settings, lost, bound, lipschitz) + _of_steps(known, settings, fields["measure_every"]),
         checks=proofs,
     )
-    found.checks += _table_checks(found, known, above)
+    found.checks += [*_table_checks(found, known, above), probes_check(found, probes)]
     above_bound = int((mean > bound).sum())
     if above_bound:
         found.notes.append(

@@ -134,7 +134,7 @@ def slice1d(
     from landscape.objective.tasks import computed_by
     from landscape.objective.trajectory import Trajectory
     from landscape.paths.draw_proofs import draws_check, products_check
-    from landscape.paths.slice_proofs import stated_checks
+    from landscape.paths.slice_proofs import as_stated, stated_checks
     from landscape.paths.slices import Cut, sliced
 
     cut = Cut(
@@ -158,7 +158,8 @@ def slice1d(
         result = _result(found, block)
         columns = rows_of(result)
         own = torch.cat(found.axes.draws) if result.directions is None else result.directions
-        stated = stated_checks(found, cut, (result.alpha,), columns, result.draw_loss, own)
+        said = as_stated(found, result)
+        stated = stated_checks(said, cut, (result.alpha,), columns, result.draw_loss, own)
         stated += draws_check(result.draw_loss, result.loss_mean, result.loss_spread)
         stated += products_check(objective, own, result.gram)
     result.checks = proofs + found.checks + stated

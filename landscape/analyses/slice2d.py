@@ -258,8 +258,8 @@ def slice2d(
     from landscape.objective.sweep import Sweep
     from landscape.objective.tasks import computed_by
     from landscape.objective.trajectory import Trajectory
-    from landscape.paths.draw_proofs import draws_check, products_check
-    from landscape.paths.slice_proofs import place_of, stated_checks
+    from landscape.paths.draw_proofs import draws_check, products_check, runs_check
+    from landscape.paths.slice_proofs import as_stated, place_of, stated_checks
     from landscape.paths.slices import Cut, plane_checks, sliced
 
     runs = [Trajectory(trajectory)] if trajectory else []
@@ -301,9 +301,10 @@ def slice2d(
         plane = found.axes.draws[0] if result.directions is None else result.directions
         grid = (result.alpha, result.beta)
         explained = result.explained_variance
-        stated = stated_checks(found, cut, grid, columns, result.draw_loss, plane, explained)
+        own = as_stated(found, result)
+        stated = stated_checks(own, cut, grid, columns, result.draw_loss, plane, explained)
         stated += draws_check(result.draw_loss, result.loss_mean, result.loss_spread)
-        stated += products_check(objective, plane, result.gram)
+        stated += [*products_check(objective, plane, result.gram), *runs_check(result, cut.runs)]
         if hessians is not None:
             said, place = hessians.stated(result), partial(place_of, found)
             ratio = np.asarray(result.curvature_ratio).ravel()

@@ -295,6 +295,29 @@ def table_checks(
     return [*found, Check("power law", max(gaps), ROUNDING, meaning)]
 
 
+def probes_check(result: Any, probes: Sequence[Probe]) -> Check:
+    """What stands of the start, of each of the ``probes`` and of runs that diverged, which have no mean."""
+    columns = {
+        "probe_loss": "loss",
+        "probe_squared_gradient_norm": "squared_norm",
+        "probe_variance": "variance",
+        "probe_curvature": "curvature",
+    }
+    wrong = int(result.start_loss != probes[0].loss)
+    for name, field in columns.items():
+        said = getattr(result, name).tolist()
+        wrong += sum(one != getattr(probe, field) for one, probe in zip(said, probes, strict=True))
+    means = result.mean_squared_gradient_norm
+    wrong += sum(
+        math.isfinite(mean) == bool(lost) for mean, lost in zip(means.flat, result.diverged.flat, strict=True)
+    )
+    meaning = (
+        "numbers of the start and of visited points that are not those found there, and runs without a mean that are "
+        "not said to diverge (0 = none)"
+    )
+    return Check("as visited", float(wrong), 0.0, meaning)
+
+
 def sums_checks(known: KnownSizes, first: float, total: float, squares: float) -> list[Check]:
     """Σα and Σα² for ever of a schedule from ``first`` on, by other formulas; nothing where both are infinite."""
     if math.isinf(total) and math.isinf(squares):

@@ -225,8 +225,11 @@ def plane_checks(
     return [*row_checks(found.path.sweep, [seen], "a cell of the plane", "plane"), *more]
 
 
-def tree_check(height: np.ndarray, edges: np.ndarray, largest: float) -> Check:
-    """All points are joined below the highest edge stated, and without pairs as high as it they are not."""
+def tree_check(height: np.ndarray, edges: np.ndarray, over: np.ndarray, largest: float) -> Check:
+    """The edges join all points with the least sum of heights, by Prim's rule; theirs are ``over``, and none is higher.
+
+    Without pairs as high as the ``largest`` the points are not joined.
+    """
 
     def is_joined(pairs: np.ndarray) -> bool:
         reached = {0}
@@ -236,10 +239,15 @@ def tree_check(height: np.ndarray, edges: np.ndarray, largest: float) -> Check:
 
     high = np.where(np.isnan(height), np.inf, height)
     low = np.argwhere(high < np.nan_to_num(largest, nan=np.inf))
-    stated = [high[i, j] for i, j in edges.tolist()]
+    stated = np.array([high[i, j] for i, j in edges.tolist()])
+    near, left = {0}, {*range(1, len(high))}
+    least = []
+    while left:
+        rise, nearest = min((float(high[i, j]), j) for i in near for j in left)
+        least.append(rise)
+        near, left = near | {nearest}, left - {nearest}
     is_top = max(stated) == np.nan_to_num(largest, nan=np.inf)
-    is_least = is_joined(edges) and not is_joined(low)
-    meaning = (
-        "the tree joins all points, its highest edge is as stated, and no lower pairs join them (0 = so)"
-    )
-    return Check("spanning tree", 0.0 if is_top and is_least else 1.0, 0.0, meaning)
+    is_least = is_joined(edges) and not is_joined(low) and sorted(stated.tolist()) == sorted(least)
+    is_same = np.array_equal(np.nan_to_num(over, nan=np.inf), stated)
+    meaning = "the tree joins all points by the least edges, with the heights stated, and no lower pairs do (0 = so)"
+    return Check("spanning tree", 0.0 if is_top and is_least and is_same else 1.0, 0.0, meaning)

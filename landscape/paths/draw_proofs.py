@@ -1,11 +1,13 @@
 """What a slice sums up, from what it states: mean and spread over the draws, and inner products of the directions."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from landscape.objective.objective import Objective
 from landscape.objective.row_proofs import by_piece, wide
+from landscape.objective.trajectory import Trajectory
 from landscape.result import Check
 
 # Sums of a few numbers in float64, of squares, and of d products.
@@ -49,3 +51,27 @@ def products_check(objective: Objective, directions: Any, stated: np.ndarray | N
             "inner products", worst, PRODUCTS, "of the directions, summed over parameters, over their lengths"
         )
     ]
+
+
+def runs_check(result: Any, runs: Sequence[Trajectory]) -> list[Check]:
+    """Of which run each checkpoint is said to be, its epoch, and how far those of a run are off the plane at most."""
+    if result.trajectory_run is None:
+        return []
+    whose, epoch, residual = (
+        result.trajectory_run.tolist(),
+        result.trajectory_epoch,
+        result.trajectory_residual,
+    )
+    wrong, start = int(len(whose) != sum(len(run.points) for run in runs)), 0
+    for number, run in enumerate(runs):
+        stop = start + len(run.points)
+        wrong += whose[start:stop] != [number] * len(run.points)
+        wrong += float(result.run_residual[number]) != max(residual[start:stop].tolist())
+        if epoch is not None:
+            wanted = [np.nan] * len(run.points) if run.epochs is None else list(run.epochs)
+            wrong += not np.array_equal(epoch[start:stop], wanted, equal_nan=True)
+        start = stop
+    meaning = (
+        "runs whose checkpoints, epochs or largest distances from the plane are not as stated (0 = none)"
+    )
+    return [Check("runs", float(wrong), 0.0, meaning)]

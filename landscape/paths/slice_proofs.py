@@ -1,6 +1,7 @@
 """The proofs of a slice from what its result states: cells off the centre, the grid, angles, coordinates."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from fnmatch import fnmatchcase
 from typing import Any
 
@@ -12,11 +13,32 @@ from landscape.objective.objective import Objective
 from landscape.objective.parameters import Point
 from landscape.objective.row_proofs import Row, by_piece, numbers, place, row_checks, wide
 from landscape.objective.smoothing_proofs import smoothing_checks
+from landscape.paths.planes import Projection
 from landscape.paths.slices import Cut, Slice
 from landscape.result import Check
 
 # Independent directions are further from a right angle than so many standard deviations once in 10⁷.
 DEVIATIONS = 6.0
+
+
+def as_stated(found: Slice, result: Any) -> Slice:
+    """The same slice with the coordinates, distances and losses of points that stand in a ``result`` of it."""
+
+    def seen(name: str, own: Projection | None) -> Projection | None:
+        columns = [getattr(result, f"{name}_{axis}", None) for axis in ("alpha", "beta", "residual", "loss")]
+        if own is None or columns[0] is None or columns[2] is None or columns[3] is None:
+            return own
+        coordinates = np.stack([one for one in columns[:2] if one is not None], axis=1)
+        return Projection(coordinates, columns[2], columns[3])
+
+    walk = getattr(result, "random_walk_variance", None)
+    return replace(
+        found,
+        given=seen("point", found.given),
+        shown=seen("trajectory", found.shown),
+        marked=seen("mark", found.marked),
+        axes=found.axes if walk is None else found.axes._replace(random_walk=walk),
+    )
 
 
 def stated_checks(

@@ -1,6 +1,7 @@
 """The proofs of a merge from what its file holds: rows by plain loops, models rearranged, none nearer by a swap."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,6 +14,7 @@ from landscape.objective.sweep import Sweep
 from landscape.result import Check
 from landscape.symmetry.families import Family
 from landscape.symmetry.matching import SAME
+from landscape.symmetry.merging import Merged
 from landscape.symmetry.permutations import Symmetry
 from landscape.symmetry.proofs import NEAREST, best_swap, largest_fall
 
@@ -140,3 +142,16 @@ def _beside_others(
         others = [other for k, other in enumerate(arrays) if k != i]
         found.append((one, {name: np.mean([other[name] for other in others], axis=0) for name in one}))
     return found
+
+
+def counts_check(found: Merged, result: Any) -> Check:
+    """Parameters that some permuted axis is of, and what each row is of: the models in their order, both means last."""
+    symmetry = found.symmetry
+    moved = {one.tensor for one in symmetry.blocks if not {*symmetry.free}.isdisjoint(one.groups)}
+    wrong = result.num_movable != len(moved & {*symmetry.names})
+    wrong += result.num_parameters != len({*symmetry.names})
+    wrong += result.of.tolist()[:-2] != result.model.tolist() or len(set(result.of.tolist())) < len(result.of)
+    meaning = (
+        "parameters that are counted otherwise than the permuted axes say, and rows of other names (0 = none)"
+    )
+    return Check("groups", float(wrong), 0.0, meaning)

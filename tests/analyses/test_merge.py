@@ -68,6 +68,7 @@ def test_models_that_are_permutations_of_one_have_it_as_their_mean(name):
     # The numbers of one model in one order, four times, but for the rounding of their mean.
     np.testing.assert_allclose(result.distance_after, 0, atol=1e-12)
     np.testing.assert_allclose(result.loss[:5], objective.value(objective.theta), rtol=1e-12)
+    assert result.of.tolist()[4:] == ["merged", "mean without alignment"]
     assert abs(result.barrier) < 1e-12
     assert abs(result.barrier_soup) > 1e-3
     assert result.distance_before.min() > 0.1

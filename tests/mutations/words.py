@@ -3,8 +3,8 @@
 # Each in words: the checks whose bound it is.
 BOUNDS = {
     "0, exact": (
-        "bumps; basins; ends by width; groups; half widths; kinds of the starts; plain descent; sizes; subsets; "
-        "told apart; verdict; "
+        "bumps; basins; ends by width; groups; half widths; kinds of the starts; plain descent; runs; sizes; subsets; "
+        "as visited; told apart; verdict; "
         "best kept; block; distinct ends; ends fixed; exit step; index; index of an end; init; kind of an end; "
         "kinds of the ends; module untouched; measured steps; moved by hand; not finite; rearranged; "
         "observations; "
@@ -108,7 +108,7 @@ BOUNDS = {
 COSTS = {
     "none": (
         "agreement by chance; barrier errors of means; bumps; basins; changes; control points; density errors; "
-        "density near zero; feature ranks; stability limit; verdict; "
+        "as visited; density near zero; feature ranks; runs; stability limit; verdict; "
         "draws; ends by width; groups; half widths; kernel spectrum; kinds of the starts; laws of the width; "
         "loss errors; pattern; rank correlation error; rise; roughness; stated twice; summary; summary errors; "
         "summary of the ends; told apart; unaligned barrier; unaligned barrier errors; watched barrier; "
