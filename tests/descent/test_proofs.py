@@ -13,7 +13,7 @@ from torch import Tensor, nn
 import landscape
 from landscape import Objective
 from landscape.analyses import minima
-from landscape.descent import cells, comparison, counts, critical, gradient_noise, input_plane
+from landscape.descent import cells, comparison, counts, critical, gradient_noise, input_plane, replay
 from landscape.descent.budgets import Budget
 from landscape.descent.gradient_noise import Probe
 from landscape.descent.noise import _MeasuredStack
@@ -564,3 +564,16 @@ def test_steps_that_leave_a_point_where_it_is_allow_for_no_other_end():
         points = np.array([1e30, end]).reshape(1, 2, 1)
         seen = Seen(np.zeros(1, int), np.zeros(1, int), np.full(1, 4), points)
         assert retaken(net, net, seen, stated).passed is passes
+
+
+def test_a_loop_beside_begins_at_another_rounding_alone():
+    """It takes the steps of plain descent, and ends where another rounding of the start leads."""
+    module = nn.Sequential(nn.Linear(3, 6), nn.Tanh(), nn.Linear(6, 3)).double()
+    x = torch.randn(12, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    wide = Objective(module, "cross_entropy", (x, torch.arange(12) % 3))
+    theta = start = torch.randn(len(wide.theta), generator=torch.Generator().manual_seed(1)).double()
+    for _ in range(2):
+        theta = theta - 5.0 * wide.gradient(theta)
+    ends = [replay._beside(wide, Stated(5.0), start, 0, 2, eps) for eps in (0.0, 1e-9)]
+    torch.testing.assert_close(ends[0], theta, rtol=1e-12, atol=1e-12)
+    assert 1e-10 < float((ends[1] - theta).norm()) < 1e-6
