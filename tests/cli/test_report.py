@@ -27,7 +27,7 @@ from landscape.cli import html, main, matrices
 from landscape.cli.matrices import texts_of
 from landscape.cli.screen import worst_of_each
 from landscape.plots import inline
-from landscape.result import Check
+from landscape.result import Check, with_error
 
 FILES = Path(__file__).parents[1] / "files"
 # What a name within a file may try.
@@ -456,3 +456,10 @@ def test_a_browser_shows_it_and_asks_for_nothing(written, tmp_path):
     without_rule = written[0].replace("<h1>", image_of_others).replace("http-equiv", "name")
     (tmp_path / "free.html").write_text(without_rule, encoding="utf-8")
     assert looked_at(tmp_path / "free.html")[0] == {"http://else.invalid/x.png"}
+
+
+def test_columns_stand_with_their_errors():
+    result: Any = load(FILES / "v1-merge.h5")
+    text = "".join(html._columns(result))
+    for value, error in zip(result.loss.tolist(), result.loss_error.tolist(), strict=True):
+        assert with_error(value, error) in text

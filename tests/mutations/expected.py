@@ -75,7 +75,7 @@ CHECKS = {
     "tr-deflated-left-out": "trace",
     "den-weights-not-normalised": "density weights",
     "den-error-by-n": "",
-    "den-mass-sampling-error-by-n": "",
+    "den-mass-sampling-error-by-n": "density errors",
     "ine-threshold-x100": "threshold",
     "ine-asymmetry-left-out": "threshold",
     "op-empirical-fisher-unsummed": "vᵀAv against outputs",
