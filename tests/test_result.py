@@ -1,6 +1,7 @@
 """Results as people meet them: in a prompt, in a notebook, as rows, as a dataset, saved and drawn."""
 
 import base64
+import dataclasses
 import html
 import importlib.util
 import io
@@ -9,6 +10,7 @@ import re
 import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import ClassVar
 
 import matplotlib.figure
 import numpy as np
@@ -277,3 +279,14 @@ def test_file_names():
 def test_a_check_of_numpy_numbers_is_json(measured):
     result = replace(measured["train"], checks=[Check("one", np.float64(1), np.float64(2), "")])
     assert json.loads(json.dumps(result.as_json()))["checks"][0]["passed"] is True
+
+
+def test_json_says_infinities_with_their_sign_and_holds_arrays_up_to_its_limit():
+    @dataclasses.dataclass(kw_only=True, eq=False)
+    class Few(Result):
+        json_limit: ClassVar[int] = 3
+        three: np.ndarray = array("x", long_name="three")
+        four: np.ndarray = array("y", long_name="four")
+
+    values = Few(three=np.array([np.inf, -np.inf, np.nan]), four=np.zeros(4)).as_json()["values"]
+    assert values == {"three": ["Infinity", "-Infinity", "NaN"]}
