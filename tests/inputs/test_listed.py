@@ -64,6 +64,12 @@ def test_a_list_of_samples_with_several_inputs_and_its_test_set():
     ("data", "words"),
     [
         ([(X[:4], LABELS[:4]), (X[4:8], LABELS[4:8])], r"of batches give landscape\.Stream\(data\)"),
+        (
+            iter([(X[:4], LABELS[:4]), (X[4:8], LABELS[4:8])]),
+            r"anew, and of samples give list\(data\), of batches",
+        ),
+        (zip(X, LABELS, strict=True), r"of samples give list\(data\)"),
+        (lambda: zip(X, LABELS, strict=True), r"landscape\.Stream\(list\(data\(\)\)\)"),
         ([(X[:4], X[:4]), (X[4:8], X[4:8]), (X[:4], X[:4])], r"of batches give landscape\.Stream\(data\)"),
         ({"a": LOADER, "b": TensorDataset(X)}, r"data\['a'\], and objective.on\(data\['b'\]\) for"),
         ({"a": (X, LABELS)}, r"give one of them, data\['a'\]"),

@@ -122,7 +122,8 @@ def _of_loader(loader: DataLoader) -> Reading:
             raise BadInput(
                 f"the loader draws{drop}, so that which samples it gives is another at every pass",
                 "the same samples at every pass",
-                "make it with shuffle=False, or without drop_last, or give its data set (loader.dataset)",
+                "make it with shuffle=False, without a sampler that draws, or without drop_last, or give its data set "
+                "(loader.dataset)",
             )
         kept = sorted(indices)
         size = loader.batch_size or BATCH

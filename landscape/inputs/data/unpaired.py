@@ -1,6 +1,6 @@
 """Data that are no pair of inputs and targets, and what to give in their place."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,9 @@ EITHER = "of samples give torch.utils.data.DataLoader(data, 64), of batches give
 
 
 def are_several(data: Any) -> bool:
-    """Whether what could be unpacked as a pair is an array, a dictionary, two sources or a list of two batches."""
+    """Whether what could be unpacked as a pair is an array, a dictionary, an iterator, two sources or two batches."""
+    if isinstance(data, Iterator):
+        return True
     of = data if isinstance(data, tuple | list) else ()
     is_list = isinstance(data, list) and all(isinstance(one, tuple | Mapping) for one in of)
     is_array = isinstance(data, Tensor | np.ndarray | Mapping | str) or hasattr(data, "columns")
@@ -23,6 +25,10 @@ def remedy(data: Any) -> str:
     """What to give instead of ``data``, as it is typed; '' for what nothing is known of."""
     if isinstance(data, Mapping):
         return _of_names(data)
+    if isinstance(data, Iterator):
+        return f"one pass spends it: make it anew, and {_listed('data')}"
+    if callable(data):
+        return _listed("data()")
     if isinstance(data, Tensor | np.ndarray):
         given = "data" if isinstance(data, Tensor) else "torch.as_tensor(data)"
         return f"without targets give torch.utils.data.TensorDataset({given})"
@@ -40,6 +46,10 @@ def remedy(data: Any) -> str:
     if all(isinstance(one, tuple | list | Mapping) for one in data):
         return EITHER if isinstance(data, list) else EITHER.replace("(data", "(list(data)")
     return ""
+
+
+def _listed(data: str) -> str:
+    return f"of samples give list({data}), of batches landscape.Stream(list({data}))"
 
 
 def _of_names(data: Mapping[Any, Any]) -> str:
