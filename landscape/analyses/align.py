@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
@@ -21,6 +22,10 @@ if TYPE_CHECKING:
     from landscape.objective.parameters import Point
     from landscape.objective.sweep import Sweep
     from landscape.symmetry.alignment import Aligned
+
+
+# Of a line between ends that maps have moved: below both, over their loss, and longer than before, where it is said.
+LOWER, FARTHER = 0.01, 1.1
 
 
 @dataclass(kw_only=True, eq=False)
@@ -175,11 +180,7 @@ def align(
     notes = [*said, found.coverage, *found.notes, *sweep.notes(first, second), *without_errors(objective, 0)]
     notes += [] if distance[0] else ["the two points are the same"]
     notes += _lengthened(after, distance) if refine else []
-    if not checks.close("", losses[2], losses[1], 10 * checks.rounding(objective), "").passed:
-        notes.append(
-            f"F of B was {losses[1]:.6g} and is {losses[2]:.6g}: what moved it leaves the outputs, and not what a "
-            "penalty, or the loss itself, makes of the parameters"
-        )
+    notes += _changed(losses[1], losses[2], 10 * checks.rounding(objective))
     errors = [barrier_errors(alpha, table[:, COLUMNS:], seed=seed).chord for table in lines]
     result = _result(objective, found, alpha, before, after, errors, distance, notes, proofs)
     is_nearest = match == "weights" and not refine
@@ -286,12 +287,23 @@ def _result(
 
 def _lengthened(after: np.ndarray, distance: list[float]) -> list[str]:
     """What maps that are learned on the loss can do beside bringing units together, said where it is seen."""
-    if not (after.min() < min(after[0], after[-1]) and distance[1] > distance[0]):
+    lower = min(after[0], after[-1])
+    if after.min() >= lower - LOWER * abs(lower) or distance[1] <= FARTHER * distance[0]:
         return []
     return [
         f"B was moved to {distance[1] / distance[0]:.2g} times its distance, and in between the loss is below that of "
         "both ends: weights so unlike can make outputs larger there, which lowers the loss of what is fitted alone; "
         "the loss of other samples on the line to what is stored here tells (`interpolate`)"
+    ]
+
+
+def _changed(before: float, after: float, rounding: float) -> list[str]:
+    """That F of B is another one where it was brought to, by more than ``rounding``, relative."""
+    if abs(after - before) <= rounding * max(1e-3, abs(before)) or not math.isfinite(after - before):
+        return []
+    return [
+        f"F of B was {before:.6g} and is {after:.6g}: what moved it leaves the outputs, and not what a penalty, or "
+        "the loss itself, makes of the parameters"
     ]
 
 
@@ -303,8 +315,6 @@ def _distance(a: Point, b: Point) -> float:
 
 def _used(found: Aligned) -> dict[str, Any]:
     """Every group that was used, with its order or dimension: permutations first."""
-    import math
-
     import numpy as np
 
     rows = []

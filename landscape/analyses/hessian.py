@@ -317,8 +317,8 @@ def hessian(
     )
     if per_layer and save_vectors:
         raise BadInput("vectors of every layer", "those of one", "give the layer as `block`")
-    with computed_by(executor), checks.untouched(objective, proofs := list[Check]()):
-        where = Where(block, per_layer, preconditioners, stability_limits)
+    where, proofs = Where(block, per_layer, preconditioners, stability_limits), list[Check]()
+    with computed_by(executor), checks.untouched(objective, proofs):
         survey = surveyed(objective, theta, question, where, others, split, progress, journal)
         proofs += checks.meaning(survey.places[0].objective, survey.places[0].point)
         result = _proven(survey, question, block, survey.columns(question, save_vectors), steppings)

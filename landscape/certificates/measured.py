@@ -108,7 +108,7 @@ def measured(
     if is_dense:
         matrix, moving = kernel.dense_kernel(objective, point, progress=progress)
         num_moving = int(moving.sum())
-        rank = kernel_rank(matrix, _epsilon(objective))
+        rank = kernel_rank(matrix, _known_to(objective))
     else:
         rank, is_converged = _extreme(objective, point, len(flat), seed, progress)
     net = linear_net(structure, objective, point)
@@ -160,7 +160,7 @@ def kernel_rank(matrix: Tensor, epsilon: float) -> Rank:
     return rank_of(values, len(matrix), max(epsilon, torch.finfo(matrix.dtype).eps))
 
 
-def _epsilon(objective: Objective) -> float:
+def _known_to(objective: Objective) -> float:
     """What eigenvalues of K are known to: of what single precision adds to J the squares are next to nothing."""
     coarse = torch.finfo(objective.coarsest)
     return coarse.eps if coarse.bits < 32 else torch.finfo(torch.float64).eps
@@ -185,7 +185,7 @@ def _extreme(
         progress=lambda done, total: progress(done, total, "products"),
     )
     largest, smallest = float(pairs.values.max()), max(0.0, float(pairs.values.min()))
-    threshold = FACTOR * size * _epsilon(objective) * largest + float(pairs.residuals.max())
+    threshold = FACTOR * size * _known_to(objective) * largest + float(pairs.residuals.max())
     is_full = smallest > threshold
     rank = Rank(size if is_full else size - 1, size, smallest, smallest, largest, threshold)
     return rank, bool(pairs.converged.all())
