@@ -85,10 +85,10 @@ class Leave:
 
 
 class Bottom(NamedTuple):
-    """The ends of the spectrum of the Hessian: λ_min with what counts as zero, its vectors (k, d), and the largest |λ|,
+    """The ends of the spectrum of the Hessian: λ_min with what counts as zero, its vectors (k, d), and the largest |λ|.
 
-    with its vector ``steepest`` (d,).
-    ``values`` are all eigenvalues, ascending, or where not ``is_whole`` those that were looked for.
+    ``steepest`` (d,) is a vector of the latter; ``values`` are all eigenvalues, ascending, or where not ``is_whole``
+    those that were looked for.
     """
 
     smallest: float
