@@ -70,6 +70,7 @@ MODULES = {
     ),
     "linear": (lambda: nn.Sequential(nn.Linear(7, 5), nn.Linear(5, 5), nn.Linear(5, 3)), gaussian(8, 7)),
     "Llama": (lambda: Decoder(blocks=2), numbers(11, 4, 6)),
+    "Gemma": (lambda: Decoder(one_more=True), numbers(11, 4, 6)),
     "GPT-2": (lambda: Gpt(), numbers(11, 4, 6)),
     "BERT": (lambda: Encoder(), gaussian(3, 5, 8)),
     "ViT": (lambda: Patches(), gaussian(3, 3, 4, 4)),

@@ -3,7 +3,7 @@
 import copy
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 import torch
@@ -185,13 +185,30 @@ class Residual(nn.Module):
         return self.last(x)
 
 
-class Decoder(nn.Module):
-    """As Llama: rotary positions, gated units, RMS norms; two keys and values, each for two queries."""
+class OneMore(nn.Module):
+    """As the RMS norms of Gemma: a gain of 1 + w."""
 
-    def __init__(self, width: int = 6, hidden: int = 5, vocabulary: int = 11, blocks: int = 1):
+    def __init__(self, width: int):
         super().__init__()
+        self.weight = nn.Parameter(torch.zeros(width))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * torch.rsqrt(x.square().mean(-1, keepdim=True) + 0.01) * (1 + self.weight)
+
+
+class Decoder(nn.Module):
+    """As Llama: rotary positions, gated units, RMS norms; two keys and values, each for two queries.
+
+    ``one_more``: as Gemma, its norms with gains of 1 + w.
+    """
+
+    def __init__(
+        self, width: int = 6, hidden: int = 5, vocabulary: int = 11, blocks: int = 1, one_more: bool = False
+    ):
+        super().__init__()
+        norm = OneMore if one_more else partial(nn.RMSNorm, eps=0.01)
         self.embedding, self.head = nn.Embedding(vocabulary, width), nn.Linear(width, vocabulary, bias=False)
-        self.norm = nn.RMSNorm(width, eps=0.01)
+        self.norm = norm(width)
         self.blocks = nn.ModuleList(
             nn.ModuleDict(
                 {
@@ -203,8 +220,8 @@ class Decoder(nn.Module):
                     "up": nn.Linear(width, hidden, bias=False),
                     "gate": nn.Linear(width, hidden, bias=False),
                     "down": nn.Linear(hidden, width, bias=False),
-                    "before": nn.RMSNorm(width, eps=0.01),
-                    "after": nn.RMSNorm(width, eps=0.01),
+                    "before": norm(width),
+                    "after": norm(width),
                 }
             )
             for _ in range(blocks)

@@ -60,12 +60,14 @@ class _Search:
             generator=self.generator,
         )
         self.names = [name for name, p in module.named_parameters() if p.is_floating_point() and p.numel()]
-        self.multipliers, shifted = multipliers(found)
+        gains = multipliers(found)
+        self.offsets = {name: number for name, number in gains.items() if number is not None}
         self.refused: list[str] = []
-        if shifted:
+        twofold = sorted(gains.keys() - self.offsets.keys())
+        if twofold:
             self.refused.append(
-                f"scalings of {listed(sorted(shifted))}: the gain is a number more, as in 1 + w, and scaling that is "
-                "no scaling of w"
+                f"scalings of {listed(twofold)}: a gain with one number added and with another, as of w and of 1 + w, "
+                "which no scaling of w scales alike"
             )
 
     def found(self) -> Found:
@@ -84,15 +86,22 @@ class _Search:
         families += [one for i in groups for one in self._turned(i, families)]
         families += [one for i in groups for one in self._odd(i, families)]
         families += [*idle, *several]
-        free = {slot for one in idle for slot, _ in one.members}
+        free = {self._gained(slot) for one in idle for slot, _ in one.members}
         return Found([self._with_idle(one, free) for one in families], self.refused)
+
+    def _slots(self, group: int) -> list[Slot]:
+        return [self._gained(one) for one in slots_of(self.symmetry, group, self.names)]
+
+    def _gained(self, slot: Slot) -> Slot:
+        """The slot with what is added to its numbers where they are gains."""
+        return slot._replace(offset=self.offsets.get(slot.block.tensor, 0.0))
 
     def _is_inner(self, group: int) -> bool:
         return self.symmetry.groups[group].outer is not None
 
     def _linear(self, group: int) -> list[Family]:
         """Scalings of the units of a group, or every map of them."""
-        slots = slots_of(self.symmetry, group, self.names)
+        slots = self._slots(group)
         if not slots:
             return []
         found = []
@@ -111,7 +120,7 @@ class _Search:
             return family
         known = {_layer(slot): a for slot, a in family.members}
         seen = {slot for slot, _ in family.members}
-        others = [one for one in slots_of(self.symmetry, family.group, self.names) if one not in seen | free]
+        others = [one for one in self._slots(family.group) if one not in seen | free]
         more = tuple(
             (one, known[_layer(one)]) for one in others if _layer(one) in known and self.moments.is_idle(one)
         )
@@ -152,7 +161,7 @@ class _Search:
         heads = {group.outer for group in self.symmetry.groups if group.outer is not None}
         blocks = [one for one in self.symmetry.blocks if one.tensor in self.names and len(one.where) <= 2]
         weights = [at_rest_together(block) for block in blocks]
-        resting = [Slot(b, axis) for b in weights for axis, g in enumerate(b.groups) if g is None]
+        resting = [self._gained(Slot(b, axis)) for b in weights for axis, g in enumerate(b.groups) if g is None]
         resting = [one for one in resting if one.size > 1 and not self._is_outside(one)]
         heads |= {g for one in resting for g in _along(one) if g is not None}
         loose = self._loose(MOST_POSITIONS - sum(one.size for one in resting))
@@ -175,7 +184,7 @@ class _Search:
             sizes = [stop - start for start, stop in block.where]
             if block.tensor in self.names and len(sizes) <= 2 and 1 in sizes:
                 one = Block(*block[:2], (*block.shape, 1), (*block.groups, None), (*block.outers, None))
-                slot = Slot(one, len(block.shape))
+                slot = self._gained(Slot(one, len(block.shape)))
                 found += [] if self._is_outside(slot) else [slot]
         return found
 
@@ -188,7 +197,7 @@ class _Search:
             for name, shape in shapes.items()
             if 1 <= len(shape) <= 2
         ]
-        slots = [Slot(block, axis) for block in blocks for axis in range(len(block.shape))]
+        slots = [self._gained(Slot(block, axis)) for block in blocks for axis in range(len(block.shape))]
         slots = [one for one in slots if not self._is_outside(one)]
         return slots if sum(one.size for one in slots) <= most else []
 
@@ -247,7 +256,7 @@ class _Search:
             self.symmetry,
             self.tensors,
             self.names,
-            gains=self.multipliers,
+            gains=self.offsets,
             biases=biases(self.traced),
             is_data=self._is_data,
         )
@@ -265,8 +274,8 @@ class _Search:
             return []
         if any(block.tensor not in self.names for block in self.symmetry.of(group)):
             return []  # running statistics, which do not turn
-        slots = slots_of(self.symmetry, group, self.names)
-        gains = [one for one in slots if one.block.tensor in self.multipliers and len(one.block.shape) == 1]
+        slots = self._slots(group)
+        gains = [one for one in slots if one.block.tensor in self.offsets and len(one.block.shape) == 1]
         folds = []
         for gain in gains:
             taken = [one for one in own if gain in dict(one.members)]
@@ -291,7 +300,7 @@ class _Search:
             return []
         if any(_outer_group(slot) == group for one in families for slot, _ in one.members):
             return []  # heads, whose channels may
-        slots = slots_of(self.symmetry, group, self.names)
+        slots = self._slots(group)
         counts = range(2, len(slots)) if len(slots) <= MOST_PLACES else ()
         sets = [tuple(slots), *(chosen for count in counts for chosen in combinations(slots, count))]
         return self._first([Family("sign", tuple((slot, 1) for slot in one), group) for one in sets], "")

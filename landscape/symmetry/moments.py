@@ -61,7 +61,7 @@ class Moments:
         count = min(MOST_DRAWS, max(LEAST_DRAWS, -(-ROWS * unknowns // each)))
         rows = []
         for values, slopes in self.draws(count):
-            moments = [(slot.of(values) * slot.of(slopes)).sum(-1) for slot in slots]
+            moments = [(slot.of(values) * slot.stored(slopes)).sum(-1) for slot in slots]
             rows.append(
                 torch.cat(moments, -1) if by_position else torch.stack([one.flatten() for one in moments], -1)
             )
@@ -89,7 +89,7 @@ class Moments:
         seen = torch.zeros(slot.size, dtype=torch.bool)
         for _, slopes in self.draws(LEAST_DRAWS):
             largest = max(float(one.abs().max()) for one in slopes.values() if one.numel())
-            seen |= slot.of(slopes).abs().amax((0, 2)) > self.tolerance * largest
+            seen |= slot.stored(slopes).abs().amax((0, 2)) > self.tolerance * largest
         return (~seen).nonzero().flatten().tolist()
 
     def draws(self, count: int) -> list[tuple[dict[str, Tensor], dict[str, Tensor]]]:

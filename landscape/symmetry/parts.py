@@ -1,7 +1,7 @@
 """What parameters are to each other by the graph: gains that others are multiplied by, and biases of weights."""
 
 import operator
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from torch import fx
 
@@ -10,31 +10,60 @@ from landscape.symmetry.tracing import Traced
 # Where operations take a gain, and those that leave a tensor as it is.
 GAINS = {"native_layer_norm": 2, "native_group_norm": 1}
 SAME = ("view", "_unsafe_view", "_to_copy", "expand", "unsqueeze", "clone", "alias", "detach")
-# Where a number is added to a tensor.
-SHIFTS = ("add", "sub", "rsub")
+# What a number n makes of a tensor w: m and s of m w + s.
+LINES: dict[str, Callable[[float], tuple[float, float]]] = {
+    "add": lambda n: (1.0, n),
+    "sub": lambda n: (1.0, -n),
+    "rsub": lambda n: (-1.0, n),
+    "mul": lambda n: (n, 0.0),
+    "div": lambda n: (1 / n if n else 0.0, 0.0),
+}
 # Where a weight meets what it reads, and the same with a bias that stands first.
 PRODUCTS, WITH_BIAS = ("mm", "bmm", "addmm", "baddbmm", "convolution"), ("addmm", "baddbmm")
 # Where parts of a product are, which a bias may be added to; of weights and biases too, which may be cut alike.
 PARTS = (*SAME, "permute", "squeeze", "slice", "split", "split_with_sizes", "getitem")
 
 
-def multipliers(found: Traced) -> tuple[set[str], set[str]]:
-    """The parameters that others are multiplied by, element by element; as they are, and after a number was added."""
-    names: tuple[set[str], set[str]] = (set(), set())
+def multipliers(found: Traced) -> dict[str, float | None]:
+    """The parameters w that others are multiplied by, element by element, and the s with a gain of w + s.
+
+    Times a number, which no scaling minds: 0 for a plain gain, 1 for 1 + w; None for one that is a gain in two ways.
+    """
+    names: dict[str, float | None] = {}
     for node in found.graph.graph.find_nodes(op="placeholder"):
-        seen = [(node, False)]
+        seen = [(node, 1.0, 0.0)]  # factor · w + shift
         while seen and node.name in found.names:
-            one, is_shifted = seen.pop()
+            one, factor, shift = seen.pop()
             for user in one.users:
                 kind = _kind(user)
-                is_mul = kind == "mul" and len(user.all_input_nodes) > 1
-                if is_mul or (kind in GAINS and user.args[GAINS[kind]] is one):
-                    names[is_shifted].add(found.names[node.name])
+                if _is_gain(user, one):
+                    name, offset = found.names[node.name], shift / factor
+                    names[name] = offset if names.get(name, offset) == offset else None
                 elif kind in SAME:
-                    seen.append((user, is_shifted))
-                elif kind in SHIFTS and user.all_input_nodes == [one]:
-                    seen.append((user, True))
+                    seen.append((user, factor, shift))
+                else:
+                    by, added = _line(user)
+                    seen += [(user, factor * by, shift * by + added)] if by else []
     return names
+
+
+def _is_gain(user: fx.Node, one: fx.Node) -> bool:
+    """Whether an operation multiplies another tensor by ``one``."""
+    kind = _kind(user)
+    if kind in GAINS:
+        return user.args[GAINS[kind]] is one
+    return kind == "mul" and len(user.all_input_nodes) > 1
+
+
+def _line(user: fx.Node) -> tuple[float, float]:
+    """m and s of an operation that makes m w + s of a tensor w by a number alone; m = 0 for any other."""
+    kind = _kind(user)
+    numbers = [float(arg) for arg in user.args if isinstance(arg, int | float)]
+    if kind not in LINES or user.kwargs or len(user.args) != 2 or len(numbers) != 1:
+        return 0.0, 0.0
+    # Of 1 − w the number stands first.
+    kind = "rsub" if kind == "sub" and isinstance(user.args[1], fx.Node) else kind
+    return LINES[kind](numbers[0])
 
 
 def biases(found: Traced) -> dict[str, str]:

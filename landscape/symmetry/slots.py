@@ -16,13 +16,15 @@ from landscape.symmetry.permutations import Block, Symmetry
 class Slot(NamedTuple):
     """Units along an ``axis`` of a block, a copy of them for every position along the axis ``outer``, if there is one.
 
-    ``positions``: where on the axis they stand, in order; () for all of it.
+    ``positions``: where on the axis they stand, in order; () for all of it. ``offset``: what is added to a number of the
+    tensor to have that of a unit, 1 for a gain of 1 + w.
     """
 
     block: Block
     axis: int
     outer: int | None = None
     positions: tuple[int, ...] = ()
+    offset: float = 0.0
 
     @property
     def size(self) -> int:
@@ -51,11 +53,17 @@ class Slot(NamedTuple):
 
     def of(self, tensors: Mapping[str, Tensor]) -> Tensor:
         """The units' numbers, (copies, units, everything else)."""
+        stored = self.stored(tensors)
+        return stored + self.offset if self.offset else stored
+
+    def stored(self, tensors: Mapping[str, Tensor]) -> Tensor:
+        """What stands in the tensors there, as slopes of them do: without ``offset``."""
         return self._fronted(self.block.of(tensors)).flatten(2)
 
     def put(self, tensors: Mapping[str, Tensor], values: Tensor) -> None:
         """Writes the units' numbers, as :meth:`of` gives them, into a tensor."""
         whole = self.block.of(tensors).clone()
+        values = values - self.offset if self.offset else values
         ends = (0, 1) if self.outer is not None else (0,)
         front = whole.movedim(self._front, ends)
         front = front if self.outer is not None else front[None]

@@ -57,14 +57,14 @@ class Reader(NamedTuple):
 class Norm(NamedTuple):
     """The gain of a norm that centres, its bias if it has one, and the bias of a layer that reads it, along ``dim``."""
 
-    gain: Block
+    gain: Slot
     shift: Block | None
     bias: Block | None
     dim: int = 0
 
     @property
     def blocks(self) -> list[Block]:
-        return [part for part in (self.gain, self.shift, self.bias) if part is not None]
+        return [part for part in (self.gain.block, self.shift, self.bias) if part is not None]
 
 
 @dataclass(frozen=True)

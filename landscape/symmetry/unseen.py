@@ -6,7 +6,7 @@ that read them. What is found is a candidate: it is tried on the function.
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import product
 
@@ -24,7 +24,7 @@ ROUNDED = 50
 
 
 class Unseen:
-    """The candidates of a module: ``names`` are its parameters, ``gains`` those that others are multiplied by.
+    """The candidates of a module: ``names`` are its parameters, ``gains`` those of which, and a number, gains are made.
 
     ``biases``: the name of the one that is added to what a weight makes of its inputs. ``is_data``: whether an axis of
     a tensor is one of the inputs, along which a sum of 0 would be the data's own.
@@ -37,12 +37,12 @@ class Unseen:
         tensors: Tensors,
         names: Sequence[str],
         *,
-        gains: Iterable[str],
+        gains: Mapping[str, float],
         biases: Mapping[str, str],
         is_data: Callable[[Slot], bool],
     ):
         self._moments, self._symmetry, self._tensors = moments, symmetry, tensors
-        self._names, self._gains, self._biases, self._is_data = names, set(gains), biases, is_data
+        self._names, self._gains, self._biases, self._is_data = names, gains, biases, is_data
         self._blocks = [one for one in symmetry.blocks if one.tensor in names]
         held = {block.tensor for block in self._blocks}
         self._loose = [_whole(name, tensors[name]) for name in names if name not in held]
@@ -108,7 +108,7 @@ class Unseen:
                 if shift and not reader:
                     continue
                 known = (reader[0].bias, reader[0].dim) if reader else (None, 0)
-                norm = Norm(gain, shift[0] if shift else None, *known)
+                norm = Norm(Slot(gain, 0, offset=self._gains[gain.tensor]), shift[0] if shift else None, *known)
                 place = along(slot.block, slot.axis)
                 found = Translation("translation", ((place, 1),), None, norm=norm, scale=self._scale(place))
                 if self._is_unseen(found):
@@ -121,7 +121,7 @@ class Unseen:
         count = max(LEAST_DRAWS, -(-ROWS * (len(slots) + len(readers)) // each))
         rows = []
         for values, slopes in self._moments.draws(count):
-            columns = [slot.of(slopes).sum(2).flatten() for slot in slots]
+            columns = [slot.stored(slopes).sum(2).flatten() for slot in slots]
             columns += [felt([reader.moves(values)], slopes, each) for reader in readers]
             rows.append(torch.stack(columns, 1))
         for vector in whole_null_space(torch.cat(rows), self._moments.tolerance):
@@ -152,9 +152,9 @@ class Unseen:
         seen = False
         for values, slopes in self._moments.draws(LEAST_DRAWS):
             (slot, _), *_ = found.members
-            size = float((slot.of(slopes) * found.weights(values)).norm())
+            size = float((slot.stored(slopes) * found.weights(values)).norm())
             largest = max(float(one.abs().max()) for one in slopes.values() if one.numel())
-            seen |= float(slot.of(slopes).abs().max()) > self._moments.tolerance * largest
+            seen |= float(slot.stored(slopes).abs().max()) > self._moments.tolerance * largest
             left = felt(found.moves(values), slopes, found.copies * found.size)
             if float(left.abs().max()) > ROUNDED * self._moments.tolerance * size:
                 return False

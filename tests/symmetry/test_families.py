@@ -1,5 +1,6 @@
 """Continuous symmetries: as many as the Jacobian says, each of the kind that the theory says."""
 
+from collections.abc import Callable
 from functools import cache
 from itertools import combinations, pairwise
 
@@ -56,6 +57,12 @@ COUNTED = {
     ),
     "linear": (lambda: nn.Sequential(*linear(4, 3, 3, 5)), gaussian(60, 4), ["GL(3)", "GL(3)"], 0),
     "gated": (lambda: Decoder(), numbers(11, 30, 6), ["GL(4)^2", "C*^4", *["R*^6"] * 3, "R*^5", "O(6)"], 0),
+    "gains of 1 + w": (
+        lambda: Decoder(one_more=True),
+        numbers(11, 30, 6),
+        ["GL(4)^2", "C*^4", *["R*^6"] * 3, "R*^5", "O(6)"],
+        0,
+    ),
     "residual": (lambda: Residual(4, 3, 1, 3), gaussian(60, 4), ["GL(3)", "R>0^3", "R^3", "R^3"], 0),
     # LayerNorm does not see what is written along ones (rows of embeddings and positions, columns of two weights), nor
     # its readers their rows' part along 1/gain; and positions take from embeddings what is added to all, of which the
@@ -294,32 +301,51 @@ def test_positions_that_are_too_many_to_be_looked_through_are_said(monkeypatch):
     assert any(one.startswith("scalings of 8 positions") and "more than 4" in one for one in refused), refused
 
 
-class Shifted(nn.Module):
-    """A norm whose gain is 1 + w, as those of Gemma, or w."""
+GAINS = {
+    "w": lambda w: w,
+    "1 + w": lambda w: 1 + w,
+    "1 - w": lambda w: 1 - w,
+    "(w - 3) / 2": lambda w: (w - 3.0) / 2,
+    "4 (1 + 2 w) - 1": lambda w: (1 + 2 * w).unsqueeze(0) * 4 - 1,
+}
 
-    def __init__(self, number: float):
+
+class Gained(nn.Module):
+    """A norm, what its gain is of w, and where w is read again beside it."""
+
+    def __init__(self, gain: Callable[[Tensor], Tensor], again: bool = False):
         super().__init__()
-        self.first, self.last, self.number = nn.Linear(4, 6), nn.Linear(6, 3), number
+        self.first, self.last, self.gain, self.again = nn.Linear(4, 6), nn.Linear(6, 3), gain, again
         self.w = nn.Parameter(torch.full((6,), 0.1))
 
     def forward(self, x: Tensor) -> Tensor:
         h = self.first(x)
         h = h * torch.rsqrt(h.square().mean(-1, keepdim=True) + 1e-6)
-        return self.last(h * (self.number + self.w if self.number else self.w))
+        return self.last(h * self.gain(self.w) + (h * self.w if self.again else 0))
 
 
-def test_a_gain_that_a_number_is_added_to_is_named():
-    x, found = torch.randn(5, 4).double(), {}
-    for number in (0.0, 1.0):
-        module = Shifted(number).double()
-        found[number] = families_of(module, (x,), symmetry_of(module, (x,)))
-        # The group is there either way.
-        assert nullity(module, x) >= 6
-    assert [one.name for one in found[0.0].families if one.kind == "scaling"]
-    assert found[0.0].refused == []
-    assert not [one for one in found[1.0].families if one.kind == "scaling"]
-    (said,) = found[1.0].refused
-    assert said.startswith("scalings of w: the gain is a number more")
+@pytest.mark.parametrize("name", GAINS)
+def test_a_gain_is_scaled_whatever_is_added_to_it(name):
+    x, module = gaussian(60, 4)(), Gained(GAINS[name]).double()
+    found = families_of(module, (x,), symmetry_of(module, (x,)))
+    assert [one.text for one in found.families] == ["R*^6", "O(6)"]
+    assert found.refused == []
+    (scaling, turn), before = found.families, tensors_of(module)
+    element = torch.tensor([[2.0, -3.0, 0.5, 1, -1, 4]])
+    after = scaling.acted(before, element)
+    gains = [GAINS[name](one["w"]) for one in (before, after)]
+    shares = (gains[1] / gains[0]).flatten() * (after["last.weight"] / before["last.weight"])[0]
+    torch.testing.assert_close(shares, torch.ones(6).double())
+    assert function_difference(module, before, after, [(x,)]) <= 1e-12
+    assert len(set(GAINS[name](turn.folded(before)["w"]).flatten().tolist())) == 1
+
+
+def test_a_gain_with_one_number_added_and_with_another_is_named():
+    x, module = gaussian(60, 4)(), Gained(GAINS["1 + w"], again=True).double()
+    found = families_of(module, (x,), symmetry_of(module, (x,)))
+    (said,) = found.refused
+    assert said.startswith("scalings of w: a gain with one number added and with another")
+    assert found.dimension == 0
 
 
 class Scaled(nn.Module):

@@ -40,6 +40,11 @@ CASES = {
         {**SIZES, "num_key_value_heads": 2, "num_local_experts": 3},
         [(16, None), (24, None), (2, None), (2, 2), (4, 2)],
     ),
+    "Gemma": (
+        "ForCausalLM",
+        {**SIZES, "num_key_value_heads": 2, "head_dim": 4, "tie_word_embeddings": False},
+        [(16, None), (24, None), (2, None), (2, 2), (4, 2)],
+    ),
     "GPTNeoX": ("ForCausalLM", SIZES, [(16, None), (24, None), (4, None)]),
     "GPT2": ("LMHeadModel", GPT2, [(16, None), (64, None), (4, None), (4, 4), (4, 4)]),
     "Bert": (
@@ -53,6 +58,8 @@ CASES = {
 LETTERS = {
     "Llama": ["C*^4", "GL(4)^2", "O(16)", "R*^16", "R*^16", "R*^16", "R*^24"],
     "Mixtral": ["C*^4", "GL(4)^2", "O(16)", "R*^16", "R*^16", "R*^16", "R*^24"],
+    # Its gains are 1 + w.
+    "Gemma": ["C*^4", "GL(4)^2", "O(16)", "R*^16", "R*^16", "R*^16", "R*^24"],
     # Of four channels of a head, rotary positions turn two.
     "GPTNeoX": ["C*^4", "GL(2)^4", "GL(4)^4", "O(15)", "R*^16", "R*^16", "R*^16"],
     "GPT2": ["GL(4)^4", "GL(4)^4", "R*^16", "R*^16"],
@@ -64,6 +71,7 @@ LETTERS = {
 TRANSLATIONS = {
     "Llama": [],
     "Mixtral": [16],
+    "Gemma": [],
     "GPTNeoX": [8, *(31, 16, 1, 24, 1), *(16, 16, 16), *(48, 24)],
     "GPT2": [16, *(32, 16, 1, 64, 1), *(16, 16, 16), *(16, 16, 16, 64)],
     "Bert": [16, *(31, 32, 2, 16, 1, 24, 1), *(16, 16, 16, 16, 16), *(16, 16, 16, 24, 16)],
