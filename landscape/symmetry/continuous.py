@@ -161,7 +161,9 @@ class _Search:
         heads = {group.outer for group in self.symmetry.groups if group.outer is not None}
         blocks = [one for one in self.symmetry.blocks if one.tensor in self.names and len(one.where) <= 2]
         weights = [at_rest_together(block) for block in blocks]
-        resting = [self._gained(Slot(b, axis)) for b in weights for axis, g in enumerate(b.groups) if g is None]
+        resting = [
+            self._gained(Slot(b, axis)) for b in weights for axis, g in enumerate(b.groups) if g is None
+        ]
         resting = [one for one in resting if one.size > 1 and not self._is_outside(one)]
         heads |= {g for one in resting for g in _along(one) if g is not None}
         loose = self._loose(MOST_POSITIONS - sum(one.size for one in resting))

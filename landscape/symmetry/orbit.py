@@ -97,8 +97,9 @@ def _finished(
     """From a start with gains of 1 where turns need them, as ``goal`` is A with such gains, to what is nearest to A."""
     turns, others = [one for one in families if one.kind in TURNS], _others(families)
     idle = [one for one in families if one.kind == "translation"]
+    # Turns last: weights whose maps are not yet known would pull them from where the others brought them.
     now, moved = _settled(
-        symmetry, [*turns, *others], goal, start.tensors, start.permutations, generator, rounds
+        symmetry, [*others, *turns], goal, start.tensors, start.permutations, generator, rounds
     )
     if turns:
         # Gains as close to those of A as may be; then without turns, which need gains of 1.

@@ -108,7 +108,9 @@ class Unseen:
                 if shift and not reader:
                     continue
                 known = (reader[0].bias, reader[0].dim) if reader else (None, 0)
-                norm = Norm(Slot(gain, 0, offset=self._gains[gain.tensor]), shift[0] if shift else None, *known)
+                norm = Norm(
+                    Slot(gain, 0, offset=self._gains[gain.tensor]), shift[0] if shift else None, *known
+                )
                 place = along(slot.block, slot.axis)
                 found = Translation("translation", ((place, 1),), None, norm=norm, scale=self._scale(place))
                 if self._is_unseen(found):
