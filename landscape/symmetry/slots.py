@@ -16,8 +16,8 @@ from landscape.symmetry.permutations import Block, Symmetry
 class Slot(NamedTuple):
     """Units along an ``axis`` of a block, a copy of them for every position along the axis ``outer``, if there is one.
 
-    ``positions``: where on the axis they stand, in order; () for all of it. ``offset``: what is added to a number of the
-    tensor to have that of a unit, 1 for a gain of 1 + w.
+    ``positions``: where on the axis they stand, in order; () for all of it. ``offset``: what is added to a number of
+    the tensor to have that of a unit, 1 for a gain of 1 + w.
     """
 
     block: Block
