@@ -70,6 +70,26 @@ class Grouped(nn.Module):
         return self.head(torch.relu(self.out(y.transpose(1, 2).reshape(n, length, 30))).mean(1))
 
 
+class Alike(nn.Module):
+    """Heads of four channels that something has in common for all heads, in one of several ways."""
+
+    def __init__(self, way: str):
+        super().__init__()
+        self.way = way
+        self.q, self.k, self.v, self.out = (nn.Linear(8, 8) for _ in range(4))
+        norm = {"layer": nn.LayerNorm, "rms": nn.RMSNorm}.get(way, nn.Identity)
+        self.normed = nn.ModuleList(norm(4) for _ in range(2))
+        self.shared, self.head = nn.Linear(4, 4), nn.Linear(8, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        n, length, _ = x.shape
+        q, k, v = (one(x).view(n, length, 2, 4).transpose(1, 2) for one in (self.q, self.k, self.v))
+        y = functional.scaled_dot_product_attention(self.normed[0](q), self.normed[1](k), v)
+        y = torch.relu(self.shared(y))
+        y = y.mean(1).repeat(1, 1, 2) if self.way == "mean" else y.transpose(1, 2).reshape(n, length, 8)
+        return self.head(torch.relu(self.out(y)).mean(1))
+
+
 class Dense(nn.Module):
     """Concatenated features, normalised together, flattened together."""
 
@@ -370,6 +390,17 @@ SYMMETRIC = {
     "grouped queries, repeated": Symmetric(
         lambda: Grouped("repeat"), image(2, 5, 7), 9, 10, [(2, None), (3, 2), (5, 2), (5, 2), (8, None)]
     ),
+    # Channels of all heads are permuted as one where a norm, or a layer, is the same for all of them.
+    **{
+        f"heads alike, {way}": Symmetric(
+            lambda way=way: Alike(way),
+            image(2, 5, 8),
+            count - 1,
+            count,
+            [(2, None), (4, queries), (4, None), (4, None), (8, None)],
+        )
+        for way, count, queries in (("layer", 16, None), ("rms", 14, None), ("plain", 12, 2), ("mean", 12, 2))
+    },
     "dense": Symmetric(lambda: Dense(), image(2, 3, 4, 4), 11, 12, [(4, None), (5, None), (6, None)]),
     "u-net": Symmetric(lambda: UNet(), image(2, 3, 8, 8), 9, 10, [(4, None), (2, None), (4, 2), (5, None)]),
     "tied": Symmetric(lambda: Tied(), numbers(7, 2, 3), 4, 4, [(6, None)]),

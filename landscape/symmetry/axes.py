@@ -8,7 +8,7 @@ was joined. A factor split in two, (heads, channels of a head), is *nested*: eve
 has a permutation of the inner one to itself (a wreath product).
 
 Every axis of a tensor acts by itself except for nested factors, whose outer factor must be in the same
-tensor. What cannot be expressed is pinned, with the reason; a pinned factor is a fixed index set.
+tensor: where it is not, one permutation is for all its indices. What cannot be expressed is pinned, with the reason; a pinned factor is a fixed index set.
 """
 
 from collections.abc import Iterable, Sequence
@@ -152,13 +152,12 @@ def unroll(outer: Factor, reason: str) -> None:
     outer.unrolled = True
 
 
-def pin_orphans(axes: Sequence[Axis], reason: str) -> None:
-    """Pins nested factors whose outer factor is not in the tensor: all its indices would have to agree."""
+def agree(axes: Sequence[Axis]) -> None:
+    """Nested factors whose outer factor is not in the tensor: one permutation for all of its indices."""
     present = [factor for axis in axes for factor in factors(axis)]
     for factor in present:
-        outer = factor.outer
-        if outer is not None and not factor.reason and root(outer) not in present:
-            _pin(factor, reason)
+        while factor.outer is not None and not factor.reason and root(factor.outer) not in present:
+            _lift(factor)
 
 
 # --- inside ---------------------------------------------------------------------------------
@@ -236,6 +235,19 @@ def _member(factor: Factor, outer: Factor, index: int) -> Factor:
     return factor.members[key]
 
 
+def _lift(factor: Factor) -> None:
+    """Takes a factor out of that which it is nested in, to beside it; what it was at each index is the same."""
+    outer = root(factor.outer) if factor.outer is not None else None
+    if outer is None:
+        return
+    outer.inner = [one for one in outer.inner if root(one) is not factor]
+    factor.outer = outer.outer
+    if factor.outer is not None:
+        root(factor.outer).inner.append(factor)
+    for member in [one for (above, _), one in factor.members.items() if root(above) is outer]:
+        join(((factor,),), ((member,),), "its parts do not fit")
+
+
 def _is_below(factor: Factor, outer: Factor) -> bool:
     above = factor.outer
     while above is not None:
@@ -299,7 +311,7 @@ def _adopt(factor: Factor, outer: Factor) -> None:
     """``factor`` is nested in ``outer`` if it was in nothing, as repeated keys are, or in what is nested in it itself.
 
     In the second case it is permuted alike along the one between, as channels of queries that have one key in common.
-    A tensor that holds it without ``outer`` pins it at the end: see :func:`pin_orphans`.
+    Where a tensor holds it without ``outer`` it is beside that in the end: see :func:`agree`.
     """
     before = None if factor.outer is None else root(factor.outer)
     if before is not None and not _is_below(before, outer):

@@ -20,12 +20,12 @@ from landscape.objective.samples import coarsest
 from landscape.symmetry.axes import (
     Axis,
     Factor,
+    agree,
     cut,
     factors,
     fixed,
     free,
     pin,
-    pin_orphans,
     resolved,
     root,
     size_of,
@@ -138,7 +138,7 @@ def _propagated(
         for axis in tensor.axes:
             pin(axis, "an output of the module")
     for tensor in [one for value in nodes.values() for one in _labelled({}, value)]:
-        pin_orphans(tensor.axes, "shared between the indices of an outer axis (heads, or groups of channels)")
+        agree(tensor.axes)
     return nodes
 
 
@@ -187,7 +187,7 @@ def _called(node: fx.Node, nodes: Mapping[fx.Node, Any]) -> Any:
     else:
         several = [Labelled(shapes[0], found)]
     for one in several:
-        pin_orphans(one.axes, call.reason)
+        agree(one.axes)
     return several if isinstance(node.meta["val"], tuple | list) else several[0]
 
 
