@@ -8,7 +8,8 @@ was joined. A factor split in two, (heads, channels of a head), is *nested*: eve
 has a permutation of the inner one to itself (a wreath product).
 
 Every axis of a tensor acts by itself except for nested factors, whose outer factor must be in the same
-tensor: where it is not, one permutation is for all its indices. What cannot be expressed is pinned, with the reason; a pinned factor is a fixed index set.
+tensor: where it is not, one permutation is for all its indices. What cannot be expressed is pinned, with
+the reason; a pinned factor is a fixed index set.
 """
 
 from collections.abc import Iterable, Sequence
