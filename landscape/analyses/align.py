@@ -143,6 +143,7 @@ def align(
     from landscape.objective.sweep import COLUMNS, Sweep
     from landscape.paths.line_proofs import errors_check
     from landscape.symmetry.alignment import aligned
+    from landscape.symmetry.proofs import other_loss
 
     first, second = objective.as_point(a), objective.as_point(b)
     alpha = grid(0.0, 1.0, num_points)
@@ -180,7 +181,7 @@ def align(
     notes = [*said, found.coverage, *found.notes, *sweep.notes(first, second), *without_errors(objective, 0)]
     notes += [] if distance[0] else ["the two points are the same"]
     notes += _lengthened(after, distance) if refine else []
-    notes += _changed(losses[1], losses[2], 10 * checks.rounding(objective))
+    notes += other_loss("B", losses[1], losses[2], 10 * checks.rounding(objective))
     errors = [barrier_errors(alpha, table[:, COLUMNS:], seed=seed).chord for table in lines]
     result = _result(objective, found, alpha, before, after, errors, distance, notes, proofs)
     is_nearest = match == "weights" and not refine
@@ -294,16 +295,6 @@ def _lengthened(after: np.ndarray, distance: list[float]) -> list[str]:
         f"B was moved to {distance[1] / distance[0]:.2g} times its distance, and in between the loss is below that of "
         "both ends: weights so unlike can make outputs larger there, which lowers the loss of what is fitted alone; "
         "the loss of other samples on the line to what is stored here tells (`interpolate`)"
-    ]
-
-
-def _changed(before: float, after: float, rounding: float) -> list[str]:
-    """That F of B is another one where it was brought to, by more than ``rounding``, relative."""
-    if abs(after - before) <= rounding * max(1e-3, abs(before)) or not math.isfinite(after - before):
-        return []
-    return [
-        f"F of B was {before:.6g} and is {after:.6g}: what moved it leaves the outputs, and not what a penalty, or "
-        "the loss itself, makes of the parameters"
     ]
 
 

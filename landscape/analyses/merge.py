@@ -120,6 +120,7 @@ def merge(
     from landscape.objective.scatter import without_errors
     from landscape.objective.sweep import Sweep
     from landscape.symmetry.merging import mean_of, merged
+    from landscape.symmetry.merging_proofs import kept_check
 
     if len(points) < 2:
         raise BadInput(f"{len(points)} points", "at least two")
@@ -134,6 +135,9 @@ def merge(
         final = sweep.reference(found.mean)
         result = _result(sweep, given, found, soup, final, table)
         stated = _stated_checks(sweep, places, found, result, table)
+        models = [result.states[f"model-{i + 1}"] for i in range(len(given))]
+        kept, moved = kept_check(objective, given, models, result.model.tolist())
+        stated += [kept] if kept else []
     meaning = "outputs of every model on the data before and after, in float64: max |Δh| / max |h|"
     proofs.append(Check("function preserved", result.function_difference, found.preserved, meaning))
     means, said = checks.of_values(checks.meaning(objective, final))
@@ -143,6 +147,7 @@ def merge(
         found.symmetry.coverage,
         *said,
         *_used(found, symmetry),
+        *moved,
         *_same(given),
         *sweep.notes(*places),
         *without_errors(objective, 0),

@@ -8,7 +8,8 @@ import torch
 
 from landscape.objective import checks, plain
 from landscape.objective.objective import Objective
-from landscape.objective.parameters import Point
+from landscape.objective.parameters import Point, split
+from landscape.objective.reading import reads_parameters
 from landscape.objective.row_proofs import Row, length, numbers, place, row_checks
 from landscape.objective.sweep import Sweep
 from landscape.result import Check
@@ -16,7 +17,7 @@ from landscape.symmetry.families import Family
 from landscape.symmetry.matching import SAME
 from landscape.symmetry.merging import Merged
 from landscape.symmetry.permutations import Symmetry
-from landscape.symmetry.proofs import NEAREST, best_swap, largest_fall
+from landscape.symmetry.proofs import NEAREST, best_swap, largest_fall, other_loss
 
 State = Mapping[str, np.ndarray]
 
@@ -38,6 +39,31 @@ def final_check(sweep: Sweep, final: State, loss: float) -> Check:
     seen = plain.measure(objective, tensors).loss
     bound = checks.rounding(objective) * (10 if sweep.recalibrates else 1)
     return checks.close("merged model", loss, seen, bound, "F of the model in the file, a plain loop")
+
+
+def kept_check(
+    objective: Objective, given: Sequence[Point], models: Sequence[State], names: Sequence[str]
+) -> tuple[Check | None, list[str]]:
+    """F of every model as it stands in the file against F as it was given, plain loops; and what is to be said of it.
+
+    Where a penalty, or the loss itself, reads parameters a difference is no fault: it is said instead.
+    """
+    bound = 10 * checks.rounding(objective)
+    found, notes = [], []
+    meaning = "F of every model in the file against that of the model given, plain loops"
+    for name, point, state in zip(names, given, models, strict=True):
+        before, after = (
+            plain.measure(objective, tensors).loss
+            for tensors in (
+                {**split(point.theta, objective.pieces), **point.fixed},
+                {key: torch.from_numpy(np.asarray(one)).to(objective.device) for key, one in state.items()},
+            )
+        )
+        found.append(checks.close("models kept", after, before, bound, meaning))
+        notes += other_loss(name, before, after, bound)
+    if notes and (objective.l2 or reads_parameters(objective, given[0])):
+        return None, notes
+    return max(found, key=lambda one: one.value), []
 
 
 def mean_check(objective: Objective, models: Sequence[State], final: State) -> Check:

@@ -66,6 +66,16 @@ def moved_by_hand(objective: Objective, second: Point, found: Aligned, result: A
     return Check("moved by hand", worst, 0.0, meaning)
 
 
+def other_loss(name: str, before: float, after: float, rounding: float) -> list[str]:
+    """That F of what was moved is another one where it was brought to, by more than ``rounding``, relative."""
+    if abs(after - before) <= rounding * max(1e-3, abs(before)) or not math.isfinite(after - before):
+        return []
+    return [
+        f"F of {name} was {before:.6g} and is {after:.6g}: what moved it leaves the outputs, and not what a penalty, "
+        "or the loss itself, makes of the parameters"
+    ]
+
+
 def groups_check(found: Aligned, result: Any) -> Check:
     """Units of each group that moved, orders of the groups and numbers of parameters, counted from what is stated."""
     wrong, symmetry = 0, found.symmetry

@@ -201,3 +201,26 @@ def test_what_cannot_be_merged_is_said(monkeypatch):
     monkeypatch.setattr(merging, "function_difference", lambda *_: 0.5)
     with pytest.raises(ChangedFunction, match=r"by 0\.5 of their size"):
         merge(objective, points)
+
+
+def test_a_penalty_that_maps_move_is_said_of_every_model():
+    """Scales leave the outputs of a ReLU net, not the sum of its squares; permutations leave both."""
+    module = built(lambda: mlp((4,), 3, (6,)), 0)
+    x = torch.randn(20, 4, dtype=torch.float64)
+    objective = Objective(module, "cross_entropy", (x, torch.arange(20) % 3), l2=0.1)
+    generator = torch.Generator().manual_seed(2)
+    points = [
+        objective.present_point(),
+        objective.as_point(torch.randn(objective.num_parameters, generator=generator, dtype=torch.float64)),
+    ]
+    plainly = merge(objective, points, restarts=1)
+    assert not [note for note in plainly.notes if "F of" in note]
+    assert [check.passed for check in plainly.checks if check.name == "models kept"] == [True]
+    scaled = merge(objective, points, symmetry="scaling", restarts=1)
+    (said,) = [note for note in scaled.notes if note.startswith("F of")]
+    name, before, after = re.findall(r"F of (.+) was (\S+) and is (\S+):", said)[0]
+    row = scaled.model.tolist().index(name)
+    state = {key: torch.from_numpy(value) for key, value in scaled.states[f"model-{row + 1}"].items()}
+    assert float(before) == pytest.approx(objective.value(points[row].theta), rel=1e-5)
+    assert float(after) == pytest.approx(objective.value(objective.point(state).theta), rel=1e-5)
+    assert all(check.passed for check in scaled.checks)

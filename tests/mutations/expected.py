@@ -138,6 +138,7 @@ CHECKS = {
     "mrg-mean-of-first-two": "mean of models",
     "mrg-moved-back": "best arrangement",
     "mrg-models-shrunk": "rearranged",
+    "mrg-rows-turned-around": "models kept",
     "mrg-barrier-over-first": "barriers of means",
     # Faults of what lines, curves, planes and alignments sum up.
     "bmp-tops-at-lows": "bumps",

@@ -26,7 +26,7 @@ BOUNDS = {
     "four times rounding, of squares": "density probe",
     "a hundred times rounding, and ε of θ over the way of the steps": "curve steps",
     "ten times rounding: a gradient sums what cancels": "gradient norm; watched barrier; distances",
-    "ten times rounding: the weights are rescaled": "rescaled slice",
+    "ten times rounding: the weights are rescaled": "models kept; rescaled slice",
     "a thousand ε of float64: sums of squares": "closed kernel; kernel; kernel identity; kernel product",
     "rounding; ten times that where statistics of a pass are taken, rounded layer after layer": (
         "after loss; before loss; curve loss; curve test loss; merged model; "
@@ -172,6 +172,7 @@ COSTS = {
     "up to 6 F": "exit step",
     "2 ∇F on a few samples": "curvature along an axis; Hv against ∇F",
     "some outputs of a few samples": "vᵀAv against outputs",
+    "2 F for each model": "models kept",
     "1 F for each model and mean": "model loss; model test loss",
     "n gradients of one sample, where that is little": "variance at a probe",
     "1 Hv": "density probe; Ritz pair; Ritz pairs; along ∇F; dense matrix; eigenvalue along an axis; trace probe; "

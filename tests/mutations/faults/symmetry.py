@@ -194,6 +194,14 @@ FAULTS = (
         "merge",
     ),
     Fault(
+        "mrg-rows-turned-around",
+        "symmetry/merging.py",
+        "moved = [objective.point(state) for",
+        "moved = [objective.point({k: v.flip(0) if v.dim() == 2 else v for k, v in state.items()}) for",
+        "analyses/test_merge.py::test_models_that_are_permutations_of_one_have_it_as_their_mean",
+        "merge",
+    ),
+    Fault(
         "mrg-barrier-over-first",
         "analyses/merge.py",
         "float(loss[row] - loss[:count].mean())",
