@@ -14,7 +14,6 @@ from torch import nn
 import landscape
 import landscape.numerics.vectors
 from landscape import BadInput, Objective, distributed
-from landscape.curvature import invariants
 from landscape.inputs.sharded import here
 from landscape.numerics.spread import Layout, Spread, local
 
@@ -25,10 +24,10 @@ EVEN, ODD = 24, 23
 WIDTH = 48
 
 
-def net(seed: int = 0, width: int = WIDTH) -> nn.Sequential:
+def net(seed: int = 0, width: int = WIDTH, activation: type[nn.Module] = nn.Tanh) -> nn.Sequential:
     generator = torch.Generator().manual_seed(seed)
     module = nn.Sequential(
-        nn.Linear(5, width), nn.Tanh(), nn.Linear(width, width), nn.Tanh(), nn.Linear(width, 3)
+        nn.Linear(5, width), activation(), nn.Linear(width, width), activation(), nn.Linear(width, 3)
     )
     with torch.no_grad():
         for one in module.parameters():
@@ -36,10 +35,10 @@ def net(seed: int = 0, width: int = WIDTH) -> nn.Sequential:
     return module.double()
 
 
-def sharded(seed: int = 0, width: int = WIDTH) -> nn.Module:
+def sharded(seed: int = 0, width: int = WIDTH, activation: type[nn.Module] = nn.Tanh) -> nn.Module:
     from torch.distributed.fsdp import fully_shard
 
-    module = net(seed, width)
+    module = net(seed, width, activation)
     # Of a tiny one all at once, as a sum over processes costs more than what is summed.
     if width > TINY:
         fully_shard(module[2])
@@ -91,8 +90,8 @@ def found(module: nn.Module, count: int, *, everything: bool) -> dict[str, Any]:
     return answers
 
 
-def tiny(module: nn.Module, *, everything: bool) -> dict[str, Any]:
-    """Measures of sharpness, and curves of which batches leave nothing to some processes."""
+def tiny(module: nn.Module, kinked: nn.Module, *, everything: bool) -> dict[str, Any]:
+    """Measures of sharpness, ``kinked`` by ReLU rescaled, and curves whose batches leave nothing to some processes."""
     objective = Objective(module, "cross_entropy", data(EVEN), l2=1e-3)
     theta, other = flat(2, TINY), flat(3, TINY)
     sharp = landscape.sharpness(
@@ -104,9 +103,20 @@ def tiny(module: nn.Module, *, everything: bool) -> dict[str, Any]:
         ascent_steps=3,
         rescaling="none",
         critical=True,
+        fisher_rao=True,
+        relative_flatness=True,
     )
     answers: dict[str, Any] = {"sharp": sharp.values, "noise": sharp.noise_rise, "status": sharp.status}
     failed = [f"{one.name} {one.value} {one.bound}" for one in sharp.checks if not one.passed]
+    units = landscape.sharpness(
+        Objective(kinked, "cross_entropy", data(EVEN)), theta, sigmas=(0.01,), num_draws=2, ascent_steps=1
+    )
+    answers |= {
+        "rescaled": units.rescaled_values,
+        "units": units.num_rescaled_units,
+        "units status": units.status,
+    }
+    failed += [f"units: {one.name} {one.value} {one.bound}" for one in units.checks if not one.passed]
     if everything:
         spectrum = landscape.hessian(objective, theta, top_k=3, trace=True, density=True, num_probes=2)
         answers |= {"top": spectrum.eigenvalues, "trace": spectrum.trace, "below": spectrum.mass_below_zero}
@@ -242,10 +252,6 @@ def refusals(objective: Objective) -> dict[str, str]:
         "exact": lambda: landscape.hessian(objective, objective.theta, top_k=1, exact=True),
         "vectors": lambda: landscape.hessian(objective, objective.theta, top_k=1, save_vectors=True),
         "train": lambda: landscape.train(objective, epochs=1),
-        "Fisher–Rao": lambda: invariants.fisher_rao(objective, objective.present_point()),
-        "flatness": lambda: invariants.relative_flatness(
-            objective, objective.present_point(), objective.pieces[-2], seed=0
-        ),
         "align": lambda: landscape.align(objective, flat(2), flat(3)),
         "merge": lambda: landscape.merge(objective, [flat(2), flat(3)]),
         "certify": lambda: landscape.certify(objective, flat(2)),
@@ -275,7 +281,7 @@ def main(folder: Path) -> None:
         for count in (EVEN, ODD)
         for key, value in found(module, count, everything=everything).items()
     }
-    small = tiny(sharded(width=TINY), everything=everything)
+    small = tiny(sharded(width=TINY), sharded(width=TINY, activation=nn.ReLU), everything=everything)
     answers |= {f"{key} of tiny": value for key, value in small.items()}
     objective = Objective(module, "cross_entropy", data(EVEN))
     answers |= refusals(objective) | in_training() | {"coarsest": coarsest()}

@@ -14,6 +14,7 @@ from landscape.curvature import along_gradient, invariants, product_proofs
 from landscape.curvature.estimate_proofs import Stated, trace_checks
 from landscape.curvature.further import CRITICAL, Further, Wanted
 from landscape.errors import BadInput, NotDifferentiable, NotFinite
+from landscape.numerics.vectors import gathered, placed
 from landscape.objective import checks, plain, trees
 from landscape.objective.derivatives import derivative
 from landscape.objective.objective import Objective
@@ -27,6 +28,8 @@ MEANINGS = {
     "trace": "κ against the mean, or the sum, of the probes",
     "trace error": "its standard error against Student's 95 % interval of the probes, relative",
 }
+# Of a sharded module: samples in each process of which a gradient is taken, and another step than that of the value.
+SINGLE, ANOTHER = 4, 0.7
 # Outputs are homogeneous of one of these orders, if at all.
 ORDERS = range(1, 65)
 
@@ -116,6 +119,8 @@ def _along(
 def _fisher_rao(objective: Objective, point: Point, stated: float) -> tuple[list[Check], list[str]]:
     """θᵀIθ over samples cut otherwise; by the losses of single samples; and by the order of a homogeneous net."""
     alone = objective.varied(l2=0.0)
+    if objective.is_sharded:
+        return [_of_single_gradients(alone, point, stated)], []
     product = product_proofs.recut(alone, point, "empirical-fisher")
     again = max(invariants.form(product, point.theta) * invariants.fisher_scale(objective), 0.0) ** 0.5
     size = max(again, stated, 1e-300)
@@ -128,6 +133,27 @@ def _fisher_rao(objective: Objective, point: Point, stated: float) -> tuple[list
     with suppress(BadInput, NotDifferentiable, NotFinite):
         more += _homogeneous(alone, point)
     return [*proofs, *more], notes
+
+
+def _of_single_gradients(objective: Objective, point: Point, stated: float) -> Check:
+    """‖θ‖_fr from differences of losses at another step, and of few samples against the gradient of each."""
+    part = objective.varied(data=objective.samples.few(SINGLE))
+    share = part.num_samples / objective.num_samples
+    with plain.proving(evaluations=6 * (1 + share), gradients=share):
+        again, error = invariants.fisher_rao(objective, point, step=ANOTHER)
+        few, off = invariants.fisher_rao(part, point)
+        slopes = [
+            part.batch_slope(point.theta, torch.tensor([i]), point.fixed).slope
+            for i in range(part.num_samples)
+        ]
+    forms = [float(point.theta.double() @ slope.double()) for slope in slopes]
+    size = max(few, again, stated, 1e-300)
+    gap = max(abs(again - stated), abs(few - float(np.mean(np.square(forms))) ** 0.5)) / size
+    bound = 10 * checks.rounding(objective) + 2 * (error + off) / size
+    meaning = (
+        f"√(θᵀIθ) at another step, and that of {part.num_samples} samples against their gradients, relative"
+    )
+    return Check("Fisher–Rao", float(np.nan_to_num(gap, nan=np.inf)), bound, meaning)
 
 
 def _homogeneous(objective: Objective, point: Point) -> list[Check]:
@@ -178,7 +204,7 @@ def _flatness(
     forms = np.array(found["forms"], dtype=float)
     said = Stated(len(forms), np.zeros(0), trace=stated[0], trace_error=stated[1])
     piece = next(one for one in objective.pieces if one.name == found["layer"])
-    weight = plain.by_name(objective, point)[piece.name].double()
+    weight = gathered(plain.by_name(objective, point)[piece.name]).double()
     factor = invariants.factor_of(point.theta, piece)
     dimension = factor.shape[1] * weight.shape[1]
     means = trace_checks(said, forms, bool(found["is_sum"]), found["product_error"], dimension)
@@ -187,9 +213,8 @@ def _flatness(
     if found["last"] is None:
         return proofs
     off = float((factor @ factor.T - weight @ weight.T).norm()) / float(weight.square().sum())
-    way = torch.zeros_like(point.theta)
     last = torch.from_numpy(np.array(found["last"])).to(factor).reshape(factor.shape[1], -1)
-    way[piece.span].view(piece.shape).copy_(factor @ last)
+    way = placed(point.theta, piece.span, (factor @ last).to(point.theta.dtype).flatten())
     product = product_proofs.recut(objective.varied(l2=0.0), point, "hessian")
     size = max(float(np.abs(forms).max(initial=0.0)), 1e-300)
     gap = max(off, abs(invariants.form(product, way) - float(forms[-1])) / size)
@@ -197,4 +222,7 @@ def _flatness(
         "BBᵀ against WWᵀ, and vᵀHv of the last probe v = BQ by a product of its own, over the largest of all"
     )
     bound = 10 * checks.rounding(objective)
+    if objective.is_sharded:
+        # Products are differences of gradients, in both roads.
+        bound += 2 * found["product_error"] * float(last.square().sum()) / size
     return [*proofs, Check("flatness probe", float(np.nan_to_num(gap, nan=np.inf)), bound, meaning)]

@@ -1,6 +1,7 @@
 """What a rescaling of ReLU-like units, or of whole layers, leaves as it is: Fisher–Rao norm, relative flatness."""
 
 from collections import Counter
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -13,38 +14,56 @@ from landscape.numerics.arrays import array_of
 from landscape.numerics.pieces import Piece, conventional, filters, from_filters
 from landscape.numerics.spectra.krylov import Operator
 from landscape.numerics.spectra.trace import trace_estimate
+from landscape.numerics.vectors import gathered, placed
 from landscape.objective import checks
 from landscape.objective.objective import Objective
 from landscape.objective.parameters import Point
+from landscape.objective.sweep import measured_with_samples
 from landscape.progress import Progress, silent
 
+# Of θ, the step at which losses are differenced along it: truncation of fourth order and rounding are alike then.
+STEPS = {torch.float64: 2e-3, torch.float32: 0.06, torch.bfloat16: 0.25}
 # The standard error to which the relative flatness is drawn, relative, and the products at most.
 TO_WITHIN, MOST_PRODUCTS = 0.02, 2000
 
 
-def fisher_rao(objective: Objective, point: Point) -> tuple[float, float]:
+def fisher_rao(objective: Objective, point: Point, *, step: float = 1.0) -> tuple[float, float]:
     """(‖θ‖_fr, its rounding) with ‖θ‖²_fr = θᵀIθ, I = (1/n) Σᵢ gᵢgᵢᵀ, gᵢ the gradient of the loss of sample i.
 
     Liang et al. (2019): of the loss without the penalty. Where the outputs h are homogeneous in θ of order q it is
-    q² (1/n) Σᵢ ⟨∂ℓᵢ/∂h, hᵢ⟩² (theorem 3.1). Raises BadInput for a loss that is not made of one per sample, and for a
-    sharded module, which has no product with the gradients of single samples.
+    q² (1/n) Σᵢ ⟨∂ℓᵢ/∂h, hᵢ⟩² (theorem 3.1). Of a sharded module, of which there is no product with the gradients of
+    single samples, ⟨θ, gᵢ⟩ is taken from differences of the losses along θ; ``step``: in units of the usual one. Raises
+    BadInput for a loss that is not made of one per sample.
     """
-    require_whole(objective, "the Fisher–Rao norm")
     alone = objective.varied(l2=0.0)
+    if objective.is_sharded:
+        return _from_losses(alone, point, step)
     product = operators.operator("empirical-fisher", alone, point.theta, point.fixed, num_products=1)
     value = form(product, point.theta) * fisher_scale(objective)
     norm = max(value, 0.0) ** 0.5
     return norm, checks.rounding(objective) * norm
 
 
-def require_whole(objective: Objective, what: str) -> None:
-    """BadInput for ``what`` of a module of which this process has a part."""
-    if objective.is_sharded:
-        raise BadInput(
-            f"{what} of a sharded module",
-            "a module that is whole",
-            "gather it, as torch.distributed.checkpoint.state_dict.get_model_state_dict does, and start one process",
-        )
+def _from_losses(objective: Objective, point: Point, times: float) -> tuple[float, float]:
+    """The same from the losses of all samples at (1 ± s) θ, in six evaluations.
+
+    s is a step, a half and a quarter of it; the differences are extrapolated from each two (Richardson), and what the
+    two results are apart, as the root of its mean square over the samples, is the error.
+    """
+    step = times * STEPS.get(objective.coarsest, STEPS[torch.bfloat16])
+
+    def slopes(s: float) -> np.ndarray:
+        ends = (measured_with_samples(objective, (1 + t) * point.theta, point.fixed)[2:] for t in (s, -s))
+        up, down = (one.numpy() for one in ends)
+        if not len(up):
+            raise BadInput(f"the Fisher–Rao norm of the loss {objective.loss.name}", "a loss per sample")
+        # Those of a sum are made to have F as their mean.
+        return (up - down) / (2 * s) / (objective.num_samples if objective.loss.over == "one" else 1)
+
+    plainly = [slopes(step / 2**k) for k in range(3)]
+    coarse, fine = ((4 * b - a) / 3 for a, b in pairwise(plainly))
+    norm, off = (float(np.sqrt((one**2).mean())) for one in (fine, fine - coarse))
+    return norm, off + checks.rounding(objective) * norm
 
 
 def fisher_scale(objective: Objective) -> float:
@@ -103,7 +122,6 @@ def relative_flatness(
     ``error`` (standard error), ``forms`` of the probes, ``is_sum``, ``last`` (rank · in,) the last probe,
     ``product_error``, ``converged``.
     """
-    require_whole(objective, "the relative flatness")
     factor = factor_of(point.theta, piece)
     rank = factor.shape[1]
     dimension = rank * (piece.size // len(factor))
@@ -115,10 +133,8 @@ def relative_flatness(
 
     def spread(matrix: Tensor) -> Tensor:
         """BQ in its place in θ."""
-        whole = torch.zeros_like(point.theta)
         rows = factor @ matrix.reshape(rank, -1).double()
-        whole[piece.span] = from_filters(piece, rows.to(whole.dtype))
-        return whole
+        return placed(point.theta, piece.span, from_filters(piece, rows.to(point.theta.dtype)))
 
     lengths = [0.0]
 
@@ -128,7 +144,7 @@ def relative_flatness(
         # What rounding is of: a form is no longer than ‖v‖ ‖Hv‖.
         size = float(torch.linalg.vector_norm(way.double()) * torch.linalg.vector_norm(whole.double()))
         lengths.append(size / max(float(matrix.double().square().sum()), 1e-300))
-        rows = filters(piece, whole[piece.span])
+        rows = filters(piece, gathered(whole[piece.span]))
         return (factor.T @ rows.double()).reshape(-1).to(matrix)
 
     trace = trace_estimate(
@@ -158,6 +174,8 @@ def relative_flatness(
 
 def factor_of(theta: Tensor, piece: Piece) -> Tensor:
     """B (out, rank), float64, with BBᵀ = WWᵀ for the rows W (out, in) of the weight."""
-    left, sizes, _ = torch.linalg.svd(filters(piece, theta[piece.span]).double(), full_matrices=False)
+    left, sizes, _ = torch.linalg.svd(
+        filters(piece, gathered(theta[piece.span])).double(), full_matrices=False
+    )
     kept = sizes > max(piece.shape) * torch.finfo(torch.float64).eps * float(sizes.max())
     return left[:, kept] * sizes[kept]

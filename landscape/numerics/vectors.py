@@ -60,6 +60,26 @@ def gathered(tensor: Tensor) -> Tensor:
     return (distributed.total(whole) / tensor.held.copies).to(tensor.dtype)
 
 
+def portion(vector: Tensor, span: slice, values: Tensor) -> tuple[Tensor, Tensor]:
+    """What lies here of the entries ``span`` of a vector (d,), a view of it, and what belongs there of ``values``.
+
+    These are whole, in every process.
+    """
+    if not isinstance(vector, Spread):
+        return vector[span], values
+    layout, here = vector.held.cut(*span.indices(len(vector))[:2])
+    own = [values[first : first + count] for first, count in layout.ranges]
+    return vector.part[here], torch.cat(own) if own else values[:0]
+
+
+def placed(like: Tensor, span: slice, values: Tensor) -> Tensor:
+    """A vector as ``like`` (d,), 0 but for the entries ``span``, which are ``values``, as in :func:`portion`."""
+    found = torch.zeros_like(like)
+    own, its = portion(found, span, values)
+    own.copy_(its)
+    return found
+
+
 def along(rows: Tensor, vector: Tensor) -> Tensor:
     """``rows @ vector`` (m,), in their dtype: the parts of ``vector`` (d,) along ``rows`` (m, d)."""
     return rows @ vector if isinstance(rows, Spread) else sums.product(rows, vector)

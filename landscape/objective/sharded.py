@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from landscape import distributed
 from landscape.errors import BadInput
-from landscape.inputs.sharded import here
+from landscape.inputs.sharded import here, is_fully_sharded
 from landscape.numerics.pieces import Piece
 from landscape.numerics.spread import Layout, Spread, local
 from landscape.objective import batchnorm, trees
@@ -274,6 +274,11 @@ class Sharded(Objective):
         if (dtype or self.dtype) != self.dtype or torch.device(device or self.device) != self.device:
             raise _cannot("another dtype or device")
         return super().varied(**what)
+
+
+def type_of(module: nn.Module) -> type:
+    """The class of a module, that which it had before ``fully_shard`` gave it another."""
+    return type(module).__bases__[-1] if is_fully_sharded(module) else type(module)
 
 
 def _rows(piece: Piece, parameter: Tensor) -> tuple[tuple[int, int], int]:

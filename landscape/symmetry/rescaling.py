@@ -14,10 +14,12 @@ from torch import Tensor, nn
 
 from landscape import distributed
 from landscape.numerics.pieces import Piece
+from landscape.numerics.vectors import portion
 from landscape.objective import trees
 from landscape.objective.arguments import call
 from landscape.objective.objective import Objective
 from landscape.objective.parameters import Point
+from landscape.objective.sharded import type_of
 
 CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
@@ -69,10 +71,6 @@ def rescaled(objective: Objective, point: Point, *, per: str, seed: int, toleran
 
     ``per``: ``unit`` or ``layer``, see :func:`factors`.
     """
-    if objective.is_sharded:
-        return Rescaled(
-            None, reason="not rescaled: a sharded module has no whole copy to compare outputs with"
-        )
     found = junctions(objective.module, objective.pieces)
     if not found:
         return Rescaled(
@@ -81,8 +79,11 @@ def rescaled(objective: Objective, point: Point, *, per: str, seed: int, toleran
             "with only ReLU-like layers between; `rescaling` all looks for what moves by a trace of the module",
         )
     generator = torch.Generator().manual_seed(seed)
-    by = factors(found, objective.num_parameters, per=per, generator=generator).to(point.theta.device)
-    moved = Point((point.theta.double() * by).to(point.theta.dtype), point.fixed, "rescaled")
+    theta = point.theta.double().clone()
+    for piece, by in factors(found, per=per, generator=generator):
+        own, its = portion(theta, piece.span, by.to(theta.device))
+        own *= its
+    moved = Point(theta.to(point.theta.dtype), point.fixed, "rescaled")
     gap = function_gap(objective, point, moved)
     if not gap <= tolerance:
         return Rescaled(None, gap=gap, reason=f"not rescaled: the outputs would change by {gap:.2g} relative")
@@ -113,33 +114,32 @@ def junctions(
 
 
 def factors(
-    found: Sequence[Junction], num_parameters: int, *, per: str, generator: torch.Generator
-) -> Tensor:
-    """What to multiply θ by, (d,) float64: random c ∈ {¼, ½, 2, 4} for each unit, or, ``per='layer'``, junction.
+    found: Sequence[Junction], *, per: str, generator: torch.Generator
+) -> Iterator[tuple[Piece, Tensor]]:
+    """Pieces of θ, some of them twice, and what to multiply each by, (size,) float64.
 
-    The draw is on the CPU, so one seed gives one rescaling on every device.
+    Random c ∈ {¼, ½, 2, 4} for each unit, or, ``per='layer'``, junction. The draw is on the CPU, so one seed gives one
+    rescaling on every device.
     """
-    result = torch.ones(num_parameters, dtype=torch.float64)
     for one in found:
         count = one.num_units if per == "unit" else 1
         powers = torch.randint(1, LARGEST_POWER + 1, (count,), generator=generator)
         signs = 2 * torch.randint(2, (count,), generator=generator) - 1
-        _multiply(result, one, (2.0 ** (powers * signs).double()).expand(one.num_units))
-    return result
+        yield from _multiples(one, (2.0 ** (powers * signs).double()).expand(one.num_units))
 
 
-def _multiply(theta: Tensor, one: Junction, c: Tensor) -> None:
-    """The units' incoming weights times c, their outgoing ones over c, in place."""
+def _multiples(one: Junction, c: Tensor) -> Iterator[tuple[Piece, Tensor]]:
+    """The units' incoming weights times c, their outgoing ones over c."""
     for piece in one.incoming:
-        rows = theta[piece.span].view(one.num_units, -1)
-        rows *= c[:, None]
-    columns = theta[one.outgoing.span].view(one.outgoing.shape[0], one.num_units * one.block, -1)
-    columns /= c.repeat_interleave(one.block)[:, None]
+        yield piece, c.repeat_interleave(piece.size // one.num_units)
+    out, columns = one.outgoing.shape[0], c.repeat_interleave(one.block)
+    each = one.outgoing.size // (out * len(columns))
+    yield one.outgoing, (1 / columns).repeat_interleave(each).repeat(out)
 
 
 def _chains(module: nn.Module) -> Iterator[list[nn.Module]]:
     """The layers of every outermost ``nn.Sequential``, those of nested ones in their place."""
-    if type(module) is nn.Sequential:
+    if type_of(module) is nn.Sequential:
         layers = list(_flat(module))
         yield layers
         inside = [layer for layer in layers if next(layer.children(), None) is not None]
@@ -149,9 +149,10 @@ def _chains(module: nn.Module) -> Iterator[list[nn.Module]]:
         yield from _chains(child)
 
 
-def _flat(chain: nn.Sequential) -> Iterator[nn.Module]:
+def _flat(chain: nn.Module) -> Iterator[nn.Module]:
+    assert isinstance(chain, nn.Sequential)
     for layer in chain:
-        if type(layer) is nn.Sequential:
+        if type_of(layer) is nn.Sequential:
             yield from _flat(layer)
         else:
             yield layer
@@ -163,7 +164,7 @@ def _along(
     incoming: tuple[Piece, ...] = ()
     num_units, is_image, is_flat = 0, False, False
     for layer in chain:
-        kind = type(layer)
+        kind = type_of(layer)
         if kind is nn.Linear or kind in CONVOLUTIONS:
             weight = _pieces(layer, free, "weight")
             if incoming and weight:
@@ -191,12 +192,21 @@ def _pieces(layer: nn.Module, free: dict[int, Piece], *names: str) -> tuple[Piec
 
 
 def function_gap(objective: Objective, point: Point, other: Point) -> float:
-    """‖h(·; θ′) − h(·; θ)‖ / ‖h(·; θ)‖ over the data, by plain copies of the module."""
-    modules = [objective.module_at(one) for one in (point, other)]
+    """‖h(·; θ′) − h(·; θ)‖ / ‖h(·; θ)‖ over the data, by plain copies of the module; by itself where it is in parts."""
+    points = (point, other)
+    modules = [] if objective.is_sharded else [objective.module_at(one) for one in points]
+
+    def outputs(inputs: Any) -> Iterator[list[Tensor]]:
+        for m in modules:
+            yield list(trees.tensors(call(m, trees.mapped(torch.clone, inputs))))
+        for one in () if modules else points:
+            with objective.passed(one.theta, one.fixed, inputs) as found:
+                yield [part.clone() for part in trees.tensors(found)]
+
     sums = torch.zeros(2, dtype=torch.float64, device=objective.device)
     with torch.no_grad():
         for inputs, _ in objective.chunks():
-            before, after = (trees.tensors(call(m, trees.mapped(torch.clone, inputs))) for m in modules)
+            before, after = outputs(inputs)
             for a, b in zip(before, after, strict=True):
                 sums[0] += (b.double() - a.double()).square().sum()
                 sums[1] += a.double().square().sum()

@@ -10,7 +10,7 @@ from torch import nn
 
 import landscape
 from landscape import Objective
-from landscape.curvature import along_gradient, invariants
+from landscape.curvature import along_gradient, further_proofs, invariants
 from landscape.errors import BadInput
 
 SMALL = {"sigmas": (0.1,), "num_draws": 2, "ascent_steps": 1, "rescaling": "none"}
@@ -447,3 +447,46 @@ def test_a_weight_that_is_used_transposed_has_no_rows_of_output_units():
     assert any("'b' is used transposed" in note for note in found.notes)
     with pytest.raises(BadInput, match="transposed"):
         landscape.sharpness(objective, objective.theta, relative_flatness=True, layer="b", num_draws=4)
+
+
+class Attentive(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.inside, self.attention = nn.Linear(1, 6), nn.MultiheadAttention(6, 2, batch_first=True)
+        self.outside = nn.Linear(6, 3)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        read = self.inside(x[:, :, None])
+        return self.outside(self.attention(read, read, read)[0].mean(1))
+
+
+NETS = {
+    "mlp": lambda: relu_net(bias=True),
+    "convolutions": lambda: seeded(
+        lambda: nn.Unflatten(1, (1, 4)),
+        lambda: nn.Conv1d(1, 5, 3),
+        nn.ReLU,
+        nn.Flatten,
+        lambda: nn.Linear(10, 3),
+    ),
+    "attention": lambda: seeded(Attentive)[0],
+}
+
+
+@pytest.mark.parametrize("name", NETS)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("reduction", ["mean", "sum"])
+def test_from_losses_along_theta_the_norm_is_that_of_gradients_within_its_error(
+    name, dtype, reduction, monkeypatch
+):
+    """As it is taken of a module in parts."""
+    x, y = samples()
+    loss = nn.CrossEntropyLoss(reduction=reduction)
+    objective = Objective(NETS[name]().to(dtype), loss, (x.to(dtype), y))
+    point = objective.present_point()
+    wanted, _ = invariants.fisher_rao(objective, point)
+    monkeypatch.setattr(Objective, "is_sharded", True)
+    found, error = invariants.fisher_rao(objective, point)
+    assert abs(found - wanted) <= error <= {torch.float32: 1e-2, torch.float64: 1e-7}[dtype] * wanted
+    assert further_proofs._of_single_gradients(objective, point, found).passed
+    assert not further_proofs._of_single_gradients(objective, point, 1.03 * found).passed

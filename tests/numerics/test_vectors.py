@@ -126,3 +126,15 @@ def test_coordinates_and_signs_in_parts_are_those_of_whole_ones():
         torch.testing.assert_close(vectors.least_squares(rows, coordinates @ rows), coordinates)
     assert vectors.leading_signs(parts).tolist() == vectors.leading_signs(whole).tolist()
     assert torch.equal(vectors.gathered(parts), whole)
+
+
+@pytest.mark.parametrize("span", [slice(3, 8), slice(0, 2), slice(0, 10)])
+def test_numbers_are_placed_in_a_vector_and_in_what_lies_here_of_one(span):
+    values = torch.arange(1.0, span.stop - span.start + 1)
+    whole = vectors.placed(torch.randn(10), span, values)
+    assert torch.equal(whole[span], values)
+    assert whole.sum() == values.sum()
+    held = Layout(10, ((1, 3), (6, 3)))
+    part = vectors.placed(Spread(torch.randn(6), held), span, values)
+    assert isinstance(part, Spread)
+    assert torch.equal(part.part, torch.cat([whole[1:4], whole[6:9]]))
