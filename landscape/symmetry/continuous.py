@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from landscape.objective.uses import listed
 from landscape.symmetry.families import Family, Found, Kind
 from landscape.symmetry.moments import Moments
-from landscape.symmetry.parts import biases, multipliers
+from landscape.symmetry.parts import biases, has_bounds, multipliers
 from landscape.symmetry.permutations import Block
 from landscape.symmetry.slots import Members, Slot, at_rest_together, slots_of
 from landscape.symmetry.tracing import Traced
@@ -58,6 +58,7 @@ class _Search:
             inputs,
             tolerance=1e-10 if found.coarsest == torch.float64 else 1e-4,
             generator=self.generator,
+            has_bounds=has_bounds(found),
         )
         self.names = [name for name, p in module.named_parameters() if p.is_floating_point() and p.numel()]
         gains = multipliers(found)
@@ -246,8 +247,15 @@ class _Search:
                     for k, a, _ in key
                 )
                 pairs = (Family("rotary", members, None),)
-            found += self._first([*pairs, *_kinds(apart, None)], "scalings")
+            kinds = [*pairs, *_kinds(apart, None)]
+            found += self._first(kinds, "scalings") if self._moves(kinds[-1]) else []
         return found
+
+    def _moves(self, family: Family) -> bool:
+        """Whether its elements move anything, unlike a scale of a row that is taken back along the columns."""
+        before = self.moments.near()
+        after = family.acted(before, family.random(self.generator))
+        return any(not torch.equal(after[name], before[name]) for name in family.tensors)
 
     # --- numbers that no output sees --------------------------------------------------------------
 
@@ -303,6 +311,8 @@ class _Search:
         if any(_outer_group(slot) == group for one in families for slot, _ in one.members):
             return []  # heads, whose channels may
         slots = self._slots(group)
+        if not slots:
+            return []  # buffers alone
         counts = range(2, len(slots)) if len(slots) <= MOST_PLACES else ()
         sets = [tuple(slots), *(chosen for count in counts for chosen in combinations(slots, count))]
         return self._first([Family("sign", tuple((slot, 1) for slot in one), group) for one in sets], "")

@@ -21,6 +21,8 @@ LARGEST = 4
 # Rows of a group that are used, times the number of its unknowns; draws of θ beyond these are not taken.
 # Few units of ReLU are alive on few samples, so there are some draws at least.
 ROWS, LEAST_DRAWS, MOST_DRAWS = 3, 12, 512
+# Powers of two by which parameters are larger, so that bounds are reached.
+LARGER = 4
 
 
 class Moments:
@@ -34,20 +36,26 @@ class Moments:
         *,
         tolerance: float,
         generator: torch.Generator,
+        has_bounds: bool = False,
     ):
-        self.tolerance = tolerance
+        self.tolerance, self._has_bounds = tolerance, has_bounds
         self._module, self._tensors, self._inputs, self._generator = module, tensors, inputs, generator
         self._names = [name for name, p in module.named_parameters() if p.is_floating_point()]
         self._drawn: list[tuple[dict[str, Tensor], dict[str, Tensor]]] = []
 
     def near(self) -> dict[str, Tensor]:
-        """Parameters near those given, none of which is 0 or equal to another; buffers as they are."""
+        """Parameters near those given, none of which is 0 or equal to another; buffers as they are.
+
+        Where the module has bounds, as 6 of ReLU6, larger ones too: units that stay below seem to be of ReLU.
+        """
         found = dict(self._tensors)
         for name in self._names:
             tensor = self._tensors[name].double()
             size = tensor.abs() + 0.3 * tensor.square().mean().sqrt() + 0.03
             noise = torch.randn(tensor.shape, generator=self._generator, dtype=torch.float64)
             found[name] = tensor + 0.5 * size * noise
+            if self._has_bounds:
+                found[name] *= 2.0 ** int(torch.randint(LARGER, (), generator=self._generator))
         return found
 
     def exponents(self, slots: Sequence[Slot], *, by_position: bool = False) -> list[list[int]]:

@@ -3,7 +3,7 @@
 import operator
 from collections.abc import Callable, Iterator
 
-from torch import fx
+from torch import Tensor, fx
 
 from landscape.symmetry.tracing import Traced
 
@@ -20,6 +20,9 @@ LINES: dict[str, Callable[[float], tuple[float, float]]] = {
 }
 # Where a weight meets what it reads, and the same with a bias that stands first.
 PRODUCTS, WITH_BIAS = ("mm", "bmm", "addmm", "baddbmm", "convolution"), ("addmm", "baddbmm")
+# What cuts off at a number, or asks which is larger; smaller numbers guard against 0, larger ones against overflow.
+BOUNDS = ("hardtanh", "clamp", "clamp_max", "clamp_min", "minimum", "maximum", "fmod", "remainder")
+BOUNDS, SMALLEST, LARGEST = (*BOUNDS, "gt", "ge", "lt", "le"), 1e-3, 1e3
 # Where parts of a product are, which a bias may be added to; of weights and biases too, which may be cut alike.
 PARTS = (*SAME, "permute", "squeeze", "slice", "split", "split_with_sizes", "getitem")
 
@@ -45,6 +48,21 @@ def multipliers(found: Traced) -> dict[str, float | None]:
                     by, added = _line(user)
                     seen += [(user, factor * by, shift * by + added)] if by else []
     return names
+
+
+def has_bounds(found: Traced) -> bool:
+    """Whether numbers are cut off or told apart at others than 0, which may lie beyond all that the inputs bring."""
+    for node in found.graph.graph.nodes:
+        seen = (
+            node.all_input_nodes[0].meta.get("val")
+            if _kind(node) in BOUNDS and node.all_input_nodes
+            else None
+        )
+        if isinstance(seen, Tensor) and seen.is_floating_point():
+            numbers = [abs(arg) for arg in node.args if isinstance(arg, int | float)]
+            if len(node.all_input_nodes) > 1 or any(SMALLEST < number < LARGEST for number in numbers):
+                return True
+    return False
 
 
 def _is_gain(user: fx.Node, one: fx.Node) -> bool:

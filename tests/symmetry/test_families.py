@@ -385,3 +385,28 @@ def test_a_parameter_without_numbers_is_in_nobodys_way():
     assert [(one.kind, one.size) for one in found.families] == [("scaling", 6)]
     assert "more" not in traced.symmetry.names
     assert [traced.symmetry.groups[i].size for i in traced.symmetry.free] == [6]
+
+
+@pytest.mark.parametrize(
+    ("bounded", "texts"),
+    [
+        (lambda x: x.clamp(0, 6), []),
+        (lambda x: x.clamp(-6, 6), ["{±1}^6"]),
+        (lambda x: torch.minimum(x, torch.tensor(5.0).to(x)), []),
+        (lambda x: torch.where(x > 5, x / 2, x), []),
+        (lambda x: torch.fmod(x, 4), ["{±1}^6"]),
+        (lambda x: x.clamp(min=1e-12), ["R>0^6"]),
+    ],
+)
+def test_bounds_beyond_all_that_the_inputs_bring_are_seen(bounded, texts):
+    """ReLU6 where no number is 6 seemed to be ReLU: a scaling of it moved the outputs of others."""
+
+    class Bounded(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.a, self.b = nn.Linear(4, 6), nn.Linear(6, 3)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.b(bounded(self.a(x)))
+
+    assert [one.text for one in found_in(Bounded, gaussian(8, 4))[2].families] == texts
