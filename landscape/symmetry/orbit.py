@@ -53,7 +53,8 @@ def nearest_of_orbit(
     others = _others(families)
     rest = without(symmetry, families)
     goal, start = folded(a, families), folded(b, families)
-    start = _stepped(start, goal, [_of_known(one, rest, families) for one in turns], turns)
+    seen, turning = _of_known(turns, rest, families)
+    start = _stepped(start, goal, seen, turning)
     best = None
     if held is not None:
         start, rest = permuted(start, symmetry, held), replace(rest, blocks=())
@@ -151,21 +152,36 @@ def random_of_families(
 
 def between(a: Tensors, b: Tensors) -> float:
     """‖B − A‖ over the tensors of A."""
-    return sum(float((b[name] - a[name]).double().square().sum()) for name in a) ** 0.5
+    return sum(float((b[name].double() - a[name].double()).square().sum()) for name in a) ** 0.5
 
 
-def _of_known(turn: Family, rest: Symmetry, families: Sequence[Family]) -> Family:
-    """A turn as seen by the weights alone that nothing else moves; by all where there are none."""
-    others = [one for one in families if one is not turn and not isinstance(one, Translation)]
-    moved = {slot.place for one in others for slot, _ in one.members}
-    moved -= {slot.place for one in turn.gains for slot, _ in one.members}
+def _of_known(
+    turns: Sequence[Family], rest: Symmetry, families: Sequence[Family]
+) -> tuple[list[Family], list[Family]]:
+    """Turns as seen by the weights alone that nothing else moves but turns before; by all where there are none.
+
+    And the turns, in that order.
+    """
     groups = {block[:2]: block.groups for block in rest.blocks}
-    known = tuple(
-        (slot, 1)
-        for slot, _ in turn.members
-        if slot.place not in moved and not any(g is not None for g in groups[slot.block[:2]])
-    )
-    return Family(turn.kind, known or turn.members, turn.group)
+    # Gains are 1 by now, so none of their scalings moves what else they are of.
+    moving = [one for one in families if not isinstance(one, Translation) and not is_gain(one, turns)]
+    seen, done = list[Family](), list[Family]()
+    while len(done) < len(turns):
+        waiting = [one for one in turns if one not in done]
+        left = [one for one in moving if one not in done]
+        for turn in waiting:
+            moved = {slot.place for one in left if one is not turn for slot, _ in one.members}
+            known = tuple(
+                (slot, 1)
+                for slot, _ in turn.members
+                if slot.place not in moved and not any(g is not None for g in groups[slot.block[:2]])
+            )
+            if known or turn is waiting[-1]:
+                turn = turn if known else waiting[0]
+                seen.append(Family(turn.kind, known or turn.members, turn.group))
+                done.append(turn)
+                break
+    return seen, done
 
 
 def _stepped(
@@ -225,7 +241,7 @@ def _matched(
     restarts: int,
 ) -> Iterator[tuple[dict[str, Tensor], Permutations]]:
     """B permuted as matched on what the families leave: with scales balanced and then as A's, and as they are."""
-    scales = [one for one in families if one.kind in ("scaling", "sign")]
+    scales = [(one, alone(one, families)) for one in families if one.kind in ("scaling", "sign")]
     odd = [one.group for one in families if one.kind == "sign" and _turns_all(one, symmetry)]
     for balancing in [scales, []] if scales else [[]]:
         (one, by), (other, _) = (balanced(point, balancing) for point in (a, b))
@@ -251,15 +267,25 @@ def _turns_all(family: Family, symmetry: Symmetry) -> bool:
     return all(block.groups.count(family.group) == 1 and block[:2] in places for block in blocks)
 
 
+def alone(family: Family, families: Sequence[Family]) -> Family:
+    """The family as seen by numbers that no other one moves, as gains: a rule for these says its scales."""
+    moved = {slot.place for one in families if one is not family for slot, _ in one.members}
+    own = tuple((slot, a) for slot, a in family.members if slot.place not in moved)
+    return replace(family, members=own or family.members)
+
+
 def balanced(
-    tensors: Tensors, families: Sequence[Family]
+    tensors: Tensors, families: Sequence[tuple[Family, Family]]
 ) -> tuple[dict[str, Tensor], list[tuple[Family, Tensor]]]:
-    """With scales of least norm and signs by a rule, one family after the other until nothing moves; and these."""
+    """With scales of least norm and signs by a rule, one family after the other until nothing moves; and these.
+
+    Each family with that which says by which members.
+    """
     found, by = dict(tensors), []
     for _ in range(MOST_SWEEPS):
         farthest = 0.0
-        for family in families:
-            scales = balance(family, found)
+        for family, seen in families:
+            scales = balance(seen, found)
             found = family.acted(found, scales)
             by.append((family, scales))
             farthest = max(farthest, float((scales - 1).abs().max()))
