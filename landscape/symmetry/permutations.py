@@ -13,7 +13,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-# How reasons end of positions that are picked by their numbers; how many names a sentence has.
+# What is said of what leads to no output; how reasons end of positions that are picked by their numbers; how
+# many names a sentence has.
+UNUSED = "the traced module does not use it"
 BY_NUMBER = "picks positions of it by number"
 FEW = 4
 

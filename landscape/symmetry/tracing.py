@@ -33,7 +33,7 @@ from landscape.symmetry.axes import (
 from landscape.symmetry.calls import Call, Labelled
 from landscape.symmetry.operations import KEPT, RULES, axes_of, constant
 from landscape.symmetry.parting import Mixed, part
-from landscape.symmetry.permutations import Block, Group, Symmetry
+from landscape.symmetry.permutations import UNUSED, Block, Group, Symmetry
 
 
 class Traced(NamedTuple):
@@ -81,6 +81,7 @@ def traced(module: nn.Module, inputs: tuple[Any, ...], *, parting: bool = True) 
             f"{type(module).__name__} cannot be traced by torch.export ({line})",
             "a module whose operations do not depend on the values of its data",
         ) from error
+    _drop_unseen(program.graph)
     signature = program.graph_signature
     names = {**signature.inputs_to_parameters, **signature.inputs_to_buffers}
     names = {node: first.get(name, name) for node, name in names.items()}
@@ -88,7 +89,7 @@ def traced(module: nn.Module, inputs: tuple[Any, ...], *, parting: bool = True) 
     used = {names.get(node.name) for node in program.graph.find_nodes(op="placeholder") if node.users}
     for name in set(tensors) - used:
         for axis in parameters[name]:
-            pin(axis, "the traced module does not use it")
+            pin(axis, UNUSED)
     nodes = _propagated(program.graph, names, parameters)
     every = [one.axes for value in nodes.values() for one in _labelled({}, value)]
     is_parted = parting and part([*every, *parameters.values()], _mixed(nodes))
@@ -96,6 +97,14 @@ def traced(module: nn.Module, inputs: tuple[Any, ...], *, parting: bool = True) 
     lifted = signature.inputs_to_lifted_tensor_constants
     constants = {node: program.constants[name] for node, name in lifted.items()}
     return Traced(program.graph_module, names, constants, nodes, groups, symmetry, is_parted)
+
+
+def _drop_unseen(graph: fx.Graph) -> None:
+    """What leads to no output is not used, as frequencies of positions where others are chosen: but to assertions."""
+    for node in reversed(graph.nodes):
+        if node.op == "call_function" and "val" not in node.meta and not node.users:
+            graph.erase_node(node)
+    graph.eliminate_dead_code()
 
 
 @contextmanager
@@ -157,7 +166,7 @@ def _pin_unseen(node: fx.Node, tensor: Labelled) -> None:
     for _, run in groupby(enumerate(unseen), lambda pair: pair[1] - pair[0]):
         left = [i for _, i in run]
         part = cut(tensor.axes[dims[0]], left[0], left[-1] + 1, "cut through")
-        pin(part, "the traced module does not use it")
+        pin(part, UNUSED)
 
 
 def _called(node: fx.Node, nodes: Mapping[fx.Node, Any]) -> Any:

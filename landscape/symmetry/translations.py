@@ -214,4 +214,4 @@ def translated(
 
 
 def _distance(a: Tensors, b: Tensors) -> float:
-    return sum(float((b[name] - a[name]).double().square().sum()) for name in a) ** 0.5
+    return sum(float((b[name].double() - a[name].double()).square().sum()) for name in a) ** 0.5

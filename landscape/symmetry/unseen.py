@@ -9,12 +9,13 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import product
+from math import prod
 
 import torch
 from torch import Tensor
 
 from landscape.symmetry.moments import LEAST_DRAWS, ROWS, Moments, whole_null_space
-from landscape.symmetry.permutations import Block, Symmetry
+from landscape.symmetry.permutations import UNUSED, Block, Symmetry
 from landscape.symmetry.slots import Slot, slots_of
 from landscape.symmetry.translations import Norm, Reader, Translation, along, felt
 
@@ -49,7 +50,7 @@ class Unseen:
 
     def idle(self) -> Iterator[Translation]:
         """Biases of which no output sees anything, as those of keys, unless positions turn them."""
-        for block in self._blocks:
+        for block in [*self._blocks, *(one for one in self._loose if self._is_used(one))]:
             last = len(block.shape) - 1
             if len(block.where) > 1 or not 0 <= last <= 1:
                 continue
@@ -64,7 +65,7 @@ class Unseen:
         for block in [*self._blocks, *self._loose]:
             done: set[int] = set()
             # A part of an axis before all of it, which is then among it.
-            for one, axis in [*((block, k) for k in range(len(block.shape))), *_dims(block)]:
+            for one, axis in [*((block, k) for k in range(len(block.shape))), *_runs(block)]:
                 dim = Slot(one, axis).dim
                 slot = along(one, axis)
                 if one.shape[axis] < 2 or dim in done or self._is_data(Slot(one, axis)):
@@ -101,7 +102,9 @@ class Unseen:
             slots = [one for one in slots_of(self._symmetry, group, self._names) if one.outer is None]
             norms = [one.block for one in slots if len(one.block.shape) == 1]
             gains = [block for block in norms if block.tensor in self._gains]
-            for slot, gain in product((one for one in slots if len(one.block.shape) > 1), gains):
+            for slot, gain in product(slots, gains):
+                if slot.block == gain:
+                    continue
                 layer = gain.tensor.rpartition(".")[0]
                 shift = [b for b in norms if b != gain and b.tensor.rpartition(".")[0] == layer]
                 reader = self._readers(slot)
@@ -162,6 +165,9 @@ class Unseen:
                 return False
         return seen
 
+    def _is_used(self, block: Block) -> bool:
+        return UNUSED not in self._symmetry.reasons[block.tensor]
+
     def _scale(self, slot: Slot) -> float:
         size = float(slot.of(self._tensors).double().square().mean().sqrt())
         return size or 1.0
@@ -172,11 +178,15 @@ def _whole(name: str, tensor: Tensor) -> Block:
     return Block(name, tuple((0, n) for n in shape), shape, (None,) * len(shape), (None,) * len(shape))
 
 
-def _dims(block: Block) -> list[tuple[Block, int]]:
-    """The block with one axis for each of its tensor, where those are not its own."""
-    shape = tuple(stop - start for start, stop in block.where)
-    whole = Block(block.tensor, block.where, shape, (None,) * len(shape), (None,) * len(shape))
-    return [] if shape == block.shape else [(whole, axis) for axis in range(len(shape))]
+def _runs(block: Block) -> Iterator[tuple[Block, int]]:
+    """The block with neighbouring axes of one axis of its tensor as one, and which: shorter runs first."""
+    dims = [Slot(block, axis).dim for axis in range(len(block.shape))]
+    for length, first in product(range(2, len(dims) + 1), range(len(dims))):
+        stop = first + length
+        if stop <= len(dims) and len(set(dims[first:stop])) == 1:
+            shape = (*block.shape[:first], prod(block.shape[first:stop]), *block.shape[stop:])
+            none = (None,) * len(shape)
+            yield Block(block.tensor, block.where, shape, none, none), first
 
 
 def apart(found: Sequence[Translation]) -> list[Translation]:

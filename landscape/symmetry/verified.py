@@ -47,6 +47,14 @@ def symmetry_of(module: nn.Module, inputs: tuple[Any, ...], *, seed: int = 0) ->
     tensors = {name: t.detach() for name, t in (*module.named_parameters(), *module.named_buffers())}
     symmetry, tolerance = found.symmetry, preserved(found)
 
+    again = function_difference(module, tensors, tensors, [inputs])
+    if not again <= tolerance:
+        raise BadInput(
+            f"outputs of {type(module).__name__} at the same numbers that are {again:.2g} of their size apart",
+            "outputs that a second call gives again, as those of a symmetric point are compared with them",
+            "give what it draws at random as an input, or draw it from a generator with a seed of its own",
+        )
+
     def changes(only: int | None = None) -> bool:
         other = permuted(tensors, symmetry, symmetry.random(generator, only))
         return not function_difference(module, tensors, other, [inputs]) <= tolerance

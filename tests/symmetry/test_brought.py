@@ -1,0 +1,155 @@
+"""Nets as users bring them, of kinds that were wrong once: as many dimensions as no output sees, and planted points."""
+
+import pytest
+import torch
+from families import gaussian, nullity, tensors_of
+from symmetric import built, numbers
+from torch import Tensor, nn
+from torch.nn import functional
+
+from landscape.errors import BadInput
+from landscape.symmetry import function_difference, symmetry_of
+from landscape.symmetry.continuous import families_of
+from landscape.symmetry.orbit import between, nearest_of_orbit, random_of_orbit
+
+
+class Latent(nn.Module):
+    """Layers through a latent that is normed, as queries and keys of DeepSeek."""
+
+    def __init__(self):
+        super().__init__()
+        self.embedding, self.out = nn.Embedding(11, 6), nn.Linear(6, 5, bias=False)
+        self.norm, self.inner, self.last = (nn.RMSNorm(n, eps=0.01) for n in (6, 4, 6))
+        self.down, self.up, self.back = (nn.Linear(a, b, bias=False) for a, b in ((6, 4), (4, 7), (7, 6)))
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.embedding(x)
+        y = y + self.back(torch.relu(self.up(self.inner(self.down(self.norm(y))))))
+        return self.out(self.last(y))
+
+
+class Tied(nn.Module):
+    """One norm for gated units and a linear pair; its output tied to its embeddings, so nothing turns the stream."""
+
+    def __init__(self):
+        super().__init__()
+        self.embedding, self.out = nn.Embedding(11, 8), nn.Linear(8, 11, bias=False)
+        self.out.weight = self.embedding.weight
+        self.norm, self.last = (nn.LayerNorm(8, bias=False) for _ in "ab")
+        self.gate, self.up, self.value = (nn.Linear(8, n, bias=False) for n in (10, 10, 4))
+        self.down, self.back = (nn.Linear(n, 8, bias=False) for n in (10, 4))
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.embedding(x)
+        z = self.norm(y)
+        y = y + self.down(functional.silu(self.gate(z)) * self.up(z)) + self.back(self.value(z))
+        return self.out(self.last(y))
+
+
+class Scaled(nn.Module):
+    """A gain of every layer before it is added to the stream, as LayerScale, and a norm that centres."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.last, self.gain = nn.Linear(5, 6), nn.Linear(6, 3), nn.Parameter(torch.rand(6) + 0.5)
+        self.up, self.down, self.norms = (
+            nn.Linear(6, 7),
+            nn.Linear(7, 6),
+            nn.ModuleList(nn.LayerNorm(6) for _ in "ab"),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.first(x)
+        y = y + self.gain * self.down(torch.sigmoid(self.up(self.norms[0](y))))
+        return self.last(self.norms[1](y))
+
+
+class Centred(nn.Module):
+    """Queries turned by their positions and keys are centred for each head; heads have gains of their own."""
+
+    def __init__(self):
+        super().__init__()
+        self.q, self.k, self.last = nn.Linear(5, 8, bias=False), nn.Linear(5, 4), nn.Linear(5, 3)
+        self.gains, self.one = nn.Parameter(torch.rand(2, 4) + 0.5), nn.Parameter(torch.rand(1, 4) + 0.5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        q, k = (one(x).unflatten(-1, (-1, 4)) for one in (self.q, self.k))
+        q = functional.layer_norm(q, (4,), eps=0.01) * self.gains
+        k = functional.layer_norm(k, (4,), eps=0.01) * self.one
+        angles = torch.outer(torch.arange(x.shape[1]).to(x), torch.tensor([1.0, 0.3]).to(x)).repeat(1, 2)
+        q, k = (
+            y * angles.cos()[:, None] + torch.cat([-y[..., 2:], y[..., :2]], -1) * angles.sin()[:, None]
+            for y in (q, k)
+        )
+        scores = torch.einsum("blhc,bmhc->bhlm", q, k.expand(-1, -1, 2, -1)).softmax(-1)
+        return self.last(torch.sin(scores.sum(1) @ x))
+
+
+def families_in(factory, x: Tensor):
+    module = built(factory).double().eval()
+    traced = symmetry_of(module, (x,))
+    return module, traced.symmetry, families_of(module, (x,), traced)
+
+
+@pytest.mark.parametrize(
+    ("factory", "inputs", "seeds"),
+    [
+        (Latent, numbers(11, 4, 6), (0, 5)),
+        (Tied, numbers(11, 4, 6), (11,)),
+        (Scaled, gaussian(9, 5), (0, 1)),
+        (Centred, gaussian(4, 6, 5), (0, 1)),
+    ],
+)
+def test_what_was_planted_is_found(factory, inputs, seeds):
+    module, symmetry, found = families_in(factory, inputs())
+    a = tensors_of(module)
+    for seed in seeds:
+        generator = torch.Generator().manual_seed(seed)
+        b = random_of_orbit(symmetry, found.families, a, generator)
+        assert function_difference(module, a, b, [(inputs(),)]) <= 1e-9
+        left = nearest_of_orbit(symmetry, found.families, a, b, generator=generator)
+        assert between(a, left.tensors) <= 1e-5 * between(a, b)
+
+
+def test_a_gain_that_is_added_has_the_weights_of_its_bias_too():
+    module, _, found = families_in(Scaled, gaussian(9, 5)())
+    # Counted twice: what is added to both biases, and of the first layer's alike to each.
+    assert nullity(module, gaussian(150, 5)()) == found.dimension
+
+
+class Dead(nn.Module):
+    """What leads to no output: a parameter and frequencies that are used for nothing, and a mask."""
+
+    def __init__(self):
+        super().__init__()
+        self.a, self.b = nn.Linear(4, 6), nn.Linear(6, 3)
+        self.idle, self.shift = nn.Parameter(torch.rand(5)), torch.nn.Buffer(torch.rand(6))
+        self.mask = torch.nn.Buffer(torch.ones(3, dtype=torch.bool))
+
+    def forward(self, x: Tensor) -> Tensor:
+        (self.idle * 2).to(torch.float64).cos()
+        x = x + (x.mean(1, keepdim=True) * self.shift + 1).sin().mean(1, keepdim=True)
+        return self.b(torch.tanh(self.a(x))).masked_fill(~self.mask, 0)
+
+
+def test_what_leads_to_no_output_is_not_used():
+    module, symmetry, found = families_in(Dead, gaussian(9, 4)())
+    assert symmetry.blocked["idle"] == "[0] the traced module does not use it"
+    assert [one.text for one in found.families] == ["{±1}^6"]
+    tensors = {**tensors_of(module), **dict(module.named_buffers())}
+    generator = torch.Generator().manual_seed(0)
+    assert between(tensors, random_of_orbit(symmetry, found.families, tensors, generator)) > 0.1
+
+
+class Noisy(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.a, self.b = nn.Linear(4, 6), nn.Linear(6, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.b(torch.tanh(self.a(x)) * torch.rand(6, dtype=x.dtype))
+
+
+def test_outputs_that_are_drawn_at_random_are_refused():
+    with pytest.raises(BadInput, match=r"outputs of Noisy at the same numbers .* second call gives again"):
+        symmetry_of(Noisy(), (torch.randn(5, 4),))
