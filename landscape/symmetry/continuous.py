@@ -19,7 +19,7 @@ from landscape.objective.uses import listed
 from landscape.symmetry.families import Family, Found, Kind
 from landscape.symmetry.moments import Moments
 from landscape.symmetry.parts import biases, has_bounds, multipliers
-from landscape.symmetry.permutations import Block
+from landscape.symmetry.permutations import BY_NUMBER, Block
 from landscape.symmetry.slots import Members, Slot, at_rest_together, slots_of
 from landscape.symmetry.tracing import Traced
 from landscape.symmetry.unseen import Unseen
@@ -106,10 +106,27 @@ class _Search:
         if not slots:
             return []
         found = []
+        by_number = self._by_number(slots)
+        if by_number and self.moments.exponents(by_number):
+            slots = by_number
         for vector in self.moments.exponents(slots):
             members = tuple((slot, a) for slot, a in zip(slots, vector, strict=True) if a)
             found += [] if self._is_doubtful(vector) else self._first(_kinds(members, group), "scalings")
         return found
+
+    def _by_number(self, slots: Sequence[Slot]) -> list[Slot]:
+        """The same units with a scale for every position of an axis that is picked by number, as of experts."""
+        found = []
+        for slot in slots:
+            block, said = slot.block, self.symmetry.reasons[slot.block.tensor].split(", ")
+            picked = [part.partition(" ")[0] for part in said if part.endswith(BY_NUMBER)]
+            axes = [
+                k for k, g in enumerate(block.groups) if g is None and f"[{Slot(block, k).dim}]" in picked
+            ]
+            if not axes or slot.outer is not None:
+                return []
+            found.append(slot._replace(outer=axes[0]))
+        return found if len({one.block.shape[one.outer] for one in found}) == 1 else []
 
     def _is_doubtful(self, exponents: Sequence[int]) -> bool:
         """Whether nothing pays for a scale, and rounding hides whether that is so but for the ε of a norm."""

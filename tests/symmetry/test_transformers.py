@@ -57,7 +57,8 @@ CASES = {
 # Families of each but translations: those of values and of queries with keys, gains, gated units, turns of the stream.
 LETTERS = {
     "Llama": ["C*^4", "GL(4)^2", "O(16)", "R*^16", "R*^16", "R*^16", "R*^24"],
-    "Mixtral": ["C*^4", "GL(4)^2", "O(16)", "R*^16", "R*^16", "R*^16", "R*^24"],
+    # Units of each expert are scaled for themselves.
+    "Mixtral": ["C*^4", "GL(4)^2", "O(16)", "R*^16", "R*^16", "R*^16", "R*^72"],
     # Its gains are 1 + w.
     "Gemma": ["C*^4", "GL(4)^2", "O(16)", "R*^16", "R*^16", "R*^16", "R*^24"],
     # Of four channels of a head, rotary positions turn two.
