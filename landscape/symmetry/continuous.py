@@ -7,9 +7,9 @@ through norms alone may be turned (RMS norm), or turned about the vector of ones
 taken into the weights that read it (Ashkboos et al. 2024, section 3).
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from itertools import accumulate, combinations, pairwise
+from itertools import accumulate, pairwise
 from typing import Any
 
 import torch
@@ -20,6 +20,7 @@ from landscape.symmetry.families import Family, Found, Kind
 from landscape.symmetry.moments import Moments
 from landscape.symmetry.parts import biases, has_bounds, multipliers
 from landscape.symmetry.permutations import BY_NUMBER, Block
+from landscape.symmetry.signs import Parities, candidates, of_pairs
 from landscape.symmetry.slots import Members, Slot, at_rest_together, slots_of
 from landscape.symmetry.tracing import Traced
 from landscape.symmetry.unseen import Unseen
@@ -29,8 +30,6 @@ from landscape.symmetry.verified import PRESERVED, function_difference, preserve
 MOST_POSITIONS = 1024
 # Places in which one position of these may stand at once.
 MOST_TOGETHER = 64
-# Places of units of which every choice is tried for a change of sign.
-MOST_PLACES = 6
 # Random elements of a family that are tried.
 TRIALS = 8
 # Reasons of axes that no scaling acts on either.
@@ -85,7 +84,9 @@ class _Search:
                     there = gone.folded(there)
                 families += [] if _is_among(one, families, there) else [one]
         families += [one for i in groups for one in self._turned(i, families)]
-        families += [one for i in groups for one in self._odd(i, families)]
+        signs = [one for i in groups for one in self._odd(i, families)]
+        heads = {_outer_group(slot) for one in signs for slot, _ in one.members}
+        families += [one for one in signs if one.group not in heads - {None}]
         families += [*idle, *several]
         free = {self._gained(slot) for one in idle for slot, _ in one.members}
         return Found([self._with_idle(one, free) for one in families], self.refused)
@@ -185,17 +186,21 @@ class _Search:
         resting = [one for one in resting if one.size > 1 and not self._is_outside(one)]
         heads |= {g for one in resting for g in _along(one) if g is not None}
         loose = self._loose(MOST_POSITIONS - sum(one.size for one in resting))
-        found: list[Family] = []
+        found, headed = list[Family](), list[Slot]()
         for head in sorted(heads):
             slots = [
                 one._replace(outer=one.block.groups.index(head))
                 for one in resting
                 if one.block.groups.count(head) == 1
             ]
+            headed += slots
             found += self._by_position(slots)
         known = {slot.block for family in found for slot, _ in family.members}
         left = [one for one in [*resting, *loose] if one.block not in known]
-        return found + self._by_position([*left, *self._single()])
+        found += self._by_position([*left, *self._single()])
+        for one in [one for one in found if all(len(slot.block.shape) == 1 for slot, _ in one.members)]:
+            found += self._new_signs(of_pairs(one, [*headed, *resting]), [one])
+        return found
 
     def _single(self) -> list[Slot]:
         """Tensors of a layer of one unit, which may be scaled though there is nothing to permute."""
@@ -323,16 +328,25 @@ class _Search:
 
     def _odd(self, group: int, families: Sequence[Family]) -> list[Family]:
         """Units that may change their sign where they may not change their scale, as those of tanh."""
-        if any(one.group == group and (one.is_signed or one.kind != "scaling") for one in families):
+        own = [one for one in families if one.group == group]
+        if any(one.kind != "scaling" for one in own):
             return []
         if any(_outer_group(slot) == group for one in families for slot, _ in one.members):
             return []  # heads, whose channels may
         slots = self._slots(group)
-        if not slots:
-            return []  # buffers alone
-        counts = range(2, len(slots)) if len(slots) <= MOST_PLACES else ()
-        sets = [tuple(slots), *(chosen for count in counts for chosen in combinations(slots, count))]
-        return self._first([Family("sign", tuple((slot, 1) for slot in one), group) for one in sets], "")
+        signed = [one for one in own if one.is_signed]
+        heads = {g for one in slots for g in one.block.groups if g in self.symmetry.free and g != group}
+        # A stream changes its signs where it would turn, beside its gains.
+        plain = [one for one in slots if one.block.tensor not in self.offsets or len(one.block.shape) > 1]
+        return self._new_signs(candidates(slots, plain, group, sorted(heads)), signed) if plain else []
+
+    def _new_signs(self, tried: Iterable[Family], signed: Sequence[Family]) -> list[Family]:
+        known, found = Parities(signed), list[Family]()
+        for family in tried:
+            if known.is_new(family) and self._gap(family) <= self.bound:
+                known.add(family)
+                found.append(family)
+        return found
 
 
 def _kinds(members: Members, group: int | None) -> list[Family]:

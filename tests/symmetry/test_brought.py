@@ -153,3 +153,58 @@ class Noisy(nn.Module):
 def test_outputs_that_are_drawn_at_random_are_refused():
     with pytest.raises(BadInput, match=r"outputs of Noisy at the same numbers .* second call gives again"):
         symmetry_of(Noisy(), (torch.randn(5, 4),))
+
+
+class Normed(nn.Module):
+    """Queries and keys with a norm and a gain for all heads, turned by their positions or not."""
+
+    def __init__(self, rotary: bool):
+        super().__init__()
+        self.rotary, self.last = rotary, nn.Linear(5, 3)
+        self.q, self.k = (nn.Linear(5, 8, bias=False) for _ in "qk")
+        self.queries, self.keys = (nn.RMSNorm(4, eps=0.01) for _ in "qk")
+
+    def forward(self, x: Tensor) -> Tensor:
+        q, k = (one(x).unflatten(-1, (2, 4)).transpose(1, 2) for one in (self.q, self.k))
+        q, k = self.queries(q), self.keys(k)
+        if self.rotary:
+            angles = torch.outer(torch.arange(x.shape[1]).to(x), torch.tensor([1.0, 0.3]).to(x)).repeat(1, 2)
+            q, k = (
+                y * angles.cos() + torch.cat([-y[..., 2:], y[..., :2]], -1) * angles.sin() for y in (q, k)
+            )
+        return self.last(torch.sin((q @ k.mT).softmax(-1).sum(1) @ x))
+
+
+@pytest.mark.parametrize(("rotary", "texts"), [(False, ["{±1}^8", "{±1}^4"]), (True, ["{±1}^4", "{±1}^2"])])
+def test_normed_queries_and_keys_change_their_signs_in_each_head(rotary, texts):
+    """Of each head's channels, or pairs; and queries of all heads with their gain, as that of keys is with both."""
+    module, _, found = families_in(lambda: Normed(rotary), gaussian(4, 6, 5)())
+    signs = [one for one in found.families if one.kind == "sign"]
+    assert [one.text for one in signs] == texts
+    assert [sorted({slot.block.tensor for slot, _ in one.members}) for one in signs] == [
+        ["k.weight", "q.weight"],
+        ["q.weight", "queries.weight"],
+    ]
+    before, x = tensors_of(module), gaussian(3, 7, 5)()
+    channels = [1, 3] if rotary else [1]
+    after = {name: t.clone() for name, t in before.items()}
+    for name in ("q.weight", "k.weight"):
+        after[name][[4 + c for c in channels]] *= -1
+    assert function_difference(module, before, after, [(x,)]) <= 1e-12
+    element = torch.ones(2, signs[0].size)
+    element[1, 1] = -1
+    assert all(torch.equal(one, after[name]) for name, one in signs[0].acted(before, element).items())
+
+
+def test_a_stream_that_cannot_turn_changes_its_signs():
+    """As of Llama with tied embeddings: beside gains, which stay."""
+
+    class Plain(Tied):
+        def __init__(self):
+            super().__init__()
+            self.norm, self.last = (nn.RMSNorm(8, eps=0.01) for _ in "ab")
+
+    _, _, found = families_in(Plain, numbers(11, 4, 6)())
+    (signs,) = [one for one in found.families if one.kind == "sign"]
+    assert signs.text == "{±1}^8"
+    assert not {"norm.weight", "last.weight"} & signs.tensors

@@ -11,6 +11,7 @@ from symmetric import SYMMETRIC, Decoder, Gpt, Packed, Residual, Shared, built, 
 from torch import Tensor, nn
 
 from landscape.symmetry import continuous, function_difference, symmetry_of
+from landscape.symmetry import signs as changes_of_sign
 from landscape.symmetry.continuous import families_of
 from landscape.symmetry.families import Family, Found
 from landscape.symmetry.moments import whole_null_space
@@ -146,7 +147,7 @@ TEXTS = {
     "recurrent": ["GL(5)", "R^5", *["R^4"] * 4],
     "embedding": ["GL(4)", "R>0^5", "R^4"],
     "cnn": ["R>0^4", "R>0^6"],
-    "bilinear, weights normed": ["R>0^6", "R>0^5", "{±1}^5", "{±1}^7"],
+    "bilinear, weights normed": ["R>0^6", "R>0^5", "{±1}^5", "{±1}^5", "{±1}^7"],
     "tied": [],
 }
 
@@ -284,10 +285,10 @@ def test_choices_of_signs_are_not_even_listed_where_units_stand_in_many_places(m
     """They double with every place: of a stream of a hundred they would never end."""
 
     def few(slots, count):
-        assert len(slots) <= continuous.MOST_PLACES
+        assert len(slots) <= changes_of_sign.MOST_PLACES
         return combinations(slots, count)
 
-    monkeypatch.setattr(continuous, "combinations", few)
+    monkeypatch.setattr(changes_of_sign, "combinations", few)
     module, x = built(Stream).double().eval(), gaussian(20, 4)()
     found = families_of(module, (x,), symmetry_of(module, (x,)))
     signs = [one for one in found.families if one.kind != "translation"]
