@@ -3,10 +3,12 @@
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from math import acos, cos, hypot, pi, sin
+from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch._C._functorch import is_functorch_wrapped_tensor
 
 from landscape.certificates.inactive import Woken
 from landscape.certificates.kernel import kernel_operator
@@ -142,7 +144,12 @@ def feature_check(objective: Objective, point: Point, structure: Structure) -> C
     received: dict[str, list[Tensor]] = {}
 
     def noted(name: str) -> Callable[..., None]:
-        return lambda layer, args: received.setdefault(name, []).append(args[0].detach().clone())
+        def note(_: nn.Module, args: tuple[Any, ...]) -> None:
+            # Nothing is handed here by keyword, and nothing of a transform of torch.func outlives it.
+            if args and isinstance(args[0], Tensor) and not is_functorch_wrapped_tensor(args[0]):
+                received.setdefault(name, []).append(args[0].detach().clone())
+
+        return note
 
     names = {
         one.name.removesuffix(".weight"): one

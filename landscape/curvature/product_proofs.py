@@ -188,7 +188,7 @@ def _plainly(part: Objective, point: Point, wants_losses: bool) -> tuple[list[Te
     ):
         outputs = part.called(trees.mapped(torch.clone, inputs))
         if wants_losses:
-            if part.loss.is_of_outputs:
+            if part.tells_samples_apart:
                 return [part.loss.each(outputs, targets)], None
             return [losses_of_samples(part, inputs, outputs, targets).detach()], None
     outputs = trees.mapped(Tensor.detach, outputs)

@@ -144,11 +144,15 @@ def saved_bytes(roots: Collection[Tensor], outside: Iterable[Tensor]) -> int:
     for node in nodes_of(roots):
         for saved in (getattr(node, name) for name in _names_of_saved(type(node))):
             for tensor in saved if isinstance(saved, list | tuple) else [saved]:
-                # What torch.func wraps has no storage of its own.
-                if isinstance(tensor, Tensor) and not is_functorch_wrapped_tensor(tensor):
+                # What torch.func wraps has no storage of its own, and a tangent of zeros none at all.
+                if isinstance(tensor, Tensor) and not _is_bare(tensor):
                     storage = tensor.untyped_storage()
                     sizes[storage.data_ptr()] = storage.nbytes()
     return sum(size for pointer, size in sizes.items() if pointer not in known)
+
+
+def _is_bare(tensor: Tensor) -> bool:
+    return is_functorch_wrapped_tensor(tensor) or tensor._is_zerotensor()
 
 
 @lru_cache(maxsize=1024)

@@ -37,12 +37,13 @@ def reads_parameters(objective: Objective, point: Point) -> bool:
 def losses_of_samples(objective: Objective, inputs: Any, outputs: Any, targets: Tensor) -> Tensor:
     """The loss of every sample (n,) with its history, while the module stands where ``outputs`` are from.
 
-    Of the row of each sample, or by a call of its own where the loss reads what calls leave in the module.
+    Of the row of each sample, or by a call of its own where the outputs have none, as distributions, or where the loss
+    reads what calls leave in the module.
     """
     totals = []
     for i in range(len(targets)):
         one = slice(i, i + 1)
-        if objective.loss.is_of_outputs:
+        if objective.tells_samples_apart:
             mine = trees.rows(outputs, one)
         else:
             mine = objective.called(trees.rows(inputs, one))

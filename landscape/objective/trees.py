@@ -76,11 +76,24 @@ def largest(tree: Any) -> float:
 
 
 def agree(one: Any, other: Any, tolerance: float) -> bool:
-    """Whether two trees hold the same tensors but for rounding, relative to the largest number of each tensor."""
-    pairs = list(zip(tensors(one), tensors(other), strict=False))
-    if len(tensors(one)) != len(tensors(other)):
-        return False
-    return all(a.shape == b.shape and _close(a, b, tolerance) for a, b in pairs)
+    """Whether two trees hold the same tensors but for rounding, relative to the largest number of each tensor.
+
+    Also those that are attributes of other objects, such as distributions.
+    """
+    some, others = (_held(leaves(tree)) for tree in (one, other))
+    pairs = zip(some, others, strict=False)
+    return len(some) == len(others) and all(a.shape == b.shape and _close(a, b, tolerance) for a, b in pairs)
+
+
+def _held(parts: Sequence[Any], depth: int = 3) -> list[Tensor]:
+    """The tensors among ``parts``, and in attributes of the others."""
+    found: list[Tensor] = []
+    for one in parts:
+        if isinstance(one, Tensor):
+            found.append(one)
+        elif depth and hasattr(one, "__dict__") and not isinstance(one, type | Callable):
+            found += _held(leaves(list(vars(one).values())), depth - 1)
+    return found
 
 
 def _close(one: Tensor, other: Tensor, tolerance: float) -> bool:

@@ -160,8 +160,8 @@ def _broadcasts(targets: Any, outputs: Any) -> BadInput:
 class Seen(NamedTuple):
     """Activations per sample; whether the module writes into its buffers, into its inputs, or is checkpointed.
 
-    ``dtypes`` are the floating-point ones that it, and the loss, compute in; ``has_sample_axis``: every tensor that
-    it returns has the samples along axis 0.
+    ``dtypes`` are the floating-point ones that it, and the loss, compute in; ``has_sample_axis``: it returns nothing
+    but tensors with the samples along axis 0, of which the rows of a sample can be taken.
     """
 
     activations: int
@@ -197,7 +197,9 @@ def watched(trial: Trial, given: Any, rows: Tensor | None) -> Seen:
     moves_inputs = not all(torch.equal(a, b) for a, b in pairs)
     recomputes, dtypes = _graph(trial, given, rows)
     activations = max(1, sum(sizes) // len(targets))
-    has_sample_axis = all(one.dim() and len(one) == len(targets) for one in trees.tensors(outputs))
+    has_sample_axis = all(
+        isinstance(one, Tensor) and one.dim() and len(one) == len(targets) for one in trees.leaves(outputs)
+    )
     return Seen(activations, moves_buffers, moves_inputs, recomputes, dtypes | made, has_sample_axis)
 
 

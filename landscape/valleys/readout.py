@@ -7,7 +7,7 @@ features hang on its own incoming weights alone.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -88,11 +88,13 @@ def called(objective: Objective, theta: Tensor) -> Layers | None:
     for name, layer in objective.module.named_modules():
         if isinstance(layer, nn.Linear):
 
-            def hook(_: nn.Module, inputs: tuple[Tensor, ...], name: str = name) -> None:
+            def hook(
+                _: nn.Module, inputs: tuple[Tensor, ...], named: dict[str, Any], name: str = name
+            ) -> None:
                 names.append(name)
-                given.append(inputs[0].detach().clone())
+                given.append((inputs[0] if inputs else named["input"]).detach().clone())
 
-            hooks.append(layer.register_forward_pre_hook(hook))
+            hooks.append(layer.register_forward_pre_hook(hook, with_kwargs=True))
     tensors = plain.by_name(objective, objective.as_point(theta))
     try:
         with torch.no_grad(), objective.written(tensors):
