@@ -118,6 +118,8 @@ def _fitted(given: Any, samples: Samples, trial: Trial, known: Fit | None) -> tu
     if said := squashed(trial, given, few, outputs):
         found.notes.append(said)
     if is_whole:
+        with trial.passed(few) as (outputs, targets):
+            found.notes += meaning.told_of_pair(callable_of(given, outputs), outputs, targets)
         found.notes.append(
             f"the module, or the loss {name_of(given)}, takes the samples together: all of them are one chunk"
         )

@@ -89,7 +89,7 @@ def known_loss(loss: "str | nn.Module | Callable[..., Any] | Loss") -> "Loss | C
     """A Loss for a name (``cross_entropy``, ``bce``, ``mse``, ``output``) or a Loss; else the callable that is meant.
 
     A callable ``loss(outputs, targets)`` may return one loss per sample (n, …), averaged over further axes, a
-    scalar, or a pair (total, weight); what a scalar means is found out on the data. A spec names a callable.
+    scalar, or a pair of sums (total, weight); what a scalar means is found out on the data. A spec names a callable.
     Raises BadInput for an unknown name.
     """
     if isinstance(loss, Loss):

@@ -26,6 +26,8 @@ MOST_CLASSES = 64
 MOST_SORTED, MOST_RECURRING = 2**24, 4
 # What a sum may be off by when it is added in another order, relative.
 ADDED = {torch.float64: 1e-9, torch.float32: 1e-4}
+# What to do with a loss that returns more.
+FIRST = "let it return the first alone, as `lambda outputs, targets: loss(outputs, targets)[0]`"
 
 Trial = Callable[[Tensor], tuple[Any, Tensor]]
 
@@ -158,20 +160,18 @@ def settled(given: Any, trials: Sequence[Trial], count: int, dtype: torch.dtype)
         return None
     if isinstance(value, tuple) and len(value) == 2:
         pair = _pair(given)
-        if not _weighs_targets(pair, trials, count):
+        if not _is_weighted(name, value, pair, trials, count, tolerance):
             return None
-        if all(_adds(lambda o, t, i=i: pair(o, t)[i], trials, count, tolerance) for i in (0, 1)):
-            return Loss(
-                name,
-                lambda o, t: pair(o, t)[0],
-                correct,
-                of_classes,
-                over="weight",
-                weight=lambda o, t: pair(o, t)[1].detach(),
-            )
-        return None
+        return Loss(
+            name,
+            lambda o, t: pair(o, t)[0],
+            correct,
+            of_classes,
+            over="weight",
+            weight=lambda o, t: pair(o, t)[1].detach(),
+        )
     if not isinstance(value, Tensor):
-        remedy = "leave out item(), float() and numpy()" if isinstance(value, int | float) else ""
+        remedy = "leave out item(), float() and numpy()" if isinstance(value, int | float) else FIRST
         raise BadInput(f"the loss {name} returned a {type(value).__name__}", "a tensor", remedy)
     if bare is not given and value.numel() == 1:
         with suppress(Exception):
@@ -285,6 +285,55 @@ def _pair(given: Callable[..., Any]) -> Callable[[Any, Tensor], tuple[Tensor, Te
         return total, weight.to(total.device)
 
     return pair
+
+
+def _is_weighted(
+    name: str,
+    value: tuple[Any, Any],
+    pair: Callable[..., tuple[Tensor, Tensor]],
+    trials: Sequence[Trial],
+    count: int,
+    tolerance: float,
+) -> bool:
+    """Whether a pair is a total and the weight of the targets; False for one that is had of all samples alone.
+
+    Raises BadInput for two numbers of which the second is no weight, as a loss and what else is to be known of it.
+    """
+    if all(torch.as_tensor(one).numel() == 1 for one in value):
+        try:
+            pair(*trials[0](torch.arange(count // 2)))
+        except Exception:
+            return False
+        total, weight, mean = (
+            _adds(part, trials, count, tolerance)
+            for part in (
+                lambda o, t: pair(o, t)[0],
+                lambda o, t: pair(o, t)[1],
+                lambda o, t: pair(o, t)[0] * len(t),
+            )
+        )
+        is_of_targets = _weighs_targets(pair, trials, count)
+        # A sum over anything is meant, as is what hangs together over the number of its samples.
+        if total or (weight and is_of_targets and not mean):
+            return total and weight and is_of_targets
+    shown = [trees.described(one) if torch.as_tensor(one).dim() else f"{float(one):.5g}" for one in value]
+    raise BadInput(
+        f"the loss {name} returned {shown[0]} and {shown[1]}, which are no total and its weight: the first is no sum "
+        "over the samples",
+        "the loss alone, or two sums (total, weight), where F is one over the other",
+        FIRST,
+    )
+
+
+def told_of_pair(given: Callable[..., Any], outputs: Any, targets: Tensor) -> list[str]:
+    """What F of all samples at once is where the loss returns two numbers: BadInput where these are no such pair."""
+    value, count = given(outputs, targets), len(targets)
+    if not (isinstance(value, tuple) and len(value) == 2):
+        return []
+    if trees.count(outputs) == count and len(trees.tensors(outputs)) == len(trees.leaves(outputs)):
+        cut = [lambda part: (trees.rows(outputs, part.to(targets.device)), targets[part.to(targets.device)])]
+        _is_weighted(name_of(given), value, _pair(given), cut, count, 2e-2)
+    return [f"the loss {name_of(given)} returns two numbers: F is the first over the second"]
 
 
 def _weighs_targets(pair: Callable[..., tuple[Tensor, Tensor]], trials: Sequence[Trial], count: int) -> bool:

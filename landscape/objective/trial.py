@@ -142,7 +142,9 @@ def _given(trial: Trial, given: Any, outputs: Any, targets: Tensor) -> Any:
             raise BadInput(
                 f"the loss {name_of(given)} returned a {type(one).__name__}",
                 "a tensor",
-                "leave `loss` away for the module's own" if has_own else "let it return its value",
+                "leave `loss` away for the module's own"
+                if has_own
+                else "let it return the number that is wanted small",
             )
     if not isinstance(given, Loss):
         swapped.require_in_order(name_of(given), given, function, outputs, targets)

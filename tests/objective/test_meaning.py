@@ -206,6 +206,54 @@ def test_what_has_no_meaning_is_refused(name):
         Objective(make(), loss, (X, targets))
 
 
+def cross(o, t, reduction="mean"):
+    return functional.cross_entropy(o, t, reduction=reduction)
+
+
+ASIDE = {
+    "what else is known": lambda o, t: (cross(o, t), o.square().mean()),
+    "accuracy": lambda o, t: (cross(o, t), (o.argmax(1) == t).double().mean().item()),
+    "labels told": lambda o, t: (cross(o, t), (o.argmax(1) == t).sum()),
+    "a mean and how many": lambda o, t: (cross(o, t), len(t)),
+    "outputs": lambda o, t: (cross(o, t), o),
+    "rows": lambda o, t: (cross(o, t, "none"), WEIGHT[t]),
+}
+
+
+@pytest.mark.parametrize("name", ASIDE)
+def test_what_stands_beside_a_loss_is_no_weight(name):
+    module = net()
+    for one in (module, Centred(module)):
+        with pytest.raises(BadInput, match="no total and its weight"):
+            Objective(one, ASIDE[name], (X, Y))
+    remedied = Objective(module, lambda o, t: ASIDE[name](o, t)[0], (X, Y))
+    assert remedied.value(remedied.theta) == pytest.approx(float(cross(module(X), Y)), rel=1e-12)
+
+
+def test_two_numbers_of_all_samples_are_one_over_the_other_and_said():
+    def soft(o, t):
+        p = o.softmax(1)
+        return -p[torch.arange(len(t)), t].sum(), p.square().sum() + len(t)
+
+    module = net()
+    objective = Objective(module, soft, (X, Y))
+    first, second = soft(module(X), Y)
+    assert objective.value(objective.theta) == pytest.approx(float(first / second), rel=1e-12)
+    assert "the loss soft returns two numbers: F is the first over the second" in objective.notes
+
+
+class Centred(nn.Module):
+    """Its samples hang together."""
+
+    def __init__(self, module):
+        super().__init__()
+        self.module = module
+
+    def forward(self, x):
+        h = self.module(x)
+        return h - h.mean(0)
+
+
 def test_a_function_named_like_a_built_in_loss_is_the_users_own():
     def bce(o, t):
         return (o[:, 0] - t).abs().mean()
