@@ -8,12 +8,13 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn.utils.rnn import PackedSequence
 from torch.utils._pytree import tree_map
 
 from landscape import distributed
 from landscape.errors import BadInput
 from landscape.inputs.data import unpaired
-from landscape.inputs.data.batches import ABSENT, TOGETHER, array_like, own_targets
+from landscape.inputs.data.batches import ABSENT, TOGETHER, array_like, own_targets, text_in, untabled
 from landscape.inputs.sharded import here
 from landscape.numerics.arrays import brought
 from landscape.numerics.spread import Spread
@@ -257,19 +258,24 @@ def checked_data(data: Any) -> tuple[tuple[Any, ...], Tensor]:
     except (TypeError, ValueError):
         raise _no_pair(data) from None
     given = inputs
+    unpaired.require_one_order(inputs, targets)
     inputs = tree_map(array_like, inputs)
     targets = _targets(targets, inputs)
-    inputs = inputs if isinstance(inputs, tuple) else (inputs,)
+    inputs = inputs if isinstance(inputs, tuple) and not isinstance(inputs, PackedSequence) else (inputs,)
+    for name, part in (*(("inputs", one) for one in inputs), ("targets", targets)):
+        if (unfit := untabled(f"the {name}", part)) is not None:
+            raise unfit
+        if isinstance(part, list) and (text := text_in(part)) is not None:
+            remedy = f"number what is in them, as numpy.unique({name}, return_inverse=True)[1]"
+            raise BadInput(f"the {name} are text, {text!r}", "numbers", remedy)
     found = [leaf for leaf in trees.leaves(inputs) if not isinstance(leaf, bool | int | float | str | None)]
     parts = [*(("inputs", part) for part in found), ("targets", targets)]
     for name, part in parts:
+        if (unfit := untabled(f"the {name}", part)) is not None:
+            raise unfit
         if not isinstance(part, Tensor):
             remedy = TOGETHER if name == "targets" and isinstance(part, tuple | list | Mapping) else ""
             raise BadInput(f"the {name} are a {type(part).__name__}", "torch tensors", remedy)
-        if part.is_nested:
-            raise BadInput(
-                f"the {name} are a nested tensor", "one shape for all samples", unpaired.nested(part)
-            )
         if part.dim() == 0:
             raise BadInput(f"the {name} are a single number", "one entry per sample along axis 0")
     if not found or len(targets) == 0:

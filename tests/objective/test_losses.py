@@ -227,7 +227,7 @@ def test_a_loss_of_the_wrong_shape_is_refused():
     with pytest.raises(BadInput, match="returned a float"):
         settled(lambda o, t: 1.0, draw(4, 3), CLASSES[:4])
     for value, said in ((None, "a NoneType"), ({"loss": 1}, "a dict"), (("one", 1), "a str")):
-        with pytest.raises(BadInput, match=f"returned {said}; expected a tensor; let it return its value"):
+        with pytest.raises(BadInput, match=f"returned {said}; expected a tensor; let it return the number"):
             Objective(nn.Linear(3, 3), lambda o, t, value=value: value, (draw(4, 3), CLASSES[:4]))
 
 

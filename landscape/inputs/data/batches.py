@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.utils.rnn import PackedSequence
 from torch.utils._pytree import tree_flatten, tree_map
 
 from landscape.errors import BadInput
@@ -156,6 +157,24 @@ def are_numbers(values: Any) -> bool:
     return len(lengths) == 1 and all(map(are_numbers, values))
 
 
+def untabled(what: str, part: Any) -> BadInput | None:
+    """Why numbers have no place in one table of samples, and what to do; None for what has. ``what`` names them."""
+    name = "targets" if "targets" in what else "inputs"
+    if isinstance(part, PackedSequence):
+        padded = f"torch.nn.utils.rnn.pad_packed_sequence({name}, batch_first=True)"
+        remedy = f"give {padded}, the numbers and their lengths, and let the module pack these"
+        return BadInput(f"{what} are a PackedSequence", "samples along axis 0", remedy)
+    if isinstance(part, Tensor) and part.is_nested:
+        remedy = f"give its numbers padded, {name}.to_padded_tensor(0)"
+        return BadInput(f"{what} are a nested tensor", "one shape for all samples", remedy)
+    if isinstance(part, Tensor) and part.layout != torch.strided:
+        remedy = f"give {name}.to_dense(), or keep in the module, as a buffer, what is one for all samples"
+        return BadInput(f"{what} are a sparse tensor", "a dense one", remedy)
+    if hasattr(part, "toarray") and not isinstance(part, Tensor):
+        return BadInput(f"{what} are a {type(part).__name__}", "a dense array", f"give {name}.toarray()")
+    return None
+
+
 def _named(batch: Any) -> Any:
     """A batch with fields as a dictionary of them; a named tuple only where one of its names is that of targets."""
     if dataclasses.is_dataclass(batch) and not isinstance(batch, type):
@@ -184,6 +203,8 @@ def _of_fields(fields: dict[str, Any], where: str, say: Callable[[str], None]) -
 
 
 def _tensors(inputs: Any, what: str) -> Any:
+    if (unfit := untabled(what, inputs)) is not None:
+        raise unfit
     if isinstance(inputs, Mapping):
         return {name: _tensors(part, f"{name} in {what}") for name, part in inputs.items()}
     if isinstance(inputs, tuple) and not are_numbers(inputs):
@@ -193,7 +214,9 @@ def _tensors(inputs: Any, what: str) -> Any:
 
 def _tensor(values: Any, what: str) -> Tensor:
     values = array_like(values)
-    text = _text_in(values)
+    if (unfit := untabled(what, values)) is not None:
+        raise unfit
+    text = text_in(values)
     if text is not None:
         raise BadInput(
             f"{what} hold text, {text!r}",
@@ -213,7 +236,11 @@ def _tensor(values: Any, what: str) -> Tensor:
 
 def _of_array(array: np.ndarray) -> Any:
     if array.dtype.kind in "OUS":
-        return array.tolist()
+        numbers = array.tolist()
+        if array.dtype.kind != "O" or not are_numbers(numbers) or text_in(numbers) is not None:
+            return numbers
+        # Columns of several kinds, and those that may lack a number.
+        array = np.asarray(numbers)
     if array.dtype in (np.uint16, np.uint32, np.uint64):
         array = array.astype(np.int64)
     # PyTorch warns of arrays that it may not write to, and refuses reversed ones and other byte orders.
@@ -221,7 +248,8 @@ def _of_array(array: np.ndarray) -> Any:
     return torch.from_numpy(np.require(array, native, requirements=["C", "W"]))
 
 
-def _text_in(values: Any) -> str | None:
+def text_in(values: Any) -> str | None:
+    """The first number of lists within lists where that is text."""
     while isinstance(values, list | tuple) and len(values):
         values = values[0]
     return values if isinstance(values, str) else None

@@ -12,6 +12,7 @@ from landscape.errors import BadInput
 from landscape.inputs.data.batches import are_numbers, array_like, as_tensor, mapped, own_targets, tensors
 from landscape.inputs.data.streams import NO_TARGETS, Stream
 from landscape.inputs.data.targets import IGNORED, Task, absent, doubt, numbered, typed
+from landscape.inputs.data.unpaired import require_one_order
 
 # Integers that are tokens, or number something; smaller ones are pixels.
 TOKENS = (torch.int64, torch.int32)
@@ -171,6 +172,8 @@ def data_set(
         test_inputs = test_targets = None
     if has_targets and (test_inputs is None) != (test_targets is None):
         raise BadInput(f"{name} has only one of test inputs and test targets", "both or neither")
+    require_one_order(inputs, targets)
+    require_one_order(test_inputs, test_targets)
     said: dict[str, None] = {}
     inputs = _all_inputs(name, "inputs", inputs, said)
     if test_inputs is not None:

@@ -175,16 +175,23 @@ class Stream:
         if not seen.count:
             raise BadInput(f"{self.name} are empty", "at least one sample")
         seen.draws = state.has_moved
-        if seen.draws:
-            seen.notes[f"reading {self.name} draws at random: from the same seed at every pass"] = None
-        elif self._kept is not None:
-            with _Draws().own():
-                again = next(self._read(), None)
-            if again is None or _digest(again) != seen.digests[0]:
-                seen.notes[f"{self.name} are others at every reading: those of the first are kept"] = None
+        # Workers draw from generators of their own, whose seed is drawn here.
+        if seen.draws or (self._kept is not None and self._begins(1) != seen.digests[0]):
+            is_same = self._kept is None or self._begins(0) == seen.digests[0]
+            seen.notes[
+                f"reading {self.name} draws at random: from the same seed at every pass"
+                if is_same
+                else f"{self.name} are others at every reading: those of the first are kept"
+            ] = None
         seen.sha256 = running.sha256()
         seen.values = values[0]
         seen.head = joined([one for one, _ in head]), torch.cat([one for _, one in head])
+
+    def _begins(self, seed: int) -> bytes | None:
+        """The digest of the first batch of a pass from a seed."""
+        with _Draws(seed).own():
+            batch = next(self._read(), None)
+        return None if batch is None else _digest(batch)
 
     def _read(self) -> Iterator[Batch]:
         """Batch by batch through what the user brought; what is read from is made at once."""
@@ -270,7 +277,8 @@ class Stream:
 class _Draws:
     """PyTorch's generator as reading sees it: from one seed on, whatever else is drawn in between."""
 
-    def __init__(self) -> None:
+    def __init__(self, seed: int = 0) -> None:
+        self._seed = seed
         self._state: Tensor | None = None
         self.has_moved = False
 
@@ -278,7 +286,7 @@ class _Draws:
     def own(self) -> Iterator[None]:
         with torch.random.fork_rng(devices=[]):
             if self._state is None:
-                torch.default_generator.manual_seed(0)
+                torch.default_generator.manual_seed(self._seed)
             else:
                 torch.set_rng_state(self._state)
             before = torch.get_rng_state()

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
+from landscape.errors import BadInput
 from landscape.inputs.data.loaders import is_source
 
 EITHER = "of samples give torch.utils.data.DataLoader(data, 64), of batches give landscape.Stream(data)"
@@ -87,10 +88,14 @@ def of_samples(inputs: Any, count: int) -> str:
     return f"of samples of different lengths give {padded}, or {alone}"
 
 
-def nested(part: Any) -> str:
-    """What to do with a nested tensor, whose numbers have no place in one table; '' for others."""
-    return (
-        "give its numbers padded, inputs.to_padded_tensor(0)"
-        if isinstance(part, Tensor) and part.is_nested
-        else ""
-    )
+def require_one_order(inputs: Any, targets: Any) -> None:
+    """Raises BadInput for tables whose rows have the same labels in another order, of which two are told apart."""
+    one, other = (getattr(part, "index", None) for part in (inputs, targets))
+    if not (hasattr(one, "equals") and hasattr(other, "equals")) or one.equals(other):
+        return
+    if len(one) == len(other) and one.is_unique and set(one) == set(other):
+        raise BadInput(
+            "inputs and targets are tables whose rows are labelled alike and stand in another order",
+            "the same rows of both in the same places",
+            "give targets.loc[inputs.index], or reset_index(drop=True) of both where places are meant",
+        )
