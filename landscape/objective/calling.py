@@ -31,6 +31,12 @@ def _refusal(subject: Parametrised, inputs: tuple[Any, ...], error: Exception) -
     name, said = type(subject.module).__name__, str(error)
     dtype = str(subject.dtype).removeprefix("torch.")
     shapes = ", ".join(map(trees.described, inputs))
+    if "requires_grad flags of leaf" in said:
+        return BadInput(
+            f"{name} changes requires_grad of its parameters in its forward",
+            "parameters that are moved or frozen before",
+            "call requires_grad_ outside of forward; inside, detach() what is computed, or torch.no_grad(), does it",
+        )
     if not DTYPES_MEET.search(said):
         remedy = _by_keyword(subject, inputs)
         return BadInput(

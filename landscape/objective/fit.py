@@ -17,7 +17,7 @@ from landscape.objective.carried import carried
 from landscape.objective.constants import constants
 from landscape.objective.hosted import on_host_first
 from landscape.objective.losses import Loss, correct_of, is_built_in, name_of, weighted_mean
-from landscape.objective.outside import outside
+from landscape.objective.outside import outside, told_of_the_module
 from landscape.objective.parametrised import Parametrised
 from landscape.objective.samples import Samples, coarsest
 from landscape.objective.steady import reads_the_call, require_one_loss
@@ -85,7 +85,10 @@ def fit(
         trial = Trial(subject, samples.head)
         found, few = _fitted(given, samples, trial, known)
         if watches:
-            found.notes += constants(trial, given, few)[0] + carried(trial, few) + outside(trial, given, few)
+            found.notes += (
+                constants(trial, given, few)[0] + carried(trial, few) + told_of_the_module(trial, few)
+            )
+            found.notes += outside(trial, given, few)
             found.pieces = told(subject.pieces, uses_in(trial, few))
         return found
 

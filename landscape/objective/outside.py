@@ -1,14 +1,16 @@
-"""Parameters that the loss has beside those of the module, as learned weights of its terms: said, as they stay."""
+"""What is no part of θ and might be thought one: parameters of the loss, tensors in the memory of parameters."""
 
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from landscape.errors import BadInput
 from landscape.objective import trees
 from landscape.objective.calling import called
 from landscape.objective.derivatives import nodes_of
 from landscape.objective.losses import name_of
+from landscape.objective.memory import lies_somewhere
 from landscape.objective.trial import Trial, callable_of
 from landscape.objective.uses import listed
 
@@ -37,3 +39,36 @@ def _reached(trial: Trial, given: Any, rows: Tensor | None) -> list[str]:
         found = trees.tensors(callable_of(given, outputs)(outputs, targets))
     leaves = [getattr(node, "variable", None) for node in nodes_of(found)]
     return [f"one of shape {tuple(one.shape)}" for one in leaves if isinstance(one, nn.Parameter)]
+
+
+def told_of_the_module(trial: Trial, rows: Tensor | None) -> list[str]:
+    """A note on tensors that are no parameter and lie in the memory of one, after a call on some samples.
+
+    Raises BadInput for parameters that the call has made.
+    """
+    module = trial.subject.module
+    known = {name for name, _ in module.named_parameters()}
+    own = {
+        one.untyped_storage().data_ptr(): name
+        for name, one in module.named_parameters()
+        if one.requires_grad and type(one.data) is Tensor and lies_somewhere(one)
+    }
+    notes = []
+    with trial.passed(rows):
+        # In the place of some stand tensors that are no parameters.
+        if made := [name for name, _ in module.named_parameters() if name not in known]:
+            raise BadInput(
+                f"{type(module).__name__} makes {listed(made)} in its forward",
+                "parameters that are there before",
+                "call it on a batch before, as module(inputs)",
+            )
+        for prefix, layer in module.named_modules():
+            for key, one in layer.__dict__.items():
+                if type(one) is not Tensor or not lies_somewhere(one):
+                    continue
+                if (name := own.get(one.untyped_storage().data_ptr())) is not None:
+                    notes.append(
+                        f"{f'{prefix}.{key}'.lstrip('.')} lies in the memory of {name} and is none of θ: it stays as "
+                        "it is where θ moves, and would move with steps in a loop of your own"
+                    )
+    return notes

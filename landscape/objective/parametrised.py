@@ -19,6 +19,7 @@ from landscape.objective import batchnorm
 from landscape.objective.arguments import call
 from landscape.objective.kernels import exact
 from landscape.objective.leaves import Leaves
+from landscape.objective.memory import require_own_memory
 from landscape.objective.parameters import Point, chosen, flatten, layout, require, split
 from landscape.objective.samples import in_dtype
 from landscape.objective.standing import Standing, copied, in_mode, unwrapped, unwrapped_names
@@ -52,6 +53,7 @@ class Parametrised:
             require_whole(module)
         module = unwrapped(module)
         whole = layout(module)
+        require_own_memory(module)
         self.module = module
         self.pieces: tuple[Piece, ...] = whole if pieces is None else chosen(pieces)
         reference = next(p for p in module.parameters() if p.requires_grad)

@@ -248,7 +248,8 @@ def checked_data(data: Any) -> tuple[tuple[Any, ...], Tensor]:
     """(inputs as a tuple, targets), as many of each and all finite. Raises BadInput.
 
     A tuple of inputs is one for every argument of the module; anything else is one argument. Inputs that differ in
-    length are one piece where integers are among those that are not as many as targets, as they number others.
+    length are one piece where integers are among those that are not as many as targets, as they number others; so are
+    those of which one numbers the targets, as nodes have the number of their graph.
     Arrays are tensors of their dtype; where the targets are None the inputs stand for them.
     """
     if unpaired.are_several(data):
@@ -282,10 +283,11 @@ def checked_data(data: Any) -> tuple[tuple[Any, ...], Tensor]:
         raise BadInput("the data are empty", "at least one sample")
     other = [part for part in found if len(part) != len(targets)]
     is_indexed = any(not (part.is_floating_point() or part.is_complex()) for part in other)
-    if other and not (is_indexed and len({len(part) for part in found}) > 1):
-        remedy = unpaired.of_samples(given, len(targets))
-        seen = f"the inputs are a list of {len(given)} tensors" if remedy else f"{len(other[0])} inputs"
-        raise BadInput(f"{seen} and {len(targets)} targets", "as many of each", remedy)
+    is_of_groups = len(found) > 1 and any(unpaired.numbers_groups(part, len(targets)) for part in other)
+    if other and not (is_indexed and len({len(part) for part in found}) > 1) and not is_of_groups:
+        listed = unpaired.of_samples(given, len(targets))
+        seen = f"the inputs are a list of {len(given)} tensors" if listed else f"{len(other[0])} inputs"
+        raise BadInput(f"{seen} and {len(targets)} targets", "as many of each", listed or unpaired.WHOLE)
     for name, part in parts:
         if (part.is_floating_point() or part.is_complex()) and not bool(torch.isfinite(part).all()):
             count = int((~torch.isfinite(part)).sum())

@@ -92,6 +92,27 @@ def test_tables_whose_rows_stand_in_another_order_are_refused():
     assert values[0] == pytest.approx(values[1], rel=1e-6)
 
 
+class Pooled(nn.Module):
+    """A mean over the nodes of every graph."""
+
+    def __init__(self):
+        super().__init__()
+        self.map = nn.Linear(3, 2).double()
+
+    def forward(self, x, graph):
+        one_hot = nn.functional.one_hot(graph).double()
+        return self.map(one_hot.T @ x / one_hot.sum(0)[:, None])
+
+
+def test_nodes_that_have_the_number_of_their_graph_are_one_piece():
+    module, graph, targets = Pooled(), torch.tensor([0, 0, 1, 1, 1, 2]), torch.tensor([0, 1, 1])
+    objective = Objective(module, "cross_entropy", ((X.double(), graph), targets))
+    wanted = nn.functional.cross_entropy(module(X.double(), graph), targets)
+    assert objective.value(objective.theta) == pytest.approx(float(wanted.detach()), rel=1e-12)
+    with pytest.raises(BadInput, match="6 inputs and 3 targets; .*from_closure"):
+        Objective(module.map, "cross_entropy", (X.double(), targets))
+
+
 class Drawn(Dataset):
     def __init__(self, draw):
         self.draw = draw

@@ -11,6 +11,11 @@ from landscape.inputs.data.loaders import is_source
 
 EITHER = "of samples give torch.utils.data.DataLoader(data, 64), of batches give landscape.Stream(data)"
 
+WHOLE = (
+    "of data that are one piece, as nodes of graphs, give landscape.Objective.from_closure(module, f), where f(module) is "
+    "the loss of all"
+)
+
 
 def are_several(data: Any) -> bool:
     """Whether what could be unpacked as a pair is an array, a dictionary, an iterator, two sources or two batches."""
@@ -86,6 +91,12 @@ def of_samples(inputs: Any, count: int) -> str:
     padded = "torch.nn.utils.rnn.pad_sequence(inputs, batch_first=True)"
     alone = "torch.utils.data.DataLoader(list(zip(inputs, targets)), 1) for one sample at a time"
     return f"of samples of different lengths give {padded}, or {alone}"
+
+
+def numbers_groups(part: Tensor, count: int) -> bool:
+    """Whether integers say of every entry which of ``count`` targets it belongs to."""
+    is_whole = part.dim() == 1 and part.numel() > 0 and not (part.is_floating_point() or part.is_complex())
+    return is_whole and int(part.min()) == 0 and int(part.max()) == count - 1
 
 
 def require_one_order(inputs: Any, targets: Any) -> None:

@@ -1,0 +1,81 @@
+"""Parameters that lie in one memory: a step on one moves the other in place, which numbers of θ of their own do not."""
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor, nn
+
+from landscape.errors import BadInput
+
+COPY = "torch.nn.Parameter(x.detach().clone())"
+
+
+def require_own_memory(module: nn.Module) -> None:
+    """Raises BadInput for trainable parameters of which a number lies where another one does.
+
+    Tied by being one object they are one parameter, and no two; parts of one tensor that do not meet are no fault.
+
+    >>> one, two = nn.Linear(2, 2), nn.Linear(2, 2)
+    >>> two.weight = one.weight
+    >>> require_own_memory(nn.Sequential(one, two))
+    """
+    by_storage: dict[int, list[tuple[str, Tensor]]] = {}
+    seen: set[int] = set()
+    for name, tensor in (*module.named_parameters(), *module.named_buffers()):
+        if id(tensor) not in seen and type(tensor.data) is Tensor and lies_somewhere(tensor):
+            seen.add(id(tensor))
+            by_storage.setdefault(tensor.untyped_storage().data_ptr(), []).append((name, tensor))
+    for held in by_storage.values():
+        for name, tensor in held:
+            count = tensor.numel() if _is_dense(tensor) or not tensor.requires_grad else len(_places(tensor))
+            if count < tensor.numel():
+                raise BadInput(
+                    f"the {tensor.numel()} numbers of {name} lie in the memory of {count}, as expand() leaves it",
+                    "a number in memory for each",
+                    f"give it memory of its own, {COPY}",
+                )
+        for (name, one), (beside, other) in _neighbours(held):
+            if (one.requires_grad or other.requires_grad) and bool(
+                torch.isin(_places(one), _places(other)).any()
+            ):
+                raise BadInput(
+                    f"{name} and {beside} are two and lie in one memory, where a step on one moves the other",
+                    "parameters and buffers that lie apart, or one",
+                    f"tie them as one object, as in `b.weight = a.weight`, or give one of them its own, {COPY}",
+                )
+
+
+def lies_somewhere(tensor: Tensor) -> bool:
+    """Whether a tensor has numbers in a memory of which places can be told."""
+    return tensor.layout == torch.strided and tensor.device.type != "meta" and tensor.numel() > 0
+
+
+def _span(tensor: Tensor) -> tuple[int, int]:
+    """Where a tensor begins and ends, in numbers from the beginning of its storage."""
+    reach = sum((size - 1) * stride for size, stride in zip(tensor.shape, tensor.stride(), strict=True))
+    return tensor.storage_offset(), tensor.storage_offset() + reach + 1
+
+
+def _neighbours(held: list[tuple[str, Tensor]]) -> Iterator[tuple[tuple[str, Tensor], tuple[str, Tensor]]]:
+    """Every two in a storage whose spans meet."""
+    ordered = sorted(held, key=lambda one: _span(one[1]))
+    active: list[tuple[str, Tensor]] = []
+    for one in ordered:
+        active = [other for other in active if _span(other[1])[1] > _span(one[1])[0]]
+        yield from ((other, one) for other in active)
+        active.append(one)
+
+
+def _is_dense(tensor: Tensor) -> bool:
+    """Whether a tensor's numbers fill its span, as is certain of a contiguous one and of one that is turned."""
+    start, stop = _span(tensor)
+    return stop - start == tensor.numel() and 0 not in tensor.stride()
+
+
+def _places(tensor: Tensor) -> Tensor:
+    """The distinct places of a tensor's numbers in its storage."""
+    start, stop = _span(tensor)
+    if _is_dense(tensor):
+        return torch.arange(start, stop)
+    own = torch.arange(stop - start).as_strided(tensor.shape, tensor.stride())
+    return own.unique() + start
