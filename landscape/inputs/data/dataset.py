@@ -9,7 +9,15 @@ import torch
 from torch import Tensor
 
 from landscape.errors import BadInput
-from landscape.inputs.data.batches import are_numbers, array_like, as_tensor, mapped, own_targets, tensors
+from landscape.inputs.data.batches import (
+    are_numbers,
+    array_like,
+    as_tensor,
+    mapped,
+    own_targets,
+    tensors,
+    untabled,
+)
 from landscape.inputs.data.streams import NO_TARGETS, Stream
 from landscape.inputs.data.targets import IGNORED, Task, absent, doubt, numbered, typed
 from landscape.inputs.data.unpaired import require_one_order
@@ -270,6 +278,8 @@ def first(limit: int | None, name: str = "limit") -> slice:
 
 
 def _tensor(name: str, what: str, values: Any) -> Tensor:
+    if (unfit := untabled(f"the {what} of {name}", values)) is not None:
+        raise unfit
     try:
         values = array_like(values)
         tensor = as_tensor(values).detach().cpu()
