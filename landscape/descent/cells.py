@@ -220,7 +220,7 @@ def _examined(
 def _numbers(objective: Objective, outputs: Any) -> np.ndarray:
     # A column that is the price of θ tells nothing of the function.
     outputs = outputs[:, :-1] if objective.loss.has_price else outputs
-    return np.concatenate([array_of(one.flatten()) for one in trees.tensors(outputs)])
+    return np.concatenate([np.zeros(1), *(array_of(one.flatten()) for one in trees.held(outputs).values())])
 
 
 def _outputs(objective: Objective, thetas: Tensor) -> np.ndarray:

@@ -62,10 +62,11 @@ def distinct(objective: Objective, found: Mapping[str, np.ndarray]) -> Distinct:
 
 def numbers(objective: Objective, outputs: Any) -> np.ndarray:
     """Outputs on the data as one row, those of a cross entropy less their mean, which it does not see."""
-    found = trees.tensors(outputs)
+    found = [*trees.held(outputs).values()]
     if objective.given is LOSSES["cross_entropy"]:
         found = [one - one.mean(1, keepdim=True) for one in found]
-    return np.concatenate([array_of(one.flatten()) for one in found])
+    # Of outputs that hold none the loss alone tells.
+    return np.concatenate([np.zeros(1), *(array_of(one.flatten()) for one in found)])
 
 
 def _near(one: Any, other: Any, tolerance: float) -> bool:

@@ -78,21 +78,25 @@ def largest(tree: Any) -> float:
 def agree(one: Any, other: Any, tolerance: float) -> bool:
     """Whether two trees hold the same tensors but for rounding, relative to the largest number of each tensor.
 
-    Also those that are attributes of other objects, such as distributions.
+    Also those that are attributes of other objects, such as distributions, where both have them: some are made when
+    they are asked for.
     """
-    some, others = (_held(leaves(tree)) for tree in (one, other))
-    pairs = zip(some, others, strict=False)
-    return len(some) == len(others) and all(a.shape == b.shape and _close(a, b, tolerance) for a, b in pairs)
+    if len(tensors(one)) != len(tensors(other)):
+        return False
+    some, others = held(one), held(other)
+    pairs = [(some[name], others[name]) for name in some if name in others]
+    return all(a.shape == b.shape and _close(a, b, tolerance) for a, b in pairs)
 
 
-def _held(parts: Sequence[Any], depth: int = 3) -> list[Tensor]:
-    """The tensors among ``parts``, and in attributes of the others."""
-    found: list[Tensor] = []
-    for one in parts:
+def held(tree: Any, depth: int = 3) -> dict[tuple[int | str, ...], Tensor]:
+    """Every tensor of a tree, and those that are attributes of other objects in it, by where they are."""
+    found: dict[tuple[int | str, ...], Tensor] = {}
+    for number, one in enumerate(leaves(tree)):
         if isinstance(one, Tensor):
-            found.append(one)
+            found[(number,)] = one
         elif depth and hasattr(one, "__dict__") and not isinstance(one, type | Callable):
-            found += _held(leaves(list(vars(one).values())), depth - 1)
+            for name, part in sorted(vars(one).items()):
+                found |= {(number, name, *where): inner for where, inner in held(part, depth - 1).items()}
     return found
 
 

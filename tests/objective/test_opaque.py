@@ -2,6 +2,7 @@
 
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -9,6 +10,7 @@ from torch.func import jacfwd, vmap
 
 import landscape
 from landscape import BadInput, Objective
+from landscape.descent.kinds import numbers
 
 
 class Wrapped(nn.Module):
@@ -56,6 +58,22 @@ def test_draws_inside_a_distribution_are_told_as_such():
     module = Wrapped(lambda h: distribution(h + torch.randn_like(h)))
     with pytest.raises(BadInput, match="different outputs for the same inputs"):
         Objective(module, WRAPS["distribution"][1], DATA)
+
+
+def test_what_a_distribution_makes_as_it_is_asked_is_no_difference():
+    module = Wrapped(lambda h: torch.distributions.Categorical(logits=h, validate_args=False))
+    data = DATA[0], torch.arange(9) % 2
+
+    def loss(o, t):
+        return -(o.log_prob(t) + 0.1 * o.entropy()).mean()
+
+    objective = Objective(module, loss, data)
+    assert objective.value(objective.theta) == pytest.approx(loss(module(data[0]), data[1]).item(), rel=1e-12)
+    outputs = module(data[0])
+    loss(outputs, data[1])
+    told = numbers(objective, outputs)
+    assert told.size > 2 * 9
+    assert not np.array_equal(told, numbers(objective, module(2 * data[0])))
 
 
 class Flow(nn.Module):
