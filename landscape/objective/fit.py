@@ -13,7 +13,7 @@ from landscape.errors import BadInput
 from landscape.numerics.pieces import Piece
 from landscape.objective import chunking, meaning, trees
 from landscape.objective.calling import called
-from landscape.objective.carried import carried
+from landscape.objective.carried import carried, written
 from landscape.objective.constants import constants
 from landscape.objective.hosted import on_host_first
 from landscape.objective.losses import Loss, correct_of, is_built_in, name_of, weighted_mean
@@ -88,7 +88,9 @@ def fit(
             found.notes += (
                 constants(trial, given, few)[0] + carried(trial, few) + told_of_the_module(trial, few)
             )
-            found.notes += outside(trial, given, few)
+            found.notes += outside(trial, given, few) + (
+                written(trial, few) if found.seen.moves_buffers else []
+            )
             found.pieces = told(subject.pieces, uses_in(trial, few))
         return found
 

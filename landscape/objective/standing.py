@@ -5,6 +5,7 @@ over the module) reads the tensors that stand in for them.
 """
 
 import copy
+from collections import deque
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import Any
@@ -55,6 +56,10 @@ def unwrapped_names(tensors: Mapping[str, Tensor], own: Collection[str]) -> Mapp
             return tensors
         found = {name.removeprefix("module."): tensor for name, tensor in found.items()}
     return found
+
+
+# What stands in the attributes of any module; a recurrent layer lists its weights anew.
+OF_EVERY_MODULE = frozenset(nn.Module().__dict__) | {"_flat_weights", "_flat_weight_refs"}
 
 
 def in_mode(module: nn.Module, training: bool) -> nn.Module:
@@ -162,7 +167,7 @@ class Standing:
         if known is None or known:
             watched = self._layers if known is None else known
             left = [
-                (layer, dict(layer.__dict__), dict(layer._buffers), dict(layer._parameters))
+                (layer, dict(layer.__dict__), contents(layer), dict(layer._buffers), dict(layer._parameters))
                 for layer in watched
             ]
         else:
@@ -240,8 +245,29 @@ def _exchanged(tensor: Tensor, other: Tensor) -> Tensor:
     return before
 
 
+def contents(layer: nn.Module) -> dict[str, list[Any]]:
+    """What lies in the lists, queues and dictionaries that a layer has beside those of every module, as pairs of these."""
+    return {
+        key: list(value.items()) if isinstance(value, dict) else list(value)
+        for key, value in layer.__dict__.items()
+        if isinstance(value, list | dict | deque) and key not in OF_EVERY_MODULE
+    }
+
+
+def are_alike(some: list[Any], others: list[Any]) -> bool:
+    """Whether two of :func:`contents` hold the same objects."""
+    flat = [
+        [part for one in of for part in (one if isinstance(one, tuple) else (one,))] for of in (some, others)
+    ]
+    return len(flat[0]) == len(flat[1]) and all(a is b for a, b in zip(*flat, strict=True))
+
+
 def _put_back(
-    layer: nn.Module, kept: dict[str, Any], buffers: dict[str, Any], parameters: dict[str, Any]
+    layer: nn.Module,
+    kept: dict[str, Any],
+    held_within: dict[str, list[Any]],
+    buffers: dict[str, Any],
+    parameters: dict[str, Any],
 ) -> bool:
     """Everything a layer holds as it was before a call; whether anything was not, buffers of the same names aside."""
     changed = False
@@ -250,6 +276,11 @@ def _put_back(
         changed = True
         now.clear()
         now.update(kept)
+    for key, here in contents(layer).items():
+        if not are_alike(here, held_within[key]):
+            changed = True
+            now[key].clear()
+            (now[key].update if isinstance(now[key], dict) else now[key].extend)(held_within[key])
     for held, had in ((layer._buffers, buffers), (layer._parameters, parameters)):
         if held.keys() != had.keys():
             changed = True

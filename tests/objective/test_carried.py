@@ -1,6 +1,7 @@
 """What a module carries from call to call in attributes is said: values and steps of a plain loop are others."""
 
 import copy
+from collections import deque
 
 import pytest
 import torch
@@ -51,6 +52,57 @@ class Seen(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         self.last = self.out(self.drop(self.norm(x)))
         return self.last
+
+
+class Average(nn.Module):
+    """What it takes away moves in eval mode as well."""
+
+    def __init__(self, reads):
+        super().__init__()
+        self.out, self.reads = nn.Linear(3, 2), reads
+        self.register_buffer("mean", torch.zeros(3))
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.mean = 0.9 * self.mean + 0.1 * x.mean(0)
+        return self.out(x - self.mean if self.reads else x)
+
+
+def test_a_buffer_that_moves_in_eval_mode_is_said_where_it_is_read():
+    assert not objective(Average(False)).notes
+    notes = objective(Average(True)).notes
+    assert any(
+        one.startswith("a call in the mode of F writes mean, which the next one reads") for one in notes
+    ), notes
+
+
+class Queue(nn.Module):
+    """Adds what it has seen before, which lies in a list."""
+
+    def __init__(self, kind=list):
+        super().__init__()
+        self.out, self.queue = nn.Linear(3, 2), kind()
+
+    def forward(self, x: Tensor) -> Tensor:
+        out = self.out(x)
+        before = self.queue.values() if isinstance(self.queue, dict) else self.queue
+        said = out + sum(before) if self.queue else out
+        if isinstance(self.queue, dict):
+            self.queue[len(self.queue)] = out.detach().mean(0)
+        else:
+            self.queue.append(out.detach().mean(0))
+        return said
+
+
+@pytest.mark.parametrize("kind", [list, deque, dict])
+def test_what_lies_in_a_list_is_as_before_after_every_call(kind):
+    module = Queue(kind).double()
+    module(torch.zeros(2, 3, dtype=torch.float64))
+    before = list(module.queue)
+    one = objective(module)
+    assert one.value(one.theta) == one.value(one.theta)
+    landscape.hessian(one, one.theta, top_k=1)
+    assert len(module.queue) == len(before)
+    assert one.notes[0].startswith("a call leaves queue behind")
 
 
 def objective(module: nn.Module) -> Objective:
