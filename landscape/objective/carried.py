@@ -58,7 +58,7 @@ def carried(trial: Trial, rows: Tensor | None, *, training: bool = False) -> lis
 
 
 def written(trial: Trial, rows: Tensor | None) -> list[str]:
-    """A note on buffers that a call of F writes into and the next one reads, as an average that moves in eval mode too."""
+    """A note on buffers that a call of F writes into and the next one reads, as averages that move in eval mode."""
     subject, outputs = trial.subject, []
     with subject.standing(trial.theta, trial.copies()), torch.set_grad_enabled(trial.needs_gradients):
         for _ in range(2):

@@ -53,7 +53,8 @@ def lies_somewhere(tensor: Tensor) -> bool:
 def _span(tensor: Tensor) -> tuple[int, int]:
     """Where a tensor begins and ends, in numbers from the beginning of its storage."""
     reach = sum((size - 1) * stride for size, stride in zip(tensor.shape, tensor.stride(), strict=True))
-    return tensor.storage_offset(), tensor.storage_offset() + reach + 1
+    start = int(tensor.storage_offset())
+    return start, start + reach + 1
 
 
 def _neighbours(held: list[tuple[str, Tensor]]) -> Iterator[tuple[tuple[str, Tensor], tuple[str, Tensor]]]:

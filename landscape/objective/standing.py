@@ -166,7 +166,9 @@ class Standing:
         known = self._loose[training]
         if known is None or known:
             watched = self._layers if known is None else known
-            left = [
+            left: list[
+                tuple[nn.Module, dict[str, Any], dict[str, list[Any]], dict[str, Any], dict[str, Any]]
+            ] = [
                 (layer, dict(layer.__dict__), contents(layer), dict(layer._buffers), dict(layer._parameters))
                 for layer in watched
             ]
@@ -246,7 +248,7 @@ def _exchanged(tensor: Tensor, other: Tensor) -> Tensor:
 
 
 def contents(layer: nn.Module) -> dict[str, list[Any]]:
-    """What lies in the lists, queues and dictionaries that a layer has beside those of every module, as pairs of these."""
+    """What lies in the lists, queues and dictionaries (as pairs) of a layer, beside those of every module."""
     return {
         key: list(value.items()) if isinstance(value, dict) else list(value)
         for key, value in layer.__dict__.items()

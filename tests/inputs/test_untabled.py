@@ -112,7 +112,7 @@ def test_nodes_that_have_the_number_of_their_graph_are_one_piece():
     objective = Objective(module, "cross_entropy", ((X.double(), graph), targets))
     wanted = nn.functional.cross_entropy(module(X.double(), graph), targets)
     assert objective.value(objective.theta) == pytest.approx(float(wanted.detach()), rel=1e-12)
-    with pytest.raises(BadInput, match="6 inputs and 3 targets; .*from_closure"):
+    with pytest.raises(BadInput, match=r"6 inputs and 3 targets; .*from_closure"):
         Objective(module.map, "cross_entropy", (X.double(), targets))
 
 

@@ -12,8 +12,8 @@ from landscape.inputs.data.loaders import is_source
 EITHER = "of samples give torch.utils.data.DataLoader(data, 64), of batches give landscape.Stream(data)"
 
 WHOLE = (
-    "of data that are one piece, as nodes of graphs, give landscape.Objective.from_closure(module, f), where f(module) is "
-    "the loss of all"
+    "of data that are one piece, as nodes of graphs, give landscape.Objective.from_closure(module, f), where f(module) "
+    "is the loss of all"
 )
 
 
@@ -101,7 +101,8 @@ def numbers_groups(part: Tensor, count: int) -> bool:
 
 def require_one_order(inputs: Any, targets: Any) -> None:
     """Raises BadInput for tables whose rows have the same labels in another order, of which two are told apart."""
-    one, other = (getattr(part, "index", None) for part in (inputs, targets))
+    one: Any = getattr(inputs, "index", None)
+    other: Any = getattr(targets, "index", None)
     if not (hasattr(one, "equals") and hasattr(other, "equals")) or one.equals(other):
         return
     if len(one) == len(other) and one.is_unique and set(one) == set(other):
