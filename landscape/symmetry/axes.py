@@ -275,6 +275,8 @@ def _cut(product: Product, size: int, reason: str) -> tuple[Product, Product]:
 
 
 def _join_products(p: Product, q: Product, reason: str) -> None:
+    # A single position is no factor: with one beside it a factor would become what it is itself in.
+    p, q = (tuple(one for one in product if one.size != 1) for product in (p, q))
     for one, other in ((p, q), (q, p)):
         if len(one) == 1 and len(other) != 1 and _may_become(one[0], other):
             _bind(one[0], (other,))

@@ -166,6 +166,26 @@ class Paired(Experts):
 
 
 # Inputs of one sample, groups as (units, units of the outer group).
+class Soft(nn.Module):
+    """Two slots of each of three experts, which softly read and are read by all places (Puigcerver et al. 2024)."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.last = nn.Linear(4, 6), nn.Linear(6, 3)
+        self.slots = nn.Parameter(torch.randn(6, 3, 2))
+        self.experts = nn.ModuleList(
+            nn.Sequential(nn.Linear(6, 7), nn.GELU(), nn.Linear(7, 6)) for _ in range(3)
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.first(x)
+        scores = torch.einsum("bld,dep->blep", x, self.slots)
+        given = scores.flatten(2).softmax(-1).view_as(scores)
+        read = torch.einsum("bld,blep->bepd", x, scores.softmax(1))
+        made = torch.stack([expert(read[:, i]) for i, expert in enumerate(self.experts)], 1)
+        return self.last(torch.einsum("bepd,blep->bld", made, given))
+
+
 WRITTEN: dict[Callable[[], nn.Module], tuple[tuple[int, ...], list[tuple[int, int | None]]]] = {
     # Heads of keys, the queries of each, channels of values; the pairs of a key are held by their angles.
     Turned: ((5, 6), [(2, None), (2, 2), (4, 2)]),
@@ -181,6 +201,8 @@ WRITTEN: dict[Callable[[], nn.Module], tuple[tuple[int, ...], list[tuple[int, in
     # But not where units of one expert meet those of another.
     Competing: ((4,), [(3, None), (5, None)]),
     Paired: ((4,), [(3, None), (5, None)]),
+    # What is read and what is made, the slots of all experts alike, and the units of each.
+    Soft: ((5, 4), [(6, None), (6, None), (2, None), (7, None), (7, None), (7, None)]),
 }
 
 
