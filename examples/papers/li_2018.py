@@ -22,7 +22,7 @@ SCALED = (
     "MNIST images of 14 × 14 pixels, rise of F by noise of σ = 0.05, in every parameter (plain) and of each filter"
 )
 WHY = (
-    "Every seed has more cells of negative curvature without shortcuts, and a largest loss tens of thousands of times "
+    "Every seed has more cells of negative curvature without shortcuts, and a largest loss thousands of times "
     "that with them; three seeds put the mean above 0.05 with less than 95 %. Small and large batches differ from seed "
     "to seed by more than from one another."
 )
