@@ -67,6 +67,18 @@ def found(module: nn.Module, count: int, *, everything: bool) -> dict[str, Any]:
     loss, step = objective.batch_gradient(theta, batch, objective.present_point().fixed, training=True)
     answers |= {"batch loss": float(loss), "batch slope": float(step.norm())}
     if count == ODD:
+        # Every process computes every sample, each of which counts once.
+        sharp = landscape.sharpness(
+            objective, theta, sigmas=(0.01,), num_draws=2, ascent_steps=1, rescaling="none", fisher_rao=True
+        )
+        test = Objective(module, "cross_entropy", data(count + 2))
+        line = landscape.interpolate(objective, theta, flat(3), test=test, num_points=5)
+        answers |= {"sharp": sharp.values, "line": line.loss, "test loss": line.test_loss}
+        answers |= {"test accuracy": line.test_accuracy}
+        answers |= {"test loss error": line.test_loss_error, "test accuracy error": line.test_accuracy_error}
+        answers["failed"] = [
+            f"{one.name} {one.value} {one.bound}" for one in (*sharp.checks, *line.checks) if not one.passed
+        ]
         return answers
     result = landscape.hessian(objective, theta, top_k=2, bottom_k=1, search=False)
     answers |= {"eigenvalues": result.eigenvalues, "gradient_norm": result.gradient_norm}

@@ -136,7 +136,9 @@ def merge(
         result = _result(sweep, given, found, soup, final, table)
         stated = _stated_checks(sweep, places, found, result, table)
         models = [result.states[f"model-{i + 1}"] for i in range(len(given))]
-        kept, moved = kept_check(objective, given, models, result.model.tolist())
+        kept, moved = kept_check(
+            objective, given, models, result.model.tolist(), by_maps=found.held is not None
+        )
         stated += [kept] if kept else []
     meaning = "outputs of every model on the data before and after, in float64: max |Δh| / max |h|"
     proofs.append(Check("function preserved", result.function_difference, found.preserved, meaning))

@@ -28,7 +28,7 @@ MEANINGS = {
     "trace": "κ against the mean, or the sum, of the probes",
     "trace error": "its standard error against Student's 95 % interval of the probes, relative",
 }
-# Of a sharded module: samples in each process of which a gradient is taken, and another step than that of the value.
+# Of a sharded module: samples of which a gradient is taken, and another step than that of the value.
 SINGLE, ANOTHER = 4, 0.7
 # Outputs are homogeneous of one of these orders, if at all.
 ORDERS = range(1, 65)
@@ -120,7 +120,7 @@ def _fisher_rao(objective: Objective, point: Point, stated: float) -> tuple[list
     """θᵀIθ over samples cut otherwise; by the losses of single samples; and by the order of a homogeneous net."""
     alone = objective.varied(l2=0.0)
     if objective.is_sharded:
-        return [_of_single_gradients(alone, point, stated)], []
+        return [_of_gradients(alone, point, stated)], []
     product = product_proofs.recut(alone, point, "empirical-fisher")
     again = max(invariants.form(product, point.theta) * invariants.fisher_scale(objective), 0.0) ** 0.5
     size = max(again, stated, 1e-300)
@@ -135,25 +135,31 @@ def _fisher_rao(objective: Objective, point: Point, stated: float) -> tuple[list
     return [*proofs, *more], notes
 
 
-def _of_single_gradients(objective: Objective, point: Point, stated: float) -> Check:
-    """‖θ‖_fr from differences of losses at another step, and of few samples against the gradient of each."""
-    part = objective.varied(data=objective.samples.few(SINGLE))
-    share = part.num_samples / objective.num_samples
-    with plain.proving(evaluations=6 * (1 + share), gradients=share):
-        again, error = invariants.fisher_rao(objective, point, step=ANOTHER)
-        few, off = invariants.fisher_rao(part, point)
-        slopes = [
-            part.batch_slope(point.theta, torch.tensor([i]), point.fixed).slope
-            for i in range(part.num_samples)
+def _of_gradients(objective: Objective, point: Point, stated: float) -> Check:
+    """‖θ‖_fr by slopes at another step, whose mean is ⟨θ, ∇F⟩ and which are those of some samples' gradients."""
+    count = min(SINGLE, objective.num_samples)
+    share = count / objective.num_samples
+    with plain.proving(evaluations=6, gradients=share):
+        slopes, error = invariants.slopes_along(objective, point, ANOTHER)
+        forms = [
+            _form(point, objective.batch_slope(point.theta, torch.tensor([i]), point.fixed).slope)
+            for i in range(count)
         ]
-    forms = [float(point.theta.double() @ slope.double()) for slope in slopes]
-    size = max(few, again, stated, 1e-300)
-    gap = max(abs(again - stated), abs(few - float(np.mean(np.square(forms))) ** 0.5)) / size
-    bound = 10 * checks.rounding(objective) + 2 * (error + off) / size
+    whole = _form(point, plain.gradient(objective, plain.by_name(objective, point)))
+    whole /= objective.num_samples if objective.loss.over == "one" else 1
+    size = max(float(np.sqrt((slopes**2).mean())), stated, 1e-300)
+    gaps = [abs(float(np.sqrt((slopes**2).mean())) - stated), abs(float(slopes.mean()) - whole)]
+    gaps.append(float(np.sqrt(((slopes[:count] - np.array(forms)) ** 2).mean())))
+    # An error of the root mean square of all may be that of a few.
+    bound = 10 * checks.rounding(objective) + 2 * error * share**-0.5 / size
     meaning = (
-        f"√(θᵀIθ) at another step, and that of {part.num_samples} samples against their gradients, relative"
+        f"√(θᵀIθ) at another step, ⟨θ, ∇F⟩ and gradients of {count} samples against its slopes, relative"
     )
-    return Check("Fisher–Rao", float(np.nan_to_num(gap, nan=np.inf)), bound, meaning)
+    return Check("Fisher–Rao", float(np.nan_to_num(max(gaps) / size, nan=np.inf)), bound, meaning)
+
+
+def _form(point: Point, slope: Tensor) -> float:
+    return float(point.theta.double() @ slope.double())
 
 
 def _homogeneous(objective: Objective, point: Point) -> list[Check]:

@@ -27,28 +27,31 @@ STEPS = {torch.float64: 2e-3, torch.float32: 0.06, torch.bfloat16: 0.25}
 TO_WITHIN, MOST_PRODUCTS = 0.02, 2000
 
 
-def fisher_rao(objective: Objective, point: Point, *, step: float = 1.0) -> tuple[float, float]:
+def fisher_rao(objective: Objective, point: Point) -> tuple[float, float]:
     """(‖θ‖_fr, its rounding) with ‖θ‖²_fr = θᵀIθ, I = (1/n) Σᵢ gᵢgᵢᵀ, gᵢ the gradient of the loss of sample i.
 
     Liang et al. (2019): of the loss without the penalty. Where the outputs h are homogeneous in θ of order q it is
     q² (1/n) Σᵢ ⟨∂ℓᵢ/∂h, hᵢ⟩² (theorem 3.1). Of a sharded module, of which there is no product with the gradients of
-    single samples, ⟨θ, gᵢ⟩ is taken from differences of the losses along θ; ``step``: in units of the usual one. Raises
-    BadInput for a loss that is not made of one per sample.
+    single samples, ⟨θ, gᵢ⟩ is taken from differences of the losses along θ. Raises BadInput for a loss that is not
+    made of one per sample.
     """
     alone = objective.varied(l2=0.0)
     if objective.is_sharded:
-        return _from_losses(alone, point, step)
+        slopes, error = slopes_along(alone, point)
+        return float(np.sqrt((slopes**2).mean())), error
     product = operators.operator("empirical-fisher", alone, point.theta, point.fixed, num_products=1)
     value = form(product, point.theta) * fisher_scale(objective)
     norm = max(value, 0.0) ** 0.5
     return norm, checks.rounding(objective) * norm
 
 
-def _from_losses(objective: Objective, point: Point, times: float) -> tuple[float, float]:
-    """The same from the losses of all samples at (1 ± s) θ, in six evaluations.
+def slopes_along(objective: Objective, point: Point, times: float = 1.0) -> tuple[np.ndarray, float]:
+    """⟨θ, gᵢ⟩ of all samples (n,) from their losses at (1 ± s) θ, in six evaluations, and the error of their root mean
+    square.
 
-    s is a step, a half and a quarter of it; the differences are extrapolated from each two (Richardson), and what the
-    two results are apart, as the root of its mean square over the samples, is the error.
+    s is a step, ``times`` the usual one, a half and a quarter of it; the differences are extrapolated from each two
+    (Richardson), and what the two results are apart is the error. Raises BadInput for a loss that is not one per
+    sample.
     """
     step = times * STEPS.get(objective.coarsest, STEPS[torch.bfloat16])
 
@@ -63,7 +66,7 @@ def _from_losses(objective: Objective, point: Point, times: float) -> tuple[floa
     plainly = [slopes(step / 2**k) for k in range(3)]
     coarse, fine = ((4 * b - a) / 3 for a, b in pairwise(plainly))
     norm, off = (float(np.sqrt((one**2).mean())) for one in (fine, fine - coarse))
-    return norm, off + checks.rounding(objective) * norm
+    return fine, off + checks.rounding(objective) * norm
 
 
 def fisher_scale(objective: Objective) -> float:

@@ -201,6 +201,15 @@ class Fitted(Parametrised):
         return self.is_whole
 
     @property
+    def num_copies(self) -> int:
+        """In how many processes each sample is computed."""
+        return distributed.num_processes() if self.is_repeated else 1
+
+    def over_samples(self, here: Tensor) -> Tensor:
+        """The sum over all samples of what was summed over those of this process, each once."""
+        return distributed.total(here) / self.num_copies
+
+    @property
     def needs_gradients(self) -> bool:
         """Whether the module, or the loss, takes derivatives of its own."""
         return self._fit.needs_gradients

@@ -121,12 +121,13 @@ def errors(objective: Objective, tensors: Mapping[str, Tensor]) -> Errors:
                 parts.append(torch.stack([_each(objective, outputs, targets).to(marks[0]), *marks]).detach())
     here = torch.cat(parts, 1) if parts else torch.zeros(3, 0, dtype=torch.float64, device=objective.device)
     n = objective.num_samples
-    means = distributed.total(here.sum(1)) / n
-    squares = distributed.total((here - means[:, None]).square().sum(1)).tolist()
-    size = float(distributed.total(here[0].square().sum())) ** 0.5 / objective.divisor
+    divisor = objective.divisor / objective.num_copies
+    means = objective.over_samples(here.sum(1)) / n
+    squares = objective.over_samples((here - means[:, None]).square().sum(1)).tolist()
+    size = float(objective.over_samples(here[0].square().sum())) ** 0.5 / divisor
     counted = float(means[2])
     accuracy = squares[1] ** 0.5 / n / counted if counted else float("nan")
-    return Errors((squares[0] * n / (n - 1)) ** 0.5 / objective.divisor, accuracy, size)
+    return Errors((squares[0] * n / (n - 1)) ** 0.5 / divisor, accuracy, size)
 
 
 def gradient(objective: Objective, tensors: Mapping[str, Tensor]) -> Tensor:
@@ -246,7 +247,7 @@ def _batches(objective: Objective, given: Sequence[Tensor] | None, least: int) -
 
 def _divisor(objective: Objective, weight: float) -> float:
     if objective.loss.over == "one":
-        return distributed.num_processes() if objective.is_repeated else 1
+        return objective.num_copies
     return weight
 
 

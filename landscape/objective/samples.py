@@ -128,6 +128,10 @@ class Samples:
         """The first ``size`` samples of every process, or all where there are no more, or where they are one piece."""
         if self.is_one_piece:
             return self
+        if self.count_here == self.count:
+            # Every process has all of them, and so all of these.
+            count = min(self.count, size)
+            return Samples(*self._each(lambda part: part[:size]), count, slice(0, count))
         count = min(self.count, size * distributed.num_processes())
         return Samples(*self._each(lambda part: part[:size]), count, distributed.share(count))
 

@@ -47,13 +47,15 @@ def measured_with_errors(objective: Objective, thetas: Tensor, fixed: Mapping[st
         if local is None:
             local = torch.stack([_sums(objective, theta, fixed) for theta in thetas])
     local = local.detach()
-    sums = distributed.total(local[:, :2])
+    sums = objective.over_samples(local[:, :2])
     # Squares about the means of all samples, from those about the means of this process's.
     drift = local[:, :2] / max(here, 1) - sums / count
-    squares = distributed.total(local[:, 2:] + here * drift.square())
+    squares = objective.over_samples(local[:, 2:] + here * drift.square())
     divisors = torch.tensor([count - 1, count], dtype=torch.float64, device=squares.device)
     errors = (squares / divisors).sqrt() / count**0.5
-    scales = torch.tensor([objective.divisor, count], dtype=torch.float64, device=squares.device)
+    scales = torch.tensor(
+        [objective.divisor / objective.num_copies, count], dtype=torch.float64, device=squares.device
+    )
     found = torch.cat([sums / scales, errors * (count / scales)], dim=1).cpu()
     if objective.l2:
         found[:, 0] += 0.5 * objective.l2 * thetas.double().square().sum(1).cpu()

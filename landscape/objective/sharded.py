@@ -64,7 +64,6 @@ class Sharded(Objective):
         found = {piece.name: _rows(piece, module.get_parameter(piece.name)) for piece in layout(module)}
         self._rows = {name: rows for name, (rows, _) in found.items()}
         self._copies = max(copies for _, copies in found.values())
-        self._is_repeated = False
         super().__init__(module, loss, data, pieces=layout(module) if pieces is None else pieces, **how)
         self._may_batch = False
         policies = [one._get_fsdp_state()._mp_policy for one in layers(module)]
@@ -220,13 +219,8 @@ class Sharded(Objective):
         return BatchSlope(mean, slope.to(self.dtype), is_reached)
 
     @property
-    def num_copies(self) -> int:
-        """In how many processes each sample is computed."""
-        return distributed.num_processes() if self.is_repeated else 1
-
-    @property
     def is_repeated(self) -> bool:
-        return self._is_repeated or self.is_whole
+        return self.is_whole or self.samples.count_here == self.samples.count
 
     @property
     def dtypes(self) -> frozenset[torch.dtype]:
@@ -235,8 +229,7 @@ class Sharded(Objective):
     def _shared(self, samples: Samples) -> Samples:
         if samples.is_read_anew:
             raise BadInput("a stream of samples for a sharded module", "samples that fit into memory")
-        self._is_repeated = samples.count % distributed.num_processes() > 0
-        if not self._is_repeated:
+        if samples.count % distributed.num_processes() == 0:
             return samples.here()
         return samples.noted(
             [

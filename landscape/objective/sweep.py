@@ -10,7 +10,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from landscape import distributed
 from landscape.errors import BadInput
 from landscape.objective import batchnorm as policies
 from landscape.objective.batching import keep_freed_memory
@@ -285,7 +284,7 @@ def measured_with_samples(objective: Objective, theta: Tensor, fixed: Mapping[st
     found = torch.zeros(2 + objective.num_samples, dtype=torch.float64, device=objective.device)
     found[:2] = torch.stack(sums).sum(0)
     found[2 + share.start : 2 + share.stop] = torch.cat(rows)
-    found = distributed.total(found)
+    found = objective.over_samples(found)
     found[:2] /= objective.num_samples
     if objective.loss.over == "one":
         found[0] *= objective.num_samples

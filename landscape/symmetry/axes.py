@@ -238,9 +238,8 @@ def _member(factor: Factor, outer: Factor, index: int) -> Factor:
 
 def _lift(factor: Factor) -> None:
     """Takes a factor out of that which it is nested in, to beside it; what it was at each index is the same."""
-    outer = root(factor.outer) if factor.outer is not None else None
-    if outer is None:
-        return
+    assert factor.outer is not None
+    outer = root(factor.outer)
     outer.inner = [one for one in outer.inner if root(one) is not factor]
     factor.outer = outer.outer
     if factor.outer is not None:

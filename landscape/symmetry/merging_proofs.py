@@ -42,11 +42,17 @@ def final_check(sweep: Sweep, final: State, loss: float) -> Check:
 
 
 def kept_check(
-    objective: Objective, given: Sequence[Point], models: Sequence[State], names: Sequence[str]
+    objective: Objective,
+    given: Sequence[Point],
+    models: Sequence[State],
+    names: Sequence[str],
+    *,
+    by_maps: bool,
 ) -> tuple[Check | None, list[str]]:
     """F of every model as it stands in the file against F as it was given, plain loops; and what is to be said of it.
 
-    Where a penalty, or the loss itself, reads parameters a difference is no fault: it is said instead.
+    Where the loss itself reads parameters, or a penalty and these were moved ``by_maps``, a difference is no fault: it
+    is said instead.
     """
     bound = 10 * checks.rounding(objective)
     found, notes = [], []
@@ -61,7 +67,7 @@ def kept_check(
         )
         found.append(checks.close("models kept", after, before, bound, meaning))
         notes += other_loss(name, before, after, bound)
-    if notes and (objective.l2 or reads_parameters(objective, given[0])):
+    if notes and ((objective.l2 and by_maps) or reads_parameters(objective, given[0])):
         return None, notes
     return max(found, key=lambda one: one.value), []
 

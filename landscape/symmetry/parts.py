@@ -22,7 +22,8 @@ LINES: dict[str, Callable[[float], tuple[float, float]]] = {
 PRODUCTS, WITH_BIAS = ("mm", "bmm", "addmm", "baddbmm", "convolution"), ("addmm", "baddbmm")
 # What cuts off at a number, or asks which is larger; smaller numbers guard against 0, larger ones against overflow.
 BOUNDS = ("hardtanh", "clamp", "clamp_max", "clamp_min", "minimum", "maximum", "fmod", "remainder")
-BOUNDS, SMALLEST, LARGEST = (*BOUNDS, "gt", "ge", "lt", "le"), 1e-3, 1e3
+BOUNDS += ("gt", "ge", "lt", "le")
+SMALLEST, LARGEST = 1e-3, 1e3
 # Where parts of a product are, which a bias may be added to; of weights and biases too, which may be cut alike.
 PARTS = (*SAME, "permute", "squeeze", "slice", "split", "split_with_sizes", "getitem")
 

@@ -488,5 +488,5 @@ def test_from_losses_along_theta_the_norm_is_that_of_gradients_within_its_error(
     monkeypatch.setattr(Objective, "is_sharded", True)
     found, error = invariants.fisher_rao(objective, point)
     assert abs(found - wanted) <= error <= {torch.float32: 1e-2, torch.float64: 1e-7}[dtype] * wanted
-    assert further_proofs._of_single_gradients(objective, point, found).passed
-    assert not further_proofs._of_single_gradients(objective, point, 1.03 * found).passed
+    assert further_proofs._of_gradients(objective, point, found).passed
+    assert not further_proofs._of_gradients(objective, point, 1.03 * found).passed
