@@ -293,7 +293,8 @@ class _Search:
             is_data=self._is_data,
         )
         idle = [family for one in unseen.idle() for family in self._first([one], "translations")]
-        return idle, [family for one in unseen.several() for family in self._first([one], "translations")]
+        several = [family for one in unseen.several() for family in self._first([one], "translations")]
+        return idle, [*several, *(family for one in unseen.shears() for family in self._first([one], ""))]
 
     def _is_data(self, slot: Slot) -> bool:
         return f"[{slot.dim}] {OUTSIDE[0]}" in self.symmetry.reasons[slot.block.tensor]

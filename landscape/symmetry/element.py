@@ -24,6 +24,7 @@ CALLED = {
     "centred": "turns of a residual stream",
     "invertible": "invertible maps",
     "rotary": "turns and scales of rotary pairs",
+    "shear": "shears of what a norm centres",
     "translation": "translations of what no output sees",
 }
 

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from landscape.symmetry.slots import Members, acted
 
-Kind = Literal["scaling", "sign", "orthogonal", "centred", "invertible", "rotary", "translation"]
+Kind = Literal["scaling", "sign", "orthogonal", "centred", "invertible", "rotary", "shear", "translation"]
 TURNS = ("orthogonal", "centred")
 
 
@@ -19,8 +19,9 @@ class Family:
 
     ``scaling``: c of each unit, > 0 or, if ``is_signed``, ≠ 0; ``sign``: ±1 of each; ``invertible``: M of all units;
     ``orthogonal``: M with MᵀM = 1, and ``centred`` with M1 = 1 as well; ``rotary``: units i and i + n/2 turned by an
-    angle and times a scale; ``translation``: see :mod:`landscape.symmetry.translations`. ``group``: that of
-    permutations of the same units, None where they cannot be permuted.
+    angle and times a scale; ``shear`` and ``translation``: see :mod:`landscape.symmetry.shears` and
+    :mod:`landscape.symmetry.translations`. ``group``: that of permutations of the same units, None where they cannot
+    be permuted.
     ``gains``: scalings whose first slot, the gain of a norm, must be 1 for a turn.
     """
 
@@ -56,6 +57,7 @@ class Family:
             "orthogonal": n * (n - 1) // 2,
             "centred": (n - 1) * (n - 2) // 2,
             "rotary": n,
+            "shear": n,
             "translation": n,
         }
         return self.copies * each[self.kind]
@@ -73,6 +75,8 @@ class Family:
             return f"C*^{n // 2 * self.copies}"
         if self.kind == "translation":
             return f"R^{n * self.copies}"
+        if self.kind == "shear":
+            return f"R^{n - 1}⋊R*"
         letter = {"invertible": f"GL({n})", "orthogonal": f"O({n})", "centred": f"O({n - 1})"}[self.kind]
         return letter + power
 
@@ -109,11 +113,14 @@ class Family:
         if self.kind == "rotary":
             return m, n // 2, 2
         n -= self.kind == "centred"
-        return (m, n) if self.kind in ("scaling", "translation") else (m, n, n)
+        return (m, n) if self.kind in ("scaling", "shear", "translation") else (m, n, n)
 
     def exponential(self, logarithm: Tensor) -> Tensor:
-        """The element exp X, differentiable in X: 1 at 0; of a turn that of X − Xᵀ; of a translation X; no ``sign``."""
-        if self.kind == "translation":
+        """The element exp X, differentiable in X: 1 at 0; of a turn that of X − Xᵀ; no ``sign``.
+
+        Of a translation, and of a shear, X.
+        """
+        if self.kind in ("shear", "translation"):
             return logarithm
         if self.kind == "scaling":
             return logarithm.exp()
@@ -172,7 +179,7 @@ def of_level(families: Sequence[Family], level: str, names: Container[str]) -> l
     if level != "scaling":
         kinds |= set(TURNS)
     if level == "all":
-        kinds |= {"invertible", "rotary", "translation"}
+        kinds |= {"invertible", "rotary", "shear", "translation"}
     found = [one.scales() if one.kind == "invertible" and level != "all" else one for one in families]
     return [one for one in found if one.kind in kinds and all(name in names for name in one.tensors)]
 

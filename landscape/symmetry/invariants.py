@@ -8,6 +8,7 @@ from torch import Tensor
 
 from landscape.symmetry.families import TURNS, Family
 from landscape.symmetry.permutations import Block, Symmetry
+from landscape.symmetry.shears import Shear
 from landscape.symmetry.slots import Slot
 
 Tensors = Mapping[str, Tensor]
@@ -34,17 +35,23 @@ def freed(block: Block, symmetry: Symmetry) -> Block:
 def invariant(
     symmetry: Symmetry, families: Sequence[Family], points: Sequence[Tensors]
 ) -> tuple[Symmetry, list[dict[str, Tensor]]]:
-    """The symmetry, and each of the points, with products in place of the weights that an invertible map is between."""
+    """The symmetry, and each of the points, with products in place of the weights that an invertible map is between.
+
+    And without what shears move.
+    """
     linear = [one for one in families if one.kind in ("invertible", "rotary")]
     gone = {slot.place for one in linear for slot, _ in one.members}
     blocks = [block for block in symmetry.blocks if block[:2] not in gone]
     found = [dict(one) for one in points]
+    for family in families:
+        if isinstance(family, Shear):
+            found = [family.hidden(one) for one in found]
     for number, family in enumerate(linear):
         sides = [[slot for slot, a in family.members if a == sign] for sign in (1, -1)]
         for i, (one, other) in enumerate(product(*sides)):
             name = f"product {number}.{i}"
-            for tensors, point in zip(found, points, strict=True):
-                tensors[name] = _product(family, one, other, point)
+            for tensors in found:
+                tensors[name] = _product(family, one, other, tensors)
             blocks.append(_block_of_product(name, family, one, other, symmetry, tuple(found[0][name].shape)))
     return Symmetry(symmetry.groups, tuple(blocks), symmetry.names, symmetry.reasons), found
 

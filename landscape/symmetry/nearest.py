@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from landscape.symmetry.families import Family, centring, turning
+from landscape.symmetry.shears import Shear, nearest_shear
 from landscape.symmetry.translations import Translation, nearest_translations
 
 Tensors = Mapping[str, Tensor]
@@ -31,6 +32,7 @@ def nearest(family: Family, a: Tensors, b: Tensors) -> Tensor:
         "centred": _turn,
         "rotary": _pairs,
         "invertible": _map,
+        "shear": _shear,
         "translation": _translation,
     }
     return rules[family.kind](family, a, b)
@@ -151,6 +153,11 @@ def _signs(family: Family, a: Tensors, b: Tensors) -> Tensor:
 def _translation(family: Family, a: Tensors, b: Tensors) -> Tensor:
     assert isinstance(family, Translation)
     return nearest_translations([family], a, b)[0]
+
+
+def _shear(family: Family, a: Tensors, b: Tensors) -> Tensor:
+    assert isinstance(family, Shear)
+    return nearest_shear(family, a, b)
 
 
 def _turn(family: Family, a: Tensors, b: Tensors) -> Tensor:

@@ -14,6 +14,7 @@ from math import prod
 import torch
 from torch import Tensor
 
+from landscape.symmetry import shears
 from landscape.symmetry.moments import LEAST_DRAWS, ROWS, Moments, whole_null_space
 from landscape.symmetry.permutations import UNUSED, Block, Symmetry
 from landscape.symmetry.slots import Slot, slots_of
@@ -118,6 +119,39 @@ class Unseen:
                 found = Translation("translation", ((place, 1),), None, norm=norm, scale=self._scale(place))
                 if self._is_unseen(found):
                     yield found
+
+    def shears(self) -> Iterator[shears.Shear]:
+        """Of the norms that centre, with a bias, whose readers are not all with one."""
+        for gain, shift, slots in self._norms():
+            weights = [one for one in slots if len(one.block.where) > 1]
+            biased = [one for weight in weights for one in self._readers(weight)]
+            plain = [one for one in weights if not self._readers(one)]
+            rows = []
+            for values, slopes in self._moments.draws(max(LEAST_DRAWS, -(-ROWS * len(slots) // gain.size))):
+                h = 1 / gain.of(values).flatten().double()
+                moved = h @ shift.of(values).flatten()
+                columns = [moved * shift.stored(slopes).flatten()]
+                columns += [shears.felt(one, h, values, slopes) for one in plain]
+                columns += [moved * felt([one.moves(values)], slopes, gain.size) for one in biased]
+                rows.append(torch.stack(columns, 1))
+            for first, *others in whole_null_space(torch.cat(rows), self._moments.tolerance):
+                members = [(one, a) for one, a in zip(plain, others, strict=False) if a]
+                readers = [(one, a) for one, a in zip(biased, others[len(plain) :], strict=True) if a]
+                if first == 1 and {a for _, a in members} == {-1} and {a for _, a in readers} <= {1}:
+                    reading = tuple(one for one, _ in readers)
+                    members, scale = ((shift, 1), *members), self._scale(gain)
+                    yield shears.Shear("shear", members, None, gain=gain, readers=reading, scale=scale)
+
+    def _norms(self) -> Iterator[tuple[Slot, Slot, list[Slot]]]:
+        """The gain and the bias of every norm that has both, and the places of their units."""
+        for group in self._symmetry.free:
+            slots = [one for one in slots_of(self._symmetry, group, self._names) if one.outer is None]
+            single = [one for one in slots if len(one.block.shape) == 1]
+            for gain, shift in product(single, single):
+                name, other = gain.block.tensor, shift.block.tensor
+                is_one_layer = name.rpartition(".")[0] == other.rpartition(".")[0] and name != other
+                if name in self._gains and is_one_layer:
+                    yield gain._replace(offset=self._gains[name]), shift, slots
 
     def _related(self, slots: Sequence[Slot], readers: Sequence[Reader]) -> Iterator[Translation]:
         if not slots or len(slots) + len(readers) < 2:

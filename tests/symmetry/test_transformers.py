@@ -62,7 +62,7 @@ LETTERS = {
     # Its gains are 1 + w.
     "Gemma": ["C*^4", "GL(4)^2", "O(16)", "R*^16", "R*^16", "R*^16", "R*^24"],
     # Of four channels of a head, rotary positions turn two.
-    "GPTNeoX": ["C*^4", "GL(2)^4", "GL(4)^4", "O(15)", "R*^16", "R*^16", "R*^16"],
+    "GPTNeoX": ["C*^4", "GL(2)^4", "GL(4)^4", "O(15)", "R*^16", "R*^16", "R*^16", "R^15⋊R*"],
     "GPT2": ["GL(4)^4", "GL(4)^4", "R*^16", "R*^16"],
     "Bert": ["GL(4)^4", "GL(4)^4", "R*^16", "{±1}^16"],
     "ViT": ["GL(4)^4", "GL(4)^4", "O(15)", "R*^16", "R*^16", "R*^16"],
