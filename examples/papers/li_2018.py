@@ -17,28 +17,31 @@ CLAIM = (
     "it round; by filter-normalised directions large batches are sharper."
 )
 SCALED = (
-    "Residual nets of depth 32 (theirs: 56) with batch norm, trained on 64 CIFAR-10 images; planes of 5 × 5 points of "
-    "half width 1 with λ_min and λ_max of 8 images at each; convolutional nets of batches of 16 and of all of 300 "
-    "MNIST images of 14 × 14 pixels, rise of F by noise of σ = 0.05, in every parameter (plain) and of each filter"
+    "Residual nets of depth {depth} (theirs: 56) with batch norm, trained on {images} CIFAR-10 images for {epochs} "
+    "epochs; planes of {points} × {points} points of half width 1 with λ_min and λ_max of {few} images at each; "
+    "convolutional nets of batches of 16 and of all of {many} MNIST images of 14 × 14 pixels, rise of F by noise of "
+    "σ = 0.05, in every parameter (plain) and of each filter"
 )
 WHY = (
-    "Every seed has more cells of negative curvature without shortcuts, and a largest loss thousands of times "
-    "that with them; three seeds put the mean above 0.05 with less than 95 %. Small and large batches differ from seed "
-    "to seed by more than from one another."
+    "Every seed has more cells of negative curvature without shortcuts; three seeds put the mean above 0.05 with less "
+    "than 95 %. But 0.88 of the cells have it with shortcuts too, and no net is at a minimum after 160 steps: losses "
+    "are 0.02 to 0.5 with shortcuts and 1.1 to 1.2 without, gradients of length 1 to 17. Small and large batches "
+    "differ from seed to seed by more than from one another."
 )
 CHANGED = (
     "The range of the difference began at 0, which a difference of 0 met; it was put to 0.05 after that was seen. Nets "
     "of depth 14 on 24 MNIST images with planes of nine points, which were run first, showed no difference. Nets of "
-    "depth 56 after 40 steps were given up once three of their planes were seen, none of them about a minimum."
+    "depth 56 after 80 steps, whose numbers stood here for a day as those of depth 32, gave 0.107 ± 0.04, and were as "
+    "far from any minimum."
 )
 
 # On a GPU: depth=56, all images, planes of 51 × 51, batches of 128 and 8192.
 SIZES = {
     "laptop": {
         "seeds": 3,
-        "depth": 56,
+        "depth": 32,
         "images": 64,
-        "epochs": 20,
+        "epochs": 40,
         "points": 5,
         "few": 8,
         "many": 300,

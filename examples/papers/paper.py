@@ -3,7 +3,8 @@
 From the root of the repository: ``python examples/papers/paper.py [NAME...] [--size tiny]``; ``run.sh`` is the same.
 What is finished is not done again, and what was stopped goes on. A paper is a file beside this one, which holds
 
-- ``PAPER``, ``CLAIM`` and ``WHERE`` (the figure or table it was read in), ``SCALED`` (how it was scaled down);
+- ``PAPER``, ``CLAIM`` and ``WHERE`` (the figure or table it was read in), ``SCALED`` (how it was scaled down, with
+  the size ``laptop`` filled in where it has ``{name}``);
 - ``WHY`` a claim is not met, where a reason is known, what was ``CHANGED`` after a run was seen, and what the numbers
   are ``OVER`` where it is not seeds;
 - ``SIZES``: by name the numbers that its commands are filled with, ``laptop`` those of the table;
@@ -128,7 +129,8 @@ def row(name: str, findings: Sequence[Finding]) -> str:
     # Whatever the verdict: one that agrees after a change is the one to be told of.
     found += f"<br>{paper.CHANGED}" if hasattr(paper, "CHANGED") else ""
     about = f"[{paper.PAPER}]({name}.py)<br>{paper.WHERE}<br>[picture](pictures/{name}.png)"
-    cells = (about, paper.CLAIM, paper.SCALED, found, f"**{verdict}**")
+    scaled = paper.SCALED.format(**paper.SIZES["laptop"])
+    cells = (about, paper.CLAIM, scaled, found, f"**{verdict}**")
     return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
 
 
