@@ -95,7 +95,7 @@ def product_check(
             error = product.error / max(_norm(image), 1e-300)
             if operator in operators.OF_GRADIENT:
                 # Of the preconditioned Hessian both ends of the product are in units of P^½.
-                unit = scale(part) if operator == "preconditioned" else torch.ones_like(axis)
+                unit = scale(part) if operator == "preconditioned" else None
                 return _against_gradients(part, here, unit, axis, image, error)
             return _against_outputs(part, here, operator, axis, image, error)
     except LandscapeError as refused:
@@ -103,15 +103,17 @@ def product_check(
 
 
 def _against_gradients(
-    part: Objective, here: Point, unit: Tensor, axis: Tensor, image: Tensor, error: float
+    part: Objective, here: Point, unit: Tensor | None, axis: Tensor, image: Tensor, error: float
 ) -> tuple[list[Check], list[str]]:
     _, steps, near = doubts.BOUNDS[part.coarsest]
     bound = max(near, 2 * error)
 
     def gradient(theta: Tensor) -> Tensor:
-        return unit * plain.gradient(part, plain.by_name(part, Point(theta, here.fixed)))
+        slope = plain.gradient(part, plain.by_name(part, Point(theta, here.fixed)))
+        return slope if unit is None else unit * slope
 
-    found = doubts.departure(gradient, image.double(), here.theta, unit * axis, steps=steps, bound=bound)
+    along = axis if unit is None else unit * axis
+    found = doubts.departure(gradient, image.double(), here.theta, along, steps=steps, bound=bound)
     if found.gap > bound and not found.has_limit:
         return [], [f"Hv not checked against ∇F: of {part.num_samples} samples the loss has a kink at θ"]
     meaning = f"Hv against differences of plain gradients, relative, of {part.num_samples} samples"

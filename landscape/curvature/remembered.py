@@ -2,6 +2,7 @@
 
 import time
 from collections import deque
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -21,6 +22,24 @@ from landscape.progress import Journal
 ROOM = 2**26
 
 
+class Later:
+    """A product that is made when it is first asked, as its point takes room that others may want until then."""
+
+    # As of a Product, of the last image and of the largest along a unit vector.
+    error, largest_error = 0.0, 0.0
+
+    def __init__(self, make: Callable[[], Product | Differences | Preconditioned]):
+        self._make, self._product = make, None
+
+    def __call__(self, v: Tensor) -> Tensor:
+        if self._product is None:
+            self._product = self._make()
+        image = self._product(v)
+        self.error = self._product.error
+        self.largest_error = max(self.largest_error, self._product.largest_error)
+        return image
+
+
 class Remembered:
     """``product`` with its images on ``device``, which are kept in ``journal`` by blocks, under ``name 0`` and so on.
 
@@ -31,7 +50,7 @@ class Remembered:
 
     def __init__(
         self,
-        product: Product | Differences | Preconditioned,
+        product: Product | Differences | Preconditioned | Later,
         device: torch.device,
         journal: Journal,
         name: str,
@@ -111,7 +130,7 @@ class Kept(NamedTuple):
     made: list[Remembered] | None = None
 
     def __call__(
-        self, product: Product | Differences | Preconditioned, device: torch.device, name: str
+        self, product: Product | Differences | Preconditioned | Later, device: torch.device, name: str
     ) -> Operator:
         """``product`` with its images on ``device``."""
         if self.journal is None:

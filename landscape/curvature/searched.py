@@ -10,9 +10,10 @@ from landscape import distributed
 from landscape.curvature.preconditioned import Preconditioned
 from landscape.curvature.product_proofs import of_another_cut
 from landscape.curvature.question import Question, operator_of
-from landscape.curvature.remembered import Kept
+from landscape.curvature.remembered import Kept, Later
 from landscape.numerics.spectra.krylov import Operator
 from landscape.numerics.spectra.lanczos import Eigenpairs, top_eigenpairs
+from landscape.numerics.vectors import lengths
 from landscape.objective import checks
 from landscape.objective.differences import Differences
 from landscape.objective.objective import Objective
@@ -45,12 +46,15 @@ def searched(
     kept: Kept,
 ) -> Searched:
     """The search, its trial in float64 where there is ``wide``, and what both say of the products; see ``kept``."""
-    # The wide one first, which finds out for both whether a double backward is right.
-    exact = operator_of(wide, point, question) if wide else None
+    # The wide one first, which finds out for both whether a double backward is right; its point stands when it is
+    # asked, and not beside the basis before.
+    exact = trial = None
+    if wide is not None:
+        operator_of(wide, point, question)
+        exact = Later(lambda: operator_of(wide, point, question))
     product = operator_of(objective, point, question)
-    trial = None
     if question.residuals == "together":
-        trial = of_another_cut(wide or objective, point, question.operator)
+        trial = Later(lambda: of_another_cut(wide or objective, point, question.operator))
     elif objective.is_double and question.certify is not False:
         exact = product
     basis = torch.device(question.basis_device or objective.device)
@@ -79,7 +83,7 @@ def searched(
     )
     spent, scale = pairs.num_products, max(pairs.scale, 1e-300)
     rounding = None
-    size = max(float(torch.linalg.vector_norm(first.image)), scale)
+    size = max(float(lengths(first.image)), scale)
     repeated = pairs.trial.difference if pairs.trial else np.inf
     # Differences are repeated as they are, whatever they are known to. So is what the trial tells apart from float64,
     # which is the rounding of a layer that curves little beside the others, or what is drawn.
@@ -109,7 +113,7 @@ class _First:
     def __call__(self, v: Tensor) -> Tensor:
         image = self._product(v)
         if not len(self.vector):
-            self.vector, self.image = v.clone(), image.double()
+            self.vector, self.image = v.clone(), image.clone()
         return image
 
 

@@ -29,6 +29,33 @@ def product(one: Tensor, other: Tensor) -> Tensor:
     return total.to(one.dtype)
 
 
+def gram(rows: Tensor, others: Tensor) -> Tensor:
+    """``rows @ others.T`` (m, n) of (m, d) and (n, d), in float64, of which no more than a block is made.
+
+    >>> drawn = torch.randn(3, 2**17, generator=torch.Generator().manual_seed(0))
+    >>> torch.allclose(gram(drawn, drawn[:2]), drawn.double() @ drawn[:2].double().T, rtol=1e-12)
+    True
+    """
+    total = torch.zeros(len(rows), len(others), dtype=torch.float64, device=rows.device)
+    for one, other in zip(rows.split(SHORT, 1), others.split(SHORT, 1), strict=True):
+        total += one.double() @ other.double().T
+    return total
+
+
+def turn(rows: Tensor, by: Tensor) -> None:
+    """``by @ rows`` in the place of ``rows`` (m, d), in float64, block by block."""
+    for part in rows.split(SHORT, 1):
+        part.copy_(by @ part.double())
+
+
+def distances(rows: Tensor, others: Tensor, factors: Tensor) -> Tensor:
+    """‖rowᵢ − factorᵢ · otherᵢ‖ (m,) of (m, d) twice and (m,), in float64, block by block."""
+    squares = torch.zeros(len(rows), dtype=torch.float64, device=rows.device)
+    for one, other in zip(rows.split(SHORT, 1), others.split(SHORT, 1), strict=True):
+        squares += (one.double() - factors[:, None] * other.double()).square().sum(1)
+    return squares.sqrt()
+
+
 def norms(rows: Tensor) -> Tensor:
     """The norms (…) of ``rows`` (…, d), in float64.
 

@@ -12,7 +12,7 @@ from torch import Tensor
 from landscape import distributed
 from landscape.numerics import sums
 from landscape.numerics.pieces import Piece, filters, from_filters
-from landscape.numerics.spread import Spread
+from landscape.numerics.spread import Spread, local
 
 # Entries that are drawn together, each block from a stream of its own, whoever holds it.
 BLOCK = 4096
@@ -85,11 +85,45 @@ def along(rows: Tensor, vector: Tensor) -> Tensor:
     return rows @ vector if isinstance(rows, Spread) else sums.product(rows, vector)
 
 
+def less(vector: Tensor, rows: Tensor, weights: Tensor) -> Tensor:
+    """``vector`` (d,) without Σ weightᵢ · rowᵢ of (m, d), which is not made beside it."""
+    if isinstance(vector, Spread):
+        return vector - rows.T @ weights
+    return torch.addmv(vector, rows.T, weights, alpha=-1)
+
+
+def combined(weights: Tensor, rows: Tensor) -> Tensor:
+    """Σ weightᵢ · rowᵢ (d,), float64, of (m, d): no row is widened beside it."""
+    found = torch.zeros_like(rows[0], dtype=torch.float64)
+    for weight, row in zip(weights.tolist(), rows, strict=True):
+        found.add_(row, alpha=weight)
+    return found
+
+
 def lengths(rows: Tensor) -> Tensor:
     """The norms (…), float64, of ``rows`` (…, d)."""
     if isinstance(rows, Spread):
         return torch.linalg.vector_norm(rows, dim=-1, dtype=torch.float64)
     return sums.norms(rows)
+
+
+def gram(rows: Tensor, others: Tensor) -> Tensor:
+    """``rows @ others.T`` (m, n), float64, of (m, d) and (n, d)."""
+    if isinstance(rows, Spread):
+        return rows.double() @ others.double().T
+    return sums.gram(rows, others)
+
+
+def turn(rows: Tensor, by: Tensor) -> None:
+    """``by`` (m, m) times ``rows`` (m, d), in their place."""
+    sums.turn(local(rows), by)
+
+
+def distances(rows: Tensor, others: Tensor, factors: Tensor) -> Tensor:
+    """‖rowᵢ − factorᵢ · otherᵢ‖ (m,), float64, of (m, d) twice and (m,)."""
+    if isinstance(rows, Spread):
+        return torch.linalg.vector_norm(rows.double() - factors[:, None] * others.double(), dim=1)
+    return sums.distances(rows, others, factors)
 
 
 def typical_share(theta: Tensor) -> float:

@@ -5,7 +5,7 @@ go the way that the number went. The module is put back bit for bit. What proofs
 """
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -150,7 +150,7 @@ def measure_with_gradient(objective: Objective, tensors: Mapping[str, Tensor]) -
                 value = torch.as_tensor(share.value)
                 if value.requires_grad:
                     parts = _derivatives(value * share.times, own, objective.module)
-                    flat += _flat(objective, parts).to(flat)
+                    _add(objective, flat, parts)
             found = [float(value.detach()) * share.times, share.weight, *right]
             sums += torch.tensor(found, dtype=torch.float64).to(sums)
     total, weight, right, counted = distributed.total(sums).tolist()
@@ -158,9 +158,9 @@ def measure_with_gradient(objective: Objective, tensors: Mapping[str, Tensor]) -
     flat = flat if objective.is_sharded else distributed.total(flat)
     divisor = _divisor(objective, weight)
     if objective.l2:
-        flat += divisor * objective.l2 * _flat(objective, [tensors[name] for name in names]).to(flat)
+        _add(objective, flat, (divisor * objective.l2 * tensors[name].double() for name in names))
     loss = (total / divisor if divisor else float("nan")) + _penalty(objective, tensors)
-    return Measurement(loss, right / counted if counted else float("nan")), flat / divisor
+    return Measurement(loss, right / counted if counted else float("nan")), flat.div_(divisor)
 
 
 def _flat(objective: Objective, tensors: Sequence[Tensor]) -> Tensor:
@@ -168,6 +168,17 @@ def _flat(objective: Objective, tensors: Sequence[Tensor]) -> Tensor:
     if objective.is_sharded:
         return objective.flat([tensor.detach().double() for tensor in tensors])
     return torch.cat([tensor.detach().reshape(-1).double() for tensor in tensors])
+
+
+def _add(objective: Objective, flat: Tensor, tensors: Iterable[Tensor]) -> None:
+    """Adds tensors shaped like the parameters to ``flat`` (d,), one by one where they are whole."""
+    if objective.is_sharded:
+        flat += _flat(objective, list(tensors)).to(flat)
+        return
+    place = 0
+    for tensor in tensors:
+        flat[place : place + tensor.numel()] += tensor.detach().reshape(-1)
+        place += tensor.numel()
 
 
 def _derivatives(scalar: Any, own: list[Tensor], module: nn.Module) -> list[Tensor]:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from landscape.errors import BadInput
-from landscape.numerics.vectors import along, lengths, normal
+from landscape.numerics.vectors import along, gram, lengths, less, normal
 
 # A start that happens to lie in an invariant space would never leave it.
 START_NOISE = 0.1
@@ -96,11 +96,14 @@ class Krylov:
         if position == len(self._all):
             self._make_room(min(max(self.size // 2, 1), self.capacity - self.size))
         place = len(self._ends) - 1 if newest else 0
-        vector, weights = self._ends[place]
-        length = _norm(vector)
-        vector = vector / length
-        self._all[position] = vector
-        basis = self._all[: position + 1]
+        direction, weights = self._ends[place]
+        length = _norm(direction)
+        self._all[position] = direction
+        self._all[position] /= length
+        basis, vector = self._all[: position + 1], self._all[position]
+        # The same end, in the place that it has now: none stands beside it while the image is made.
+        self._ends[place] = End(vector, length * weights)
+        del direction
         image = self.operator(vector)
         alpha = _dot(image, vector)
         row = np.zeros(self.size + 1)
@@ -112,8 +115,8 @@ class Krylov:
             row[: len(end.weights)] += part * end.weights
             ends.append(End(self._off(end.vector - part * vector, basis, _norm(end.vector)), end.weights))
         coefficients, before = along(basis, image), _norm(image)
-        image = image - basis.T @ coefficients
-        image = image - basis.T @ along(basis, image)
+        image = less(image, basis, coefficients)
+        image = less(image, basis, along(basis, image))
         ends.append(End(self._off(image, basis, before), np.append(np.zeros(self.size), 1.0)))
         scale = max(self._scale, float(np.abs(self._matrix).max(initial=0)), float(np.abs(row).max()))
         least = 10 * torch.finfo(image.dtype).eps
@@ -165,16 +168,14 @@ class Krylov:
             column[: len(end.weights)] = end.weights
         if not self._ends:
             return out, np.empty((0, 0))
-        vectors = torch.stack([end.vector for end in self._ends]).double()
-        return out, torch.linalg.qr(vectors.T, mode="r").R.cpu().numpy()
+        return out, _factor([end.vector for end in self._ends])
 
     def outside(self, weights: np.ndarray) -> Tensor:
-        """H v − λ v (k, d), float64, for the columns (size, k) of the weights of Ritz vectors of unit length."""
-        out = self._outside()[0]
-        if not self._ends:
-            return self._all.new_zeros((weights.shape[1], self.dimension), dtype=torch.float64)
-        vectors = torch.stack([end.vector for end in self._ends]).double()
-        return torch.from_numpy(weights.T @ out).to(vectors) @ vectors
+        """Σ Hv − λv (d,), float64, over Ritz vectors v whose weights add to ``weights`` (size,)."""
+        found = self._all.new_zeros(self.dimension, dtype=torch.float64)
+        for end, weight in zip(self._ends, weights @ self._outside()[0], strict=True):
+            found += float(weight) * end.vector
+        return found
 
     def seen(self, at: np.ndarray, begin: int = 0, found: np.ndarray | None = None) -> float:
         """How much of an eigenvector at an eigenvalue ``at`` that is not found its start may see, at most.
@@ -244,7 +245,7 @@ def orthogonalised(vector: Tensor, basis: Tensor) -> Tensor:
     if len(basis) == 0:
         return vector
     for _ in range(2):
-        vector = vector - basis.T @ along(basis, vector)
+        vector = less(vector, basis, along(basis, vector))
     return vector
 
 
@@ -253,6 +254,15 @@ def fresh_direction(basis: Tensor, generator: torch.Generator) -> Tensor:
     vector = normal(basis, generator).to(basis)
     vector = orthogonalised(vector / _norm(vector), basis)
     return vector / _norm(vector)
+
+
+def _factor(vectors: list[Tensor]) -> np.ndarray:
+    """R (n, n) with RᵀR the products of n vectors (d,): to rounding, which is more than half the digits in float32."""
+    if vectors[0].dtype == torch.float64:
+        return torch.linalg.qr(torch.stack(vectors).T, mode="r").R.cpu().numpy()
+    products = np.array([[_dot(one, other) for other in vectors] for one in vectors])
+    squares, axes = _eigh(products)
+    return np.sqrt(squares.clip(0))[:, None] * axes.T
 
 
 def _eigh(matrix: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -266,4 +276,4 @@ def _norm(vector: Tensor) -> float:
 
 
 def _dot(one: Tensor, other: Tensor) -> float:
-    return float(torch.dot(one.double(), other.double()))
+    return float(gram(one[None], other[None]))

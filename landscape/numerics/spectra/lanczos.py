@@ -9,7 +9,7 @@ from torch import Tensor
 
 from landscape.numerics.spectra.krylov import Krylov, Operator, capacity, has_room
 from landscape.numerics.spectra.search import CHANCE, Growth, Wanted, error_estimates, outer_gaps, wanted
-from landscape.numerics.vectors import share_held
+from landscape.numerics.vectors import combined, distances, gram, share_held, turn
 
 # Share of the tolerance that the search leaves to the rounding of products.
 LEFT = 0.5
@@ -109,6 +109,7 @@ def top_eigenpairs(
     found = (torch.empty(0) if like is None else like).new_empty((0, dimension), dtype=dtype, device=device)
     memory_limit *= share_held(found)
     scale, asymmetry, spent, restarts, is_searched, is_interrupted = 0.0, 0.0, 0, 0, False, False
+    space = growth = None
     while spent < limit and len(found) < dimension and not (is_searched or is_interrupted):
         least = aim.total + 3
         if len(found) and not has_room(dimension, dtype, memory_limit, least, len(found)):
@@ -165,6 +166,8 @@ def top_eigenpairs(
     block = _with_copies(values, chosen, NEAR * tol * scale)
     gaps = np.minimum(gaps[block], outer_gaps(values, estimated, block))
     found = found[torch.from_numpy(block).to(found.device)]
+    # The basis is of no more use, and its room may be what the certificate needs.
+    space = growth = None
     # Ritz values come out in ascending order, whose gaps are those of the values before, in that order.
     gaps = gaps[np.argsort(values[block], kind="stable")]
     pairs = _each(certificate or operator, found, gaps, certificate is not None, product_error, aim)
@@ -233,26 +236,28 @@ def _tried(
     signs = torch.randint(2, (count,), generator=generator).double().mul_(2).sub_(1).to(found.vectors.device)
     signs /= count**0.5
     changed = 1 - 2 * (torch.arange(count, device=signs.device) % 2)
-    wide = found.vectors.double()
-    said = torch.from_numpy(found.values).to(wide)[:, None] * wide + found.outside
-    images, along, whole, difference = [], 0.0, 0.0, 0.0
-    for drawn in (signs, signs * changed)[: min(count, 2)]:
-        images.append(operator(drawn @ wide).to(wide))
-        off = images[-1] - drawn @ said
+    factors = torch.from_numpy(found.values).to(signs)
+    image, inside, whole, difference, draws = None, 0.0, 0.0, 0.0, (signs, signs * changed)[: min(count, 2)]
+    for drawn in draws:
+        off = operator(combined(drawn, found.vectors)).double()
+        image = off.clone() if image is None else image
+        off -= combined(drawn * factors, found.vectors)
+        off -= found.outside(drawn)
         difference = max(difference, _length(off))
-        along = max(along, count**0.5 * (_length(wide @ off) + product_error()))
+        inside = max(inside, count**0.5 * (_length(gram(found.vectors, off[None])) + product_error()))
         whole = max(whole, count**0.5 * (_length(off) + product_error()))
-    trial = Trial(signs.cpu().numpy(), images[0], difference, whole, True)
-    if count > 1 and np.diff(np.sort(found.values)).min() <= NEAR * along:
+    assert image is not None
+    trial = Trial(signs.cpu().numpy(), image, difference, whole, True)
+    if count > 1 and np.diff(np.sort(found.values)).min() <= NEAR * inside:
         # Rounding turns them into each other: it is that of a plane that counts.
-        along *= 2**0.5
-    asked, left = growth.tol * found.scale, growth.tol * found.scale - along
+        inside *= 2**0.5
+    asked, left = growth.tol * found.scale, growth.tol * found.scale - inside
     if found.errors.max() > left > LEAST * asked:
         growth.tol = LEFT * left / found.scale
         growth.run()
         found, trial = _as_found(growth), trial._replace(is_of_these=False)
     residuals = found.estimated + whole
-    errors = np.minimum(residuals, found.errors + along)
+    errors = np.minimum(residuals, found.errors + inside)
     return Eigenpairs(
         values=found.values,
         vectors=found.vectors,
@@ -263,7 +268,7 @@ def _tried(
         scale=found.scale,
         trial=trial,
         asymmetry=growth.space.asymmetry,
-        num_products=growth.space.num_products + len(images),
+        num_products=growth.space.num_products + len(draws),
         num_restarts=growth.num_restarts,
         orthogonality=_orthogonality(found.vectors),
         is_searched=False,
@@ -272,11 +277,11 @@ def _tried(
 
 
 class _Found(NamedTuple):
-    """Wanted Ritz pairs (k,), (k, d) by the recurrence, Hv − λv, its norm and the errors of the values."""
+    """Wanted Ritz pairs (k,), (k, d) by the recurrence, what Hv − λv is of Σ wᵢvᵢ, its norms, errors of the values."""
 
     values: np.ndarray
     vectors: Tensor
-    outside: Tensor
+    outside: Callable[[Tensor], Tensor]
     estimated: np.ndarray
     errors: np.ndarray
     scale: float
@@ -285,10 +290,11 @@ class _Found(NamedTuple):
 def _as_found(growth: Growth) -> _Found:
     values, weights, residuals = growth.space.ritz()
     best = growth.aim.among(values)
+    space, weights = growth.space, weights[:, best]
     return _Found(
         values[best],
-        growth.space.vectors(weights[:, best]),
-        growth.space.outside(weights[:, best]),
+        space.vectors(weights),
+        lambda drawn: space.outside(weights @ drawn.cpu().numpy()),
         residuals[best],
         error_estimates(values[best], residuals[best], outer_gaps(values, residuals, best)),
         max(growth.scale, float(np.abs(values).max())),
@@ -301,8 +307,8 @@ def _length(vector: Tensor) -> float:
 
 def _orthogonality(vectors: Tensor) -> float:
     """The largest entry of VᵀV − I."""
-    wide = vectors.double()
-    return float((wide @ wide.T - torch.eye(len(wide)).to(wide)).abs().max())
+    products = gram(vectors, vectors)
+    return float((products - torch.eye(len(products)).to(products)).abs().max())
 
 
 def _rayleigh_ritz(
@@ -310,20 +316,23 @@ def _rayleigh_ritz(
 ) -> tuple[np.ndarray, Tensor, np.ndarray, np.ndarray]:
     """Ritz values, vectors, residual norms in the span of ``vectors`` (k, d), with a product each, and its error.
 
-    A residual contains the error, which is that of the Ritz value too.
+    A residual contains the error, which is that of the Ritz value too. Ritz vectors take the place of ``vectors``, or
+    of a copy of them in float64, as at d = 1e9 every further one counts.
     """
-    if in_float64:
-        vectors = torch.linalg.qr(vectors.double().T).Q.T.contiguous()
-    wide = vectors.double()
-    rows, errors = [], np.zeros(len(vectors))
+    vectors = vectors.double() if in_float64 else vectors
+    if in_float64 and len(vectors):
+        # They are orthogonal but for the rounding of float32.
+        triangle = torch.linalg.cholesky(gram(vectors, vectors))
+        turn(vectors, torch.linalg.inv(triangle))
+    images, errors = torch.empty_like(vectors), np.zeros(len(vectors))
     for number, vector in enumerate(vectors):
-        rows.append(operator(vector))
+        images[number] = operator(vector)
         errors[number] = product_error()
-    images = torch.stack(rows).double() if rows else wide
-    projected = (wide @ images.T).cpu().numpy()
+    projected = gram(vectors, images).cpu().numpy()
     values, rotation = np.linalg.eigh((projected + projected.T) / 2)
-    turn = torch.from_numpy(rotation.T.copy()).to(wide)
-    wide, images = turn @ wide, turn @ images
-    residuals = torch.linalg.vector_norm(images - torch.from_numpy(values).to(wide)[:, None] * wide, dim=1)
+    by = torch.from_numpy(rotation.T.copy()).to(vectors.device)
+    turn(vectors, by)
+    turn(images, by)
+    residuals = distances(images, vectors, torch.from_numpy(values).to(vectors.device))
     known = np.abs(rotation.T) @ errors
-    return values, wide.to(vectors.dtype), residuals.cpu().numpy() + known, known
+    return values, vectors, residuals.cpu().numpy() + known, known
