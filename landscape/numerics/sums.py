@@ -37,21 +37,21 @@ def gram(rows: Tensor, others: Tensor) -> Tensor:
     True
     """
     total = torch.zeros(len(rows), len(others), dtype=torch.float64, device=rows.device)
-    for one, other in zip(rows.split(SHORT, 1), others.split(SHORT, 1), strict=True):
+    for one, other in zip(rows.split(BLOCK, 1), others.split(BLOCK, 1), strict=True):
         total += one.double() @ other.double().T
     return total
 
 
 def turn(rows: Tensor, by: Tensor) -> None:
     """``by @ rows`` in the place of ``rows`` (m, d), in float64, block by block."""
-    for part in rows.split(SHORT, 1):
+    for part in rows.split(BLOCK, 1):
         part.copy_(by @ part.double())
 
 
 def distances(rows: Tensor, others: Tensor, factors: Tensor) -> Tensor:
     """‖rowᵢ − factorᵢ · otherᵢ‖ (m,) of (m, d) twice and (m,), in float64, block by block."""
     squares = torch.zeros(len(rows), dtype=torch.float64, device=rows.device)
-    for one, other in zip(rows.split(SHORT, 1), others.split(SHORT, 1), strict=True):
+    for one, other in zip(rows.split(BLOCK, 1), others.split(BLOCK, 1), strict=True):
         squares += (one.double() - factors[:, None] * other.double()).square().sum(1)
     return squares.sqrt()
 

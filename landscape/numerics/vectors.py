@@ -85,11 +85,20 @@ def along(rows: Tensor, vector: Tensor) -> Tensor:
     return rows @ vector if isinstance(rows, Spread) else sums.product(rows, vector)
 
 
-def less(vector: Tensor, rows: Tensor, weights: Tensor) -> Tensor:
-    """``vector`` (d,) without Σ weightᵢ · rowᵢ of (m, d), which is not made beside it."""
+def lessen(vector: Tensor, rows: Tensor, weights: Tensor) -> None:
+    """Takes Σ weightᵢ · rowᵢ of (m, d) from ``vector`` (d,), in its place, and is not made beside it."""
     if isinstance(vector, Spread):
-        return vector - rows.T @ weights
-    return torch.addmv(vector, rows.T, weights, alpha=-1)
+        vector -= rows.T @ weights
+    else:
+        vector.addmv_(rows.T, weights, alpha=-1)
+
+
+def add(total: Tensor, weights: Tensor, rows: Tensor) -> None:
+    """Adds ``weights`` (k, m) times ``rows`` (m, d) to ``total`` (k, d), in its place."""
+    if isinstance(total, Spread):
+        total += weights @ rows
+    else:
+        total.addmm_(weights, rows)
 
 
 def combined(weights: Tensor, rows: Tensor) -> Tensor:

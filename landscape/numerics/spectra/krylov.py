@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from landscape.errors import BadInput
-from landscape.numerics.vectors import along, gram, lengths, less, normal
+from landscape.numerics.spectra.rows import Rows, all_along, combinations, orthogonalised, without
+from landscape.numerics.vectors import gram, lengths, normal
 
 # A start that happens to lie in an invariant space would never leave it.
 START_NOISE = 0.1
@@ -58,11 +59,11 @@ class Krylov:
         self.num_products = 0
         self.asymmetry = 0.0
         # The known vectors come first: orthogonality to rounding needs one Gram–Schmidt against all.
-        self._all = known
+        self._all, self._like = Rows(known), known[:0]
         self._make_room(min(self.capacity, FIRST_ROOM))
         self._matrix = np.zeros((0, 0))
         self._ritz: tuple[np.ndarray, np.ndarray, np.ndarray] | None = None
-        first = fresh_direction(known, generator)
+        first = fresh_direction(known, generator, known)
         if start is not None:
             mixed = start / _norm(start) + START_NOISE * first
             mixed = orthogonalised(mixed, known)
@@ -80,15 +81,16 @@ class Krylov:
         return not self._ends
 
     @property
-    def basis(self) -> Tensor:
-        """The orthonormal basis, (size, d)."""
-        return self._all[self.num_known : self.num_known + self.size]
+    def basis(self) -> list[Tensor]:
+        """The orthonormal basis, ``size`` rows (d,), in pieces."""
+        return self._all.parts(self.num_known, self.num_known + self.size)
 
     def begin_again(self) -> None:
         """A second start, at random off all so far: it sees of every eigenspace a direction that the first does not."""
-        taken = self._all[: self.num_known + self.size]
-        if len(taken) < self.dimension:
-            self._ends.append(End(fresh_direction(taken, self._generator), np.empty(0)))
+        count = self.num_known + self.size
+        if count < self.dimension:
+            direction = fresh_direction(self._like, self._generator, *self._all.parts(0, count))
+            self._ends.append(End(direction, np.empty(0)))
 
     def extend(self, newest: bool = False) -> None:
         """One product more, with the oldest end or the ``newest``."""
@@ -98,9 +100,8 @@ class Krylov:
         place = len(self._ends) - 1 if newest else 0
         direction, weights = self._ends[place]
         length = _norm(direction)
-        self._all[position] = direction
-        self._all[position] /= length
-        basis, vector = self._all[: position + 1], self._all[position]
+        basis, vector = self._all.parts(0, position + 1), self._all[position]
+        vector.copy_(direction).div_(length)
         # The same end, in the place that it has now: none stands beside it while the image is made.
         self._ends[place] = End(vector, length * weights)
         del direction
@@ -114,9 +115,9 @@ class Krylov:
             part = _dot(end.vector, vector)
             row[: len(end.weights)] += part * end.weights
             ends.append(End(self._off(end.vector - part * vector, basis, _norm(end.vector)), end.weights))
-        coefficients, before = along(basis, image), _norm(image)
-        image = less(image, basis, coefficients)
-        image = less(image, basis, along(basis, image))
+        coefficients, before = all_along(basis, image), _norm(image)
+        image = without(image, basis, coefficients)
+        image = without(image, basis, all_along(basis, image))
         ends.append(End(self._off(image, basis, before), np.append(np.zeros(self.size), 1.0)))
         scale = max(self._scale, float(np.abs(self._matrix).max(initial=0)), float(np.abs(row).max()))
         least = 10 * torch.finfo(image.dtype).eps
@@ -135,23 +136,22 @@ class Krylov:
         self.size, self.num_products = self.size + 1, self.num_products + 1
 
     def _make_room(self, count: int) -> None:
-        """For ``count`` vectors more. Half as many as there are is little beside them, and rarely copied."""
-        before = self._all
+        """For ``count`` vectors more; half as many as there are at a time."""
+        before = len(self._all)
         try:
-            self._all = before.new_empty((len(before) + count, self.dimension))
+            self._all.grow(count, self.dimension)
         except (RuntimeError, MemoryError) as error:
-            size = self.dimension * before.element_size() / 2**30
-            fits = f"set `memory_limit` to {len(before) * size:.3g} GiB, the room of those that fit, or "
+            size = self.dimension * self._like.element_size() / 2**30
+            fits = f"set `memory_limit` to {before * size:.3g} GiB, the room of those that fit, or "
             error.add_note(
-                f"the basis has {len(before)} vectors of {size:.3g} GiB each and asked for room for {count} more: "
-                f"{fits if len(before) else ''}keep it on the CPU with `basis`"
+                f"the basis has {before} vectors of {size:.3g} GiB each and asked for room for {count} more: "
+                f"{fits if before else ''}keep it on the CPU with `basis`"
             )
             raise
-        self._all[: len(before)] = before
 
-    def _off(self, vector: Tensor, basis: Tensor, before: float) -> Tensor:
+    def _off(self, vector: Tensor, basis: list[Tensor], before: float) -> Tensor:
         """What is left of a vector that was ``before`` long: not orthogonal to rounding yet, if that is little."""
-        return orthogonalised(vector, basis) if _norm(vector) < 0.1 * before else vector
+        return orthogonalised(vector, *basis) if _norm(vector) < 0.1 * before else vector
 
     def ritz(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Ritz values (size,), ascending, their weights in the columns (size, size), and residuals by recurrence."""
@@ -172,7 +172,7 @@ class Krylov:
 
     def outside(self, weights: np.ndarray) -> Tensor:
         """Σ Hv − λv (d,), float64, over Ritz vectors v whose weights add to ``weights`` (size,)."""
-        found = self._all.new_zeros(self.dimension, dtype=torch.float64)
+        found = self._like.new_zeros(self.dimension, dtype=torch.float64)
         for end, weight in zip(self._ends, weights @ self._outside()[0], strict=True):
             found += float(weight) * end.vector
         return found
@@ -199,21 +199,22 @@ class Krylov:
 
     def vectors(self, weights: np.ndarray) -> Tensor:
         """Ritz vectors (k, d) of unit length for the columns (size, k) of their weights."""
-        rows = torch.from_numpy(weights.T.copy()).to(self._all) @ self.basis
-        return rows / lengths(rows)[:, None].to(rows)
+        rows = combinations(torch.from_numpy(weights.T.copy()).to(self._like), self.basis)
+        return rows.div_(lengths(rows)[:, None].to(rows))
 
     def restart(self, chosen: np.ndarray) -> None:
         """Keep the Ritz vectors at the positions ``chosen`` of :meth:`ritz`, and make room for more."""
         values, weights, _ = self.ritz()
         weights = weights[:, chosen]
-        kept = torch.from_numpy(weights.T.copy()).to(self._all) @ self.basis
+        kept = combinations(torch.from_numpy(weights.T.copy()).to(self._like), self.basis)
         out = self._outside()[0].T @ weights
         self.size = len(chosen)
-        self.basis.copy_(kept)
+        for place, row in enumerate(kept, self.num_known):
+            self._all[place].copy_(row)
         self._matrix, self._ritz = np.diag(values[chosen]), None
-        basis = self._all[: self.num_known + self.size]
+        basis = self._all.parts(0, self.num_known + self.size)
         self._ends = [
-            End(orthogonalised(end.vector, basis), row) for end, row in zip(self._ends, out, strict=True)
+            End(orthogonalised(end.vector, *basis), row) for end, row in zip(self._ends, out, strict=True)
         ]
 
 
@@ -240,19 +241,10 @@ def capacity(dimension: int, dtype: torch.dtype, memory_limit: float, least: int
     return room
 
 
-def orthogonalised(vector: Tensor, basis: Tensor) -> Tensor:
-    """``vector`` without its part in the span of ``basis``: Gram–Schmidt twice is enough (Giraud et al. 2005)."""
-    if len(basis) == 0:
-        return vector
-    for _ in range(2):
-        vector = less(vector, basis, along(basis, vector))
-    return vector
-
-
-def fresh_direction(basis: Tensor, generator: torch.Generator) -> Tensor:
-    """A random unit vector orthogonal to ``basis`` (m, d)."""
-    vector = normal(basis, generator).to(basis)
-    vector = orthogonalised(vector / _norm(vector), basis)
+def fresh_direction(like: Tensor, generator: torch.Generator, *basis: Tensor) -> Tensor:
+    """A random unit vector (d,) as in ``like`` (…, d), orthogonal to all rows of ``basis``."""
+    vector = normal(like, generator).to(like)
+    vector = orthogonalised(vector / _norm(vector), *basis)
     return vector / _norm(vector)
 
 

@@ -109,7 +109,6 @@ def top_eigenpairs(
     found = (torch.empty(0) if like is None else like).new_empty((0, dimension), dtype=dtype, device=device)
     memory_limit *= share_held(found)
     scale, asymmetry, spent, restarts, is_searched, is_interrupted = 0.0, 0.0, 0, 0, False, False
-    space = growth = None
     while spent < limit and len(found) < dimension and not (is_searched or is_interrupted):
         least = aim.total + 3
         if len(found) and not has_room(dimension, dtype, memory_limit, least, len(found)):
@@ -120,6 +119,7 @@ def top_eigenpairs(
             if not has_room(dimension, dtype, memory_limit, least, len(found)):
                 break
         room = capacity(dimension, dtype, memory_limit, least, len(found))
+        space = growth = None  # a basis goes before the next one comes
         is_first = not len(found)
         space = Krylov(
             operator, found, min(room, limit - spent), generator, scale, start if is_first else None
@@ -150,24 +150,20 @@ def top_eigenpairs(
         asymmetry = max(asymmetry, space.asymmetry)
         ritz, weights, residuals = space.ritz()
         scale = max(scale, float(np.abs(ritz).max()))
-        best = aim.among(ritz)
-        new = best[aim.excess(ritz[best], values) > 0.5 * tol * scale]
-        if len(values) < aim.total and space.is_invariant:
-            # All pairs of an invariant space are exact, and some may be wanted beside later ones.
-            new = np.arange(len(ritz))
-        found = torch.cat([found, space.vectors(weights[:, new])])
+        new = _new(space, aim, values, 0.5 * tol * scale)
+        found = _joined(found, space.vectors(weights[:, new]))
         values, estimated = np.concatenate([values, ritz[new]]), np.concatenate([estimated, residuals[new]])
         is_alone = len(new) == len(ritz) and not space.is_invariant
         gaps = np.concatenate([gaps, np.zeros(len(new)) if is_alone else outer_gaps(ritz, residuals, new)])
         is_searched |= growth.is_settled and (len(new) == 0 or len(found) == dimension)
         if not search and len(values) >= aim.total:
             break
+    # The basis is of no more use, and its room may be what the certificate needs.
+    space = growth = None
     chosen = aim.among(values)
     block = _with_copies(values, chosen, NEAR * tol * scale)
     gaps = np.minimum(gaps[block], outer_gaps(values, estimated, block))
     found = found[torch.from_numpy(block).to(found.device)]
-    # The basis is of no more use, and its room may be what the certificate needs.
-    space = growth = None
     # Ritz values come out in ascending order, whose gaps are those of the values before, in that order.
     gaps = gaps[np.argsort(values[block], kind="stable")]
     pairs = _each(certificate or operator, found, gaps, certificate is not None, product_error, aim)
@@ -181,6 +177,20 @@ def top_eigenpairs(
         is_searched=is_searched,
         is_interrupted=is_interrupted,
     )
+
+
+def _new(space: Krylov, aim: Wanted, values: np.ndarray, least: float) -> np.ndarray:
+    """The positions of the Ritz values that are better than the known ``values`` by more than ``least``."""
+    ritz, _, _ = space.ritz()
+    if len(values) < aim.total and space.is_invariant:
+        # All pairs of an invariant space are exact, and some may be wanted beside later ones.
+        return np.arange(len(ritz))
+    best = aim.among(ritz)
+    return best[aim.excess(ritz[best], values) > least]
+
+
+def _joined(found: Tensor, more: Tensor) -> Tensor:
+    return torch.cat([found, more]) if len(found) else more
 
 
 def _with_copies(values: np.ndarray, chosen: np.ndarray, within: float) -> np.ndarray:
@@ -247,6 +257,9 @@ def _tried(
         inside = max(inside, count**0.5 * (_length(gram(found.vectors, off[None])) + product_error()))
         whole = max(whole, count**0.5 * (_length(off) + product_error()))
     assert image is not None
+    # Rounding is of every product for itself, and two may happen to show less of it than there is.
+    least = torch.finfo(found.vectors.dtype).eps * found.scale
+    inside, whole = max(inside, least), max(whole, least)
     trial = Trial(signs.cpu().numpy(), image, difference, whole, True)
     if count > 1 and np.diff(np.sort(found.values)).min() <= NEAR * inside:
         # Rounding turns them into each other: it is that of a plane that counts.

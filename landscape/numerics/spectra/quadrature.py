@@ -7,7 +7,8 @@ import torch
 from torch import Tensor
 
 from landscape.errors import NotFinite
-from landscape.numerics.spectra.krylov import Operator, orthogonalised
+from landscape.numerics.spectra.krylov import Operator
+from landscape.numerics.spectra.rows import orthogonalised
 from landscape.numerics.vectors import lengths
 
 # Eigenvalues this close to a point, relative to the largest, count as lying on it.

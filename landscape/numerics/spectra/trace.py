@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from landscape.errors import BadInput, NotFinite
-from landscape.numerics.spectra.krylov import Operator, orthogonalised
+from landscape.numerics.spectra.krylov import Operator
+from landscape.numerics.spectra.rows import orthogonalised
 from landscape.numerics.vectors import signs, unit
 
 # Below this many probes their own spread says too little about their error.
