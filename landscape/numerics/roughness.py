@@ -1,6 +1,6 @@
 """What rounding leaves of a vector that is computed, told by others so near that nothing else moves it much."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 
 import torch
 from torch import Tensor
@@ -11,17 +11,26 @@ PLACES = tuple(2.0**10 * number for number in range(8))
 NOTHING = 64.0
 
 
-def roughness(near: Sequence[Tensor]) -> float:
+def roughness(near: Iterable[Tensor]) -> float:
     """σ of vectors (d,) at equal distances, by their third and fourth differences: γₖ ‖Δᵏ‖², γₖ = (k!)²/(2k)!.
 
-    What is smooth has next to none (Moré and Wild 2011).
+    What is smooth has next to none (Moré and Wild 2011). Of at least five vectors no more than five stand at a time.
 
     >>> roughness([torch.tensor([k * k / 2.0]) for k in range(8)])
     0.0
     """
-    third = torch.diff(torch.stack(list(near)), n=3, dim=0)
-    fourth = torch.diff(third, dim=0)
-    return max(_norm(third) / (20 * len(third)) ** 0.5, _norm(fourth) / (70 * len(fourth)) ** 0.5)
+    # The last vector, and the last differences of each order.
+    last: list[Tensor] = []
+    squares: dict[int, list[float]] = {3: [], 4: []}
+    for vector in near:
+        for order, before in enumerate(last[:4]):
+            last[order] = vector
+            vector = vector - before
+            if order + 1 in squares:
+                squares[order + 1].append(_norm(vector) ** 2)
+        if len(last) < 4:
+            last.append(vector)
+    return max((sum(squares[k]) / (count * len(squares[k]))) ** 0.5 for k, count in ((3, 20), (4, 70)))
 
 
 def _norm(vectors: Tensor) -> float:

@@ -4,6 +4,7 @@ For modules and losses whose second derivative autograd has not, or has wrong.
 """
 
 from collections.abc import Callable, Sequence
+from itertools import chain
 from typing import NamedTuple
 
 import torch
@@ -94,8 +95,8 @@ class Differences:
         axis = (noise / _norm(noise)).to(self._theta.device)
         centre = self._centre = self._finite(self._gradient(self._theta), axis)
         size, precision = _norm(self._theta) or 1.0, self._precision
-        near = [centre, *(self._at(axis, step * precision * size) for step in PLACES[1:])]
-        self._rounding = max(roughness(near), precision * _norm(centre))
+        others = (self._at(axis, step * precision * size) for step in PLACES[1:])
+        self._rounding = max(roughness(chain([centre], others)), precision * _norm(centre))
         found = self._tried(axis, precision ** (1 / 3) * size)
         while found.error > ENOUGH * _norm(found.image) and FACTOR * found.step <= LONGEST * size:
             longer = self._tried(axis, FACTOR * found.step)
