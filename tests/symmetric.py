@@ -310,12 +310,13 @@ SPOILT: dict[str, Callable[[Tensor], Tensor]] = {
     "the place of a maximum": lambda x: x * x.max(1, keepdim=True).indices,
     "reversed": lambda x: x.flip(1),
     "accumulated": lambda x: x.cumsum(1),
-    "every second": lambda x: torch.cat([x[:, ::2], x[:, 1::2]], 1),
+    "every fifth": lambda x: x + x[:, ::5].repeat(1, 3),
+    "every second, beside all": lambda x: x + torch.cat([x[:, ::2], x[:, 1::2]], 1),
     "rolled": lambda x: x.roll(1, 1),
     "pooled along units": lambda x: functional.avg_pool1d(x[:, None], 3, 1, 1)[:, 0],
     "times their numbers": lambda x: x * torch.arange(6),
     "units by a buffer": lambda x: x @ torch.arange(36.0, dtype=x.dtype).sin().view(6, 6),
-    "picked by a list": lambda x: x[:, [5, 0, 1, 2, 3, 4]],
+    "picked by a list": lambda x: x + x[:, [5, 0, 1, 2, 3, 4]],
     "mixed by a view": lambda x: x.view(-1, 4, 3).flip(1).reshape(-1, 6) if len(x) % 2 == 0 else x,
 }
 

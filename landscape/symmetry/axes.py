@@ -5,14 +5,15 @@ index sets. ``((c, s),)`` is a flattened image whose channels ``c`` may be permu
 stay; ``((c,), (d,))`` is a concatenation of channels. Joining two axes is unification in the sense of
 Robinson (1965): a factor that is free takes whatever shape the other axis has, and union-find keeps what
 was joined. A factor split in two, (heads, channels of a head), is *nested*: every index of the outer one
-has a permutation of the inner one to itself (a wreath product).
+has a permutation of the inner one to itself (a wreath product). Where the outer one is cut, as heads into those of
+queries, the key and the value, what is nested in it is another factor in each part.
 
 Every axis of a tensor acts by itself except for nested factors, whose outer factor must be in the same
 tensor: where it is not, one permutation is for all its indices. What cannot be expressed is pinned, with
 the reason; a pinned factor is a fixed index set.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 from math import prod
 
 
@@ -27,7 +28,7 @@ class Factor:
         self.inner: list[Factor] = []
         if outer is not None:
             outer.inner.append(self)
-        # Where an outer factor was indexed, its indices part ways: what a nested factor is at each.
+        # Where an outer factor was indexed or cut, its indices, or parts, part ways: what a nested factor is at each.
         self.members: dict[tuple[Factor, int], Factor] = {}
         self.unrolled = False
 
@@ -144,7 +145,7 @@ def times(outer: Axis, inner: Axis) -> Axis:
 
 def at(axis: Axis, outer: Factor, index: int) -> Axis:
     """What the axis is at one index of ``outer``, which is pinned and whose indices part ways from now on."""
-    return tuple(tuple(_member(factor, outer, index) for factor in product) for product in resolved(axis))
+    return tuple(_at(product, outer, index) for product in resolved(axis))
 
 
 def unroll(outer: Factor, reason: str) -> None:
@@ -153,10 +154,16 @@ def unroll(outer: Factor, reason: str) -> None:
     outer.unrolled = True
 
 
+def parted(axes: Sequence[Axis]) -> list[Axis]:
+    """The axes of a tensor that holds one part of a factor that was cut, with what is nested in it as it is there."""
+    present = {factor for axis in axes for factor in factors(axis)}
+    return [tuple(tuple(_there(one, present) for one in p) for p in resolved(axis)) for axis in axes]
+
+
 def agree(axes: Sequence[Axis]) -> None:
     """Nested factors whose outer factor is not in the tensor: one permutation for all of its indices."""
-    present = [factor for axis in axes for factor in factors(axis)]
-    for factor in present:
+    present = {factor for axis in axes for factor in _within(axis)}
+    for factor in [one for axis in axes for one in factors(axis)]:
         while factor.outer is not None and not factor.reason and root(factor.outer) not in present:
             _lift(factor)
 
@@ -171,6 +178,11 @@ def _expanded(product: Product) -> list[Product]:
         if factor.size == 1:
             continue
         inside = ((factor,),) if factor.bound is None else resolved(factor.bound)
+        rest = product[position + 1 :]
+        if factor.bound is not None and len(factor.bound) > 1 and found == [()] and rest:
+            # What is nested in a factor that was cut is another one in each part.
+            by_part = [(*one, *_at(rest, factor, i)) for i, one in enumerate(factor.bound)]
+            return [part for one in by_part for part in _expanded(one)]
         if len(inside) > 1 and found != [()]:
             # A concatenation below another factor has no shape of ours.
             reason = "its positions interleave those of another axis"
@@ -183,11 +195,31 @@ def _expanded(product: Product) -> list[Product]:
         else:
             found = list(inside)
         is_leading = len(found) == 1 and found[0] == (factor,)
-        rest = product[position + 1 :]
         if is_leading and factor.unrolled and rest:
-            by_index = [tuple(_member(one, factor, i) for one in rest) for i in range(factor.size)]
+            by_index = [_at(rest, factor, i) for i in range(factor.size)]
             return [part for one in by_index for part in _expanded(one)]
     return found
+
+
+def _within(axis: Axis) -> Iterator[Factor]:
+    """The factors of an axis, and those that were cut or split into them."""
+    for factor in (root(one) for product in axis for one in product):
+        yield factor
+        yield from _within(factor.bound or ())
+
+
+def _there(factor: Factor, present: Container[Factor]) -> Factor:
+    """What a nested factor is beside the only part that there is of one around it, where that was cut."""
+    above = factor.outer
+    while above is not None and not factor.reason:
+        above = root(above)
+        parts = above.bound if above.bound is not None and len(above.bound) > 1 else ()
+        here = [k for k, part in enumerate(parts) if any(one in present for one in factors((part,)))]
+        if len(here) == 1:
+            factor = _member(factor, above, here[0])
+            above = factor
+        above = above.outer
+    return factor
 
 
 def _is_inert(factor: Factor) -> bool:
@@ -221,6 +253,10 @@ def _bind(factor: Factor, axis: Axis) -> None:
         join(((member,),), at(axis, outer, index), "its parts do not fit")
 
 
+def _at(product: Product, outer: Factor, index: int) -> Product:
+    return tuple(_member(factor, outer, index) for factor in product)
+
+
 def _member(factor: Factor, outer: Factor, index: int) -> Factor:
     factor, outer = root(factor), root(outer)
     if factor.outer is None or not _is_below(factor, outer):
@@ -228,12 +264,18 @@ def _member(factor: Factor, outer: Factor, index: int) -> Factor:
     key = (outer, index)
     if key not in factor.members:
         above = root(factor.outer)
-        parent = None if above is outer else _member(above, outer, index)
+        parent = _member(above, outer, index) if above is not outer else _part(outer, index)
         member = Factor(factor.size, parent, factor.reason)
         factor.members[key] = member
         if factor.bound is not None:
             join(((member,),), at(factor.bound, outer, index), "its parts do not fit")
     return factor.members[key]
+
+
+def _part(outer: Factor, index: int) -> Factor | None:
+    """The part of a factor that was cut; None of a single position, which does not move."""
+    parts = outer.bound if outer.bound is not None and not outer.unrolled else ()
+    return parts[index][0] if len(parts) > 1 and parts[index][0].size > 1 else None
 
 
 def _lift(factor: Factor) -> None:
@@ -262,7 +304,8 @@ def _cut(product: Product, size: int, reason: str) -> tuple[Product, Product]:
     """The first ``size`` positions of a product, and the others."""
     whole, each = size_of([product]), prod(factor.size for factor in product[1:])
     first = product[0]
-    if size % each or first.inner:
+    nested = [root(one) for one in first.inner]
+    if size % each or (nested and first.unrolled):
         for factor in (first, *first.inner, *product):
             _pin(factor, reason)
         why = first_reason([product])
@@ -270,7 +313,10 @@ def _cut(product: Product, size: int, reason: str) -> tuple[Product, Product]:
     # Parts of a nested factor stay nested; they are permuted each for itself.
     parts = tuple(Factor(n, first.outer, first.reason) for n in (size // each, first.size - size // each))
     _bind(first, tuple((part,) for part in parts))
-    return (parts[0], *product[1:]), (parts[1], *product[1:])
+    for factor in nested:
+        for index in range(2):
+            _member(factor, first, index)
+    return (parts[0], *_at(product[1:], first, 0)), (parts[1], *_at(product[1:], first, 1))
 
 
 def _join_products(p: Product, q: Product, reason: str) -> None:

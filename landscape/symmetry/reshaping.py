@@ -1,14 +1,17 @@
 """What operations that take tensors apart and put them together do to axes: views, slices, concatenations, picks."""
 
+from itertools import accumulate
+
 from landscape.symmetry.axes import (
     Axis,
     at,
     cut,
-    factors,
     fixed,
     free,
     join,
+    parted,
     pin,
+    resolved,
     size_of,
     times,
     unroll,
@@ -16,6 +19,9 @@ from landscape.symmetry.axes import (
 from landscape.symmetry.calls import Call, Labelled, unknown
 from landscape.symmetry.permutations import BY_NUMBER
 from landscape.symmetry.views import regrouped
+
+# Positions of an axis that are told apart by cutting it, as heads of queries beside a key and a value; more by number.
+MOST_PARTS = 64
 
 
 def view(call: Call) -> list[Axis]:
@@ -80,14 +86,28 @@ def select(call: Call) -> list[Axis]:
 
 
 def _taken(source: Labelled, dim: int, index: int, name: str) -> list[Axis]:
+    """The other axes at one position of an axis, which stays where it is; of a concatenation its segment alone does."""
     reason = f"{name} picks one position of it"
-    chosen = factors(source.axes[dim])
-    rest = [axis for position, axis in enumerate(source.axes) if position != dim]
-    if len(chosen) != 1:
+    segment, *after = resolved(source.axes[dim])
+    while after and index >= size_of([segment]):
+        index -= size_of([segment])
+        segment, *after = after
+    others = [axis for position, axis in enumerate(source.axes) if position != dim]
+    _, *rest = parted([(segment,), *others])
+    if len(segment) > 1:
         pin(source.axes[dim], reason)
+    if len(segment) != 1:
         return rest
-    unroll(chosen[0], reason)
-    return [at(axis, chosen[0], index) for axis in rest]
+    chosen = segment[0]
+    while chosen.inner and not chosen.reason and 2 < chosen.size <= MOST_PARTS:
+        # The others keep an order of their own: the part with the position is cut out, with one beside it at most.
+        border, part = index or 1, int(index > 0)
+        cut(((chosen,),), 0, border, reason)
+        rest = [at(axis, chosen, part) for axis in rest]
+        assert chosen.bound is not None
+        chosen, index = chosen.bound[part][0], index - border * part
+    unroll(chosen, reason)
+    return [at(axis, chosen, index) for axis in rest]
 
 
 def sliced(call: Call) -> list[Axis]:
@@ -100,6 +120,12 @@ def sliced(call: Call) -> list[Axis]:
     axes = list(source.axes)
     if (start, stop, step) == (0, size, 1):
         return axes
+    each = size // step
+    if step > 1 and size % step == 0 and start < step and call.shape[dim] == each > 1:
+        # One of the columns that the axis is written in: of pairs side by side the first, or the second.
+        axes[dim : dim + 1] = regrouped([axes[dim]], (each, step), f"{call.name} takes every {step}th of it")
+        shape = (*source.shape[:dim], each, step, *source.shape[dim + 1 :])
+        return _taken(Labelled(shape, axes), dim + 1, start, call.name)
     if step != 1:
         pin(axes[dim], f"{call.name} takes every {step}th of it")
         axes[dim] = fixed(call.shape[dim], call.reason)
@@ -108,6 +134,7 @@ def sliced(call: Call) -> list[Axis]:
         axes.insert(dim, free(1))
     else:
         axes[dim] = cut(axes[dim], start, stop, f"{call.name} cuts through it")
+        axes = parted(axes)
     return axes
 
 
@@ -116,13 +143,19 @@ def split(call: Call) -> list[list[Axis]]:
     sizes, dim = call.arguments[1], call.argument(2, "dim", 0) % len(source.shape)
     if isinstance(sizes, int):
         sizes = [min(sizes, source.shape[dim] - start) for start in range(0, source.shape[dim], sizes)]
-    found, start = [], 0
-    for size in sizes:
-        axes = list(source.axes)
-        axes[dim] = cut(axes[dim], start, start + size, f"{call.name} cuts through it")
-        found.append(axes)
-        start += size
-    return found
+    ends = list(accumulate(sizes))
+    found: dict[int, list[Axis]] = {}
+    # Single positions last, which what is left of the axis has for itself.
+    for part in sorted(range(len(sizes)), key=lambda part: sizes[part] == 1):
+        start, axes = ends[part] - sizes[part], list(source.axes)
+        if sizes[part] == 1:
+            axes = _taken(source, dim, start, call.name)
+            axes.insert(dim, free(1))
+        else:
+            axes[dim] = cut(axes[dim], start, ends[part], f"{call.name} cuts through it")
+            axes = parted(axes)
+        found[part] = axes
+    return [found[part] for part in range(len(sizes))]
 
 
 def cat(call: Call) -> list[Axis]:

@@ -34,6 +34,7 @@ from landscape.symmetry.calls import Call, Labelled
 from landscape.symmetry.operations import KEPT, RULES, axes_of, constant
 from landscape.symmetry.parting import Mixed, part
 from landscape.symmetry.permutations import UNUSED, Block, Group, Symmetry
+from landscape.symmetry.picks import as_slices
 
 
 class Traced(NamedTuple):
@@ -81,8 +82,11 @@ def traced(module: nn.Module, inputs: tuple[Any, ...], *, parting: bool = True) 
             f"{type(module).__name__} cannot be traced by torch.export ({line})",
             "a module whose operations do not depend on the values of its data",
         ) from error
-    _drop_unseen(program.graph)
     signature = program.graph_signature
+    lifted = signature.inputs_to_lifted_tensor_constants
+    constants = {node: program.constants[name] for node, name in lifted.items()}
+    as_slices(program.graph, constants)
+    _drop_unseen(program.graph)
     names = {**signature.inputs_to_parameters, **signature.inputs_to_buffers}
     names = {node: first.get(name, name) for node, name in names.items()}
     parameters = {name: [free(size) for size in tensor.shape] for name, tensor in tensors.items()}
@@ -90,12 +94,10 @@ def traced(module: nn.Module, inputs: tuple[Any, ...], *, parting: bool = True) 
     for name in set(tensors) - used:
         for axis in parameters[name]:
             pin(axis, UNUSED)
-    nodes = _propagated(program.graph, names, parameters)
+    nodes = _propagated(program.graph, names, constants, parameters)
     every = [one.axes for value in nodes.values() for one in _labelled({}, value)]
     is_parted = parting and part([*every, *parameters.values()], _mixed(nodes))
     groups, symmetry = _symmetry(parameters, [name for name, _ in module.named_parameters()])
-    lifted = signature.inputs_to_lifted_tensor_constants
-    constants = {node: program.constants[name] for node, name in lifted.items()}
     return Traced(program.graph_module, names, constants, nodes, groups, symmetry, is_parted)
 
 
@@ -126,7 +128,10 @@ def _first_names(module: nn.Module) -> dict[str, str]:
 
 
 def _propagated(
-    graph: fx.Graph, names: Mapping[str, str], parameters: Mapping[str, list[Axis]]
+    graph: fx.Graph,
+    names: Mapping[str, str],
+    constants: Mapping[str, Any],
+    parameters: Mapping[str, list[Axis]],
 ) -> dict[fx.Node, Any]:
     """The axes of every node, from the inputs on; on the way the axes of the parameters are joined."""
     nodes: dict[fx.Node, Any] = {}
@@ -135,9 +140,9 @@ def _propagated(
             nodes[node] = Labelled(_shape(node), parameters[names[node.name]])
             _pin_unseen(node, nodes[node])
         elif node.op in ("placeholder", "get_attr"):
-            nodes[node] = Labelled(
-                _shape(node), [fixed(size, "an input of the module") for size in _shape(node)]
-            )
+            what = "a constant" if node.name in constants or node.op == "get_attr" else "an input"
+            axes = [fixed(size, f"{what} of the module") for size in _shape(node)]
+            nodes[node] = Labelled(_shape(node), axes)
         elif node.op == "call_function" and "val" not in node.meta:
             # An assertion, as the tracer puts beside a change of dtype.
             nodes[node] = None

@@ -192,7 +192,8 @@ WRITTEN: dict[Callable[[], nn.Module], tuple[tuple[int, ...], list[tuple[int, in
     Scan: ((6, 3), [(4, None)]),
     States: ((6, 3), [(4, None), (3, 4)]),
     Shifted: ((4, 3), [(5, None), (6, None)]),
-    Registers: ((4, 3), [(8, None), (2, None), (4, 2), (4, 2)]),
+    # The registers have no order either, unlike the patches, which are data.
+    Registers: ((4, 3), [(8, None), (2, None), (2, None), (4, 2), (4, 2)]),
     Centres: ((4,), [(6, None)]),
     Pooled: ((2, 8), [(5, None)]),
     # Channels of every head, and units of every expert, have an order of their own.

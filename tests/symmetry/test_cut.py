@@ -1,0 +1,87 @@
+"""Axes that are cut, or written in columns, while others are nested in them: every part has units of its own."""
+
+from collections.abc import Callable, Sequence
+
+import pytest
+import torch
+from families import nullity
+from symmetric import built, difference
+from torch import Tensor, nn
+from torch.nn import functional
+
+from landscape.symmetry import symmetry_of
+from landscape.symmetry.continuous import families_of
+
+Cut = Callable[[Tensor], Sequence[Tensor]]
+CUTS: dict[str, Cut] = {
+    "as Falcon": lambda y: (y[:, :, :-2], y[:, :, [-2]], y[:, :, [-1]]),
+    "keys first": lambda y: (y[:, :, 3, None], y[:, :, 4, None], y[:, :, :3])[::-1],
+    "split": lambda y: y.split([3, 1, 1], 2),
+    "twice": lambda y: (y[:, :, :3], *y[:, :, 3:].chunk(2, 2)),
+    "selected": lambda y: (y[:, :, :3], *(one[:, :, None] for one in y[:, :, 3:].unbind(2))),
+    "picked": lambda y: [y.index_select(2, torch.tensor(one)) for one in ([0, 1, 2], [3], [4])],
+}
+
+
+class Fused(nn.Module):
+    """Three queries, a key and a value of four channels, all of one layer."""
+
+    def __init__(self, cut: Cut):
+        super().__init__()
+        self.cut, self.first, self.last = cut, nn.Linear(6, 20), nn.Linear(12, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        q, k, v = self.cut(self.first(x).unflatten(-1, (5, 4)))
+        q, k, v = (one.transpose(1, 2) for one in (q, k.expand_as(q), v.expand_as(q)))
+        return self.last(functional.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2))
+
+
+@pytest.mark.parametrize("way", CUTS)
+def test_heads_that_are_cut_from_one_axis_move_apart(way):
+    module, x = built(lambda: Fused(CUTS[way])), torch.randn(5, 6, 6, dtype=torch.float64)
+    found = symmetry_of(module, (x,))
+    groups = [(found.symmetry.groups[i].size, found.symmetry.groups[i].outer) for i in found.symmetry.free]
+    assert groups == [(3, None), (4, None), (4, None)]
+    generator = torch.Generator().manual_seed(2)
+    assert difference(module, x, found.symmetry, found.symmetry.random(generator)) <= 1e-9
+    if way == "as Falcon":
+        families = families_of(module, (x,), found)
+        assert [one.text for one in families.families if one.kind != "translation"] == ["GL(4)", "GL(4)"]
+        more = torch.randn(20, 6, 6, dtype=torch.float64)
+        assert families.dimension == nullity(module, more)
+
+
+def test_units_beside_each_other_are_columns():
+    """A gate and its unit side by side, as those of GPT-OSS."""
+
+    class Beside(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.first, self.last = nn.Linear(3, 10), nn.Linear(5, 2)
+
+        def forward(self, x: Tensor) -> Tensor:
+            y = self.first(x)
+            return self.last(torch.sigmoid(y[..., ::2]) * y[..., 1::2])
+
+    module, x = built(Beside), torch.randn(8, 3, dtype=torch.float64)
+    symmetry = symmetry_of(module, (x,)).symmetry
+    assert [symmetry.groups[i].size for i in symmetry.free] == [5]
+    assert {block.shape[:2] for block in symmetry.of(0) if block.tensor == "first.weight"} == {(5, 2)}
+
+
+def test_a_list_of_positions_is_slices():
+    """Single positions stand alone, and runs of them have an order of their own."""
+
+    class Listed(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.first, self.last = nn.Linear(3, 8), nn.Linear(8, 2)
+
+        def forward(self, x: Tensor) -> Tensor:
+            y = torch.tanh(self.first(x))
+            return self.last(torch.cat([y[:, [2, 3, 4, 5]].sin(), y[:, [0, -1, -2, 1]]], 1))
+
+    module, x = built(Listed), torch.randn(4, 3, dtype=torch.float64)
+    symmetry = symmetry_of(module, (x,)).symmetry
+    assert [symmetry.groups[i].size for i in symmetry.free] == [4]
+    assert difference(module, x, symmetry, symmetry.random(torch.Generator().manual_seed(2))) <= 1e-9
