@@ -11,6 +11,7 @@ from typing import Any
 from landscape.symmetry import reshaping
 from landscape.symmetry.axes import Axis, factors, fixed, free, join, nest, pin, times
 from landscape.symmetry.calls import Call, Labelled, Rule, unknown
+from landscape.symmetry.permutations import BY_NUMBER
 from landscape.symmetry.views import regrouped
 
 
@@ -80,6 +81,45 @@ def _trilinear(call: Call) -> list[Axis]:
     return [axis for dim, axis in enumerate(axes) if dim not in gone]
 
 
+def _along(call: Call) -> Any:
+    """What goes along some axes, as a running sum, a sort or a Fourier transform: alike at each position of others."""
+    source = call.tensors[0]
+    if not call.shape:
+        return unknown(call)
+    dims = call.argument(2 if call.name in ("topk", "roll") else 1, "dim", -1)
+    chosen = {dim % len(call.shape) for dim in ([dims] if isinstance(dims, int) else dims)}
+    for dim in chosen or range(len(call.shape)):
+        pin(source.axes[dim], call.reason)
+    axes = [
+        fixed(call.shape[dim], call.reason) if dim in chosen else axis for dim, axis in enumerate(source.axes)
+    ]
+    return [axes, axes] if call.name in ("sort", "topk", "cummax", "cummin") else axes
+
+
+def _number(call: Call) -> list[Axis]:
+    """The number of a position, as that of the largest one."""
+    dim = call.argument(1, "dim")
+    if dim is None:
+        return unknown(call)
+    pin(call.tensors[0].axes[dim], call.reason)
+    return _reduction(call)
+
+
+def _gather(call: Call) -> list[Axis]:
+    """Positions picked by number along one axis, other ones at each position of the others."""
+    source, dim, numbers = call.arguments[:3]
+    axes = []
+    for position, (one, other) in enumerate(zip(source.axes, numbers.axes, strict=True)):
+        if position == dim % len(source.shape):
+            pin(one, f"{call.name} {BY_NUMBER}")
+        elif source.shape[position] == numbers.shape[position]:
+            join(one, other, call.reason)
+        else:
+            pin(one, call.reason)
+        axes.append(other)
+    return axes
+
+
 # --- contractions ---------------------------------------------------------------------------
 
 
@@ -99,9 +139,10 @@ def _mm(call: Call) -> list[Axis]:
 def _cdist(call: Call) -> list[Axis]:
     """Distances of (…, m, k) from (…, n, k): of all coordinates alike."""
     left, right = call.tensors[:2]
-    for one, other in zip([*left.axes[:-2], left.axes[-1]], [*right.axes[:-2], right.axes[-1]], strict=True):
-        join(one, other, call.reason)
-    return [*left.axes[:-1], right.axes[-2]]
+    join(left.axes[-1], right.axes[-1], call.reason)
+    rows = Labelled((*left.shape[:-1], 1), [*left.axes[:-1], free(1)])
+    columns = Labelled((*right.shape[:-2], 1, right.shape[-2]), [*right.axes[:-2], free(1), right.axes[-2]])
+    return _pointwise(call._replace(arguments=(rows, columns), options={}))
 
 
 def _convolution(call: Call) -> list[Axis]:
@@ -169,6 +210,12 @@ RULES: dict[str, Rule] = {
     **dict.fromkeys(("full", "full_like", "zeros", "zeros_like", "ones", "ones_like"), constant),
     **dict.fromkeys(("new_zeros", "new_ones", "new_full", "scalar_tensor"), constant),
     **dict.fromkeys(("sum", "mean", "amax", "amin", "max", "min", "prod", "var", "any", "all"), _reduction),
+    **dict.fromkeys(
+        ("cumsum", "cumprod", "logcumsumexp", "sort", "topk", "cummax", "cummin", "roll"), _along
+    ),
+    **dict.fromkeys(("argmax", "argmin"), _number),
+    "gather": _gather,
+    **dict.fromkeys(("_fft_r2c", "_fft_c2c", "_fft_c2r"), _along),
     "linalg_vector_norm": _reduction,
     "_trilinear": _trilinear,
     "view": reshaping.view,

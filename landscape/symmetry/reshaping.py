@@ -167,7 +167,7 @@ def cat(call: Call) -> list[Axis]:
             if position != dim:
                 join(parts[0].axes[position], axis, call.reason)
     axes = list(parts[0].axes)
-    axes[dim] = tuple(product for part in parts for product in part.axes[dim])
+    axes[dim] = tuple(product for part in parts if part.shape[dim] for product in part.axes[dim])
     return axes
 
 

@@ -109,8 +109,7 @@ class Unseen:
                 layer = gain.tensor.rpartition(".")[0]
                 shift = [b for b in norms if b != gain and b.tensor.rpartition(".")[0] == layer]
                 reader = self._readers(slot)
-                if shift and not reader:
-                    continue
+                # Without a bias of its own, as keys in Whisper, what comes of the norm's may be idle.
                 known = (reader[0].bias, reader[0].dim) if reader else (None, 0)
                 norm = Norm(
                     Slot(gain, 0, offset=self._gains[gain.tensor]), shift[0] if shift else None, *known
