@@ -7,16 +7,16 @@ through norms alone may be turned (RMS norm), or turned about the vector of ones
 taken into the weights that read it (Ashkboos et al. 2024, section 3).
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from itertools import accumulate, pairwise
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from landscape.objective.uses import listed
-from landscape.symmetry.families import Family, Found, Kind
+from landscape.symmetry.families import Family, Found, Kind, is_among
 from landscape.symmetry.moments import Moments
 from landscape.symmetry.parts import biases, has_bounds, multipliers
 from landscape.symmetry.permutations import BY_NUMBER, Block
@@ -82,10 +82,10 @@ class _Search:
                 there = self.moments.near()
                 for gone in idle:
                     there = gone.folded(there)
-                families += [] if _is_among(one, families, there) else [one]
+                families += [] if is_among(one, families, there) else [one]
         families += [one for i in groups for one in self._turned(i, families)]
         signs = [one for i in groups for one in self._odd(i, families)]
-        heads = {_outer_group(slot) for one in signs for slot, _ in one.members}
+        heads = {slot.head for one in signs for slot, _ in one.members}
         families += [one for one in signs if one.group not in heads - {None}]
         families += [*idle, *several]
         free = {self._gained(slot) for one in idle for slot, _ in one.members}
@@ -195,8 +195,8 @@ class _Search:
             ]
             headed += slots
             found += self._by_position(slots)
-        known = {slot.block for family in found for slot, _ in family.members}
-        left = [one for one in [*resting, *loose] if one.block not in known]
+        left = [_without(one, found) for one in [*resting, *loose]]
+        left = [one for one in left if one is not None]
         found += self._by_position([*left, *self._single()])
         for one in [one for one in found if all(len(slot.block.shape) == 1 for slot, _ in one.members)]:
             found += self._new_signs(of_pairs(one, [*headed, *resting]), [one])
@@ -258,15 +258,12 @@ class _Search:
                 continue
             # One position in every place, as a key that several queries share stands against each of them.
             apart = tuple(
-                (slots[k]._replace(positions=tuple(one[k, a][i] for one in units)), a)
-                for k, a, count in key
-                for i in range(count)
+                (slots[k].some(one[k, a][i] for one in units), a) for k, a, count in key for i in range(count)
             )
             pairs = ()
             if {count for _, _, count in key} == {2}:
                 members = tuple(
-                    (slots[k]._replace(positions=tuple(one[k, a][i] for i in range(2) for one in units)), a)
-                    for k, a, _ in key
+                    (slots[k].some(one[k, a][i] for i in range(2) for one in units), a) for k, a, _ in key
                 )
                 pairs = (Family("rotary", members, None),)
             kinds = [*pairs, *_kinds(apart, None)]
@@ -332,7 +329,7 @@ class _Search:
         own = [one for one in families if one.group == group]
         if any(one.kind != "scaling" for one in own):
             return []
-        if any(_outer_group(slot) == group for one in families for slot, _ in one.members):
+        if any(slot.head == group for one in families for slot, _ in one.members):
             return []  # heads, whose channels may
         slots = self._slots(group)
         signed = [one for one in own if one.is_signed]
@@ -357,6 +354,14 @@ def _kinds(members: Members, group: int | None) -> list[Family]:
     return [Family("invertible", members, group), *kinds] if is_linear else kinds
 
 
+def _without(slot: Slot, families: Iterable[Family]) -> Slot | None:
+    """The positions of a slot that families, of single positions or of such in each head, have left."""
+    places = [one for family in families for one, _ in family.members if one[:2] == slot[:2]]
+    known = {i for one in places for i in one.positions or range(one.size)}
+    units = [i for i in range(slot.size) if i not in known]
+    return slot if len(units) == slot.size else slot.some(units) if units else None
+
+
 def _layer(slot: Slot) -> tuple[str, tuple[int, int]]:
     return slot.block.tensor.rpartition(".")[0], slot.block.where[slot.dim]
 
@@ -372,25 +377,3 @@ def _from(gain: Slot, family: Family) -> Family:
     sign = dict(family.members)[gain]
     rest = tuple((slot, a * sign) for slot, a in family.members if slot != gain)
     return replace(family, members=((gain, 1), *rest))
-
-
-def _is_among(family: Family, others: Sequence[Family], tensors: Mapping[str, Tensor]) -> bool:
-    """Whether its scalings of whole heads are among those of their channels and of the heads: as directions of θ."""
-    inside = [one for one in others if any(_outer_group(slot) == family.group for slot, _ in one.members)]
-    if not inside:
-        return False
-    inside += [one for one in others if one.group == family.group]
-    names = sorted({slot.block.tensor for one in (family, *inside) for slot, _ in one.members})
-    rows = []
-    for one in (family, *inside):
-        row = {name: torch.zeros_like(tensors[name], dtype=torch.float64) for name in names}
-        for slot, a in one.members:
-            slot.put(row, slot.of(row) + a * slot.of(tensors))
-        rows.append(torch.cat([part.flatten() for part in row.values()]))
-    wanted, basis = rows[0], torch.stack(rows[1:], 1)
-    left = wanted - basis @ torch.linalg.lstsq(basis, wanted[:, None]).solution[:, 0]
-    return bool(left.norm() < 1e-6 * wanted.norm())
-
-
-def _outer_group(slot: Slot) -> int | None:
-    return None if slot.outer is None else slot.block.groups[slot.outer]

@@ -184,6 +184,24 @@ def of_level(families: Sequence[Family], level: str, names: Container[str]) -> l
     return [one for one in found if one.kind in kinds and all(name in names for name in one.tensors)]
 
 
+def is_among(family: Family, others: Sequence[Family], tensors: Mapping[str, Tensor]) -> bool:
+    """Whether its scalings of whole heads are among those of their channels and of the heads: as directions of θ."""
+    inside = [one for one in others if any(slot.head == family.group for slot, _ in one.members)]
+    if not inside:
+        return False
+    inside += [one for one in others if one.group == family.group]
+    names = sorted({slot.block.tensor for one in (family, *inside) for slot, _ in one.members})
+    rows = []
+    for one in (family, *inside):
+        row = {name: torch.zeros_like(tensors[name], dtype=torch.float64) for name in names}
+        for slot, a in one.members:
+            slot.put(row, slot.of(row) + a * slot.of(tensors))
+        rows.append(torch.cat([part.flatten() for part in row.values()]))
+    wanted, basis = rows[0], torch.stack(rows[1:], 1)
+    left = wanted - basis @ torch.linalg.lstsq(basis, wanted[:, None]).solution[:, 0]
+    return bool(left.norm() < 1e-6 * wanted.norm())
+
+
 def orthogonal(count: int, size: int, generator: torch.Generator) -> Tensor:
     """Random orthogonal matrices (count, size, size), of Haar's measure."""
     q, r = torch.linalg.qr(torch.randn(count, size, size, generator=generator, dtype=torch.float64))

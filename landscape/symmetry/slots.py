@@ -30,6 +30,10 @@ class Slot(NamedTuple):
     def size(self) -> int:
         return len(self.positions) or self.block.shape[self.axis]
 
+    def some(self, units: Iterable[int]) -> "Slot":
+        """These of its units alone, in this order."""
+        return self._replace(positions=tuple(self.positions[i] if self.positions else i for i in units))
+
     @property
     def dim(self) -> int:
         """The axis of the tensor that its axis of the block is a part of."""
@@ -45,6 +49,11 @@ class Slot(NamedTuple):
                 left //= self.block.shape[position]
                 position += 1
         return len(self.block.where) - 1
+
+    @property
+    def head(self) -> int | None:
+        """The group of what its units have a copy for, if there is one."""
+        return None if self.outer is None else self.block.groups[self.outer]
 
     @property
     def place(self) -> tuple[str, tuple[tuple[int, int], ...]]:

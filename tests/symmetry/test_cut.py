@@ -85,3 +85,32 @@ def test_a_list_of_positions_is_slices():
     symmetry = symmetry_of(module, (x,)).symmetry
     assert [symmetry.groups[i].size for i in symmetry.free] == [4]
     assert difference(module, x, symmetry, symmetry.random(torch.Generator().manual_seed(2))) <= 1e-9
+
+
+def test_pairs_of_a_key_that_heads_share_turn_beside_maps_in_each_head():
+    """As DeepSeek's: two channels of each head without positions, and a pair with, whose key all heads have."""
+
+    class Latent(nn.Module):
+        def __init__(self):
+            super().__init__()
+            sizes = {"q": 8, "k": 4, "v": 4, "turned": 2}
+            self.read = nn.ModuleDict({name: nn.Linear(5, n, bias=False) for name, n in sizes.items()})
+            self.last = nn.Linear(4, 3, bias=False)
+
+        def forward(self, x: Tensor) -> Tensor:
+            q, k, v, shared = (one(x).unflatten(-1, (-1, 2)).transpose(1, 2) for one in self.read.values())
+            plain, turned = q.transpose(1, 2).unflatten(2, (2, 2)).permute(3, 0, 2, 1, 4)
+            angles = torch.arange(x.shape[1]).to(x)[:, None]
+
+            def by_position(z: Tensor) -> Tensor:
+                return z * angles.cos() + torch.cat([-z[..., 1:], z[..., :1]], -1) * angles.sin()
+
+            keys = torch.cat([k, by_position(shared).expand_as(k)], -1)
+            queries = torch.cat([plain, by_position(turned)], -1)
+            y = functional.scaled_dot_product_attention(queries, keys, v)
+            return self.last(y.transpose(1, 2).flatten(2))
+
+    module, x = built(Latent), torch.randn(4, 6, 5, dtype=torch.float64)
+    found = families_of(module, (x,), symmetry_of(module, (x,)))
+    assert sorted(one.text for one in found.families) == ["C*^1", "GL(2)^2", "GL(2)^2"]
+    assert found.dimension == nullity(module, torch.randn(12, 6, 5, dtype=torch.float64))
