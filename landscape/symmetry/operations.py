@@ -105,19 +105,17 @@ def _number(call: Call) -> list[Axis]:
     return _reduction(call)
 
 
-def _gather(call: Call) -> list[Axis]:
-    """Positions picked by number along one axis, other ones at each position of the others."""
-    source, dim, numbers = call.arguments[:3]
-    axes = []
-    for position, (one, other) in enumerate(zip(source.axes, numbers.axes, strict=True)):
-        if position == dim % len(source.shape):
-            pin(one, f"{call.name} {BY_NUMBER}")
-        elif source.shape[position] == numbers.shape[position]:
-            join(one, other, call.reason)
-        else:
-            pin(one, call.reason)
-        axes.append(other)
-    return axes
+def _by_number(call: Call) -> list[Axis]:
+    """Positions picked, or written to, by number along one axis, other ones at each position of the others."""
+    source, numbers, *written = call.tensors
+    dim = call.arguments[1] % len(source.shape)
+    for one in (source, *written):
+        for position, (axis, other) in enumerate(zip(one.axes, numbers.axes, strict=True)):
+            if position != dim and one.shape[position] == numbers.shape[position]:
+                join(axis, other, call.reason)
+            else:
+                pin(axis, f"{call.name} {BY_NUMBER}")
+    return numbers.axes if call.name == "gather" else source.axes
 
 
 # --- contractions ---------------------------------------------------------------------------
@@ -214,7 +212,8 @@ RULES: dict[str, Rule] = {
         ("cumsum", "cumprod", "logcumsumexp", "sort", "topk", "cummax", "cummin", "roll"), _along
     ),
     **dict.fromkeys(("argmax", "argmin"), _number),
-    "gather": _gather,
+    **dict.fromkeys(("gather", "scatter", "scatter_add", "scatter_reduce"), _by_number),
+    **dict.fromkeys(("complex", "polar"), _pointwise),
     **dict.fromkeys(("_fft_r2c", "_fft_c2c", "_fft_c2r"), _along),
     "linalg_vector_norm": _reduction,
     "_trilinear": _trilinear,

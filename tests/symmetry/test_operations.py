@@ -18,6 +18,10 @@ ALONG: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
         torch.fft.rfft(x, n=16, dim=1) * torch.fft.rfft(k, n=16, dim=0), n=16, dim=1
     )[:, :8],
     "the largest": lambda x, k: x.gather(1, x.argmax(1, keepdim=True)) * k.cummax(0).values,
+    "written by number": lambda x, k: x.scatter_add(1, x.argsort(1)[:, :3], x[:, :3]) * k,
+    "of complex numbers": lambda x, k: torch.view_as_real(torch.complex(x, k.exp().expand_as(x)).exp()).sum(
+        -1
+    ),
     "empty parts": lambda x, k: torch.cat([x[:, :, :0], x, k.new_zeros(0).expand(len(x), 8, 0)], 2) * k,
 }
 
