@@ -1,6 +1,7 @@
 """A module as a graph of operations, and what its graph says about the axes of its parameters."""
 
 import io
+import logging
 import operator
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
@@ -14,7 +15,6 @@ from torch.fx.node import map_arg
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils._pytree import tree_leaves
 
-from landscape.errors import BadInput
 from landscape.objective.arguments import placed
 from landscape.objective.samples import coarsest
 from landscape.symmetry.axes import (
@@ -35,6 +35,7 @@ from landscape.symmetry.operations import KEPT, RULES, axes_of, constant
 from landscape.symmetry.parting import Mixed, part
 from landscape.symmetry.permutations import UNUSED, Block, Group, Symmetry
 from landscape.symmetry.picks import as_slices
+from landscape.symmetry.untraced import require_sizes, untraced
 
 
 class Traced(NamedTuple):
@@ -77,11 +78,8 @@ def traced(module: nn.Module, inputs: tuple[Any, ...], *, parting: bool = True) 
         with _quiet(), sdpa_kernel(SDPBackend.MATH):
             program = torch.export.export(module, places, named, strict=False).run_decompositions()
     except Exception as error:
-        line = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise BadInput(
-            f"{type(module).__name__} cannot be traced by torch.export ({line})",
-            "a module whose operations do not depend on the values of its data",
-        ) from error
+        raise untraced(module, error) from error
+    require_sizes(module, program.graph)
     signature = program.graph_signature
     lifted = signature.inputs_to_lifted_tensor_constants
     constants = {node: program.constants[name] for node, name in lifted.items()}
@@ -112,9 +110,15 @@ def _drop_unseen(graph: fx.Graph) -> None:
 @contextmanager
 def _quiet() -> Iterator[None]:
     """The tracer warns of its own internals, and prints the graph where it fails: its error says enough."""
+    log = logging.getLogger("torch.fx.experimental.symbolic_shapes")
+    level = log.level
     with warnings.catch_warnings(), redirect_stderr(io.StringIO()):
         warnings.simplefilter("ignore")
-        yield
+        log.setLevel(logging.CRITICAL)
+        try:
+            yield
+        finally:
+            log.setLevel(level)
 
 
 def _first_names(module: nn.Module) -> dict[str, str]:

@@ -83,7 +83,17 @@ def test_a_rule_that_is_wrong_is_found_out_by_trying(wrong, monkeypatch):
 
 def test_a_branch_on_the_data_cannot_be_traced():
     module = built(lambda: Spoilt(lambda x: x if x.sum() > 0 else -x))
-    with pytest.raises(BadInput, match=r"Spoilt cannot be traced by torch\.export"):
+    with pytest.raises(
+        BadInput, match=r"Spoilt cannot be traced by torch\.export .*line \d+ of .*x\.sum\(\) > 0"
+    ):
+        symmetry_of(module, (image(4, 4)(),))
+
+
+def test_as_many_positions_as_the_data_say_cannot_be_traced():
+    module = built(lambda: Spoilt(lambda x: x + x[(x[:, 0] > 0).nonzero()[:, 0]].sum()))
+    with pytest.raises(
+        BadInput, match=r"how many positions nonzero makes .*line \d+ of (symmetric|test_tracing)\.py"
+    ):
         symmetry_of(module, (image(4, 4)(),))
 
 
