@@ -25,6 +25,8 @@ MOST_ROUNDS, MOST_SWEEPS, STILL = 30, 200, 1e-9
 # Where nets are of different training the distance goes on falling by ever less: a round that brings less than this of
 # it is the last. Where one is the other moved it falls by a share in every round.
 SLOW = 1e-4
+# Numbers that are rounding alone, beside others of the same units.
+NOTHING = 1e-9
 
 
 class Orbit(NamedTuple):
@@ -241,7 +243,7 @@ def _matched(
     restarts: int,
 ) -> Iterator[tuple[dict[str, Tensor], Permutations]]:
     """B permuted as matched on what the families leave: with scales balanced and then as A's, and as they are."""
-    scales = [(one, alone(one, families)) for one in families if one.kind in ("scaling", "sign")]
+    scales = [(one, alone(one, families, a)) for one in families if one.kind in ("scaling", "sign")]
     odd = [one.group for one in families if one.kind == "sign" and _turns_all(one, symmetry)]
     for balancing in [scales, []] if scales else [[]]:
         (one, by), (other, _) = (balanced(point, balancing) for point in (a, b))
@@ -267,10 +269,18 @@ def _turns_all(family: Family, symmetry: Symmetry) -> bool:
     return all(block.groups.count(family.group) == 1 and block[:2] in places for block in blocks)
 
 
-def alone(family: Family, families: Sequence[Family]) -> Family:
-    """The family as seen by numbers that no other one moves, as gains: a rule for these says its scales."""
+def alone(family: Family, families: Sequence[Family], tensors: Tensors) -> Family:
+    """The family as seen by numbers that no other one moves, as gains: a rule for these says its scales.
+
+    Not by those that are all 0 in ``tensors``, as a bias that a translation takes away.
+    """
     moved = {slot.place for one in families if one is not family for slot, _ in one.members}
-    own = tuple((slot, a) for slot, a in family.members if slot.place not in moved)
+    sizes = [float(slot.of(tensors).abs().max()) for slot, _ in family.members]
+    own = tuple(
+        member
+        for member, size in zip(family.members, sizes, strict=True)
+        if member[0].place not in moved and size > NOTHING * max(sizes)
+    )
     return replace(family, members=own or family.members)
 
 

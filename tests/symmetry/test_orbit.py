@@ -5,11 +5,12 @@ import torch
 from families import MODULES, found_in
 
 from landscape.symmetry import function_difference
-from landscape.symmetry.families import of_level
+from landscape.symmetry.families import Family, of_level
 from landscape.symmetry.matching import matched
 from landscape.symmetry.nearest import nearest
-from landscape.symmetry.orbit import between, nearest_of_orbit, random_of_orbit
-from landscape.symmetry.permutations import permuted
+from landscape.symmetry.orbit import alone, between, nearest_of_orbit, random_of_orbit
+from landscape.symmetry.permutations import Block, permuted
+from landscape.symmetry.slots import Slot
 
 
 def brought_back(name: str, seed: int, level: str = "all") -> tuple[float, float]:
@@ -113,3 +114,15 @@ def test_a_map_of_a_wrong_side_is_farther():
     part = {slot.block.tensor: a[slot.block.tensor] for slot, _ in family.members}
     assert between(part, family.acted(b, back)) <= 1e-6 * between(part, b)
     assert between(part, family.acted(b, back.mT)) > 0.1 * between(part, b)
+
+
+def test_scales_are_not_said_by_numbers_that_a_translation_takes_away():
+    """Of weights whose rows another map moves, and a bias, the bias says the scales, but not where it is all 0."""
+    both = (None, None)
+    weight = Block("weight", ((0, 3), (0, 4)), (3, 4), both, both)
+    bias = Block("bias", ((0, 4),), (4,), (None,), (None,))
+    scaling = Family("scaling", ((Slot(weight, 1), 1), (Slot(bias, 0), 1)), None)
+    others = [scaling, Family("invertible", ((Slot(weight, 0), 1),), None)]
+    tensors = {"weight": torch.ones(3, 4), "bias": torch.ones(4)}
+    assert alone(scaling, others, tensors).members == scaling.members[1:]
+    assert alone(scaling, others, {**tensors, "bias": torch.full((4,), 1e-16)}).members == scaling.members
