@@ -165,7 +165,19 @@ def agree(axes: Sequence[Axis]) -> None:
     present = {factor for axis in axes for factor in _within(axis)}
     for factor in [one for axis in axes for one in factors(axis)]:
         while factor.outer is not None and not factor.reason and root(factor.outer) not in present:
-            _lift(factor)
+            lift(factor)
+
+
+def lift(factor: Factor) -> None:
+    """Takes a factor out of that which it is nested in, to beside it; what it was at each index is the same."""
+    assert factor.outer is not None
+    outer = root(factor.outer)
+    outer.inner = [one for one in outer.inner if root(one) is not factor]
+    factor.outer = outer.outer
+    if factor.outer is not None:
+        root(factor.outer).inner.append(factor)
+    for member in [one for (above, _), one in factor.members.items() if root(above) is outer]:
+        join(((factor,),), ((member,),), "its parts do not fit")
 
 
 # --- inside ---------------------------------------------------------------------------------
@@ -276,18 +288,6 @@ def _part(outer: Factor, index: int) -> Factor | None:
     """The part of a factor that was cut; None of a single position, which does not move."""
     parts = outer.bound if outer.bound is not None and not outer.unrolled else ()
     return parts[index][0] if len(parts) > 1 and parts[index][0].size > 1 else None
-
-
-def _lift(factor: Factor) -> None:
-    """Takes a factor out of that which it is nested in, to beside it; what it was at each index is the same."""
-    assert factor.outer is not None
-    outer = root(factor.outer)
-    outer.inner = [one for one in outer.inner if root(one) is not factor]
-    factor.outer = outer.outer
-    if factor.outer is not None:
-        root(factor.outer).inner.append(factor)
-    for member in [one for (above, _), one in factor.members.items() if root(above) is outer]:
-        join(((factor,),), ((member,),), "its parts do not fit")
 
 
 def _is_below(factor: Factor, outer: Factor) -> bool:

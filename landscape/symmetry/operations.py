@@ -108,7 +108,7 @@ def _number(call: Call) -> list[Axis]:
 def _by_number(call: Call) -> list[Axis]:
     """Positions picked, or written to, by number along one axis, other ones at each position of the others."""
     source, numbers, *written = call.tensors
-    dim = call.arguments[1] % len(source.shape)
+    dim = call.arguments[1] % max(len(source.shape), 1)
     for one in (source, *written):
         for position, (axis, other) in enumerate(zip(one.axes, numbers.axes, strict=True)):
             if position != dim and one.shape[position] == numbers.shape[position]:

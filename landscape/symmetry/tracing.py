@@ -25,6 +25,7 @@ from landscape.symmetry.axes import (
     factors,
     fixed,
     free,
+    lift,
     pin,
     resolved,
     root,
@@ -291,8 +292,9 @@ def _symmetry(
         for box in product(*(_segments(axis) for axis in axes)):
             parts = [(axis, factor) for axis, (_, segment) in enumerate(box) for factor in segment]
             for _, factor in parts:
-                if factor.outer is not None and root(factor.outer).outer is not None:
-                    pin(((factor,),), "nested in two outer axes")
+                # Channels of heads of groups: alike for all heads of a group, as of two axes one would be too many.
+                while factor.outer is not None and root(factor.outer).outer is not None:
+                    lift(factor)
             found = [group_of(factor, f"{name}[{axis}]") for axis, factor in parts]
             if any(one is not None for one in found):
                 where = tuple(span for span, _ in box)

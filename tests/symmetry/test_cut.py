@@ -114,3 +114,26 @@ def test_pairs_of_a_key_that_heads_share_turn_beside_maps_in_each_head():
     found = families_of(module, (x,), symmetry_of(module, (x,)))
     assert sorted(one.text for one in found.families) == ["C*^1", "GL(2)^2", "GL(2)^2"]
     assert found.dimension == nullity(module, torch.randn(12, 6, 5, dtype=torch.float64))
+
+
+def test_channels_of_heads_of_groups_are_alike_in_a_group():
+    """As of Mamba-2: of two axes around another one, one is left; the heads of a group move still."""
+
+    class Groups(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.first, self.last = nn.Linear(3, 24), nn.Linear(24, 2)
+            self.group, self.head = nn.Parameter(torch.randn(2, 2)), nn.Parameter(torch.randn(2, 3, 2))
+
+        def forward(self, x: Tensor) -> Tensor:
+            y = torch.tanh(self.first(x)).unflatten(-1, (2, 3, 4))
+            shared = torch.einsum("bghc,bghd->bgcd", y, y)
+            y = torch.einsum("bgcd,bghd->bghc", shared, y) * self.head.exp().sum(-1)[..., None]
+            return self.last((y * self.group.sum(-1)[:, None, None]).flatten(1))
+
+    module, x = built(Groups), torch.randn(4, 3, dtype=torch.float64)
+    symmetry = symmetry_of(module, (x,)).symmetry
+    free = [symmetry.groups[i] for i in symmetry.free]
+    found = [(one.size, None if one.outer is None else symmetry.groups[one.outer].size) for one in free]
+    assert {(2, None), (3, 2), (4, 2)} <= set(found)
+    assert difference(module, x, symmetry, symmetry.random(torch.Generator().manual_seed(2))) <= 1e-9
