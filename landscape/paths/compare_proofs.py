@@ -117,7 +117,7 @@ def ranks_check(badness: np.ndarray, room: np.ndarray, ranks: np.ndarray) -> Che
                 continue
             order = (places[i] > places[j]) - (places[i] < places[j])
             wrong += order * gap < 0 or (order != 0 and abs(gap) <= near)
-            wrong += order == 0 and abs(gap) > len(column) * near
+            wrong += order == 0 and not abs(gap) <= len(column) * near
     return Check(
         "ranks", float(wrong), 0.0, "pairs of points that are ranked against their values (0 = none)"
     )

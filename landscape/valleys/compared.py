@@ -145,7 +145,9 @@ def badness_of(
     is_rise = np.array(["rise" in name or name in differences for name in names])
     room = 10 * checks.rounding(objective) * (size + np.where(is_rise, beside, 0.0))
     for k, name in enumerate(names):
-        room[k] += 2 * errors[k].max() * (name in SEARCHED)
+        # Other errors are no room, and are NaN where a loss has no terms of samples.
+        if name in SEARCHED:
+            room[k] += 2 * np.nan_to_num(errors[k]).max()
     return values * signs[:, None], room
 
 

@@ -13,6 +13,7 @@ from torch.nn.utils import vector_to_parameters
 import landscape
 from landscape import BadInput, Objective
 from landscape.analyses.compare import Compare
+from landscape.numerics.agreement import ranked
 from landscape.objective.parameters import Point
 from landscape.paths import compare_proofs
 from landscape.symmetry import rescaling
@@ -271,6 +272,15 @@ def test_a_width_beyond_the_span_is_said_to_be_a_lower_bound(objective, points):
     assert not found.is_reached.any()
     assert (found.half_width == 1.0).all()
     assert sum("its width is a lower bound" in note for note in found.notes) == 2
+
+
+def test_barriers_without_an_error_are_ranked_by_their_values(objective):
+    values = np.array([[0.2, 0.1, 0.3], [1.0, 1.0, 1.0]])
+    errors = np.array([[np.nan] * 3, [0.0] * 3])
+    badness, room = compared.badness_of(objective, ["barrier", "loss"], values, errors, 0.1)
+    assert ranked(badness[0], room[0]).tolist() == [2, 1, 3]
+    # And a rank that stands for no order, as one without a number does, is seen.
+    assert not compare_proofs.ranks_check(badness, np.full(2, np.nan), np.ones((2, 3))).passed
 
 
 def test_refusals(objective, points):
