@@ -15,7 +15,7 @@ from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin
 
 from landscape import distributed
 from landscape.analyses import DECLARED
-from landscape.analyses.options import Option, Parameter
+from landscape.analyses.options import SEED, Option, Parameter
 from landscape.errors import BadInput
 from landscape.result import Check
 
@@ -320,7 +320,7 @@ def analysis(
 
         @wraps(function)
         def checked(*where: Any, **given: Any) -> Any:
-            known = declared.parameters
+            known = {**declared.parameters, SEED.name: SEED}
             given = {k: known[k].checked(v) if k in known else v for k, v in given.items()}
             declared.require_samples(declared.places_of(where, given), given)
             if distributed.num_processes() > 1:

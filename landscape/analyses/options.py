@@ -12,13 +12,16 @@ from landscape.errors import BadInput
 
 # Of a number that may not be infinite: beyond it float32 has none to compute with.
 LARGEST = 1e30
+# Of a whole number: beyond it none has all its digits as a float.
+LARGEST_WHOLE = 2**53
 
 
 @dataclass(frozen=True)
 class Option:
     """The help of an option and the values it may have.
 
-    ``least``: at least this; ``above``: more than this; ``below``: less than this; ``is_finite``: no infinity.
+    ``least``: at least this; ``above``: more than this; ``below``: less than this; ``is_finite``: no infinity;
+    ``most``: where whole numbers end.
     ``called`` is its name on command lines and in configurations where that is not the parameter's; ``flag`` its
     name on command lines alone. ``unit``: how much of the parameter one of the command line is (2³⁰ for GiB).
     ``is_how``: it says how to compute, not what. ``is_repeated``: one flag for each part of a tuple, since parts hold
@@ -31,6 +34,7 @@ class Option:
     above: float | None = None
     below: float | None = None
     is_finite: bool = True
+    most: int = LARGEST_WHOLE
     called: str = ""
     flag: str = ""
     metavar: str = ""
@@ -177,7 +181,10 @@ class Parameter:
         wanted = Integral if self.scalar is int else Real
         if isinstance(value, bool) or not isinstance(value, wanted):
             return False
-        number, about = float(value), self.about
+        about = self.about
+        if wanted is Integral and abs(value) > about.most:
+            return False
+        number = float(value)
         return (
             (about.least is None or number >= about.least)
             and (about.above is None or number > about.above)
@@ -200,8 +207,14 @@ class Parameter:
     def _hint(self, value: Any) -> str:
         if isinstance(value, float) and value > LARGEST:
             return f"numbers here end at {LARGEST:g}"
+        if isinstance(value, Integral) and abs(value) > self.about.most:
+            return f"whole numbers here end at {self.about.most}"
         near = difflib.get_close_matches(str(value), self.choices, n=1)
         return f"did you mean {near[0]!r}?" if near else ""
+
+
+# A seed is stored as it is, in 64 bits; NumPy takes none below zero.
+SEED = Parameter("seed", int, 0, Option(least=0, most=2**63 - 1))
 
 
 def _said(value: Any) -> str:

@@ -6,6 +6,7 @@ from typing import Any
 import click
 from click.shell_completion import CompletionItem
 
+from landscape.analyses.options import SEED
 from landscape.choices import Dtype
 from landscape.runs.settings import NAMES, Settings
 
@@ -201,6 +202,13 @@ class AtLeastOne(click.ParamType):
         return click.IntRange(min=1).convert(value, param, ctx)
 
 
+class Seed(click.types.IntParamType):
+    """A whole number that a generator takes."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        return SEED.checked(super().convert(value, param, ctx))
+
+
 def shared() -> list[click.Option]:
     """A fresh list of the options every computation has; one line of help each."""
     path = click.Path(path_type=Path)
@@ -210,7 +218,7 @@ def shared() -> list[click.Option]:
         Grouped(["--overwrite"], is_flag=True, help="Replace what other options made."),
         Grouped(["--device"], default="auto", show_default=True, help="auto, cpu, cuda, cuda:1, mps."),
         Grouped(["--dtype"], type=click.Choice(Dtype.__args__), help="[default: the run's, else float32]"),  # type: ignore[attr-defined]
-        Grouped(["--seed"], type=int, default=0, show_default=True, help="Of everything drawn here."),
+        Grouped(["--seed"], type=Seed(), default=0, show_default=True, help="Of everything drawn here."),
         Grouped(["--chunk-size"], type=AtLeastOne(), help="Samples at a time: memory only."),
         Grouped(["--threads"], type=AtLeastOne(), help="CPU threads [default: 1, or measured]."),
         Grouped(["--subset"], type=AtLeastOne(), help="N training samples, drawn by --seed."),

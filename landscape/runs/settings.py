@@ -6,7 +6,7 @@ from os import PathLike
 from pathlib import Path
 from typing import Any, get_type_hints
 
-from landscape.analyses.options import Option, Parameter
+from landscape.analyses.options import SEED, Option, Parameter
 from landscape.choices import Dtype
 from landscape.errors import BadInput
 
@@ -57,7 +57,9 @@ def called(command: str, given: Mapping[str, Any]) -> Settings:
         value = given[one.name]
         if one.name == "workers" and isinstance(value, int):
             value = str(value)
-        if one.name not in PATHS:
+        if one.name == SEED.name:
+            value = SEED.checked(value)
+        elif one.name not in PATHS:
             about = Option(least=1 if one.name in COUNTS else None)
             value = Parameter(one.name, kinds[one.name], one.default, about).checked(value)
         elif isinstance(value, str | PathLike):

@@ -176,6 +176,13 @@ def test_numbers_out_of_range(command, folder):
     refused(command("slice1d", "a.h5", "--span", 0), "--span 0; expected a positive number")
     refused(command("slice1d", "a.h5", "--span", "nan"), "--span nan; expected a positive number")
     refused(command("slice2d", "a.h5", "--draws", 0), "--draws 0; expected a whole number of at least 1")
+    refused(command("slice2d", "a.h5", "--seed", -1), "--seed -1; expected a whole number of at least 0")
+    refused(
+        command("slice2d", "a.h5", "--seed", 2**63), "--seed 9223372036854775808; expected", "end at 92233"
+    )
+    refused(
+        command("slice1d", "a.h5", "--draws", 10**19), "--draws 10000000000000000000; expected", "end at 9007"
+    )
     refused(command("slice2d", "a.h5", "b.h5"), "2 points on a plane of directions random")
     refused(command("slice2d", "a.h5", "--ignore", "biases"), "biases", "bias, norm, vector")
     refused(command("slice2d", "wide.h5", "--directions", "pca"), "spans no plane", "--checkpoint-every")
