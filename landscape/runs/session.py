@@ -115,9 +115,15 @@ def _ordered(
         order = in_memory(declared, options, found[0], found[1:], settings, stored, analyse)
         return order, output
     if declared.source in ("points", "either"):
-        if found and (options.get("preset") or (recipe.model and declared.source == "either")):
-            what = "preset" if options["preset"] else "model"
-            raise BadInput(f"both a point and a {what} given", "one of them")
+        if found and options.get("preset"):
+            raise BadInput("both a point and a preset given", "one of them")
+        beside = [name for name in declared.brought.names if given.get(name)] if found else []
+        if beside and declared.source == "either":
+            raise BadInput(
+                f"both a point and a `{beside[0]}` given",
+                "one of them: the module, data and loss are those of the point's run",
+                f"leave `{beside[0]}` away, or export its weights and import them with what is new",
+            )
         if found or not declared.presets:
             order, output = _at_addresses(declared, options, [str(one) for one in found], settings, say)
             return order._replace(again=again, deals=declared.deals, takes_parts=declared.takes_parts), output
@@ -205,7 +211,7 @@ def _at_addresses(
                 l2=options.get("l2", 0.0),
                 training=settings.training,
             )
-            for number in range(_num_subsets(options, settings))
+            for number in range(_num_subsets(declared, options, settings))
         )
         points = points_of_runs(
             places.every_run, places.every_label, opened.train, first=base, widened=declared.widened
@@ -370,10 +376,16 @@ def _contents(own: sources.Sources, training: bool) -> dict[str, Any]:
     return ({"sources": contents} if contents else {}) | ({"training": True} if training else {})
 
 
-def _num_subsets(options: Options, settings: Settings) -> int:
+def _num_subsets(declared: Analysis, options: Options, settings: Settings) -> int:
     """How many subsets of the data are looked at: one, unless their spread at one point was asked for."""
     has_one_place = options.get("at") is None and not options.get("per_layer")
-    return options.get("subsets", 1) if settings.subset and has_one_place else 1
+    if settings.subset and has_one_place:
+        return options.get("subsets", 1)
+    known = declared.parameters.get("subsets")
+    if known and options["subsets"] not in (1, known.default):
+        wanted = "a `subset` of so many samples" if has_one_place else "one point"
+        raise BadInput(f"`subsets` {options['subsets']} without {wanted}", f"{wanted} with it")
+    return 1
 
 
 def _named(places: Any) -> str:

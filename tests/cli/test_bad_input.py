@@ -192,6 +192,7 @@ def test_numbers_out_of_range(command, folder):
         "--num-points 1; expected a whole number of at least 3",
     )
     refused(command("hessian", "a.h5", "--top-k", 0), "--top-k 0, --bottom-k 0; expected at least 1")
+    refused(command("hessian", "a.h5", "--subsets", 3), "--subsets 3 without a --subset of so many samples")
     refused(command("hessian", "a.h5", "--tol", 0), "--tol 0; expected a positive number")
     refused(command("hessian", "a.h5", "--subset", 10**6), "subset of 1000000", "between 1 and")
     refused(command("hessian", "a.h5", "--chunk-size", 0), "0 is not in the range")

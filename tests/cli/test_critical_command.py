@@ -54,6 +54,8 @@ def test_it_begins_where_it_is_told(command, folder, words, count):
     [
         (["--preset", "spin", "--model", "mlp"], "the preset spin, which is of spin, with --model mlp"),
         (["a.h5", "--preset", "spin"], "both a point and a preset"),
+        (["a.h5", "--data", "moons"], "both a point and a --data given"),
+        (["a.h5", "--model-arg", "width=3"], "leave --model-arg away"),
         (["a.h5", "--starts", 0], "starts"),
         (["a.h5", "--index", 1], "newton with an index"),
         (["a.h5", "--method", "hisd", "--index", 100000], "index 100000 of d"),
