@@ -138,6 +138,7 @@ def align(
 
     from landscape.numerics.curves.barriers import barrier_errors
     from landscape.numerics.curves.grids import grid
+    from landscape.numerics.vectors import one_point
     from landscape.objective import checks
     from landscape.objective.scatter import without_errors
     from landscape.objective.sweep import COLUMNS, Sweep
@@ -179,7 +180,7 @@ def align(
         found, distance, checks.rounding(objective), is_nearest=match == "weights" and not refine
     )
     notes = [*said, found.coverage, *found.notes, *sweep.notes(first, second), *without_errors(objective, 0)]
-    notes += [] if distance[0] else ["the two points are the same"]
+    notes += one_point(first.theta, second.theta)
     notes += _lengthened(after, distance) if refine else []
     notes += other_loss("B", losses[1], losses[2], 10 * checks.rounding(objective))
     errors = [barrier_errors(alpha, table[:, COLUMNS:], seed=seed).chord for table in lines]

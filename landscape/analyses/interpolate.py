@@ -99,6 +99,7 @@ def interpolate(
     import torch
 
     from landscape.numerics.curves.grids import grid
+    from landscape.numerics.vectors import one_point
     from landscape.objective import checks
     from landscape.objective.scatter import without_errors
     from landscape.objective.sweep import Sweep
@@ -139,7 +140,7 @@ def interpolate(
     proofs += [*means, checks.finite(table[:, 0])]
     notes += said + sweep.notes(first, second)
     notes += without_errors(objective, 0) or (without_errors(test, 0, "test samples") if test else [])
-    notes += [] if bool((first.theta != second.theta).any()) else ["the two points are the same"]
+    notes += one_point(first.theta, second.theta)
     result.notes, result.checks = notes + result.notes, proofs + stated
     return result
 

@@ -18,6 +18,25 @@ from landscape.numerics.spread import Spread, local
 BLOCK = 4096
 
 
+def rounding_between(*points: Tensor) -> float:
+    """How far apart points of one dtype may lie by rounding alone: ten ε of it times the longest.
+
+    >>> a = torch.ones(4)
+    >>> float(torch.linalg.vector_norm(a - (a + 1e-7))) <= rounding_between(a) < 1e-5
+    True
+    """
+    return 10 * torch.finfo(points[0].dtype).eps * max(float(torch.linalg.vector_norm(one)) for one in points)
+
+
+def one_point(a: Tensor, b: Tensor) -> list[str]:
+    """What is said of two points that are one, or differ by no more than rounding; of others nothing."""
+    apart = float(torch.linalg.vector_norm((b - a).double()))
+    if apart > rounding_between(a, b):
+        return []
+    but = f", but for rounding: ‖B − A‖ = {apart:.1e}" if apart else ""
+    return [f"the two points are the same{but}"]
+
+
 def normal(like: Tensor, generator: torch.Generator) -> Tensor:
     """Standard normal numbers (d,), float64, for vectors as in ``like`` (…, d): by entry, whoever holds it."""
     if not isinstance(like, Spread):

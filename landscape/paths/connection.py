@@ -9,6 +9,7 @@ import numpy as np
 
 from landscape.numerics.curves.barriers import barriers
 from landscape.numerics.curves.curves import bezier
+from landscape.numerics.vectors import one_point
 from landscape.objective import checks
 from landscape.objective.objective import Objective
 from landscape.objective.parameters import Point
@@ -193,6 +194,8 @@ class Connector:
             notes.append(
                 "the two points are the same: the barrier is 0 by definition, and nothing was trained"
             )
+        else:
+            notes += one_point(*(end.theta for end in chord.ends))
         if not is_met:
             notes.append(
                 f"the barrier still moves by more than `tolerance` {self.tolerance:g} on the finest grid"

@@ -296,3 +296,13 @@ def test_a_gradient_that_is_not_autograds_still_fails(classifier, monkeypatch):
     )
     result = interpolate(classifier, classifier.theta, 0.9 * classifier.theta, num_points=3)
     assert [check.name for check in result.checks if not check.passed] == ["cut, derivative"]
+
+
+def test_points_that_are_one_but_for_rounding_are_said(regression):
+    theta = regression.theta
+    one, other, far = (
+        interpolate(regression, theta, theta * by, num_points=3).notes for by in (1, 1 + 1e-15, 1.001)
+    )
+    assert "the two points are the same" in one
+    assert any(note.startswith("the two points are the same, but for rounding: ‖B − A‖ = ") for note in other)
+    assert not any("are the same" in note for note in far)

@@ -10,7 +10,7 @@ from torch import Tensor
 from landscape.choices import Norm, Role
 from landscape.errors import BadInput
 from landscape.numerics.pieces import Piece
-from landscape.numerics.vectors import filter_norms, least_squares, normal
+from landscape.numerics.vectors import filter_norms, least_squares, normal, rounding_between
 
 NORMS = get_args(Norm)
 IGNORABLE = get_args(Role)
@@ -133,15 +133,16 @@ def principal_components(trajectory: Tensor, centre: Tensor) -> Components:
 def plane_through(a: Tensor, b: Tensor, c: Tensor) -> Tensor:
     """An orthonormal basis (2, d) of the plane through three points, first axis along b − a (Garipov et al. 2018).
 
-    Raises BadInput when the three lie on one line.
+    Raises BadInput when two are the same or the three lie on one line, both to rounding.
     """
     first, second = (b - a).double(), (c - a).double()
-    if not bool(first.any()) or not bool(second.any()):
-        raise BadInput("two of the three points are the same", "three points that span a plane")
-    try:
-        second = orthogonalised(second, first)
-    except BadInput:
-        raise BadInput("the three points lie on one line", "three points that span a plane") from None
+    room, wanted = rounding_between(a, b, c), "three points that span a plane"
+    if min(float(torch.linalg.vector_norm(one)) for one in (first, second, second - first)) <= room:
+        raise BadInput("two of the three points are the same", wanted)
+    beside = second - first * (torch.dot(first, second) / torch.dot(first, first))
+    if float(torch.linalg.vector_norm(beside)) <= max(room, 1e-10 * float(torch.linalg.vector_norm(second))):
+        raise BadInput("the three points lie on one line", wanted)
+    second = orthogonalised(second, first)
     rows = [one / torch.linalg.vector_norm(one) for one in (first, second)]
     return torch.stack(rows).to(a.dtype)
 

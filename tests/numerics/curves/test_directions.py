@@ -171,7 +171,9 @@ def test_three_points_on_a_line_or_equal_are_refused():
     a, b = torch.randn(2, 5, generator=seeded(), dtype=torch.float64)
     with pytest.raises(BadInput, match="on one line"):
         plane_through(a, b, a + 3 * (b - a))
-    for three in ((a, a, b), (a, b, a)):
+    with pytest.raises(BadInput, match="on one line"):
+        plane_through(*(one.float() for one in (a, b, (a + b) / 2 + 1e-8)))
+    for three in ((a, a, b), (a, b, a), (a, b, b * (1 + 1e-15))):
         with pytest.raises(BadInput, match="the same"):
             plane_through(*three)
 
