@@ -39,6 +39,8 @@ def command(point: str, output: Path, overwrite: bool, trust: bool, verify: bool
         )
     if output.exists() and not overwrite:
         raise BadInput(f"{output} is there already", remedy="give --overwrite, or another -o")
+    if output.exists() and address.path.exists() and output.samefile(address.path):
+        raise BadInput(f"{output} is what is to be exported", "another name", "give another -o")
     if output.suffix.lower() in (".h5", ".hdf5"):
         from landscape.runs.surfaces import export_surface
 

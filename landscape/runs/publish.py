@@ -3,7 +3,7 @@
 import errno
 import json
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
@@ -98,6 +98,11 @@ class Order(NamedTuple):
     # Whether they share the samples nevertheless where each of them has a part of the module.
     takes_parts: bool = False
 
+    def files(self, output: Path | None) -> list[Path]:
+        """Those it is made from; the user's own are named as seen from ``output``."""
+        own = [(output or Path()).resolve().parent / one["path"] for one in self.sources or ()]
+        return [*(Path(one["path"]) for one in self.inputs), *own]
+
 
 def unheard(text: str) -> None:
     """Nobody listens."""
@@ -115,7 +120,9 @@ def publish(
     distributed.require_same(_parts_of(order, settings))
     is_mine = distributed.rank() == 0
     # Of several processes one reads and writes beside the output, which the others may not even see.
-    there = distributed.from_first(lambda: standing_there(output, order.config, settings))
+    there = distributed.from_first(
+        lambda: standing_there(output, order.config, settings, order.files(output))
+    )
     if output is not None and there is not None:
         if others := provenance.other_makers(there):
             say(f"{output} was made by {others}")
@@ -240,11 +247,15 @@ def _parts_of(order: Order, settings: Settings) -> dict[str, str]:
     }
 
 
-def standing_there(output: Path | None, config: dict[str, Any], settings: Settings) -> dict[str, Any] | None:
-    """The header of a result that is there. Raises BadInput for an output that cannot be, or is another's."""
+def standing_there(
+    output: Path | None, config: dict[str, Any], settings: Settings, made_of: Sequence[Path]
+) -> dict[str, Any] | None:
+    """The header of a result that is there. Raises BadInput for an output that cannot be, is read, or is another's."""
     if output is None:
         return None
     _check_folder(output)
+    if output.exists() and any(one.exists() and output.samefile(one) for one in made_of):
+        raise BadInput(f"{output} is what the result is made from", "another name", "give another `output`")
     if not output.exists() or settings.overwrite:
         return None
     before = _standing(output, settings.verify)
@@ -271,11 +282,8 @@ def _check_folder(output: Path) -> None:
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise
-        raise BadInput(
-            f"{folder} cannot be written ({error.strerror})",
-            "a folder you may write to",
-            "give another `output`",
-        ) from None
+        seen = f"{folder} cannot be written ({error.strerror})"
+        raise BadInput(seen, "a folder you may write to", "give another `output`") from None
 
 
 def _standing(output: Path, verify: bool) -> dict[str, Any]:

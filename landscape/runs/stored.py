@@ -51,7 +51,7 @@ def of_stored(
         "options": stored_options,
     }
     output = settings.output or default_output(declared, [path])
-    if standing_there(output, config, settings) is not None:
+    if standing_there(output, config, settings, [path]) is not None:
         return Answer(store.load(output, verify=False), output, was_there=True)
     own = {name: options[name] for name in declared.stored_options}
     result = declared.function(found, **own)

@@ -75,9 +75,7 @@ def imported(
         "options": {},
     }
     output = settings.output or files[""].with_name(f"{files[''].stem}.{result.kind}.h5")
-    if any(output.resolve() == one.resolve() for one in files.values()):
-        raise BadInput(f"{output} is what is to be imported", "another name", "give another `output`")
-    if standing_there(output, config, settings) is not None:
+    if standing_there(output, config, settings, list(files.values())) is not None:
         return Answer(store.load(output, verify=False), output, was_there=True)
     others = [{"spec": role, "path": str(one), "sha256": hashes[role]} for role, one in files.items() if role]
     result.config = config

@@ -94,6 +94,26 @@ def test_an_output_that_is_something_else(command, folder):
     assert (folder / "notes.h5").read_text() == "my notes"
 
 
+def test_an_output_that_is_an_input_is_never_replaced(command, folder):
+    torch.save(torch.nn.Linear(1, 1).state_dict(), folder / "w.pt")
+    (folder / "one.py").write_text("import torch\ndef net():\n    return torch.nn.Linear(1, 1)\n")
+    command("slice2d", "a.h5", "--num-points", 3)
+    (folder / "link.h5").symlink_to(folder / "a.h5")
+    for words in (
+        ("hessian", "a.h5", "-o", "a.h5"),
+        ("interpolate", "b.h5", "a.h5", "-o", "./a.h5"),
+        ("connect", "a.h5", "b.h5", "-o", folder / "link.h5"),
+        ("train", "--init", "a.h5", "--steps", 1, "-o", "a.h5"),
+        ("basins", "a.slice2d.h5", "-o", "a.slice2d.h5"),
+        ("import", "w.pt", "--model", "one.py:net", "--data", "point", "--loss", "mse", "-o", "w.pt"),
+        ("train", "--model", "one.py:net", "--data", "point", "--loss", "mse", "--steps", 1, "-o", "one.py"),
+        ("export", "a.slice2d.h5", "-o", "a.slice2d.h5"),
+    ):
+        before = (folder / words[-1]).read_bytes()
+        refused(command(*words, "--overwrite"), "is what", "; give another -o")
+        assert (folder / words[-1]).read_bytes() == before
+
+
 def test_a_part_of_another_configuration(command, folder):
     journal = Journal(folder / "a.slice2d.h5.part", {"options": {"span": 3.0}})
     journal["piece"] = {"x": 1}

@@ -436,7 +436,7 @@ def test_another_file_in_its_place_is_not_overwritten(command, tmp_path, monkeyp
     for target in ("x.h5", "./x.h5"):
         done = command("import-surface", "x.h5", "-o", target, "--overwrite")
         assert (done.code, done.err.count("\n")) == (2, 1)
-        assert "is what is to be imported" in done.err
+        assert "is what the result is made from" in done.err
 
 
 def without(name):
@@ -557,7 +557,8 @@ def test_what_cannot_be_handed_on_is_one_sentence(command, tmp_path, monkeypatch
         (["h.h5", "-o", "y.h5"], "h.h5 of kind 'hessian' as a surface; expected a slice1d or a slice2d"),
         (["marked.h5", "-o", "y.h5"], "a loss of exactly −1 in marked.h5"),
         (["x.slice2d.h5", "-o", "x.slice2d.h5"], "x.slice2d.h5 is there already"),
-        (["x.slice2d.h5", "-o", "x.slice2d.h5", "--overwrite"], "x.slice2d.h5 is a result"),
+        (["x.slice2d.h5", "-o", "x.slice2d.h5", "--overwrite"], "x.slice2d.h5 is what is to be exported"),
+        (["x.slice2d.h5", "-o", "h.h5", "--overwrite"], "h.h5 is a result"),
         (["x.slice2d.h5", "-o", "none/y.h5"], "there is no folder none"),
         (["x.slice2d.h5", "-o", "folder.h5"], "folder.h5 is a folder"),
         (["x.h5", "-o", "y.h5"], "is an HDF5 file of something else"),

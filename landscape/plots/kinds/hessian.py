@@ -72,7 +72,7 @@ def _ritz_values(page: Page, axes: Axes, result: Any) -> None:
     largest = np.nanmax(result.residuals, initial=0.0)
     size = short(float(result.gradient_norm))
     page.note(f"residual ‖Hv\u00a0−\u00a0λv‖ at most {short(largest)}; ‖∇F‖{EQUALS}{size}")
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     axes.set(xlabel=page.labels["rank"], ylabel="eigenvalue λ")
 
 
