@@ -10,6 +10,9 @@ from landscape.analyses.options import SEED, Option, Parameter
 from landscape.choices import Dtype
 from landscape.errors import BadInput
 
+# Of very many an operating system makes none, and the process dies without a word.
+MOST_THREADS = 1024
+
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
@@ -40,6 +43,12 @@ class Settings:
     verify: bool = True
     command: str = ""
     config_file: str = ""
+
+    def __post_init__(self) -> None:
+        if (self.threads or 0) > MOST_THREADS:
+            raise BadInput(
+                f"`threads` {self.threads}", f"1 to {MOST_THREADS}, best as many as there are cores"
+            )
 
 
 NAMES = frozenset(one.name for one in fields(Settings))

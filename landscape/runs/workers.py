@@ -67,6 +67,11 @@ def parsed(workers: str | int | None) -> int | str | None:
         return None
     text = str(workers)
     if text.isdecimal() and int(text) > 0:
+        most = max(16, 4 * (os.cpu_count() or 1))
+        if int(text) > most:
+            raise BadInput(
+                f"`workers` {text}, each a process of this machine", f"at most {most} of them here"
+            )
         return int(text)
     scheme, colon, place = text.partition("://")
     if colon and scheme and place:

@@ -216,6 +216,10 @@ def test_numbers_out_of_range(command, folder):
     refused(command("hessian", "a.h5", "--tol", 0), "--tol 0; expected a positive number")
     refused(command("hessian", "a.h5", "--subset", 10**6), "subset of 1000000", "between 1 and")
     refused(command("hessian", "a.h5", "--chunk-size", 0), "0 is not in the range")
+    refused(command("hessian", "a.h5", "--threads", 10**5), "--threads 100000; expected 1 to 1024")
+    refused(
+        command("slice2d", "a.h5", "--workers", 10**6), "--workers 1000000, each a process of this machine"
+    )
     refused(
         command("connect", "a.h5", "b.h5", "--bends", 0), "--bends 0; expected a whole number of at least 1"
     )
