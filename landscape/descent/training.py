@@ -28,6 +28,8 @@ TAKEN_UP = "taken up"
 REACH = ("reached", "missed")
 # In the record of a point, beside its tensors.
 PRECONDITIONER = "preconditioner"
+# A float counts no more one by one.
+MOST_STEPS = 2**53
 
 
 class Trainer:
@@ -49,6 +51,10 @@ class Trainer:
         self.total = (
             regime.steps if regime.steps is not None else math.ceil((regime.epochs or 0) * self.per_pass)
         )
+        if self.total > MOST_STEPS:
+            raise BadInput(
+                f"`epochs` {regime.epochs:g} of {self.per_pass} steps each", "at most 2⁵³ steps in all"
+            )
         self.measure_steps = measuring_period(regime, objective, test, self.total)
         arguments = dict(regime.schedule_arguments)
         self._parameters = schedule_parameters(regime.schedule, arguments)

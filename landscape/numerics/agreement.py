@@ -104,6 +104,6 @@ def apart(values: np.ndarray, errors: np.ndarray, times: float) -> np.ndarray:
     [False, False, True]
     """
     errors = np.nan_to_num(errors)
-    with np.errstate(invalid="ignore"):
+    with np.errstate(invalid="ignore", over="ignore"):
         far = np.abs(values[:, None] - values) > times * np.hypot(errors[:, None], errors)
     return np.asarray((far | np.eye(len(values), dtype=bool)).all(axis=1))

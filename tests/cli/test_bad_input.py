@@ -238,6 +238,7 @@ def test_numbers_out_of_range(command, folder):
     refused(command(*train, "--lr", -1), "--lr -1; expected a positive number")
     refused(command(*train, "--epochs", 0), "--epochs 0; expected a positive number")
     refused(command(*train, "--epochs", 1, "--steps", 1), "epochs and steps")
+    refused(command(*train, "--epochs", 1e20), "--epochs 1e+20 of 4 steps each; expected at most 2⁵³ steps")
     refused(command(*train, "--nesterov"), "Nesterov", "momentum")
     refused(command(*train, "--lr", "1e200"), "--lr 1e+200; expected a positive number", "end at 1e+30")
     refused(command(*train, "--schedule-arg", "gamma=2"), "has no 'gamma'")
