@@ -214,7 +214,7 @@ def escape(
         beside, start = objective_beside(objective, theta)
         here = in_float64(beside)
         start = start.to(here.device, here.dtype)
-        _check(noise, amplitudes, direction, perturb_when_below, len(start))
+        _check(noise, amplitudes, direction, perturb_when_below, len(start), batch_size)
         loss, slope = here.value_and_gradient(start)
         if not math.isfinite(loss):
             raise NotFinite(f"F(A) = {loss}", "a point with a finite loss", "take another point")
@@ -273,7 +273,10 @@ def _check(
     direction: tuple[float, ...] | None,
     perturb_when_below: float | None,
     dimension: int,
+    batch_size: int,
 ) -> None:
+    if batch_size != 1 and noise != "sgd":
+        raise BadInput(f"`batch_size` {batch_size} with `noise` {noise}", "`noise` sgd, which draws batches")
     if len(set(amplitudes)) < len(amplitudes):
         raise BadInput(f"`amplitudes` = {', '.join(f'{a:g}' for a in amplitudes)}", "each once")
     if direction is not None and noise != "none":

@@ -9,6 +9,9 @@ from landscape.errors import BadInput
 from landscape.numerics.steps.kicks import Kicks
 from landscape.numerics.steps.sampling import Sampler
 
+# What is not asked for: the default of train.
+USUAL_BATCH = 128
+
 
 @dataclass(frozen=True, kw_only=True)
 class Regime:
@@ -36,6 +39,12 @@ class Regime:
         if (self.epochs is None) == (self.steps is None):
             seen = "neither epochs nor steps" if self.epochs is None else "both epochs and steps"
             raise BadInput(f"{seen} given", "one of them")
+        if self.method == "sgd" and self.batch_size not in (1, USUAL_BATCH):
+            raise BadInput(
+                f"`batch_size` {self.batch_size} with `method` sgd, which takes one sample a step",
+                "`method` minibatch",
+                "give that, or leave `batch_size` away",
+            )
         if self.nesterov and self.momentum == 0:
             raise BadInput("Nesterov's method without momentum", "a momentum above 0")
         if self.optimizer != "sgd" and self.momentum:

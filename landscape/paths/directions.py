@@ -179,3 +179,17 @@ def require_grid(num_points: int, draws: int, directions: str) -> None:
         )
     if draws > 1 and directions != "random":
         raise BadInput(f"{draws} draws of the directions {directions}", "one, as nothing is drawn at random")
+
+
+def require_drawn(norm: str, ignore: Collection[str], directions: str) -> None:
+    """Raises BadInput for a norm or parts at rest, other than the usual, of directions that are not drawn."""
+    for name, said, usual in (
+        ("norm", norm, norm == "filter"),
+        ("ignore", ",".join(ignore) or "none", set(ignore) == {"bias", "norm"}),
+    ):
+        if directions != "random" and not usual:
+            raise BadInput(
+                f"`{name}` {said} with `directions` {directions}",
+                "`directions` random, which are drawn: others are taken as they are",
+                f"leave `{name}` away",
+            )

@@ -26,6 +26,7 @@ from landscape.paths.directions import (
     own_axes,
     pieces_of,
     random_directions,
+    require_drawn,
     require_grid,
     require_trajectory,
     within,
@@ -57,6 +58,7 @@ class Cut:
 
     def __post_init__(self) -> None:
         require_grid(self.num_points, self.draws, self.directions)
+        require_drawn(self.norm, self.ignore, self.directions)
 
     @property
     def trajectory(self) -> list[Point]:

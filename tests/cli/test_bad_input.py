@@ -240,6 +240,13 @@ def test_numbers_out_of_range(command, folder):
     refused(command(*train, "--epochs", 1, "--steps", 1), "epochs and steps")
     refused(command(*train, "--epochs", 1e20), "--epochs 1e+20 of 4 steps each; expected at most 2⁵³ steps")
     refused(command(*train, "--nesterov"), "Nesterov", "momentum")
+    refused(command(*train, "--method", "sgd", "--batch-size", 64), "takes one sample a step", "minibatch")
+    refused(command("escape", "a.h5", "--batch-size", 4), "--batch-size 4 with --noise sphere", "--noise sgd")
+    refused(
+        command("slice2d", "a.h5", "--directions", "eigen", "--norm", "layer"),
+        "--norm layer with --directions",
+    )
+    refused(command("slice1d", "a.h5", "--directions", "pca", "--ignore", "none"), "leave --ignore away")
     refused(command(*train, "--lr", "1e200"), "--lr 1e+200; expected a positive number", "end at 1e+30")
     refused(command(*train, "--schedule-arg", "gamma=2"), "has no 'gamma'")
     assert not list(folder.glob("*.part"))
