@@ -182,7 +182,7 @@ class Parameter:
         if isinstance(value, bool) or not isinstance(value, wanted):
             return False
         about = self.about
-        if wanted is Integral and abs(value) > about.most:
+        if wanted is Integral and _size(value) > about.most:
             return False
         number = float(value)
         return (
@@ -207,7 +207,7 @@ class Parameter:
     def _hint(self, value: Any) -> str:
         if isinstance(value, float) and value > LARGEST:
             return f"numbers here end at {LARGEST:g}"
-        if isinstance(value, Integral) and abs(value) > self.about.most:
+        if isinstance(value, Integral) and _size(value) > self.about.most:
             return f"whole numbers here end at {self.about.most}"
         near = difflib.get_close_matches(str(value), self.choices, n=1)
         return f"did you mean {near[0]!r}?" if near else ""
@@ -215,6 +215,11 @@ class Parameter:
 
 # A seed is stored as it is, in 64 bits; NumPy takes none below zero.
 SEED = Parameter("seed", int, 0, Option(least=0, most=2**63 - 1))
+
+
+def _size(number: Any) -> int:
+    """|n| of a whole number of any kind."""
+    return abs(int(number))
 
 
 def _said(value: Any) -> str:
