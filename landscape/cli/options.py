@@ -39,6 +39,14 @@ class Command(click.Command):
         )
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        try:
+            return self._parsed(ctx, args)
+        except click.BadArgumentUsage as error:
+            (place,) = [one for one in self.params if isinstance(one, click.Argument)]
+            wanted = f"{ctx.info_name} takes {place.nargs} values, {place.metavar}"
+            raise click.UsageError(wanted, ctx) from error
+
+    def _parsed(self, ctx: click.Context, args: list[str]) -> list[str]:
         spelled = self._spelled(args)
         if ctx.resilient_parsing or not any(one.partition("=")[0] == "--config" for one in spelled):
             return super().parse_args(ctx, spelled)

@@ -129,7 +129,7 @@ def test_what_a_file_may_not_say_is_refused_before_anything_runs(command, place,
     [
         (["train", "--config", "none.toml"], "none.toml cannot be read (No such file"),
         (["slice2d", "--config", "all.toml"], "no [[run]] in all.toml is of slice2d"),
-        (["interpolate", "--config", "all.toml", "x.h5"], "takes 2 values"),
+        (["interpolate", "--config", "all.toml", "x.h5"], "takes 2 values, A B"),
     ],
 )
 def test_files_without_what_is_asked_for(command, place, line, said):
