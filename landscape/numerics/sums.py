@@ -48,11 +48,13 @@ def turn(rows: Tensor, by: Tensor) -> None:
         part.copy_(by @ part.double())
 
 
-def distances(rows: Tensor, others: Tensor, factors: Tensor) -> Tensor:
-    """‖rowᵢ − factorᵢ · otherᵢ‖ (m,) of (m, d) twice and (m,), in float64, block by block."""
+def turned(rows: Tensor, images: Tensor, by: Tensor, factors: Tensor) -> Tensor:
+    """As :func:`turn`, and ‖by · images − factors · by · rows‖ (m,) of each row, before they are rounded."""
     squares = torch.zeros(len(rows), dtype=torch.float64, device=rows.device)
-    for one, other in zip(rows.split(BLOCK, 1), others.split(BLOCK, 1), strict=True):
-        squares += (one.double() - factors[:, None] * other.double()).square().sum(1)
+    for part, its in zip(rows.split(BLOCK, 1), images.split(BLOCK, 1), strict=True):
+        wide = by @ part.double()
+        squares += (by @ its.double() - factors[:, None] * wide).square().sum(1)
+        part.copy_(wide)
     return squares.sqrt()
 
 

@@ -147,11 +147,13 @@ def turn(rows: Tensor, by: Tensor) -> None:
     sums.turn(local(rows), by)
 
 
-def distances(rows: Tensor, others: Tensor, factors: Tensor) -> Tensor:
-    """‖rowᵢ − factorᵢ · otherᵢ‖ (m,), float64, of (m, d) twice and (m,)."""
-    if isinstance(rows, Spread):
-        return torch.linalg.vector_norm(rows.double() - factors[:, None] * others.double(), dim=1)
-    return sums.distances(rows, others, factors)
+def turned(rows: Tensor, images: Tensor, by: Tensor, factors: Tensor) -> Tensor:
+    """As :func:`turn`, and ‖by · images − factors · by · rows‖ (m,), float64, of each row of (m, d)."""
+    if not isinstance(rows, Spread):
+        return sums.turned(rows, images, by, factors)
+    wide = by @ rows.double()
+    local(rows).copy_(local(wide))
+    return torch.linalg.vector_norm(by @ images.double() - factors[:, None] * wide, dim=1)
 
 
 def typical_share(theta: Tensor) -> float:

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from landscape.numerics.spectra.krylov import Krylov, Operator, capacity, has_room
 from landscape.numerics.spectra.search import CHANCE, Growth, Wanted, error_estimates, outer_gaps, wanted
-from landscape.numerics.vectors import combined, distances, gram, share_held, turn
+from landscape.numerics.vectors import combined, gram, share_held, turn, turned
 
 # Share of the tolerance that the search leaves to the rounding of products.
 LEFT = 0.5
@@ -249,9 +249,10 @@ def _tried(
     factors = torch.from_numpy(found.values).to(signs)
     image, inside, whole, difference, draws = None, 0.0, 0.0, 0.0, (signs, signs * changed)[: min(count, 2)]
     for drawn in draws:
-        off = operator(combined(drawn, found.vectors)).double()
-        image = off.clone() if image is None else image
-        off -= combined(drawn * factors, found.vectors)
+        now = operator(combined(drawn, found.vectors)).double()
+        image = now if image is None else image
+        # What an operator gives may be kept by it, and stays.
+        off = now - combined(drawn * factors, found.vectors)
         off -= found.outside(drawn)
         difference = max(difference, _length(off))
         inside = max(inside, count**0.5 * (_length(gram(found.vectors, off[None])) + product_error()))
@@ -334,9 +335,8 @@ def _rayleigh_ritz(
     """
     vectors = vectors.double() if in_float64 else vectors
     if in_float64 and len(vectors):
-        # They are orthogonal but for the rounding of float32.
-        triangle = torch.linalg.cholesky(gram(vectors, vectors))
-        turn(vectors, torch.linalg.inv(triangle))
+        # They are orthogonal but for the rounding of float32, where this is as good as a QR and makes no copies.
+        turn(vectors, torch.linalg.inv(torch.linalg.cholesky(gram(vectors, vectors))))
     images, errors = torch.empty_like(vectors), np.zeros(len(vectors))
     for number, vector in enumerate(vectors):
         images[number] = operator(vector)
@@ -344,8 +344,6 @@ def _rayleigh_ritz(
     projected = gram(vectors, images).cpu().numpy()
     values, rotation = np.linalg.eigh((projected + projected.T) / 2)
     by = torch.from_numpy(rotation.T.copy()).to(vectors.device)
-    turn(vectors, by)
-    turn(images, by)
-    residuals = distances(images, vectors, torch.from_numpy(values).to(vectors.device))
+    residuals = turned(vectors, images, by, torch.from_numpy(values).to(vectors.device))
     known = np.abs(rotation.T) @ errors
     return values, vectors, residuals.cpu().numpy() + known, known

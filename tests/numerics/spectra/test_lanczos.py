@@ -297,6 +297,31 @@ def test_pairs_tried_together_are_within_their_errors(name):
         assert found.errors.max() <= 1e-6 * np.abs(SPECTRA[name]).max()
 
 
+def test_what_operators_give_is_left_as_it_is():
+    """They may keep it, to go on from there."""
+    wide, given = symmetric(SPECTRA["indefinite"]), []
+
+    def product(matrix):
+        def image(v):
+            given.append((one := matrix @ v.to(matrix.dtype), one.clone()))
+            return one
+
+        return image
+
+    for trial in (None, product(wide)):
+        top_eigenpairs(
+            product(wide.float()),
+            len(wide),
+            4,
+            generator=torch.Generator().manual_seed(0),
+            dtype=torch.float32,
+            certificate=product(wide),
+            trial=trial,
+        )
+    assert len(given) > 20
+    assert all(torch.equal(*one) for one in given)
+
+
 def off_by(matrix, error):
     """Pairs of ``matrix`` + ``error`` that a product of ``matrix`` tries, one seed after another."""
     for seed in range(20):
