@@ -70,5 +70,6 @@ def moved(objective: Objective, point: Point, *, seed: int, tolerance: float) ->
     groups = [traced.symmetry.groups[i] for i in traced.symmetry.free]
     copies = [1 if one.outer is None else traced.symmetry.groups[one.outer].size for one in groups]
     units = sum(one.size * count for one, count in zip(groups, copies, strict=True))
-    units += sum(one.size * one.copies for one in families if one.group is None and one.kind != "translation")
+    others = [one for one in families if one.group is None and one.kind not in ("shear", "translation")]
+    units += sum(one.size * one.copies for one in others)
     return Rescaled(there, units, gap, alone=points)
