@@ -18,21 +18,31 @@ from landscape.numerics.spread import Spread, local
 BLOCK = 4096
 
 
-def rounding_between(*points: Tensor) -> float:
-    """How far apart points of one dtype may lie by rounding alone: ten ε of it times the longest.
+def is_rounding(apart: Tensor, *points: Tensor) -> bool:
+    """Whether no entry of ``apart`` (d,) is more than rounding leaves between points (d,) of one dtype.
 
-    >>> a = torch.ones(4)
-    >>> float(torch.linalg.vector_norm(a - (a + 1e-7))) <= rounding_between(a) < 1e-5
-    True
+    That is ten ε of what they have there and of what they have as a rule: not of ‖θ‖, which one large entry makes
+    large, and beside which a step in few others is little.
+
+    >>> a = torch.tensor([1.0, 0.5, -1e9])
+    >>> is_rounding(torch.tensor([1e-7, -1e-7, 64.0]), a), is_rounding(torch.tensor([0.0, 1e-4, 0.0]), a)
+    (True, False)
     """
-    return 10 * torch.finfo(points[0].dtype).eps * max(float(torch.linalg.vector_norm(one)) for one in points)
+    if isinstance(apart, Spread) or not bool(apart.any()):
+        return not bool(apart.any())
+    room = 10 * torch.finfo(points[0].dtype).eps
+    sizes = torch.stack([one.detach().abs().double() for one in points]).amax(0)
+    if float(apart.abs().max()) > 2 * room * float(sizes.max()):
+        return False
+    usual = typical_share(sizes) * float(torch.linalg.vector_norm(sizes)) / len(sizes) ** 0.5
+    return bool((apart.double().abs() <= room * (sizes + usual)).all())
 
 
 def one_point(a: Tensor, b: Tensor) -> list[str]:
     """What is said of two points that are one, or differ by no more than rounding; of others nothing."""
-    apart = float(torch.linalg.vector_norm((b - a).double()))
-    if apart > rounding_between(a, b):
+    if not is_rounding(b - a, a, b):
         return []
+    apart = float(torch.linalg.vector_norm((b - a).double()))
     but = f", but for rounding: ‖B − A‖ = {apart:.1e}" if apart else ""
     return [f"the two points are the same{but}"]
 

@@ -10,7 +10,7 @@ from plain import another, killed_at, named, plain_loss, plain_module, toy_produ
 from torch import nn
 
 from landscape import Objective
-from landscape.analyses import align, interpolate, merge, train
+from landscape.analyses import align, interpolate, merge, slice2d, train
 from landscape.errors import BadInput
 from landscape.objective.parameters import Point
 from landscape.runs.journal import Journal
@@ -306,3 +306,23 @@ def test_points_that_are_one_but_for_rounding_are_said(regression):
     assert "the two points are the same" in one
     assert any(note.startswith("the two points are the same, but for rounding: ‖B − A‖ = ") for note in other)
     assert not any("are the same" in note for note in far)
+
+
+def test_a_step_beside_one_large_entry_is_no_rounding():
+    """A mask of −1e9 makes ‖θ‖ so large that a step of 1 in a weight is 1e-9 of it."""
+
+    class Masked(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layer, self.mask = nn.Linear(4, 3), nn.Parameter(torch.tensor([0.0, 0.0, -1e9]))
+
+        def forward(self, x):
+            return self.layer(x) + self.mask
+
+    objective = Objective(Masked(), "cross_entropy", (torch.randn(9, 4), torch.arange(9) % 2))
+    a = objective.theta
+    b, c = a.clone(), a.clone()
+    b[0] += 1
+    c[3] -= 1
+    assert not any("are the same" in note for note in interpolate(objective, a, b, num_points=3).notes)
+    assert slice2d(objective, [a, b, c], num_points=3).status == "complete"

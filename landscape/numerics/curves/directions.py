@@ -10,7 +10,7 @@ from torch import Tensor
 from landscape.choices import Norm, Role
 from landscape.errors import BadInput
 from landscape.numerics.pieces import Piece
-from landscape.numerics.vectors import filter_norms, least_squares, normal, rounding_between
+from landscape.numerics.vectors import filter_norms, is_rounding, least_squares, normal
 
 NORMS = get_args(Norm)
 IGNORABLE = get_args(Role)
@@ -136,11 +136,12 @@ def plane_through(a: Tensor, b: Tensor, c: Tensor) -> Tensor:
     Raises BadInput when two are the same or the three lie on one line, both to rounding.
     """
     first, second = (b - a).double(), (c - a).double()
-    room, wanted = rounding_between(a, b, c), "three points that span a plane"
-    if min(float(torch.linalg.vector_norm(one)) for one in (first, second, second - first)) <= room:
+    wanted = "three points that span a plane"
+    if any(is_rounding(one, a, b, c) for one in (first, second, second - first)):
         raise BadInput("two of the three points are the same", wanted)
     beside = second - first * (torch.dot(first, second) / torch.dot(first, first))
-    if float(torch.linalg.vector_norm(beside)) <= max(room, 1e-10 * float(torch.linalg.vector_norm(second))):
+    is_none = float(torch.linalg.vector_norm(beside)) <= 1e-10 * float(torch.linalg.vector_norm(second))
+    if is_none or is_rounding(beside, a, b, c):
         raise BadInput("the three points lie on one line", wanted)
     second = orthogonalised(second, first)
     rows = [one / torch.linalg.vector_norm(one) for one in (first, second)]
