@@ -282,10 +282,10 @@ def _sandwich(
             )
             curvature = middle(flat, rebuilt, targets, objective.loss)
 
-        def image(v: Tensor, keep: bool) -> Tensor:
+        def image(v: Tensor, keep: bool) -> list[Tensor]:
             with _explained():
                 pushed = second_derivative(pulled, u, v, keep=True)
-                return second_derivative(flat, leaf, curvature(pushed), keep)
+                return [second_derivative(flat, leaf, curvature(pushed), keep)]
 
         return Part((flat, pulled), image, lambda: objective.computing_again(leaf, point.fixed))
 

@@ -6,17 +6,21 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
+from torch.autograd.graph import Node
 
 from landscape.numerics.pieces import Piece
 from landscape.objective.derivatives import derivative, no_gradient, require_twice, undifferentiable
 from landscape.objective.parameters import split
 
 
-class Slope(NamedTuple):
-    """d scalar / d parameter, in the parameter's shape, on a graph of its own end, and which parameter."""
+class Slopes(NamedTuple):
+    """A gradient that is to be differentiated again: the sum of its entries, and where those of each parameter enter.
 
-    piece: Piece
-    tensor: Tensor
+    Its numbers are not among them: no second derivative reads them, and they are as many as θ has.
+    """
+
+    total: Tensor | None = None
+    ends: Sequence[tuple[Piece, Node]] = ()
 
 
 # Numbers of θ from which it is worth a leaf of every parameter; below, a few hooks take longer than a copy.
@@ -72,13 +76,13 @@ class Leaves:
             raise no_gradient()
         return result
 
-    def slopes(self, scalar: Tensor) -> list[Slope]:
+    def slopes(self, scalar: Tensor) -> Slopes:
         """The derivatives by those parameters that the scalar depends on, to be differentiated again.
 
         Raises NotDifferentiable where they cannot.
         """
         if not scalar.requires_grad:
-            return []
+            return Slopes()
         try:
             found = torch.autograd.grad(scalar, self._leaves, create_graph=True, allow_unused=True)
         except RuntimeError as error:
@@ -87,32 +91,36 @@ class Leaves:
             self._clear()
         # By a view each, as parameters that are added to each other have one tensor as their derivative.
         pairs = zip(self._owners, found, strict=True)
-        slopes = [Slope(piece, one.view_as(one)) for piece, one in pairs if one is not None]
-        require_twice(scalar, [slope.tensor for slope in slopes])
-        return [slope for slope in slopes if slope.tensor.requires_grad]
+        slopes = [(piece, one.view_as(one)) for piece, one in pairs if one is not None]
+        require_twice(scalar, [slope for _, slope in slopes])
+        turning = [(piece, slope) for piece, slope in slopes if slope.grad_fn is not None]
+        if not turning:
+            return Slopes()
+        total = torch.stack([slope.sum() for _, slope in turning]).sum()
+        return Slopes(total, [(piece, slope.grad_fn) for piece, slope in turning])
 
-    def image(self, slopes: Sequence[Slope], v: Tensor, keep: bool) -> Tensor:
-        """(d slopes / dθ)ᵀ v for v (d,); ``keep`` leaves the graph for the next one. Raises NotDifferentiable."""
-        if not slopes:
-            return torch.zeros_like(self.theta)
+    def image(self, slopes: Slopes, v: Tensor, keep: bool) -> list[Tensor]:
+        """(d slopes / dθ)ᵀ v for v (d,), in pieces (dᵢ,) in order; ``keep`` leaves the graph for the next one.
+
+        Raises NotDifferentiable.
+        """
+        if slopes.total is None:
+            return [torch.zeros_like(self.theta)]
         with ExitStack() as hooks:
             # Handed over as arguments, they would make torch load its symbolic shapes first, and sympy: half a second.
-            for piece, tensor in slopes:
+            for piece, end in slopes.ends:
                 along = v[piece.span].view(piece.shape)
-                hooks.callback(tensor.register_hook(lambda _, along=along: along).remove)
-            total = torch.stack([tensor.sum() for _, tensor in slopes]).sum()
+                hooks.callback(end.register_prehook(lambda _, along=along: (along,)).remove)
             parts = self._leaves
             try:
                 # Of every parameter something comes early here, so that nothing is saved by taking them one by one.
-                found = torch.autograd.grad(total, parts, retain_graph=keep, allow_unused=True)
+                found = torch.autograd.grad(slopes.total, parts, retain_graph=keep, allow_unused=True)
             except RuntimeError as error:
                 raise undifferentiable(error) from error
             finally:
                 self._clear()
         images = zip(parts, found, strict=True)
-        return torch.cat(
-            [(torch.zeros_like(part) if one is None else one).reshape(-1) for part, one in images]
-        )
+        return [(torch.zeros_like(part) if one is None else one).reshape(-1) for part, one in images]
 
     def _clear(self) -> None:
         """What a function of the module's own has accumulated by a backward pass inside."""

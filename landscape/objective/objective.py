@@ -290,10 +290,14 @@ class Objective(Fitted):
             with sdpa_kernel(SDPBackend.MATH), self.passed(leaves, fixed, inputs) as outputs:
                 slopes = leaves.slopes(self.loss.total(outputs, targets))
 
-            def image(v: Tensor, keep: bool) -> Tensor:
+            def image(v: Tensor, keep: bool) -> list[Tensor]:
                 return leaves.image(slopes, v, keep)
 
-            return Part([s.tensor for s in slopes], image, lambda: self.computing_again(leaves, fixed))
+            return Part(
+                [] if slopes.total is None else [slopes.total],
+                image,
+                lambda: self.computing_again(leaves, fixed),
+            )
 
         return self.product(leaves.theta, part, num_products=num_products, memory_limit=memory_limit)
 

@@ -1,6 +1,6 @@
 """v ↦ A v as a sum over chunks of the data, whose graphs are kept from one product to the next."""
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import lru_cache
 from typing import Any, NamedTuple
@@ -15,7 +15,7 @@ from landscape.numerics.pieces import Piece
 from landscape.objective import trees
 from landscape.objective.derivatives import divided, is_finite, nodes_of
 from landscape.objective.kernels import exact
-from landscape.objective.samples import Samples
+from landscape.objective.samples import Chunk, Samples
 
 # What a process holds for a graph over what its nodes have saved, on a CPU: 1.25 measured, and some room.
 SLACK = 1.4
@@ -24,11 +24,13 @@ SLACK = 1.4
 class Part(NamedTuple):
     """One chunk: the tensors its graph ends in, and (v, keep) ↦ Aᵢv on it; ``keep`` leaves the graph standing.
 
+    Aᵢv comes in pieces (dᵢ,), in order.
+
     ``within``: where the graph is to be read, as what was checkpointed is computed again then.
     """
 
     roots: Sequence[Tensor]
-    image: Callable[[Tensor, bool], Tensor]
+    image: Callable[[Tensor, bool], list[Tensor]]
     within: Callable[[], AbstractContextManager[None]] = nullcontext
 
 
@@ -84,10 +86,13 @@ class Product:
         v = v.detach().to(leaf.device, leaf.dtype)
 
         def summed() -> Tensor:
-            # Widened with the second chunk: the image of a single one is the sum.
+            # The image of a single chunk is the sum. For a second one it is widened before that has an image, and
+            # copied, as it may lie where v does.
             result = None
-            for image in self._images(v):
-                result = image if result is None else result.double().add_(image)
+            for number, chunk in enumerate(self._samples.chunks(self._chunk_size)):
+                if number == 1 and result is not None:
+                    result = result.to(torch.float64, copy=True)
+                result = _added(result, self._image(number, chunk, v))
             return torch.zeros_like(leaf) if result is None else result
 
         with exact(leaf.device.type):
@@ -100,23 +105,20 @@ class Product:
             raise self._not_finite(result, v)
         return result.to(leaf.dtype)
 
-    def _images(self, v: Tensor) -> Iterator[Tensor]:
-        for number, (inputs, targets) in enumerate(self._samples.chunks(self._chunk_size)):
-            if number < len(self._kept):
-                kept = self._kept[number]
-                with kept.within():
-                    image = kept.image(v, True)
-                yield image
-                continue
-            self.num_chunks = max(self.num_chunks, number + 1)
-            part = self._part(inputs, targets)
-            with part.within():
-                has_room = number == len(self._kept) and self._has_room(part, inputs)
-                image = part.image(v, has_room)
-            if has_room:
-                self._kept.append(part)
-            del part  # its graph, while the image is added
-            yield image
+    def _image(self, number: int, chunk: Chunk, v: Tensor) -> list[Tensor]:
+        if number < len(self._kept):
+            kept = self._kept[number]
+            with kept.within():
+                return kept.image(v, True)
+        self.num_chunks = max(self.num_chunks, number + 1)
+        inputs, targets = chunk
+        part = self._part(inputs, targets)
+        with part.within():
+            has_room = number == len(self._kept) and self._has_room(part, inputs)
+            image = part.image(v, has_room)
+        if has_room:
+            self._kept.append(part)
+        return image
 
     def _has_room(self, part: Part, inputs: Any) -> bool:
         if not self._room:
@@ -128,13 +130,23 @@ class Product:
     def _not_finite(self, result: Tensor, v: Tensor) -> NotFinite:
         row = int((~torch.isfinite(result)).nonzero()[0])
         name = next(piece.name for piece in self._pieces if row < piece.span.stop)
-        where = [n for n, image in enumerate(self._images(v), 1) if not bool(torch.isfinite(image).all())]
+        chunks = enumerate(self._samples.chunks(self._chunk_size))
+        where = [n + 1 for n, chunk in chunks if not all(map(is_finite, self._image(n, chunk, v)))]
         return NotFinite(
             f"the product is not finite in {name}"
             + (f", first in chunk {where[0]} of {self.num_chunks}" if where else ""),
             "finite second derivatives",
             "is the loss finite at this point?",
         )
+
+
+def _added(total: Tensor | None, pieces: list[Tensor]) -> Tensor:
+    """``total`` (d,) with ``pieces`` (dᵢ,) added, each in its place; where there is none, these as one vector."""
+    if total is None:
+        return pieces[0] if len(pieces) == 1 else torch.cat(pieces)
+    for place, piece in zip(total.split([len(piece) for piece in pieces]), pieces, strict=True):
+        place.add_(piece)
+    return total
 
 
 def saved_bytes(roots: Collection[Tensor], outside: Iterable[Tensor]) -> int:

@@ -111,7 +111,7 @@ linux = pytest.mark.skipif(
 
 @linux
 @pytest.mark.parametrize(
-    ("limit", "share"), [(2**31, 1.0), (2**28, 0.5), (2**23, 0.0)], ids=["kept", "some kept", "recomputed"]
+    ("limit", "share"), [(2**31, 1.0), (2**27, 0.5), (2**23, 0.0)], ids=["kept", "some kept", "recomputed"]
 )
 def test_the_memory_of_a_process_stays_below_the_limit(limit, share):
     text = subprocess.run(
@@ -119,7 +119,7 @@ def test_the_memory_of_a_process_stays_below_the_limit(limit, share):
     ).stdout
     kept, chunks, bytes_more = map(int, text.split())
     assert bytes_more <= limit
-    assert kept == chunks if share == 1 else kept == 0 if share == 0 else 0 < kept < chunks
+    assert kept == chunks if share == 1 else kept <= 1 < chunks if share == 0 else 1 < kept < chunks
 
 
 VECTORS = """

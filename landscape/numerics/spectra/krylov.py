@@ -244,8 +244,10 @@ def capacity(dimension: int, dtype: torch.dtype, memory_limit: float, least: int
 def fresh_direction(like: Tensor, generator: torch.Generator, *basis: Tensor) -> Tensor:
     """A random unit vector (d,) as in ``like`` (…, d), orthogonal to all rows of ``basis``."""
     vector = normal(like, generator).to(like)
-    vector = orthogonalised(vector / _norm(vector), *basis)
-    return vector / _norm(vector)
+    vector /= _norm(vector)
+    vector = orthogonalised(vector, *basis)
+    vector /= _norm(vector)
+    return vector
 
 
 def _factor(vectors: list[Tensor]) -> np.ndarray:
