@@ -108,8 +108,8 @@ def test_a_basis_grows_without_another_beside_it():
     assert peak.bytes <= 4 * d * (36 + 4)
 
 
-def test_a_search_holds_eight_vectors_beside_its_basis_certified_or_not(monkeypatch):
-    """Of the module's own a gradient and θ; a first image with its vector; a slope, and images on their way."""
+def test_a_search_holds_seven_vectors_beside_its_basis_certified_or_not(monkeypatch):
+    """Of the module's own a gradient and θ; a first image with its vector; and images on their way."""
     monkeypatch.setattr(leaves, "LARGE", 0)
     layers = [nn.Linear(64, 200), nn.Tanh(), nn.Linear(200, 200), nn.Tanh(), nn.Linear(200, 200), nn.Tanh()]
     data = torch.randn(16, 64, generator=torch.Generator().manual_seed(0)), torch.arange(16) % 10
@@ -125,7 +125,7 @@ def test_a_search_holds_eight_vectors_beside_its_basis_certified_or_not(monkeypa
                 found = landscape.hessian(objective, theta, top_k=1, **how)
             assert found.status == "not-converged"
             peaks.append(peak.bytes / 4 / d - number)
-        assert max(peaks) <= 8
+        assert max(peaks) <= 7
 
 
 @pytest.mark.parametrize("chunk_size", [4, 1])
