@@ -223,12 +223,8 @@ def connect(
     from landscape.valleys.idle import idle_path
 
     if symmetry != "permutation" and not align:
-        raise BadInput(
-            f"symmetry {symmetry} of a B that is not aligned", "one that is", "ask for `align` too"
-        )
+        raise BadInput(f"`symmetry` {symmetry} without `align`", "`align` too")
     is_idle = method == "idle"
-    if is_idle and (epochs is not None or steps is not None or restarts > 1):
-        raise BadInput("epochs, steps or restarts of a path through idle units", "none, nothing is trained")
     training = Training(
         method="chain" if is_idle else method,
         bends=bends,
@@ -240,6 +236,8 @@ def connect(
         schedule=schedule,
         schedule_arguments=schedule_arguments or {},
     )
+    if is_idle:
+        training.require_none(restarts)
     connector = Connector(
         objective,
         training,

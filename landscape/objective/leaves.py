@@ -93,11 +93,11 @@ class Leaves:
         pairs = zip(self._owners, found, strict=True)
         slopes = [(piece, one.view_as(one)) for piece, one in pairs if one is not None]
         require_twice(scalar, [slope for _, slope in slopes])
-        turning = [(piece, slope) for piece, slope in slopes if slope.grad_fn is not None]
-        if not turning:
+        ends = [(piece, slope.grad_fn) for piece, slope in slopes if slope.grad_fn is not None]
+        if not ends:
             return Slopes()
-        total = torch.stack([slope.sum() for _, slope in turning]).sum()
-        return Slopes(total, [(piece, slope.grad_fn) for piece, slope in turning])
+        total = torch.stack([slope.sum() for _, slope in slopes if slope.grad_fn is not None]).sum()
+        return Slopes(total, ends)
 
     def image(self, slopes: Slopes, v: Tensor, keep: bool) -> list[Tensor]:
         """(d slopes / dθ)ᵀ v for v (d,), in pieces (dᵢ,) in order; ``keep`` leaves the graph for the next one.

@@ -6,7 +6,7 @@ maximum over t, ``neb`` lets the pivots of a chain slide down across the path (D
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -63,6 +63,18 @@ class Training:
             schedule_parameters(self.schedule, self.schedule_arguments)
         elif self.schedule_arguments:
             raise BadInput(f"the schedule {GARIPOV} with arguments", "none, or another schedule")
+
+    def require_none(self, restarts: int) -> None:
+        """Raises BadInput for any option that was asked for, as of a curve that is not trained nothing reads them."""
+        usual = Training(method=self.method)
+        asked = {one.name: getattr(self, one.name) for one in fields(self)} | {"restarts": restarts}
+        for name, value in asked.items():
+            if value != getattr(usual, name, 1):
+                raise BadInput(
+                    f"`{name}` {value} with `method` idle, where nothing is trained",
+                    "another `method`",
+                    f"or leave `{name}` away",
+                )
 
     def step_size(self, losses: list[float], num_passes: int) -> float:
         """The step size of the pass that follows those with the given mean ``losses``."""

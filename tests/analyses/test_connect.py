@@ -481,7 +481,7 @@ def test_a_point_of_another_architecture_is_refused(regression):
 
 
 def test_a_symmetry_without_align_is_refused(regression):
-    with pytest.raises(BadInput, match="symmetry all of a B that is not aligned"):
+    with pytest.raises(BadInput, match="`symmetry` all without `align`"):
         connect(regression, regression.theta, regression.theta, symmetry="all")
 
 
