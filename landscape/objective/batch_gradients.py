@@ -34,6 +34,7 @@ class BatchGradients:
         self._buffers = {name: fixed[name] for name, _ in objective.module.named_buffers() if name in fixed}
         self._stack = ExitStack()
         self._is_there = self._is_known = False
+        self._has_reached_all = False
         # Of every parameter whether some batch reached it, and whether some batch did not.
         self.reached, self.missed = (np.zeros(len(objective.pieces), dtype=bool) for _ in range(2))
 
@@ -81,6 +82,7 @@ class BatchGradients:
     def _note(self, is_reached: np.ndarray) -> None:
         self.reached |= is_reached
         self.missed |= ~is_reached
+        self._has_reached_all = bool(self.reached.all())
 
     def _standing_there(self, indices: Tensor | None) -> tuple[Tensor, Tensor]:
         objective = self._objective
@@ -98,7 +100,8 @@ class BatchGradients:
         count = objective.num_samples if indices is None else len(indices)
         total, weight = objective.loss.of_batch(outputs, targets, count)
         slopes = by_each(total, self._leaves)
-        self._note(np.array([slope is not None for slope in slopes]))
+        if not self._has_reached_all or any(slope is None for slope in slopes):
+            self._note(np.array([slope is not None for slope in slopes]))
         if not is_as_placed:
             self._stand_down()
         mean, slope = total.detach(), joined(slopes, self._leaves, self._theta.dtype)

@@ -69,4 +69,7 @@ def joined(slopes: Sequence[Tensor | None], like: Sequence[Tensor], dtype: torch
     """(d,), zero for what is None."""
     pairs = zip(slopes, like, strict=True)
     parts = [(torch.zeros_like(leaf) if one is None else one).reshape(-1) for one, leaf in pairs]
+    # To ask each takes longer than its copy where there are many small ones.
+    if all(part.dtype == dtype for part in parts):
+        return torch.cat(parts)
     return torch.cat([part.to(dtype) for part in parts])

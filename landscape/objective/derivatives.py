@@ -47,15 +47,18 @@ def by_each(scalar: Tensor, leaves: Sequence[Tensor]) -> list[Tensor | None]:
         raise no_gradient()
     try:
         found = torch.autograd.grad(scalar, leaves, allow_unused=True)
-        # By a function that goes backward inside its own backward, as RevNets do.
-        inside = [leaf.grad for leaf in leaves]
     except RuntimeError as error:
         raise undifferentiable(error) from error
     finally:
-        for leaf in leaves:
-            leaf.grad = None
-    if all(one is None for one in (*found, *inside)):
+        # By a function that goes backward inside its own backward, as RevNets do.
+        inside = [leaf.grad for leaf in leaves]
+        for leaf, more in zip(leaves, inside, strict=True):
+            if more is not None:
+                leaf.grad = None
+    if all(one is None for one in found) and all(one is None for one in inside):
         raise no_gradient()
+    if all(one is None for one in inside):
+        return list(found)
     pairs = zip(found, inside, strict=True)
     return [one if more is None else more if one is None else one + more for one, more in pairs]
 
