@@ -89,10 +89,11 @@ def loss_failed(
             "the module is called in eval mode (self.training is false): one that gives its losses or its outputs "
             "only in training mode needs a forward that gives them in both"
         )
-    remedy = remedy or _of_classes(outputs, targets, str(error))
+    is_one = hasattr(targets, "shape")
+    remedy = remedy or (_of_classes(outputs, targets, str(error)) if is_one else "")
+    seen = f"{tuple(targets.shape)} ({targets.dtype})" if is_one else type(targets).__name__
     return BadInput(
-        f"the loss {name} does not take outputs {described} and targets "
-        f"{tuple(targets.shape)} ({targets.dtype}): {error}{raised_at(error)}",
+        f"the loss {name} does not take outputs {described} and targets {seen}: {error}{raised_at(error)}",
         "a loss that fits module and data",
         remedy,
     )

@@ -47,7 +47,8 @@ class Objective(Fitted):
 
     ``module`` maps inputs to outputs; ``loss`` is a name, a callable of (outputs, targets) or a
     :class:`~landscape.objective.losses.Loss`; ``data`` is (inputs, targets) with n samples along axis 0 (a tuple of
-    inputs is one for every argument, anything else one argument), a list of samples, a Dataset or a DataLoader,
+    inputs is one for every argument, anything else one argument; targets are a tensor, or several in a dictionary, a
+    tuple or a list, for a loss of the user's own that takes them so), a list of samples, a Dataset or a DataLoader,
     a :class:`~landscape.inputs.data.streams.Stream` of what is larger than memory, or
     :class:`~landscape.objective.samples.Samples`. A loss per sample is averaged. ``chunk_size`` is the number of
     samples at a time: it bounds memory and never moves the value beyond rounding; where the data cannot be cut it

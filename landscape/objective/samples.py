@@ -15,6 +15,7 @@ from landscape import distributed
 from landscape.errors import BadInput
 from landscape.inputs.data import unpaired
 from landscape.inputs.data.batches import ABSENT, TOGETHER, array_like, own_targets, text_in, untabled
+from landscape.inputs.data.several import Layout
 from landscape.inputs.sharded import here
 from landscape.numerics.arrays import brought
 from landscape.numerics.spread import Spread
@@ -33,7 +34,8 @@ class Samples:
 
     ``count`` is n, over all processes; ``share`` says which of them are here. Reads as a pair as well:
     ``inputs, targets = samples``. ``sha256_of_all`` is that of all n, where several processes made sure of it;
-    ``notes`` are what was taken for granted of the data.
+    ``notes`` are what was taken for granted of the data. ``layout``: of targets that came as several tensors, which
+    the targets here carry.
     """
 
     inputs: tuple[Any, ...]
@@ -42,6 +44,7 @@ class Samples:
     share: slice
     sha256_of_all: str = ""
     notes: tuple[str, ...] = ()
+    layout: Layout | None = None
 
     def __repr__(self) -> str:
         """A line without the data."""

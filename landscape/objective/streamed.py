@@ -39,6 +39,7 @@ class Streamed(Samples):
             ("count", len(stream)),
             ("share", slice(0, len(stream))),
             ("notes", stream.notes),
+            ("layout", stream.seen.layout),
         ):
             object.__setattr__(self, name, value)
 

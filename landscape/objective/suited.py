@@ -1,6 +1,7 @@
 """Data as they were brought, as module and loss take them: said, and the same numbers as in the user's own loop."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -8,10 +9,12 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from landscape import distributed
+from landscape.inputs.data.several import are_several, carried
 from landscape.inputs.data.streams import NO_TARGETS, Stream, is_read
 from landscape.objective import trees
 from landscape.objective.arguments import by_keyword, parameters
 from landscape.objective.losses import LOSSES, Loss, correct_of
+from landscape.objective.of_parts import of_parts
 from landscape.objective.samples import Samples, checked_data
 from landscape.objective.streamed import Streamed
 
@@ -28,12 +31,17 @@ def whole_of(data: Any) -> Samples:
     Raises BadInput, see :func:`~landscape.objective.samples.checked_data`.
     """
     if not is_read(data):
-        missing = isinstance(data, tuple | list) and len(data) == 2 and data[1] is None
-        return Samples.whole(*checked_data(data), (NO_TARGETS,) if missing else ())
+        is_pair = isinstance(data, tuple | list) and len(data) == 2
+        notes = (NO_TARGETS,) if is_pair and data[1] is None else ()
+        layout = None
+        if is_pair and are_several(*data):
+            targets, layout = carried(data[0], data[1], "the data")
+            data = data[0], targets
+        return replace(Samples.whole(*checked_data(data), notes), layout=layout)
     stream = Stream.of(data)
     if not stream.is_held:
         return Streamed(stream)
-    return Samples.whole(*checked_data(stream.whole()), stream.notes)
+    return replace(Samples.whole(*checked_data(stream.whole()), stream.notes), layout=stream.seen.layout)
 
 
 def suited(module: nn.Module, given: Any, samples: Samples) -> tuple[Any, Samples]:
@@ -41,10 +49,11 @@ def suited(module: nn.Module, given: Any, samples: Samples) -> tuple[Any, Sample
 
     A dictionary whose names are those of the arguments of ``module.forward`` is given by name; tokens become integers
     that an embedding takes, and classes those that torch's losses take. Where ``cross_entropy`` meets targets of -100,
-    it is torch's own, a mean over the others.
+    it is torch's own, a mean over the others. A loss of targets that are several tensors is given them as they came.
     """
     notes: list[str] = []
     head = samples.head
+    given = of_parts(given, samples.layout, head.targets)
     if len(head.inputs) == 1 and isinstance(head.inputs[0], Mapping):
         order = _arguments(module, head.inputs[0])
         if order is not None:

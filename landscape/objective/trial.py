@@ -16,6 +16,7 @@ from landscape.objective.closures import seeded, states
 from landscape.objective.derivatives import nodes_of
 from landscape.objective.hosted import on_host_first
 from landscape.objective.losses import ELEMENTWISE, LOSSES, Loss, correct_of, name_of
+from landscape.objective.of_parts import as_they_came
 from landscape.objective.parameters import split
 from landscape.objective.parametrised import Parametrised
 from landscape.objective.samples import Samples
@@ -128,7 +129,9 @@ def _given(trial: Trial, given: Any, outputs: Any, targets: Tensor) -> Any:
         raise
     except Exception as error:
         described, training = trees.described(outputs), trial.subject.training
-        said = loss_failed(name_of(given), outputs, described, targets, error, training=training)
+        said = loss_failed(
+            name_of(given), outputs, described, as_they_came(given, targets), error, training=training
+        )
         remedy = said.remedy or swapped.hint(name_of(given), function, outputs, targets)
         raise BadInput(said.seen, said.wanted, remedy) from error
     if any(

@@ -339,10 +339,10 @@ def fingerprint(data: DataSet | None) -> str:
     return sha256(one for part in parts for one in tensors(part))
 
 
-def _read(stream: Stream | None, module: nn.Module) -> Streamed | None:
+def _read(stream: Stream | None, module: nn.Module) -> Stream | Streamed | None:
     """The samples of a stream, labels beside the inputs where the module itself makes a loss of these."""
-    if stream is None:
-        return None
+    if stream is None or stream.is_held:
+        return stream
     return Streamed(stream).changed(lambda chunk: by_name.labelled(module, *chunk))
 
 

@@ -271,7 +271,8 @@ BATCHES = [(X.float(), Y.float())]
             "in the inputs of the data, first in sample 23",
         ),
         (lambda: Stream([]), "the data are empty"),
-        (lambda: Stream([(X, {"a": Y})]), "the targets of batch 1 of the data are a dict"),
+        (lambda: Stream([(X, {"a": Y, "b": Y[:3]})]), "the targets of batch 1 of the data are a dict"),
+        (lambda: Stream([(X, {"a": Y})]), "targets that hold several tensors, for the loss mse"),
     ],
 )
 def test_what_cannot_be_used_gets_a_sentence(data, sentence):

@@ -25,7 +25,7 @@ ABSENT = (
 WANTED = "(inputs, targets), (inputs, ..., targets), inputs alone, or a dictionary of these"
 
 
-def pair(batch: Any, where: str, say: Callable[[str], None]) -> tuple[Any, Tensor | None]:
+def pair(batch: Any, where: str, say: Callable[[str], None]) -> tuple[Any, Any]:
     """(inputs, targets) of a ``batch``, samples along axis 0; targets are None where there are none.
 
     Inputs are a tensor, a dictionary, or a tuple with one for every argument of the module. Of a list or a tuple the
@@ -57,11 +57,7 @@ def pair(batch: Any, where: str, say: Callable[[str], None]) -> tuple[Any, Tenso
     if targets is None:
         return inputs, None
     if isinstance(targets, Mapping) or (isinstance(targets, tuple | list) and not are_numbers(targets)):
-        raise BadInput(
-            f"the targets of {where} are a {type(targets).__name__}",
-            "one tensor",
-            TOGETHER,
-        )
+        return inputs, _tensors(_of_tuples(targets), f"the targets of {where}")
     return inputs, _tensor(targets, f"the targets of {where}")
 
 
@@ -200,6 +196,14 @@ def _of_fields(fields: dict[str, Any], where: str, say: Callable[[str], None]) -
     found = _tensors(inputs, f"the inputs of {where}")
     targets = None if named is None else fields[named]
     return (next(iter(found.values())) if len(found) == 1 else found), targets
+
+
+def _of_tuples(targets: Any) -> Any:
+    """Lists of tensors as tuples, which a collate function makes lists of."""
+    if isinstance(targets, Mapping):
+        return {name: _of_tuples(part) for name, part in targets.items()}
+    is_list = isinstance(targets, tuple | list) and not are_numbers(targets)
+    return tuple(map(_of_tuples, targets)) if is_list else targets
 
 
 def _tensors(inputs: Any, what: str) -> Any:

@@ -18,7 +18,7 @@ from landscape.inputs.data.batches import (
     tensors,
     untabled,
 )
-from landscape.inputs.data.streams import NO_TARGETS, Stream
+from landscape.inputs.data.streams import HELD_BYTES, NO_TARGETS, Stream
 from landscape.inputs.data.targets import IGNORED, Task, absent, doubt, numbered, typed
 from landscape.inputs.data.unpaired import require_one_order
 
@@ -145,6 +145,10 @@ class DataSet:
         if not 1 <= n <= size:
             raise BadInput(f"a subset of {n} samples of {self.name}", f"between 1 and its {size}")
         kept = torch.randperm(size, generator=generator)[:n].sort().values
+        if self.stream is not None and (layout := self.stream.seen.layout) is not None:
+            inputs, targets = self.stream.picked(kept)
+            part = Stream([(inputs, layout.parted(targets, None))], held=HELD_BYTES, name=self.name)
+            return replace(streamed(part, self.test_stream), rows=kept)
         if self.stream is not None:
             part = data_set(self.name, *self.stream.picked(kept), num_classes=self.num_classes)
             rows = {"inputs": part.inputs, "targets": part.targets, "stream": None, "rows": kept}
@@ -214,7 +218,8 @@ def data_set(
 
 
 def streamed(stream: Stream, test: Stream | None = None) -> DataSet:
-    """The data set of a stream, held in memory where that was possible."""
+    """The data set of a stream, held in memory where that was possible and the targets are one tensor."""
+    is_plain = stream.seen.layout is None
     parts: list[Any] = [*(stream.whole() if stream.is_held else stream.head())]
     notes = [*stream.notes]
     if test is not None:
@@ -224,14 +229,14 @@ def streamed(stream: Stream, test: Stream | None = None) -> DataSet:
         parts[1::2] = [None] * len(parts[1::2])
     values = stream.seen.values
     num_classes = None
-    if values is not None and not values.is_floating_point() and not stream.is_held:
+    if is_plain and values is not None and not values.is_floating_point() and not stream.is_held:
         num_classes = int(values.max()) + 1
-    found = data_set(stream.name, *parts, num_classes=num_classes)
+    found = data_set(stream.name, *parts, task=None if is_plain else "regression", num_classes=num_classes)
     return replace(
         found,
         notes=tuple(dict.fromkeys([*notes, *found.notes])),
-        stream=None if stream.is_held else stream,
-        test_stream=None if test is None or test.is_held else test,
+        stream=None if stream.is_held and is_plain else stream,
+        test_stream=None if test is None or (test.is_held and is_plain) else test,
     )
 
 

@@ -74,9 +74,16 @@ class Listed(Dataset):
 def _is_sample(one: Any) -> bool:
     if not isinstance(one, tuple | Mapping) or are_numbers(one):
         return False
-    parts = list(one.values()) if isinstance(one, Mapping) else list(one)
-    lengths = {_length_of(part) for part in parts}
-    return len(parts) > 1 and None not in lengths and (len(lengths) > 1 or lengths == {0})
+    lengths = _lengths_of(one)
+    return len(one) > 1 and None not in lengths and (len(lengths) > 1 or lengths == {0})
+
+
+def _lengths_of(part: Any) -> set[int | None]:
+    """Of everything that a sample holds, however nested."""
+    if isinstance(part, tuple | list | Mapping) and not are_numbers(part):
+        parts = part.values() if isinstance(part, Mapping) else part
+        return set[int | None]().union(*map(_lengths_of, parts))
+    return {_length_of(part)}
 
 
 def _length_of(part: Any) -> int | None:

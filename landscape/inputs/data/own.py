@@ -9,13 +9,15 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from landscape import specs
 from landscape.errors import BadInput
 from landscape.inputs.data import unpaired
 from landscape.inputs.data.batches import pair
 from landscape.inputs.data.dataset import DataSet, data_set, streamed
-from landscape.inputs.data.streams import Stream, is_read
+from landscape.inputs.data.several import are_several
+from landscape.inputs.data.streams import HELD_BYTES, Stream, is_read
 from landscape.inputs.data.targets import Task
 
 # Each array by the names it goes by.
@@ -110,10 +112,11 @@ def from_factory(spec: str, factory: Callable[..., Any], arguments: Mapping[str,
     """The data set that the user's ``factory`` returns, in any of these forms.
 
     A tuple (inputs, targets) or (inputs, targets, test_inputs, test_targets) of tensors, arrays or tables, inputs being
-    a tuple or a dictionary where there are several, targets None where there are none; a list of samples, a Dataset, a
-    DataLoader or a Stream, or two of these, the second for testing, see :mod:`landscape.inputs.data.streams`; a
-    DataSet. PyTorch's random state has the same seed at each call, so that data drawn without one are yet drawn again
-    alike, and is left as it was. Raises BadInput for anything else, and for what the factory raises.
+    a tuple or a dictionary where there are several, as targets may be, which are None where there are none; a list of
+    samples, a Dataset, a DataLoader or a Stream, or two of these, the second for testing, see
+    :mod:`landscape.inputs.data.streams`; a DataSet. PyTorch's random state has the same seed at each call, so that data
+    drawn without one are yet drawn again alike, and is left as it was. Raises BadInput for anything else, and for what
+    the factory raises.
     """
     name = f"data {spec}"
     with torch.random.fork_rng(devices=[]):
@@ -141,8 +144,18 @@ def from_factory(spec: str, factory: Callable[..., Any], arguments: Mapping[str,
             RETURNS,
             "return the training and the test data as a pair",
         )
+    parts = data if isinstance(data, tuple | list) and len(data) in (2, 4) else ()
+    if parts and are_several(*parts[:2]):
+        return streamed(
+            *(
+                Stream([part], held=HELD_BYTES, name=name)
+                for part in zip(parts[::2], parts[1::2], strict=True)
+            )
+        )
     if isinstance(data, Mapping):
         inputs, targets = pair(data, name, (said := []).append)
+        if not isinstance(targets, Tensor | None):
+            return streamed(Stream([data], held=HELD_BYTES, name=name))
         found = data_set(spec, inputs, targets)
         return replace(found, notes=(*said, *found.notes))
     if isinstance(data, tuple | list) and len(data) in (2, 4):

@@ -14,6 +14,7 @@ from torch import Tensor
 from landscape.errors import BadInput, LandscapeError, raised_at
 from landscape.inputs.data.batches import ABSENT, joined, mapped, own_targets, pair, tensors
 from landscape.inputs.data.loaders import Listed, Reading, is_listed, is_source, reading
+from landscape.inputs.data.several import Layout, carried
 
 # Data of more bytes than these are not kept in memory, unless they come so.
 HELD_BYTES = 2**30
@@ -32,6 +33,7 @@ Batch = tuple[Any, Tensor]
 class Seen:
     """What the first pass has seen: ``digests`` of every batch, the first samples, and which targets there are.
 
+    ``layout``: of targets that are several tensors.
     ``is_even``: all batches have samples of one shape. ``draws``: reading draws from PyTorch's generator.
     """
 
@@ -42,6 +44,7 @@ class Seen:
     head: Batch | None = None
     values: Tensor | None = None
     is_even: bool = True
+    layout: Layout | None = None
     draws: bool = False
     has_targets: bool = True
     notes: dict[str, None] = field(default_factory=dict)
@@ -210,6 +213,9 @@ class Stream:
             if targets is None:
                 self._say(NO_TARGETS)
                 targets = own_targets(inputs)
+            if not isinstance(targets, Tensor):
+                where, known = f"batch {number} of {self.name}", self.seen.layout
+                targets, self.seen.layout = carried(inputs, targets, where, known)
             yield inputs, targets
 
     def _say(self, sentence: str) -> None:
