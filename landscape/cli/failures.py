@@ -36,7 +36,13 @@ def described(error: BaseException) -> tuple[str, int]:
         return "interrupted.", INTERRUPTED
     if is_out_of_memory(error):
         said = "; ".join([f"out of memory ({first_line(error)})", *getattr(error, "__notes__", ())])
-        return f"{said}; {SMALLER}.", FAILED
+        # NumPy's arrays are of what a result counts, PyTorch's of what is computed with.
+        fewer = (
+            "ask for fewer points, draws or runs (as --num-points 31), or "
+            if "for an array with" in said
+            else ""
+        )
+        return f"{said}; {fewer}{SMALLER}.", FAILED
     if isinstance(error, BrokenPipeError | SystemExit):
         # rich leaves by SystemExit where the reader of a pipe has gone.
         return "", FAILED

@@ -300,6 +300,14 @@ def test_out_of_memory(command, folder, monkeypatch, error):
     refused(command("slice2d", "a.h5", "--num-points", 5), "out of memory", "--chunk-size", code=1)
 
 
+def test_a_result_that_fits_nowhere_asks_for_fewer_points(command, folder, monkeypatch):
+    def exhausted(*_: object, **__: object) -> None:
+        raise MemoryError("Unable to allocate 7.28 TiB for an array with shape (1000001, 1000001)")
+
+    monkeypatch.setattr("landscape.objective.Objective.measurements", exhausted)
+    refused(command("slice2d", "a.h5", "--num-points", 5), "7.28 TiB", "ask for fewer points", code=1)
+
+
 def test_out_of_memory_for_a_basis_says_how_many_vectors_fit(command, folder, monkeypatch):
     room = krylov.Krylov._make_room
 
