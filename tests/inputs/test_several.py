@@ -86,6 +86,7 @@ def test_real_ones_are_no_coarser_than_what_is_beside():
         (X[:2], (X[:2], X[:2]), False),  # or two for each of two
         (X[:2], {"a": X[:2], "b": X[:2]}, True),
         ((X, X[:, 0]), (X, X[:, 0]), False),  # a training and a test pair
+        ({"a": X}, {"a": X}, True),  # an autoencoder of fields
         (X, X, False),
         (X, [0, 1, 2, 3, 4], False),
         (X, {}, False),

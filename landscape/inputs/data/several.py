@@ -48,8 +48,8 @@ class Layout:
 def are_several(inputs: Any, targets: Any, known: Layout | None = None) -> bool:
     """Whether ``targets`` hold tensors with an entry for each of the samples that ``inputs`` have, side by side.
 
-    Not where both are alike, as a training and a test pair are; nor a list of as many that are alike, which may have
-    one for each sample, unless a ``known`` layout is theirs.
+    No list that is like the inputs, as a training and a test pair are; nor one of as many that are alike, which may
+    have one for each sample, unless a ``known`` layout is theirs.
     """
     if not isinstance(targets, Mapping | tuple | list) or are_numbers(targets):
         return False
@@ -61,9 +61,10 @@ def are_several(inputs: Any, targets: Any, known: Layout | None = None) -> bool:
         return False
     if known is not None and known.held_by == held_by:
         return True
+    if isinstance(targets, Mapping):
+        return True
     is_pair = held_by == inputs_held_by and list(map(_kind, inside)) == list(map(_kind, leaves))
-    is_list = not isinstance(targets, Mapping) and len(targets) in counts and len({*map(_kind, leaves)}) == 1
-    return not (is_pair or is_list)
+    return not (is_pair or (len(targets) in counts and len({*map(_kind, leaves)}) == 1))
 
 
 def carried(inputs: Any, targets: Any, where: str, known: Layout | None = None) -> tuple[Tensor, Layout]:
