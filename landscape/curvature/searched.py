@@ -54,7 +54,13 @@ def searched(
         exact = Later(lambda: operator_of(wide, point, question))
     product = operator_of(objective, point, question)
     if question.residuals == "together":
-        trial = Later(lambda: of_another_cut(wide or objective, point, question.operator))
+        # Of several pairs two products are tried, on one graph where it is small beside those of the search.
+        twice, room = min(2, question.top_k + question.bottom_k), question.memory_limit / 4
+        trial = Later(
+            lambda: of_another_cut(
+                wide or objective, point, question.operator, num_products=twice, memory_limit=room
+            )
+        )
     elif objective.is_double and question.certify is not False:
         exact = product
     basis = torch.device(question.basis_device or objective.device)
