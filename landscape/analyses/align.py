@@ -54,7 +54,9 @@ class Align(Result):
     used: np.ndarray | None = array("used", long_name="units of a symmetry that was used", optional=True)
     used_kind: np.ndarray | None = array("used", printed=True, long_name="what moves them", optional=True)
     used_group: np.ndarray | None = array("used", printed=True, long_name="its group", optional=True)
-    used_dimension: np.ndarray | None = array("used", printed=True, long_name="dimension", optional=True)
+    used_dimension: np.ndarray | None = array(
+        "used", printed=True, long_name="dimension beyond those above", optional=True
+    )
     used_log10_order: np.ndarray | None = array(
         "used", printed=True, long_name="decimal logarithm of its order; NaN where infinite", optional=True
     )
@@ -315,9 +317,9 @@ def _used(found: Aligned) -> dict[str, Any]:
         letters = f"S({group.size})" + (f"^{copies}" if copies > 1 else "")
         order = copies * math.lgamma(group.size + 1) / math.log(10)
         rows.append((group.name, "permutation", letters, 0, order))
-    for one in found.families:
+    for one, dimension in zip(found.families, found.dimensions, strict=True):
         order = one.size * one.copies * math.log10(2) if one.kind == "sign" else math.nan
-        rows.append((one.name, one.kind, one.text, one.dimension, order))
+        rows.append((one.name, one.kind, one.text, dimension, order))
     names, kinds, letters, dimensions, orders = zip(*rows, strict=True)
     return {
         "used": np.array(names, dtype=str),

@@ -23,7 +23,9 @@ from landscape.symmetry import Traced, function_difference, preserved, symmetry_
 from landscape.symmetry.continuous import families_of
 from landscape.symmetry.correlations import correlations
 from landscape.symmetry.families import Family, Found, of_level
+from landscape.symmetry.independent import dimensions
 from landscape.symmetry.matching import assigned, matched
+from landscape.symmetry.moments import near
 from landscape.symmetry.orbit import Orbit, between, nearer, nearest_of_orbit, random_of_orbit
 from landscape.symmetry.order import tried_junctions
 from landscape.symmetry.permutations import Permutations, Symmetry, composed, flipped, permuted
@@ -45,7 +47,8 @@ class Aligned(NamedTuple):
     the former may be by rounding; ``planted_distance``: what is left of the distance from A to a copy of it, moved by
     random elements of all symmetries that were used, once it was brought back; ``signs``: ±1 for every unit of B in
     groups with odd activations, NaN where other maps leave it untold; ``families``: continuous symmetries that were
-    used; ``refused``: what was not, as it would have changed the function.
+    used; ``dimensions``: what each adds to the directions of those before it, where they are few enough to be counted;
+    ``refused``: what was not used, as it would have changed the function.
     """
 
     point: Point
@@ -53,6 +56,7 @@ class Aligned(NamedTuple):
     permutations: Permutations
     signs: Mapping[int, Tensor]
     families: list[Family]
+    dimensions: list[int]
     refused: list[str]
     function_difference: float
     stored_difference: float
@@ -111,7 +115,7 @@ def aligned(
     few = min(objective.num_samples, FEW if match == "weights" else MANY)
     module, traced = with_units(objective, b, "alignment", few, seed)
     units, names = traced.symmetry, {piece.name for piece in objective.pieces}
-    found = Found([], [])
+    found = Found([], [], [])
     if symmetry != "permutation":
         inputs = trees.mapped(in_double, objective.few(few).inputs)
         found = families_of(module, inputs, traced, seed=seed)
@@ -170,6 +174,7 @@ def aligned(
         permutations,
         signs,
         families,
+        dimensions(families, near(start, sorted(names), torch.Generator().manual_seed(seed))),
         found.refused,
         gap,
         stored,

@@ -17,8 +17,9 @@ from torch import nn
 
 from landscape.objective.uses import listed
 from landscape.symmetry.families import Family, Found, Kind, is_among
+from landscape.symmetry.independent import dimensions, without_redundant
 from landscape.symmetry.moments import Moments
-from landscape.symmetry.parts import biases, has_bounds, multipliers
+from landscape.symmetry.parts import biases, goes_flat, has_bounds, multipliers
 from landscape.symmetry.permutations import BY_NUMBER, Block
 from landscape.symmetry.signs import Parities, candidates, of_pairs
 from landscape.symmetry.slots import Members, Slot, at_rest_together, slots_of
@@ -58,6 +59,7 @@ class _Search:
             tolerance=1e-10 if found.coarsest == torch.float64 else 1e-4,
             generator=self.generator,
             has_bounds=has_bounds(found),
+            goes_flat=goes_flat(found),
         )
         self.names = [name for name, p in module.named_parameters() if p.is_floating_point() and p.numel()]
         gains = multipliers(found)
@@ -89,7 +91,10 @@ class _Search:
         families += [one for one in signs if one.group not in heads - {None}]
         families += [*idle, *several]
         free = {self._gained(slot) for one in idle for slot, _ in one.members}
-        return Found([self._with_idle(one, free) for one in families], self.refused)
+        families = [self._with_idle(one, free) for one in families]
+        there = self.moments.near()
+        families = without_redundant(families, there)
+        return Found(families, self.refused, dimensions(families, there))
 
     def _slots(self, group: int) -> list[Slot]:
         return [self._gained(one) for one in slots_of(self.symmetry, group, self.names)]

@@ -157,14 +157,16 @@ class Family:
 
 
 class Found(NamedTuple):
-    """Families of a module, every one tried, and what the trial refused, in words."""
+    """Families of a module, every one tried, what the trial refused, in words, and what each adds to those before."""
 
     families: list[Family]
     refused: list[str]
+    dimensions: list[int]
 
     @property
     def dimension(self) -> int:
-        return sum(family.dimension for family in self.families)
+        """Directions of all of them together: independent ones, where they are few enough to be counted."""
+        return sum(self.dimensions)
 
 
 def of_level(families: Sequence[Family], level: str, names: Container[str]) -> list[Family]:

@@ -82,7 +82,7 @@ def merged(
         raise BadInput(f"{len(points)} points that are one and the same", "points that differ")
     few = min(objective.num_samples, FEW)
     module, traced = with_units(objective, points[order[0]], "merging", few, seed)
-    found = Found([], [])
+    found = Found([], [], [])
     if symmetry != "permutation":
         inputs = trees.mapped(in_double, objective.samples.few(few).inputs)
         found = families_of(module, inputs, traced, seed=seed)

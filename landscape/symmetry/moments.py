@@ -5,7 +5,7 @@ A scale c of a unit that multiplies its numbers θ_s in slot s by c^a_s leaves h
 a small matrix, a row for each unit and draw of θ and w; one gradient fills rows of all units of a module.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -23,6 +23,8 @@ LARGEST = 4
 ROWS, LEAST_DRAWS, MOST_DRAWS = 3, 12, 512
 # Powers of two by which parameters are larger, so that bounds are reached.
 LARGER = 4
+# And of four by which they are smaller, so that nothing goes flat.
+SMALLER = 3
 
 
 class Moments:
@@ -37,8 +39,9 @@ class Moments:
         tolerance: float,
         generator: torch.Generator,
         has_bounds: bool = False,
+        goes_flat: bool = False,
     ):
-        self.tolerance, self._has_bounds = tolerance, has_bounds
+        self.tolerance, self._has_bounds, self._goes_flat = tolerance, has_bounds, goes_flat
         self._module, self._tensors, self._inputs, self._generator = module, tensors, inputs, generator
         self._names = [name for name, p in module.named_parameters() if p.is_floating_point()]
         self._drawn: list[tuple[dict[str, Tensor], dict[str, Tensor]]] = []
@@ -46,14 +49,13 @@ class Moments:
     def near(self) -> dict[str, Tensor]:
         """Parameters near those given, none of which is 0 or equal to another; buffers as they are.
 
-        Where the module has bounds, as 6 of ReLU6, larger ones too: units that stay below seem to be of ReLU.
+        Where the module has bounds, as 6 of ReLU6, larger ones too: units that stay below seem to be of ReLU. Where it
+        goes flat, as a softmax, smaller ones too: far scores seem to see no queries.
         """
-        found = dict(self._tensors)
+        found = near(self._tensors, self._names, self._generator)
+        by = 4.0 ** -int(torch.randint(SMALLER, (), generator=self._generator)) if self._goes_flat else 1.0
         for name in self._names:
-            tensor = self._tensors[name].double()
-            size = tensor.abs() + 0.3 * tensor.square().mean().sqrt() + 0.03
-            noise = torch.randn(tensor.shape, generator=self._generator, dtype=torch.float64)
-            found[name] = tensor + 0.5 * size * noise
+            found[name] = by * found[name]
             if self._has_bounds:
                 found[name] *= 2.0 ** int(torch.randint(LARGER, (), generator=self._generator))
         return found
@@ -101,7 +103,7 @@ class Moments:
         return (~seen).nonzero().flatten().tolist()
 
     def draws(self, count: int) -> list[tuple[dict[str, Tensor], dict[str, Tensor]]]:
-        """So many pairs of parameters and the slopes of a random sum of all outputs there."""
+        """So many pairs of parameters θ and the slopes of a random sum of all outputs there, the largest θᵢ∂ᵢ ±1."""
         while len(self._drawn) < count:
             values = self.near()
             leaves = {name: values[name].requires_grad_() for name in self._names}
@@ -111,16 +113,30 @@ class Moments:
             weights = [torch.randn(part.shape, generator=self._generator).to(part) for part in parts]
             total = torch.stack([(w * part).sum() for w, part in zip(weights, parts, strict=True)]).sum()
             slopes = torch.autograd.grad(total, list(leaves.values()), allow_unused=True)
-            self._drawn.append(
-                (
-                    {name: leaf.detach() for name, leaf in leaves.items()},
-                    {
-                        name: torch.zeros_like(leaf) if slope is None else slope.double()
-                        for (name, leaf), slope in zip(leaves.items(), slopes, strict=True)
-                    },
-                )
-            )
+            drawn = {name: leaf.detach() for name, leaf in leaves.items()}
+            felt = {
+                name: torch.zeros_like(drawn[name]) if slope is None else slope.double()
+                for name, slope in zip(leaves, slopes, strict=True)
+            }
+            # Rounding is a share of the largest, which of draws of several sizes must be the same.
+            moments = [float((drawn[name] * felt[name]).abs().max()) for name in felt if felt[name].numel()]
+            largest = max(moments, default=0.0)
+            unit = 1 / largest if 0 < largest < torch.inf else 1.0
+            self._drawn.append((drawn, {name: unit * slope for name, slope in felt.items()}))
         return self._drawn[:count]
+
+
+def near(
+    tensors: Mapping[str, Tensor], names: Iterable[str], generator: torch.Generator
+) -> dict[str, Tensor]:
+    """The tensors, in float64 those ``names``, of which no number is 0 or equal to another."""
+    found = dict(tensors)
+    for name in names:
+        tensor = tensors[name].double()
+        size = tensor.abs() + 0.3 * tensor.square().mean().sqrt() + 0.03
+        noise = torch.randn(tensor.shape, generator=generator, dtype=torch.float64)
+        found[name] = tensor + 0.5 * size * noise
+    return found
 
 
 def whole_null_space(rows: Tensor, tolerance: float) -> list[list[int]]:

@@ -18,6 +18,8 @@ LINES: dict[str, Callable[[float], tuple[float, float]]] = {
     "mul": lambda n: (n, 0.0),
     "div": lambda n: (1 / n if n else 0.0, 0.0),
 }
+# What goes flat where its inputs are large, and then hides them.
+FLAT = ("_softmax", "_safe_softmax", "_log_softmax", "sigmoid", "tanh", "gelu", "silu", "elu", "erf", "exp")
 # Where a weight meets what it reads, and the same with a bias that stands first.
 PRODUCTS, WITH_BIAS = ("mm", "bmm", "addmm", "baddbmm", "convolution"), ("addmm", "baddbmm")
 # What cuts off at a number, or asks which is larger; smaller numbers guard against 0, larger ones against overflow.
@@ -64,6 +66,11 @@ def has_bounds(found: Traced) -> bool:
             if len(node.all_input_nodes) > 1 or any(SMALLEST < number < LARGEST for number in numbers):
                 return True
     return False
+
+
+def goes_flat(found: Traced) -> bool:
+    """Whether large numbers may hide others: a softmax of far scores sees no query, and GELU of them is ReLU."""
+    return any(_kind(node) in FLAT for node in found.graph.graph.nodes)
 
 
 def _is_gain(user: fx.Node, one: fx.Node) -> bool:

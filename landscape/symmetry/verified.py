@@ -22,9 +22,12 @@ PRESERVED = {torch.float64: 1e-9, torch.float32: 2e-5}
 def batch_experts(module: nn.Module) -> nn.Module:
     """``module``, a copy, with the experts of models of ``transformers`` in a kernel to be traced, in float64 too.
 
-    The others go by the values of the data, or take no float64.
+    The others go by the values of the data, or take no float64. And with embeddings whose slopes are those of all rows:
+    the row for padding has one of 0, though what is read is the row.
     """
     for one in module.modules():
+        if isinstance(one, nn.Embedding):
+            one.padding_idx = None
         switch: Any = getattr(one, "set_experts_implementation", None)
         if switch is not None and getattr(one.config, "_experts_implementation", None) is not None:
             switch("batched_mm")

@@ -66,12 +66,12 @@ COUNTED = {
     "residual": (lambda: Residual(4, 3, 1, 3), gaussian(60, 4), ["GL(3)", "R>0^3", "R^3", "R^3"], 0),
     # LayerNorm does not see what is written along ones (rows of embeddings and positions, columns of two weights), nor
     # its readers their rows' part along 1/gain; and positions take from embeddings what is added to all, of which the
-    # same number for all channels is along ones.
+    # same number for all channels is along ones: one direction that is counted once.
     "GPT-2": (
         lambda: Gpt(bias=False),
         numbers(11, 60, 6),
         [*["GL(4)^2"] * 2, *["R*^8"] * 3, "O(7)", "R^11", "R^6", "R^8", "R^10", *["R^8"] * 4, "R^10", "R^11"],
-        -1,
+        0,
     ),
     # Of the two rows of keys of a head, one query sees a single sum: to each head 6 directions, of which GL(2) is 4.
     "asking": (Asking, gaussian(60, 5, 4), [*["GL(2)^2"] * 2, *["GL(4)"] * 3, *["R^4"] * 5], 4),

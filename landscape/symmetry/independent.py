@@ -1,0 +1,95 @@
+"""How many directions families have together, as one may be among others: by the rank of how they move θ.
+
+Found by differences of what the families do, whatever they are made of; at θ near the given ones, none of which is 0.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+
+import torch
+from torch import Tensor
+
+from landscape.symmetry.families import TURNS, Family
+from landscape.symmetry.translations import Translation
+
+Tensors = Mapping[str, Tensor]
+# Directions, and numbers of all of them, up to which they are counted: some seconds and 200 MB.
+MOST_DIRECTIONS, MOST_NUMBERS = 1500, 10_000_000
+STEP, NOTHING = 1e-5, 1e-6
+
+
+def dimensions(families: Sequence[Family], tensors: Tensors) -> list[int]:
+    """What each family adds to the directions of those before it; all its own where they are too many to be counted.
+
+    ``tensors``: where, in float64; no number of them should be 0.
+    """
+    if not _may_be_counted(families, tensors):
+        return [one.dimension for one in families]
+    known, found = None, list[int]()
+    for columns in _columns(families, tensors):
+        known, new = _beside(known, columns)
+        found.append(new)
+    return found
+
+
+def without_redundant(families: Sequence[Family], tensors: Tensors) -> list[Family]:
+    """But for those all whose directions others have too, as scales of a head whose channels may be scaled."""
+    if not _may_be_counted(families, tensors):
+        return list(families)
+    every = list(_columns(families, tensors))
+    own = [_beside(None, columns)[1] for columns in every]
+    # Of two that are the same that with less to choose from stays.
+    order = sorted(range(len(every)), key=lambda i: (-own[i], families[i].dimension))
+    known, kept = None, set[int]()
+    for i in order:
+        known, new = _beside(known, every[i])
+        kept |= {i} if new or families[i].kind == "sign" else set()
+    return [one for i, one in enumerate(families) if i in kept]
+
+
+def _may_be_counted(families: Sequence[Family], tensors: Tensors) -> bool:
+    count = sum(one.dimension for one in families)
+    names = {name for one in families for name in one.tensors}
+    return count <= MOST_DIRECTIONS and count * sum(tensors[name].numel() for name in names) <= MOST_NUMBERS
+
+
+def _columns(families: Sequence[Family], tensors: Tensors) -> Iterator[Tensor]:
+    """Of each family (numbers, directions), all of length 1; where gains are 1, if a turn needs it."""
+    there = dict(tensors)
+    for one in families:
+        there = there if isinstance(one, Translation) else one.folded(there)
+    names = sorted({name for one in families for name in one.tensors})
+    for one in families:
+        moved = [_difference(one, there, names, i) for i in _generators(one)]
+        columns = torch.stack(moved, 1) if moved else torch.zeros(0, 0, dtype=torch.float64)
+        yield columns / columns.norm(dim=0).clamp_min(1e-300)
+
+
+def _generators(family: Family) -> list[int]:
+    if family.kind == "sign":
+        return []
+    numbers = torch.arange(torch.Size(family.logarithm).numel()).reshape(family.logarithm)
+    if family.kind in TURNS:
+        size = family.logarithm[-1]
+        rows, columns = torch.triu_indices(size, size, 1)
+        numbers = numbers[:, rows, columns]
+    return numbers.flatten().tolist()
+
+
+def _difference(family: Family, tensors: Tensors, names: Sequence[str], number: int) -> Tensor:
+    step = torch.zeros(family.logarithm, dtype=torch.float64)
+    step.view(-1)[number] = STEP
+    one, other = (family.acted(tensors, family.exponential(sign * step)) for sign in (1, -1))
+    return torch.cat([((one[name] - other[name]) / (2 * STEP)).flatten().double() for name in names])
+
+
+def _beside(known: Tensor | None, columns: Tensor) -> tuple[Tensor | None, int]:
+    """The span of both, as orthonormal columns, and by how many directions it is larger than what is known."""
+    left = columns
+    if known is not None and left.numel():
+        left = left - known @ (known.T @ left)
+        left = left - known @ (known.T @ left)
+    if not left.numel():
+        return known, 0
+    directions, sizes, _ = torch.linalg.svd(left, full_matrices=False)
+    new = directions[:, sizes > NOTHING]
+    return new if known is None else torch.cat([known, new], 1), new.shape[1]
