@@ -86,9 +86,13 @@ class Unseen:
                 if one.axis not in one.block.outers
             ]
             yield from self._related(slots, [one for slot in slots for one in self._readers(slot)])
+        known = set[str]()
+        for slots in self._whole_axes():
+            known |= {one.block.tensor for one in slots}
+            yield from self._related(slots, [one for slot in slots for one in self._readers(slot)])
         alone = defaultdict(list)
         for block in self._loose:
-            if len(block.shape) == 1:
+            if len(block.shape) == 1 and block.tensor not in known:
                 alone[block.shape].append(Slot(block, 0))
         for slots in alone.values():
             yield from self._related(slots, [])
@@ -99,8 +103,7 @@ class Unseen:
 
     def through_norms(self) -> Iterator[Translation]:
         """What readers of a norm that centres see nothing of: multiples of 1 over its gain."""
-        for group in self._symmetry.free:
-            slots = [one for one in slots_of(self._symmetry, group, self._names) if one.outer is None]
+        for slots in self._streams():
             norms = [one.block for one in slots if len(one.block.shape) == 1]
             gains = [block for block in norms if block.tensor in self._gains]
             for slot, gain in product(slots, gains):
@@ -143,14 +146,40 @@ class Unseen:
 
     def _norms(self) -> Iterator[tuple[Slot, Slot, list[Slot]]]:
         """The gain and the bias of every norm that has both, and the places of their units."""
-        for group in self._symmetry.free:
-            slots = [one for one in slots_of(self._symmetry, group, self._names) if one.outer is None]
+        for slots in self._streams():
             single = [one for one in slots if len(one.block.shape) == 1]
             for gain, shift in product(single, single):
                 name, other = gain.block.tensor, shift.block.tensor
                 is_one_layer = name.rpartition(".")[0] == other.rpartition(".")[0] and name != other
                 if name in self._gains and is_one_layer:
                     yield gain._replace(offset=self._gains[name]), shift, slots
+
+    def _streams(self) -> Iterator[list[Slot]]:
+        """The places of the units of every group, and of what norms see as one."""
+        for group in self._symmetry.free:
+            yield [one for one in slots_of(self._symmetry, group, self._names) if one.outer is None]
+        yield from self._whole_axes()
+
+    def _whole_axes(self) -> Iterator[list[Slot]]:
+        """Axes that are alike and that a norm sees as one, though they are of several groups or at rest."""
+        alike: dict[object, list[Slot]] = defaultdict(list)
+        for name in self._names:
+            for dim, size in enumerate(self._tensors[name].shape):
+                alike[size, self._made(name, dim)].append(Slot(_whole(name, self._tensors[name]), dim))
+        for slots in alike.values():
+            if any(one.block.tensor in self._gains and len(one.block.shape) == 1 for one in slots):
+                yield slots
+
+    def _made(self, name: str, dim: int) -> object:
+        """What an axis of a tensor is made of: its own, where one group is all of it; nothing, where all is at rest."""
+        parts = {
+            (one.where[dim], tuple(g for k, g in enumerate(one.groups) if Slot(one, k).dim == dim))
+            for one in self._symmetry.blocks
+            if one.tensor == name
+        }
+        groups = [group for _, one in parts for group in one]
+        is_one_group = len(parts) == len(groups) == 1 and groups != [None]
+        return (name, dim) if is_one_group else frozenset(parts) if any(g is not None for g in groups) else None
 
     def _related(self, slots: Sequence[Slot], readers: Sequence[Reader]) -> Iterator[Translation]:
         if not slots or len(slots) + len(readers) < 2:

@@ -79,3 +79,28 @@ def test_a_gain_of_zero_hides_what_is_summed():
     assert all(torch.allclose(moved[name], tensors[name], rtol=0, atol=1e-15) for name in tensors)
     hidden = shear.hidden(tensors)
     assert all(torch.equal(hidden[name], tensors[name]) for name in tensors)
+
+
+class Wide(nn.Module):
+    """A norm of several pieces side by side, as where patches are merged, or of numbers that have an order."""
+
+    def __init__(self, *, at_rest: bool, bias: bool):
+        super().__init__()
+        self.at_rest = at_rest
+        self.inputs = nn.Linear(5, 6 if at_rest else 3)
+        self.norm, self.outputs = nn.LayerNorm(6), nn.Linear(6, 4, bias=bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.inputs(x).tanh()
+        y = y + 2 * y.roll(1, -1) if self.at_rest else torch.cat([y[:30], y[30:]], -1)
+        return self.outputs(self.norm(y)).tanh()
+
+
+@pytest.mark.parametrize("bias", [False, True])
+@pytest.mark.parametrize("at_rest", [False, True])
+def test_norms_of_several_pieces_or_of_numbers_in_order_hide_as_much(at_rest, bias):
+    module, x = built(lambda: Wide(at_rest=at_rest, bias=bias)), gaussian(60, 5)()
+    traced = symmetry_of(module, (x,))
+    found = families_of(module, (x,), traced)
+    assert found.dimension == nullity(module, x)
+    assert any(isinstance(one, Shear) for one in found.families) != bias
