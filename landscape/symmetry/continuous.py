@@ -7,7 +7,7 @@ through norms alone may be turned (RMS norm), or turned about the vector of ones
 taken into the weights that read it (Ashkboos et al. 2024, section 3).
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from itertools import accumulate, pairwise
 from typing import Any
@@ -16,11 +16,11 @@ import torch
 from torch import nn
 
 from landscape.objective.uses import listed
-from landscape.symmetry.families import Family, Found, Kind, is_among
+from landscape.symmetry.families import Family, Found, Kind, is_among, left_of
 from landscape.symmetry.independent import dimensions, without_redundant
 from landscape.symmetry.moments import Moments
-from landscape.symmetry.parts import biases, goes_flat, has_bounds, multipliers
-from landscape.symmetry.permutations import BY_NUMBER, Block
+from landscape.symmetry.parts import biases, goes_flat, has_bounds, multipliers, weights
+from landscape.symmetry.permutations import BY_NUMBER, Block, whole
 from landscape.symmetry.signs import Parities, candidates, of_pairs
 from landscape.symmetry.slots import Members, Slot, at_rest_together, slots_of
 from landscape.symmetry.tracing import Traced
@@ -64,6 +64,7 @@ class _Search:
         self.names = [name for name, p in module.named_parameters() if p.is_floating_point() and p.numel()]
         gains = multipliers(found)
         self.offsets = {name: number for name, number in gains.items() if number is not None}
+        self.weights = weights(found) | gains.keys()
         self.refused: list[str] = []
         twofold = sorted(gains.keys() - self.offsets.keys())
         if twofold:
@@ -77,7 +78,7 @@ class _Search:
         # Inner ones first: what a whole head may do is then among what its channels may.
         groups.sort(key=lambda i: self.symmetry.groups[i].outer is None)
         families = [one for i in groups if self._is_inner(i) for one in self._linear(i)]
-        families += self._at_rest()
+        families += [*self._normed(), *self._at_rest()]
         idle, several = self._translations()
         for group in (i for i in groups if not self._is_inner(i)):
             for one in self._linear(group):
@@ -180,6 +181,23 @@ class _Search:
 
     # --- units that cannot be permuted ------------------------------------------------------------
 
+    def _normed(self) -> Iterator[Family]:
+        """Of axes that inputs or outputs hold, as of hidden states that are handed out: what gains of norms pay for."""
+        alike: dict[int, list[Slot]] = {}
+        for name in self.names:
+            shape = tuple(self.tensors[name].shape)
+            blocks = [at_rest_together(one) for one in self.symmetry.blocks if one.tensor == name]
+            for block in blocks or [whole(name, shape)]:
+                slots = [Slot(block, axis) for axis, group in enumerate(block.groups) if group is None]
+                for slot in (self._gained(one) for one in slots if one.size == shape[one.dim] > 1):
+                    if self._is_outside(slot):
+                        alike.setdefault(slot.size, []).append(slot)
+        for slots in alike.values():
+            if any(one.block.tensor in self.offsets and len(one.block.shape) == 1 for one in slots):
+                for vector in self.moments.exponents(slots):
+                    members = tuple((slot, a) for slot, a in zip(slots, vector, strict=True) if a)
+                    yield from self._first(_kinds(members, None), "scalings")
+
     def _at_rest(self) -> list[Family]:
         """Of axes that cannot be permuted: those of weights with the same heads, then what all heads have in common."""
         heads = {group.outer for group in self.symmetry.groups if group.outer is not None}
@@ -200,7 +218,7 @@ class _Search:
             ]
             headed += slots
             found += self._by_position(slots)
-        left = [_without(one, found) for one in [*resting, *loose]]
+        left = [left_of(one, found) for one in [*resting, *loose]]
         left = [one for one in left if one is not None]
         found += self._by_position([*left, *self._single()])
         for one in [one for one in found if all(len(slot.block.shape) == 1 for slot, _ in one.members)]:
@@ -222,11 +240,7 @@ class _Search:
         """Axes of tensors that no group moves, as gains of queries and keys, as far as ``most`` positions go."""
         held = {block.tensor for block in self.symmetry.blocks}
         shapes = {name: tuple(self.tensors[name].shape) for name in self.names if name not in held}
-        blocks = [
-            Block(name, tuple((0, size) for size in shape), shape, (None,) * len(shape), (None,) * len(shape))
-            for name, shape in shapes.items()
-            if 1 <= len(shape) <= 2
-        ]
+        blocks = [whole(name, shape) for name, shape in shapes.items() if 1 <= len(shape) <= 2]
         slots = [self._gained(Slot(block, axis)) for block in blocks for axis in range(len(block.shape))]
         slots = [one for one in slots if not self._is_outside(one)]
         return slots if sum(one.size for one in slots) <= most else []
@@ -293,6 +307,7 @@ class _Search:
             gains=self.offsets,
             biases=biases(self.traced),
             is_data=self._is_data,
+            has_rows=self._has_rows,
         )
         idle = [family for one in unseen.idle() for family in self._first([one], "translations")]
         several = [family for one in unseen.several() for family in self._first([one], "translations")]
@@ -300,6 +315,11 @@ class _Search:
 
     def _is_data(self, slot: Slot) -> bool:
         return f"[{slot.dim}] {OUTSIDE[0]}" in self.symmetry.reasons[slot.block.tensor]
+
+    def _has_rows(self, slot: Slot) -> bool:
+        """Of nothing that multiplies what the data make, and not looked up by what they say."""
+        said = self.symmetry.reasons[slot.block.tensor]
+        return slot.block.tensor not in self.weights and f"[{slot.dim}] {OUTSIDE[2]}" not in said
 
     # --- turns of a residual stream ---------------------------------------------------------------
 
@@ -357,14 +377,6 @@ def _kinds(members: Members, group: int | None) -> list[Family]:
     kinds = [Family("scaling", members, group, is_signed) for is_signed in (True, False)]
     is_linear = members[0][0].size > 1 and all(abs(a) == 1 for _, a in members)
     return [Family("invertible", members, group), *kinds] if is_linear else kinds
-
-
-def _without(slot: Slot, families: Iterable[Family]) -> Slot | None:
-    """The positions of a slot that families, of single positions or of such in each head, have left."""
-    places = [one for family in families for one, _ in family.members if one[:2] == slot[:2]]
-    known = {i for one in places for i in one.positions or range(one.size)}
-    units = [i for i in range(slot.size) if i not in known]
-    return slot if len(units) == slot.size else slot.some(units) if units else None
 
 
 def _layer(slot: Slot) -> tuple[str, tuple[int, int]]:

@@ -1,13 +1,13 @@
 """Continuous symmetries of a module, a *family* of them for each set of units: their groups, and random elements."""
 
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor
 
-from landscape.symmetry.slots import Members, acted
+from landscape.symmetry.slots import Members, Slot, acted
 
 Kind = Literal["scaling", "sign", "orthogonal", "centred", "invertible", "rotary", "shear", "translation"]
 TURNS = ("orthogonal", "centred")
@@ -202,6 +202,14 @@ def is_among(family: Family, others: Sequence[Family], tensors: Mapping[str, Ten
     wanted, basis = rows[0], torch.stack(rows[1:], 1)
     left = wanted - basis @ torch.linalg.lstsq(basis, wanted[:, None]).solution[:, 0]
     return bool(left.norm() < 1e-6 * wanted.norm())
+
+
+def left_of(slot: Slot, families: Iterable[Family]) -> Slot | None:
+    """The positions of a slot that families, of single positions or of such in each head, have left."""
+    places = [one for family in families for one, _ in family.members if one[:2] == slot[:2]]
+    known = {i for one in places for i in one.positions or range(one.size)}
+    units = [i for i in range(slot.size) if i not in known]
+    return slot if len(units) == slot.size else slot.some(units) if units else None
 
 
 def orthogonal(count: int, size: int, generator: torch.Generator) -> Tensor:

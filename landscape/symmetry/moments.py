@@ -23,8 +23,6 @@ LARGEST = 4
 ROWS, LEAST_DRAWS, MOST_DRAWS = 3, 12, 512
 # Powers of two by which parameters are larger, so that bounds are reached.
 LARGER = 4
-# And of four by which they are smaller, so that nothing goes flat.
-SMALLER = 3
 
 
 class Moments:
@@ -46,16 +44,16 @@ class Moments:
         self._names = [name for name, p in module.named_parameters() if p.is_floating_point()]
         self._drawn: list[tuple[dict[str, Tensor], dict[str, Tensor]]] = []
 
-    def near(self) -> dict[str, Tensor]:
+    def near(self, *, is_calm: bool = False) -> dict[str, Tensor]:
         """Parameters near those given, none of which is 0 or equal to another; buffers as they are.
 
         Where the module has bounds, as 6 of ReLU6, larger ones too: units that stay below seem to be of ReLU. Where it
-        goes flat, as a softmax, smaller ones too: far scores seem to see no queries.
+        goes flat, as a softmax, every other one, or this one, is calm: at far scores no query seems to be seen.
         """
         found = near(self._tensors, self._names, self._generator)
-        by = 4.0 ** -int(torch.randint(SMALLER, (), generator=self._generator)) if self._goes_flat else 1.0
+        if self._goes_flat and (is_calm or int(torch.randint(2, (), generator=self._generator))):
+            found.update({name: calm(found[name]) for name in self._names})
         for name in self._names:
-            found[name] = by * found[name]
             if self._has_bounds:
                 found[name] *= 2.0 ** int(torch.randint(LARGER, (), generator=self._generator))
         return found
@@ -105,7 +103,7 @@ class Moments:
     def draws(self, count: int) -> list[tuple[dict[str, Tensor], dict[str, Tensor]]]:
         """So many pairs of parameters θ and the slopes of a random sum of all outputs there, the largest θᵢ∂ᵢ ±1."""
         while len(self._drawn) < count:
-            values = self.near()
+            values = self.near(is_calm=True)
             leaves = {name: values[name].requires_grad_() for name in self._names}
             given = placed(self._module, trees.mapped(torch.clone, self._inputs))
             outputs = functional_call(self._module, {**values, **leaves}, *given)
@@ -137,6 +135,12 @@ def near(
         noise = torch.randn(tensor.shape, generator=generator, dtype=torch.float64)
         found[name] = tensor + 0.5 * size * noise
     return found
+
+
+def calm(tensor: Tensor) -> Tensor:
+    """No larger than hands numbers of size 1 on as such: of a mean square of 1 over how many are summed, at most."""
+    summed = tensor.numel() / max(len(tensor), 1) if tensor.dim() > 1 else 1
+    return tensor / max(1.0, float((summed * tensor.square().mean()).sqrt())) if tensor.numel() else tensor
 
 
 def whole_null_space(rows: Tensor, tolerance: float) -> list[list[int]]:

@@ -104,6 +104,12 @@ def biases(found: Traced) -> dict[str, str]:
     return names
 
 
+def weights(found: Traced) -> set[str]:
+    """The parameters that others are multiplied by in a product."""
+    nodes = [one for one in found.graph.graph.find_nodes(op="placeholder") if one.name in found.names]
+    return {found.names[one.name] for one in nodes if next(_met(one), None) is not None}
+
+
 def _met(node: fx.Node) -> Iterator[fx.Node]:
     """The products that a tensor, or a transposed one, is in."""
     for user in node.users:

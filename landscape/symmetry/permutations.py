@@ -52,6 +52,12 @@ class Block(NamedTuple):
         return tensor[tuple(slice(*ends) for ends in self.where)]
 
 
+def whole(tensor: str, shape: tuple[int, ...]) -> Block:
+    """All of a tensor, with no group on any axis."""
+    none = (None,) * len(shape)
+    return Block(tensor, tuple((0, size) for size in shape), shape, none, none)
+
+
 # One for each group: new unit i is old unit p[i]. Of a nested group, (m, n): row j is for the old unit j of
 # the outer group.
 Permutations = list[Tensor]

@@ -16,20 +16,23 @@ from torch import Tensor
 
 from landscape.symmetry import shears
 from landscape.symmetry.moments import LEAST_DRAWS, ROWS, Moments, whole_null_space
-from landscape.symmetry.permutations import UNUSED, Block, Symmetry
-from landscape.symmetry.slots import Slot, slots_of
+from landscape.symmetry.permutations import UNUSED, Block, Symmetry, whole
+from landscape.symmetry.slots import Members, Slot, slots_of
 from landscape.symmetry.translations import Norm, Reader, Translation, along, felt
 
 Tensors = Mapping[str, Tensor]
 # Slopes are sums of many terms: what rounding leaves of them, in units of the tolerance.
 ROUNDED = 50
+# Rows of a table, as of positions, that are looked at one by one.
+MOST_ROWS = 256
 
 
 class Unseen:
     """The candidates of a module: ``names`` are its parameters, ``gains`` those of which, and a number, gains are made.
 
     ``biases``: the name of the one that is added to what a weight makes of its inputs. ``is_data``: whether an axis of
-    a tensor is one of the inputs, along which a sum of 0 would be the data's own.
+    a tensor is one of the inputs, along which a sum of 0 would be the data's own. ``has_rows``: whether one is of rows
+    that are added each where it belongs, whatever the data.
     """
 
     def __init__(
@@ -42,12 +45,14 @@ class Unseen:
         gains: Mapping[str, float],
         biases: Mapping[str, str],
         is_data: Callable[[Slot], bool],
+        has_rows: Callable[[Slot], bool],
     ):
         self._moments, self._symmetry, self._tensors = moments, symmetry, tensors
         self._names, self._gains, self._biases, self._is_data = names, gains, biases, is_data
+        self._has_rows = has_rows
         self._blocks = [one for one in symmetry.blocks if one.tensor in names]
         held = {block.tensor for block in self._blocks}
-        self._loose = [_whole(name, tensors[name]) for name in names if name not in held]
+        self._loose = [whole(name, tuple(tensors[name].shape)) for name in names if name not in held]
 
     def idle(self) -> Iterator[Translation]:
         """Biases of which no output sees anything, as those of keys, unless positions turn them."""
@@ -165,7 +170,9 @@ class Unseen:
         alike: dict[object, list[Slot]] = defaultdict(list)
         for name in self._names:
             for dim, size in enumerate(self._tensors[name].shape):
-                alike[size, self._made(name, dim)].append(Slot(_whole(name, self._tensors[name]), dim))
+                alike[size, self._made(name, dim)].append(
+                    Slot(whole(name, tuple(self._tensors[name].shape)), dim)
+                )
         for slots in alike.values():
             if any(one.block.tensor in self._gains and len(one.block.shape) == 1 for one in slots):
                 yield slots
@@ -179,9 +186,12 @@ class Unseen:
         }
         groups = [group for _, one in parts for group in one]
         is_one_group = len(parts) == len(groups) == 1 and groups != [None]
-        return (name, dim) if is_one_group else frozenset(parts) if any(g is not None for g in groups) else None
+        return (
+            (name, dim) if is_one_group else frozenset(parts) if any(g is not None for g in groups) else None
+        )
 
     def _related(self, slots: Sequence[Slot], readers: Sequence[Reader]) -> Iterator[Translation]:
+        slots = [row for slot in slots for row in self._rows(slot)]
         if not slots or len(slots) + len(readers) < 2:
             return
         each = slots[0].of(self._tensors).shape[:2].numel()
@@ -192,13 +202,26 @@ class Unseen:
             columns += [felt([reader.moves(values)], slopes, each) for reader in readers]
             rows.append(torch.stack(columns, 1))
         for vector in whole_null_space(torch.cat(rows), self._moments.tolerance):
-            members = tuple((slot, a) for slot, a in zip(slots, vector, strict=False) if a)
+            members = _in_runs([(slot, a) for slot, a in zip(slots, vector, strict=False) if a])
             reading = tuple(
                 reader._replace(times=a) for reader, a in zip(readers, vector[len(slots) :], strict=True) if a
             )
             if members:
                 scale = self._scale(members[0][0])
                 yield Translation("translation", members, None, readers=reading, scale=scale)
+
+    def _rows(self, slot: Slot) -> list[Slot]:
+        """The units in each row of a table, as a class token has that of its position to itself."""
+        block = slot.block
+        others = [k for k, size in enumerate(block.shape) if k != slot.axis and size > 1]
+        if len(others) != 1 or block.groups[others[0]] is not None or slot.outer is not None:
+            return [slot]
+        dim, n = Slot(block, others[0]).dim, block.shape[others[0]]
+        if n > MOST_ROWS or block.where[dim] != (0, n) or not self._has_rows(Slot(block, others[0])):
+            return [slot]
+        kept = Block(block.tensor, block.where, (slot.size,), (block.groups[slot.axis],), (None,))
+        boxes = [(*block.where[:dim], (i, i + 1), *block.where[dim + 1 :]) for i in range(n)]
+        return [slot._replace(block=kept._replace(where=box), axis=0) for box in boxes]
 
     def _readers(self, slot: Slot) -> list[Reader]:
         """The layer whose weight a slot is of, if it has a bias along another axis."""
@@ -235,9 +258,26 @@ class Unseen:
         return size or 1.0
 
 
-def _whole(name: str, tensor: Tensor) -> Block:
-    shape = tuple(tensor.shape)
-    return Block(name, tuple((0, n) for n in shape), shape, (None,) * len(shape), (None,) * len(shape))
+def _in_runs(members: Sequence[tuple[Slot, int]]) -> Members:
+    """Rows of a table that lie side by side and move alike, as one."""
+    found: list[tuple[Slot, int]] = []
+    for slot, a in members:
+        (before, times), n = found[-1] if found else (slot, 0), slot.size
+        ends = list(zip(before.block.where, slot.block.where, strict=False))
+        apart = [dim for dim, (one, other) in enumerate(ends) if one != other]
+        is_row = slot.block.shape == (n,) and before.block.tensor == slot.block.tensor and len(apart) == 1
+        if times == a and is_row and ends[apart[0]][0][1] == ends[apart[0]][1][0]:
+            (start, _), (_, stop) = ends[apart[0]]
+            where = (*slot.block.where[: apart[0]], (start, stop), *slot.block.where[apart[0] + 1 :])
+            axis = int(apart[0] < slot.dim)
+            pair = (slot.block.groups[0], None)
+            groups = pair[::-1] if axis else pair
+            shape = (stop - start, n) if axis else (n, stop - start)
+            block = Block(slot.block.tensor, where, shape, groups, (None, None))
+            found[-1] = (slot._replace(block=block, axis=axis), a)
+        else:
+            found.append((slot, a))
+    return tuple(found)
 
 
 def _runs(block: Block) -> Iterator[tuple[Block, int]]:

@@ -103,3 +103,50 @@ def test_more_than_can_be_counted_are_as_they_are(most, monkeypatch):
     found = families_in(module, x)
     own = sum(one.dimension for one in found.families)
     assert (found.dimension == own) == (most == 0)
+
+
+class States(nn.Module):
+    """Hands out its stream, as encoders do, of which a norm's readers know nothing but what its gain says."""
+
+    def __init__(self):
+        super().__init__()
+        self.inputs, self.norm = nn.Linear(3, 5), nn.LayerNorm(5)
+        self.inside, self.outside = nn.Linear(5, 4), nn.Linear(4, 5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.inputs(x)
+        return y + self.outside(self.inside(self.norm(y)).tanh())
+
+
+class Tokens(nn.Module):
+    """As ViT: a token of no input first, and a place for each."""
+
+    def __init__(self):
+        super().__init__()
+        self.token, self.places = nn.Parameter(torch.ones(1, 1, 6)), nn.Parameter(torch.ones(1, 4, 6))
+        self.inputs, self.norm, self.outputs = nn.Linear(3, 6), nn.LayerNorm(6), nn.Linear(6, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = torch.cat([self.token.expand(len(x), -1, -1), self.inputs(x)], 1) + self.places
+        y = self.norm(y)
+        return self.outputs(((y @ y.mT).softmax(-1) @ y).tanh().mean(1))
+
+
+# What goes along ones from a bias to another is no family.
+@pytest.mark.parametrize(("factory", "inputs", "others"), [(States, (60, 3), 1), (Tokens, (200, 3, 3), 0)])
+def test_there_are_as_many_as_no_output_sees(factory, inputs, others):
+    module, x = built(factory), gaussian(*inputs)()
+    assert families_in(module, x).dimension + others == nullity(module, x)
+
+
+def test_rows_that_the_data_look_up_are_not_taken_for_what_stands_beside_them():
+    """The first word is the same in all data, and so is its place: no symmetry of the module."""
+    module, x = built(Tables), numbers(7, 60, 3)()
+    x[:, 1:] = x[:, 1:].clamp_min(1)
+    x[:, 0] = 0
+    found, tensors = families_in(module, x), tensors_of(module)
+    generator = torch.Generator().manual_seed(0)
+    for one in found.families:
+        before = tensors if isinstance(one, Translation) else one.folded(tensors)
+        moved = one.acted(before, one.random(generator))
+        assert function_difference(module, before, moved, [(numbers(7, 60, 3)(),)]) < 1e-9, one.name
