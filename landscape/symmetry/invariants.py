@@ -16,8 +16,14 @@ AMONG = "its permutations are among the maps of its family"
 
 
 def without(symmetry: Symmetry, families: Sequence[Family]) -> Symmetry:
-    """The symmetry without the permutations that are among the maps of a family."""
-    gone = {one.group for one in families if one.kind in (*TURNS, "invertible") and one.group is not None}
+    """The symmetry without the permutations that are among the maps of families, wherever the units stand.
+
+    Not those of which some places are of another layer, as of keys where a map is of what is asked alone.
+    """
+    linear = [one for one in families if one.kind in (*TURNS, "invertible") and one.group is not None]
+    moved = {slot.place for family in linear for one in (family, *family.gains) for slot, _ in one.members}
+    moved |= {slot.place for one in families if one.kind == "translation" for slot, _ in one.members}
+    gone = {one.group for one in linear if all(block[:2] in moved for block in symmetry.of(one.group))}
     found = symmetry
     for group in gone:
         found = found.without(group, AMONG)

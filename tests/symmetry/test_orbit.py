@@ -2,10 +2,14 @@
 
 import pytest
 import torch
-from families import MODULES, found_in
+from families import MODULES, found_in, tensors_of
+from symmetric import built
+from torch import Tensor, nn
 
-from landscape.symmetry import function_difference
+from landscape.symmetry import function_difference, symmetry_of
+from landscape.symmetry.continuous import families_of
 from landscape.symmetry.families import Family, of_level
+from landscape.symmetry.invariants import without
 from landscape.symmetry.matching import matched
 from landscape.symmetry.nearest import nearest
 from landscape.symmetry.orbit import alone, between, nearest_of_orbit, random_of_orbit
@@ -126,3 +130,28 @@ def test_scales_are_not_said_by_numbers_that_a_translation_takes_away():
     tensors = {"weight": torch.ones(3, 4), "bias": torch.ones(4)}
     assert alone(scaling, others, tensors).members == scaling.members[1:]
     assert alone(scaling, others, {**tensors, "bias": torch.full((4,), 1e-16)}).members == scaling.members
+
+
+class Probed(nn.Module):
+    """A learned query asks what a layer of tanh says, and has the axis of that layer in the weight for all."""
+
+    def __init__(self):
+        super().__init__()
+        self.inside, self.probe = nn.Linear(4, 6), nn.Parameter(torch.randn(1, 1, 6))
+        self.attention, self.outside = nn.MultiheadAttention(6, 2, batch_first=True), nn.Linear(6, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.inside(x).tanh()
+        return self.outside(self.attention(self.probe.expand(len(x), -1, -1), y, y)[0].tanh())
+
+
+def test_a_map_of_some_places_of_units_does_not_stand_for_their_permutations():
+    module, x = built(Probed), torch.randn(8, 5, 4, dtype=torch.float64)
+    traced = symmetry_of(module, (x,))
+    families = families_of(module, (x,), traced).families
+    (asked,) = [one for one in families if one.text == "GL(6)"]
+    assert asked.group in without(traced.symmetry, families).free
+    tensors, generator = tensors_of(module), torch.Generator().manual_seed(0)
+    moved = permuted(tensors, traced.symmetry, traced.symmetry.random(generator))
+    back = nearest_of_orbit(traced.symmetry, families, tensors, moved, generator=generator)
+    assert back.distance < 1e-6 * between(tensors, moved)
