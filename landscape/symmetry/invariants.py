@@ -23,7 +23,8 @@ def without(symmetry: Symmetry, families: Sequence[Family]) -> Symmetry:
     linear = [one for one in families if one.kind in (*TURNS, "invertible") and one.group is not None]
     moved = {slot.place for family in linear for one in (family, *family.gains) for slot, _ in one.members}
     moved |= {slot.place for one in families if one.kind == "translation" for slot, _ in one.members}
-    gone = {one.group for one in linear if all(block[:2] in moved for block in symmetry.of(one.group))}
+    groups = {one.group for one in linear if one.group is not None}
+    gone = {group for group in groups if all(block[:2] in moved for block in symmetry.of(group))}
     found = symmetry
     for group in gone:
         found = found.without(group, AMONG)

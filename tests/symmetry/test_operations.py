@@ -13,7 +13,7 @@ from landscape.symmetry import symmetry_of
 ALONG: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "running sum": lambda x, k: x.cumsum(1) + k.logcumsumexp(0),
     "sorted": lambda x, k: x.sort(1).values + k.topk(2, 0).values.sum(0),
-    "rolled": lambda x, k: torch.lerp(x, x.roll(1, 1), torch.sigmoid(k)),
+    "rolled": lambda x, k: torch.lerp(x, x.roll(2, 1), torch.sigmoid(k)),
     "long convolution": lambda x, k: torch.fft.irfft(
         torch.fft.rfft(x, n=16, dim=1) * torch.fft.rfft(k, n=16, dim=0), n=16, dim=1
     )[:, :8],

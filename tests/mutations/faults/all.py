@@ -1,6 +1,18 @@
 """Every fault by its name, and the check that must see it."""
 
-from mutations.faults import again, beside, ends, files, objective, paths, spectra, stated, steps, symmetry
+from mutations.faults import (
+    again,
+    beside,
+    ends,
+    files,
+    objective,
+    paths,
+    spectra,
+    stated,
+    steps,
+    symmetry,
+    units,
+)
 
-ROOMS = (objective, paths, spectra, symmetry, steps, stated, beside, ends, again, files)
+ROOMS = (objective, paths, spectra, symmetry, steps, stated, beside, ends, again, files, units)
 FAULTS = {one.name: one for room in ROOMS for one in room.FAULTS}
