@@ -1,10 +1,12 @@
-"""The kernels that a device may choose from: those that round as the dtype says, and in the same order twice."""
+"""The kernels and roads that torch may choose from: those that round as the dtype says, in the same order twice."""
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar
+from typing import Any
 
 import torch
+from torch.utils import checkpoint
 
 from landscape.errors import BadInput
 
@@ -47,3 +49,35 @@ def _exact() -> Iterator[None]:
 def without_cudnn() -> AbstractContextManager[None]:
     """Inside, torch's own kernels stand in for cuDNN's, and round as exactly."""
     return torch.backends.cudnn.flags(enabled=False, deterministic=True, allow_tf32=False)
+
+
+class Repeatable:
+    """In the place of ``torch.utils.checkpoint.CheckpointFunction``, the reentrant checkpoint, the other one.
+
+    The reentrant one refuses ``torch.autograd.grad``, has no second derivative, and leaves parameters without a
+    gradient where none of its inputs has one.
+    """
+
+    @staticmethod
+    def apply(function: Any, preserve_rng_state: bool, *inputs: Any) -> Any:
+        """What ``function`` makes of ``inputs``, computed again by every backward."""
+        return checkpoint.checkpoint(
+            function, *inputs, use_reentrant=False, preserve_rng_state=preserve_rng_state
+        )
+
+
+@contextmanager
+def differentiable() -> Iterator[None]:
+    """Inside, what torch may compute without derivatives, or with those of first order alone, has all of them.
+
+    That is the fast path of a transformer, whose outputs differ from what is differentiated, and reentrant
+    checkpoints. Settings are put back.
+    """
+    fast, reentrant = torch.backends.mha.get_fastpath_enabled(), checkpoint.CheckpointFunction
+    torch.backends.mha.set_fastpath_enabled(False)
+    checkpoint.CheckpointFunction = Repeatable
+    try:
+        yield
+    finally:
+        checkpoint.CheckpointFunction = reentrant
+        torch.backends.mha.set_fastpath_enabled(fast)

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from landscape.errors import BadInput
 from landscape.inputs.checkpoints.names import plain
+from landscape.objective.kernels import differentiable
 from landscape.objective.samples import converted
 
 
@@ -150,7 +151,7 @@ class Standing:
 
     @contextmanager
     def kept(self, *, training: bool = False) -> Iterator[None]:
-        """The mode set, the fast path off; afterwards they and what a call leaves behind are as before."""
+        """The mode set, every call differentiable; afterwards they and what a call leaves behind are as before."""
         training = training or self.is_training
         modes = [
             (layer, layer.training)
@@ -161,8 +162,6 @@ class Standing:
             layer.__dict__["training"] = not flag
         for layer in self._sparse:
             layer.__dict__["sparse"] = False
-        fast = torch.backends.mha.get_fastpath_enabled()
-        torch.backends.mha.set_fastpath_enabled(False)
         known = self._loose[training]
         if known is None or known:
             watched = self._layers if known is None else known
@@ -176,10 +175,10 @@ class Standing:
             left = []
         is_whole = False
         try:
-            yield
+            with differentiable():
+                yield
             is_whole = True
         finally:
-            torch.backends.mha.set_fastpath_enabled(fast)
             changed = [layer for layer, *had in left if _put_back(layer, *had)]
             # A call that was cut short may not have come to what leaves something.
             if known is None and is_whole:

@@ -1,0 +1,56 @@
+"""A reentrant checkpoint of torch's, which refuses autograd.grad: derivatives are those of the call without one."""
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+from torch.utils import checkpoint
+
+import landscape
+from landscape import Objective
+
+
+class Checkpointed(nn.Module):
+    def __init__(self, use_reentrant: bool | None, from_the_inputs: bool):
+        super().__init__()
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            self.first, self.last = nn.Linear(4, 5).double(), nn.Linear(5, 3).double()
+        self.use_reentrant, self.from_the_inputs = use_reentrant, from_the_inputs
+
+    def part(self, x):
+        return self.first(x).tanh()
+
+    def rest(self, h):
+        return self.last(h).sin()
+
+    def again(self, part, x):
+        if self.use_reentrant is None:
+            return part(x)
+        return checkpoint.checkpoint(part, x, use_reentrant=self.use_reentrant)
+
+    def forward(self, x):
+        return (
+            self.rest(self.again(self.part, x))
+            if self.from_the_inputs
+            else self.again(self.rest, self.part(x))
+        )
+
+
+@pytest.mark.parametrize("from_the_inputs", [False, True])
+def test_derivatives_of_a_reentrant_checkpoint_are_those_of_f(from_the_inputs):
+    draw = torch.Generator().manual_seed(1)
+    data = (
+        torch.randn(11, 4, generator=draw, dtype=torch.float64),
+        torch.randint(3, (11,), generator=draw),
+    )
+    own = checkpoint.CheckpointFunction
+    one, other = (
+        Objective(Checkpointed(kind, from_the_inputs), F.cross_entropy, data) for kind in (True, None)
+    )
+    theta, v = other.theta, torch.linspace(-1, 1, other.num_parameters, dtype=torch.float64)
+    torch.testing.assert_close(one.gradient(theta), other.gradient(theta), rtol=1e-12, atol=1e-14)
+    torch.testing.assert_close(one.hvp(theta, v), other.hvp(theta, v), rtol=1e-12, atol=1e-14)
+    assert landscape.hessian(one, theta, top_k=2).status == "complete"
+    assert landscape.train(one, steps=2, batch_size=4).status == "complete"
+    assert checkpoint.CheckpointFunction is own
