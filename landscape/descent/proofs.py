@@ -196,7 +196,8 @@ def plain_hessian(wide: Objective, theta: Tensor) -> tuple[float, np.ndarray]:
         if wide.l2:
             loss = loss + 0.5 * wide.l2 * torch.stack([one.square().sum() for one in own]).sum()
         slopes = torch.autograd.grad(loss, own, create_graph=True, allow_unused=True, materialize_grads=True)
-        slope = torch.cat([one.reshape(-1) for one in slopes])
+        # Times 1, so that what goes back is no view at an odd place, of which torch.view_as_complex takes none.
+        slope = torch.cat([(one * 1).reshape(-1) for one in slopes])
         for one in slope:
             parts = [torch.zeros_like(tensor) for tensor in own]
             if one.requires_grad:

@@ -12,7 +12,7 @@ from landscape import distributed
 from landscape.objective.batch_slope import joined
 from landscape.objective.derivatives import by_each
 from landscape.objective.objective import Objective
-from landscape.objective.parameters import split
+from landscape.objective.parameters import are_odd_pairs, split
 
 
 class BatchGradients:
@@ -22,13 +22,14 @@ class BatchGradients:
     :meth:`leave`, to be called before anything else looks at module or samples; at the end of the context
     at the latest.
     What cannot stay goes the other way: a module that a call leaves something behind in or that writes into its inputs,
-    parameters in several dtypes, several processes, a module in parts.
+    parameters in several dtypes or of pairs at an odd place, several processes, a module in parts.
     """
 
     def __init__(self, objective: Objective, theta: Tensor, fixed: Mapping[str, Tensor]):
         self._objective, self._theta, self._fixed = objective, theta, fixed
         several = objective.is_sharded or distributed.num_processes() > 1
-        self._may_stay = not (several or objective.is_mixed or objective.moves_inputs)
+        has_odd = any(map(are_odd_pairs, objective.pieces))
+        self._may_stay = not (several or has_odd or objective.is_mixed or objective.moves_inputs)
         self._parts = split(theta.detach(), objective.pieces) if self._may_stay else {}
         self._leaves = [part.requires_grad_() for part in self._parts.values()]
         self._buffers = {name: fixed[name] for name, _ in objective.module.named_buffers() if name in fixed}

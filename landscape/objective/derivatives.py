@@ -67,6 +67,7 @@ def second_derivative(slope: Tensor, leaf: Tensor, v: Tensor, keep: bool) -> Ten
     """(d slope / d leaf)ᵀ v; ``keep`` leaves the graph for the next product. Raises NotDifferentiable."""
     if not slope.requires_grad:
         return torch.zeros_like(leaf)
+    v = at_an_even_place(v)
     # Handed over as an argument, v would make torch load its symbolic shapes first, and sympy: half a second.
     handle = slope.register_hook(lambda _: v)
     try:
@@ -76,6 +77,11 @@ def second_derivative(slope: Tensor, leaf: Tensor, v: Tensor, keep: bool) -> Ten
     finally:
         handle.remove()
     return torch.zeros_like(leaf) if product is None else product
+
+
+def at_an_even_place(v: Tensor) -> Tensor:
+    """``v``, copied where it begins at an odd number, as a row may: torch.view_as_complex takes no part of it."""
+    return v.clone() if v.storage_offset() % 2 else v
 
 
 def divided(vector: Tensor, divisor: float, *others: Tensor) -> Tensor:

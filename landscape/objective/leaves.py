@@ -9,8 +9,14 @@ from torch import Tensor
 from torch.autograd.graph import Node
 
 from landscape.numerics.pieces import Piece
-from landscape.objective.derivatives import derivative, no_gradient, require_twice, undifferentiable
-from landscape.objective.parameters import split
+from landscape.objective.derivatives import (
+    at_an_even_place,
+    derivative,
+    no_gradient,
+    require_twice,
+    undifferentiable,
+)
+from landscape.objective.parameters import by_pairs, split
 
 
 class Slopes(NamedTuple):
@@ -106,10 +112,11 @@ class Leaves:
         """
         if slopes.total is None:
             return [torch.zeros_like(self.theta)]
+        v = v if self._is_cut else at_an_even_place(v)
         with ExitStack() as hooks:
             # Handed over as arguments, they would make torch load its symbolic shapes first, and sympy: half a second.
             for piece, end in slopes.ends:
-                along = v[piece.span].view(piece.shape)
+                along = by_pairs(v[piece.span].view(piece.shape), piece)
                 hooks.callback(end.register_prehook(lambda _, along=along: (along,)).remove)
             parts = self._leaves
             try:

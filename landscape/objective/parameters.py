@@ -133,6 +133,20 @@ def split(theta: Tensor, pieces: Sequence[Piece]) -> dict[str, Tensor]:
     return {piece.name: part.view(piece.shape) for piece, part in zip(pieces, parts, strict=True)}
 
 
+def are_odd_pairs(piece: Piece) -> bool:
+    """Whether a parameter may be seen by torch.view_as_complex, which takes no tensor that begins at an odd number."""
+    return piece.shape[-1:] == (2,) and piece.span.start % 2 == 1
+
+
+def by_pairs(part: Tensor, piece: Piece) -> Tensor:
+    """``part`` of a vector (d,) as torch.view_as_complex takes it, and what is differentiated once and twice.
+
+    A product with 1 makes a tensor of its own forwards and in both backward passes; a clone does forwards alone.
+    """
+    is_odd = piece.shape[-1:] == (2,) and (piece.span.start % 2 or part.storage_offset() % 2)
+    return part * 1 if is_odd else part
+
+
 def name_of_role(name: str, shape: tuple[int, ...]) -> str:
     """The role of a parameter that is no part of a normalisation layer."""
     if len(shape) >= 2:

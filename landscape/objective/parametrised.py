@@ -20,7 +20,7 @@ from landscape.objective.arguments import call
 from landscape.objective.kernels import exact
 from landscape.objective.leaves import Leaves
 from landscape.objective.memory import require_own_memory
-from landscape.objective.parameters import Point, chosen, flatten, layout, require, split
+from landscape.objective.parameters import Point, by_pairs, chosen, flatten, layout, require, split
 from landscape.objective.samples import in_dtype
 from landscape.objective.standing import Standing, copied, in_mode, unwrapped, unwrapped_names
 
@@ -242,6 +242,7 @@ class Parametrised:
     def _placed(self, theta: Tensor | Leaves) -> dict[str, Tensor]:
         """The parameters of θ by name, each in its own dtype."""
         parts = split(theta, self.pieces) if isinstance(theta, Tensor) else theta.parts
+        parts = {piece.name: by_pairs(parts[piece.name], piece) for piece in self.pieces}
         return {name: part.to(self._dtypes[name]) for name, part in parts.items()} if self.is_mixed else parts
 
     def _leaf(self, theta: Tensor) -> Tensor:

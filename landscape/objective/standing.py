@@ -203,8 +203,9 @@ class Standing:
             try:
                 for name, tensor in own.items():
                     now = tensors[name].detach()
-                    # A call may write into a buffer.
-                    now = now if isinstance(tensor, nn.Parameter) else now.clone()
+                    # A call may write into a buffer, or see pairs as complex numbers, which begin at an even place.
+                    is_odd = now.shape[-1:] == (2,) and now.storage_offset() % 2 == 1
+                    now = now if isinstance(tensor, nn.Parameter) and not is_odd else now.clone()
                     before.append((tensor, _exchanged(tensor, now)))
                 for held, key, tensor in self._constants:
                     held[key] = tensor
