@@ -197,7 +197,7 @@ def below(said: Stated, edge: float, slack: float) -> tuple[float, float]:
         most += mass[: int((row <= edge + slack).sum()) + 1].sum() / len(nodes)
     return (
         least + float((said.known < edge - slack).sum()) / said.dimension,
-        most + float((said.known < edge + slack).sum()) / said.dimension,
+        most + float((said.known <= edge + slack).sum()) / said.dimension,
     )
 
 

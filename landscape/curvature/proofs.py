@@ -275,7 +275,7 @@ def _moments(
     d = objective.num_parameters
     share = (d - len(one.pairs.vectors)) / d
     wanted = [float((wide * image).sum()) / squares, float(image.square().sum()) / squares]
-    size = max(float(np.abs(nodes).max(initial=0.0)), one.pairs.scale, 1e-300)
+    size = max(float(np.abs(nodes).max(initial=0.0)), one.pairs.scale, 1e-150)
     gaps = [
         abs(float((weights * nodes**power).sum()) / share - moment) / size**power
         for power, moment in enumerate(wanted, 1)

@@ -171,3 +171,12 @@ def test_a_parameter_without_numbers_has_no_filters():
     objective = Objective(Empty(), "cross_entropy", (X, LABELS))
     assert landscape.slice2d(objective, objective.theta, num_points=3).status == "complete"
     assert landscape.hessian(objective, objective.theta, top_k=1, per_layer=True).status == "complete"
+
+
+@pytest.mark.parametrize("operator", ["hessian", "gauss-newton"])
+def test_a_matrix_of_zeros_has_all_its_eigenvalues_near_zero(operator):
+    objective = Objective(net(1)[0], lambda o, t: (o * t).mean(), (X, torch.ones(20, 5)))
+    found = landscape.hessian(
+        objective, objective.theta, top_k=2, operator=operator, trace=True, density=True
+    )
+    assert (found.status, float(found.mass_near_zero), float(found.mass_below_zero)) == ("complete", 1, 0)
