@@ -88,7 +88,7 @@ WORK = """
     torch.manual_seed(0)
     experts = Objective(Experts(), "cross_entropy", routed(), chunk_size=5)
     run = landscape.train(experts, batch_size=10, epochs=1, momentum=0.9, sampling="ordered")
-    assert any("some batches do not reach layers.0.weight" in note for note in run.notes), run.notes
+    assert run.status == "complete", run.checks
     out["some reach"] = np.concatenate([part.ravel() for part in run.states["final"].values()])
     eigen = landscape.hessian(objective, objective.theta, top_k=3)
     assert eigen.status == "complete", eigen.checks

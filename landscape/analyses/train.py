@@ -252,10 +252,16 @@ def _result(trainer: Trainer, proofs: list[checks.Check]) -> Train:
         )
     result.notes += _carried(trainer.objective)
     regime = trainer.regime
-    if trainer.missed and (regime.momentum or regime.weight_decay or regime.optimizer != "sgd"):
+    is_adaptive = regime.optimizer != "sgd"
+    if trainer.missed and not trainer.leaves and (regime.momentum or regime.weight_decay or is_adaptive):
         result.notes.append(
             f"some batches do not reach {listed(trainer.missed)}: there its gradient is 0, and momentum or decay moves "
             "it all the same, where torch.optim leaves what has no gradient as it is"
+        )
+    elif trainer.missed and is_adaptive:
+        result.notes.append(
+            f"some batches do not reach {listed(trainer.missed)}: there it stays, as torch.optim leaves it, but Adam's "
+            "correction of the bias counts every step here, there those that reach it"
         )
     if trainer.diverged:
         result.notes.append(

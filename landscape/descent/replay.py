@@ -79,7 +79,7 @@ def plain_slope(
         objective.written(tensors, training=training),
         torch.enable_grad(),
     ):
-        loss, slopes = plain.batch_gradient(objective, rows)
+        loss, slopes, _ = plain.batch_gradient(objective, rows)
     theta = theta.detach().double()
     slope = torch.cat([slopes[piece.name].reshape(-1).double() for piece in objective.pieces])
     return loss + 0.5 * objective.l2 * float(theta.square().sum()), slope + objective.l2 * theta.to(slope)

@@ -175,14 +175,16 @@ class StepProofs:
             objective.written({name: one.clone() for name, one in before.tensors.items()}, training=True),
             torch.enable_grad(),
         ):
-            _, slopes = plain.batch_gradient(objective, rows)
+            _, slopes, seen = plain.batch_gradient(objective, rows)
             moved = {name: objective.now(name).detach().clone() for name in before.tensors}
         own = {name: nn.Parameter(before.tensors[name].clone()) for name in slopes}
         for name, parameter in own.items():
             slopes[name] = (
                 slopes[name] + objective.l2 * parameter.detach() + self._noise(step, name, parameter)
             )
-            parameter.grad = slopes[name].clone()
+            moves = name in seen or objective.l2 or self.regime.noise != "none" or objective.is_sharded
+            # torch.optim leaves what has no gradient as it is.
+            parameter.grad = slopes[name].clone() if moves else None
         lr = step_size_of(self.regime, self.every, step)
         optimiser = _optimiser(self.regime, list(own.values()), before.step_size if lr is None else lr)
         for piece in objective.pieces if before.moments else ():

@@ -13,7 +13,7 @@ from landscape.descent.regime import Regime
 from landscape.descent.step_proofs import StepProofs
 from landscape.errors import BadInput
 from landscape.numerics.arrays import array_of
-from landscape.numerics.steps.motion import Motion, optimiser, preconditioner
+from landscape.numerics.steps.motion import Motion, optimiser, preconditioner, step_without
 from landscape.numerics.steps.sampling import isolated_rng
 from landscape.numerics.steps.schedules import Plateau, schedule_parameters, step_size
 from landscape.objective.batch_gradients import BatchGradients
@@ -171,6 +171,11 @@ class Trainer:
         return np.stack([np.full_like(known, np.nan) if one is None else one for one in found])
 
     @property
+    def leaves(self) -> bool:
+        """Whether a step leaves what its batch misses: not where a penalty or noise moves all, or θ lies in parts."""
+        return not (self.objective.l2 or self._kicks is not None or self.objective.is_sharded)
+
+    @property
     def missed(self) -> list[str]:
         """The parameters that some batches reached and others did not, whose gradient there is 0."""
         slopes = self._slope_of
@@ -207,7 +212,7 @@ class Trainer:
                 buffer.copy_(value)
             return False
         self.theta.grad = self._kicked(slope)
-        self._stepper.step()
+        step_without(self._stepper, [piece.span for piece in self._slope_of.left] if self.leaves else [])
         self.step += 1
         return True
 

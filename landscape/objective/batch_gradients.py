@@ -9,6 +9,7 @@ import numpy as np
 from torch import Tensor
 
 from landscape import distributed
+from landscape.numerics.pieces import Piece
 from landscape.objective.batch_slope import joined
 from landscape.objective.derivatives import by_each
 from landscape.objective.objective import Objective
@@ -38,6 +39,8 @@ class BatchGradients:
         self._has_reached_all = False
         # Of every parameter whether some batch reached it, and whether some batch did not.
         self.reached, self.missed = (np.zeros(len(objective.pieces), dtype=bool) for _ in range(2))
+        # Which the last batch did not.
+        self.left: list[Piece] = []
 
     def __call__(self, indices: Tensor | None) -> tuple[Tensor, Tensor]:
         """What the loss says of the samples ``indices`` (all of them for None) as a batch, and its gradient (d,)."""
@@ -84,6 +87,8 @@ class BatchGradients:
         self.reached |= is_reached
         self.missed |= ~is_reached
         self._has_reached_all = bool(self.reached.all())
+        pairs = zip(self._objective.pieces, is_reached, strict=True)
+        self.left = [piece for piece, is_there in pairs if not is_there]
 
     def _standing_there(self, indices: Tensor | None) -> tuple[Tensor, Tensor]:
         objective = self._objective
@@ -101,7 +106,7 @@ class BatchGradients:
         count = objective.num_samples if indices is None else len(indices)
         total, weight = objective.loss.of_batch(outputs, targets, count)
         slopes = by_each(total, self._leaves)
-        if not self._has_reached_all or any(slope is None for slope in slopes):
+        if not self._has_reached_all or self.left or any(slope is None for slope in slopes):
             self._note(np.array([slope is not None for slope in slopes]))
         if not is_as_placed:
             self._stand_down()

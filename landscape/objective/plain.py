@@ -182,19 +182,27 @@ def _add(objective: Objective, flat: Tensor, tensors: Iterable[Tensor]) -> None:
 
 
 def _derivatives(scalar: Any, own: list[Tensor], module: nn.Module) -> list[Tensor]:
+    """By each of a module's own parameters, zeros for one that the graph does not reach."""
+    found = _reached(scalar, own, module)
+    return [torch.zeros_like(tensor) if one is None else one for one, tensor in zip(found, own, strict=True)]
+
+
+def _reached(scalar: Any, own: list[Tensor], module: nn.Module) -> list[Tensor | None]:
     """By each of a module's own parameters, with what a function of it accumulates in them inside its backward.
 
-    Their ``grad`` is as it was afterwards.
+    Their ``grad`` is as it was afterwards. None for one that the graph does not reach, unless it lies in parts.
     """
     if any(here(tensor) is not tensor for tensor in own):
-        return filled(slopes(scalar, own, module), own)
+        return list(filled(slopes(scalar, own, module), own))
     before = [tensor.grad for tensor in own]
     try:
         for tensor in own:
             tensor.grad = None
-        found = torch.autograd.grad(scalar, own, allow_unused=True, materialize_grads=True)
+        found = torch.autograd.grad(scalar, own, allow_unused=True)
+        inside = [tensor.grad for tensor in own]
         return [
-            one if tensor.grad is None else one + tensor.grad for one, tensor in zip(found, own, strict=True)
+            one if more is None else more if one is None else one + more
+            for one, more in zip(found, inside, strict=True)
         ]
     finally:
         for tensor, kept in zip(own, before, strict=True):
@@ -211,8 +219,8 @@ def batch_loss(objective: Objective, rows: Tensor | None) -> Tensor:
     return torch.as_tensor(share.value) * (share.times / _divisor(objective, share.weight))
 
 
-def batch_gradient(objective: Objective, rows: Tensor) -> tuple[float, dict[str, Tensor]]:
-    """:func:`batch_loss` over all processes, whose samples ``rows`` number, and its gradient by name."""
+def batch_gradient(objective: Objective, rows: Tensor) -> tuple[float, dict[str, Tensor], set[str]]:
+    """:func:`batch_loss` over all processes, whose samples ``rows`` number; its gradient by name, what it reaches."""
     samples, names = objective.samples, [piece.name for piece in objective.pieces]
     own = [objective.now(name) for name in names]
     here = rows[(rows >= samples.share.start) & (rows < samples.share.stop)] - samples.share.start
@@ -220,9 +228,11 @@ def batch_gradient(objective: Objective, rows: Tensor) -> tuple[float, dict[str,
     if len(here):
         inputs, targets = samples.picked(here)
         share = _share(objective, objective.called(trees.mapped(torch.clone, inputs)), targets)
-    parts = [torch.zeros_like(one) for one in own]
+    found: list[Tensor | None] = [None] * len(own)
     if isinstance(share.value, Tensor) and share.value.requires_grad:
-        parts = _derivatives(share.value, own, objective.module)
+        found = _reached(share.value, own, objective.module)
+    parts = [torch.zeros_like(like) if one is None else one for one, like in zip(found, own, strict=True)]
+    times = distributed.total(torch.tensor([float(one is not None) for one in found]).to(objective.device))
     value = float(torch.as_tensor(share.value).detach()) * share.times
     sums = torch.tensor([value, share.weight], dtype=torch.float64)
     value, weight = distributed.total(sums.to(objective.device)).tolist()
@@ -231,7 +241,7 @@ def batch_gradient(objective: Objective, rows: Tensor) -> tuple[float, dict[str,
         name: distributed.total(part.detach() * (share.times / divisor))
         for name, part in zip(names, parts, strict=True)
     }
-    return value / divisor, slopes
+    return value / divisor, slopes, {name for name, count in zip(names, times.tolist(), strict=True) if count}
 
 
 class _Share(NamedTuple):

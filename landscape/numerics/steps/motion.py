@@ -1,6 +1,6 @@
 """What moves in a stochastic gradient method, saved and restored bit for bit."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -88,6 +88,28 @@ def optimiser(
     return torch.optim.SGD(
         [parameter], lr=lr, momentum=momentum, nesterov=nesterov, weight_decay=weight_decay
     )
+
+
+def step_without(optimiser: torch.optim.Optimizer, spans: Sequence[slice]) -> None:
+    """A step in which the parts ``spans`` of the parameter stay, and what is kept of their gradients before.
+
+    So does torch.optim with parameters that have no gradient. Its Adam also counts their steps one by one, which the
+    correction of the bias here does not.
+    """
+    parameter = _parameter(optimiser)
+
+    def held() -> dict[str, Tensor]:
+        kept = {
+            name: one for name, one in optimiser.state[parameter].items() if one is not None and one.dim()
+        }
+        return {"parameter": parameter.detach(), **kept}
+
+    before = {name: [one[span].clone() for span in spans] for name, one in held().items()} if spans else {}
+    optimiser.step()
+    for name, one in held().items() if spans else ():
+        # What the first step makes of a gradient of zeros and the decay is none of theirs.
+        for span, part in zip(spans, before.get(name, [0] * len(spans)), strict=True):
+            one[span] = part
 
 
 def preconditioner(optimiser: torch.optim.Optimizer) -> Tensor | None:
