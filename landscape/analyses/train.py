@@ -264,10 +264,14 @@ def _result(trainer: Trainer, proofs: list[checks.Check]) -> Train:
             "correction of the bias counts every step here, there those that reach it"
         )
     if trainer.diverged:
-        result.notes.append(
-            f"the loss was NaN or infinite after step {trainer.step} of {trainer.total}: stopped there; "
-            "a smaller `lr` may help"
-        )
+        said = f"the loss was NaN or infinite after step {trainer.step} of {trainer.total}: stopped there; "
+        if math.isfinite(result.final_loss):
+            said = (
+                f"the loss of the batch of step {trainer.step + 1} of {trainer.total} was NaN or infinite where F is "
+                f"{result.final_loss:.3g}: stopped there; a batch may have no target that counts, then take a larger "
+                "`batch_size`; else "
+            )
+        result.notes.append(f"{said}a smaller `lr` may help")
     if trainer.regime.measure_every is None and trainer.measure_steps > trainer.per_pass:
         is_seldom = trainer.measure_steps >= trainer.total
         often = (

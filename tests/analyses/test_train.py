@@ -289,6 +289,20 @@ def nan_above(limit: float):
     return loss
 
 
+def test_a_batch_without_a_target_that_counts_is_told_from_a_divergence():
+    x, y = (
+        torch.randn(6, 2, generator=torch.Generator().manual_seed(0)),
+        torch.tensor([0, 1, -100, -100, 1, 0]),
+    )
+    objective = Objective(nn.Linear(2, 2), nn.CrossEntropyLoss(), (x, y))
+    run = train(objective, epochs=1, batch_size=2, sampling="ordered")
+    assert (run.status, run.num_steps) == ("diverged", 1)
+    assert any(
+        "of the batch of step 2 of 3 was NaN" in note and "larger `batch_size`" in note for note in run.notes
+    )
+    assert train(objective, epochs=1, batch_size=3, sampling="ordered").status == "complete"
+
+
 def test_a_refused_batch_leaves_no_trace_in_the_buffers():
     torch.manual_seed(0)
     x = torch.randn(12, 2, dtype=torch.float64)
