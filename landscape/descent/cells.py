@@ -3,7 +3,6 @@
 import math
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
 
 import numpy as np
 import torch
@@ -16,10 +15,10 @@ from landscape.descent.proofs import distinct_check, end_checks, prediction_chec
 from landscape.descent.replay import Stated, draws, stack_checks
 from landscape.descent.stacked import key_of, threads_of
 from landscape.descent.starts import Family, bytes_of, descended, stack_name, starts
+from landscape.descent.told_apart import row_of
 from landscape.descent.witness import seen_of
-from landscape.numerics.arrays import array_of
 from landscape.numerics.steps.replicas import Plan, stacks
-from landscape.objective import checks, trees
+from landscape.objective import checks
 from landscape.objective.objective import Objective
 from landscape.objective.precision import required_in_float64, told
 from landscape.objective.tasks import Task
@@ -217,15 +216,11 @@ def _examined(
     )
 
 
-def _numbers(objective: Objective, outputs: Any) -> np.ndarray:
-    # A column that is the price of θ tells nothing of the function.
-    outputs = outputs[:, :-1] if objective.loss.has_price else outputs
-    return np.concatenate([np.zeros(1), *(array_of(one.flatten()) for one in trees.held(outputs).values())])
-
-
 def _outputs(objective: Objective, thetas: Tensor) -> np.ndarray:
     """The module's outputs on the data at every point, (k, n·m)."""
-    fixed, inputs = objective.present_point().fixed, objective.samples[0]
+    if not len(thetas):
+        return np.empty((0, 0))
+    fixed, inputs, row = objective.present_point().fixed, objective.samples[0], row_of(objective)
     with torch.no_grad():
-        rows = [_numbers(objective, objective.outputs(theta, fixed, inputs)) for theta in thetas]
-    return np.array(rows).reshape(len(thetas), -1) if rows else np.empty((0, 0))
+        rows = [row(objective.outputs(theta, fixed, inputs)) for theta in thetas]
+    return np.array(rows)

@@ -2,16 +2,15 @@
 
 import math
 from collections.abc import Mapping
-from functools import partial
 
 import numpy as np
 import torch
 
-from landscape.descent.kinds import numbers
 from landscape.descent.known_points import Kinds
 from landscape.descent.proofs import plain_hessian, plain_outputs
 from landscape.descent.replay import ROUNDING
 from landscape.descent.seeking import CRITICAL, STATUSES
+from landscape.descent.told_apart import row_of
 from landscape.numerics.spectra.inertia import STATIONARY
 from landscape.objective import checks, plain
 from landscape.objective.objective import Objective
@@ -103,9 +102,8 @@ def _distinct_check(
     """Distinct points among ``rows`` counted again: connected components of what agrees in outputs and index."""
     from scipy.sparse.csgraph import connected_components
 
-    outputs = np.array(
-        [plain_outputs(wide, torch.from_numpy(found["theta"][k]), partial(numbers, wide)) for k in rows]
-    )
+    row = row_of(wide)
+    outputs = np.array([plain_outputs(wide, torch.from_numpy(found["theta"][k]), row) for k in rows])
     sizes = np.maximum(1.0, np.abs(outputs).max(axis=1))
     far = np.array([np.abs(outputs - row).max(axis=1) for row in outputs])
     same = far <= 1e-5 * np.maximum(sizes[:, None], sizes[None, :])

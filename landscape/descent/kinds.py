@@ -9,10 +9,8 @@ import torch
 
 from landscape.descent.known_points import Kinds
 from landscape.descent.seeking import CRITICAL
-from landscape.numerics.arrays import array_of
+from landscape.descent.told_apart import row_of
 from landscape.numerics.spectra.valley import valley
-from landscape.objective import trees
-from landscape.objective.losses import LOSSES
 from landscape.objective.objective import Objective
 from landscape.objective.stacked import Derivatives
 from landscape.progress import Progress
@@ -38,12 +36,12 @@ def distinct(objective: Objective, found: Mapping[str, np.ndarray]) -> Distinct:
     of = np.full(len(found["loss"]), -1)
     rows = np.flatnonzero(found["status"] == CRITICAL)
     rows = rows[np.argsort(found["loss"][rows], kind="stable")]
-    fixed, inputs = objective.present_point().fixed, objective.samples[0]
+    fixed, inputs, row = objective.present_point().fixed, objective.samples[0], row_of(objective)
     kept: list[tuple[int, np.ndarray]] = []
     for k in rows:
         theta = torch.from_numpy(found["theta"][k]).to(objective.device)
         with torch.no_grad():
-            outputs = numbers(objective, objective.outputs(theta, fixed, inputs))
+            outputs = row(objective.outputs(theta, fixed, inputs))
         for number, (first, seen) in reversed(list(enumerate(kept))):
             if not _near(found["loss"][k], found["loss"][first], SAME_LOSS):
                 break
@@ -58,15 +56,6 @@ def distinct(objective: Objective, found: Mapping[str, np.ndarray]) -> Distinct:
             of[k] = len(kept)
             kept.append((int(k), outputs))
     return Distinct(of, np.array([first for first, _ in kept], dtype=np.int64))
-
-
-def numbers(objective: Objective, outputs: Any) -> np.ndarray:
-    """Outputs on the data as one row, those of a cross entropy less their mean, which it does not see."""
-    found = [*trees.held(outputs).values()]
-    if objective.given is LOSSES["cross_entropy"]:
-        found = [one - one.mean(1, keepdim=True) for one in found]
-    # Of outputs that hold none the loss alone tells.
-    return np.concatenate([np.zeros(1), *(array_of(one.flatten()) for one in found)])
 
 
 def _near(one: Any, other: Any, tolerance: float) -> bool:

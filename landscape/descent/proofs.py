@@ -12,7 +12,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from landscape.descent.counts import MINIMA, SAME_COST, SAME_OUTPUT, Counts
 from landscape.descent.critical import POLISHED
 from landscape.descent.replay import ROUNDING
-from landscape.numerics.arrays import array_of
+from landscape.descent.told_apart import row_of
 from landscape.numerics.spectra.inertia import STATIONARY
 from landscape.numerics.spectra.zeros import zero_thresholds
 from landscape.numerics.steps.polish import KINK
@@ -216,7 +216,7 @@ def distinct_check(
     The outputs are those of the user's own module, what is joined is a graph, and its connected components are counted,
     and of the minima those that are one end alone.
     """
-    row = _without_price if wide.loss.has_price else None
+    row = row_of(wide)
     outputs = np.array([plain_outputs(wide, theta, row) for theta in thetas])
     sizes = np.maximum(1.0, np.abs(outputs).max(axis=1))
     far = np.array([np.abs(outputs - row).max(axis=1) for row in outputs])
@@ -244,21 +244,13 @@ def _components(joined: np.ndarray) -> int:
     return int(connected_components(joined, directed=False)[0]) if len(joined) else 0
 
 
-def _without_price(outputs: Any) -> np.ndarray:
-    return array_of(outputs[:, :-1].flatten())
-
-
-def plain_outputs(
-    wide: Objective, theta: Tensor, row: Callable[[Any], np.ndarray] | None = None
-) -> np.ndarray:
+def plain_outputs(wide: Objective, theta: Tensor, row: Callable[[Any], np.ndarray]) -> np.ndarray:
     """Outputs of the user's own module at θ on all data as one row, as ``row`` makes it."""
     tensors = plain.by_name(wide, wide.as_point(theta))
     inputs, _ = wide.samples.picked(None)
     with plain.proving(evaluations=1), wide.written(tensors), torch.set_grad_enabled(wide.needs_gradients):
         outputs = wide.called(trees.mapped(torch.clone, inputs))
-    if row is not None:
-        return row(outputs)
-    return np.concatenate([array_of(one.flatten()) for one in trees.tensors(outputs)])
+    return row(outputs)
 
 
 def prediction_check(

@@ -311,3 +311,29 @@ def test_the_preset_has_the_data_of_the_thesis():
     assert data.targets.bincount().tolist() == [56, 44]
     share = 0.44
     assert -(share * math.log(share) + (1 - share) * math.log(1 - share)) == pytest.approx(0.685930, abs=5e-7)
+
+
+@pytest.mark.parametrize(
+    "loss",
+    [
+        "cross_entropy",
+        nn.CrossEntropyLoss(label_smoothing=0.1),
+        lambda o, t: (o.logsumexp(1) - o.gather(1, t[:, None])[:, 0]).mean(),
+    ],
+)
+def test_one_classifier_is_one_minimum_whatever_all_its_logits_are_moved_by(loss):
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(30, 2, generator=generator, dtype=torch.float64)
+    y = torch.randint(3, (30,), generator=generator)
+
+    def family(width, depth, seed):
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            return Objective(nn.Linear(2, 3).double(), loss, (x, y))
+
+    result = minima(family, widths=(1,), restarts=(4,), steps=20, polish=True)
+    assert (result.status, result.num_distinct.item(), result.num_distinct_minima.item()) == (
+        "complete",
+        1,
+        1,
+    )
