@@ -280,7 +280,16 @@ def _sandwich(
                 if flat.requires_grad
                 else torch.zeros_like(leaf)
             )
-            curvature = middle(flat, rebuilt, targets, objective.loss)
+            try:
+                curvature = middle(flat, rebuilt, targets, objective.loss)
+            except RuntimeError as error:
+                if not objective.stands_as_leaves:
+                    raise
+                raise BadInput(
+                    f"the loss {objective.loss.name} takes derivatives by the parameters ({error})",
+                    "a function of the outputs",
+                    "ask for the operator hessian",
+                ) from error
 
         def image(v: Tensor, keep: bool) -> list[Tensor]:
             with _explained():

@@ -126,6 +126,12 @@ def _needs_gradients(trial: Trial, given: Closure, value: Tensor) -> bool:
     try:
         return not _agree(trial, _standing(trial, given), value)
     except BadInput:
+        trial.needs_gradients = True
+        try:
+            _standing(trial, given)
+        except BadInput:
+            # Not by other inputs of its own, but by the parameters.
+            trial.subject.stands_as_leaves = True
         return True
 
 

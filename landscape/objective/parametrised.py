@@ -61,6 +61,9 @@ class Parametrised:
         self.dtype = dtype or reduce(torch.promote_types, floats, reference.dtype)
         self.device = torch.device(device) if device is not None else reference.device
         self._asked = dtype
+        # Whether θ stands as leaves also where nothing is differentiated: a forward that goes down the slope of a loss
+        # of its own asks for derivatives by the parameters.
+        self.stands_as_leaves = False
         # The diagonal P of an adaptive method, by the names of the parameters: see curvature.preconditioned.
         self.preconditioner: Mapping[str, Tensor] | None = None
         self._standing = Standing(module, is_training=training)
@@ -182,7 +185,15 @@ class Parametrised:
         θ may be given by its pieces, which then are what stands in the module.
         """
         placed = self._placed(theta) if isinstance(theta, Tensor | Leaves) else theta
-        with exact(self.device.type), self._standing.at({**self._rest, **placed, **fixed}, training=training):
+        tensors = {**self._rest, **placed, **fixed}
+        if self.stands_as_leaves:
+            own = (name for name, one in self.module.named_parameters() if one.requires_grad)
+            tensors |= {
+                name: tensors[name].detach().requires_grad_()
+                for name in own
+                if not tensors[name].requires_grad
+            }
+        with exact(self.device.type), self._standing.at(tensors, training=training):
             yield
 
     def leaves_nothing(self, *, training: bool) -> bool:

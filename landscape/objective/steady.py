@@ -72,8 +72,11 @@ def reads_the_call(trial: Trial, given: Any, rows: Tensor | None) -> bool:
 
 @contextmanager
 def _outputs_again(trial: Trial, rows: Tensor | None, outputs: Any) -> Iterator[tuple[Any, Tensor]]:
-    """(outputs, targets) to write into, inside which the loss can be called: of a call, where that leaves something."""
-    if trial.subject.leaves_nothing(training=False):
+    """(outputs, targets) to write into, inside which the loss can be called: of a call, where that leaves something.
+
+    So of a call where the loss may take derivatives by the parameters.
+    """
+    if trial.subject.leaves_nothing(training=False) and not trial.subject.stands_as_leaves:
         with trial.ready():
             yield trees.mapped(torch.clone, outputs), trial.rows(rows)[1]
         return

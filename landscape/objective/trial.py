@@ -2,7 +2,7 @@
 
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, NamedTuple
 
 import torch
@@ -84,11 +84,12 @@ def tried(trial: Trial, given: Any, rows: Tensor | None) -> Any:
         if trial.needs_gradients or not isinstance(error.__cause__, RuntimeError):
             raise
         trial.needs_gradients = True
-        try:
-            return _taken(trial, given, rows)
-        except BadInput:
-            trial.needs_gradients = False
-            raise error from error.__cause__
+        # By its inputs first, then by its parameters.
+        for trial.subject.stands_as_leaves in (False, True):
+            with suppress(BadInput):
+                return _taken(trial, given, rows)
+        trial.needs_gradients = trial.subject.stands_as_leaves = False
+        raise
 
 
 def told_of_the_mode(trial: Trial, given: Any, rows: Tensor | None, error: BadInput) -> BadInput:
