@@ -1,5 +1,6 @@
 """The kernels and roads that torch may choose from: those that round as the dtype says, in the same order twice."""
 
+import sys
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar
@@ -71,13 +72,17 @@ def differentiable() -> Iterator[None]:
     """Inside, what torch may compute without derivatives, or with those of first order alone, has all of them.
 
     That is the fast path of a transformer, whose outputs differ from what is differentiated, and reentrant
-    checkpoints. Settings are put back.
+    checkpoints. Parts that the user has compiled run as they were written: a compiler has no second derivatives
+    either, and would take what watches a call for a part of it. Settings are put back.
     """
     fast, reentrant = torch.backends.mha.get_fastpath_enabled(), checkpoint.CheckpointFunction
     torch.backends.mha.set_fastpath_enabled(False)
     checkpoint.CheckpointFunction = Repeatable
+    # Nobody has compiled anything where the compiler was not even loaded.
+    stance = torch.compiler.set_stance("force_eager") if "torch._dynamo" in sys.modules else nullcontext()
     try:
-        yield
+        with stance:
+            yield
     finally:
         checkpoint.CheckpointFunction = reentrant
         torch.backends.mha.set_fastpath_enabled(fast)
