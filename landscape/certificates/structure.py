@@ -308,7 +308,7 @@ class _Watch(TorchDispatchMode):
 
     def _name(self, tensor: Tensor) -> str:
         """The parameter or buffer whose numbers, all of them, a tensor holds; '' for anything else."""
-        if tensor.numel() < 1:
+        if tensor.numel() < 1 or tensor.layout != torch.strided:
             return ""
         if tensor.untyped_storage().data_ptr() == self._theta:
             offset: Any = tensor.storage_offset()
@@ -319,7 +319,7 @@ class _Watch(TorchDispatchMode):
 
 def _place(tensor: Any) -> int:
     """Where the numbers of a tensor begin, as long as it is kept alive."""
-    return tensor.data_ptr() if isinstance(tensor, Tensor) else 0
+    return tensor.data_ptr() if isinstance(tensor, Tensor) and tensor.layout == torch.strided else 0
 
 
 def _rows(tensor: Tensor) -> Tensor:

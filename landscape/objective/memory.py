@@ -10,6 +10,21 @@ from landscape.errors import BadInput
 COPY = "torch.nn.Parameter(x.detach().clone())"
 
 
+def require_dense(module: nn.Module) -> None:
+    """Raises BadInput for a parameter or buffer that is sparse: a point, its hash and its file are of dense ones."""
+    for name, tensor in (*module.named_parameters(), *module.named_buffers()):
+        if tensor.layout != torch.strided:
+            remedy = "give its to_dense()"
+            if not isinstance(tensor, nn.Parameter):
+                key = name.rpartition(".")[2]
+                remedy = f"hold it as an attribute, self.{key} = …, and not by register_buffer; or {remedy}"
+            raise BadInput(
+                f"{name} of {type(module).__name__} is a sparse tensor",
+                "dense parameters and buffers",
+                remedy,
+            )
+
+
 def require_own_memory(module: nn.Module) -> None:
     """Raises BadInput for trainable parameters of which a number lies where another one does.
 

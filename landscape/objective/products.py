@@ -156,7 +156,7 @@ def saved_bytes(roots: Collection[Tensor], outside: Iterable[Tensor]) -> int:
     for node in nodes_of(roots):
         for saved in (getattr(node, name) for name in _names_of_saved(type(node))):
             for tensor in saved if isinstance(saved, list | tuple) else [saved]:
-                # What torch.func wraps has no storage of its own, and a tangent of zeros none at all.
+                # What torch.func wraps has no storage of its own, and a tangent of zeros and what is sparse none.
                 if isinstance(tensor, Tensor) and not _is_bare(tensor):
                     storage = tensor.untyped_storage()
                     sizes[storage.data_ptr()] = storage.nbytes()
@@ -164,7 +164,7 @@ def saved_bytes(roots: Collection[Tensor], outside: Iterable[Tensor]) -> int:
 
 
 def _is_bare(tensor: Tensor) -> bool:
-    return is_functorch_wrapped_tensor(tensor) or tensor._is_zerotensor()
+    return tensor.layout != torch.strided or is_functorch_wrapped_tensor(tensor) or tensor._is_zerotensor()
 
 
 @lru_cache(maxsize=1024)

@@ -164,7 +164,9 @@ def untabled(what: str, part: Any) -> BadInput | None:
         remedy = f"give its numbers padded, {name}.to_padded_tensor(0)"
         return BadInput(f"{what} are a nested tensor", "one shape for all samples", remedy)
     if isinstance(part, Tensor) and part.layout != torch.strided:
-        remedy = f"give {name}.to_dense(), or keep in the module, as a buffer, what is one for all samples"
+        remedy = (
+            f"give {name}.to_dense(), or let the module hold as an attribute, no buffer, what is one for all"
+        )
         return BadInput(f"{what} are a sparse tensor", "a dense one", remedy)
     if hasattr(part, "toarray") and not isinstance(part, Tensor):
         return BadInput(f"{what} are a {type(part).__name__}", "a dense array", f"give {name}.toarray()")
