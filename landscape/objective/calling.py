@@ -37,6 +37,8 @@ def _refusal(subject: Parametrised, inputs: tuple[Any, ...], error: Exception) -
             "parameters that are moved or frozen before",
             "call requires_grad_ outside of forward; inside, detach() what is computed, or torch.no_grad(), does it",
         )
+    if "modified inplace" in said and "view" in said:
+        return rewrites(name, "its parameters")
     if not DTYPES_MEET.search(said):
         remedy = _by_keyword(subject, inputs)
         return BadInput(
@@ -60,6 +62,16 @@ def _refusal(subject: Parametrised, inputs: tuple[Any, ...], error: Exception) -
         f"operations that take {dtype}",
         _of_experts(subject)
         or "write `x.to(weight.dtype)` in the place of `x.float()`, or take another `dtype`",
+    )
+
+
+def rewrites(name: str, listed: str) -> BadInput:
+    """The refusal of a module that writes into parameters as it is called, so that F is of others than θ."""
+    return BadInput(
+        f"{name} writes into {listed} in its forward",
+        "a function of its parameters, which stay as they are",
+        "compute with another tensor, as w = self.weight / self.weight.norm() in the forward, or write into them "
+        "before, outside of it",
     )
 
 

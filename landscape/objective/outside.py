@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from landscape.errors import BadInput
 from landscape.objective import trees
-from landscape.objective.calling import called
+from landscape.objective.calling import called, rewrites
 from landscape.objective.derivatives import nodes_of
 from landscape.objective.losses import name_of
 from landscape.objective.memory import lies_somewhere
@@ -44,9 +44,11 @@ def _reached(trial: Trial, given: Any, rows: Tensor | None) -> list[str]:
 def told_of_the_module(trial: Trial, rows: Tensor | None) -> list[str]:
     """A note on tensors that are no parameter and lie in the memory of one, after a call on some samples.
 
-    Raises BadInput for parameters that the call has made.
+    Raises BadInput for parameters that the call has made, or written into.
     """
-    module = trial.subject.module
+    subject, module = trial.subject, trial.subject.module
+    pieces = () if subject.is_sharded else subject.pieces
+    placed = dict(module.named_parameters())
     known = {name for name, _ in module.named_parameters()}
     own = {
         one.untyped_storage().data_ptr(): name
@@ -62,6 +64,8 @@ def told_of_the_module(trial: Trial, rows: Tensor | None) -> list[str]:
                 "parameters that are there before",
                 "call it on a batch before, as module(inputs)",
             )
+        if rewritten := [one.name for one in pieces if _differ(subject.now(one.name), placed[one.name])]:
+            raise rewrites(type(module).__name__, listed(rewritten))
         for prefix, layer in module.named_modules():
             for key, one in layer.__dict__.items():
                 if type(one) is not Tensor or not lies_somewhere(one):
@@ -72,3 +76,8 @@ def told_of_the_module(trial: Trial, rows: Tensor | None) -> list[str]:
                         "it is where θ moves, and would move with steps in a loop of your own"
                     )
     return notes
+
+
+def _differ(one: Tensor, other: Tensor) -> bool:
+    here, there = one.detach(), other.detach().to(one.device, one.dtype)
+    return not torch.allclose(here, there, rtol=0, atol=0, equal_nan=True)

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from landscape import Objective
+from landscape import BadInput, Objective
 
 X = torch.randn(11, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
 Y = X[:, :2].sin()
@@ -59,3 +59,26 @@ def test_a_loss_that_reads_the_module_reads_nothing_else():
         return (outputs - targets).square().mean() + sum(one.square().sum() for one in module.parameters())
 
     assert not any("of its own" in one for one in Objective(module, penalised, (X, Y)).notes)
+
+
+@pytest.mark.parametrize(
+    "rewrite",
+    [
+        lambda w: setattr(w, "data", w.data.clamp(-0.1, 0.1)),
+        lambda w: w.data.clamp_(-0.1, 0.1),
+        lambda w: w.detach().div_(w.detach().norm()),
+        lambda w: torch.no_grad()(w.div_)(w.norm()),
+    ],
+)
+def test_a_forward_that_writes_into_its_parameters_is_refused(rewrite):
+    class Rewritten(nn.Linear):
+        def forward(self, x):
+            rewrite(self.weight)
+            return super().forward(x)
+
+    module = Rewritten(3, 2).double()
+    before = module.weight.detach().clone()
+    data = (torch.randn(5, 3, dtype=torch.float64), torch.arange(5) % 2)
+    with pytest.raises(BadInput, match=r"Rewritten writes into (weight|its parameters) in its forward"):
+        Objective(module, "cross_entropy", data)
+    assert torch.equal(module.weight, before)
