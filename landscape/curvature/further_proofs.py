@@ -174,7 +174,8 @@ def _homogeneous(objective: Objective, point: Point) -> list[Check]:
     for times in (1.0, 2.0):
         tensors = plain.by_name(part, Point(times * here.theta, here.fixed))
         share = part.num_samples / objective.num_samples
-        with plain.proving(evaluations=share), part.written(tensors), torch.no_grad():
+        grads = torch.set_grad_enabled(part.needs_gradients)
+        with plain.proving(evaluations=share), part.written(tensors), grads:
             outputs.append(part.called(trees.mapped(torch.clone, inputs)))
     if not all(isinstance(one, Tensor) and len(one) == len(targets) for one in outputs):
         return []

@@ -15,7 +15,7 @@ from landscape import distributed
 from landscape.errors import BadInput, ChangedFunction
 from landscape.objective import trees
 from landscape.objective.objective import Objective
-from landscape.objective.parameters import Point, split
+from landscape.objective.parameters import Point, by_pairs, split
 from landscape.objective.samples import converted
 from landscape.progress import Progress, silent
 from landscape.result import Check
@@ -208,8 +208,9 @@ def with_units(
 
 def tensors_of(objective: Objective, point: Point) -> dict[str, Tensor]:
     """The parameters and buffers of a point by name, on the CPU."""
-    tensors = {**split(point.theta, objective.pieces), **point.fixed}
-    return {name: tensor.detach().cpu() for name, tensor in tensors.items()}
+    parts = split(point.theta, objective.pieces)
+    parts = {piece.name: by_pairs(parts[piece.name], piece) for piece in objective.pieces}
+    return {name: tensor.detach().cpu() for name, tensor in {**parts, **point.fixed}.items()}
 
 
 def doubled(tensors: Mapping[str, Any]) -> dict[str, Tensor]:

@@ -80,6 +80,12 @@ def _require_float64(module: nn.Module, inputs: tuple[Any, ...]) -> None:
         with torch.no_grad():
             call(module, trees.mapped(torch.clone, inputs))
     except RuntimeError as error:
+        if "does not require grad" in str(error):
+            raise BadInput(
+                f"{type(module).__name__} takes derivatives in its forward, through which no unit can be followed",
+                "a forward without torch.autograd.grad",
+                "give the module inside of it that is differentiated, with data of its own",
+            ) from error
         raise BadInput(
             f"{type(module).__name__} cannot be called in float64 ({str(error).splitlines()[0]})",
             "operations that take float64, in which a symmetry is tried",

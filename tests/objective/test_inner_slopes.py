@@ -75,6 +75,7 @@ def test_value_slope_and_curvature_are_those_of_plain_calls(make):
     assert landscape.hessian(objective, theta, top_k=2, per_layer=True).status == "complete"
     assert landscape.slice1d(objective, theta, num_points=5).status == "complete"
     assert landscape.train(objective, steps=2, method="gd").status == "complete"
+    assert landscape.sharpness(objective, theta, num_draws=2, fisher_rao=True).status == "complete"
 
 
 def test_a_gauss_newton_matrix_of_such_a_loss_is_refused():

@@ -42,3 +42,33 @@ def test_pairs_at_odd_places_and_in_rows_of_odd_length_are_complex_numbers(befor
     assert landscape.hessian(one, thetas[1], exact=True, per_layer=True).status == "complete"
     assert landscape.slice2d(one, thetas[1], num_points=3, curvature=True).status == "complete"
     assert landscape.train(one, steps=3, batch_size=2, momentum=0.5).status == "complete"
+
+
+class Turned(nn.Module):
+    """Every channel times a complex number of its own, the pairs of which begin behind one other parameter."""
+
+    def __init__(self):
+        super().__init__()
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            self.gain = nn.Parameter(torch.ones(1, dtype=torch.float64))
+            self.turns = nn.Parameter(torch.randn(3, 2, dtype=torch.float64))
+            self.first, self.last = nn.Linear(2, 3).double(), nn.Linear(3, 1).double()
+
+    def forward(self, x):
+        h = self.gain * torch.view_as_complex(self.turns) * self.first(x)
+        return self.last(h.real.tanh())
+
+
+def test_units_of_pairs_at_odd_places_are_aligned():
+    x = torch.randn(9, 2, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    objective = Objective(Turned(), "mse", (x, x[:, :1]))
+    assert [piece.span.start for piece in objective.pieces if piece.name == "turns"] == [1]
+    order = torch.tensor([2, 0, 1])
+    module = objective.module_at(objective.theta)
+    with torch.no_grad():
+        for one in (module.turns, module.first.weight, module.first.bias):
+            one.copy_(one[order])
+        module.last.weight.copy_(module.last.weight[:, order])
+    found = landscape.align(objective, objective.theta, objective.point(module.state_dict()))
+    assert (found.status, float(found.distance_after)) == ("complete", pytest.approx(0, abs=1e-12))
