@@ -159,7 +159,8 @@ def feature_check(objective: Objective, point: Point, structure: Structure) -> C
     layers = {name: objective.layers[name] for name in names if name in objective.layers}
     hooks = [layer.register_forward_pre_hook(noted(name)) for name, layer in layers.items()]
     try:
-        with torch.no_grad(), objective.written(plain.by_name(objective, point)):
+        grads = torch.set_grad_enabled(objective.needs_gradients)
+        with grads, objective.written(plain.by_name(objective, point)):
             for inputs, _ in objective.chunks():
                 objective.called(trees.mapped(torch.clone, inputs))
     finally:
@@ -296,9 +297,10 @@ def limit_check(x: Tensor) -> Check:
 
 
 def _outputs(objective: Objective, point: Point) -> Tensor:
-    with torch.no_grad(), objective.written(plain.by_name(objective, point)):
+    grads = torch.set_grad_enabled(objective.needs_gradients)
+    with grads, objective.written(plain.by_name(objective, point)):
         parts = [objective.called(trees.mapped(torch.clone, inputs)) for inputs, _ in objective.chunks()]
-    return torch.cat([part.reshape(-1) for part in parts])
+    return torch.cat([part.detach().reshape(-1) for part in parts])
 
 
 def _plainly_pulled(objective: Objective, point: Point, v: Tensor) -> Tensor:

@@ -33,7 +33,8 @@ def run_check(survey: Survey, result: Any) -> list[Check]:
         outputs = begun.structure.outputs + moved.reshape(begun.structure.outputs.shape)
         targets = objective.samples.picked(None)[1]
         if outputs.dim() == 2 and not objective.loss.has_price and objective.loss.is_of_outputs:
-            with torch.no_grad(), objective.written({**survey.points[0].fixed}):
+            grads = torch.set_grad_enabled(objective.needs_gradients)
+            with grads, objective.written({**survey.points[0].fixed}):
                 wanted = float(objective.loss.each(outputs.to(objective.dtype), targets).mean())
             size = max(abs(wanted), 1e-3)
             gaps.append(abs(float(result.linear_loss[-1]) - wanted) / size)

@@ -29,7 +29,7 @@ class BatchGradients:
     def __init__(self, objective: Objective, theta: Tensor, fixed: Mapping[str, Tensor]):
         self._objective, self._theta, self._fixed = objective, theta, fixed
         several = objective.is_sharded or distributed.num_processes() > 1
-        has_odd = any(map(are_odd_pairs, objective.pieces))
+        has_odd = objective.sees_pairs and any(map(are_odd_pairs, objective.pieces))
         self._may_stay = not (several or has_odd or objective.is_mixed or objective.moves_inputs)
         self._parts = split(theta.detach(), objective.pieces) if self._may_stay else {}
         self._leaves = [part.requires_grad_() for part in self._parts.values()]

@@ -45,7 +45,8 @@ def restricted(objective: Objective, point: Point, pieces: tuple[Piece, ...]) ->
     point = objective.as_point(point)
     part = objective.varied(pieces=pieces)
     tensors = parameters.split(point.theta, objective.pieces)
-    tensors = {one.name: parameters.by_pairs(tensors[one.name], one) for one in objective.pieces}
+    if objective.sees_pairs:
+        tensors = {one.name: parameters.by_pairs(tensors[one.name], one) for one in objective.pieces}
     theta = part.flat([tensors[piece.name] for piece in part.pieces])
     names = {piece.name for piece in pieces}
     others = {name: tensor for name, tensor in tensors.items() if name not in names}

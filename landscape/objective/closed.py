@@ -14,6 +14,7 @@ from landscape.objective.closures import Closure, seeded, states
 from landscape.objective.constants import constants
 from landscape.objective.fit import Fit
 from landscape.objective.losses import Loss
+from landscape.objective.pairs import tell_pairs
 from landscape.objective.parameters import split
 from landscape.objective.parametrised import Parametrised
 from landscape.objective.samples import Samples
@@ -38,6 +39,7 @@ def closed(subject: Parametrised, given: Closure, samples: Samples, *, watches: 
         warnings.simplefilter("ignore")
         trial = Trial(subject, samples)
         value = _first(trial, given)
+        tell_pairs(trial, lambda theta: _standing(trial, given, theta))
         trial.needs_gradients = _needs_gradients(trial, given, value)
         _require_one_value(trial, given, value)
         unused = _unused(trial, given)

@@ -18,6 +18,7 @@ from landscape.objective.constants import constants
 from landscape.objective.hosted import on_host_first
 from landscape.objective.losses import Loss, correct_of, is_built_in, name_of, weighted_mean
 from landscape.objective.outside import outside, told_of_the_module
+from landscape.objective.pairs import tell_pairs
 from landscape.objective.parametrised import Parametrised
 from landscape.objective.samples import Samples, coarsest
 from landscape.objective.steady import reads_the_call, require_one_loss
@@ -83,6 +84,7 @@ def fit(
         # They come again where the numbers are computed.
         warnings.simplefilter("ignore")
         trial = Trial(subject, samples.head)
+        tell_pairs(trial, lambda theta: trial.outputs(few_of(trial.samples), theta))
         found, few = _fitted(given, samples, trial, known)
         if watches:
             found.notes += (

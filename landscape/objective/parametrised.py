@@ -57,6 +57,7 @@ class Parametrised:
         require_own_memory(module)
         self.module = module
         self.pieces: tuple[Piece, ...] = whole if pieces is None else chosen(pieces)
+        self._num_trainable = len(whole)
         reference = next(p for p in module.parameters() if p.requires_grad)
         floats = {p.dtype for p in module.parameters() if p.is_floating_point()}
         self.dtype = dtype or reduce(torch.promote_types, floats, reference.dtype)
@@ -65,6 +66,8 @@ class Parametrised:
         # Whether θ stands as leaves also where nothing is differentiated: a forward that goes down the slope of a loss
         # of its own asks for derivatives by the parameters.
         self.stands_as_leaves = False
+        # Whether it sees parameters of pairs as complex numbers, and so wants them at even places.
+        self.sees_pairs = False
         # The diagonal P of an adaptive method, by the names of the parameters: see curvature.preconditioned.
         self.preconditioner: Mapping[str, Tensor] | None = None
         self._standing = Standing(module, is_training=training)
@@ -84,6 +87,11 @@ class Parametrised:
     def num_parameters(self) -> int:
         """d, the length of θ."""
         return self.pieces[-1].span.stop
+
+    @property
+    def is_part(self) -> bool:
+        """Whether θ is of some of the trainable parameters alone, the others fixed."""
+        return len(self.pieces) < self._num_trainable
 
     @property
     def training(self) -> bool:
@@ -254,7 +262,8 @@ class Parametrised:
     def _placed(self, theta: Tensor | Leaves) -> dict[str, Tensor]:
         """The parameters of θ by name, each in its own dtype."""
         parts = split(theta, self.pieces) if isinstance(theta, Tensor) else theta.parts
-        parts = {piece.name: by_pairs(parts[piece.name], piece) for piece in self.pieces}
+        if self.sees_pairs:
+            parts = {piece.name: by_pairs(parts[piece.name], piece) for piece in self.pieces}
         return {name: part.to(self._dtypes[name]) for name, part in parts.items()} if self.is_mixed else parts
 
     def _leaf(self, theta: Tensor) -> Tensor:

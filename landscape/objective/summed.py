@@ -37,7 +37,9 @@ def summed(subject: Fitted, theta: Tensor, fixed: Fixed, l2: float, *, counts: b
             with subject.passed(leaves, fixed, inputs) as outputs:
                 chunk = subject.loss.total(outputs, targets)
                 right = correct and correct(trees.mapped(Tensor.detach, outputs), targets).double().sum()
-                slope = leaves.gradient(chunk, None if slope is None else slope.double())
+                # Of a block, as an expert, what no sample of a chunk reaches has no graph, and is no broken one.
+                if chunk.requires_grad or not subject.is_part:
+                    slope = leaves.gradient(chunk, None if slope is None else slope.double())
             found[0] += chunk.detach()
             found[1] += torch.nan if right is None else right
         return found, torch.zeros_like(theta) if slope is None else slope

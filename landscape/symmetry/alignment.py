@@ -209,7 +209,8 @@ def with_units(
 def tensors_of(objective: Objective, point: Point) -> dict[str, Tensor]:
     """The parameters and buffers of a point by name, on the CPU."""
     parts = split(point.theta, objective.pieces)
-    parts = {piece.name: by_pairs(parts[piece.name], piece) for piece in objective.pieces}
+    if objective.sees_pairs:
+        parts = {piece.name: by_pairs(parts[piece.name], piece) for piece in objective.pieces}
     return {name: tensor.detach().cpu() for name, tensor in {**parts, **point.fixed}.items()}
 
 

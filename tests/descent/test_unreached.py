@@ -80,3 +80,17 @@ def test_a_net_that_every_batch_reaches_is_not_named():
         Objective(module, "cross_entropy", (x, torch.arange(20) % 2)), epochs=2, momentum=0.9, batch_size=5
     )
     assert not [note for note in run.notes if "do not reach" in note]
+
+
+def test_blocks_of_what_some_chunk_or_none_reaches_have_the_curvature_there_is():
+    objective = Objective(Unused(False), "cross_entropy", routed(), chunk_size=10)
+    found = landscape.hessian(objective, objective.theta, top_k=2, per_layer=True)
+    whole = landscape.hessian(objective, objective.theta, top_k=1)
+    assert found.status == whole.status == "complete"
+    assert dict(zip(found.point, found.eigenvalues[:, 0] > 0, strict=True)) == {
+        ".": False,
+        "layers.0": True,
+        "layers.1": True,
+    }
+    # The layers share no sample, so that the matrix is these blocks.
+    assert found.eigenvalues.max() == pytest.approx(whole.eigenvalues[0], rel=1e-8)

@@ -84,3 +84,19 @@ def test_a_gauss_newton_matrix_of_such_a_loss_is_refused():
         BadInput, match=r"takes derivatives by the parameters .* ask for the operator hessian"
     ):
         landscape.hessian(objective, objective.theta, operator="gauss-newton")
+
+
+def test_a_forward_with_slopes_by_its_inputs_is_certified():
+    class Residual(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.net = net()
+
+        def forward(self, x):
+            x = x.detach().requires_grad_()
+            u = self.net(x)
+            (slope,) = torch.autograd.grad(u.sum(), x, create_graph=True)
+            return slope[:, :1] + u
+
+    objective = Objective(Residual(), "mse", (X, Y))
+    assert landscape.certify(objective, objective.theta).status == "complete"

@@ -72,3 +72,14 @@ def test_units_of_pairs_at_odd_places_are_aligned():
         module.last.weight.copy_(module.last.weight[:, order])
     found = landscape.align(objective, objective.theta, objective.point(module.state_dict()))
     assert (found.status, float(found.distance_after)) == ("complete", pytest.approx(0, abs=1e-12))
+
+
+def test_other_parameters_of_two_columns_stand_in_the_memory_of_theta():
+    module = nn.Sequential(nn.Linear(3, 5, bias=False), nn.Tanh(), nn.Linear(5, 2), nn.Linear(2, 1)).double()
+    x = torch.randn(7, 3, dtype=torch.float64)
+    objective = Objective(module, "mse", (x, x[:, :1]))
+    theta = objective.theta
+    with objective.standing(theta, objective.present_point().fixed):
+        for piece in objective.pieces:
+            assert objective.now(piece.name).data_ptr() == theta[piece.span].data_ptr()
+    assert any(piece.shape[-1:] == (2,) and piece.span.start % 2 for piece in objective.pieces)
