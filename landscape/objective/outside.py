@@ -11,6 +11,7 @@ from landscape.objective.calling import called, rewrites
 from landscape.objective.derivatives import nodes_of
 from landscape.objective.losses import name_of
 from landscape.objective.memory import lies_somewhere
+from landscape.objective.parameters import split
 from landscape.objective.trial import Trial, callable_of
 from landscape.objective.uses import listed
 
@@ -48,7 +49,8 @@ def told_of_the_module(trial: Trial, rows: Tensor | None) -> list[str]:
     """
     subject, module = trial.subject, trial.subject.module
     pieces = () if subject.is_sharded else subject.pieces
-    placed = dict(module.named_parameters())
+    # As the trial's own may have been written into.
+    placed = split(subject.present_point().theta, pieces) if pieces else {}
     known = {name for name, _ in module.named_parameters()}
     own = {
         one.untyped_storage().data_ptr(): name
@@ -79,5 +81,5 @@ def told_of_the_module(trial: Trial, rows: Tensor | None) -> list[str]:
 
 
 def _differ(one: Tensor, other: Tensor) -> bool:
-    here, there = one.detach(), other.detach().to(one.device, one.dtype)
+    here, there = one.detach(), other.to(one.device, one.dtype)
     return not torch.allclose(here, there, rtol=0, atol=0, equal_nan=True)
