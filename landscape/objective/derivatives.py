@@ -146,12 +146,6 @@ def undifferentiable(error: Exception) -> Exception:
     """The failure of a derivative as a sentence; but memory that ran out stays what it is."""
     if isinstance(error, torch.OutOfMemoryError):
         return error
-    if "use_reentrant=True" in str(error):
-        return NotDifferentiable(
-            "the module checkpoints with use_reentrant=True, beside which no derivative can be asked for by name",
-            "checkpoint(..., use_reentrant=False), which computes the same",
-            "of transformers: gradient_checkpointing_enable({'use_reentrant': False})",
-        )
     return NotDifferentiable(
         f"an operation has no derivative of this order ({str(error).splitlines()[0]})",
         "operations that autograd can differentiate twice",

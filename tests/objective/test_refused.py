@@ -7,12 +7,10 @@ import pytest
 import torch
 from torch import nn
 from torch.nn import functional
-from torch.utils.checkpoint import checkpoint
 from torch.utils.data import DataLoader, Dataset, TensorDataset
 
 import landscape
 from landscape import BadInput, Objective
-from landscape.errors import NotDifferentiable
 from landscape.objective.closures import seeded
 
 N = 23
@@ -335,21 +333,3 @@ def test_pairs_of_inputs_without_targets_are_told():
     rows = DataLoader([{"x": one, "other": 2 * one} for one in X], batch_size=4)
     for data in (((X, 2 * X), None), rows):
         assert value(module, "output", data) == pytest.approx(wanted, rel=1e-12)
-
-
-def test_a_checkpoint_that_re_enters_is_told_to_do_without():
-    class Checkpointed(nn.Module):
-        def __init__(self, use_reentrant: bool):
-            super().__init__()
-            self.net, self.use_reentrant = net(), use_reentrant
-
-        def forward(self, x):
-            hidden = self.net[0](x)
-            return self.net[2](checkpoint(torch.tanh, hidden, use_reentrant=self.use_reentrant))
-
-    wrong = Objective(Checkpointed(True), "cross_entropy", (X, Y))
-    with pytest.raises(NotDifferentiable, match=r"expected checkpoint\(..., use_reentrant=False\)"):
-        wrong.gradient(wrong.theta)
-    right = Objective(Checkpointed(False), "cross_entropy", (X, Y))
-    plain = Objective(net(), "cross_entropy", (X, Y))
-    torch.testing.assert_close(right.gradient(right.theta), plain.gradient(plain.theta), rtol=1e-12, atol=0)
