@@ -138,6 +138,15 @@ def test_data_that_are_read_are_the_same(data):
     assert found.value(found.theta) == pytest.approx(float(wanted), rel=1e-13)
 
 
+def test_named_tuples_of_a_loader_keep_their_names():
+    loss, targets = CASES["named tuple"]
+    samples = [(X[i], Pair(KINDS[i], BOXES[i])) for i in range(N)]
+    wanted = plainly(Heads().double(), loss, targets)[0]
+    for data in (samples, DataLoader(samples, batch_size=6)):
+        found = Objective(Heads().double(), loss, data)
+        assert found.value(found.theta) == pytest.approx(float(wanted), rel=1e-13)
+
+
 def test_the_checks_of_a_run_and_of_curvature_pass():
     loss, targets = CASES["dictionary"]
     objective = Objective(Heads(), loss, (X.float(), targets | {"box": BOXES.float()}))

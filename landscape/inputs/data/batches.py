@@ -57,7 +57,7 @@ def pair(batch: Any, where: str, say: Callable[[str], None]) -> tuple[Any, Any]:
     if targets is None:
         return inputs, None
     if isinstance(targets, Mapping) or (isinstance(targets, tuple | list) and not are_numbers(targets)):
-        return inputs, _tensors(_of_tuples(targets), f"the targets of {where}")
+        return inputs, _several(targets, f"the targets of {where}")
     return inputs, _tensor(targets, f"the targets of {where}")
 
 
@@ -200,12 +200,14 @@ def _of_fields(fields: dict[str, Any], where: str, say: Callable[[str], None]) -
     return (next(iter(found.values())) if len(found) == 1 else found), targets
 
 
-def _of_tuples(targets: Any) -> Any:
-    """Lists of tensors as tuples, which a collate function makes lists of."""
+def _several(targets: Any, what: str) -> Any:
+    """Targets of several tensors; a collate function makes lists of tuples, but not of named ones."""
     if isinstance(targets, Mapping):
-        return {name: _of_tuples(part) for name, part in targets.items()}
-    is_list = isinstance(targets, tuple | list) and not are_numbers(targets)
-    return tuple(map(_of_tuples, targets)) if is_list else targets
+        return {name: _several(part, f"{name} in {what}") for name, part in targets.items()}
+    if not isinstance(targets, tuple | list) or are_numbers(targets):
+        return _tensor(targets, what)
+    parts = [_several(part, f"number {i} of {what}") for i, part in enumerate(targets)]
+    return type(targets)(*parts) if hasattr(targets, "_fields") else tuple(parts)
 
 
 def _tensors(inputs: Any, what: str) -> Any:
