@@ -79,8 +79,8 @@ def _is_sample(one: Any) -> bool:
 
 
 def _lengths_of(part: Any) -> set[int | None]:
-    """Of everything that a sample holds, however nested."""
-    if isinstance(part, tuple | list | Mapping) and not are_numbers(part):
+    """Of everything that a sample holds, however nested; a list may be one of samples."""
+    if isinstance(part, tuple | Mapping) and not are_numbers(part):
         parts = part.values() if isinstance(part, Mapping) else part
         return set[int | None]().union(*map(_lengths_of, parts))
     return {_length_of(part)}
