@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 import landscape
+from landscape.objective.of_parts import own
 from landscape.objective.parameters import Point
 from landscape.objective.samples import Samples, sha256
 
@@ -24,7 +25,7 @@ def parts_of(module: nn.Module, loss: Any, samples: Samples) -> dict[str, str]:
     """Of an objective: its data, the present parameters and buffers, structure and source of module and loss."""
     tensors = [*module.parameters(), *module.buffers()]
     names = [f"{name} {type(layer).__qualname__} {layer.extra_repr()}" for name, layer in _layers(module)]
-    kinds = [*(type(layer) for _, layer in _layers(module)), loss]
+    kinds = [*(type(layer) for _, layer in _layers(module)), own(loss)]
     return {
         "data": f"{samples.count} {samples.sha256_of_all}",
         "code": _hashed([_plain("\n".join(names)), *_sources(kinds), own_code()]),

@@ -57,6 +57,11 @@ def of_parts(loss: Any, layout: Layout | None, targets: Tensor) -> Any:
     return ModuleOfParts(loss, layout) if isinstance(loss, nn.Module) else OfParts(loss, layout)
 
 
+def own(loss: Any) -> Any:
+    """The user's own of a ``loss``, that one is made of or that it is."""
+    return loss.loss if isinstance(loss, OfParts | ModuleOfParts) else loss
+
+
 def as_they_came(loss: Any, targets: Tensor) -> Any:
     """What ``loss`` is given of ``targets``."""
     is_of_parts = isinstance(loss, OfParts | ModuleOfParts)

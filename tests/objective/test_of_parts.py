@@ -1,5 +1,6 @@
 """Losses of targets that are several tensors, against the user's own loop."""
 
+import importlib
 from collections import namedtuple
 
 import pytest
@@ -10,7 +11,11 @@ from torch.utils.data import DataLoader
 
 import landscape
 from landscape.errors import BadInput
+from landscape.inputs.data.several import carried
 from landscape.objective import Objective
+from landscape.objective.identity import parts_of
+from landscape.objective.of_parts import of_parts
+from landscape.objective.samples import Samples
 
 N = 23
 GENERATOR = torch.Generator().manual_seed(0)
@@ -145,6 +150,20 @@ def test_named_tuples_of_a_loader_keep_their_names():
     for data in (samples, DataLoader(samples, batch_size=6)):
         found = Objective(Heads().double(), loss, data)
         assert found.value(found.theta) == pytest.approx(float(wanted), rel=1e-13)
+
+
+def test_processes_compare_the_code_of_the_loss_itself(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(tmp_path)
+    hashes = []
+    for number in (1, 2):
+        (tmp_path / f"lossy{number}.py").write_text(
+            f"def loss(o, t):\n    return {number} * t['box'].mean()\n"
+        )
+        loss = importlib.import_module(f"lossy{number}").loss
+        layout = carried(X, {"box": BOXES}, "the data")[1]
+        wrapped = of_parts(loss, layout, BOXES)
+        hashes.append(parts_of(Heads(), wrapped, Samples.of((X, KINDS)))["code"])
+    assert hashes[0] != hashes[1]
 
 
 def test_the_checks_of_a_run_and_of_curvature_pass():
