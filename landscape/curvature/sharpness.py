@@ -193,6 +193,8 @@ def _curvature(objective: Objective, point: Point, asked: Asked, progress: Progr
         device=objective.device,
         progress=lambda done, total: progress(done, total, "products for the trace at most"),
     )
+    one_rounding = torch.finfo(objective.coarsest).eps * pairs.scale
+    product_error = float(trace.product_error(operator.largest_error, one_rounding))
     faults = []
     if not pairs.converged[0]:
         faults.append(
@@ -213,9 +215,9 @@ def _curvature(objective: Objective, point: Point, asked: Asked, progress: Progr
         "last": array_here(trace.last),
         "forms": trace.forms.tolist(),
         "is_sum": trace.is_sum,
-        "product_error": float(operator.largest_error),
+        "product_error": product_error,
         "trace": float(trace.value),
-        "trace_error": float(np.hypot(trace.standard_error, d**0.5 * operator.largest_error)),
+        "trace_error": float(np.hypot(trace.standard_error, d**0.5 * product_error)),
         "unconverged": faults,
     }
 

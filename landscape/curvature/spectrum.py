@@ -93,8 +93,10 @@ def spectrum(
             **known,
         )
         spent += trace.num_products
-        sampled = float(np.hypot(trace.standard_error, objective.num_parameters**0.5 * product.largest_error))
-        trace, drawn_by = trace._replace(standard_error=sampled), product.largest_error
+        one_rounding = torch.finfo(objective.coarsest).eps * pairs.scale
+        drawn_by = trace.product_error(product.largest_error, one_rounding)
+        sampled = float(np.hypot(trace.standard_error, objective.num_parameters**0.5 * drawn_by))
+        trace = trace._replace(standard_error=sampled)
     if question.density:
         density = spectral_density(
             kept(product, basis, "density"),

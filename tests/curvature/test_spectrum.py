@@ -39,6 +39,19 @@ def dense(objective: Objective) -> np.ndarray:
     return found.numpy()
 
 
+@pytest.mark.parametrize("seed", range(4))
+def test_a_trace_that_is_a_sum_is_known_to_its_rounding(seed):
+    torch.manual_seed(seed)
+    module = nn.Sequential(nn.Linear(4, 3 + seed), nn.Tanh(), nn.Linear(3 + seed, 3))
+    x, y = torch.randn(20, 4), torch.randint(0, 3, (20,))
+    single = landscape.Objective(module, "cross_entropy", (x, y))
+    found = landscape.hessian(single, single.theta, top_k=1, trace=True, trace_error=1e-9)
+    double = landscape.Objective(module.double(), "cross_entropy", (x.double(), y))
+    axes = torch.eye(single.num_parameters, dtype=torch.float64)
+    truth = sum(float(double.hvp(single.theta.double(), axis) @ axis) for axis in axes)
+    assert 0 < abs(found.trace - truth) <= found.trace_error <= 1e-5 * truth
+
+
 def test_both_ends_trace_and_spectrum_are_those_of_the_dense_matrix(objective, dense):
     exact = np.linalg.eigvalsh(dense)
     result = landscape.hessian(objective, objective.theta, top_k=4, bottom_k=3, trace=True, exact=True)

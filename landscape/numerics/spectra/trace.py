@@ -37,6 +37,13 @@ class Trace(NamedTuple):
     is_sum: bool
     last: Tensor
 
+    def product_error(self, known: float, rounding: float) -> float:
+        """What products along unit vectors are off by: as is ``known``, of a sum by a ``rounding`` at least.
+
+        Beside the error of a sample rounding is nothing; a sum has no other.
+        """
+        return max(known, rounding) if self.is_sum else known
+
 
 def trace_estimate(
     operator: Operator,
