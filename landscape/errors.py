@@ -99,6 +99,15 @@ def loss_failed(
     )
 
 
+def writes_targets(name: str) -> BadInput:
+    """The refusal for a loss that changes its targets, which are others at the next call, and the user's own data."""
+    return BadInput(
+        f"the loss {name} writes into its targets",
+        "a loss that leaves them as they are",
+        "let it begin with targets = targets.clone(), or change them in the data",
+    )
+
+
 def _of_classes(outputs: Any, targets: Any, said: str) -> str:
     """What to do with classes in a shape that losses of classes do not take; '' where they are none."""
     shape, wanted = tuple(targets.shape), getattr(outputs, "shape", None)

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from landscape.errors import BadInput, LandscapeError, loss_failed
+from landscape.errors import BadInput, LandscapeError, loss_failed, writes_targets
 from landscape.numerics.vectors import normal
 from landscape.objective import swapped, trees
 from landscape.objective.calling import called
@@ -125,7 +125,7 @@ def _given(trial: Trial, given: Any, outputs: Any, targets: Tensor) -> Any:
     try:
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
-            found = function(outputs, targets)
+            found = function(outputs, own := targets.clone())
     except LandscapeError:
         raise
     except Exception as error:
@@ -135,6 +135,8 @@ def _given(trial: Trial, given: Any, outputs: Any, targets: Tensor) -> Any:
         )
         remedy = said.remedy or swapped.hint(name_of(given), function, outputs, targets)
         raise BadInput(said.seen, said.wanted, remedy) from error
+    if own._version:
+        raise writes_targets(name_of(given))
     if any(
         "target size" in str(one.message) and "different to the input size" in str(one.message)
         for one in caught

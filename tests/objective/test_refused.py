@@ -333,3 +333,23 @@ def test_pairs_of_inputs_without_targets_are_told():
     rows = DataLoader([{"x": one, "other": 2 * one} for one in X], batch_size=4)
     for data in (((X, 2 * X), None), rows):
         assert value(module, "output", data) == pytest.approx(wanted, rel=1e-12)
+
+
+def test_a_loss_that_writes_into_its_targets_is_told_to_copy_them():
+    """Targets below 0 do not count; once they are 0 they would, at the next call."""
+
+    def masked(outputs, targets):
+        counts = targets >= 0
+        targets[~counts] = 0
+        return (CE(outputs, targets, reduction="none") * counts).mean()
+
+    given = torch.where(Y == 1, -1, Y)
+    before = given.clone()
+    with pytest.raises(BadInput, match=r"the loss masked writes into its targets.*targets.clone\(\)"):
+        Objective(net(), masked, (X, given))
+    assert torch.equal(given, before)
+    wanted = float(masked(net()(X), before.clone()).detach())
+    assert value(net(), lambda o, t: masked(o, t.clone()), (X, given)) == pytest.approx(wanted, rel=1e-12)
+    # Of several targets each call is given copies.
+    assert value(net(), lambda o, t: masked(o, t["a"]), (X, {"a": given})) == pytest.approx(wanted, rel=1e-12)
+    assert torch.equal(given, before)

@@ -24,7 +24,8 @@ class Layout:
         """The targets in the ``targets`` (n, m) of :func:`carried`; real ones no coarser than the dtype ``beside``."""
         found = []
         for (shape, dtype), part in zip(self._each, targets.split(self._widths, dim=1), strict=True):
-            one = _numbers(part.contiguous(), dtype)
+            # In memory of its own, also where it is all there is, as a loss may write into what it is given.
+            one = _numbers(part.clone(memory_format=torch.contiguous_format), dtype)
             one = torch.view_as_complex(one.unflatten(1, (-1, 2))) if dtype.is_complex else one
             one = one.reshape(len(targets), *shape)
             if dtype.is_floating_point and beside is not None:
