@@ -134,7 +134,7 @@ def empirical_fisher_operator(
 
 
 OPERATORS: dict[str, Callable[..., Product | Differences | Preconditioned]] = {
-    "hessian": Objective.hessian_operator,
+    "hessian": Objective.hessian_at,
     "gauss-newton": gauss_newton_operator,
     "fisher": fisher_operator,
     "empirical-fisher": empirical_fisher_operator,
@@ -157,7 +157,7 @@ def operator(
     """The operator ``name`` of :data:`OPERATORS` at θ. Raises BadInput for another name.
 
     ``by``: how a product with the Hessian is taken, see
-    :meth:`~landscape.objective.objective.Objective.hessian_operator`; with the others there is one way.
+    :meth:`~landscape.objective.objective.Objective.hessian_at`; with the others there is one way.
     """
     if name not in OPERATORS:
         raise BadInput(f"unknown operator {name!r}", f"one of {', '.join(OPERATORS)}")
@@ -293,7 +293,7 @@ def _sandwich(
 
         def image(v: Tensor, keep: bool) -> list[Tensor]:
             with _explained():
-                pushed = second_derivative(pulled, u, v, keep=True)
+                pushed = second_derivative(pulled, u, v.to(leaf.dtype), keep=True)
                 return [second_derivative(flat, leaf, curvature(pushed), keep)]
 
         return Part((flat, pulled), image, lambda: objective.computing_again(leaf, point.fixed))

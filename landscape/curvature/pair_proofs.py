@@ -5,7 +5,8 @@ import torch
 from torch import Tensor
 
 from landscape.numerics.spectra.krylov import Operator
-from landscape.numerics.vectors import normal
+from landscape.numerics.spectra.rows import orthogonalised
+from landscape.numerics.vectors import add_each, gram, lengths, normal
 from landscape.result import Check
 
 
@@ -39,8 +40,8 @@ def residual_checks(
     for name, weights, known, what in cases:
         across = torch.from_numpy(weights).to(vectors)
         image = product(across @ vectors) if known is None else known
-        image = image.to(vectors.device).double()
-        rest = image - (across.double() * torch.from_numpy(values).to(image)) @ vectors.double()
+        rest = image.to(vectors.device, torch.float64, copy=True)
+        add_each(rest, torch.from_numpy(-weights * values), vectors)
         beyond = float(torch.linalg.vector_norm(rest)) - float(np.abs(weights) @ residuals)
         meaning = (
             f"‖Hv − λv‖ {what} by a product of its own, beyond the stated residual, over the largest |λ|"
@@ -85,28 +86,24 @@ def missed_check(
 
 def complement(product: Operator, vectors: Tensor, count: int, generator: torch.Generator) -> np.ndarray:
     """Ritz values (m,) of ``product`` from ``count`` products at random, in the complement of ``vectors`` (k, d)."""
-    wide = vectors.double()
-    basis, images = wide[:0], wide[:0]
-
-    def off(vector: Tensor) -> Tensor:
-        for _ in range(3):
-            vector = vector - wide.T @ (wide @ vector) - basis.T @ (basis @ vector)
-        return vector
-
-    start = normal(wide, generator).to(wide)
-    for _ in range(min(count, vectors.shape[1] - len(wide))):
-        length = float(torch.linalg.vector_norm(start))
-        start = off(start)
-        left = float(torch.linalg.vector_norm(start))
+    count = min(count, vectors.shape[1] - len(vectors))
+    basis, entries, size = vectors.new_empty((count, vectors.shape[1])), np.zeros((count, count)), 0
+    start = normal(vectors, generator).to(vectors)
+    while size < count:
+        length = float(lengths(start))
+        start = orthogonalised(start, vectors, basis[:size])
+        left = float(lengths(start))
         if not left > 1e-6 * length:
             break
-        start = off(start / left)
-        start = start / torch.linalg.vector_norm(start)
-        image = product(start.to(vectors.dtype)).to(wide)
-        basis, images = torch.cat([basis, start[None]]), torch.cat([images, image[None]])
-        start = image
-    projected = (basis @ images.T).cpu().numpy()
-    return np.linalg.eigvalsh((projected + projected.T) / 2)
+        start = orthogonalised(start / left, vectors, basis[:size])
+        basis[size] = start / float(lengths(start))
+        size += 1
+        start = product(basis[size - 1]).to(basis)
+        # As the operator is symmetric, the images need not stay for the rows that come.
+        entries[:size, size - 1] = entries[size - 1, :size] = (
+            gram(basis[:size], start[None])[:, 0].cpu().numpy()
+        )
+    return np.linalg.eigvalsh(entries[:size, :size])
 
 
 def _number(gap: float) -> float:

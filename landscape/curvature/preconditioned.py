@@ -106,9 +106,7 @@ def preconditioned_operator(
 ) -> Preconditioned:
     """v ↦ P^-½ H P^-½ v (Cohen et al. 2022), P of :func:`preconditioned`; BadInput where there is none."""
     diagonal = scale(objective)
-    product = objective.hessian_operator(
-        theta, fixed, num_products=num_products, memory_limit=memory_limit, by=by
-    )
+    product = objective.hessian_at(theta, fixed, num_products=num_products, memory_limit=memory_limit, by=by)
     return Preconditioned(product, diagonal)
 
 

@@ -89,7 +89,7 @@ def product_check(
         with _of_part(share), plain.proving(gradients=FRESH):
             if part.coarsest not in doubts.BOUNDS:
                 raise BadInput(f"the module computes in {part.coarsest}", "float32 or float64")
-            axis = axis.to(here.theta)
+            axis = axis.to(here.theta.device)
             product = operators.operator(operator, part, here.theta, here.fixed, num_products=1)
             image = product(axis)
             error = product.error / max(_norm(image), 1e-300)

@@ -1,5 +1,6 @@
 """The search for eigenpairs at a point, its trial, and what both say of the products."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -11,6 +12,7 @@ from landscape.curvature.preconditioned import Preconditioned
 from landscape.curvature.product_proofs import of_another_cut
 from landscape.curvature.question import Question, operator_of
 from landscape.curvature.remembered import Kept, Later
+from landscape.numerics.pieces import Piece
 from landscape.numerics.spectra.krylov import Operator
 from landscape.numerics.spectra.lanczos import Eigenpairs, top_eigenpairs
 from landscape.numerics.vectors import lengths
@@ -64,7 +66,7 @@ def searched(
     elif objective.is_double and question.certify is not False:
         exact = product
     basis = torch.device(question.basis_device or objective.device)
-    first = _First(kept(product, basis, "search"))
+    first = _First(kept(product, basis, "search"), objective.pieces)
     pairs = top_eigenpairs(
         first,
         objective.num_parameters,
@@ -89,14 +91,15 @@ def searched(
     )
     spent, scale = pairs.num_products, max(pairs.scale, 1e-300)
     rounding = None
-    size = max(float(lengths(first.image)), scale)
+    size = max(first.length, scale)
     repeated = pairs.trial.difference if pairs.trial else np.inf
     # Differences are repeated as they are, whatever they are known to. So is what the trial tells apart from float64,
     # which is the rounding of a layer that curves little beside the others, or what is drawn.
     if not repeated <= checks.rounding(objective) * size or isinstance(product, Differences):
         anew = product if isinstance(product, Differences) else operator_of(objective, point, question, 1)
-        repeated = float((first.image - anew(first.vector).to(first.image)).abs().max())
-        spent += 1
+        axis = pairs.vectors[0].to(objective.dtype)
+        repeated = float((product(axis) - anew(axis)).abs().max())
+        spent += 2
     if pairs.trial is not None and not isinstance(product, Differences):
         rounding = pairs.trial.difference / scale if wide is not None else None
     elif wide is not None and exact is not None and len(pairs.vectors):
@@ -110,16 +113,18 @@ def searched(
 
 
 class _First:
-    """A product that remembers its first vector and image."""
+    """A product that knows of its first image how long it is, and where it is zero throughout."""
 
-    def __init__(self, product: Operator):
-        self._product = product
-        self.vector = self.image = torch.empty(0)
+    def __init__(self, product: Operator, pieces: Sequence[Piece]):
+        self._product, self._pieces = product, pieces
+        self.length, self.unused = 0.0, list[str]()
+        self._is_first = True
 
     def __call__(self, v: Tensor) -> Tensor:
         image = self._product(v)
-        if not len(self.vector):
-            self.vector, self.image = v.clone(), image.clone()
+        if self._is_first:
+            self._is_first, self.length = False, float(lengths(image))
+            self.unused = [piece.name for piece in self._pieces if not bool(image[piece.span].any())]
         return image
 
 
@@ -153,7 +158,8 @@ def _probed(
         ),
     ]
     notes = []
-    unused = [piece.name for piece in objective.pieces if not bool(first.image[piece.span].any())]
-    if unused:
-        notes.append(f"no curvature at all in {', '.join(unused)}: rows of zeros, unused or linear there")
+    if first.unused:
+        notes.append(
+            f"no curvature at all in {', '.join(first.unused)}: rows of zeros, unused or linear there"
+        )
     return proofs, notes

@@ -76,7 +76,7 @@ def spectrum(
     wide = None if remarks else wide
     if question.exact:
         require_memory(objective.num_parameters, question.memory_limit)
-    value, gradient = objective.value_and_gradient(point.theta, point.fixed)
+    value = objective.value(point.theta, point.fixed)
     found = searched(objective, wide, point, question, generator, progress, kept)
     pairs, product, spent, notes = found.pairs, found.product, found.num_products, found.notes + remarks
     proofs, rounding, basis = found.checks, found.rounding, found.basis
@@ -121,6 +121,7 @@ def spectrum(
         )
     elif question.operator == "gauss-newton":
         notes += left_out(objective, point)
+    gradient = objective.gradient(point.theta, point.fixed)
     slope = met(objective, question.operator, gradient)
     direction = slope / lengths(slope).to(slope).clamp_min(torch.finfo(slope.dtype).tiny)
     bend = float(torch.dot(direction.double(), product(direction).double()))

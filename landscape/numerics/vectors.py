@@ -133,9 +133,14 @@ def add(total: Tensor, weights: Tensor, rows: Tensor) -> None:
 def combined(weights: Tensor, rows: Tensor) -> Tensor:
     """Σ weightᵢ · rowᵢ (d,), float64, of (m, d): no row is widened beside it."""
     found = torch.zeros_like(rows[0], dtype=torch.float64)
-    for weight, row in zip(weights.tolist(), rows, strict=True):
-        found.add_(row, alpha=weight)
+    add_each(found, weights, rows)
     return found
+
+
+def add_each(total: Tensor, weights: Tensor, rows: Tensor) -> None:
+    """Adds Σ weightᵢ · rowᵢ, of (m, d), to ``total`` (d,), float64: no row is widened beside it."""
+    for weight, row in zip(weights.tolist(), rows, strict=True):
+        total.add_(row, alpha=weight)
 
 
 def lengths(rows: Tensor) -> Tensor:

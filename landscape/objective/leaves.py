@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -106,18 +106,23 @@ class Leaves:
         return Slopes(total, ends)
 
     def image(self, slopes: Slopes, v: Tensor, keep: bool) -> list[Tensor]:
-        """(d slopes / dθ)ᵀ v for v (d,), in pieces (dᵢ,) in order; ``keep`` leaves the graph for the next one.
+        """(d slopes / dθ)ᵀ v for v (d,), of θ's dtype or narrower, in pieces (dᵢ,) in order.
+
+        ``keep`` leaves the graph for the next one.
 
         Raises NotDifferentiable.
         """
         if slopes.total is None:
             return [torch.zeros_like(self.theta)]
         v = v if self._is_cut else at_an_even_place(v)
+
+        def entering(piece: Piece) -> Callable[[Any], tuple[Tensor]]:
+            return lambda _: (by_pairs(v[piece.span].view(piece.shape).to(self.theta.dtype), piece),)
+
         with ExitStack() as hooks:
             # Handed over as arguments, they would make torch load its symbolic shapes first, and sympy: half a second.
             for piece, end in slopes.ends:
-                along = by_pairs(v[piece.span].view(piece.shape), piece)
-                hooks.callback(end.register_prehook(lambda _, along=along: (along,)).remove)
+                hooks.callback(end.register_prehook(entering(piece)).remove)
             parts = self._leaves
             try:
                 # Of every parameter something comes early here, so that nothing is saved by taking them one by one.

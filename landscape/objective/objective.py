@@ -256,7 +256,20 @@ class Objective(Fitted):
         memory_limit: float = 2**31,
         by: ProductBy = "auto",
     ) -> Product | Differences:
-        """v ↦ H v at one θ, for many products, by the graph of the gradient (Pearlmutter 1994).
+        """:meth:`hessian_at` of a copy of θ, so that it may be moved between products."""
+        theta = theta.clone() if num_products > 1 else theta
+        return self.hessian_at(theta, fixed, num_products=num_products, memory_limit=memory_limit, by=by)
+
+    def hessian_at(
+        self,
+        theta: Tensor,
+        fixed: Fixed | None = None,
+        *,
+        num_products: int = 1000,
+        memory_limit: float = 2**31,
+        by: ProductBy = "auto",
+    ) -> Product | Differences:
+        """v ↦ H v at one θ, for many products, by the graph of the gradient (Pearlmutter 1994); θ is to stay as it is.
 
         It is kept, chunk by chunk, within ``memory_limit`` bytes: a product then costs 1.5 to 2 gradients
         instead of 3 to 4. Each product is one sum over all processes.
@@ -285,7 +298,7 @@ class Objective(Fitted):
     def _double_backward(
         self, theta: Tensor, fixed: Fixed, num_products: int, memory_limit: float
     ) -> Product:
-        leaves = Leaves(self._leaf(theta.clone() if num_products > 1 else theta), self.pieces)
+        leaves = Leaves(self._leaf(theta), self.pieces)
 
         def part(inputs: Any, targets: Tensor) -> Part:
             with sdpa_kernel(SDPBackend.MATH), self.passed(leaves, fixed, inputs) as outputs:

@@ -273,6 +273,8 @@ def _divisor(objective: Objective, weight: float) -> float:
 
 
 def _penalty(objective: Objective, tensors: Mapping[str, Tensor]) -> float:
+    if not objective.l2:
+        return 0.0
     return (
         0.5 * objective.l2 * sum(float(tensors[one.name].double().square().sum()) for one in objective.pieces)
     )

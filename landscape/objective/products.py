@@ -83,7 +83,9 @@ class Product:
         leaf = self._leaf
         if v.shape != leaf.shape:
             raise BadInput(f"a vector of shape {tuple(v.shape)}", f"{tuple(leaf.shape)}")
-        v = v.detach().to(leaf.device, leaf.dtype)
+        v = v.detach().to(leaf.device)
+        # A narrower one is widened where it enters, piece by piece.
+        v = v.to(leaf.dtype) if v.element_size() > leaf.element_size() or not v.is_floating_point() else v
 
         def summed() -> Tensor:
             # The image of a single chunk is the sum. For a second one it is widened before that has an image, and
@@ -100,7 +102,7 @@ class Product:
         if self._kept_bytes is None:
             self._kept_bytes = int(distributed.largest(self.num_kept * (self._part_bytes or 0))[0])
         if self._l2:
-            result += self._l2 * v
+            result.add_(v, alpha=self._l2)
         if not is_finite(result):
             raise self._not_finite(result, v)
         return result.to(leaf.dtype)

@@ -13,8 +13,8 @@ from landscape.numerics.vectors import gram, lengths, normal
 
 # A start that happens to lie in an invariant space would never leave it.
 START_NOISE = 0.1
-# Vectors that there is room for at first.
-FIRST_ROOM = 16
+# Vectors that there is room for at first; bytes that are asked for at a time, but for one vector.
+FIRST_ROOM, ROOM_BYTES = 16, 2**26
 Operator = Callable[[Tensor], Tensor]
 
 
@@ -136,12 +136,13 @@ class Krylov:
         self.size, self.num_products = self.size + 1, self.num_products + 1
 
     def _make_room(self, count: int) -> None:
-        """For ``count`` vectors more; half as many as there are at a time."""
-        before = len(self._all)
+        """For ``count`` vectors more, half as many as there are; long ones come one by one, as each may be the last."""
+        before, length = len(self._all), self.dimension * self._like.element_size()
+        count = min(count, max(ROOM_BYTES // length, 1))
         try:
             self._all.grow(count, self.dimension)
         except (RuntimeError, MemoryError) as error:
-            size = self.dimension * self._like.element_size() / 2**30
+            size = length / 2**30
             fits = f"set `memory_limit` to {before * size:.3g} GiB, the room of those that fit, or "
             error.add_note(
                 f"the basis has {before} vectors of {size:.3g} GiB each and asked for room for {count} more: "
@@ -170,12 +171,10 @@ class Krylov:
             return out, np.empty((0, 0))
         return out, _factor([end.vector for end in self._ends])
 
-    def outside(self, weights: np.ndarray) -> Tensor:
-        """Σ Hv − λv (d,), float64, over Ritz vectors v whose weights add to ``weights`` (size,)."""
-        found = self._like.new_zeros(self.dimension, dtype=torch.float64)
+    def add_outside(self, total: Tensor, weights: np.ndarray) -> None:
+        """Adds Σ Hv − λv to ``total`` (d,), float64, over Ritz vectors v whose weights add to ``weights`` (size,)."""
         for end, weight in zip(self._ends, weights @ self._outside()[0], strict=True):
-            found += float(weight) * end.vector
-        return found
+            total.add_(end.vector, alpha=float(weight))
 
     def seen(self, at: np.ndarray, begin: int = 0, found: np.ndarray | None = None) -> float:
         """How much of an eigenvector at an eigenvalue ``at`` that is not found its start may see, at most.

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from landscape.numerics.spectra.krylov import Krylov, Operator, capacity, has_room
 from landscape.numerics.spectra.search import CHANCE, Growth, Wanted, error_estimates, outer_gaps, wanted
-from landscape.numerics.vectors import combined, gram, share_held, turn, turned
+from landscape.numerics.vectors import add_each, combined, gram, share_held, turn, turned
 
 # Share of the tolerance that the search leaves to the rounding of products.
 LEFT = 0.5
@@ -244,16 +244,20 @@ def _tried(
     found = _as_found(growth)
     count = len(found.values)
     signs = torch.randint(2, (count,), generator=generator).double().mul_(2).sub_(1).to(found.vectors.device)
-    signs /= count**0.5
+    signs *= signs[0] / count**0.5
     changed = 1 - 2 * (torch.arange(count, device=signs.device) % 2)
     factors = torch.from_numpy(found.values).to(signs)
     image, inside, whole, difference, draws = None, 0.0, 0.0, 0.0, (signs, signs * changed)[: min(count, 2)]
     for drawn in draws:
-        now = operator(combined(drawn, found.vectors)).double()
-        image = now if image is None else image
+        # Rounded as the pairs are. A single one is itself.
+        along = combined(drawn, found.vectors).to(found.vectors.dtype) if count > 1 else found.vectors[0]
+        now = operator(along).double()
+        del along
         # What an operator gives may be kept by it, and stays.
-        off = now - combined(drawn * factors, found.vectors)
-        off -= found.outside(drawn)
+        image = now.to(found.vectors.dtype) if image is None else image
+        off = now.clone()
+        add_each(off, -drawn * factors, found.vectors)
+        found.add_outside(off, -drawn)
         difference = max(difference, _length(off))
         inside = max(inside, count**0.5 * (_length(gram(found.vectors, off[None])) + product_error()))
         whole = max(whole, count**0.5 * (_length(off) + product_error()))
@@ -291,11 +295,14 @@ def _tried(
 
 
 class _Found(NamedTuple):
-    """Wanted Ritz pairs (k,), (k, d) by the recurrence, what Hv − λv is of Σ wᵢvᵢ, its norms, errors of the values."""
+    """Wanted Ritz pairs (k,), (k, d) by the recurrence, the norms of Hv − λv, errors of the values.
+
+    ``add_outside(total, w)`` adds Hv − λv of Σ wᵢvᵢ to a float64 vector (d,).
+    """
 
     values: np.ndarray
     vectors: Tensor
-    outside: Callable[[Tensor], Tensor]
+    add_outside: Callable[[Tensor, Tensor], None]
     estimated: np.ndarray
     errors: np.ndarray
     scale: float
@@ -308,7 +315,7 @@ def _as_found(growth: Growth) -> _Found:
     return _Found(
         values[best],
         space.vectors(weights),
-        lambda drawn: space.outside(weights @ drawn.cpu().numpy()),
+        lambda total, drawn: space.add_outside(total, weights @ drawn.cpu().numpy()),
         residuals[best],
         error_estimates(values[best], residuals[best], outer_gaps(values, residuals, best)),
         max(growth.scale, float(np.abs(values).max())),

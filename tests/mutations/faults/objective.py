@@ -70,8 +70,8 @@ FAULTS = (
     Fault(
         "obj-l2-not-in-hvp",
         "objective/products.py",
-        "result += self._l2 * v",
-        "result += 0 * v",
+        "result.add_(v, alpha=self._l2)",
+        "result.add_(v, alpha=0)",
         "objective/test_objective.py::test_the_penalty_adds_its_value_gradient_and_curvature",
         "hessian_l2 slice2d_layer",
     ),
