@@ -143,10 +143,13 @@ class Krylov:
             self._all.grow(count, self.dimension)
         except (RuntimeError, MemoryError) as error:
             size = length / 2**30
-            fits = f"set `memory_limit` to {before * size:.3g} GiB, the room of those that fit, or "
+            remedies = [f"set `memory_limit` to {before * size:.3g} GiB, the room of those that fit"][:before]
+            if self._like.device.type != "cpu":
+                remedies.append("keep it on the CPU, for eigenvalues by `basis_device` = cpu")
             error.add_note(
-                f"the basis has {before} vectors of {size:.3g} GiB each and asked for room for {count} more: "
-                f"{fits if before else ''}keep it on the CPU with `basis`"
+                f"the basis has {before} vectors of {size:.3g} GiB each and asked for room for {count} more"
+                + ": " * bool(remedies)
+                + ", or ".join(remedies)
             )
             raise
 
