@@ -80,19 +80,24 @@ class Differences:
             self._prepare()
         v = v.detach().to(theta.device, torch.float64)
         length = _norm(v)
-        found = Quotient(torch.zeros_like(v), 0.0, 0.0)
         if length > 0:
-            found = self._shortened(v / length, self._tried(v / length, self._step))
-        exact = length * found.image + self._l2 * v
+            axis = v / length
+            found = self._shortened(axis, self._tried(axis, self._step))
+            del axis
+        else:
+            found = Quotient(torch.zeros_like(v), 0.0, 0.0)
+        exact = found.image.mul_(length).add_(v, alpha=self._l2)
         result = exact.to(self._device, self._dtype)
-        self.error = length * found.error + _norm(result.to(exact) - exact)
+        self.error = length * found.error
+        if result.dtype != exact.dtype:
+            self.error += _norm(result.to(exact) - exact)
         self.largest_error = max(self.largest_error, self.error / (length or 1.0))
         return result
 
     def _prepare(self) -> None:
         """∇F at θ, its rounding, and the step, by a direction of its own, the same in every process."""
-        noise = normal(self._theta, torch.Generator().manual_seed(0))
-        axis = (noise / _norm(noise)).to(self._theta.device)
+        axis = normal(self._theta, torch.Generator().manual_seed(0))
+        axis = axis.div_(_norm(axis)).to(self._theta.device)
         centre = self._centre = self._finite(self._gradient(self._theta), axis)
         size, precision = _norm(self._theta) or 1.0, self._precision
         others = (self._at(axis, step * precision * size) for step in PLACES[1:])
@@ -116,15 +121,18 @@ class Differences:
 
     def _tried(self, axis: Tensor, step: float) -> Quotient:
         assert self._centre is not None
+        # Nothing but these holds what a gradient gives, and all else is done in its place: d may be large.
         before, after, beyond = (self._at(axis, times * step) for times in (-1, 1, 2))
-        third = beyond - 3 * after + 3 * self._centre - before
-        return Quotient((after - before) / (2 * step), max(_norm(third) / step, self._floor(step)), step)
+        third = beyond.sub_(after, alpha=3).add_(self._centre, alpha=3).sub_(before)
+        error = max(_norm(third) / step, self._floor(step))
+        return Quotient(after.sub_(before).div_(2 * step), error, step)
 
     def _floor(self, step: float) -> float:
         return 20**0.5 * self._rounding / step
 
     def _at(self, axis: Tensor, step: float) -> Tensor:
-        return self._finite(self._gradient((self._theta.double() + step * axis).to(self._theta.dtype)), axis)
+        place = torch.add(self._theta, axis, alpha=step)
+        return self._finite(self._gradient(place.to(self._theta.dtype)), axis)
 
     def _finite(self, slope: Tensor, axis: Tensor) -> Tensor:
         slope = slope.to(axis)
