@@ -9,6 +9,7 @@ from torch import nn
 from torch.nn.functional import cross_entropy
 
 import landscape
+from landscape.numerics.spectra import krylov
 from landscape.numerics.spectra.lanczos import top_eigenpairs
 from landscape.objective import leaves
 
@@ -85,8 +86,9 @@ def test_a_product_over_chunks_stands_once_in_float64_beside_its_parts(monkeypat
     assert most(lambda: objective.hvp(theta, v)) <= 3 + 3 * BESIDE
 
 
-def test_a_basis_grows_without_another_beside_it():
-    """16, 24 and 36 vectors, none of which is copied."""
+@pytest.mark.parametrize(("limit", "most"), [(2**31, 36), (4 * 1000 * 12, 12)], ids=["grows", "restarts"])
+def test_a_basis_grows_and_restarts_without_another_beside_it(limit, most):
+    """16, 24 and 36 vectors, none of which is copied; or twelve, the best of which take the place of the first."""
     d = 1000
     diagonal = torch.linspace(1, 2, d)
 
@@ -96,6 +98,7 @@ def test_a_basis_grows_without_another_beside_it():
             d,
             1,
             max_products=30,
+            memory_limit=limit,
             search=False,
             generator=torch.Generator().manual_seed(0),
             dtype=torch.float32,
@@ -105,17 +108,23 @@ def test_a_basis_grows_without_another_beside_it():
     with Peak() as peak:
         pairs = search()
     assert pairs.num_products == 31
-    assert peak.bytes <= 4 * d * (36 + 4)
+    assert bool(pairs.num_restarts) == (most == 12)
+    assert peak.bytes <= 4 * d * (most + 4)
 
 
-def test_a_search_holds_seven_vectors_beside_its_basis_certified_or_not(monkeypatch):
-    """Of the module's own a gradient and θ; a first image with its vector; and images on their way."""
+@pytest.fixture
+def searched(monkeypatch) -> landscape.Objective:
     monkeypatch.setattr(leaves, "LARGE", 0)
+    monkeypatch.setattr(krylov, "ROOM_BYTES", 1)
     layers = [nn.Linear(64, 200), nn.Tanh(), nn.Linear(200, 200), nn.Tanh(), nn.Linear(200, 200), nn.Tanh()]
     data = torch.randn(16, 64, generator=torch.Generator().manual_seed(0)), torch.arange(16) % 10
     torch.manual_seed(0)
-    objective = landscape.Objective(nn.Sequential(*layers, nn.Linear(200, 10)), "cross_entropy", data)
-    d, theta = objective.num_parameters, objective.theta
+    return landscape.Objective(nn.Sequential(*layers, nn.Linear(200, 10)), "cross_entropy", data)
+
+
+def test_a_search_holds_four_vectors_beside_its_basis_certified_or_not(searched):
+    """The one that comes next, and images on their way."""
+    objective, d, theta = searched, searched.num_parameters, searched.theta
     for certify in (None, False):  # the first is tried in float64 after its basis has gone
         peaks = []
         for number in (16, 24):
@@ -125,7 +134,20 @@ def test_a_search_holds_seven_vectors_beside_its_basis_certified_or_not(monkeypa
                 found = landscape.hessian(objective, theta, top_k=1, **how)
             assert found.status == "not-converged"
             peaks.append(peak.bytes / 4 / d - number)
-        assert max(peaks) <= 7
+        assert max(peaks) <= 4
+
+
+def test_a_trial_in_float64_holds_ten_vectors_beside_the_basis(searched):
+    """θ, the sum of a chunk and the image of the next are twice as wide; three lie in float32.
+
+    Each of the images comes in two parts, so that another of the largest parameter stands beside it, or two.
+    """
+    theta, largest = searched.theta, 200 * 200 / searched.num_parameters
+    with Peak() as peak:
+        found = landscape.hessian(searched, theta, top_k=1, tol=1e-4)
+    assert found.status == "complete"
+    beside = peak.bytes / 4 / len(theta) - found.num_products
+    assert beside <= 9 + 4 * largest + BESIDE
 
 
 @pytest.mark.parametrize("chunk_size", [4, 1])

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from landscape.errors import BadInput
-from landscape.numerics.spectra.rows import Rows, all_along, combinations, orthogonalised, without
+from landscape.numerics.spectra.rows import Rows, all_along, combinations, orthogonalised, turned, without
+from landscape.numerics.spread import local
 from landscape.numerics.vectors import gram, lengths, normal
 
 # A start that happens to lie in an invariant space would never leave it.
@@ -208,11 +209,9 @@ class Krylov:
         """Keep the Ritz vectors at the positions ``chosen`` of :meth:`ritz`, and make room for more."""
         values, weights, _ = self.ritz()
         weights = weights[:, chosen]
-        kept = combinations(torch.from_numpy(weights.T.copy()).to(self._like), self.basis)
         out = self._outside()[0].T @ weights
+        turned(self.basis, torch.from_numpy(weights.T.copy()).to(local(self._like)))
         self.size = len(chosen)
-        for place, row in enumerate(kept, self.num_known):
-            self._all[place].copy_(row)
         self._matrix, self._ritz = np.diag(values[chosen]), None
         basis = self._all.parts(0, self.num_known + self.size)
         self._ends = [

@@ -8,6 +8,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from landscape.numerics.spread import local
+from landscape.numerics.sums import BLOCK
 from landscape.numerics.vectors import add, along, lessen
 
 
@@ -68,3 +70,14 @@ def combinations(weights: Tensor, parts: Sequence[Tensor]) -> Tensor:
     for its, part in zip(split[1:], parts[1:], strict=True):
         add(total, its, part)
     return total
+
+
+def turned(parts: Sequence[Tensor], weights: Tensor) -> None:
+    """The first k of the m rows in ``parts`` become ``weights`` (k, m) times all, block by block of entries."""
+    here = [local(part) for part in parts]
+    for begin in range(0, here[0].shape[1], BLOCK):
+        block = [part[:, begin : begin + BLOCK] for part in here]
+        now, first = combinations(weights, block), 0
+        for part in block:
+            part[: len(now) - first].copy_(now[first : first + len(part)])
+            first = min(first + len(part), len(now))
