@@ -316,7 +316,9 @@ def _residuals(
         # They hold what the trial found, whatever it is, which here has to be rounding.
         residuals = residuals - trial.rounding
     elif one.rounding is not None:
-        objective, precision = in_float64(objective), 1e-12
+        # A module may round its outputs there still.
+        objective = in_float64(objective)
+        precision = checks.rounding(objective)
         point = Point(*objective.brought(point))
     room = question.memory_limit / 2
     product = product_proofs.recut(objective, point, question.operator, memory_limit=room)

@@ -17,6 +17,7 @@ from landscape.objective.carried import carried, written
 from landscape.objective.constants import constants
 from landscape.objective.hosted import on_host_first
 from landscape.objective.losses import Loss, correct_of, is_built_in, name_of, weighted_mean
+from landscape.objective.mode_trial import require_mode
 from landscape.objective.outside import outside, told_of_the_module
 from landscape.objective.pairs import tell_pairs
 from landscape.objective.parametrised import Parametrised
@@ -171,6 +172,7 @@ def _seen(
     if known is not None and few is not None and not known.is_whole:
         return outputs, few, seen, known.loss, False
     require_one_function(trial, few, outputs)
+    require_mode(trial, few)
     require_one_loss(trial, given, few, outputs)
     require_reached(trial, given, few)
     loss, is_whole = (None, True) if few is None else _meaning(trial, given, exact, outputs, seen)

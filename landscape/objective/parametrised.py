@@ -22,7 +22,7 @@ from landscape.objective.leaves import Leaves
 from landscape.objective.memory import require_dense, require_own_memory
 from landscape.objective.parameters import Point, by_pairs, chosen, flatten, layout, require, split
 from landscape.objective.samples import in_dtype
-from landscape.objective.standing import Standing, copied, in_mode, unwrapped, unwrapped_names
+from landscape.objective.standing import Standing, copied, unwrapped, unwrapped_names
 
 Fixed = Mapping[str, Tensor]
 
@@ -97,6 +97,11 @@ class Parametrised:
     def training(self) -> bool:
         """Whether the module stands in training mode."""
         return self._standing.is_training
+
+    @property
+    def has_own_modes(self) -> bool:
+        """Whether ``train()`` or ``eval()`` of the module or one of its layers is its own."""
+        return self._standing.has_own_modes
 
     @property
     def is_mixed(self) -> bool:
@@ -174,7 +179,7 @@ class Parametrised:
         point = self.as_point(point)
         tensors = {**self._rest, **split(point.theta, self.pieces), **point.fixed}
         with self._standing.written({}):
-            module = in_mode(copied(self.module), self.training)
+            module = copied(self.module)
         for name, tensor in (*module.named_parameters(), *module.named_buffers()):
             wanted = self._dtypes[name] if dtype is None else in_dtype(tensor, dtype)
             # By way of the CPU, as not every device knows every dtype.

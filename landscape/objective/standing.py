@@ -7,7 +7,7 @@ over the module) reads the tensors that stand in for them.
 import copy
 from collections import deque
 from collections.abc import Collection, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from landscape.errors import BadInput
 from landscape.inputs.checkpoints.names import plain
 from landscape.objective.kernels import differentiable
+from landscape.objective.modes import has_own_modes, modes_of, require_own_numbers
 from landscape.objective.samples import converted
 
 
@@ -63,18 +64,12 @@ def unwrapped_names(tensors: Mapping[str, Tensor], own: Collection[str]) -> Mapp
 OF_EVERY_MODULE = frozenset(nn.Module().__dict__) | {"_flat_weights", "_flat_weight_refs"}
 
 
-def in_mode(module: nn.Module, training: bool) -> nn.Module:
-    """``module`` in that mode; one whose graph was exported has the mode of then alone, and stays in it."""
-    with suppress(NotImplementedError):
-        module.train(training)
-    return module
-
-
 class Standing:
     """A module and, where the loss is one, its criterion: what can stand in for their tensors, by name.
 
     A tied tensor has its first name everywhere; where the criterion holds a tensor of the module, it follows.
-    ``is_training``: it stands in training mode whatever is asked for; ``has_modes``: its ``train()`` changes something.
+    ``is_training``: it stands in training mode whatever is asked for; ``has_modes``: its ``train()`` changes something;
+    ``has_own_modes``: that of some layer is its own.
     """
 
     def __init__(self, module: nn.Module, *, is_training: bool = False):
@@ -94,8 +89,10 @@ class Standing:
         self._sparse = [
             one for one in self._layers if isinstance(one, nn.Embedding | nn.EmbeddingBag) and one.sparse
         ]
-        self._flags = {mode: self._flags_of(mode) for mode in (True, False)}
-        self.has_modes = self._flags[True] != self._flags[False]
+        self._modes = modes_of(module)
+        require_own_numbers(module, self._modes)
+        self.has_modes = self._modes[True][:2] != self._modes[False][:2]
+        self.has_own_modes = any(map(has_own_modes, self._layers))
         # Layers in which a call leaves something behind beside buffers, by mode; not known before the first call.
         self._loose: dict[bool, list[nn.Module] | None] = {True: None, False: None}
         self._constants: list[tuple[dict[str, Any], str, Tensor]] = []
@@ -155,11 +152,14 @@ class Standing:
         training = training or self.is_training
         modes = [
             (layer, layer.training)
-            for layer, flag in zip(self._layers, self._flags[training], strict=True)
+            for layer, flag in zip(self._layers, self._modes[training].flags, strict=True)
             if layer.training is not flag
         ]
         for layer, flag in modes:
             layer.__dict__["training"] = not flag
+        beside = [(layer, dict(layer.__dict__)) for layer, _ in self._modes[training].attributes]
+        for layer, attributes in self._modes[training].attributes:
+            layer.__dict__.update(attributes)
         for layer in self._sparse:
             layer.__dict__["sparse"] = False
         known = self._loose[training]
@@ -185,6 +185,9 @@ class Standing:
                 self._loose[training] = changed
             for layer in self._sparse:
                 layer.__dict__["sparse"] = True
+            for layer, had in beside:
+                layer.__dict__.clear()
+                layer.__dict__.update(had)
             for layer, flag in modes:
                 layer.__dict__["training"] = flag
 
@@ -218,18 +221,6 @@ class Standing:
                     held[key] = tensor
                 for tensor, kept in before:
                     _exchanged(tensor, kept)
-
-    def _flags_of(self, mode: bool) -> list[bool]:
-        """The modes of all layers after ``train(mode)``, which a module may have made its own."""
-        before = [layer.training for layer in self._layers]
-        try:
-            in_mode(self.module, mode)
-            return [layer.training for layer in self._layers]
-        finally:
-            if self.module.training is not before[0]:
-                in_mode(self.module, before[0])
-            for layer, flag in zip(self._layers, before, strict=True):
-                layer.__dict__["training"] = flag
 
 
 def _exchanged(tensor: Tensor, other: Tensor) -> Tensor:

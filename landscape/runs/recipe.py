@@ -18,10 +18,10 @@ from landscape.inputs.models.modified import NUMBERED, PRICED, modified
 from landscape.objective.arguments import call
 from landscape.objective.closures import seeded, signature_of, taken_by
 from landscape.objective.losses import LOSSES
+from landscape.objective.modes import in_mode
 from landscape.objective.objective import Objective
 from landscape.objective.penalised import penalised
 from landscape.objective.samples import sha256
-from landscape.objective.standing import in_mode
 from landscape.objective.streamed import Streamed
 from landscape.objective.suited import suited, whole_of
 from landscape.objective.suiting import suiting_loss

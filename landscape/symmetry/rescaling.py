@@ -175,6 +175,8 @@ def _along(
                     yield Junction(num_units, incoming, weight[0], columns // num_units)
             incoming = _pieces(layer, free, "weight", "bias")
             num_units = layer.weight.shape[0]
+            # A layer of no units, as a narrow tail of an adaptive softmax, has nothing to rescale.
+            incoming = incoming if num_units else ()
             is_image, is_flat = kind in CONVOLUTIONS, False
         elif kind in NORMS and incoming and layer.num_features == num_units and not is_flat:
             incoming = _pieces(layer, free, "weight", "bias") if layer.affine else ()

@@ -11,7 +11,7 @@ from torch.func import functional_call
 from landscape.errors import BadInput
 from landscape.objective import trees
 from landscape.objective.arguments import call, placed
-from landscape.objective.standing import in_mode
+from landscape.objective.modes import in_mode
 from landscape.symmetry.permutations import permuted
 from landscape.symmetry.tracing import Traced, traced
 

@@ -1,6 +1,7 @@
 """Measures of sharpness against closed forms, and what a rescaling of units does to them."""
 
 import importlib
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -479,3 +480,16 @@ def test_what_did_not_converge_is_said(monkeypatch):
 def test_bad_options_are_named(regression, options, message):
     with pytest.raises(BadInput, match=message):
         landscape.sharpness(regression, regression.theta, **options)
+
+
+def test_a_layer_of_no_units_is_rescaled_by_none():
+    """The narrow tail of an adaptive softmax is one."""
+    with warnings.catch_warnings():
+        # That of torch: there is nothing to draw.
+        warnings.simplefilter("ignore")
+        tail = nn.Sequential(nn.Linear(3, 0, bias=False), nn.Linear(0, 4, bias=False))
+    module = nn.Sequential(*tail, nn.Linear(4, 4), nn.ReLU(), nn.Linear(4, 2))
+    objective = Objective(module, "cross_entropy", (torch.randn(9, 3), torch.arange(9) % 2))
+    found = landscape.sharpness(objective, objective.theta, num_draws=2, ascent_steps=1)
+    assert found.status == "complete"
+    assert found.rescaled_values is not None

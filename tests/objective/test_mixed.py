@@ -298,3 +298,25 @@ def test_symmetries_are_tried_to_the_rounding_of_what_computes_inside(inside):
     )
     found = landscape.align(objective, objective.theta, other)
     assert [one.name for one in found.checks if not one.passed] == []
+
+
+def test_eigenpairs_of_a_module_that_computes_in_bfloat16_pass_their_checks():
+    """Also in float64 its outputs are float32, so that a product is known to that alone."""
+
+    class Cast(nn.Module):
+        def __init__(self):
+            super().__init__()
+            with torch.random.fork_rng(devices=[]):
+                torch.manual_seed(2)
+                self.body = nn.Sequential(nn.Linear(4, 6), nn.Tanh(), nn.Linear(6, 3))
+
+        def forward(self, x):
+            with torch.autocast("cpu", torch.bfloat16):
+                return self.body(x).float()
+
+    x = torch.randn(13, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64).float()
+    y = torch.randint(3, (13,), generator=torch.Generator().manual_seed(1))
+    objective = Objective(Cast(), "cross_entropy", (x, y))
+    for seed in range(4):
+        found = landscape.hessian(objective, objective.theta, top_k=3, trace=True, seed=seed)
+        assert [check.name for check in found.checks if not check.passed] == []
