@@ -6,8 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from landscape.descent.kinds import RESAMPLES, rounded_losses
+from landscape.descent.kinds import FEWEST, FIELLER, RESAMPLES, rounded_losses
 from landscape.descent.seeking import CRITICAL
+from landscape.numerics.agreement import NORMAL_QUANTILE
 from landscape.result import Check
 
 
@@ -64,7 +65,7 @@ def bootstrap_check(found: Mapping[str, Any], seed: int) -> Check:
 
     rows = np.flatnonzero(found["end_status"] == CRITICAL)
     share, loss = found["index"][rows] / found["num_parameters"], rounded_losses(found["loss"][rows])
-    meaning = "standard error and 95 % interval of the rank correlation by the same draws, written out"
+    meaning = "standard error and 95 % interval of the rank correlation by the same draws, written out, and Fieller's"
     if len(rows) < 3 or not math.isfinite(found["rank_correlation_error"]):
         return Check("rank correlation error", 0.0, 1e-9, meaning)
     generator = np.random.default_rng(seed)
@@ -80,5 +81,18 @@ def bootstrap_check(found: Mapping[str, Any], seed: int) -> Check:
         place = tail * (len(drawn) - 1)
         low = math.floor(place)
         ends.append(drawn[low] + (place - low) * (drawn[min(low + 1, len(drawn) - 1)] - drawn[low]))
+    for sign, k in ((-1, 0), (1, 1)):
+        ends[k] = sign * max(
+            sign * ends[k], sign * _by_tanh(float(found["rank_correlation"]), len(rows), sign)
+        )
     gaps = [found["rank_correlation_error"] - error, *(found["rank_correlation_interval"] - np.array(ends))]
     return Check("rank correlation error", max(abs(float(one)) for one in gaps), 1e-9, meaning)
+
+
+def _by_tanh(value: float, count: int, sign: int) -> float:
+    """The lower (−1) or upper (1) end of Fieller's interval by logarithms; ±1 of few."""
+    end = value + sign * 6 / (count**3 - count)
+    if count < FEWEST or abs(end) >= 1:
+        return math.copysign(1.0, sign if count < FEWEST else end)
+    odds = (1 + end) / (1 - end) * math.exp(sign * 2 * NORMAL_QUANTILE * math.sqrt(FIELLER / (count - 3)))
+    return (odds - 1) / (odds + 1)

@@ -10,6 +10,7 @@ import torch
 from landscape.descent.known_points import Kinds
 from landscape.descent.seeking import CRITICAL
 from landscape.descent.told_apart import row_of
+from landscape.numerics.agreement import fieller
 from landscape.numerics.spectra.valley import valley
 from landscape.objective.objective import Objective
 from landscape.objective.stacked import Derivatives
@@ -18,6 +19,10 @@ from landscape.progress import Progress
 # Losses and outputs, relative beyond 1, that are one point's.
 SAME_LOSS, SAME_OUTPUT = 1e-7, 1e-5
 RESAMPLES = 1000
+# Of fewer rows any order is likely enough.
+FEWEST = 5
+# Of artanh of Spearman's correlation, times n − 3 (Fieller, Hartley and Pearson 1957).
+FIELLER = 1.06
 MINIMUM = "local minimum"
 
 
@@ -90,8 +95,11 @@ def verdicts(
 def rank_correlation(
     share: np.ndarray, loss: np.ndarray, seed: int
 ) -> tuple[float, float, tuple[float, float]]:
-    """Spearman's correlation of two columns (k,), its standard error, and its 95 % interval by the bootstrap.
+    """Spearman's correlation of two columns (k,), its standard error by the bootstrap, and its 95 % interval.
 
+    The interval is the bootstrap's and, where that is wider, Fieller's: draws of few
+    rows in one order are all in that order, so that of eight rows and a correlation of 0.95 the bootstrap's alone
+    holds the truth 87 times in 100, and of six 79. Of fewer than five it is [−1, 1], as of any order of theirs.
     NaN for fewer than three rows, and where either column is one number.
 
     >>> rank_correlation(np.array([0.0, 0.1, 0.2]), np.array([1.0, 2.0, 5.0]), 0)[0]
@@ -108,8 +116,12 @@ def rank_correlation(
     kept = np.array(drawn)[np.isfinite(drawn)]
     if not np.isfinite(value) or len(kept) < 2:
         return value, float("nan"), (float("nan"), float("nan"))
-    low, high = np.quantile(kept, [0.025, 0.975])
-    return value, float(kept.std(ddof=1)), (float(low), float(high))
+    low, high = (float(end) for end in np.quantile(kept, [0.025, 0.975]))
+    count, (least, most) = len(share), (-1.0, 1.0)
+    if count >= FEWEST:
+        # A step is what an exchange of two neighbours makes of it.
+        least, most = fieller(value, FIELLER / (count - 3), 6 / (count * (count**2 - 1)))
+    return value, float(kept.std(ddof=1)), (min(low, least), max(high, most))
 
 
 def layered(value: float, interval: Any) -> list[str]:

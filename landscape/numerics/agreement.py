@@ -46,11 +46,20 @@ def agreement(one: np.ndarray, other: np.ndarray) -> Agreement:
         p = _by_all_orders(one, other)
     if count < 5:
         return Agreement(tau, -1.0, 1.0, p)
-    wide, half = NORMAL_QUANTILE * math.sqrt(FIELLER / (count - 4)), 1 / math.comb(count, 2)
+    return Agreement(tau, *fieller(tau, FIELLER / (count - 4), 1 / math.comb(count, 2)), p)
+
+
+def fieller(value: float, variance: float, half: float) -> tuple[float, float]:
+    """The 95 % interval of a rank correlation by the variance of its artanh, each end ``half`` a step further out.
+
+    >>> [round(end, 3) for end in fieller(0.0, 1.06 / 27, 0.0)]
+    [-0.37, 0.37]
+    """
+    wide = NORMAL_QUANTILE * math.sqrt(variance)
     with np.errstate(divide="ignore"):
-        ends = np.arctanh(np.clip([tau - half, tau + half], -1, 1))
+        ends = np.arctanh(np.clip([value - half, value + half], -1, 1))
     low, high = np.tanh(ends + np.array([-wide, wide])).tolist()
-    return Agreement(tau, low, high, p)
+    return low, high
 
 
 def least_p(count: int) -> float:
