@@ -13,6 +13,7 @@ from torch import Tensor
 
 from landscape.certificates.kernel import dense_kernel
 from landscape.errors import BadInput
+from landscape.numerics.spectra.trace import NORMAL_QUANTILE, student_factor
 from landscape.objective import plain, trees
 from landscape.objective.objective import Objective
 from landscape.objective.parameters import Point
@@ -70,9 +71,11 @@ def slope(widths: np.ndarray, values: np.ndarray) -> Slope:
     return Slope(float(each.mean()), float(each.std(ddof=1) / math.sqrt(count)) if count > 1 else None)
 
 
-def words(kernel: Slope, weights: Slope) -> list[str]:
-    """Whether the slopes are the −1/2 that is expected of nets from random starts, by their own errors."""
-    told = [_against(name, one) for name, one in (("‖θ − θ₀‖/‖θ₀‖", weights), ("‖K − K₀‖/‖K₀‖", kernel))]
+def words(kernel: Slope, weights: Slope, count: int) -> list[str]:
+    """Whether the slopes are the −1/2 that is expected of nets from random starts, by errors of ``count`` draws."""
+    told = [
+        _against(name, one, count) for name, one in (("‖θ − θ₀‖/‖θ₀‖", weights), ("‖K − K₀‖/‖K₀‖", kernel))
+    ]
     return [
         f"after {STEPS} steps of gradient descent: {'; '.join(told)}; the errors are of the draws alone, not of widths "
         "that are finite. Of nets smooth in θ K changes like 1/width (Huang and Yau 2020), with ReLUs by the "
@@ -80,11 +83,12 @@ def words(kernel: Slope, weights: Slope) -> list[str]:
     ]
 
 
-def _against(name: str, found: Slope) -> str:
+def _against(name: str, found: Slope, count: int) -> str:
     if not found.error:
         return f"{name} ∝ width^{found.value:.3f}, of one draw, which has no error"
     off = abs(found.value - EXPECTED) / found.error
-    said = "−1/2 is within" if off <= 2 else "not −1/2, by"
+    # By Student's law: of two draws two errors are exceeded 30 times in 100.
+    said = "−1/2 is within" if off <= NORMAL_QUANTILE * student_factor(count) else "not −1/2, by"
     return f"{name} ∝ width^({found.value:.3f} ± {found.error:.3f}): {said} {off:.1f} of its errors"
 
 

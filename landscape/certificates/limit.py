@@ -119,7 +119,7 @@ def add_limit(
     result.notes.append(
         "the limit of K is met in the mean over draws, its distance like width^(−1/2): one draw shows nothing"
     )
-    result.notes += words(kernel, weights)
+    result.notes += words(kernel, weights, draws)
 
 
 def _step(net: Objective) -> float:

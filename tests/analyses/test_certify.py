@@ -562,6 +562,13 @@ def test_one_draw_has_no_error():
     assert any("of one draw, which has no error" in note for note in result.notes)
 
 
+def test_a_slope_of_two_draws_is_judged_by_students_law():
+    """Two draws put it three errors away in one table of five."""
+    far = lazy.Slope(-0.8, 0.1)
+    assert "within 3.0" in lazy.words(far, far, 2)[0]
+    assert "within" not in lazy.words(far, far, 20)[0]
+
+
 def test_the_picture_of_widths_shows_the_slopes_that_are_stored():
     result = certified(of_width(0, {"width": 30}), widths=(30, 100), draws=3, variant=of_width)
     figure: Any = landscape.plot(result)
