@@ -188,6 +188,9 @@ class Analysis:
         places = self.places_of(where, given)
         points = [(one, one.sha256) for one in places if hasattr(one, "sha256")]
         objectives = [(one, one.doubts) for one in places if isinstance(one, Objective)]
+        for one, _ in objectives:
+            # What an earlier call met is not of this one.
+            one.undefined.clear()
         with exact():
             result = self.function(*where, **given)
         if any(one.sha256 != before for one, before in points):

@@ -23,6 +23,7 @@ from landscape.objective.batching import keep_freed_memory
 from landscape.objective.losses import LOSSES
 from landscape.objective.objective import Objective
 from landscape.objective.trial import draws
+from landscape.objective.undefined import RAISED
 from landscape.objective.uses import listed
 
 # Samples of a batch that is tried.
@@ -170,7 +171,11 @@ def by_vmap(objective: Objective, *, training: bool = True) -> Gradients:
                 recorded[key] = (
                     made if made and agrees(made(thetas, x, y), thetas, indices) else lambda *_: None
                 )
-        found = recorded[key](thetas, x, y)
+        try:
+            found = recorded[key](thetas, x, y)
+        except RAISED:
+            # One of the points is where F is not defined.
+            found = None
         if found is None:
             return one_by_one(thetas, indices)
         slopes, losses = found

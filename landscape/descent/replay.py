@@ -16,6 +16,7 @@ from landscape.numerics.steps.sampling import Sampler
 from landscape.objective import checks, plain
 from landscape.objective.checks import Check
 from landscape.objective.objective import Objective
+from landscape.objective.undefined import undefined
 
 # Of a gradient, whose terms cancel, over the sizes of these: a thousand roundings of a sum of float64.
 ROUNDING = 1e-9
@@ -74,7 +75,12 @@ def plain_slope(
     Of the user's own module with the numbers written into it, by autograd on its own parameters.
     """
     tensors = plain.by_name(objective, objective.as_point(theta))
+    loss, slopes = (
+        float("nan"),
+        {piece.name: torch.full(piece.shape, torch.nan) for piece in objective.pieces},
+    )
     with (
+        undefined(objective, *objective.samples.picked(rows), training=training),
         plain.proving(gradients=len(rows) / objective.num_samples),
         objective.written(tensors, training=training),
         torch.enable_grad(),

@@ -14,6 +14,7 @@ from landscape.objective.batch_slope import joined
 from landscape.objective.derivatives import by_each
 from landscape.objective.objective import Objective
 from landscape.objective.parameters import are_odd_pairs, split
+from landscape.objective.undefined import RAISED
 
 
 class BatchGradients:
@@ -49,11 +50,13 @@ class BatchGradients:
         if self._is_known:
             try:
                 return self._standing_there(indices)
-            except (RuntimeError, ValueError, IndexError) as error:
-                # Said in a sentence on the other way.
+            except (RuntimeError, IndexError, *RAISED) as error:
+                # Said in a sentence on the other way, or that F is not defined here.
                 self._stand_down()
-                self._put_back(indices)
-                raise error
+                found = self._put_back(indices)
+                if not bool(found[0].isnan()):
+                    raise error
+                return found
         return self._put_back(indices)
 
     def at(self, theta: Tensor, indices: Tensor | None) -> tuple[Tensor, Tensor]:

@@ -12,6 +12,7 @@ from landscape.objective import batchnorm
 from landscape.objective.derivatives import by_each
 from landscape.objective.fitted import Fitted
 from landscape.objective.parametrised import Fixed
+from landscape.objective.undefined import undefined
 
 
 class BatchSlope(NamedTuple):
@@ -40,7 +41,10 @@ def batch_slope(
     is_reached = np.zeros(len(subject.pieces), dtype=bool)
     if len(targets):
         parts = {name: part.detach().requires_grad_() for name, part in subject._placed(leaf).items()}
+        slopes: list[Tensor | None] = [torch.full_like(part, torch.nan) for part in parts.values()]
+        total = torch.full_like(weight, torch.nan)
         with (
+            undefined(subject, inputs, targets, training=training),
             batchnorm.single_samples_explained(),
             subject._parts_explained(len(targets)),
             subject.passed(parts, fixed, inputs, training) as outputs,

@@ -16,7 +16,7 @@ KEPT_BYTES = 2**24
 # As malloc.h of glibc numbers them.
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
 # How vmap says that it cannot; an error of the module itself comes again where the points go one by one.
-REFUSALS = (RuntimeError, TypeError, ValueError, UserWarning)
+REFUSALS = (RuntimeError, TypeError, ValueError, UserWarning, ArithmeticError, AssertionError)
 
 
 def is_worthwhile(activations: int, points: Tensor) -> bool:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from landscape.errors import BadInput, LandscapeError, raised_at
+from landscape.objective.aside import come_nearer
 from landscape.objective.closures import Closure, seeded, states
 from landscape.objective.constants import constants
 from landscape.objective.fit import Fit
@@ -42,6 +43,7 @@ def closed(subject: Parametrised, given: Closure, samples: Samples, *, watches: 
         tell_pairs(trial, lambda theta: _standing(trial, given, theta))
         trial.needs_gradients = _needs_gradients(trial, given, value)
         _require_one_value(trial, given, value)
+        come_nearer(trial, lambda theta: _standing(trial, given, theta))
         unused = _unused(trial, given)
         require_reached(trial, given, None)
         seen = watched(trial, given, None)

@@ -12,6 +12,7 @@ from landscape import distributed
 from landscape.errors import BadInput
 from landscape.numerics.pieces import Piece
 from landscape.objective import chunking, meaning, trees
+from landscape.objective.aside import come_nearer, loss_at
 from landscape.objective.calling import called
 from landscape.objective.carried import carried, written
 from landscape.objective.constants import constants
@@ -65,6 +66,7 @@ class Fit:
     needs_gradients: bool = False
     divisor: float = 1.0
     notes: list[str] = field(default_factory=list)
+    undefined: list[str] = field(default_factory=list)
     pieces: tuple[Piece, ...] = ()
 
 
@@ -171,6 +173,7 @@ def _seen(
     seen = watched(trial, given, few)
     if known is not None and few is not None and not known.is_whole:
         return outputs, few, seen, known.loss, False
+    come_nearer(trial, loss_at(trial, given, few))
     require_one_function(trial, few, outputs)
     require_mode(trial, few)
     require_one_loss(trial, given, few, outputs)

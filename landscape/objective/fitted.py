@@ -26,6 +26,8 @@ from landscape.objective.parametrised import Fixed, Parametrised
 from landscape.objective.samples import Chunk, Samples, coarsest, in_dtype
 from landscape.objective.suited import suited, whole_of
 
+MOST_TOLD = 1
+
 
 class Fitted(Parametrised):
     """What :class:`~landscape.objective.objective.Objective` is made of, and what was found out about it."""
@@ -230,6 +232,11 @@ class Fitted(Parametrised):
         return coarsest((self.dtype, *self.dtypes))
 
     @property
+    def undefined(self) -> list[str]:
+        """What the module, or the loss, was seen to raise at points where F is not defined."""
+        return self._fit.undefined
+
+    @property
     def given(self) -> Any:
         """The loss as it was given: one of the built-in ones, or the user's own callable."""
         return self._given
@@ -242,7 +249,9 @@ class Fitted(Parametrised):
             mode = [
                 "the module has one mode, which train() and eval() do not change: it is taken as it stands"
             ]
-        return [*mode, *self.samples.notes, *self._fit.notes]
+        nowhere = dict.fromkeys(self.undefined)
+        raised = [f"F is NaN where the module, or the loss, raises {one}" for one in nowhere]
+        return [*mode, *self.samples.notes, *self._fit.notes, *raised[:MOST_TOLD]]
 
     @property
     def has_sample_losses(self) -> bool:

@@ -30,6 +30,7 @@ from landscape.objective.parametrised import Fixed
 from landscape.objective.products import Part, Product
 from landscape.objective.samples import Samples
 from landscape.objective.summed import summed
+from landscape.objective.undefined import required, undefined
 
 # Beyond so many parameters a second derivative is tried in the dtype of F, as vectors of float64 would be its peak.
 MOST_WIDE = 2**22
@@ -143,6 +144,7 @@ class Objective(Fitted):
             _known=self._fit if is_part and not isinstance(self._given, nn.Module) else None,
         )
         twin._doubts, twin.preconditioner = self._doubts, self.preconditioner
+        twin._fit.undefined = self._fit.undefined
         return twin
 
     @property
@@ -301,7 +303,11 @@ class Objective(Fitted):
         leaves = Leaves(self._leaf(theta), self.pieces)
 
         def part(inputs: Any, targets: Tensor) -> Part:
-            with sdpa_kernel(SDPBackend.MATH), self.passed(leaves, fixed, inputs) as outputs:
+            with (
+                required(self, inputs, targets),
+                sdpa_kernel(SDPBackend.MATH),
+                self.passed(leaves, fixed, inputs) as outputs,
+            ):
                 slopes = leaves.slopes(self.loss.total(outputs, targets))
 
             def image(v: Tensor, keep: bool) -> list[Tensor]:
@@ -388,9 +394,10 @@ class Objective(Fitted):
         """Sum of the losses and number of samples right on this process: shape (2,), float64."""
         parts: list[Tensor] = []
         for inputs, targets in self.chunks():
-            with self.passed(theta, fixed, inputs) as outputs:
+            correct = self.loss.correct
+            loss = right = torch.tensor(torch.nan, dtype=torch.float64, device=self.device)
+            with undefined(self, inputs, targets), self.passed(theta, fixed, inputs) as outputs:
                 loss = self.loss.total(outputs, targets).double().reshape(()).detach()
-                correct = self.loss.correct
                 right = (
                     correct(outputs, targets).double().sum() if correct else torch.full_like(loss, torch.nan)
                 )

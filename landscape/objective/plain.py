@@ -23,8 +23,9 @@ from landscape.objective.objective import Measurement, Objective
 from landscape.objective.parameters import Point
 from landscape.objective.samples import Chunk
 from landscape.objective.sharded_slopes import filled, slopes
+from landscape.objective.undefined import undefined
 
-BATCH = 256
+BATCH, NAN = 256, float("nan")
 
 
 @dataclass
@@ -92,8 +93,9 @@ def measure(
     sums = torch.zeros(4, dtype=torch.float64, device=objective.device)
     with proving(evaluations=1), torch.set_grad_enabled(objective.needs_gradients):
         for inputs, targets in _batches(objective, batches, BATCH):
+            share, right = _Share(NAN, 1, len(targets)), (NAN, NAN)
             # Anew for every batch, as a call may write into a buffer.
-            with objective.written(tensors):
+            with undefined(objective, inputs, targets), objective.written(tensors):
                 outputs = objective.called(trees.mapped(torch.clone, inputs))
                 share = _share(objective, outputs, targets)
                 right = _right(objective, outputs, targets)
@@ -114,11 +116,13 @@ def errors(objective: Objective, tensors: Mapping[str, Tensor]) -> Errors:
     parts: list[Tensor] = []
     with proving(evaluations=1), torch.set_grad_enabled(objective.needs_gradients):
         for inputs, targets in _batches(objective, None, BATCH):
-            with objective.written(tensors):
+            part = torch.full((3, len(targets)), NAN, dtype=torch.float64, device=objective.device)
+            with undefined(objective, inputs, targets), objective.written(tensors):
                 outputs = objective.called(trees.mapped(torch.clone, inputs))
                 right, counted = _labels(objective, outputs, targets)
                 marks = [one.double().reshape(len(targets), -1).mean(1) for one in (right, counted)]
-                parts.append(torch.stack([_each(objective, outputs, targets).to(marks[0]), *marks]).detach())
+                part = torch.stack([_each(objective, outputs, targets).to(marks[0]), *marks]).detach()
+            parts.append(part)
     here = torch.cat(parts, 1) if parts else torch.zeros(3, 0, dtype=torch.float64, device=objective.device)
     n = objective.num_samples
     divisor = objective.divisor / objective.num_copies
@@ -143,7 +147,9 @@ def measure_with_gradient(objective: Objective, tensors: Mapping[str, Tensor]) -
     with proving(gradients=1), torch.enable_grad():
         own = [objective.now(name) for name in names]
         for inputs, targets in _batches(objective, None, objective.derivative_chunk()):
-            with objective.written(tensors):
+            share, right = _Share(NAN, 1, len(targets)), (NAN, NAN)
+            value = torch.tensor(NAN)
+            with undefined(objective, inputs, targets) as said, objective.written(tensors):
                 outputs = objective.called(trees.mapped(torch.clone, inputs))
                 share = _share(objective, outputs, targets)
                 right = _right(objective, outputs, targets)
@@ -151,6 +157,8 @@ def measure_with_gradient(objective: Objective, tensors: Mapping[str, Tensor]) -
                 if value.requires_grad:
                     parts = _derivatives(value * share.times, own, objective.module)
                     _add(objective, flat, parts)
+            if said:
+                flat.fill_(NAN)
             found = [float(value.detach()) * share.times, share.weight, *right]
             sums += torch.tensor(found, dtype=torch.float64).to(sums)
     total, weight, right, counted = distributed.total(sums).tolist()

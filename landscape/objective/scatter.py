@@ -9,6 +9,7 @@ from torch import Tensor
 from landscape import distributed
 from landscape.objective.batching import batched, is_worthwhile
 from landscape.objective.objective import Objective
+from landscape.objective.undefined import undefined
 
 # A loss that has to be called for every sample alone is, no more often than this.
 MOST_ALONE = 2**18
@@ -67,7 +68,12 @@ def _sums(objective: Objective, theta: Tensor, fixed: Mapping[str, Tensor]) -> T
     loss = objective.loss
     rows, totals = [], []
     for inputs, targets in objective.chunks():
-        with objective.passed(theta, fixed, inputs) as outputs:
+        each = right = torch.full((len(targets),), torch.nan, dtype=torch.float64, device=objective.device)
+        total = each.sum()
+        with (
+            undefined(objective, inputs, targets),
+            objective.passed(theta, fixed, inputs) as outputs,
+        ):
             each = loss.each(outputs, targets)
             right = (
                 loss.correct(outputs, targets).double() if loss.correct else torch.full_like(each, torch.nan)

@@ -9,6 +9,7 @@ from torch.func import vmap
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from landscape import distributed
+from landscape.errors import NotFinite
 from landscape.numerics.spectra.inertia import Dense, dense_matrix, symmetrised
 from landscape.numerics.steps.newton import Local
 from landscape.objective.batching import REFUSALS, keep_freed_memory
@@ -61,9 +62,8 @@ class Derivatives:
             gaps = torch.linalg.matrix_norm(matrices - matrices.mT) / 2
             return Local(values, slopes, (matrices + matrices.mT) / 2, gaps)
         values, slopes = self.slopes(thetas)
-        dense = [self._dense(theta) for theta in thetas]
-        gaps = slopes.new_tensor([one.rounding + one.product_error for one in dense])
-        return Local(values, slopes, torch.stack([one.matrix for one in dense]), gaps)
+        matrices, gaps = zip(*map(self._matrix, thetas), strict=True)
+        return Local(values, slopes, torch.stack(matrices), slopes.new_tensor(gaps))
 
     def dense(self, theta: Tensor, memory_limit: float = 2**34) -> tuple[float, Tensor, Dense]:
         """F, ∇F (d,) and H at one point. Raises BadInput where H would take more than ``memory_limit`` bytes."""
@@ -76,6 +76,14 @@ class Derivatives:
     def products(self, theta: Tensor) -> Callable[[Tensor], Tensor]:
         """v ↦ Hv at one point."""
         return self.objective.hessian_operator(theta, self._fixed)
+
+    def _matrix(self, theta: Tensor) -> tuple[Tensor, float]:
+        """H (d, d) and how far it is known; NaN, as of a stack, where it is not finite."""
+        try:
+            found = self._dense(theta)
+        except NotFinite:
+            return torch.full((len(theta), len(theta)), torch.nan).to(theta), torch.nan
+        return found.matrix, found.rounding + found.product_error
 
     def _dense(self, theta: Tensor, memory_limit: float = 2**34) -> Dense:
         product = self.objective.hessian_operator(theta, self._fixed)

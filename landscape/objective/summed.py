@@ -11,6 +11,7 @@ from landscape.objective.derivatives import divided
 from landscape.objective.fitted import Fitted
 from landscape.objective.leaves import Leaves
 from landscape.objective.parametrised import Fixed
+from landscape.objective.undefined import undefined
 
 
 class Sum(NamedTuple):
@@ -34,12 +35,18 @@ def summed(subject: Fitted, theta: Tensor, fixed: Fixed, l2: float, *, counts: b
         # Widened with the second chunk: the derivative of a single one is the sum.
         found, slope = torch.zeros(2, dtype=torch.float64, device=subject.device), None
         for inputs, targets in subject.chunks(subject.derivative_chunk()):
-            with subject.passed(leaves, fixed, inputs) as outputs:
+            chunk = right = torch.tensor(torch.nan, dtype=torch.float64, device=subject.device)
+            with (
+                undefined(subject, inputs, targets) as said,
+                subject.passed(leaves, fixed, inputs) as outputs,
+            ):
                 chunk = subject.loss.total(outputs, targets)
                 right = correct and correct(trees.mapped(Tensor.detach, outputs), targets).double().sum()
                 # Of a block, as an expert, what no sample of a chunk reaches has no graph, and is no broken one.
                 if chunk.requires_grad or not subject.is_part:
                     slope = leaves.gradient(chunk, None if slope is None else slope.double())
+            if said:
+                slope = torch.full_like(theta, torch.nan)
             found[0] += chunk.detach()
             found[1] += torch.nan if right is None else right
         return found, torch.zeros_like(theta) if slope is None else slope

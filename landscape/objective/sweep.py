@@ -19,6 +19,7 @@ from landscape.objective.repair import Repair
 from landscape.objective.resting import Resting
 from landscape.objective.scatter import has_errors, measured_with_errors
 from landscape.objective.tasks import Task, ahead
+from landscape.objective.undefined import undefined
 from landscape.objective.uses import listed
 from landscape.progress import Journal, Progress, silent
 
@@ -276,10 +277,16 @@ def measured_with_samples(objective: Objective, theta: Tensor, fixed: Mapping[st
     sums, rows = [], []
     with torch.no_grad():
         for inputs, targets in objective.chunks():
-            with objective.passed(theta, fixed, inputs) as outputs:
-                rows.append(loss.each(outputs, targets))
+            each = torch.full((len(targets),), torch.nan, dtype=torch.float64, device=objective.device)
+            total = right = each.sum()
+            with (
+                undefined(objective, inputs, targets),
+                objective.passed(theta, fixed, inputs) as outputs,
+            ):
+                each = loss.each(outputs, targets)
                 total = loss.total(outputs, targets).detach().double().reshape(())
                 right = loss.correct(outputs, targets).double().sum() if loss.correct else total * torch.nan
+            rows.append(each)
             sums.append(torch.stack([total, right]))
     found = torch.zeros(2 + objective.num_samples, dtype=torch.float64, device=objective.device)
     found[:2] = torch.stack(sums).sum(0)

@@ -7,6 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from landscape.errors import NotFinite
 from landscape.numerics.steps.newton import exponent
 
 # θ ↦ F and ∇F; θ ↦ (v ↦ Hv).
@@ -23,6 +24,10 @@ RESTART = 25
 
 class _Reached(Exception):
     """‖∇F‖ is at its rounding."""
+
+
+class _Left(Exception):
+    """H∇F is not finite here."""
 
 
 class End(NamedTuple):
@@ -70,7 +75,11 @@ class _Way:
             length = _norm(draw)
             if not (length > 0 and math.isfinite(length)):
                 break
-            draw = product(draw / length)
+            try:
+                draw = product(draw / length)
+            except NotFinite:
+                flatness = curvature = math.nan
+                break
             curvature = max(curvature, _norm(draw))
             flatness = _norm(draw) if number == 0 else flatness
         lengths, norms, sizes = self.lengths[-WINDOW:], self.norms[-WINDOW - 1 :], self.sizes[-WINDOW - 1 :]
@@ -183,7 +192,10 @@ def by_gradient_norm(
         if norm < way.norms[-1]:
             way.add(here, norm, _norm(here - best[0]))
             best = here.clone(), value, slope
-        leaf.grad = products(here)(slope) / scale**2
+        try:
+            leaf.grad = products(here)(slope) / scale**2
+        except NotFinite:
+            raise _Left from None
         if not norm > reached * scale:
             raise _Reached
         return 0.5 * (norm / scale) ** 2
@@ -204,6 +216,9 @@ def by_gradient_norm(
             stepper.step(closure)
         except _Reached:
             is_there = True
+        except _Left:
+            # The line search led where F has no curvature: on from the best point, if there was a better one.
+            pass
         steps += taken
         report(steps, num_steps)
         leaf.data.copy_(best[0])

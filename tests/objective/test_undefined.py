@@ -1,0 +1,125 @@
+"""Where the module or the loss raises an error of its own F is NaN, as where the same is computed without a look."""
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from torch.distributions import Normal
+
+import landscape
+from landscape import Objective
+from landscape.errors import NotFinite
+
+X = torch.randn(13, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+Y = torch.randn(13, 1, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+
+
+class Scaled(nn.Module):
+    """A normal distribution of a scale that is no function of one."""
+
+    def __init__(self, scale=2.0, looks=True):
+        super().__init__()
+        self.mean, self.looks = nn.Linear(4, 1).double(), looks
+        nn.init.constant_(self.mean.weight, 0.1)
+        self.scale = nn.Parameter(torch.full((2,), scale, dtype=torch.float64))
+
+    def forward(self, x):
+        return Normal(self.mean(x), self.scale[0], validate_args=self.looks) if self.looks else self.free(x)
+
+    def free(self, x):
+        return Normal(self.mean(x), self.scale[0].log().exp(), validate_args=False)
+
+
+def nll(outputs, targets):
+    return -outputs.log_prob(targets).mean()
+
+
+def pair(**how):
+    return [Objective(Scaled(2.0, looks), nll, (X, Y), **how) for looks in (True, False)]
+
+
+@pytest.mark.parametrize("chunk_size", [None, 5])
+def test_values_and_slopes_are_nan_there_alone(chunk_size):
+    here, free = pair(chunk_size=chunk_size)
+    there = here.theta.clone()
+    there[here.pieces[0].span] = -1.0
+    assert here.pieces[0].name == "scale"
+    points = torch.stack([here.theta, there, here.theta + 0.1])
+    np.testing.assert_allclose(here.values(points), free.values(points), rtol=1e-12)
+    assert np.isnan(here.value(there))
+    assert bool(here.gradient(there).isnan().all())
+    assert not here.gradient(here.theta).isnan().any()
+    with pytest.raises(NotFinite, match="scale of Normal to satisfy"):
+        here.hvp(there, there)
+
+
+@pytest.mark.parametrize(
+    "compute",
+    [
+        lambda o: landscape.slice1d(o, o.theta, ignore=(), norm="none", span=4.0, num_points=7),
+        lambda o: landscape.interpolate(o, o.theta, o.theta - 3, num_points=5),
+        lambda o: landscape.train(o, method="gd", steps=5, lr=50.0),
+        lambda o: landscape.train(o, batch_size=4, steps=5, lr=50.0),
+        lambda o: landscape.efficiency(
+            o, [o.theta], step_sizes=(0.01, 50.0), observations_per_sample=2, batch_size=4
+        ),
+        lambda o: landscape.critical(
+            o, [o.theta], begin="points", starts=5, perturb=3.0, max_steps=5, method="gradient-norm"
+        ),
+        lambda o: landscape.critical(o, [o.theta], begin="points", starts=5, perturb=3.0, max_steps=5),
+    ],
+)
+def test_analyses_go_on_as_with_nan(compute):
+    found, free = (compute(one) for one in pair())
+    assert found.status == free.status
+    for name in ("loss", "replica_cost"):
+        if hasattr(found, name):
+            losses = getattr(found, name)
+            np.testing.assert_array_equal(np.isnan(losses), np.isnan(getattr(free, name)))
+            assert np.isnan(losses).any()
+    assert any("raises ValueError (Expected parameter scale of Normal" in note for note in found.notes)
+    assert not any("raises" in note for note in free.notes)
+
+
+def test_a_matrix_that_is_not_positive():
+    class Kernel(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.noise = nn.Parameter(torch.tensor([0.01], dtype=torch.float64))
+
+    def evidence(module):
+        matrix = torch.exp(-(torch.cdist(X / 100, X / 100) ** 2)) + module.noise * torch.eye(
+            13, dtype=torch.float64
+        )
+        factor = torch.linalg.cholesky(matrix)
+        return 0.5 * (Y * torch.cholesky_solve(Y, factor)).sum() + factor.diagonal().log().sum()
+
+    objective = Objective.from_closure(Kernel(), evidence)
+    line = landscape.interpolate(objective, objective.theta, objective.theta - 0.04, num_points=5)
+    assert np.isnan(line.loss[[0, 2, 3, 4]]).tolist() == [False, True, True, True]
+    assert any("LinAlgError" in note for note in line.notes)
+    assert not any(
+        "LinAlgError" in note for note in landscape.hessian(objective, objective.theta, top_k=1).notes
+    )
+
+
+def test_a_point_near_the_edge_is_taken():
+    module = Scaled(0.001)
+    assert (
+        Objective(module, nll, (X, Y)).value(
+            torch.tensor([1e-3] * 2 + [0.1] * 4 + [0.0], dtype=torch.float64)
+        )
+        > 0
+    )
+
+
+def test_data_that_it_does_not_take_at_its_own_point_are_no_such_place():
+    class Counting(Scaled):
+        def forward(self, x):
+            if len(x) == 3:
+                raise ValueError("three samples")
+            return super().forward(x)
+
+    objective = Objective(Counting(), nll, (X, Y), chunk_size=5)
+    with pytest.raises(ValueError, match="three samples"):
+        objective.value(objective.theta)
