@@ -86,6 +86,8 @@ def layer_of(objective: Objective, name: str | None) -> Piece:
     defined.
     """
     linear = {key: one for key, one in objective.module.named_modules() if isinstance(one, nn.Linear)}
+    # One of no units, as a narrow tail of an adaptive softmax, has no weights.
+    linear = {key: one for key, one in linear.items() if one.in_features and one.out_features}
     names = ", ".join(key or "the module itself" for key in linear) or "none"
     if name is not None and name.removesuffix(".weight") not in linear:
         raise BadInput(f"`layer` {name!r}", f"the name of an nn.Linear of the module: {names}")

@@ -1,9 +1,8 @@
 """A function at many points at once, where the overhead of a call costs more than its arithmetic."""
 
 import ctypes
-import warnings
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 
 import torch
 from torch import Tensor
@@ -34,15 +33,29 @@ def batched(function: Callable[[Tensor], Tensor], points: Tensor, activations: i
     alone = function(points[0])
     together = torch.func.vmap(function)
     try:
-        # The other attention kernels have no batching rule; a rule that is missing is a warning, then a loop.
-        with warnings.catch_warnings(), sdpa_kernel(SDPBackend.MATH):
-            warnings.filterwarnings("error", message=".*batching rule")
+        # The other attention kernels have no batching rule.
+        with by_rules_alone(), sdpa_kernel(SDPBackend.MATH):
             values = torch.cat([together(part) for part in points.split(block)])
     except REFUSALS:
         return None
     tolerance = 1e3 * torch.finfo(points.dtype).eps
     agrees = torch.allclose(values[0], alone, rtol=tolerance, atol=tolerance, equal_nan=True)
     return values if agrees else None
+
+
+@contextmanager
+def by_rules_alone() -> Iterator[None]:
+    """Inside, vmap raises RuntimeError where a rule is missing, in the place of a warning and a loop.
+
+    As an error that warning is printed by torch all the same, once for every call.
+    """
+    functorch = torch._C._functorch  # pyright: ignore[reportAttributeAccessIssue]
+    before = functorch._is_vmap_fallback_enabled()
+    functorch._set_vmap_fallback_enabled(False)
+    try:
+        yield
+    finally:
+        functorch._set_vmap_fallback_enabled(before)
 
 
 def keep_freed_memory() -> None:

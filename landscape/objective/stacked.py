@@ -1,6 +1,5 @@
 """F, ∇F and the Hessian of one objective at many points: one computation where the net is small."""
 
-import warnings
 from collections.abc import Callable, Mapping
 
 import torch
@@ -12,7 +11,7 @@ from landscape import distributed
 from landscape.errors import NotFinite
 from landscape.numerics.spectra.inertia import Dense, dense_matrix, symmetrised
 from landscape.numerics.steps.newton import Local
-from landscape.objective.batching import REFUSALS, keep_freed_memory
+from landscape.objective.batching import REFUSALS, by_rules_alone, keep_freed_memory
 from landscape.objective.objective import Objective
 from landscape.objective.products import Product
 
@@ -103,8 +102,7 @@ class Derivatives:
         width = self.objective.num_parameters if with_matrix else 1
         block = max(1, TOGETHER // max(1, self.objective.activations * width))
         try:
-            with warnings.catch_warnings(), sdpa_kernel(SDPBackend.MATH), torch.enable_grad():
-                warnings.filterwarnings("error", message=".*batching rule")
+            with by_rules_alone(), sdpa_kernel(SDPBackend.MATH), torch.enable_grad():
                 parts = [self._derived(part, with_matrix) for part in thetas.split(block)]
         except REFUSALS:
             self._may_stack = False

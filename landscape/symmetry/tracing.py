@@ -84,6 +84,7 @@ def traced(module: nn.Module, inputs: tuple[Any, ...], *, parting: bool = True) 
     signature = program.graph_signature
     lifted = signature.inputs_to_lifted_tensor_constants
     constants = {node: program.constants[name] for node, name in lifted.items()}
+    _drop_looks(program.graph)
     as_slices(program.graph, constants)
     _drop_unseen(program.graph)
     names = {**signature.inputs_to_parameters, **signature.inputs_to_buffers}
@@ -98,6 +99,25 @@ def traced(module: nn.Module, inputs: tuple[Any, ...], *, parting: bool = True) 
     is_parted = parting and part([*every, *parameters.values()], _mixed(nodes))
     groups, symmetry = _symmetry(parameters, [name for name, _ in module.named_parameters()])
     return Traced(program.graph_module, names, constants, nodes, groups, symmetry, is_parted)
+
+
+def _drop_looks(graph: fx.Graph) -> None:
+    """A look at numbers that may raise an error, as that of a matrix that is solved with, gives none of an output."""
+    tokens = set()
+    for node in list(graph.nodes):
+        if getattr(node.target, "__name__", "") == "with_effects":
+            token = node.args[0]
+            if all(user.target is operator.getitem and user.args[1] == 0 for user in node.users):
+                for user in list(node.users):
+                    user.replace_all_uses_with(token)
+                    graph.erase_node(user)
+                graph.erase_node(node)
+                tokens.add(token)
+    last = graph.output_node()
+    last.args = (tuple(one for one in last.args[0] if one not in tokens),)  # pyright: ignore[reportArgumentType, reportOptionalIterable, reportGeneralTypeIssues]
+    for token in tokens:
+        if not token.users:
+            graph.erase_node(token)
 
 
 def _drop_unseen(graph: fx.Graph) -> None:
@@ -191,6 +211,8 @@ def _called(node: fx.Node, nodes: Mapping[fx.Node, Any]) -> Any:
                 pin(axis, "numbers of positions on it are computed")
         return Labelled(_shape(node), [fixed(size, "numbers of positions") for size in _shape(node)])
     target: Any = node.target
+    if not hasattr(target, "_schema"):
+        return _of_functions(node, nodes)
     shapes = _shapes(node.meta["val"])
     arguments, options = map_arg((node.args, node.kwargs), lambda one: _seen(one, nodes))
     call = Call(
@@ -208,6 +230,22 @@ def _called(node: fx.Node, nodes: Mapping[fx.Node, Any]) -> Any:
     for one in several:
         agree(one.axes)
     return several if isinstance(node.meta["val"], tuple | list) else several[0]
+
+
+def _of_functions(node: fx.Node, nodes: Mapping[fx.Node, Any]) -> Any:
+    """What takes functions, as a branch does, may do anything to what it is given."""
+    name = getattr(node.target, "__name__", str(node.target))
+    for tensor in _labelled(nodes, node.args):
+        for axis in tensor.axes:
+            pin(axis, f"{name} takes a function")
+    value: Any = node.meta["val"]
+    made = [
+        Labelled(tuple(one.shape), [fixed(size, f"an output of {name}") for size in one.shape])
+        if isinstance(one, Tensor)
+        else None
+        for one in (value if isinstance(value, tuple | list) else [value])
+    ]
+    return made if isinstance(value, tuple | list) else made[0]
 
 
 def _seen(node: fx.Node, nodes: Mapping[fx.Node, Any]) -> Any:

@@ -493,3 +493,23 @@ def test_a_layer_of_no_units_is_rescaled_by_none():
     found = landscape.sharpness(objective, objective.theta, num_draws=2, ascent_steps=1)
     assert found.status == "complete"
     assert found.rescaled_values is not None
+
+
+def test_the_last_layer_of_no_units_has_no_relative_flatness():
+    class Tailed(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.body, self.tail = nn.Linear(3, 2), nn.Linear(2, 0)
+
+        def forward(self, x):
+            h = self.body(x)
+            return h + self.tail(h).sum()
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        module = Tailed()
+    objective = Objective(module, "cross_entropy", (torch.randn(9, 3), torch.arange(9) % 2))
+    found = landscape.sharpness(objective, objective.theta, num_draws=2, relative_flatness=True)
+    assert found.status == "complete"
+    assert np.isfinite(found.values[[name.startswith("relative_flatness") for name in found.measure]]).all()
+    assert any(name.startswith("relative_flatness") for name in found.measure)

@@ -14,6 +14,7 @@ import landscape
 from landscape import Objective
 from landscape.errors import BadInput, NotDifferentiable, NotFinite
 from landscape.objective import plain
+from landscape.objective.batching import by_rules_alone
 from landscape.objective.checks import fingerprint, independent_loss
 from landscape.objective.losses import Loss
 
@@ -303,6 +304,17 @@ def test_a_module_that_cannot_be_batched_is_looped():
     for value, theta in zip(objective.values(thetas), thetas, strict=True):
         y = (X @ theta[:12].view(3, 4).T + theta[12:]).mean()
         assert float(value) == pytest.approx(float(y if y > 0 else 2 * y), rel=1e-12)
+
+
+def test_an_operation_without_a_batching_rule_is_refused_without_a_warning(recwarn):
+    """As an error torch's own warning is printed all the same."""
+
+    def packed(x):
+        return nn.utils.rnn.pack_padded_sequence(x[:, :, None], torch.tensor([2, 1]), True, False).data
+
+    with by_rules_alone(), pytest.raises(RuntimeError, match="fallback"):
+        torch.func.vmap(packed)(draw(3, 2, 4))
+    assert not any("batching rule" in str(one.message) for one in recwarn)
 
 
 def test_no_points_have_no_values(regression):

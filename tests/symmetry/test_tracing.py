@@ -266,3 +266,21 @@ def test_experts_that_are_picked_by_number_are_said_to_stay_in_order():
         "picked by number, as experts are, these stay in order, all units alike in each: up [0], down [0]"
     )
     assert "stay in order" not in symmetry_of(nn.Linear(3, 2), (torch.randn(4, 3),)).symmetry.coverage
+
+
+class Solving(nn.Module):
+    """A system of equations, whose matrix torch looks at, before two layers."""
+
+    def __init__(self):
+        super().__init__()
+        self.mix, self.first, self.last = nn.Linear(4, 4), nn.Linear(4, 5), nn.Linear(5, 3)
+
+    def forward(self, x):
+        square = torch.eye(4) + self.mix.weight @ self.mix.weight.T
+        return self.last(self.first(torch.linalg.solve(square, x.T).T).tanh())
+
+
+def test_units_behind_a_system_of_equations_are_found():
+    module = Solving()
+    symmetry = symmetry_of(module, (torch.randn(7, 4),)).symmetry
+    assert [group.size for group in symmetry.groups if group.size == 5] == [5]
