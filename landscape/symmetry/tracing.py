@@ -32,6 +32,7 @@ from landscape.symmetry.axes import (
     size_of,
 )
 from landscape.symmetry.calls import Call, Labelled
+from landscape.symmetry.opened import without_looks
 from landscape.symmetry.operations import KEPT, RULES, axes_of, constant
 from landscape.symmetry.parting import Mixed, part
 from landscape.symmetry.permutations import UNUSED, Block, Group, Symmetry
@@ -76,7 +77,7 @@ def traced(module: nn.Module, inputs: tuple[Any, ...], *, parting: bool = True) 
     places, named = placed(module, inputs)
     try:
         # Decomposed, the other kernels of attention leave strides that the views behind them do not fit.
-        with _quiet(), sdpa_kernel(SDPBackend.MATH):
+        with _quiet(), without_looks(), sdpa_kernel(SDPBackend.MATH):
             program = torch.export.export(module, places, named, strict=False).run_decompositions()
     except Exception as error:
         raise untraced(module, error) from error

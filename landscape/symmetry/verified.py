@@ -12,6 +12,7 @@ from landscape.errors import BadInput
 from landscape.objective import trees
 from landscape.objective.arguments import call, placed
 from landscape.objective.modes import in_mode
+from landscape.symmetry.opened import opened
 from landscape.symmetry.permutations import permuted
 from landscape.symmetry.tracing import Traced, traced
 
@@ -23,7 +24,7 @@ def batch_experts(module: nn.Module) -> nn.Module:
     """``module``, a copy, with the experts of models of ``transformers`` in a kernel to be traced, in float64 too.
 
     The others go by the values of the data, or take no float64. And with embeddings whose slopes are those of all rows:
-    the row for padding has one of 0, though what is read is the row.
+    the row for padding has one of 0, though what is read is the row. Of objects it returns the tensors.
     """
     for one in module.modules():
         if isinstance(one, nn.Embedding):
@@ -31,7 +32,7 @@ def batch_experts(module: nn.Module) -> nn.Module:
         switch: Any = getattr(one, "set_experts_implementation", None)
         if switch is not None and getattr(one.config, "_experts_implementation", None) is not None:
             switch("batched_mm")
-    return module
+    return opened(module)
 
 
 def symmetry_of(module: nn.Module, inputs: tuple[Any, ...], *, seed: int = 0) -> Traced:
