@@ -86,10 +86,10 @@ def test_a_product_over_chunks_stands_once_in_float64_beside_its_parts(monkeypat
     assert most(lambda: objective.hvp(theta, v)) <= 3 + 3 * BESIDE
 
 
-@pytest.mark.parametrize(("limit", "most"), [(2**31, 36), (4 * 1000 * 12, 12)], ids=["grows", "restarts"])
+@pytest.mark.parametrize(("limit", "most"), [(2**31, 36), (4 * 10**5 * 12, 12)], ids=["grows", "restarts"])
 def test_a_basis_grows_and_restarts_without_another_beside_it(limit, most):
     """16, 24 and 36 vectors, none of which is copied; or twelve, the best of which take the place of the first."""
-    d = 1000
+    d = 10**5
     diagonal = torch.linspace(1, 2, d)
 
     def search():
