@@ -79,7 +79,7 @@ class _Search:
         groups.sort(key=lambda i: self.symmetry.groups[i].outer is None)
         families = [one for i in groups if self._is_inner(i) for one in self._linear(i)]
         families += [*self._normed(), *self._at_rest()]
-        idle, several = self._translations()
+        idle, several = self._translations(families)
         for group in (i for i in groups if not self._is_inner(i)):
             for one in self._linear(group):
                 there = self.moments.near()
@@ -297,13 +297,14 @@ class _Search:
 
     # --- numbers that no output sees --------------------------------------------------------------
 
-    def _translations(self) -> tuple[list[Family], list[Family]]:
+    def _translations(self, families: Sequence[Family]) -> tuple[list[Family], list[Family]]:
         """Of single numbers that no output sees, as biases of keys; and of several at once."""
         unseen = Unseen(
             self.moments,
             self.symmetry,
             self.tensors,
             self.names,
+            families=families,
             gains=self.offsets,
             biases=biases(self.traced),
             is_data=self._is_data,

@@ -20,8 +20,8 @@ LINES: dict[str, Callable[[float], tuple[float, float]]] = {
 }
 # What goes flat where its inputs are large, and then hides them.
 FLAT = ("_softmax", "_safe_softmax", "_log_softmax", "sigmoid", "tanh", "gelu", "silu", "elu", "erf", "exp")
-# Where a weight meets what it reads, and the same with a bias that stands first.
-PRODUCTS, WITH_BIAS = ("mm", "bmm", "addmm", "baddbmm", "convolution"), ("addmm", "baddbmm")
+# Where a weight meets what it reads, and where the bias stands in those that take one.
+PRODUCTS, AT = ("mm", "bmm", "addmm", "baddbmm", "convolution"), {"addmm": 0, "baddbmm": 0, "convolution": 2}
 # What cuts off at a number, or asks which is larger; smaller numbers guard against 0, larger ones against overflow.
 BOUNDS = ("hardtanh", "clamp", "clamp_max", "clamp_min", "minimum", "maximum", "fmod", "remainder")
 BOUNDS += ("gt", "ge", "lt", "le")
@@ -120,19 +120,42 @@ def _met(node: fx.Node) -> Iterator[fx.Node]:
 
 
 def _added(product: fx.Node) -> Iterator[object]:
-    """What is added to a product: its bias, or what its only use adds."""
-    if _kind(product) in WITH_BIAS:
-        yield product.args[0]
-    elif _kind(product) == "convolution":
-        yield product.args[2]
-    else:
-        while len(product.users) == 1:
-            (user,) = product.users
-            if _kind(user) == "add":
-                yield from (arg for arg in user.args if arg is not product)
-            if _kind(user) not in PARTS:
-                break
-            product = user
+    """What is added to a product: its bias, or what its only use adds; then the biases of what is added there."""
+    if _kind(product) in AT:
+        yield product.args[AT[_kind(product)]]
+        return
+    one, several = product, list[object]()
+    while len(one.users) == 1:
+        (user,) = one.users
+        if _kind(user) == "add":
+            several += [arg for arg in user.args if arg is not one]
+        elif _kind(user) not in PARTS:
+            break
+        one = user
+    yield from several
+    # Not of the stream that it reads itself, whose biases it sees.
+    terms = [term for arg in several for term in _terms(arg)]
+    before = _before(product) if terms else set[fx.Node]()
+    yield from (term for term in terms if _source(term) not in before)
+
+
+def _terms(node: object) -> Iterator[object]:
+    """The biases in a sum."""
+    if isinstance(node, fx.Node) and _kind(node) in AT:
+        yield node.args[AT[_kind(node)]]
+    elif isinstance(node, fx.Node) and (_kind(node) in PARTS or _kind(node) == "add"):
+        for arg in node.all_input_nodes:
+            yield from _terms(arg)
+
+
+def _before(node: fx.Node) -> set[fx.Node]:
+    """All that a node is made of."""
+    found, waiting = set[fx.Node](), [node]
+    while waiting:
+        more = [one for one in waiting.pop().all_input_nodes if one not in found]
+        found.update(more)
+        waiting += more
+    return found
 
 
 def _source(node: object) -> fx.Node | None:

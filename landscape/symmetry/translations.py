@@ -55,16 +55,21 @@ class Reader(NamedTuple):
 
 
 class Norm(NamedTuple):
-    """The gain of a norm that centres, its bias if it has one, and the bias of a layer that reads it, along ``dim``."""
+    """The gain of a norm that centres, its bias if it has one, and the bias of a layer that reads it, along ``dim``.
+
+    ``readers``: of the units of a layer that has no bias, as values, what reads them in turn.
+    """
 
     gain: Slot
     shift: Block | None
     bias: Block | None
     dim: int = 0
+    readers: tuple[Reader, ...] = ()
 
     @property
     def blocks(self) -> list[Block]:
-        return [part for part in (self.gain.block, self.shift, self.bias) if part is not None]
+        parts = [part for part in (self.gain.block, self.shift, self.bias) if part is not None]
+        return parts + [part for one in self.readers for part in (one.weight.block, one.bias)]
 
 
 @dataclass(frozen=True)
@@ -113,9 +118,14 @@ class Translation(Family):
             places = (numbers.flatten() >= 0).nonzero().flatten()
             yield name, places, numbers.flatten()[places], times.flatten()[places]
         yield from (reader.moves(tensors) for reader in self.readers)
-        if self.norm is not None and self.norm.shift is not None and self.norm.bias is not None:
+        if self.norm is None or self.norm.shift is None:
+            return
+        seen = (self.norm.shift.of(tensors).flatten().double() * weights).sum()
+        for reader in self.norm.readers:
+            name, places, numbers, times = reader.moves(tensors)
+            yield name, places, numbers, seen * times
+        if self.norm.bias is not None:
             # A bias sees what is added at every place of a kernel, or of an image.
-            seen = (self.norm.shift.of(tensors).flatten().double() * weights).sum()
             (slot, _), *_ = self.members
             numbers = torch.full(tensors[slot.block.tensor].shape, -1)
             slot.put({slot.block.tensor: numbers}, units.expand(slot.of({slot.block.tensor: numbers}).shape))

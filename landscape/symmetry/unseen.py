@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from landscape.symmetry import shears
+from landscape.symmetry.families import Family
 from landscape.symmetry.moments import LEAST_DRAWS, ROWS, Moments, whole_null_space
 from landscape.symmetry.permutations import UNUSED, Block, Symmetry, whole
 from landscape.symmetry.slots import Members, Slot, slots_of
@@ -32,7 +33,8 @@ class Unseen:
 
     ``biases``: the name of the one that is added to what a weight makes of its inputs. ``is_data``: whether an axis of
     a tensor is one of the inputs, along which a sum of 0 would be the data's own. ``has_rows``: whether one is of rows
-    that are added each where it belongs, whatever the data.
+    that are added each where it belongs, whatever the data. ``families``: linear maps that are known, as of units that
+    cannot be permuted.
     """
 
     def __init__(
@@ -42,6 +44,7 @@ class Unseen:
         tensors: Tensors,
         names: Sequence[str],
         *,
+        families: Sequence[Family],
         gains: Mapping[str, float],
         biases: Mapping[str, str],
         is_data: Callable[[Slot], bool],
@@ -49,6 +52,7 @@ class Unseen:
     ):
         self._moments, self._symmetry, self._tensors = moments, symmetry, tensors
         self._names, self._gains, self._biases, self._is_data = names, gains, biases, is_data
+        self._linear = [one for one in families if one.kind == "invertible"]
         self._has_rows = has_rows
         self._blocks = [one for one in symmetry.blocks if one.tensor in names]
         held = {block.tensor for block in self._blocks}
@@ -91,6 +95,8 @@ class Unseen:
                 if one.axis not in one.block.outers
             ]
             yield from self._related(slots, [one for slot in slots for one in self._readers(slot)])
+        for slots in ([slot for slot, _ in one.members] for one in self._linear if one.group is None):
+            yield from self._related(slots, [one for slot in slots for one in self._readers(slot)])
         known = set[str]()
         for slots in self._whole_axes():
             known |= {one.block.tensor for one in slots}
@@ -111,21 +117,36 @@ class Unseen:
         for slots in self._streams():
             norms = [one.block for one in slots if len(one.block.shape) == 1]
             gains = [block for block in norms if block.tensor in self._gains]
-            for slot, gain in product(slots, gains):
-                if slot.block == gain:
-                    continue
+            for gain in gains:
                 layer = gain.tensor.rpartition(".")[0]
                 shift = [b for b in norms if b != gain and b.tensor.rpartition(".")[0] == layer]
-                reader = self._readers(slot)
-                # Without a bias of its own, as keys in Whisper, what comes of the norm's may be idle.
-                known = (reader[0].bias, reader[0].dim) if reader else (None, 0)
-                norm = Norm(
-                    Slot(gain, 0, offset=self._gains[gain.tensor]), shift[0] if shift else None, *known
-                )
-                place = along(slot.block, slot.axis)
-                found = Translation("translation", ((place, 1),), None, norm=norm, scale=self._scale(place))
-                if self._is_unseen(found):
-                    yield found
+                norm = Norm(Slot(gain, 0, offset=self._gains[gain.tensor]), shift[0] if shift else None, None)
+                for slot in (one for one in slots if one.block != gain):
+                    # Without a bias of its own, as keys in Whisper, what comes of the norm's may be idle.
+                    reader = self._readers(slot)
+                    known = norm._replace(bias=reader[0].bias, dim=reader[0].dim) if reader else norm
+                    yield from self._through(along(slot.block, slot.axis), known)
+                yield from self._of_values(norm)
+
+    def _of_values(self, norm: Norm) -> Iterator[Translation]:
+        """Of values without a bias: what the norm's makes of them is taken from the bias of what reads them."""
+        for family, sign in product(self._linear if norm.shift is not None else (), (1, -1)):
+            readers = tuple(one for slot, a in family.members if a == -sign for one in self._readers(slot))
+            for slot in (one for one, a in family.members if a == sign and not self._readers(one)):
+                rest = [k for k in range(len(slot.block.shape)) if k not in (slot.axis, slot.outer)]
+                if readers and [slot.block.shape[k] for k in rest] == [norm.gain.size]:
+                    yield from self._through(slot, norm._replace(readers=readers))
+
+    def _through(self, place: Slot, norm: Norm) -> Iterator[Translation]:
+        """Of all units of a place, or of rows alone of which nothing is seen, as of keys that are turned in part."""
+        found = Translation("translation", ((place, 1),), None, norm=norm, scale=self._scale(place))
+        if self._is_unseen(found):
+            yield found
+        elif place.size == 1 and norm.bias is None and not norm.readers:
+            rows = place._replace(axis=0, outer=2)
+            units = self._unseen(replace(found, members=((rows, 1),)))
+            if units:
+                yield replace(found, members=((rows.some(units), 1),))
 
     def shears(self) -> Iterator[shears.Shear]:
         """Of the norms that centre, with a bias, whose readers are not all with one."""
@@ -239,16 +260,25 @@ class Unseen:
 
     def _is_unseen(self, found: Translation) -> bool:
         """Whether what is added is felt nowhere, though its places are."""
-        seen = False
+        slot, _ = found.members[0]
+        return len(self._unseen(found, is_each=False)) == found.copies * slot.size
+
+    def _unseen(self, found: Translation, *, is_each: bool = True) -> list[int]:
+        """The units to which what is added is felt nowhere, though their places are: each of them, or some."""
+        count = found.copies * found.size
+        seen, felt_there = torch.zeros(count, dtype=torch.bool), torch.zeros(count, dtype=torch.bool)
         for values, slopes in self._moments.draws(LEAST_DRAWS):
             (slot, _), *_ = found.members
             size = float((slot.stored(slopes) * found.weights(values)).norm())
             largest = max(float(one.abs().max()) for one in slopes.values() if one.numel())
-            seen |= float(slot.stored(slopes).abs().max()) > self._moments.tolerance * largest
-            left = felt(found.moves(values), slopes, found.copies * found.size)
-            if float(left.abs().max()) > ROUNDED * self._moments.tolerance * size:
-                return False
-        return seen
+            each = slot.stored(slopes).abs().amax(2).flatten()
+            seen |= each > self._moments.tolerance * largest
+            left = felt(found.moves(values), slopes, count)
+            felt_there |= left.abs() > ROUNDED * self._moments.tolerance * size
+            if bool(felt_there.all()):
+                break
+        there = seen if is_each else seen.any()
+        return (there & ~felt_there).nonzero().flatten().tolist()
 
     def _is_used(self, block: Block) -> bool:
         return UNUSED not in self._symmetry.reasons[block.tensor]
