@@ -22,7 +22,7 @@ def dimensions(families: Sequence[Family], tensors: Tensors) -> list[int]:
 
     ``tensors``: where, in float64; no number of them should be 0.
     """
-    if not _may_be_counted(families, tensors):
+    if not may_be_counted(families, tensors):
         return [one.dimension for one in families]
     known, found = None, list[int]()
     for columns in _columns(families, tensors):
@@ -33,7 +33,7 @@ def dimensions(families: Sequence[Family], tensors: Tensors) -> list[int]:
 
 def without_redundant(families: Sequence[Family], tensors: Tensors) -> list[Family]:
     """But for those all whose directions others have too, as scales of a head whose channels may be scaled."""
-    if not _may_be_counted(families, tensors):
+    if not may_be_counted(families, tensors):
         return list(families)
     every = list(_columns(families, tensors))
     own = [_beside(None, columns)[1] for columns in every]
@@ -46,7 +46,7 @@ def without_redundant(families: Sequence[Family], tensors: Tensors) -> list[Fami
     return [one for i, one in enumerate(families) if i in kept]
 
 
-def _may_be_counted(families: Sequence[Family], tensors: Tensors) -> bool:
+def may_be_counted(families: Sequence[Family], tensors: Tensors) -> bool:
     count = sum(one.dimension for one in families)
     names = {name for one in families for name in one.tensors}
     return count <= MOST_DIRECTIONS and count * sum(tensors[name].numel() for name in names) <= MOST_NUMBERS
@@ -59,12 +59,12 @@ def _columns(families: Sequence[Family], tensors: Tensors) -> Iterator[Tensor]:
         there = there if isinstance(one, Translation) else one.folded(there)
     names = sorted({name for one in families for name in one.tensors})
     for one in families:
-        moved = [_difference(one, there, names, i) for i in _generators(one)]
+        moved = [_difference(one, there, names, i) for i in generators(one)]
         columns = torch.stack(moved, 1) if moved else torch.zeros(0, 0, dtype=torch.float64)
         yield columns / columns.norm(dim=0).clamp_min(1e-300)
 
 
-def _generators(family: Family) -> list[int]:
+def generators(family: Family) -> list[int]:
     if family.kind == "sign":
         return []
     numbers = torch.arange(torch.Size(family.logarithm).numel()).reshape(family.logarithm)

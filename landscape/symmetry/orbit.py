@@ -18,10 +18,11 @@ from landscape.symmetry.invariants import invariant, without
 from landscape.symmetry.matching import coordinate_descent, matched
 from landscape.symmetry.nearest import balance, nearest
 from landscape.symmetry.permutations import Permutations, Symmetry, composed, flipped, permuted
+from landscape.symmetry.together import together
 from landscape.symmetry.translations import Translation, translated, untranslated
 
 Tensors = Mapping[str, Tensor]
-MOST_ROUNDS, MOST_SWEEPS, STILL = 30, 200, 1e-9
+MOST_ROUNDS, MOST_SWEEPS, MOST_JOINED, STILL = 30, 200, 3, 1e-9
 # Where nets are of different training the distance goes on falling by ever less: a round that brings less than this of
 # it is the last. Where one is the other moved it falls by a share in every round.
 SLOW = 1e-4
@@ -63,6 +64,7 @@ def nearest_of_orbit(
     scales = [one for one in others if not is_gain(one, turns)]
     for now, orders in _matched(rest, scales, goal, start, generator, restarts):
         found = _finished(rest, families, a, goal, Orbit(now, orders, torch.inf), generator)
+        found = _joined(rest, families, a, found, generator)
         if best is None or found.distance < best.distance:
             best = found
         if found.distance <= STILL * between(a, dict.fromkeys(a, torch.zeros(()))):
@@ -120,6 +122,23 @@ def _finished(
         if before - distance <= SLOW * before:
             break
     return Orbit(now, moved, distance)
+
+
+def _joined(
+    symmetry: Symmetry, families: Sequence[Family], a: Tensors, b: Orbit, generator: torch.Generator
+) -> Orbit:
+    """B moved on by all families at once, and by permutations where these bring more."""
+    for _ in range(MOST_JOINED):
+        now = together(families, a, b.tensors)
+        more = coordinate_descent(
+            symmetry, a, {name: now[name] for name in a}, symmetry.identity(), generator
+        )
+        after = permuted(now, symmetry, more)
+        b = b._replace(tensors=now, distance=between(a, now))
+        if not between(a, after) < b.distance:
+            break
+        b = Orbit(after, composed(symmetry, b.permutations, more), between(a, after))
+    return b
 
 
 def _others(families: Sequence[Family]) -> list[Family]:
