@@ -1,7 +1,7 @@
 """What continuous symmetries leave as it is, for permutations to be matched on."""
 
 from collections.abc import Mapping, Sequence
-from itertools import product
+from itertools import combinations_with_replacement, product
 
 import torch
 from torch import Tensor
@@ -42,11 +42,11 @@ def freed(block: Block, symmetry: Symmetry) -> Block:
 def invariant(
     symmetry: Symmetry, families: Sequence[Family], points: Sequence[Tensors]
 ) -> tuple[Symmetry, list[dict[str, Tensor]]]:
-    """The symmetry, and each of the points, with products in place of the weights that an invertible map is between.
+    """The symmetry, and each of the points, with products in place of the weights that a linear map is between.
 
-    And without what shears move.
+    And without what shears move. Turns among ``families`` are those of which nothing is known yet, as of heads.
     """
-    linear = [one for one in families if one.kind in ("invertible", "rotary")]
+    linear = [one for one in families if one.kind in ("invertible", "rotary", *TURNS)]
     gone = {slot.place for one in linear for slot, _ in one.members}
     blocks = [block for block in symmetry.blocks if block[:2] not in gone]
     found = [dict(one) for one in points]
@@ -55,7 +55,10 @@ def invariant(
             found = [family.hidden(one) for one in found]
     for number, family in enumerate(linear):
         sides = [[slot for slot, a in family.members if a == sign] for sign in (1, -1)]
-        for i, (one, other) in enumerate(product(*sides)):
+        # A turn leaves the products of all that it turns as they are.
+        is_turn = family.kind in TURNS
+        pairs = combinations_with_replacement(sides[0], 2) if is_turn else product(*sides)
+        for i, (one, other) in enumerate(pairs):
             name = f"product {number}.{i}"
             for tensors in found:
                 tensors[name] = _product(family, one, other, tensors)
@@ -67,7 +70,7 @@ def _product(family: Family, one: Slot, other: Slot, tensors: Tensors) -> Tensor
     """Σ over units of the one times the other, (copies, …, …); for rotary pairs, (copies, pairs, 2, …, …)."""
     x, y = (slot.of(tensors).double() for slot in (one, other))
     rests = [_rest(slot) for slot in (one, other)]
-    if family.kind == "invertible":
+    if family.kind != "rotary":
         whole = x.mT @ y
         return whole.reshape(
             family.copies, *(one.block.shape[k] for k in rests[0]), *(other.block.shape[k] for k in rests[1])

@@ -52,8 +52,10 @@ def nearest_of_orbit(
 
     Tensors are in float64 on the CPU; only those of ``a`` count.
     """
-    turns = [one for one in families if one.kind in TURNS]
-    others = _others(families)
+    # Those of heads wait for the order of these.
+    turns = [one for one in families if one.kind in TURNS and one.copies == 1]
+    headed = [one for one in families if one.kind in TURNS and one.copies > 1]
+    others = [*_others(families), *headed]
     rest = without(symmetry, families)
     goal, start = folded(a, families), folded(b, families)
     seen, turning = _of_known(turns, rest, families)
@@ -61,7 +63,7 @@ def nearest_of_orbit(
     best = None
     if held is not None:
         start, rest = permuted(start, symmetry, held), replace(rest, blocks=())
-    scales = [one for one in others if not is_gain(one, turns)]
+    scales = [one for one in others if not is_gain(one, families)]
     for now, orders in _matched(rest, scales, goal, start, generator, restarts):
         found = _finished(rest, families, a, goal, Orbit(now, orders, torch.inf), generator)
         found = _joined(rest, families, a, found, generator)

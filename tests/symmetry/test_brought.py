@@ -85,6 +85,21 @@ class Centred(nn.Module):
         return self.last(torch.sin(scores.sum(1) @ x))
 
 
+class Cosine(nn.Module):
+    """Queries and keys of length 1, as of Swin v2: of each head they turn together."""
+
+    def __init__(self):
+        super().__init__()
+        self.q, self.k, self.v = (nn.Linear(5, 12) for _ in "qkv")
+        self.scale, self.back = nn.Parameter(torch.rand(3, 1, 1) + 1), nn.Linear(12, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        q, k, v = (one(x).unflatten(-1, (3, 4)).transpose(1, 2) for one in (self.q, self.k, self.v))
+        q, k = (functional.normalize(one, dim=-1) for one in (q, k))
+        heads = (self.scale * (q @ k.mT)).softmax(-1) @ v
+        return torch.tanh(self.back(heads.transpose(1, 2).flatten(2)))
+
+
 def families_in(factory, x: Tensor):
     module = built(factory).double().eval()
     traced = symmetry_of(module, (x,))
@@ -98,6 +113,7 @@ def families_in(factory, x: Tensor):
         (Tied, numbers(11, 4, 6), (11,)),
         (Scaled, gaussian(9, 5), (0, 1)),
         (Centred, gaussian(4, 6, 5), (0, 1)),
+        (Cosine, gaussian(4, 6, 5), (0, 1, 2, 3)),
     ],
 )
 def test_what_was_planted_is_found(factory, inputs, seeds):
