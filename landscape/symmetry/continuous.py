@@ -20,7 +20,7 @@ from landscape.symmetry.families import Family, Found, Kind, is_among, left_of
 from landscape.symmetry.independent import dimensions, without_redundant
 from landscape.symmetry.moments import Moments
 from landscape.symmetry.parts import biases, goes_flat, has_bounds, multipliers, weights
-from landscape.symmetry.permutations import BY_NUMBER, Block, whole
+from landscape.symmetry.permutations import BY_NUMBER, IN_DATA, Block, whole
 from landscape.symmetry.signs import Parities, candidates, of_pairs
 from landscape.symmetry.slots import Members, Slot, at_rest_together, slots_of
 from landscape.symmetry.tracing import Traced
@@ -34,7 +34,7 @@ MOST_TOGETHER = 64
 # Random elements of a family that are tried.
 TRIALS = 8
 # Reasons of axes that no scaling acts on either.
-OUTSIDE = ("an input of the module", "an output of the module", "its positions are the numbers in the data")
+OUTSIDE = ("an input of the module", "an output of the module", IN_DATA)
 
 
 def families_of(module: nn.Module, inputs: tuple[Any, ...], found: Traced, *, seed: int = 0) -> Found:

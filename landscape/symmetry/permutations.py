@@ -13,9 +13,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-# What is said of what leads to no output; how reasons end of positions that are picked by their numbers; how
-# many names a sentence has.
+# What is said of what leads to no output, and of what the data pick; how reasons end of positions that are picked by
+# their numbers; how many names a sentence has.
 UNUSED = "the traced module does not use it"
+IN_DATA = "its positions are the numbers in the data"
 BY_NUMBER = "picks positions of it by number"
 FEW = 4
 

@@ -17,7 +17,7 @@ from landscape.symmetry.axes import (
     unroll,
 )
 from landscape.symmetry.calls import Call, Labelled, unknown
-from landscape.symmetry.permutations import BY_NUMBER
+from landscape.symmetry.permutations import BY_NUMBER, IN_DATA
 from landscape.symmetry.views import regrouped
 
 # Positions of an axis that are told apart by cutting it, as heads of queries beside a key and a value; more by number.
@@ -229,5 +229,5 @@ def index_select(call: Call) -> list[Axis]:
 def embedding(call: Call) -> list[Axis]:
     weight, indices = call.tensors
     for axis in (weight.axes[0], *indices.axes):
-        pin(axis, "its positions are the numbers in the data")
+        pin(axis, IN_DATA)
     return [*indices.axes, weight.axes[1]]

@@ -17,7 +17,7 @@ from torch import Tensor
 from landscape.symmetry import shears
 from landscape.symmetry.families import Family
 from landscape.symmetry.moments import LEAST_DRAWS, ROWS, Moments, whole_null_space
-from landscape.symmetry.permutations import UNUSED, Block, Symmetry, whole
+from landscape.symmetry.permutations import BY_NUMBER, IN_DATA, UNUSED, Block, Symmetry, whole
 from landscape.symmetry.slots import Members, Slot, slots_of
 from landscape.symmetry.translations import Norm, Reader, Translation, along, felt
 
@@ -142,7 +142,7 @@ class Unseen:
         found = Translation("translation", ((place, 1),), None, norm=norm, scale=self._scale(place))
         if self._is_unseen(found):
             yield found
-        elif place.size == 1 and norm.bias is None and not norm.readers:
+        elif place.size == 1 and norm.bias is None and not norm.readers and not self._is_picked(place.block):
             rows = place._replace(axis=0, outer=2)
             units = self._unseen(replace(found, members=((rows, 1),)))
             if units:
@@ -279,6 +279,11 @@ class Unseen:
                 break
         there = seen if is_each else seen.any()
         return (there & ~felt_there).nonzero().flatten().tolist()
+
+    def _is_picked(self, block: Block) -> bool:
+        """Whether the data pick positions of a tensor, which may be others than they are here."""
+        said = self._symmetry.reasons[block.tensor]
+        return IN_DATA in said or BY_NUMBER in said
 
     def _is_used(self, block: Block) -> bool:
         return UNUSED not in self._symmetry.reasons[block.tensor]

@@ -127,6 +127,16 @@ def test_what_was_planted_is_found(factory, inputs, seeds):
         assert between(a, left.tensors) <= 1e-5 * between(a, b)
 
 
+def test_rows_of_a_tied_table_that_the_samples_do_not_look_up_are_not_free():
+    """A norm that centres hands on nothing along 1 over its gain, so the output alone does not see it in any row."""
+    few, x = numbers(7, 4, 6)(), numbers(11, 40, 6)()
+    module, symmetry, found = families_in(Tied, few)
+    a, generator = tensors_of(module), torch.Generator().manual_seed(0)
+    b = random_of_orbit(symmetry, found.families, a, generator)
+    assert between(a, b) > 0.1
+    assert function_difference(module, a, b, [(x,)]) <= 1e-9
+
+
 def test_a_gain_that_is_added_has_the_weights_of_its_bias_too():
     module, _, found = families_in(Scaled, gaussian(9, 5)())
     # Counted twice: what is added to both biases, and of the first layer's alike to each.
