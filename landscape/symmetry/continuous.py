@@ -9,6 +9,7 @@ taken into the weights that read it (Ashkboos et al. 2024, section 3).
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
+from functools import reduce
 from itertools import accumulate, pairwise
 from typing import Any
 
@@ -82,19 +83,15 @@ class _Search:
         idle, several = self._translations(families)
         for group in (i for i in groups if not self._is_inner(i)):
             for one in self._linear(group):
-                there = self.moments.near()
-                for gone in idle:
-                    there = gone.folded(there)
+                there = reduce(lambda there, gone: gone.folded(there), idle, self.moments.near())
                 families += [] if is_among(one, families, there) else [one]
         families += [one for i in groups for one in self._turned(i, families)]
         signs = [one for i in groups for one in self._odd(i, families)]
         heads = {slot.head for one in signs for slot, _ in one.members}
-        families += [one for one in signs if one.group not in heads - {None}]
-        families += [*idle, *several]
+        families += [*(one for one in signs if one.group not in heads - {None}), *idle, *several]
         free = {self._gained(slot) for one in idle for slot, _ in one.members}
-        families = [self._with_idle(one, free) for one in families]
         there = self.moments.near()
-        families = without_redundant(families, there)
+        families = without_redundant([self._with_idle(one, free) for one in families], there)
         return Found(families, self.refused, dimensions(families, there))
 
     def _slots(self, group: int) -> list[Slot]:
@@ -163,17 +160,18 @@ class _Search:
             self.refused.append(f"{what} of {name} would move the outputs by {gaps[-1]:.2g} of their size")
         return []
 
-    def _gap(self, family: Family, gains: Sequence[Slot] = ()) -> float:
+    def _gap(self, *families: Family, gains: Sequence[Slot] = ()) -> float:
         """The most that random elements move the outputs, each tried elsewhere, as units of ReLU may be at rest.
 
         ``gains``: those that are 1 there.
         """
         worst = 0.0
         for _ in range(TRIALS):
-            before = family.folded(self.moments.near())
+            after = before = reduce(lambda there, one: one.folded(there), families, self.moments.near())
             for gain in gains:
                 gain.put(before, torch.ones_like(gain.of(before)))
-            after = family.acted(before, family.random(self.generator))
+            for one in families:
+                after = one.acted(after, one.random(self.generator))
             worst = max(worst, function_difference(self.module, before, after, [self.inputs]))
             if not worst <= self.bound:
                 break
@@ -310,9 +308,14 @@ class _Search:
             is_data=self._is_data,
             has_rows=self._has_rows,
         )
-        idle = [family for one in unseen.idle() for family in self._first([one], "translations")]
-        several = [family for one in unseen.several() for family in self._first([one], "translations")]
-        return idle, [*several, *(family for one in unseen.shears() for family in self._first([one], ""))]
+        idle, several = self._passing([*unseen.idle()]), self._passing(unseen.several())
+        return idle, several + [family for one in unseen.shears() for family in self._first([one], "")]
+
+    def _passing(self, families: Sequence[Family]) -> list[Family]:
+        """Those that the trial lets pass: all at once, and each alone where one of them moves the outputs."""
+        if self._gap(*families) <= self.bound:
+            return [*families]
+        return [found for one in families for found in self._first([one], "translations")]
 
     def _is_data(self, slot: Slot) -> bool:
         return f"[{slot.dim}] {OUTSIDE[0]}" in self.symmetry.reasons[slot.block.tensor]
@@ -342,7 +345,7 @@ class _Search:
         if len(folds) == len(gains):
             return self._first([Family(kind, members, group, gains=tuple(folds)) for kind in kinds], "")
         # What is said is what there would be, were it not for a gain.
-        if any(self._gap(Family(kind, members, group), gains) <= self.bound for kind in kinds):
+        if any(self._gap(Family(kind, members, group), gains=gains) <= self.bound for kind in kinds):
             kept = next(one for one in gains if one not in [fold.members[0][0] for fold in folds])
             gone = f"the gain {kept.block.tensor} cannot be taken into the weights that read it"
             self.refused.append(f"turns of {slots[0].block.tensor}[{slots[0].dim}]: {gone}")
