@@ -146,7 +146,6 @@ CHECKS = {
     "uns-no-whole-axes": "",
     "uns-rows-of-a-table": "",
     "tog-away": "",
-    "inv-turns-of-heads": "",
     "con-states-not-normed": "",
     "inv-some-places-for-all": "",
     "aln-line-to-a": "aligned end",

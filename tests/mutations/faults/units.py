@@ -140,14 +140,6 @@ FAULTS = (
         "",
     ),
     Fault(
-        "inv-turns-of-heads",
-        "symmetry/invariants.py",
-        "is_turn = family.kind in TURNS",
-        "is_turn = False",
-        "symmetry/test_brought.py::test_what_was_planted_is_found",
-        "",
-    ),
-    Fault(
         "con-states-not-normed",
         "symmetry/continuous.py",
         "                    if self._is_outside(slot):\n",
