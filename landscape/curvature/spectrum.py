@@ -79,6 +79,10 @@ def spectrum(
     value = objective.value(point.theta, point.fixed)
     found = searched(objective, wide, point, question, generator, progress, kept)
     pairs, product, spent, notes = found.pairs, found.product, found.num_products, found.notes + remarks
+    if not np.isfinite(value):
+        notes.append(
+            f"F is {value} at this point, though its derivatives are finite: does the loss say what it should there?"
+        )
     proofs, rounding, basis = found.checks, found.rounding, found.basis
     known = {"values": pairs.values, "vectors": pairs.vectors.to(objective.dtype), "generator": generator}
     known |= {"dtype": objective.dtype, "device": basis}

@@ -251,3 +251,16 @@ def test_a_hessian_that_is_not_symmetric_fails_its_check():
 def test_options_out_of_range(regression, options, message):
     with pytest.raises(BadInput, match=message):
         landscape.hessian(regression, regression.theta, **options)
+
+
+@pytest.mark.parametrize("added", [float("inf"), float("nan")])
+def test_a_loss_that_is_not_finite_is_said_beside_the_eigenvalues(added):
+    """½|w|² and a number beside it, which has no derivative: H = 1."""
+    objective = Objective(
+        nn.Linear(3, 1, bias=False).double(),
+        lambda h, y: h.square().sum() / 2 + added,
+        (torch.eye(3).double(), torch.zeros(3)),
+    )
+    result = landscape.hessian(objective, objective.theta, top_k=2)
+    np.testing.assert_allclose(result.eigenvalues, [1, 1], rtol=1e-12)
+    assert any(f"F is {added} at this point" in note for note in result.notes)
