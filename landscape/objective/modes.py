@@ -1,20 +1,34 @@
 """The two modes of a module: what ``train()`` and ``eval()``, which layers may have made their own, change in them."""
 
-from collections.abc import Sequence
-from contextlib import suppress
-from enum import Enum
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from landscape.errors import BadInput
-
-# What an attribute may hold that follows from the mode alone.
-FROM_THE_MODE = (bool, int, float, complex, str, bytes, Enum, type(None))
+from landscape.objective import trees
 
 
-Attributes = list[tuple[nn.Module, dict[str, Any]]]
+class Attributes(NamedTuple):
+    """What is another in a dictionary of a layer, ``within``, as of its hooks, or among its attributes (None)."""
+
+    layer: nn.Module
+    within: str | None
+    entries: dict[str, Any]
+    gone: list[str]
+
+    @property
+    def own(self) -> dict[str, Any]:
+        attributes = self.layer.__dict__
+        return attributes if self.within is None else attributes[self.within]
+
+    def put(self) -> None:
+        self.own.update(self.entries)
+        for key in self.gone:
+            self.own.pop(key, None)
 
 
 class Mode(NamedTuple):
@@ -24,8 +38,21 @@ class Mode(NamedTuple):
     """
 
     flags: list[bool]
-    attributes: Attributes
+    attributes: list[Attributes]
     more: list[str]
+
+    @contextmanager
+    def standing(self) -> Iterator[None]:
+        """Inside, the attributes are those of the mode."""
+        before = [(one.own, dict(one.own)) for one in self.attributes]
+        try:
+            for one in self.attributes:
+                one.put()
+            yield
+        finally:
+            for own, had in reversed(before):
+                own.clear()
+                own.update(had)
 
 
 def in_mode(module: nn.Module, training: bool) -> nn.Module:
@@ -36,8 +63,8 @@ def in_mode(module: nn.Module, training: bool) -> nn.Module:
     mode = modes_of(module)[training]
     for layer, flag in zip(layers, mode.flags, strict=True):
         layer.__dict__["training"] = flag
-    for layer, attributes in mode.attributes:
-        layer.__dict__.update(attributes)
+    for attributes in mode.attributes:
+        attributes.put()
     return module
 
 
@@ -95,52 +122,65 @@ class _Before:
 
     def __init__(self, module: nn.Module, layers: Sequence[nn.Module]):
         self._names = {layer: name for name, layer in module.named_modules()}
-        self._held = [(layer, dict(layer.__dict__)) for layer in layers]
-        # Parameters, buffers and layers lie in dictionaries of their own.
-        registers: list[dict[str, Any]] = []
-        for layer in layers:
-            registers += [layer._parameters, layer._buffers, layer._modules]
-        self._within = [(own, dict(own)) for own in registers]
+        self._held = [(layer, None, layer.__dict__, dict(layer.__dict__)) for layer in layers]
+        # Parameters, buffers, layers and hooks lie in dictionaries of their own.
+        self._held += [
+            (layer, key, own, dict(own))
+            for layer in layers
+            for key, own in layer.__dict__.items()
+            if isinstance(own, dict)
+        ]
         tensors = (*module.named_parameters(), *module.named_buffers())
-        self._numbers = [(name, one, one.detach().clone()) for name, one in tensors]
+        self._numbers = [(name, one, one.detach().clone(), one.requires_grad) for name, one in tensors]
 
-    def changed(self) -> tuple[Attributes, list[str]]:
+    def changed(self) -> tuple[list[Attributes], list[str]]:
         """Attributes that follow from a mode, of their layers; or the names of what else is another."""
-        more = [name for name, now, was in self._numbers if not _are_same(now.detach(), was)]
-        if any(
-            own.keys() != had.keys() or any(own[key] is not had[key] for key in had)
-            for own, had in self._within
-        ):
-            more.append("its layers")
-        found: Attributes = []
-        for layer, had in self._held:
-            now = {key: one for key, one in layer.__dict__.items() if one is not had.get(key, layer)}
-            now.pop("training", None)
-            for key, value in now.items():
-                if not all(_is_of_the_mode(one) for one in (value, had.get(key))):
+        more = [name for name, now, was, _ in self._numbers if not _are_same(now.detach(), was)]
+        found: list[Attributes] = []
+        for layer, within, own, had in self._held:
+            entries = {key: one for key, one in own.items() if not _is_still(one, had.get(key, own))}
+            if within is None:
+                entries.pop("training", None)
+            gone = [key for key in had if key not in own]
+            for key in (*entries, *gone):
+                if _holds_numbers(own.get(key)) or _holds_numbers(had.get(key)):
                     more.append(f"{self._names[layer]}.{key}".lstrip("."))
-            if now:
-                found.append((layer, now))
+            if entries or gone:
+                found.append(Attributes(layer, within, entries, gone))
         # Where numbers go with the mode, so do the attributes that tell of them.
         return ([] if more else found), more
 
     def put_back(self) -> None:
-        for _, now, was in self._numbers:
+        for _, now, was, needs_gradient in self._numbers:
             if now.shape != was.shape or now.dtype != was.dtype:
                 now.data = was
             elif not _are_same(now.detach(), was):
                 now.data.copy_(was)
-        for own, had in self._within:
+            if now.requires_grad is not needs_gradient:
+                now.requires_grad_(needs_gradient)
+        for _, _, own, had in self._held:
             own.clear()
             own.update(had)
-        for layer, had in self._held:
-            layer.__dict__.clear()
-            layer.__dict__.update(had)
 
 
-def _is_of_the_mode(one: Any) -> bool:
-    is_function = callable(one) and not isinstance(one, nn.Module | type)
-    return is_function or isinstance(one, FROM_THE_MODE)
+def _holds_numbers(one: Any) -> bool:
+    """Whether there are numbers in it that may be computed from θ; what else it holds follows from the mode."""
+    leaves = trees.leaves(one)
+    layers = (
+        tensor for leaf in leaves if isinstance(leaf, nn.Module) for tensor in leaf.state_dict().values()
+    )
+    return (
+        any(isinstance(leaf, np.ndarray) for leaf in leaves)
+        or bool(trees.held(one))
+        or any(True for _ in layers)
+    )
+
+
+def _is_still(now: Any, was: Any) -> bool:
+    """Whether it is the same object, or a tensor of the same numbers."""
+    return now is was or (
+        isinstance(now, Tensor) and isinstance(was, Tensor) and _are_same(now.detach(), was.detach())
+    )
 
 
 def _are_same(now: Tensor, was: Tensor) -> bool:

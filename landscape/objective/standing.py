@@ -150,6 +150,12 @@ class Standing:
     def kept(self, *, training: bool = False) -> Iterator[None]:
         """The mode set, every call differentiable; afterwards they and what a call leaves behind are as before."""
         training = training or self.is_training
+        with self._modes[training].standing(), self._flagged(training):
+            yield
+
+    @contextmanager
+    def _flagged(self, training: bool) -> Iterator[None]:
+        """:meth:`kept`, but for attributes of the mode."""
         modes = [
             (layer, layer.training)
             for layer, flag in zip(self._layers, self._modes[training].flags, strict=True)
@@ -157,9 +163,6 @@ class Standing:
         ]
         for layer, flag in modes:
             layer.__dict__["training"] = not flag
-        beside = [(layer, dict(layer.__dict__)) for layer, _ in self._modes[training].attributes]
-        for layer, attributes in self._modes[training].attributes:
-            layer.__dict__.update(attributes)
         for layer in self._sparse:
             layer.__dict__["sparse"] = False
         known = self._loose[training]
@@ -185,9 +188,6 @@ class Standing:
                 self._loose[training] = changed
             for layer in self._sparse:
                 layer.__dict__["sparse"] = True
-            for layer, had in beside:
-                layer.__dict__.clear()
-                layer.__dict__.update(had)
             for layer, flag in modes:
                 layer.__dict__["training"] = flag
 

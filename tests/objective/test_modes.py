@@ -40,6 +40,30 @@ class Warm(nn.Module):
         return self.ended(self.norm(self.body(x))) / self.temperature
 
 
+class Resetting(Warm):
+    """Each mode with a cache, a dtype, a layer without parameters, a mask made anew, and a hook, of its own."""
+
+    hook = None
+
+    def train(self, mode=True):
+        super().train(mode)
+        self.cache, self.shift, self.dtype = (
+            {},
+            (0.0, 0.5 if mode else 0.0),
+            (torch.float32, torch.float64)[mode],
+        )
+        self.bend = nn.Tanh() if mode else nn.Sigmoid()
+        self.register_buffer("mask", torch.ones(3, dtype=torch.float64))
+        if self.hook is not None:
+            self.hook.remove()
+        self.hook = self.body.register_forward_hook(lambda *given: 3 * given[-1]) if mode else None
+        return self
+
+    def forward(self, x):
+        mask = self.cache.setdefault("mask", self.mask.to(self.dtype).double())
+        return self.ended(self.bend(self.norm(self.body(x)))) / self.temperature * mask + self.shift[1]
+
+
 class Merging(nn.Module):
     """An adapter that eval() adds to the weights, as that of loralib does."""
 
@@ -93,11 +117,15 @@ def loop(module, steps):
     return found
 
 
-@pytest.mark.parametrize(("make", "is_training"), [(Warm, True), (Warm, False), (Merging, True)])
+@pytest.mark.parametrize(
+    ("make", "is_training"),
+    [(Warm, True), (Warm, False), (Resetting, True), (Resetting, False), (Merging, True)],
+)
 def test_losses_and_steps_are_those_of_a_plain_loop(make, is_training):
     torch.manual_seed(1)
     module = make().train(is_training)
     before = {name: one.clone() for name, one in module.state_dict().items()}
+    held = [{**layer.__dict__, **layer._modules, **layer._forward_hooks} for layer in module.modules()]
     objective = Objective(module, "cross_entropy", (X, Y))
     run = landscape.train(objective, method="gd", steps=3, lr=0.1, measure_every=1)
     assert run.status == "complete"
@@ -105,6 +133,10 @@ def test_losses_and_steps_are_those_of_a_plain_loop(make, is_training):
     outputs = objective.module_at(objective.theta)(X)
     assert cross_entropy(outputs, Y).item() == pytest.approx(run.loss[0], rel=1e-12)
     assert all(torch.equal(one, before[name]) for name, one in module.state_dict().items())
+    for layer, had in zip(module.modules(), held, strict=True):
+        now = {**layer.__dict__, **layer._modules, **layer._forward_hooks}
+        assert now.keys() == had.keys()
+        assert all(now[key] is had[key] for key in had)
 
 
 @pytest.mark.parametrize(
