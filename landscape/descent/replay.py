@@ -80,7 +80,7 @@ def plain_slope(
         {piece.name: torch.full(piece.shape, torch.nan) for piece in objective.pieces},
     )
     with (
-        undefined(objective, *objective.samples.picked(rows), training=training),
+        undefined(objective, *objective.samples.picked(rows), training=training, derives=True),
         plain.proving(gradients=len(rows) / objective.num_samples),
         objective.written(tensors, training=training),
         torch.enable_grad(),

@@ -44,7 +44,7 @@ def batch_slope(
         slopes: list[Tensor | None] = [torch.full_like(part, torch.nan) for part in parts.values()]
         total = torch.full_like(weight, torch.nan)
         with (
-            undefined(subject, inputs, targets, training=training),
+            undefined(subject, inputs, targets, training=training, derives=True),
             batchnorm.single_samples_explained(),
             subject._parts_explained(len(targets)),
             subject.passed(parts, fixed, inputs, training) as outputs,

@@ -313,11 +313,8 @@ class Objective(Fitted):
             def image(v: Tensor, keep: bool) -> list[Tensor]:
                 return leaves.image(slopes, v, keep)
 
-            return Part(
-                [] if slopes.total is None else [slopes.total],
-                image,
-                lambda: self.computing_again(leaves, fixed),
-            )
+            roots = [] if slopes.total is None else [slopes.total]
+            return Part(roots, image, lambda: self.computing_again(leaves, fixed))
 
         return self.product(leaves.theta, part, num_products=num_products, memory_limit=memory_limit)
 
@@ -398,8 +395,6 @@ class Objective(Fitted):
             loss = right = torch.tensor(torch.nan, dtype=torch.float64, device=self.device)
             with undefined(self, inputs, targets), self.passed(theta, fixed, inputs) as outputs:
                 loss = self.loss.total(outputs, targets).double().reshape(()).detach()
-                right = (
-                    correct(outputs, targets).double().sum() if correct else torch.full_like(loss, torch.nan)
-                )
+                right = correct(outputs, targets).double().sum() if correct else loss * torch.nan
             parts.append(torch.stack([loss, right]))
         return parts[0] if len(parts) == 1 else torch.stack(parts).sum(0)

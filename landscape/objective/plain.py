@@ -149,7 +149,7 @@ def measure_with_gradient(objective: Objective, tensors: Mapping[str, Tensor]) -
         for inputs, targets in _batches(objective, None, objective.derivative_chunk()):
             share, right = _Share(NAN, 1, len(targets)), (NAN, NAN)
             value = torch.tensor(NAN)
-            with undefined(objective, inputs, targets) as said, objective.written(tensors):
+            with undefined(objective, inputs, targets, derives=True) as said, objective.written(tensors):
                 outputs = objective.called(trees.mapped(torch.clone, inputs))
                 share = _share(objective, outputs, targets)
                 right = _right(objective, outputs, targets)

@@ -37,7 +37,7 @@ def summed(subject: Fitted, theta: Tensor, fixed: Fixed, l2: float, *, counts: b
         for inputs, targets in subject.chunks(subject.derivative_chunk()):
             chunk = right = torch.tensor(torch.nan, dtype=torch.float64, device=subject.device)
             with (
-                undefined(subject, inputs, targets) as said,
+                undefined(subject, inputs, targets, derives=True) as said,
                 subject.passed(leaves, fixed, inputs) as outputs,
             ):
                 chunk = subject.loss.total(outputs, targets)

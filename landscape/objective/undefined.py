@@ -21,19 +21,20 @@ RAISED = (ValueError, ArithmeticError, AssertionError, LINALG)
 
 @contextmanager
 def undefined(
-    subject: Fitted, inputs: Any, targets: Tensor, *, training: bool = False
+    subject: Fitted, inputs: Any, targets: Tensor, *, training: bool = False, derives: bool = False
 ) -> Iterator[list[str]]:
     """Inside, a call of the module and its loss on a chunk may raise what it raises at some θ; yields what was said.
 
-    The error goes on where the module raises one at its own point too, so that it is the data that it does not take;
-    and where many points go through ``torch.func`` together, of which one may raise it.
+    The error goes on where the module raises one at its own point too, so that it is the data that it does not take,
+    or, with ``derives``, a fault of its backward; and where many points go through ``torch.func`` together, of which
+    one may raise it.
     """
     said: list[str] = []
     try:
         yield said
     except RAISED as error:
         is_ours = isinstance(error, LandscapeError) or _is_transformed()
-        if is_ours or not _takes(subject, inputs, targets, training):
+        if is_ours or not _takes(subject, inputs, targets, training, derives):
             raise
         name = type(error).__name__.lstrip("_")
         first = next(iter(str(error).splitlines()), "")
@@ -49,7 +50,7 @@ def undefined(
 @contextmanager
 def required(subject: Fitted, inputs: Any, targets: Tensor) -> Iterator[None]:
     """The same, where nothing can go on with NaN. Raises NotFinite."""
-    with undefined(subject, inputs, targets) as said:
+    with undefined(subject, inputs, targets, derives=True) as said:
         yield
     if said:
         raise NotFinite(
@@ -69,15 +70,18 @@ def told(subject: Fitted, said: str) -> str:
     return f"{type(subject.module).__name__}, or the loss {subject.loss.name}, raises {said}"
 
 
-def _takes(subject: Fitted, inputs: Any, targets: Tensor, training: bool) -> bool:
-    """Whether a call on the chunk raises nothing at the module's own point."""
+def _takes(subject: Fitted, inputs: Any, targets: Tensor, training: bool, derives: bool) -> bool:
+    """Whether a call on the chunk, and its gradient where it ``derives``, raise nothing at the module's own point."""
     point = subject.present_point()
     fixed = {name: one.clone() for name, one in point.fixed.items()}
+    theta = point.theta.detach().requires_grad_(derives)
     try:
-        with torch.random.fork_rng(devices=[]), torch.set_grad_enabled(subject.needs_gradients):
+        with torch.random.fork_rng(devices=[]), torch.set_grad_enabled(derives or subject.needs_gradients):
             given = trees.mapped(torch.clone, inputs)
-            with subject.passed(point.theta, fixed, given, training) as outputs:
-                subject.loss.total(outputs, targets)
+            with subject.passed(theta, fixed, given, training) as outputs:
+                total = subject.loss.total(outputs, targets)
+                if derives and total.requires_grad:
+                    torch.autograd.grad(total, theta, allow_unused=True)
     except RAISED:
         return False
     return True

@@ -9,6 +9,7 @@ from torch.distributions import Normal
 import landscape
 from landscape import Objective
 from landscape.errors import NotFinite
+from landscape.objective import plain
 
 X = torch.randn(13, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
 Y = torch.randn(13, 1, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
@@ -123,3 +124,36 @@ def test_data_that_it_does_not_take_at_its_own_point_are_no_such_place():
     objective = Objective(Counting(), nll, (X, Y), chunk_size=5)
     with pytest.raises(ValueError, match="three samples"):
         objective.value(objective.theta)
+
+
+class Backward(torch.autograd.Function):
+    """One whose backward does not take more samples than the module is tried on."""
+
+    @staticmethod
+    def forward(ctx, x):
+        return x.clone()
+
+    @staticmethod
+    def backward(ctx, *slopes):
+        if len(slopes[0]) > 30:
+            raise ValueError("a backward of its own")
+        return slopes[0]
+
+
+@pytest.mark.parametrize(
+    "compute",
+    [
+        lambda o: o.gradient(o.theta),
+        lambda o: o.hvp(o.theta, o.theta),
+        lambda o: o.batch_gradient(o.theta, None, o.present_point().fixed, training=True),
+        lambda o: plain.gradient(o, plain.by_name(o, o.present_point())),
+    ],
+)
+def test_a_backward_that_fails_everywhere_is_no_such_place(compute):
+    class Bent(nn.Linear):
+        def forward(self, x):
+            return Backward.apply(super().forward(x))
+
+    objective = Objective(Bent(4, 1).double(), "mse", (X.repeat(3, 1), Y.repeat(3, 1)))
+    with pytest.raises(ValueError, match="backward of its own"):
+        compute(objective)
