@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from landscape.symmetry.axes import Axis, fixed, pin
+from landscape.symmetry.permutations import BY_DATA, BY_NUMBER
 
 
 class Labelled(NamedTuple):
@@ -22,6 +23,13 @@ class Call(NamedTuple):
     options: dict[str, Any]
     shape: tuple[int, ...]
     is_pointwise: bool
+    # Whether whole numbers among its arguments are the data's, or follow from these.
+    is_of_data: bool = False
+
+    @property
+    def picks(self) -> str:
+        """Why what it picks positions of by number has an order."""
+        return f"{self.name} {BY_DATA if self.is_of_data else BY_NUMBER}"
 
     @property
     def reason(self) -> str:

@@ -322,8 +322,8 @@ class _Search:
 
     def _has_rows(self, slot: Slot) -> bool:
         """Of nothing that multiplies what the data make, and not looked up by what they say."""
-        said = self.symmetry.reasons[slot.block.tensor]
-        return slot.block.tensor not in self.weights and f"[{slot.dim}] {OUTSIDE[2]}" not in said
+        name = slot.block.tensor
+        return name not in self.weights and not self.symmetry.is_looked_up(name, slot.dim)
 
     # --- turns of a residual stream ---------------------------------------------------------------
 

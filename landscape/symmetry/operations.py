@@ -11,7 +11,6 @@ from typing import Any
 from landscape.symmetry import reshaping
 from landscape.symmetry.axes import Axis, factors, fixed, free, join, nest, pin, times
 from landscape.symmetry.calls import Call, Labelled, Rule, unknown
-from landscape.symmetry.permutations import BY_NUMBER
 from landscape.symmetry.views import regrouped
 
 
@@ -114,7 +113,7 @@ def _by_number(call: Call) -> list[Axis]:
             if position != dim and one.shape[position] == numbers.shape[position]:
                 join(axis, other, call.reason)
             else:
-                pin(axis, f"{call.name} {BY_NUMBER}")
+                pin(axis, call.picks)
     return numbers.axes if call.name == "gather" else source.axes
 
 
@@ -235,6 +234,7 @@ RULES: dict[str, Rule] = {
     "cat": reshaping.cat,
     "constant_pad_nd": reshaping.constant_pad,
     "embedding": reshaping.embedding,
+    **dict.fromkeys(("_embedding_bag", "_embedding_bag_forward_only"), reshaping.embedding_bag),
     "index": reshaping.indexed,
     "index_select": reshaping.index_select,
     "_unsafe_index": reshaping.indexed,

@@ -18,6 +18,7 @@ from torch import Tensor
 UNUSED = "the traced module does not use it"
 IN_DATA = "its positions are the numbers in the data"
 BY_NUMBER = "picks positions of it by number"
+BY_DATA = f"of the data {BY_NUMBER}"
 FEW = 4
 
 
@@ -112,6 +113,11 @@ class Symmetry:
             said += "; picked by number, as experts are, these stay in order, all units alike in each: "
             said += _few(numbered)
         return said
+
+    def is_looked_up(self, name: str, dim: int) -> bool:
+        """Whether the data say which positions of that axis of a tensor are read: others may say others."""
+        said = self.reasons[name].split(", ")
+        return any(one.startswith(f"[{dim}] ") and one.endswith((IN_DATA, BY_DATA)) for one in said)
 
     def of(self, group: int) -> list[Block]:
         """The blocks that a group moves."""

@@ -17,7 +17,7 @@ from landscape.symmetry.axes import (
     unroll,
 )
 from landscape.symmetry.calls import Call, Labelled, unknown
-from landscape.symmetry.permutations import BY_NUMBER, IN_DATA
+from landscape.symmetry.permutations import IN_DATA
 from landscape.symmetry.views import regrouped
 
 # Positions of an axis that are told apart by cutting it, as heads of queries beside a key and a value; more by number.
@@ -211,7 +211,7 @@ def indexed(call: Call) -> list[Axis]:
     if dims != list(range(dims[0], dims[-1] + 1)):
         return unknown(call)
     for axis in (*source.axes[dims[0] : dims[-1] + 1], *(a for dim in dims for a in chosen[dim].axes)):
-        pin(axis, f"{call.name} {BY_NUMBER}")
+        pin(axis, call.picks)
     before, after = source.axes[: dims[0]], source.axes[dims[-1] + 1 :]
     picked = call.shape[len(before) : len(call.shape) - len(after)]
     return [*before, *(fixed(size, call.reason) for size in picked), *after]
@@ -221,7 +221,7 @@ def index_select(call: Call) -> list[Axis]:
     source, dim, numbers = call.arguments[:3]
     axes, dim = list(source.axes), dim % len(source.shape)
     for axis in (axes[dim], *numbers.axes):
-        pin(axis, f"{call.name} {BY_NUMBER}")
+        pin(axis, call.picks)
     axes[dim] = fixed(call.shape[dim], call.reason)
     return axes
 
@@ -231,3 +231,11 @@ def embedding(call: Call) -> list[Axis]:
     for axis in (weight.axes[0], *indices.axes):
         pin(axis, IN_DATA)
     return [*indices.axes, weight.axes[1]]
+
+
+def embedding_bag(call: Call) -> list[list[Axis]]:
+    """Sums, means or maxima of rows, column by column."""
+    weight, *others = call.tensors
+    for axis in (weight.axes[0], *(axis for one in others for axis in one.axes)):
+        pin(axis, IN_DATA)
+    return [[fixed(call.shape[0], IN_DATA), weight.axes[1]]]

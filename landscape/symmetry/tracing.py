@@ -4,7 +4,7 @@ import io
 import logging
 import operator
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stderr
 from itertools import groupby, islice, product
 from typing import Any, NamedTuple
@@ -161,7 +161,12 @@ def _propagated(
 ) -> dict[fx.Node, Any]:
     """The axes of every node, from the inputs on; on the way the axes of the parameters are joined."""
     nodes: dict[fx.Node, Any] = {}
+    # What follows from the data.
+    seeing = set[fx.Node]()
     for node in graph.nodes:
+        is_input = node.op == "placeholder" and node.name not in names and node.name not in constants
+        if is_input or (not _is_constant(node) and not seeing.isdisjoint(node.all_input_nodes)):
+            seeing.add(node)
         if node.op == "placeholder" and node.name in names:
             nodes[node] = Labelled(_shape(node), parameters[names[node.name]])
             _pin_unseen(node, nodes[node])
@@ -173,7 +178,7 @@ def _propagated(
             # An assertion, as the tracer puts beside a change of dtype.
             nodes[node] = None
         elif node.op == "call_function":
-            nodes[node] = _called(node, nodes)
+            nodes[node] = _called(node, nodes, seeing)
     for tensor in _labelled(nodes, graph.output_node().args):
         for axis in tensor.axes:
             pin(axis, "an output of the module")
@@ -200,7 +205,7 @@ def _pin_unseen(node: fx.Node, tensor: Labelled) -> None:
         pin(part, UNUSED)
 
 
-def _called(node: fx.Node, nodes: Mapping[fx.Node, Any]) -> Any:
+def _called(node: fx.Node, nodes: Mapping[fx.Node, Any], seeing: Collection[fx.Node]) -> Any:
     if node.target is operator.getitem:
         source, index = node.args
         several = nodes[source]  # pyright: ignore[reportArgumentType]
@@ -222,6 +227,7 @@ def _called(node: fx.Node, nodes: Mapping[fx.Node, Any]) -> Any:
         dict(options),
         shapes[0],
         torch.Tag.pointwise in target.tags,
+        any(one in seeing and _is_whole(one) for one in node.all_input_nodes),
     )
     found = axes_of(call)
     if found and isinstance(found[0], list):
@@ -231,6 +237,12 @@ def _called(node: fx.Node, nodes: Mapping[fx.Node, Any]) -> Any:
     for one in several:
         agree(one.axes)
     return several if isinstance(node.meta["val"], tuple | list) else several[0]
+
+
+def _is_whole(node: fx.Node) -> bool:
+    """Whether its numbers are whole, as those of positions."""
+    value = node.meta.get("val")
+    return isinstance(value, Tensor) and not value.is_floating_point() and not value.is_complex()
 
 
 def _of_functions(node: fx.Node, nodes: Mapping[fx.Node, Any]) -> Any:

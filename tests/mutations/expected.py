@@ -145,6 +145,7 @@ CHECKS = {
     "uns-no-rows": "",
     "uns-no-whole-axes": "",
     "uns-rows-of-a-table": "",
+    "uns-rows-of-an-index": "",
     "tog-away": "",
     "con-states-not-normed": "",
     "inv-some-places-for-all": "",

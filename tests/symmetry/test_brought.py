@@ -137,6 +137,38 @@ def test_rows_of_a_tied_table_that_the_samples_do_not_look_up_are_not_free():
     assert function_difference(module, a, b, [(x,)]) <= 1e-9
 
 
+class LookedUp(nn.Module):
+    """Rows of a table by the numbers in the data, in the mean."""
+
+    def __init__(self, rows):
+        super().__init__()
+        self.table, self.rows = nn.Parameter(torch.randn(20, 5)), rows
+        self.hidden, self.out = nn.Linear(5, 4), nn.Linear(4, 3)
+
+    def forward(self, tokens):
+        return self.out(torch.relu(self.hidden(self.rows(self.table, tokens))))
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        lambda table, tokens: functional.embedding_bag(tokens, table),
+        lambda table, tokens: table[tokens].mean(1),
+        lambda table, tokens: table.index_select(0, tokens.flatten()).unflatten(0, tokens.shape).mean(1),
+        lambda table, tokens: torch.take_along_dim(table[None], tokens[..., None], 1).mean(1),
+    ],
+    ids=["bag", "index", "select", "along"],
+)
+def test_rows_that_the_samples_do_not_look_up_are_not_free_however_they_are_looked_up(rows):
+    """Those of tokens that few samples do not hold, or hold together: at others they would move the outputs."""
+    few, tokens = numbers(20, 3, 4)(), numbers(20, 40, 4)()
+    module, symmetry, found = families_in(lambda: LookedUp(rows), few)
+    a = tensors_of(module)
+    b = random_of_orbit(symmetry, found.families, a, torch.Generator().manual_seed(1))
+    assert found.dimension == 34
+    assert function_difference(module, a, b, [(tokens,)]) <= 1e-12
+
+
 def test_a_gain_that_is_added_has_the_weights_of_its_bias_too():
     module, _, found = families_in(Scaled, gaussian(9, 5)())
     # Counted twice: what is added to both biases, and of the first layer's alike to each.

@@ -102,8 +102,8 @@ FAULTS = (
     Fault(
         "uns-rows-of-the-data",
         "symmetry/continuous.py",
-        "return slot.block.tensor not in self.weights and",
-        "return slot.block.tensor not in self.weights or",
+        "return name not in self.weights and",
+        "return name not in self.weights or",
         "symmetry/test_independent.py::test_rows_that_the_data_look_up_are_not_taken_for_what_stands_beside_them",
         "",
     ),
@@ -129,6 +129,14 @@ FAULTS = (
         "return IN_DATA in said or BY_NUMBER in said",
         "return False",
         "symmetry/test_brought.py::test_rows_of_a_tied_table_that_the_samples_do_not_look_up_are_not_free",
+        "",
+    ),
+    Fault(
+        "uns-rows-of-an-index",
+        "symmetry/calls.py",
+        "BY_DATA if self.is_of_data else BY_NUMBER",
+        "BY_NUMBER",
+        "symmetry/test_brought.py::test_rows_that_the_samples_do_not_look_up_are_not_free_however_they_are_looked_up",
         "",
     ),
     Fault(
