@@ -269,7 +269,9 @@ class Unseen:
         seen, felt_there = torch.zeros(count, dtype=torch.bool), torch.zeros(count, dtype=torch.bool)
         for values, slopes in self._moments.draws(LEAST_DRAWS):
             (slot, _), *_ = found.members
-            size = float((slot.stored(slopes) * found.weights(values)).norm())
+            size = slot.stored(slopes) * found.weights(values)
+            # A unit that little leads to the outputs by is felt beside itself, and not beside the others.
+            size = size.norm(dim=2).flatten() if is_each else size.norm()
             largest = max(float(one.abs().max()) for one in slopes.values() if one.numel())
             each = slot.stored(slopes).abs().amax(2).flatten()
             seen |= each > self._moments.tolerance * largest
