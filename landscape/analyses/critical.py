@@ -119,7 +119,7 @@ class Critical(Result):
     lowest_loss: float = scalar("lowest loss of a critical point")
     rank_correlation: float = scalar("Spearman's correlation of index fraction and loss at critical points")
     rank_correlation_error: float = scalar("its standard error, by the bootstrap")
-    rank_correlation_interval: np.ndarray = array("end", long_name="its 95 % interval")
+    rank_correlation_interval: np.ndarray = array("end", long_name="its 95 % interval, by the bootstrap")
     method: str = scalar("how they were sought")
 
     @property
