@@ -31,6 +31,7 @@ from landscape.numerics.spectra.lanczos import Eigenpairs
 from landscape.numerics.spectra.trace import Trace, trace_estimate
 from landscape.numerics.vectors import lengths
 from landscape.objective import checks, plain
+from landscape.objective.differences import Differences
 from landscape.objective.objective import Objective
 from landscape.objective.parameters import Point
 from landscape.objective.penalised import identity_checks
@@ -79,6 +80,12 @@ def spectrum(
     value = objective.value(point.theta, point.fixed)
     found = searched(objective, wide, point, question, generator, progress, kept)
     pairs, product, spent, notes = found.pairs, found.product, found.num_products, found.notes + remarks
+    if wide is None and not objective.is_double and not isinstance(product, Differences):
+        unit = torch.finfo(objective.coarsest).eps
+        notes.append(
+            f"without a certificate in float64 errors leave out how all products round alike, about {2 * unit:.1g} of "
+            "the largest |λ|"
+        )
     if not np.isfinite(value):
         notes.append(
             f"F is {value} at this point, though its derivatives are finite: does the loss say what it should there?"

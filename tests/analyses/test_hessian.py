@@ -264,3 +264,15 @@ def test_a_loss_that_is_not_finite_is_said_beside_the_eigenvalues(added):
     result = landscape.hessian(objective, objective.theta, top_k=2)
     np.testing.assert_allclose(result.eigenvalues, [1, 1], rtol=1e-12)
     assert any(f"F is {added} at this point" in note for note in result.notes)
+
+
+@pytest.mark.parametrize(
+    ("certify", "dtype", "is_said"),
+    [(False, torch.float32, True), (None, torch.float32, False), (False, torch.float64, False)],
+)
+def test_what_errors_leave_out_without_a_certificate_is_said(certify, dtype, is_said):
+    """Products in float32 round alike in any cut of the data, which none of them shows of another."""
+    torch.manual_seed(0)
+    objective = Objective(nn.Linear(3, 2).to(dtype), "mse", (torch.randn(8, 3).to(dtype), torch.randn(8, 2)))
+    found = landscape.hessian(objective, objective.theta, top_k=2, certify=certify)
+    assert any("round alike" in note for note in found.notes) == is_said
