@@ -250,7 +250,7 @@ def critical(
         apart = distinct(wide, found)
         words = verdicts(derivatives, found, apart.first, progress)
         proofs += checks.meaning(objective, objective.present_point())
-        proofs += start_checks(wide, found, apart.of, seed)
+        proofs += start_checks(wide, thetas, found, apart.of, seed)
         kinds = known_kinds(wide)
         far, more, about = far_out(derivatives, thetas, found)
         proofs += more

@@ -201,7 +201,7 @@ def escape(
 
     from landscape import distributed
     from landscape.descent.escape import Leave, curvature_at, escaped, falls, level_of, plain_run, rounding_of
-    from landscape.descent.escape_proofs import escape_checks, largest_checks
+    from landscape.descent.escape_proofs import escape_checks, falls_checks, largest_checks
     from landscape.descent.escape_words import notes_beside
     from landscape.descent.leaving_proofs import leaving_checks, summary_check
     from landscape.descent.noise import objective_beside
@@ -235,8 +235,7 @@ def escape(
         stillest = torch.from_numpy(plain["stillest"][0]).to(start)
         saddle = stillest if math.isfinite(plain["lowest_norm"][0]) else start
         size, at = float(here.gradient(saddle).double().norm()), here.as_point(saddle)
-        bottom = curvature_at(here, saddle, size, seed, progress)
-        ends = [(saddle, bottom)]
+        ends = [(saddle, bottom := curvature_at(here, saddle, size, seed, progress))]
         if not torch.equal(saddle, start):
             ends.append((start, curvature_at(here, start, 0.0, seed, progress)))
         curvature = max(one.largest for _, one in ends)
@@ -257,7 +256,8 @@ def escape(
         ]
         notes = [*here.doubts_at(at), *told(here), *notes_beside(here, asked, directions - num_seen, radius)]
         result = _result(asked, plain, found, bottom, about, len(start))
-        result.checks += largest_checks(here, result.curvature, ends)
+        falling = falls_checks(here, saddle, radius, directions, seed)
+        result.checks += [*largest_checks(here, result.curvature, ends), *falling]
         result.checks += leaving_checks(here, start, saddle, asked, found, plain, result)
     _add_share(result, bottom, num_lower, num_seen, radius)
     runs = {**found, "saddle": plain["stillest"][0]}

@@ -253,6 +253,7 @@ def minima(
 
     from landscape import distributed
     from landscape.certificates.almost_every import settings
+    from landscape.certificates.assumption_proofs import family_check
     from landscape.descent import input_plane
     from landscape.descent.cells import Descents
     from landscape.descent.minima_proofs import stated_checks
@@ -294,10 +295,8 @@ def minima(
         )
         for count, begin, rate in zip(*per_depth, strict=True)
     ]
-    proofs: list[checks.Check] = []
-    first = family(widths[0], depths[0], seed)
-    notes = list(first.notes)
-    axes = input_plane.axes(first)
+    first, proofs = family(widths[0], depths[0], seed), list[checks.Check]()
+    notes, axes = list(first.notes), input_plane.axes(first)
     with computed_by(executor), isolated_rng(seed, first.device), checks.untouched(first, proofs):
         table = tables(families, depths, widths, descents, axes, notes)
         about = orders(next(iter(families.values())), depths, widths, seed)
@@ -305,7 +304,8 @@ def minima(
         proofs += worst_of({cell.name: cell.checks for cell in every(table)})
         proofs += checks.meaning(first, first.present_point())
     result = _result(first, table, about, (samples, depths, widths), axes)
-    result.checks, result.notes = [*proofs, *stated_checks(vars(result), family, seed)], notes
+    stated = [*stated_checks(vars(result), family, seed), family_check(vars(result), family, seed)]
+    result.checks, result.notes = [*proofs, *stated], notes
     _conclude(result, any(one.draws for one in every(table)))
     return result
 

@@ -148,7 +148,9 @@ def _attains(seen: Measured) -> Assumption:
 
 
 def _square(seen: Measured) -> Assumption:
-    return Assumption("square loss", _state(seen.meaning.is_square))
+    meaning = seen.meaning
+    is_known = meaning.is_square or meaning.is_convex is not None
+    return Assumption("square loss", _state(meaning.is_square if is_known else None))
 
 
 def _differentiable(seen: Measured) -> Assumption:
@@ -203,26 +205,20 @@ def _last_layer(seen: Measured) -> Claim:
         _convex(seen),
         _attains(seen),
         Assumption("outputs = last layer (trained) × features", _state(rank is not None)),
-        Assumption("features: width ≥ n", _state(_last_width(seen) >= count)),
+        Assumption("features: width ≥ n", _state(seen.last_width >= count)),
         Assumption("features: rank n, beyond rounding", _state(rank is not None and rank.is_sure)),
     )
     at_length = ""
     if rank is None:
         words = "silent: no last layer"
-    elif _last_width(seen) < count:
-        words = f"cannot hold: width {_last_width(seen)} < n = {count}"
+    elif seen.last_width < count:
+        words = f"cannot hold: width {seen.last_width} < n = {count}"
     elif not rank.is_sure:
         words = f"silent: rank {rank}"
     else:
         symbol = "nk‖∇F of the last layer‖²/(4 σₙ²)"
         words, at_length = _follows(seen, "the last features", rank, seen.last_layer_bound, symbol)
     return Claim("last layer", assumptions, words, at_length)
-
-
-def _last_width(seen: Measured) -> int:
-    """Columns of what the last layer multiplies, that of its bias among them."""
-    layer = seen.structure.last
-    return 0 if layer is None or seen.last is None else layer.features.shape[1] + bool(layer.bias_name)
 
 
 def _floor(seen: Measured) -> Claim:

@@ -29,11 +29,11 @@ LANCZOS = 1e-10
 class Measured:
     """Of one point. ``errors`` (n, k) are h − y of the square loss, n·∂F/∂h of another.
 
-    ``last``: the rank of what the last layer multiplies, with a column of ones where it adds a bias, out of n;
-    ``last_gradient_norm`` is ‖∇F‖ of its parameters. ``kernel``: the rank of K out of n·k, ``matrix`` K itself where
-    it was formed; ``is_converged``: else its extreme eigenvalues have been found. ``num_moving``: parameters on which
-    some output depends. ``floor``: see :func:`~landscape.certificates.linear.floor`. ``reads``: the loss reads
-    parameters itself, so that ∇F is more than Jᵀ∂F/∂h.
+    ``last``: the rank of what the last layer multiplies, ``last_width`` columns, one of ones where it trains a bias,
+    out of n; ``last_gradient_norm`` is ‖∇F‖ of its parameters. ``kernel``: the rank of K out of n·k, ``matrix`` K
+    itself where it was formed; ``is_converged``: else its extreme eigenvalues have been found. ``num_moving``:
+    parameters on which some output depends. ``floor``: see :func:`~landscape.certificates.linear.floor`. ``reads``: the
+    loss reads parameters itself, so that ∇F is more than Jᵀ∂F/∂h.
     """
 
     point: Point
@@ -44,6 +44,7 @@ class Measured:
     errors: Tensor
     features: dict[str, Rank]
     last: Rank | None
+    last_width: int
     last_gradient_norm: float
     kernel: Rank
     matrix: Tensor | None
@@ -113,7 +114,7 @@ def measured(
         rank, is_converged = _extreme(objective, point, len(flat), seed, progress)
     net = linear_net(structure, objective, point)
     two = two_layers(structure, objective)
-    last, last_norm = _last(structure, objective, gradient)
+    last, last_width, last_norm = _last(structure, objective, gradient)
     targets = structure.outputs - errors
     reads = reads_parameters(objective, point)
     return Measured(
@@ -125,6 +126,7 @@ def measured(
         errors=errors,
         features=_features(structure),
         last=last,
+        last_width=last_width,
         last_gradient_norm=last_norm,
         kernel=rank,
         matrix=matrix,
@@ -207,14 +209,15 @@ def _product_rank(net: LinearNet) -> Rank:
     return rank_of(values, sum(net.widths), torch.finfo(net.product.dtype).eps)
 
 
-def _last(structure: Structure, objective: Objective, gradient: Tensor) -> tuple[Rank | None, float]:
-    """The rank of the last layer's features out of n, and ‖∇F‖ of its parameters; None where they do not move."""
+def _last(structure: Structure, objective: Objective, gradient: Tensor) -> tuple[Rank | None, int, float]:
+    """Rank of the last layer's features out of n, their width, ‖∇F‖ of its parameters; None where these do not move."""
     layer = structure.last
     spans = {piece.name: piece.span for piece in objective.pieces}
     if layer is None or layer.name not in spans:
-        return None, 0.0
+        return None, 0, 0.0
     features, own = layer.features, [layer.name]
     if layer.bias_name in spans:
         features, own = torch.cat([features, features.new_ones(len(features), 1)], 1), [*own, layer.bias_name]
     slope = torch.cat([gradient[spans[name]] for name in own])
-    return numerical_rank(features, full=len(features)), float(torch.linalg.vector_norm(slope))
+    rank = numerical_rank(features, full=len(features))
+    return rank, features.shape[1], float(torch.linalg.vector_norm(slope))

@@ -64,12 +64,12 @@ def _are_all(seen: Structure, factor: Tensor | None) -> bool:
 
 
 def closed_kernel(net: TwoLayers) -> Tensor:
-    """K = ZZᵀ ⊗ I + (XXᵀ) ∘ (slopes, outgoing weights), (nk, nk); a bias adds one to the Gram matrix of its layer."""
+    """K = ZZᵀ ⊗ I + (XXᵀ) ∘ (slopes, outgoing weights), (nk, nk); a trained bias adds one to its layer's XXᵀ."""
     z, x, v = net.second.features, net.first.features, net.outgoing
     features, inputs = z @ z.T, x @ x.T
-    if net.second.bias is not None:
+    if net.second.bias_name:
         features = features + 1
-    if net.first.bias is not None:
+    if net.first.bias_name:
         inputs = inputs + 1
     n, k = len(z), len(v)
     # (i, a), (j, b): Σ_h A_ih A_jh V_ah V_bh.

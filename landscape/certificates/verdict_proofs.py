@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 
+from landscape.certificates import assumption_proofs
 from landscape.certificates.claims import AT_FLOOR, FAILS, HOLDS, KINK, SMALL
 from landscape.certificates.survey import Survey
 from landscape.numerics.rank import CERTAIN
@@ -17,12 +18,13 @@ ROOM = 10.0
 def verdict_check(survey: Survey, result: Any, asked: float) -> Check:
     """Verdicts and assumptions of every point against the stated numbers; a critical one has ‖∇F‖ ≤ ``asked``.
 
-    The targets are those of the data, so that no pass is made.
+    The targets are those of the data; of assumptions of the loss and of biases two passes tell.
     """
     wrong = int(result.tolerance != asked)
     for i, _ in enumerate(survey.points):
         said = _At(result, None if len(survey.points) == 1 and result.point is None else i)
         wrong += said.num_wrong(asked) + (not said.verdict.startswith(said.allowed(survey, asked)))
+        wrong += said.num_wrong_otherwise(survey, i)
     meaning = (
         "tolerance, assumptions and verdicts that are not as stated numbers and assumptions say (0 = none)"
     )
@@ -64,9 +66,29 @@ class _At:
                 wrong += (state == FAILS) != (self["nearest_kink"] <= KINK)
             elif state and text.startswith("critical"):
                 wrong += 1
+        fall = self["inactive_fall"]
+        for (_, text), state in self.states.items():
+            wrong += text == "a local minimum" and state == FAILS and not (fall is not None and fall > 0)
         if self.verdict.startswith(MOVES):
             wrong += not self.verdict.startswith(f"{MOVES}{self['gradient_norm']:.6g};")
         return wrong
+
+    def num_wrong_otherwise(self, survey: Survey, i: int) -> int:
+        """Assumptions that say otherwise than shapes, data, and other outputs and weights do."""
+        objective, point = survey.objective, survey.points[i]
+        layers = [] if self._result.layer is None else self._result.layer.tolist()
+        own = {text: state for (claim, text), state in self.states.items() if state and claim != "kernel"}
+        if own.get("outputs = last layer (trained) × features") != HOLDS:
+            own.pop("features: width ≥ n", None)
+        known = assumption_proofs.of_loss(objective, point)
+        if layers:
+            widths = np.ravel(self["feature_width"]).tolist()
+            count = int(self._result.num_outputs)
+            known |= assumption_proofs.of_shapes(objective, point, layers, widths, count)
+        is_own = own.get("every factor trained, and a parameter of its own", HOLDS) == HOLDS
+        if "no biases" in own and is_own:
+            known |= assumption_proofs.of_biases(objective, point, [f"{one}.weight" for one in layers])
+        return assumption_proofs.num_wrong(own, known)
 
     def allowed(self, survey: Survey, asked: float) -> tuple[str, ...]:
         """How the verdict may begin."""

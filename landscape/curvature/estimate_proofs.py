@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from landscape.curvature.share_proofs import SAME, Recurrences, share_error
+from landscape.curvature.share_proofs import SAME, Recurrences, share_error, share_of
 from landscape.numerics.spectra.inertia import Dense, Inertia
 from landscape.numerics.spectra.krylov import Operator
 from landscape.numerics.spectra.quadrature import COINCIDENT
@@ -130,7 +130,7 @@ def density_checks(said: Stated) -> list[Check]:
 
 
 def _errors_check(said: Stated, nodes: np.ndarray) -> Check:
-    """The errors of both shares against all of their parts, from the recurrences."""
+    """Both shares, and their errors against all of their parts, from the recurrences."""
     d, left = said.dimension, said.dimension - len(said.known)
     largest = max(float(np.abs(nodes).max()), float(np.abs(said.known).max(initial=0.0)))
     worst = 0.0
@@ -146,9 +146,10 @@ def _errors_check(said: Stated, nodes: np.ndarray) -> Check:
         wanted = share_error(*about)
         # Of shares that are known as good as exactly, the errors are those of rounding.
         worst = max(worst, abs(error - wanted) / (wanted + SAME))
+        worst = max(worst, abs(share - share_of(said.recurrences, said.known, d, edges, largest)))
     meaning = (
-        "errors of the shares below and near zero against sampling, what few nodes leave open by orthogonal "
-        "polynomials, and products, relative"
+        "shares below and near zero by orthogonal polynomials, and their errors against sampling, what few nodes "
+        "leave open, and products, relative"
     )
     return Check("density errors", worst, SAME, meaning)
 

@@ -1,4 +1,4 @@
-"""The proof of a density's errors: what few nodes leave open, from the orthogonal polynomials of its probes."""
+"""The proof of a density's shares and their errors: what its nodes tell and leave open, by orthogonal polynomials."""
 
 import math
 from collections.abc import Sequence
@@ -13,6 +13,18 @@ FARTHEST = 1e8
 SAME = 1e-6
 
 Recurrences = Sequence[tuple[np.ndarray, np.ndarray]]
+
+
+def share_of(
+    drawn: Recurrences, known: np.ndarray, dimension: int, edges: tuple[float, ...], scale: float
+) -> float:
+    """The share of the eigenvalues below the one edge, or between two: of ``known`` ones and of what is ``drawn``."""
+    below = _beyond(drawn, edges[0], scale)[0]
+    inside, among = below, known < edges[0]
+    if len(edges) == 2:
+        inside, among = 1 - below - _beyond(drawn, edges[1], scale)[1], np.abs(known) <= edges[1]
+    left = dimension - len(known)
+    return (left * min(max(inside, 0.0), 1.0) + int(among.sum())) / dimension
 
 
 def share_error(
@@ -31,7 +43,7 @@ def share_error(
     """
     left = dimension - len(known)
     chance = math.sqrt(2 * share * (1 - share) / (left + 2) / len(drawn))
-    open_ = math.hypot(*(_beyond(drawn, edge, scale)[1] for edge in edges))
+    open_ = math.hypot(*(_beyond(drawn, edge, scale)[2] for edge in edges))
     carried = 0.0
     for edge in edges if product_error else ():
         low, high = (_beyond(drawn, edge + side * product_error, scale)[0] for side in (-1, 1))
@@ -40,8 +52,8 @@ def share_error(
     return math.hypot(left / dimension * chance, left / dimension * open_, carried)
 
 
-def _beyond(drawn: Recurrences, edge: float, scale: float) -> tuple[float, float]:
-    """The mean mass below ``edge``, and what few nodes leave open of it; either side has the same of this.
+def _beyond(drawn: Recurrences, edge: float, scale: float) -> tuple[float, float, float]:
+    """The mean masses below and above ``edge``, and what few nodes leave open of either.
 
     What lies on the edge at half of the steps and at all of them, shrinking like 1/steps, says how much stays there.
     """
@@ -51,10 +63,10 @@ def _beyond(drawn: Recurrences, edge: float, scale: float) -> tuple[float, float
         np.mean([_allowed(one, edge, scale, count) for one in drawn], axis=0) for count in (steps, half)
     )
     if all(betas[-1] == 0 for _, betas in drawn):
-        return float(least), 0.0
+        return float(least), float(1 - least - here), 0.0
     stays = min(max((steps * here - half * there) / (steps - half), 0.0), here)
     now, then = (low + max(mass - stays, 0.0) / 2 for low, mass in ((least, here), (before, there)))
-    return float(now), math.hypot(stays / 2, now - then)
+    return float(now), float(1 - now - stays), math.hypot(stays / 2, now - then)
 
 
 def _allowed(

@@ -23,12 +23,16 @@ MOST_OUTPUTS = 200
 
 
 def start_checks(
-    wide: Objective, found: Mapping[str, np.ndarray], distinct: np.ndarray, seed: int
+    wide: Objective,
+    starts: torch.Tensor,
+    found: Mapping[str, np.ndarray],
+    distinct: np.ndarray,
+    seed: int,
 ) -> list[Check]:
-    """Of one end that the seed picks, critical where any is: loss, ∇F and index; and of all, their kinds."""
+    """Of one end that the seed picks, critical where any is: loss, ∇F, index; of all, from ``starts`` (k, d), kinds."""
     rows = np.flatnonzero(found["status"] == CRITICAL)
     finite = np.flatnonzero(np.isfinite(found["gradient_norm"]))
-    proofs = [_kinds_check(found)]
+    proofs = [_kinds_check(found), _growth_check(starts, found)]
     if len(finite):
         pool = rows if len(rows) else finite
         proofs += _end_checks(wide, found, int(np.random.default_rng(seed).choice(pool)))
@@ -94,6 +98,21 @@ def _kinds_check(found: Mapping[str, np.ndarray]) -> Check:
         f"starts with an index and not critical, or the reverse, or critical with ‖∇F‖ above {STATIONARY:g}"
     )
     return Check("status of the starts", float(wrong.sum()), 0.0, meaning)
+
+
+def _growth_check(starts: torch.Tensor, found: Mapping[str, np.ndarray]) -> Check:
+    """‖θ‖ of every end over that of its start, by sums of squares."""
+    gaps = [0.0]
+    for begun, end, growth in zip(
+        starts.tolist(), found["theta"].tolist(), found["growth"].tolist(), strict=True
+    ):
+        before, after = (math.sqrt(math.fsum(one * one for one in theta)) for theta in (begun, end))
+        if before and math.isfinite(after):
+            gaps.append(abs(growth * before - after) / (after or 1.0))
+    worst = float(np.nan_to_num(max(gaps), nan=np.inf))
+    return Check(
+        "growth", worst, 1e-9, "‖θ‖ of every end over that of its start, by sums of squares, relative"
+    )
 
 
 def _distinct_check(

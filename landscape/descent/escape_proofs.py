@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from landscape.descent.escape import SAMPLES, Bottom, Leave
+from landscape.descent.escape import DIRECTIONS, SAMPLES, Bottom, Leave, falls
 from landscape.descent.replay import slope_and_error
 from landscape.descent.stated_kicks import KICKS, stated_kick
 from landscape.numerics.decades import Decades
@@ -18,6 +18,8 @@ from landscape.objective.objective import Objective
 from landscape.result import Check
 
 EXITS = 3
+# Random directions along which it is tried whether F falls.
+FALLING = 16
 # Steps of a difference of gradients, over 1 + ‖θ‖, and what it may be off by; the best step counts, as of many units
 # some have a kink beside. Half types have no digits for one.
 DIFFERENCES = {torch.float64: ((1e-4, 1e-6, 1e-8), 1e-5), torch.float32: ((1e-2, 1e-3, 1e-4), 2e-2)}
@@ -137,6 +139,25 @@ def _bend(
         if abs(best) <= bound:
             break
     return best
+
+
+def falls_checks(wide: Objective, saddle: Tensor, radius: float, directions: int, seed: int) -> list[Check]:
+    """Along how many of the first random directions F is lower, and lower or higher, by plain loops. 17 F."""
+    count = min(directions, FALLING)
+    if not count:
+        return []
+    losses = []
+    for k in range(count):
+        way = torch.from_numpy(stated_kick("sphere", len(saddle), (seed, DIRECTIONS, KICKS), k)).to(saddle)
+        losses.append(checks.independent_loss(wide, wide.as_point(saddle + radius * way)))
+    here = checks.independent_loss(wide, wide.as_point(saddle))
+    changes, room = np.array(losses) - here, 10 * checks.rounding(wide) * abs(here)
+    open_ = int((np.abs(changes) <= room).sum())
+    lower, seen = falls(wide, saddle, radius, count, seed)
+    surely = int((changes < -room).sum()), count - open_
+    wrong = sum(not least <= said <= least + open_ for said, least in zip((lower, seen), surely, strict=True))
+    meaning = "random directions along which F falls, or changes, counted by plain loops otherwise (0 = none)"
+    return [Check("falling directions", float(wrong), 0.0, meaning)]
 
 
 def share_check(num_lower: int, count: int, share: float) -> Check:

@@ -66,7 +66,7 @@ def bootstrap_check(found: Mapping[str, Any], seed: int) -> Check:
     rows = np.flatnonzero(found["end_status"] == CRITICAL)
     share, loss = found["index"][rows] / found["num_parameters"], rounded_losses(found["loss"][rows])
     meaning = "standard error and 95 % interval of the rank correlation by the same draws, written out, and Fieller's"
-    if len(rows) < 3 or not math.isfinite(found["rank_correlation_error"]):
+    if len(rows) < 3 or not math.isfinite(found["rank_correlation"]):
         return Check("rank correlation error", 0.0, 1e-9, meaning)
     generator = np.random.default_rng(seed)
     which = np.array([generator.integers(len(rows), size=len(rows)) for _ in range(RESAMPLES)])
@@ -74,6 +74,9 @@ def bootstrap_check(found: Mapping[str, Any], seed: int) -> Check:
     spread = a.std(axis=1) * b.std(axis=1)
     moved = ((a * b).mean(axis=1) - a.mean(axis=1) * b.mean(axis=1))[spread > 0]
     drawn = sorted((moved / spread[spread > 0]).tolist())
+    if len(drawn) < 2:
+        is_stated = math.isfinite(found["rank_correlation_error"])
+        return Check("rank correlation error", float(is_stated), 1e-9, meaning)
     mean = math.fsum(drawn) / len(drawn)
     error = math.sqrt(math.fsum((one - mean) ** 2 for one in drawn) / (len(drawn) - 1))
     ends = []
@@ -86,7 +89,8 @@ def bootstrap_check(found: Mapping[str, Any], seed: int) -> Check:
             sign * ends[k], sign * _by_tanh(float(found["rank_correlation"]), len(rows), sign)
         )
     gaps = [found["rank_correlation_error"] - error, *(found["rank_correlation_interval"] - np.array(ends))]
-    return Check("rank correlation error", max(abs(float(one)) for one in gaps), 1e-9, meaning)
+    worst = float(np.nan_to_num(np.abs(gaps), nan=np.inf).max())
+    return Check("rank correlation error", worst, 1e-9, meaning)
 
 
 def _by_tanh(value: float, count: int, sign: int) -> float:

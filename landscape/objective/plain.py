@@ -252,6 +252,12 @@ def batch_gradient(objective: Objective, rows: Tensor) -> tuple[float, dict[str,
     return value / divisor, slopes, {name for name, count in zip(names, times.tolist(), strict=True) if count}
 
 
+def loss_of_outputs(objective: Objective, outputs: Any, targets: Tensor) -> float:
+    """What the loss says of ``outputs`` for ``targets`` as one batch, whatever made them. The penalty is left out."""
+    share = _share(objective, outputs, targets)
+    return float(torch.as_tensor(share.value).detach()) * share.times / (share.weight or 1.0)
+
+
 class _Share(NamedTuple):
     """What a batch adds to the loss: ``value``, ``times`` over; and its weight."""
 

@@ -134,13 +134,20 @@ def basins_of(
         found[f"birth_{axis}"] = born
         found[f"saddle_{axis}"] = np.where(tree.saddle < 0, math.nan, met)
     left_out = float(whole.persistence.sum(where=whole.persistence <= least))
-    proofs = [_sublevel_check(grid, whole), _total_check(grid, found["total_persistence"] + left_out)]
+    left_out_there = float(coarser.persistence.sum(where=coarser.persistence <= coarse))
+    there = found["total_persistence"] - found["total_persistence_change"] + left_out_there
+    proofs = [
+        _sublevel_check(grid, whole),
+        _total_check(grid.values, found["total_persistence"] + left_out, ""),
+    ]
+    if np.isfinite(every_second := _every_second(grid)).any():
+        proofs.append(_total_check(every_second, there, " of every second cell"))
     if len(cells) > 1:
         joined = ways(grid, cells)
         found |= _ways_fields(grid, cells, joined)
-        every_second = grid.half
+        half_grid = grid.half
         try:
-            rough = ways(every_second, [every_second.cell(place) for place in places])
+            rough = ways(half_grid, [half_grid.cell(place) for place in places])
         except BadInput:
             notes.append("a mark lies beyond half of the grid, so nothing is said of how its passes change")
         else:
@@ -230,7 +237,17 @@ def _sublevel_check(grid: Grid, whole: MergeTree) -> Check:
     )
 
 
-def _total_check(grid: Grid, stated: float) -> Check:
+def _every_second(grid: Grid) -> np.ndarray:
+    """The values at even steps from the cell at 0 on every axis, or the middle one."""
+    values = grid.values
+    for place, axis in enumerate(reversed(grid.coordinates)):
+        zero = int(np.abs(axis).argmin()) if axis.min() <= 0 <= axis.max() else len(axis) // 2
+        even = [k for k in range(len(axis)) if (k - zero) % 2 == 0]
+        values = values.take(even, axis=place)
+    return values
+
+
+def _total_check(values: np.ndarray, stated: float, what: str) -> Check:
     """Σ (death − birth), as the edges of a least spanning forest, less the cells but for the lowest of every part.
 
     An edge between two cells is as high as the higher of them: it ends a part of {F ≤ c}, and a cell begins one.
@@ -239,11 +256,11 @@ def _total_check(grid: Grid, stated: float) -> Check:
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import minimum_spanning_tree
 
-    is_known = np.isfinite(grid.values)
-    low = float(grid.values[is_known].min())
-    span = float(grid.values[is_known].max()) - low
+    is_known = np.isfinite(values)
+    low = float(values[is_known].min())
+    span = float(values[is_known].max()) - low
     # From 1 to 2, as an edge of 0 would be none.
-    heights = np.where(is_known, (grid.values - low) / (span or 1.0) + 1, np.nan)
+    heights = np.where(is_known, (values - low) / (span or 1.0) + 1, np.nan)
     number = np.arange(heights.size).reshape(heights.shape)
     edges = []
     for axis in range(heights.ndim):
@@ -260,7 +277,7 @@ def _total_check(grid: Grid, stated: float) -> Check:
     born = np.concatenate([-heights[is_known], lowest])
     total = span * math.fsum([*forest.data.tolist(), *born.tolist()])
     return Check(
-        "total persistence",
+        f"total persistence{what}",
         float(np.nan_to_num(abs(stated - total) / max(stated, span, 1e-300), nan=np.inf)),
         1e-10,
         "with what was left out, against a least spanning forest of the cells, over the range of F",

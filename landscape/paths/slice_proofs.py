@@ -145,9 +145,10 @@ def _averages(found: Slice, seed: int, directions: Any) -> list[Check]:
 
 
 def _grids(found: Slice, cut: Cut, grid: Sequence[np.ndarray]) -> list[Check]:
-    """The ends of every axis, its steps and θ* on it, as written out from what was asked for."""
+    """The ends of every axis, its points, steps and θ* on it, as written out from what was asked for."""
     worst = 0.0
     for number, axis in enumerate(grid):
+        worst = max(worst, float(len(axis) != cut.num_points))
         gaps = np.diff(axis)
         worst = max(worst, float(np.ptp(gaps) / np.abs(axis).max()), float(np.abs(axis).min()))
         seen = found.axes.seen
@@ -160,7 +161,7 @@ def _grids(found: Slice, cut: Cut, grid: Sequence[np.ndarray]) -> list[Check]:
             span = 1.0 if cut.span is None else cut.span
             worst = max(worst, abs(axis[0] + span) / span, abs(axis[-1] - span) / span)
     bound = 8 * float(np.finfo(float).eps)
-    meaning = "equal steps, 0 among them, from end to end of what was asked for, relative to the longest"
+    meaning = "as many equal steps, 0 among them, from end to end, as were asked for, relative to the longest"
     return [Check("grid", float(worst), bound, meaning)]
 
 

@@ -86,6 +86,11 @@ def groups_check(found: Aligned, result: Any) -> Check:
         wrong += sum(old != new for row in rows for new, old in enumerate(row)) != int(result.group_moved[k])
         order = len(rows) * sum(math.log10(one) for one in range(2, size + 1))
         wrong += abs(float(result.used_log10_order[k]) - order) > 1e-9 * max(1.0, order)
+    kinds, orders = result.used_kind.tolist(), result.used_log10_order.tolist()
+    wrong += sum(
+        math.isfinite(one) != (kind in ("permutation", "sign"))
+        for kind, one in zip(kinds, orders, strict=True)
+    )
     names = {block.tensor for group in symmetry.free for block in symmetry.of(group)}
     wrong += result.num_movable != len(result.movable) or not names <= {
         *result.movable.tolist(),

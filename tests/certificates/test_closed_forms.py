@@ -5,6 +5,7 @@ import torch
 from certified import BH_X, BH_Y, K_X, K_Y, draw, kernel_net, linear_objective, two_layer
 from torch import nn
 
+import landscape
 from landscape import Objective
 from landscape.certificates.kernel import (
     dense_kernel,
@@ -65,6 +66,26 @@ def test_the_closed_kernel_of_two_layers(inputs, hidden, outputs, samples, biase
     if found.has_all:
         same(closed_kernel(found), kernel)
     assert numerical_rank(pattern_matrix(found)).rank <= min(samples, inputs * hidden)
+
+
+@pytest.mark.parametrize("frozen", [0, 2])
+def test_biases_that_stand_are_in_no_kernel(frozen):
+    module = two_layer(3, 4, 2, 5, (True, True), nn.ReLU()).module
+    module.get_submodule(str(frozen)).get_parameter("bias").requires_grad_(False)
+    objective = Objective(module, "mse", (torch.randn(5, 3).double(), torch.randn(5, 2).double()))
+    result = landscape.certify(objective, objective.theta)
+    assert [check for check in result.checks if not check.passed] == []
+    states = dict(zip(result.assumption.tolist(), result.state.tolist(), strict=True))
+    assert states["features: width ≥ n"] == ("holds" if frozen == 0 else "fails")
+
+
+@pytest.mark.parametrize("loss", [nn.HuberLoss(), lambda outputs, y: (outputs - y).square().mean()])
+def test_of_a_loss_of_ones_own_nothing_is_said(loss):
+    module = two_layer(3, 4, 1, 5, (False, False), nn.ReLU()).module
+    objective = Objective(module, loss, (torch.randn(5, 3).double(), torch.randn(5, 1).double()))
+    result = landscape.certify(objective, objective.theta)
+    states = dict(zip(result.assumption.tolist(), result.state.tolist(), strict=True))
+    assert states["square loss"] == "cannot be known"
 
 
 @pytest.mark.parametrize("activation", [nn.Tanh, nn.ReLU, nn.Softplus])

@@ -176,6 +176,7 @@ def test_what_cancels_between_outputs_is_no_gradient(norm, wrong):
         "index": np.zeros(1),
         "nullity": np.full(1, 9.0),
         "zero_threshold": np.array([1e-14]),
+        "growth": np.ones(1),
     }
-    proofs = critical_proofs.start_checks(objective, found, np.zeros(1), 0)
+    proofs = critical_proofs.start_checks(objective, objective.theta[None], found, np.zeros(1), 0)
     assert {one.name for one in proofs if not one.passed} == wrong

@@ -3,6 +3,7 @@
 # Each in words: the checks whose bound it is.
 BOUNDS = {
     "0, exact": (
+        "assumptions; falling directions; "
         "bumps; basins; ends by width; groups; half widths; kinds of the starts; plain descent; runs; sizes; subsets; "
         "as visited; told apart; verdict; "
         "best kept; block; distinct ends; ends fixed; exit step; index; index of an end; init; kind of an end; "
@@ -55,11 +56,12 @@ BOUNDS = {
     "1e-10: a hundred sums in float64": (
         "barrier errors of means; density near zero; inner products; loss errors; rise; "
         "density below zero; density weights; mean errors; mean loss; orthogonality; overlap; penalty; "
-        "spread; stated errors; summaries; trace; relative flatness; total persistence"
+        "spread; stated errors; summaries; trace; relative flatness; total persistence; "
+        "total persistence of every second cell"
     ),
     "1e-6, and what rounding makes of a rise": "half width",
     "1e-9 to 1e-8: float64 where terms cancel": (
-        "agreement by chance; changes; feature ranks; kernel spectrum; laws of the width; pattern; "
+        "growth; agreement by chance; changes; feature ranks; kernel spectrum; laws of the width; pattern; "
         "rank correlation error; stability limit; "
         "stated twice; summary; summary errors; summary of the ends; eigenvalues of an end; lazy; mean of a "
         "run; noise error; path end; path law; power law; prediction; "
@@ -123,10 +125,11 @@ COSTS = {
         "straight barrier errors; table; taken up; test barrier; threshold; trace; trace and density; "
         "trace and spectrum; trace error; trace per parameter; within the ball; passes; sublevel sets; "
         "closed form; loss far out; rank correlation; status of the starts; agreement of ranks; ranks; summaries; "
-        "relative flatness; relative flatness error; total persistence; barriers of means; outliers; last point"
+        "relative flatness; relative flatness error; total persistence; barriers of means; outliers; last point; "
+        "total persistence of every second cell"
     ),
     "sums over θ": (
-        "distances; inner products; preconditioner; "
+        "growth; distances; inner products; preconditioner; "
         "best arrangement; best match; checkpoint coordinates; eigenvalues; logged length; mark "
         "coordinates; mean of models; moved by hand; rearranged; "
         "nearest maps; nearest scales; point coordinates; principal components"
@@ -144,6 +147,8 @@ COSTS = {
     "3 F": "fall by a unit; critical step; relative critical step",
     "4 F": "first rise; relative first rise",
     "2 F of a few samples": "homogeneity",
+    "17 F": "falling directions",
+    "outputs of a module made anew, and at other weights": "assumptions",
     "of the same loop": (
         "accuracy; curve accuracy; curve test accuracy; final accuracy; final test accuracy; logged "
         "accuracy; logged test accuracy; model accuracy; model test accuracy; "
