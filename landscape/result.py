@@ -46,6 +46,15 @@ class Check:
         return bool(self.value <= self.bound)
 
 
+def largest_gap(*gaps: float) -> float:
+    """The largest of ``gaps``, 0 of none: infinite where one is NaN, which ``max`` passes over behind another.
+
+    >>> max(0.0, math.nan), largest_gap(0.0, math.nan), largest_gap()
+    (0.0, inf, 0)
+    """
+    return math.inf if any(math.isnan(one) for one in gaps) else max(gaps, default=0)
+
+
 class Variable(NamedTuple):
     """One array of a Result, ready to be written or drawn."""
 

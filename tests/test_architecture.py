@@ -225,3 +225,11 @@ def test_no_exception_is_swallowed_whole(path):
     for node in nodes(path):
         if isinstance(node, ast.ExceptHandler):
             assert node.type is not None, f"bare except in {path.name}, line {node.lineno}"
+
+
+@pytest.mark.parametrize("path", FILES, ids=ids)
+def test_no_gap_of_a_check_is_passed_over(path):
+    """``max`` of a number and NaN is the number: what a check is of is the :func:`largest_gap`."""
+    text = path.read_text()
+    if re.search(r"\bCheck\(", text):
+        assert not re.search(r"\b(worst|gap) = max\((worst|gap),|\bmax\(gaps\b", text)

@@ -21,7 +21,7 @@ from landscape.objective import checks, plain, trees
 from landscape.objective.objective import Objective
 from landscape.objective.parameters import Point
 from landscape.objective.samples import converted
-from landscape.result import Check
+from landscape.result import Check, largest_gap
 
 # Of sums of squares of rounded numbers: a thousand roundings.
 SUMS = 1e3
@@ -77,7 +77,7 @@ def kernel_check(matrix: Tensor) -> Check:
     asymmetry = float((matrix - matrix.T).abs().max())
     bound = SUMS * torch.finfo(matrix.dtype).eps * max(1.0, len(matrix) / 100)
     meaning = "asymmetry of K, and how far its smallest eigenvalue lies below zero, over the largest"
-    return Check("kernel", max(asymmetry, -float(values.min()), 0.0) / largest, bound, meaning)
+    return Check("kernel", largest_gap(asymmetry, -float(values.min()), 0.0) / largest, bound, meaning)
 
 
 def product_check(objective: Objective, seen: Measured, seed: int) -> Check:
@@ -172,11 +172,13 @@ def feature_check(objective: Objective, point: Point, structure: Structure) -> C
         handed = torch.cat(parts).reshape(-1)
         if handed.numel() == features.numel():
             size = float(handed.abs().max()) or 1.0
-            gap = max(gap, float((handed - features.reshape(-1)).abs().max()) / size)
+            gap = largest_gap(gap, float((handed - features.reshape(-1)).abs().max()) / size)
     if structure.last is not None and structure.last.weight is not None:
         made = structure.last.features @ structure.last.weight.T
         made = made if structure.last.bias is None else made + structure.last.bias
-        gap = max(gap, float((made - structure.outputs).abs().max()) / (float(made.abs().max()) or 1.0))
+        gap = largest_gap(
+            gap, float((made - structure.outputs).abs().max()) / (float(made.abs().max()) or 1.0)
+        )
     return Check(
         "features", gap, _rounding(objective), "features against what the module's own layers are handed"
     )
@@ -218,7 +220,7 @@ def floor_check(seen: Measured) -> Check:
     """That F is not below the floor, over the mean square of the targets."""
     assert seen.floor is not None
     scale = max(float((seen.structure.outputs - seen.errors).square().mean()), seen.loss, 1e-300)
-    below = max(max(0.0, seen.floor - seen.loss) / scale, floor_gap(seen) - FLOOR)
+    below = largest_gap(largest_gap(0.0, seen.floor - seen.loss) / scale, floor_gap(seen) - FLOOR)
     meaning = "how far F lies below the least of linear nets of its rank, and that from a regression of reduced rank"
     return Check("floor", below, 1e-12, meaning)
 
@@ -228,12 +230,14 @@ def bound_check(seen: Measured) -> Check:
     bounds = [one for one in (seen.loss_bound, seen.last_layer_bound) if one < torch.inf]
     # Of a point at the bottom both are rounding.
     noise = torch.finfo(torch.float64).eps * float((seen.structure.outputs - seen.errors).square().mean())
-    above = max(
-        (seen.loss / max(bound, noise**2, 1e-300) - 1 for bound in bounds if seen.loss > noise**2),
-        default=0.0,
+    above = largest_gap(
+        *(seen.loss / max(bound, noise**2, 1e-300) - 1 for bound in bounds if not seen.loss <= noise**2)
     )
     return Check(
-        "bound", max(0.0, above), 1e-6, "how far F lies above nk‖∇F‖²/(4 λ_min(K)), or that of the last layer"
+        "bound",
+        largest_gap(0.0, above),
+        1e-6,
+        "how far F lies above nk‖∇F‖²/(4 λ_min(K)), or that of the last layer",
     )
 
 
@@ -290,7 +294,7 @@ def limit_check(x: Tensor) -> Check:
             inner, lengths = sum(a * b for a, b in zip(one, other, strict=True)), hypot(*one) * hypot(*other)
             t = acos(max(-1.0, min(1.0, inner / lengths))) if lengths else 0.0
             wanted = (lengths * (sin(t) + (pi - t) * cos(t)) + inner * (pi - t)) / (2 * pi)
-            gap = max(gap, abs(float(kernel[i, j]) - wanted) / (lengths or 1.0))
+            gap = largest_gap(gap, abs(float(kernel[i, j]) - wanted) / (lengths or 1.0))
     return Check(
         "arc cosine", gap, 1e-7, "limit of K against the formula by acos, which keeps half of the digits"
     )

@@ -9,7 +9,7 @@ import torch
 
 from landscape.certificates.measured import Measured
 from landscape.numerics.rank import FACTOR, Rank
-from landscape.result import Check
+from landscape.result import Check, largest_gap
 
 # Sums of many numbers in float64, and what terms that cancel leave of them.
 SUMS, CANCELLED = 1e-12, 1e-9
@@ -31,7 +31,7 @@ def spectrum_check(row: Mapping[str, Any]) -> list[Check]:
     )
     gaps.append(0.0 if fewest <= row["ntk_rank"] <= most else 1.0)
     meaning = "stored eigenvalues of K, from the largest on, against the ends and the rank stated, over λ_max"
-    return [Check("kernel spectrum", max(gaps), CANCELLED, meaning)]
+    return [Check("kernel spectrum", largest_gap(*gaps), CANCELLED, meaning)]
 
 
 def floor_gap(seen: Measured) -> float:
@@ -91,7 +91,7 @@ def pattern_check(seen: Measured) -> list[Check]:
         rows = np.stack([np.kron(a, sample) for a, sample in zip(slopes, x, strict=True)])
         gaps.append(_rank_gap(rows, seen.pattern, len(rows), coarse))
     meaning = "slopes and numbers of units, the nearest kink and the ranks of the pattern's matrix, from the weights"
-    return [Check("pattern", max(gaps), CANCELLED, meaning)]
+    return [Check("pattern", largest_gap(*gaps), CANCELLED, meaning)]
 
 
 def ranks_check(seen: Measured) -> list[Check]:
@@ -107,7 +107,7 @@ def ranks_check(seen: Measured) -> list[Check]:
     meaning = (
         "ranks of the features of each layer, their thresholds, ends and widths by another decomposition"
     )
-    return [Check("feature ranks", max(gaps), CANCELLED, meaning)]
+    return [Check("feature ranks", largest_gap(*gaps), CANCELLED, meaning)]
 
 
 def _rank_gap(matrix: np.ndarray, said: Rank, full: int, coarse: float) -> float:
@@ -129,7 +129,7 @@ def _rank_gap(matrix: np.ndarray, said: Rank, full: int, coarse: float) -> float
     counted = values[: said.rank]
     if len(counted) and matrix.any():
         gaps.append(abs(float(counted.min()) - said.last) / largest / coarse)
-    return max(gaps)
+    return largest_gap(*gaps)
 
 
 def limit_laws_check(result: Any) -> Check:
@@ -150,4 +150,4 @@ def limit_laws_check(result: Any) -> Check:
     meaning = (
         "root mean squares over the draws and exponents of the width with their errors, by fits of each draw"
     )
-    return Check("laws of the width", float(np.nan_to_num(max(gaps), nan=np.inf)), CANCELLED, meaning)
+    return Check("laws of the width", largest_gap(*gaps), CANCELLED, meaning)

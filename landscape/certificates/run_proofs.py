@@ -8,7 +8,7 @@ import torch
 from landscape.certificates.survey import Survey
 from landscape.objective import checks
 from landscape.objective.row_proofs import numbers
-from landscape.result import Check
+from landscape.result import Check, largest_gap
 
 # What terms that cancel leave in float64, and what sums taken in another order do.
 CANCELLED, SUMS = 1e-9, 1e-12
@@ -40,4 +40,4 @@ def run_check(survey: Survey, result: Any) -> list[Check]:
             gaps.append(abs(float(result.linear_loss[-1]) - wanted) / size)
     meaning = "changes of θ, and of K and the linearised loss at the last point, written out, relative, from 1e-12 on"
     bound = CANCELLED if objective.is_double else checks.rounding(objective)
-    return [Check("changes", max(one if one > SUMS else 0.0 for one in gaps), bound, meaning)]
+    return [Check("changes", largest_gap(*(0.0 if one <= SUMS else one for one in gaps)), bound, meaning)]

@@ -10,7 +10,7 @@ from landscape.curvature.share_proofs import SAME, Recurrences, share_error, sha
 from landscape.numerics.spectra.inertia import Dense, Inertia
 from landscape.numerics.spectra.krylov import Operator
 from landscape.numerics.spectra.quadrature import COINCIDENT
-from landscape.result import Check
+from landscape.result import Check, largest_gap
 
 # A correct estimate fails a check about once in so many results.
 SELDOM = 1e6
@@ -104,11 +104,13 @@ def density_checks(said: Stated) -> list[Check]:
     sums = np.abs(weights.sum(1) + len(said.known) / d - 1).max()
     # What lies so near to zero counts as lying on it.
     least, most = below_zero(said, COINCIDENT * float(np.abs(nodes).max()))
-    outside = max(0.0, least - said.mass, said.mass - most)
+    outside = largest_gap(0.0, least - said.mass, said.mass - most)
     share = np.clip((said.mass * d - (said.known < 0).sum()) / left, 0, 1)
     sampling = left / d * (2 * share * (1 - share) / (left + 2) / len(nodes)) ** 0.5
     pairs = [(said.index_estimate, said.mass), (said.index_error, said.mass_error)]
-    off = max(abs(count - d * mass) / max(d * mass, 1e-300) for count, mass in pairs if count is not None)
+    off = largest_gap(
+        *(abs(count - d * mass) / max(d * mass, 1e-300) for count, mass in pairs if count is not None)
+    )
     near = [] if said.near is None else [_near_check(said, nodes)]
     errors = [_errors_check(said, nodes)] if said.recurrences else []
     return [
@@ -122,7 +124,7 @@ def density_checks(said: Stated) -> list[Check]:
         ),
         Check(
             "density below zero",
-            float(max(outside, (sampling - said.mass_error) / max(sampling, 1e-300), off)),
+            float(largest_gap(outside, (sampling - said.mass_error) / max(sampling, 1e-300), off)),
             1e-10,
             "share below zero outside what nodes and weights allow, or its error below that of the sampling",
         ),
@@ -145,8 +147,8 @@ def _errors_check(said: Stated, nodes: np.ndarray) -> Check:
         about = (said.recurrences, said.known, d, edges, beside, largest, said.product_error)
         wanted = share_error(*about)
         # Of shares that are known as good as exactly, the errors are those of rounding.
-        worst = max(worst, abs(error - wanted) / (wanted + SAME))
-        worst = max(worst, abs(share - share_of(said.recurrences, said.known, d, edges, largest)))
+        worst = largest_gap(worst, abs(error - wanted) / (wanted + SAME))
+        worst = largest_gap(worst, abs(share - share_of(said.recurrences, said.known, d, edges, largest)))
     meaning = (
         "shares below and near zero by orthogonal polynomials, and their errors against sampling, what few nodes "
         "leave open, and products, relative"
@@ -163,7 +165,7 @@ def _near_check(said: Stated, nodes: np.ndarray) -> Check:
     slack = COINCIDENT * largest
     (low, high), (lower, upper) = (below(said, edge, slack) for edge in (said.band, -said.band))
     d, left = said.dimension, said.dimension - len(said.known)
-    outside = max(0.0, (low - upper) - said.near, said.near - (high - lower))
+    outside = largest_gap(0.0, (low - upper) - said.near, said.near - (high - lower))
     share = np.clip((said.near * d - (np.abs(said.known) <= said.band).sum()) / left, 0, 1)
     sampling = left / d * (2 * share * (1 - share) / (left + 2) / len(nodes)) ** 0.5
     gaps = [
@@ -175,7 +177,7 @@ def _near_check(said: Stated, nodes: np.ndarray) -> Check:
         f"the band against {BAND:g} of the largest |λ|, and the share within it outside what nodes and weights allow, "
         "or its error below that of the sampling"
     )
-    return Check("density near zero", float(max(gaps)), 1e-10, meaning)
+    return Check("density near zero", float(largest_gap(*gaps)), 1e-10, meaning)
 
 
 def below_zero(said: Stated, threshold: float) -> tuple[float, float]:
@@ -253,7 +255,7 @@ def _signs(said: Stated, count: int) -> Check:
     surely, perhaps = float((said.spectrum < -zero).sum()) / d, float((said.spectrum <= zero).sum()) / d
     rank = d * min(perhaps, 1 - surely)
     off = sampling_error(count, rank**0.5, 1.0) / d
-    beyond = max(0.0, least - perhaps, surely - most)
+    beyond = largest_gap(0.0, least - perhaps, surely - most)
     meaning = (
         "share of negative eigenvalues outside what the density allows, which sampling exceeds once in 1e6"
     )
@@ -274,7 +276,7 @@ def dense_checks(
     gap = float(torch.linalg.vector_norm((matrix @ vector).double() - product(vector).to(matrix).double()))
     eps = torch.finfo(matrix.dtype).eps
     squares = float((values**2).sum())
-    off = max(
+    off = largest_gap(
         abs(float(values.sum()) - float(matrix.diagonal().double().sum())) / (np.abs(values).sum() or 1.0),
         abs(squares - float(matrix.double().square().sum())) / (squares or 1.0),
     )

@@ -20,7 +20,7 @@ from landscape.objective.derivatives import derivative
 from landscape.objective.objective import Objective
 from landscape.objective.parameters import Point
 from landscape.objective.reading import reads_parameters
-from landscape.result import Check
+from landscape.result import Check, largest_gap
 
 # Places below the step of the first rise at which F is looked at again.
 PLACES = 4
@@ -155,7 +155,7 @@ def _of_gradients(objective: Objective, point: Point, stated: float) -> Check:
     meaning = (
         f"√(θᵀIθ) at another step, ⟨θ, ∇F⟩ and gradients of {count} samples against its slopes, relative"
     )
-    return Check("Fisher–Rao", float(np.nan_to_num(max(gaps) / size, nan=np.inf)), bound, meaning)
+    return Check("Fisher–Rao", float(np.nan_to_num(largest_gap(*gaps) / size, nan=np.inf)), bound, meaning)
 
 
 def _form(point: Point, slope: Tensor) -> float:
@@ -224,7 +224,7 @@ def _flatness(
     way = placed(point.theta, piece.span, (factor @ last).to(point.theta.dtype).flatten())
     product = product_proofs.recut(objective.varied(l2=0.0), point, "hessian")
     size = max(float(np.abs(forms).max(initial=0.0)), 1e-300)
-    gap = max(off, abs(invariants.form(product, way) - float(forms[-1])) / size)
+    gap = largest_gap(off, abs(invariants.form(product, way) - float(forms[-1])) / size)
     meaning = (
         "BBᵀ against WWᵀ, and vᵀHv of the last probe v = BQ by a product of its own, over the largest of all"
     )

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from landscape.result import Check
+from landscape.result import Check, largest_gap
 
 # Of Adam's mean of gradients.
 FIRST = 0.9
@@ -40,7 +40,7 @@ def limits_check(result: Any, steppings: Mapping[str, Stepping]) -> list[Check]:
     meaning = (
         "how far the eigenvalues of one step on ½λx² are from −1 at the stated λ, by the schedule's step size"
     )
-    return [Check("stability limit", max(gaps), 1e-9, meaning)]
+    return [Check("stability limit", largest_gap(*gaps), 1e-9, meaning)]
 
 
 def _step(how: Stepping, curvature: float) -> np.ndarray:

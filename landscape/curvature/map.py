@@ -18,7 +18,7 @@ from landscape.objective.objective import Objective
 from landscape.objective.parameters import Point
 from landscape.objective.sweep import Sweep
 from landscape.progress import Saver
-from landscape.result import Check
+from landscape.result import Check, largest_gap
 
 # ‖Hv − λv‖ that is small enough for a picture, relative to the largest |λ| of the cell, and when to give up.
 TOLERANCE = 3e-3
@@ -193,11 +193,11 @@ def pair_check(objective: Objective, point_at: Callable[[int], Point], found: Cu
             image = product(v).double()
         own = float((image - float(value[cell]) * v.double()).norm())
         worst, bound = (
-            max(worst, abs(own - float(residual[cell])) / scale),
+            largest_gap(worst, abs(own - float(residual[cell])) / scale),
             max(bound, 3 * product.error / scale),
         )
     meaning = "‖Hv − λv‖ of λ_max and λ_min in the last cell by products of its own against that stated, over max |λ|"
-    return [Check("residuals of a cell", float(np.nan_to_num(worst, nan=np.inf)), bound, meaning)]
+    return [Check("residuals of a cell", worst, bound, meaning)]
 
 
 def cell_checks(

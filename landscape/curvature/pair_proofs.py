@@ -7,7 +7,7 @@ from torch import Tensor
 from landscape.numerics.spectra.krylov import Operator
 from landscape.numerics.spectra.rows import orthogonalised
 from landscape.numerics.vectors import add_each, gram, lengths, normal
-from landscape.result import Check
+from landscape.result import Check, largest_gap
 
 
 def residual_checks(
@@ -46,7 +46,7 @@ def residual_checks(
         meaning = (
             f"‖Hv − λv‖ {what} by a product of its own, beyond the stated residual, over the largest |λ|"
         )
-        found.append(Check(name, _number(max(0.0, beyond) / scale), precision, meaning))
+        found.append(Check(name, largest_gap(0.0, beyond) / scale, precision, meaning))
     return found
 
 
@@ -63,7 +63,7 @@ def error_check(values: np.ndarray, residuals: np.ndarray, errors: np.ndarray, s
         least = np.fmin(residuals, residuals * (residuals / gaps))
     worst = float(np.maximum(least - errors, errors - residuals).max() / max(residuals.max(), 1e-300))
     meaning = "stated errors of λ outside [min(r, r²/gap), r] of the stored values, over the largest residual"
-    return Check("stated errors", _number(max(0.0, worst)), 1e-10, meaning)
+    return Check("stated errors", largest_gap(0.0, worst), 1e-10, meaning)
 
 
 def missed_check(
@@ -81,7 +81,7 @@ def missed_check(
         over = [beside.max() - one.min() for one in ends[:1] if len(one)]
         over += [one.max() - beside.min() for one in ends[1:] if len(one)]
     meaning = "Ritz values of the complement beyond the stored ones, over the largest |λ|"
-    return Check("none missed", _number(max(0.0, *over) / scale), bound, meaning)
+    return Check("none missed", largest_gap(0.0, *over) / scale, bound, meaning)
 
 
 def complement(product: Operator, vectors: Tensor, count: int, generator: torch.Generator) -> np.ndarray:

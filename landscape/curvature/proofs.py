@@ -26,7 +26,7 @@ from landscape.objective import checks, plain
 from landscape.objective.objective import Objective
 from landscape.objective.parameters import Point
 from landscape.objective.precision import in_float64
-from landscape.result import Check
+from landscape.result import Check, largest_gap
 
 # Of what a spectrum took, so much for its proofs; but for the gradient and one product, which there is always time
 # for; and so many products at most in the complement.
@@ -62,10 +62,8 @@ def _overlap(stated: np.ndarray, survey: Survey) -> Check:
     bases = [one.pairs.vectors.double() for one in survey.found]
     for number, (before, here) in enumerate(pairwise(bases), 1):
         cosines = np.linalg.svd((here @ before.T).cpu().numpy(), compute_uv=False)
-        worst = max(worst, abs(float(cosines @ cosines) / max(len(here), 1) - float(stated[number])))
-    return Check(
-        "overlap", float(np.nan_to_num(worst, nan=np.inf)), 1e-10, "Σ cos² of the angles between spaces"
-    )
+        worst = largest_gap(worst, abs(float(cosines @ cosines) / max(len(here), 1) - float(stated[number])))
+    return Check("overlap", worst, 1e-10, "Σ cos² of the angles between spaces")
 
 
 def subset_checks(values: Any, spread: Any, survey: Survey, question: Question) -> list[Check]:
@@ -135,7 +133,7 @@ def _outliers(largest: np.ndarray, count: int, gap: float) -> Check:
     steps = [above - below for above, below in pairwise(logs)]
     stated = abs(steps[count - 1] - math.log(gap)) if count <= len(steps) else math.inf
     meaning = "the gap after the outliers by logarithms, and that none is wider"
-    return Check("outliers", max(stated, max(steps) - math.log(gap)), 1e-9, meaning)
+    return Check("outliers", largest_gap(stated, max(steps) - math.log(gap)), 1e-9, meaning)
 
 
 def _stated(row: Mapping[str, Any], values: np.ndarray, d: int, one: Spectrum) -> Stated:
@@ -234,8 +232,8 @@ def _along_gradient(row: Mapping[str, Any], one: Spectrum, place: Place, questio
     apart = np.abs(along - _values(row, "gradient_share", one))
     precision = max(checks.rounding(objective), one.product_error or 0.0)
     meaning = "gᵀHg/gᵀg by a product of its own, over the largest |λ|, and the part of ‖g‖² in the span"
-    worst = max(gap, float(apart.max()), abs(sum(along) - float(row["gradient_in_span"])))
-    return Check("along ∇F", float(np.nan_to_num(worst, nan=np.inf)), 2 * precision, meaning)
+    worst = largest_gap(gap, float(apart.max()), abs(sum(along) - float(row["gradient_in_span"])))
+    return Check("along ∇F", worst, 2 * precision, meaning)
 
 
 def _last_probe(one: Spectrum, place: Place, question: Question) -> Check:
@@ -254,7 +252,7 @@ def _last_probe(one: Spectrum, place: Place, question: Question) -> Check:
     gap = abs(form - float(one.trace.forms[-1])) / (squares * max(one.pairs.scale, 1e-300))
     bound = max(checks.rounding(objective), one.product_error or 0.0)
     meaning = "last z of the trace: what lies in the span of the pairs, and zᵀHz/zᵀz by a product of its own"
-    return Check("trace probe", float(np.nan_to_num(max(gap, inside), nan=np.inf)), 2 * bound, meaning)
+    return Check("trace probe", largest_gap(gap, inside), 2 * bound, meaning)
 
 
 def _moments(
@@ -284,7 +282,7 @@ def _moments(
     meaning = (
         "zᵀHz/zᵀz and ‖Hz‖²/zᵀz of the last z of the density by a product of its own, over the largest |λ|"
     )
-    return Check("density probe", float(np.nan_to_num(max(gaps), nan=np.inf)), 4 * bound, meaning)
+    return Check("density probe", largest_gap(*gaps), 4 * bound, meaning)
 
 
 def _budget(one: Spectrum) -> float:

@@ -14,7 +14,7 @@ from landscape.descent.told_apart import row_of
 from landscape.numerics.spectra.inertia import STATIONARY
 from landscape.objective import checks, plain
 from landscape.objective.objective import Objective
-from landscape.result import Check
+from landscape.result import Check, largest_gap
 
 # Parameters up to which the Hessian is had once more, row by row.
 MOST_ROWS = 600
@@ -109,7 +109,7 @@ def _growth_check(starts: torch.Tensor, found: Mapping[str, np.ndarray]) -> Chec
         before, after = (math.sqrt(math.fsum(one * one for one in theta)) for theta in (begun, end))
         if before and math.isfinite(after):
             gaps.append(abs(growth * before - after) / (after or 1.0))
-    worst = float(np.nan_to_num(max(gaps), nan=np.inf))
+    worst = largest_gap(*gaps)
     return Check(
         "growth", worst, 1e-9, "‖θ‖ of every end over that of its start, by sums of squares, relative"
     )

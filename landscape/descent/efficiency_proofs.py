@@ -11,7 +11,7 @@ from landscape.descent.replay import ROUNDING
 from landscape.descent.witness import Seen
 from landscape.objective import checks, trees
 from landscape.objective.objective import Objective
-from landscape.result import Check
+from landscape.result import Check, largest_gap
 
 # Samples of a subset that are looked at.
 FEW = 32
@@ -100,7 +100,7 @@ def baselines_check(part: Objective, said: tuple[float, float]) -> list[Check]:
         line = torch.linalg.pinv(x.T @ x, hermitian=True) @ (x.T @ y)
         pairs.append((least, float((x @ line - y).square().mean())))
     # The normal equations square the condition of the data.
-    gap = max(abs(one - other) for one, other in pairs) / max(pairs[0][1], 1e-300)
+    gap = largest_gap(*(abs(one - other) for one, other in pairs)) / max(pairs[0][1], 1e-300)
     meaning = "square loss of zero and of least squares against the normal equations of centred data, over the first"
     return [Check("baselines", gap, 1e-6, meaning)]
 
@@ -150,7 +150,7 @@ def table_check(replica_cost: np.ndarray, steps: np.ndarray, said: Mapping[str, 
     meaning = (
         "means, spreads (n − 1), divergence and best step sizes against the costs of the replicas, one by one"
     )
-    return Check("table", max(gaps), ROUNDING, meaning)
+    return Check("table", largest_gap(*gaps), ROUNDING, meaning)
 
 
 def _mean_and_spread(values: Sequence[float]) -> tuple[float, float]:

@@ -15,7 +15,7 @@ from landscape.numerics.decades import Decades
 from landscape.numerics.steps.leaving import NOT_YET
 from landscape.objective import checks, plain
 from landscape.objective.objective import Objective
-from landscape.result import Check
+from landscape.result import Check, largest_gap
 
 EXITS = 3
 # Random directions along which it is tried whether F falls.
@@ -72,7 +72,7 @@ def _steps(wide: Objective, asked: Leave, found: dict[str, Any]) -> Check | None
         f"{len(gaps)} steps of runs of the stack against plain loops over the module, their noise drawn again from "
         "seed and step, over what rounding allows"
     )
-    return Check("noisy step", max(gaps), 1.0, meaning)
+    return Check("noisy step", largest_gap(*gaps), 1.0, meaning)
 
 
 def _exits(wide: Objective, asked: Leave, found: dict[str, Any]) -> Check:
@@ -118,7 +118,7 @@ def largest_checks(wide: Objective, stated: float, ends: Sequence[tuple[Tensor, 
     beyond = [abs(gap) for gap in gaps if gap > 0]
     meaning = "L against differences of plain gradients along the steepest vectors of both points, relative"
     _, bound = DIFFERENCES[wide.coarsest]
-    return [Check("largest curvature", max([min(map(abs, gaps)), *beyond]), bound, meaning)]
+    return [Check("largest curvature", largest_gap(min(map(abs, gaps)), *beyond), bound, meaning)]
 
 
 def _bend(
@@ -192,7 +192,7 @@ def line_check(amplitude: np.ndarray, steps: np.ndarray, found: Decades) -> Chec
         "steps per decade, the power and their errors, against lines through the means over the seeds and through "
         "those of each, relative"
     )
-    return Check("table", max(gaps), 1e-9, meaning)
+    return Check("table", largest_gap(*gaps), 1e-9, meaning)
 
 
 def _whole(rows: list[list[float]], spread: float, is_linear: bool) -> float:

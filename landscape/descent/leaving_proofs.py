@@ -15,7 +15,7 @@ from landscape.numerics.spectra.inertia import STATIONARY
 from landscape.numerics.steps.leaving import NOT_YET
 from landscape.objective import checks
 from landscape.objective.objective import Objective
-from landscape.result import Check
+from landscape.result import Check, largest_gap
 
 # Steps of a run that is taken again, if they are no more than this part of all.
 LONGEST, PART = 64, 0.1
@@ -52,14 +52,14 @@ def _still(wide: Objective, start: Tensor, saddle: Tensor, result: Any) -> Check
             wide, wide, theta, torch.arange(wide.num_samples), training=False
         )
         size = float(slope.norm())
-        worst = max(worst, _over(norm - size, SUMS * size + 10 * error))
-        worst = max(worst, _over(loss - seen, checks.rounding(wide) * max(1e-3, abs(seen))))
+        worst = largest_gap(worst, _over(norm - size, SUMS * size + 10 * error))
+        worst = largest_gap(worst, _over(loss - seen, checks.rounding(wide) * max(1e-3, abs(seen))))
     far = math.sqrt(math.fsum(one * one for one in (saddle.double() - start.double()).tolist()))
-    worst = max(worst, _over(result.stillest_distance - far, SUMS * far))
+    worst = largest_gap(worst, _over(result.stillest_distance - far, SUMS * far))
     meaning = (
         "F and ‖∇F‖ of both points by plain loops, and how far they are apart, over what rounding allows"
     )
-    return Check("still points", float(np.nan_to_num(worst, nan=np.inf)), 1.0, meaning)
+    return Check("still points", worst, 1.0, meaning)
 
 
 def _over(gap: float, allowed: float) -> float:
@@ -103,7 +103,7 @@ def _again(wide: Objective, start: Tensor, asked: Leave, found: dict[str, Any], 
         f"Σ‖∇F‖² and the losses on the way of the run that left first, all of its {count} steps by plain loops, over "
         "what rounding allows"
     )
-    return Check("run again", float(np.nan_to_num(max(gaps), nan=np.inf)), 1.0, meaning)
+    return Check("run again", largest_gap(*gaps), 1.0, meaning)
 
 
 def _plain(wide: Objective, asked: Leave, plain: dict[str, Any], result: Any) -> Check:
@@ -200,7 +200,7 @@ def summary_check(
     meaning = (
         "means, shares, bounds, cosines, τ and the rate of theory by their formulas, run after run, relative"
     )
-    return Check("summary", float(max(gaps)), SUMS, meaning)
+    return Check("summary", float(largest_gap(*gaps)), SUMS, meaning)
 
 
 def _squares(noise: str, dimension: int) -> float:

@@ -17,7 +17,7 @@ from landscape.numerics.vectors import typical_share
 from landscape.objective import checks, plain
 from landscape.objective.objective import Objective
 from landscape.objective.precision import in_float64
-from landscape.result import Check
+from landscape.result import Check, largest_gap
 
 # Steps of difference quotients in float64, and what these may be off by: they bear no more.
 DIFFERENCE, DIFFERENCE_BOUND = 1e-7, 1e-5
@@ -128,13 +128,12 @@ def _measured_checks(
     alike = [k for k, i in enumerate(watched) if i >= 0 and np.isfinite(means[i])]
     if not alike:
         return []
-    gap = max(
-        (
+    gap = largest_gap(
+        *(
             abs(_mean_of(runs.values[k], steps[watched[k]], shares) / float(means[watched[k]]) - 1)
             for k in alike
             if means[watched[k]]
-        ),
-        default=0.0,
+        )
     )
     found = [
         Check(
@@ -282,7 +281,7 @@ def table_checks(
         "means, standard errors (n − 1), Σα and Σα² of a run, bounds, L and M against their formulas from runs and "
         "probes, relative"
     )
-    found = [Check("table", max(_apart(*pair) for pair in pairs), ROUNDING, meaning)]
+    found = [Check("table", largest_gap(*(_apart(*pair) for pair in pairs)), ROUNDING, meaning)]
     usable = np.isfinite(runs).all(1) & (mean > 0)
     fits = {
         "α": (alpha, usable & (size == size.min())),
@@ -292,7 +291,7 @@ def table_checks(
     meaning = (
         "exponents and intervals against the normal equations of the logarithms and Student's distribution"
     )
-    return [*found, Check("power law", max(gaps), ROUNDING, meaning)]
+    return [*found, Check("power law", largest_gap(*gaps), ROUNDING, meaning)]
 
 
 def probes_check(result: Any, probes: Sequence[Probe]) -> Check:
@@ -324,7 +323,7 @@ def sums_checks(known: KnownSizes, first: float, total: float, squares: float) -
         return []
     gaps = sum_gaps(*known, known.every, first, (total, squares))
     meaning = "Σα and Σα² for ever against other formulas where finite, relative"
-    return [Check("step sums", max(gaps), ROUNDING, meaning)]
+    return [Check("step sums", largest_gap(*gaps), ROUNDING, meaning)]
 
 
 def _apart(said: np.ndarray, true: np.ndarray) -> float:

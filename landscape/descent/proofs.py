@@ -18,7 +18,7 @@ from landscape.numerics.spectra.zeros import zero_thresholds
 from landscape.numerics.steps.polish import KINK
 from landscape.objective import checks, plain, trees
 from landscape.objective.objective import Objective
-from landscape.result import Check
+from landscape.result import Check, largest_gap
 
 # Gradients that take no time of a command, and the part of its own that they may take otherwise.
 FEW_GRADIENTS = 64
@@ -53,7 +53,7 @@ def end_checks(
     found = [
         Check(
             "cost of an end",
-            max(gaps),
+            largest_gap(*gaps),
             checks.rounding(wide),
             "before and after polishing, against a plain loop",
         )
@@ -146,7 +146,7 @@ def _hessian_checks(wide: Objective, theta: Tensor, said: Mapping[str, np.ndarra
     return [
         Check(
             "eigenvalues of an end",
-            float(max(gaps)) / scale,
+            float(largest_gap(*gaps)) / scale,
             ROUNDING,
             "smallest and largest against those of a second backward pass on the module, over max |λ|, in float64",
         ),
@@ -232,7 +232,8 @@ def distinct_check(
     off = abs(said.coverage - (count - once) / count) if count else 0.0
     return Check(
         "distinct ends",
-        float(max(abs(one - other) for one, other in zip(said, found, strict=True))) + (off > 1e-12),
+        float(largest_gap(*(abs(one - other) for one, other in zip(said, found, strict=True))))
+        + (off > 1e-12),
         0.0,
         "numbers of ends that differ, by outputs of the module itself and by cost, against a count of components",
     )

@@ -14,9 +14,9 @@ from landscape.descent.witness import STEPS, Seen
 from landscape.numerics.steps.replicas import Plan, Replicas
 from landscape.numerics.steps.sampling import Sampler
 from landscape.objective import checks, plain
-from landscape.objective.checks import Check
 from landscape.objective.objective import Objective
 from landscape.objective.undefined import undefined
+from landscape.result import Check, largest_gap
 
 # Of a gradient, whose terms cancel, over the sizes of these: a thousand roundings of a sum of float64.
 ROUNDING = 1e-9
@@ -140,7 +140,7 @@ def retaken(objective: Objective, wide: Objective, seen: Seen, stated: Sequence[
         f"{STEPS} steps of replicas among others against plain loops over the module in float64, over what rounding "
         "allows: of the terms of a gradient, ten times what the dtype costs the loop itself, and an ε of θ a step"
     )
-    return Check("stack", max(gaps), 1.0, meaning)
+    return Check("stack", largest_gap(*gaps), 1.0, meaning)
 
 
 def _beside(wide: Objective, own: Stated, start: Tensor, first: int, length: int, eps: float) -> Tensor:

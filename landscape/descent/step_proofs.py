@@ -23,7 +23,7 @@ from landscape.objective.objective import Objective
 from landscape.objective.parameters import Point
 from landscape.objective.stored import same
 from landscape.progress import Journal
-from landscape.result import Check
+from landscape.result import Check, largest_gap
 
 # A share of the command's time that proofs may take, and how many gradients they may take anyhow.
 PART, FEW = 0.1, 2
@@ -109,7 +109,7 @@ class StepProofs:
             f"{len(gaps)} steps, at the start and where a pass and a period of the schedule end, against torch.optim "
             "on the module, over its move and a rounding of the weights"
         )
-        return [Check("steps", max(gaps), self._bound, f"{meaning}{self._about}")]
+        return [Check("steps", largest_gap(*gaps), self._bound, f"{meaning}{self._about}")]
 
     @property
     def _is_adaptive(self) -> bool:
@@ -163,7 +163,9 @@ class StepProofs:
         off = float(((mine - theirs) * told).norm())
         scale = float(((mine - start) * told).norm()) + rounding * float((start * told).norm())
         gap = off / max(scale, 1e-300)
-        gap = max(gap, _buffers_gap({name: (reached[name], after[name]) for name in after.keys() - slopes}))
+        gap = largest_gap(
+            gap, _buffers_gap({name: (reached[name], after[name]) for name in after.keys() - slopes})
+        )
         return (gap if math.isfinite(gap) else math.inf), reached
 
     def _taken(self, step: int, before: Before) -> tuple[dict[str, Tensor], dict[str, Tensor]]:

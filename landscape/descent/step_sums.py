@@ -10,7 +10,7 @@ from landscape.descent.regime import Regime
 from landscape.descent.step_proofs import step_size_of
 from landscape.numerics.steps.robbins_monro import StepSums, step_sums
 from landscape.numerics.steps.schedules import schedule_parameters
-from landscape.result import Check
+from landscape.result import Check, largest_gap
 
 
 class Diminishing(NamedTuple):
@@ -69,7 +69,7 @@ def sums_check(regime: Regime, every: int, found: Any, logs: Sequence[Mapping[st
     if below and mean is not None and math.isfinite(above):
         gaps.append(abs(mean - above / below) / max(abs(mean), 1e-300))
     meaning = "Σα and Σα² against other formulas where finite, and the weighted mean of ‖∇F‖² against a loop, relative"
-    return Check("step sums", max(gaps), 1e-9, meaning)
+    return Check("step sums", largest_gap(*gaps), 1e-9, meaning)
 
 
 def sum_gaps(

@@ -14,7 +14,7 @@ from landscape.objective import checks, plain
 from landscape.objective.objective import Objective
 from landscape.objective.penalised import identity_checks
 from landscape.objective.stored import point_checks, same, state_of
-from landscape.result import Check
+from landscape.result import Check, largest_gap
 
 # Terms of a gradient are as long as the longest one logged; where they cancel, their rounding stays, over this part.
 CANCELLED = 0.1
@@ -92,7 +92,8 @@ def _logged(trainer: Trainer, result: Any) -> list[Check]:
         if result.largest_bias is not None:
             # Numbers of either sign, beside the length of θ.
             sizes += [sizes[0] + at(result.largest_bias), sizes[0] + float(tensors["b"].double().max())]
-        gap = max(abs(a - b) / max(b, 1e-300) for a, b in zip(sizes[::2], sizes[1::2], strict=True))
+        pairs = zip(sizes[::2], sizes[1::2], strict=True)
+        gap = largest_gap(*(abs(a - b) / max(b, 1e-300) for a, b in pairs))
         about = f"‖θ‖, and the largest b, {meaning} over the tensors"
         found.append(Check("logged length", gap, checks.rounding(objective), about))
     if seen is not None:
@@ -133,7 +134,7 @@ def _step_sizes(trainer: Trainer, result: Any) -> list[Check]:
         wanted = _fallen(regime, size) if wanted is None else wanted
         gaps.append(abs(size - wanted) / max(abs(wanted), 1e-300))
     meaning = "logged step sizes against the formula of the schedule, relative"
-    return [Check("step size", max(gaps), 1e-12, meaning)]
+    return [Check("step size", largest_gap(*gaps), 1e-12, meaning)]
 
 
 def _fallen(regime: Regime, size: float) -> float:

@@ -10,7 +10,7 @@ from landscape.objective import checks, plain, trees
 from landscape.objective.batchnorm import normalisation_layers
 from landscape.objective.objective import Objective
 from landscape.objective.parameters import Point
-from landscape.result import Check
+from landscape.result import Check, largest_gap
 
 # Bytes that one batch of all data may take; beyond, nothing is proven.
 MEMORY_LIMIT = 2**31
@@ -82,7 +82,7 @@ def repaired_spread(
             gaps.append((now[name][0] - wanted[0]) * scale / (scale + wanted[0].abs().max()))
         # A channel that is constant at this point has no spread to rescale.
         gaps[0] = torch.where(now[name][1] > 0, gaps[0], 0.0)
-        worst = max(worst, *(float(gap.abs().max() / scale) for gap in gaps))
+        worst = largest_gap(worst, *(float(gap.abs().max() / scale) for gap in gaps))
     meaning = (
         "mean and spread of the channels after repair against those between the ends', by hooks, relative"
     )

@@ -21,7 +21,7 @@ from landscape.objective.objective import Measurement, Objective
 from landscape.objective.parameters import Point
 from landscape.objective.repair import Repair
 from landscape.objective.sweep import Sweep
-from landscape.result import Check
+from landscape.result import Check, largest_gap
 
 # Statistics of a pass are rounded once more, layer after layer.
 RECALIBRATED = 10.0
@@ -195,7 +195,7 @@ def _errors_check(
         exact = 4 * float(np.finfo(float).eps)
         # p(1 − p)/n moves by as much as the share of labels that rounding may turn, over n.
         tied = 0.0 if off <= exact else (_undecided(test, tensors) / test.num_samples) ** 0.5
-        gap = max(gap, off / (exact + tied))
+        gap = largest_gap(gap, off / (exact + tied))
     meaning = (
         f"{where} from losses and labels of each test sample by the module itself, over what rounding allows"
     )

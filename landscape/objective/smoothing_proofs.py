@@ -14,7 +14,7 @@ from landscape.objective import checks, plain
 from landscape.objective.objective import Objective
 from landscape.objective.row_proofs import numbers
 from landscape.objective.smoothing import Smoothed, noise_of
-from landscape.result import Check
+from landscape.result import Check, largest_gap
 
 ONCE_IN = 1e6
 
@@ -44,7 +44,7 @@ def smoothing_checks(
     # Student's quantile over the normal one.
     factor = float(stdtrit(count - 1, 0.975)) / 1.959964
     error = factor * statistics.stdev(own) / math.sqrt(count)
-    apart = max(abs(found.loss[place] - math.fsum(own) / count), abs(found.error[place] - error))
+    apart = largest_gap(abs(found.loss[place] - math.fsum(own) / count), abs(found.error[place] - error))
     meaning = (
         "average and standard error at one place against a plain loop over the same noise, relative to F"
     )

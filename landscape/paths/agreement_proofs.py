@@ -9,7 +9,7 @@ import numpy as np
 
 from landscape.objective import checks
 from landscape.paths.slices import Slice
-from landscape.result import Check
+from landscape.result import Check, largest_gap
 
 # Of artanh τ, times n − 4 (Fieller, Hartley and Pearson 1957); the normal law's 97.5 %; points whose orders are few.
 FIELLER, NORMAL, FEW = 0.437, 1.959964, 7
@@ -45,14 +45,14 @@ def intervals_check(found: Any, flat: Collection[int], seed: int) -> Check:
             tau, low, high, p = (float(one[k, m]) for one in fields)
             if math.isnan(tau):
                 continue
-            worst = max(worst, *(abs(float(one[m, k]) - float(one[k, m])) for one in fields))
+            worst = largest_gap(worst, *(abs(float(one[m, k]) - float(one[k, m])) for one in fields))
             ends = (-1.0, 1.0) if count < 5 else _interval(tau, count)
-            worst = max(worst, abs(low - ends[0]), abs(high - ends[1]))
+            worst = largest_gap(worst, abs(low - ends[0]), abs(high - ends[1]))
             if count <= FEW and [m, k] == tried:
-                worst = max(worst, abs(p - _chance(found.ranks[k].tolist(), found.ranks[m].tolist())))
+                worst = largest_gap(worst, abs(p - _chance(found.ranks[k].tolist(), found.ranks[m].tolist())))
     taus = [float(found.tau[k, m]) for k in flat for m in flat if k < m and np.isfinite(found.tau[k, m])]
     if taus:
-        worst = max(worst, abs(found.mean_tau - math.fsum(taus) / len(taus)))
+        worst = largest_gap(worst, abs(found.mean_tau - math.fsum(taus) / len(taus)))
     meaning = "interval, p and mean of τ by logarithms, by all orders of few points, and by a sum"
     return Check("agreement by chance", float(worst), 1e-9, meaning)
 
@@ -140,15 +140,15 @@ def errors_check(
     for i in range(len(slices)):
         means = [float(one.sum()) / 2 for one in widths[i]]
         wanted = math.hypot(factor * _deviation(means), float(left[i].sum()) / left[i].size)
-        worst = max(worst, abs(float(values["width"][i]) - wanted) / max(wanted, 1e-300))
+        worst = largest_gap(worst, abs(float(values["width"][i]) - wanted) / max(wanted, 1e-300))
         bends = slices[i][:, 2:] - 2 * slices[i][:, 1:-1] + slices[i][:, :-2]
         size = np.abs(slices[i]).max()
         if np.isfinite(size) and bool((np.abs(bends) > 8 * rounding * size).all()):
             shares = (bends > 0).mean(axis=1).tolist()
             wanted = max(factor * _deviation(shares), 1 / bends.size)
-            worst = max(worst, abs(float(values["convexity"][i]) - wanted) / wanted)
+            worst = largest_gap(worst, abs(float(values["convexity"][i]) - wanted) / wanted)
     meaning = "errors of convexity and width against Student's 95 % interval over the directions, relative"
-    return Check("summary errors", float(np.nan_to_num(worst, nan=np.inf)), 1e-9, meaning)
+    return Check("summary errors", worst, 1e-9, meaning)
 
 
 def _deviation(values: list[float]) -> float:

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from landscape.result import Check
+from landscape.result import Check, largest_gap
 
 # Cells that are followed down; sums of persistences.
 FOLLOWED, SUMS = 64, 1e-12
@@ -45,7 +45,7 @@ def roughness_check(values: np.ndarray, found: Mapping[str, Any]) -> Check:
     wanted = {"total": math.fsum(merging), "mean": mean, "relative": mean / span if span > 0 else 0.0}
     gaps = [abs(found[f"{name}_persistence"] - one) / max(one, 1e-300) for name, one in wanted.items() if one]
     meaning = "total, mean and relative persistence against sums over the stated basins, relative"
-    return Check("roughness", max(gaps, default=0.0), SUMS, meaning)
+    return Check("roughness", largest_gap(*gaps), SUMS, meaning)
 
 
 def _height(coordinates: Sequence[np.ndarray], values: np.ndarray, place: Sequence[float]) -> float:

@@ -14,7 +14,7 @@ from landscape.paths.directions import random_directions
 from landscape.paths.line_proofs import barrier_check, error_check, line_checks
 from landscape.paths.profile import PathLoss
 from landscape.paths.slices import Slice
-from landscape.result import Check
+from landscape.result import Check, largest_gap
 
 
 def line_proofs(line: PathLoss, height: float, error: float, seed: int) -> list[Check]:
@@ -64,19 +64,21 @@ def gaps_check(
     )
     if "error_gap" in gaps:
         room = 1e-12 + tied_share(objective) + tied_share(test)
-        worst = max(worst, abs(gaps["error_gap"] - ((1 - there.accuracy) - (1 - here.accuracy))) / room)
+        worst = largest_gap(
+            worst, abs(gaps["error_gap"] - ((1 - there.accuracy) - (1 - here.accuracy))) / room
+        )
     if np.isfinite(errors["generalisation_gap"]):
         seen = plain.errors(test, plain.by_name(test, point))
         wanted = math.hypot(seen.loss, checks.rounding(objective) * abs(here.loss))
         room = 4 * checks.rounding(test) * max(seen.size, 1e-300)
-        worst = max(worst, abs(errors["generalisation_gap"] - wanted) / room)
+        worst = largest_gap(worst, abs(errors["generalisation_gap"] - wanted) / room)
         if "error_gap" in errors and np.isfinite(seen.accuracy):
             room = 1e-12 + (tied_share(test) / test.num_samples) ** 0.5
-            worst = max(worst, abs(errors["error_gap"] - seen.accuracy) / room)
+            worst = largest_gap(worst, abs(errors["error_gap"] - seen.accuracy) / room)
     meaning = (
         "test less training loss, and errors, by plain loops at one point, over what rounding makes of it"
     )
-    return Check("generalisation gap", float(np.nan_to_num(worst, nan=np.inf)), 1.0, meaning)
+    return Check("generalisation gap", worst, 1.0, meaning)
 
 
 def summaries_check(
@@ -92,12 +94,12 @@ def summaries_check(
         height = math.fsum(one for j, one in enumerate(barrier[i].tolist()) if j != i) / (len(barrier) - 1)
         is_known = np.isfinite(height) and np.isfinite(slices[i]).all()
         for value, wanted in zip(row[1:], (length, height), strict=True) if is_known else ():
-            worst = max(worst, abs(value - wanted) / max(abs(wanted), 1e-300))
+            worst = largest_gap(worst, abs(value - wanted) / max(abs(wanted), 1e-300))
         # Places bent downwards beyond rounding are not convex, those bent upwards are.
         clear = [_bend(line[k - 1 : k + 2]) for line in slices[i].tolist() for k in range(1, len(line) - 1)]
         low = sum(one > clearly for one in clear) / len(clear)
         high = 1 - sum(one < -clearly for one in clear) / len(clear)
-        worst = max(worst, low - row[0], row[0] - high) if is_known else worst
+        worst = largest_gap(worst, low - row[0], row[0] - high) if is_known else worst
     meaning = "convexity, width and barrier of every point against the stated slices and lines, relative"
     return Check("summaries", float(worst), 1e-10, meaning)
 
@@ -135,8 +137,8 @@ def agreement_check(ranks: np.ndarray, tau: np.ndarray) -> Check:
             ties = [ties[0] + int(a == 0), ties[1] + int(b == 0)]
         room = (len(pairs) - ties[0]) * (len(pairs) - ties[1])
         if room == 0 or np.isnan(tau[k, m]):
-            worst = max(worst, 0.0 if room == 0 and np.isnan(tau[k, m]) else np.inf)
+            worst = largest_gap(worst, 0.0 if room == 0 and np.isnan(tau[k, m]) else np.inf)
         else:
-            worst = max(worst, abs(tau[k, m] - same / math.sqrt(room)), abs(tau[k, m] - tau[m, k]))
+            worst = largest_gap(worst, abs(tau[k, m] - same / math.sqrt(room)), abs(tau[k, m] - tau[m, k]))
     meaning = "Kendall's τ of every two measures from the pairs in one order, the other, and tied"
     return Check("agreement of ranks", float(worst), 1e-12, meaning)

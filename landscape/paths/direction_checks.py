@@ -13,7 +13,7 @@ from landscape.objective.objective import Objective
 from landscape.objective.parameters import Point, split
 from landscape.objective.precision import in_float64
 from landscape.paths.directions import Eigenvectors, pieces_of
-from landscape.result import Check
+from landscape.result import Check, largest_gap
 
 CURVATURE_BOUND = 1e-3
 # Layers of torch by the axis of their weights along which the output units lie.
@@ -61,11 +61,13 @@ def norm_check(
             weight, part = (gathered(one[piece.name]).double().cpu().numpy() for one in (weights, parts))
             role, units = told.get(piece.name, (piece.role, piece.units))
             if role in ignore:
-                worst = max(worst, float(np.abs(part).max(initial=0)))
+                worst = largest_gap(worst, float(np.abs(part).max(initial=0)))
             elif norm != "none" and piece.size:
                 units = units if norm == "filter" else (1,) * len(piece.shape)
                 wanted, found = _lengths(weight, units), _lengths(part, units)
-                worst = max(worst, float((np.abs(found - wanted) / np.where(wanted > 0, wanted, 1)).max()))
+                worst = largest_gap(
+                    worst, float((np.abs(found - wanted) / np.where(wanted > 0, wanted, 1)).max())
+                )
     meaning = {
         "filter": "‖d_f‖ against ‖w_f‖, worst filter, relative",
         "layer": "‖d_l‖ against ‖w_l‖, worst layer, relative",
@@ -130,7 +132,7 @@ def orthogonality_check(objective: Objective, plane: Tensor, *, are_units: bool)
     squares = [float((one * one).sum()) for one in (first, second)]
     worst = abs(float((first * second).sum())) / (squares[0] * squares[1]) ** 0.5
     if are_units:
-        worst = max(worst, *(abs(one**0.5 - 1) for one in squares))
+        worst = largest_gap(worst, *(abs(one**0.5 - 1) for one in squares))
     meaning = "|cos| of the angle between the directions, and what lengths of unit vectors are off 1"
     return Check("orthogonal", worst, checks.rounding(objective), meaning)
 

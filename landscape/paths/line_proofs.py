@@ -10,7 +10,7 @@ from landscape.numerics.curves.barriers import RESAMPLES
 from landscape.objective.parameters import Point
 from landscape.objective.row_proofs import Row, numbers, place, row_checks
 from landscape.objective.sweep import Sweep
-from landscape.result import Check
+from landscape.result import Check, largest_gap
 
 # Sums of a few hundred losses in float64, in another order.
 SUMS = 1e-12
@@ -81,7 +81,7 @@ def numbers_check(name: str, stated: Mapping[str, float], wanted: Mapping[str, f
         other = wanted[key]
         if value == other or (np.isnan(value) and np.isnan(other)):
             continue
-        worst = max(worst, float(np.nan_to_num(abs(value - other) / scale, nan=np.inf)))
+        worst = largest_gap(worst, float(np.nan_to_num(abs(value - other) / scale, nan=np.inf)))
     return Check(name, worst, SUMS, meaning)
 
 

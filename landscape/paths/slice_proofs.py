@@ -15,7 +15,7 @@ from landscape.objective.row_proofs import Row, by_piece, numbers, place, row_ch
 from landscape.objective.smoothing_proofs import smoothing_checks
 from landscape.paths.planes import Projection
 from landscape.paths.slices import Cut, Slice
-from landscape.result import Check
+from landscape.result import Check, largest_gap
 
 # Independent directions are further from a right angle than so many standard deviations once in 10⁷.
 DEVIATIONS = 6.0
@@ -148,18 +148,18 @@ def _grids(found: Slice, cut: Cut, grid: Sequence[np.ndarray]) -> list[Check]:
     """The ends of every axis, its points, steps and θ* on it, as written out from what was asked for."""
     worst = 0.0
     for number, axis in enumerate(grid):
-        worst = max(worst, float(len(axis) != cut.num_points))
+        worst = largest_gap(worst, float(len(axis) != cut.num_points))
         gaps = np.diff(axis)
-        worst = max(worst, float(np.ptp(gaps) / np.abs(axis).max()), float(np.abs(axis).min()))
+        worst = largest_gap(worst, float(np.ptp(gaps) / np.abs(axis).max()), float(np.abs(axis).min()))
         seen = found.axes.seen
         if cut.span is None and len(seen):
             inside = axis[0] <= min(0.0, seen[:, number].min()) and axis[-1] >= max(
                 0.0, seen[:, number].max()
             )
-            worst = max(worst, 0.0 if inside else 1.0)
+            worst = largest_gap(worst, 0.0 if inside else 1.0)
         else:
             span = 1.0 if cut.span is None else cut.span
-            worst = max(worst, abs(axis[0] + span) / span, abs(axis[-1] - span) / span)
+            worst = largest_gap(worst, abs(axis[0] + span) / span, abs(axis[-1] - span) / span)
     bound = 8 * float(np.finfo(float).eps)
     meaning = "as many equal steps, 0 among them, from end to end, as were asked for, relative to the longest"
     return [Check("grid", float(worst), bound, meaning)]
@@ -248,7 +248,7 @@ def _components(found: Slice, cut: Cut, directions: Any, explained: np.ndarray |
     along = (along**2).sum(0) / values.sum()
     worst = float(np.abs(along - shares[: len(along)]).max())
     if explained is not None:
-        worst = max(worst, float(np.abs(explained - shares[:2]).max()))
+        worst = largest_gap(worst, float(np.abs(explained - shares[:2]).max()))
     meaning = "variance explained, and that along the directions, against singular values of θ_t − θ*"
     proofs = [Check("principal components", worst, checks.rounding(objective), meaning)]
     walk = found.axes.random_walk

@@ -12,7 +12,7 @@ from landscape.objective.parameters import Point, split
 from landscape.objective.reading import reads_parameters
 from landscape.objective.row_proofs import Row, length, numbers, place, row_checks
 from landscape.objective.sweep import Sweep
-from landscape.result import Check
+from landscape.result import Check, largest_gap
 from landscape.symmetry.families import Family
 from landscape.symmetry.matching import SAME
 from landscape.symmetry.merging import Merged
@@ -78,7 +78,7 @@ def mean_check(objective: Objective, models: Sequence[State], final: State) -> C
     for piece in objective.pieces:
         parts = np.stack([np.asarray(one[piece.name], dtype=float) for one in models])
         stated = np.asarray(final[piece.name], dtype=float)
-        worst = max(worst, float(np.abs(parts.mean(axis=0) - stated).max(initial=0)))
+        worst = largest_gap(worst, float(np.abs(parts.mean(axis=0) - stated).max(initial=0)))
         scale = max(scale, float(np.abs(parts).max(initial=0)))
     meaning = "stored mean against numpy's of the stored models, over the largest weight"
     return Check("mean of models", worst / max(scale, 1e-300), checks.rounding(objective), meaning)
@@ -105,7 +105,7 @@ def distances_check(
         gaps += [abs(before - length(numbers(point.theta) - plainly)) / size, abs(after - square**0.5) / size]
     gaps.append(abs(min(stated[2].tolist()) - squares) / size**2)
     meaning = "distances to both means, and the least spread, from the stored models, over the mean's length"
-    return Check("distances", float(max(gaps)), 10 * checks.rounding(objective), meaning)
+    return Check("distances", float(largest_gap(*gaps)), 10 * checks.rounding(objective), meaning)
 
 
 def errors_check(losses: np.ndarray, stated: Sequence[float | None]) -> Check | None:
@@ -117,9 +117,9 @@ def errors_check(losses: np.ndarray, stated: Sequence[float | None]) -> Check | 
     for row, said in zip(losses[-2:], stated, strict=True):
         gap = row - others
         wanted = float(((gap - gap.sum() / len(gap)) ** 2).sum() / len(gap) / (len(gap) - 1)) ** 0.5
-        worst = max(worst, abs((np.nan if said is None else said) - wanted) / scale)
+        worst = largest_gap(worst, abs((np.nan if said is None else said) - wanted) / scale)
     meaning = "standard errors of the barriers of means from the losses of every sample, over the largest"
-    return Check("barrier errors of means", float(np.nan_to_num(worst, nan=np.inf)), 1e-10, meaning)
+    return Check("barrier errors of means", worst, 1e-10, meaning)
 
 
 def rearranged(objective: Objective, given: Sequence[Point], models: Sequence[State]) -> Check:

@@ -13,7 +13,7 @@ from landscape.objective import checks
 from landscape.objective.objective import Objective
 from landscape.objective.parameters import Point
 from landscape.objective.row_proofs import numbers
-from landscape.result import Check
+from landscape.result import Check, largest_gap
 from landscape.symmetry.alignment import Aligned
 from landscape.symmetry.families import Family
 from landscape.symmetry.matching import SAME
@@ -59,7 +59,7 @@ def moved_by_hand(objective: Objective, second: Point, found: Aligned, result: A
             rows = [np.take(values, old_unit, axis) * sign[old_unit] for old_unit in order]
             values = np.stack(rows, axis)
         wanted = np.asarray(result.states["final"][block.tensor], dtype=float)[box].reshape(block.shape)
-        worst = max(worst, float(np.abs(values - wanted).max(initial=0)))
+        worst = largest_gap(worst, float(np.abs(values - wanted).max(initial=0)))
     if worst < 0:
         return None
     meaning = "B with its units moved by hand as the permutations say against the stored point, bit for bit"
@@ -163,7 +163,7 @@ def rescaling_check(objective: Objective, first: Point, found: Aligned) -> Check
         now = ((wanted - incoming) ** 2).sum(1) + ((target - outgoing) ** 2).sum(1)
         for c in FACTORS:
             there = ((wanted - c * incoming) ** 2).sum(1) + ((target - outgoing / c) ** 2).sum(1)
-            worst = max(worst, float((now - there).max()))
+            worst = largest_gap(worst, float((now - there).max()))
     meaning = "largest fall of ‖A − B‖² by one unit times c, 1/8 ≤ c ≤ 8, over ‖A‖²"
     bound = 10 * checks.rounding(objective)
     return Check("nearest scales", worst / max(size, 1e-300), bound, meaning)
@@ -215,7 +215,7 @@ def largest_fall(
                 for _ in range(abs(a)):
                     moved = by @ moved
                 fall += float(((wanted - now) ** 2).sum() - ((wanted - moved) ** 2).sum())
-            worst = max(worst, fall)
+            worst = largest_gap(worst, fall)
     return worst / max(size, 1e-300)
 
 

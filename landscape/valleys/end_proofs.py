@@ -10,7 +10,7 @@ from torch import Tensor
 from landscape.descent.critical import POLISHED
 from landscape.descent.proofs import plain_hessian
 from landscape.objective.objective import Objective
-from landscape.result import Check
+from landscape.result import Check, largest_gap
 
 # Parameters up to which the Hessian is had once more, row by row; what its eigenvalues are known to, over the largest.
 MOST_ROWS, KNOWN = 300, 1e-9
@@ -32,7 +32,7 @@ def end_check(objective: Objective, theta: Tensor, said: Mapping[str, Any]) -> l
     meaning = "smallest and largest of an end, over max |λ|, by a second backward pass on the module"
     about = "eigenvalues of that matrix below zero, or zero, that are counted otherwise (0 = none)"
     return [
-        Check("eigenvalues of an end", float(max(gaps)) / scale, KNOWN, meaning),
+        Check("eigenvalues of an end", float(largest_gap(*gaps)) / scale, KNOWN, meaning),
         Check("index of an end", float(wrong), 0.0, about),
     ]
 

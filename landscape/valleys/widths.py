@@ -24,7 +24,7 @@ from landscape.objective.objective import Objective
 from landscape.objective.precision import required_in_float64
 from landscape.objective.tasks import Task, ahead
 from landscape.progress import Journal, Progress, silent
-from landscape.result import Check
+from landscape.result import Check, largest_gap
 from landscape.valleys.end_proofs import end_check, shares_check
 from landscape.valleys.joining import ROUNDING, lowest_path
 from landscape.valleys.plateau import FEW, local
@@ -199,7 +199,7 @@ def by_width(how: Restarts, widths: Sequence[int]) -> tuple[dict[str, Any], list
             for name in rows:
                 rows[name][i, k] = path[name] if name in path else end[name]
             nodes = torch.from_numpy(path["nodes"]).to(objective.device)
-            worst = max(worst, _rise_between(objective, nodes, path["path_height"], how.seed + k))
+            worst = largest_gap(worst, _rise_between(objective, nodes, path["path_height"], how.seed + k))
             rises.append(path["path_height"] <= end["loss"] + 10 * ROUNDING * max(abs(end["loss"]), 1e-12))
             how.progress(k + 1, how.count, f"paths of {_named(width)}")
         if not ends.found:
