@@ -233,4 +233,4 @@ def test_no_gap_of_a_check_is_passed_over(path):
     """``max`` of a number and NaN is the number: what a check is of is the :func:`largest_gap`."""
     text = path.read_text()
     if re.search(r"\bCheck\(", text):
-        assert not re.search(r"\b(worst|gap) = max\((worst|gap),|\bmax\(gaps\b", text)
+        assert not re.search(r"\b(worst|gap) = max\((worst|gap),|\bmax\(gaps(\)|, default)", text)

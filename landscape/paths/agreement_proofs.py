@@ -112,7 +112,7 @@ def brackets_check(found: Slice, rise: float, length: np.ndarray, reached: np.nd
             high = [i for i in cells if not losses[i] - losses[middle] < rise]
             said, is_reached = float(length[draw, side]), bool(reached[draw, side])
             if not high:
-                wrong += is_reached or abs(said - float(alpha[-1])) > 1e-12 * float(alpha[-1])
+                wrong += is_reached or not abs(said - float(alpha[-1])) <= 1e-12 * float(alpha[-1])
                 continue
             near = (losses[high[0] - step] - losses[middle]) >= rise - room
             inside = (

@@ -29,7 +29,9 @@ def bumps_check(
                 wrong += 1
                 break
             low = before + int(values[before : found + 1].argmin())
-            wrong += int(abs(values[found] - values[low] - height) > 1e-12 * max(1.0, abs(values[found])))
+            wrong += int(
+                not abs(values[found] - values[low] - height) <= 1e-12 * max(1.0, abs(values[found]))
+            )
             wrong += int(not height > floor)
             wrong += int(_rise(values[before : low + 1]) > floor) + int(
                 _rise(values[low : found + 1][::-1]) > floor

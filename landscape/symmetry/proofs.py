@@ -85,7 +85,7 @@ def groups_check(found: Aligned, result: Any) -> Check:
         wrong += any(sorted(row) != list(range(size)) for row in rows) or not rows
         wrong += sum(old != new for row in rows for new, old in enumerate(row)) != int(result.group_moved[k])
         order = len(rows) * sum(math.log10(one) for one in range(2, size + 1))
-        wrong += abs(float(result.used_log10_order[k]) - order) > 1e-9 * max(1.0, order)
+        wrong += not abs(float(result.used_log10_order[k]) - order) <= 1e-9 * max(1.0, order)
     kinds, orders = result.used_kind.tolist(), result.used_log10_order.tolist()
     wrong += sum(
         math.isfinite(one) != (kind in ("permutation", "sign"))
