@@ -134,10 +134,11 @@ class Result:
         return ", ".join(f"{name} {_brief(value)}" for name, value in list(self.scalars().items())[:2])
 
     def arrays(self) -> Iterator[Variable]:
-        """Every array that is there, coordinates first."""
+        """Every array that is there, coordinates first. Raises ValueError where a dimension has two lengths."""
         import numpy as np
 
-        found = []
+        found: list[Variable] = []
+        lengths: dict[str, int] = {}
         for one in fields(self):
             about, value = one.metadata, getattr(self, one.name)
             if "dims" not in about or value is None or np.ndim(value) == 0:
@@ -145,6 +146,9 @@ class Result:
             values = np.asarray(value)
             # One point, one draw: the leading dimension is left out.
             dims = about["dims"][-values.ndim :]
+            for dimension, length in zip(dims, values.shape, strict=True):
+                if lengths.setdefault(dimension, length) != length:
+                    raise ValueError(f"{dimension} is {lengths[dimension]} long, and {length} in {one.name}")
             found.append(
                 Variable(
                     about.get("name", one.name),
