@@ -320,6 +320,9 @@ def _stated_checks(
         assert drawn is not None
         directions = drawn.directions if directions is None else directions
         proofs += roads.plane_checks(found, alpha, beta, result.plane_loss, directions, seed)
+        assert result.plane_residual is not None
+        assert result.curve_residual is not None
+        proofs.append(roads.residual_check(found, result.plane_residual, result.curve_residual))
     return proofs
 
 

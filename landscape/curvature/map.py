@@ -196,7 +196,13 @@ def pair_check(objective: Objective, point_at: Callable[[int], Point], found: Cu
             largest_gap(worst, abs(own - float(residual[cell])) / scale),
             max(bound, 3 * product.error / scale),
         )
-    meaning = "‖Hv − λv‖ of λ_max and λ_min in the last cell by products of its own against that stated, over max |λ|"
+    numbers = zip(found.ratio.tolist(), found.largest.tolist(), found.smallest.tolist(), strict=True)
+    sizes = [(ratio, abs(high), abs(low)) for ratio, high, low in numbers if high and np.isfinite(high + low)]
+    worst = largest_gap(worst, *(abs(ratio * high - low) / (low or 1.0) for ratio, high, low in sizes))
+    meaning = (
+        "‖Hv − λv‖ of λ_max and λ_min in the last cell by products of its own against that stated, over max |λ|; and "
+        "|λ_min/λ_max| of all, relative"
+    )
     return [Check("residuals of a cell", worst, bound, meaning)]
 
 

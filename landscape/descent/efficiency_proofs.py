@@ -108,7 +108,7 @@ def baselines_check(part: Objective, said: tuple[float, float]) -> list[Check]:
 def table_check(replica_cost: np.ndarray, steps: np.ndarray, said: Mapping[str, np.ndarray | None]) -> Check:
     """Means, spreads (n − 1) and best step sizes from ``replica_cost`` (size, method, step, seed, record), one by one.
 
-    ``said`` are the fields of the result; those that it lacks are passed over.
+    ``said`` are the fields of the result; those of one seed that it lacks are passed over.
     """
     num_sizes, num_methods, num_steps, num_seeds, num_records = replica_cost.shape
     found = {
@@ -137,6 +137,8 @@ def table_check(replica_cost: np.ndarray, steps: np.ndarray, said: Mapping[str, 
     gaps = [0.0]
     for name, true in found.items():
         value = said[name]
+        if value is None and num_seeds > 1:
+            gaps.append(np.inf)
         # Where every step diverges there is no best one to look at.
         is_known = (
             ~np.isnan(true) if name.startswith(("best_cost", "cost_curve")) else np.ones(true.shape, bool)

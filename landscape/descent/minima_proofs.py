@@ -116,12 +116,22 @@ def _parts(row: Mapping[str, Any], is_polished: bool) -> float:
     return max(worst, float(means.max()) / max(1e-3, abs(convergence), abs(beyond)))
 
 
+def _tell_apart(columns: list[np.ndarray]) -> bool:
+    centred = np.stack([one - one.mean() for one in columns], 1)
+    return int(np.linalg.matrix_rank(centred)) == len(columns)
+
+
 def _growth(found: Mapping[str, Any]) -> float:
     """The power law by its normal equations, with the error of the lack of fit."""
-    if found.get("exponent") is None:
-        return 0.0
     counts = np.asarray(found["num_distinct_minima"], dtype=float)
     names = [name for name in ("samples", "depth", "width") if found.get(name) is not None]
+    if found.get("exponent") is None:
+        cells = np.argwhere(counts > 0)
+        vary = [k for k, name in enumerate(names) if len(found[name]) > 1]
+        spread = cells[:, vary] - cells[:1, vary]
+        # Cells that do not tell the axes apart have no law.
+        logs = [np.log(np.asarray(found[names[k]], dtype=float))[cells[:, k]] for k in vary]
+        return math.inf if vary and spread.any() and _tell_apart(logs) else 0.0
     rows, logs = [], []
     for cell in np.ndindex(counts.shape):
         if counts[cell] > 0:

@@ -24,7 +24,7 @@ from landscape.paths.line_proofs import (
 )
 from landscape.paths.profile import PathLoss
 from landscape.paths.step_proofs import steps_check
-from landscape.result import Check
+from landscape.result import Check, largest_gap
 
 Columns = Mapping[str, np.ndarray | None]
 
@@ -170,7 +170,7 @@ def gradient_check(found: Connection, stated: Sequence[float | None]) -> Check:
         slope = plain.gradient(objective, plain.by_name(objective, point))
         said = float("nan") if said is None else said
         proofs.append(checks.close("gradient norm", said, float(slope.norm()), bound, meaning))
-    return max(proofs, key=lambda one: one.value)
+    return max(proofs, key=lambda one: largest_gap(one.value))
 
 
 def control_check(found: Connection, stated: np.ndarray, watched: np.ndarray) -> list[Check]:
@@ -202,6 +202,15 @@ def restart_check(found: Connection, connector: Connector) -> Check:
     gap = 0.0 if np.isnan([height, lowest]).all() else abs(height - lowest) / scale
     meaning = "barrier of the curve shown, before refinement, over the lowest of the restarts, relative"
     return Check("lowest restart", float(np.nan_to_num(gap, nan=np.inf)), SUMS, meaning)
+
+
+def residual_check(found: Connection, stated: float, residual: np.ndarray) -> Check:
+    """The largest of the distances from the plane, (t,), over ‖B − A‖."""
+    first, last = (numbers(end.theta) for end in found.path.path.ends)
+    wanted = max(residual.tolist()) / length(last - first)
+    gap = largest_gap(abs(stated - wanted)) / max(wanted, 1e-300) if stated != wanted else 0.0
+    meaning = "the largest stated distance from the plane over ‖B − A‖, relative"
+    return Check("plane residual", gap, 1e-9, meaning)
 
 
 def plane_checks(

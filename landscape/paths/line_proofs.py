@@ -169,4 +169,4 @@ def errors_check(
         said = {key: np.nan if one is None else one for key, one in stated.items()}
         one = error_check(t[inside], losses[inside], said, seed)
         found += [] if one is None else [one]
-    return [max(found, key=lambda one: one.value)] if found else []
+    return [max(found, key=lambda one: largest_gap(one.value))] if found else []

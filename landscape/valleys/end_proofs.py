@@ -53,7 +53,7 @@ def shares_check(
         if not ends:
             wrong += not (math.isnan(best[i]) and math.isnan(share[i]))
             continue
-        wrong += best[i] != lowest or abs(share[i] - joined / len(ends)) > 1e-12
+        wrong += best[i] != lowest or not abs(share[i] - joined / len(ends)) <= 1e-12
     is_still = (rows["gradient_norm"] <= POLISHED) & (rows["index"] == 0) & (rows["nullity"] == 0)
     wrong += int((is_still != rows["is_strict"]).sum())
     meaning = "the lowest loss, the share with a path that never rises, and strict minima, that the ends say otherwise"

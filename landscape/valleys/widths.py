@@ -287,7 +287,7 @@ def _rise_between(objective: Objective, nodes: Tensor, height: float, seed: int)
         plain.measure(objective, plain.by_name(objective, objective.as_point(theta))).loss
         for theta in points(nodes, places)
     ]
-    return max(0.0, (max(values) - height) / max(abs(height), 1e-3))
+    return largest_gap(0.0, *((value - height) / max(abs(height), 1e-3) for value in values))
 
 
 def _between_check(worst: float) -> Check:
@@ -296,5 +296,5 @@ def _between_check(worst: float) -> Check:
 
 
 def _worst(found: Sequence[Check]) -> Check:
-    one = max(found, key=lambda check: check.value)
+    one = max(found, key=lambda check: largest_gap(check.value))
     return Check("lowest loss", one.value, one.bound, one.meaning)

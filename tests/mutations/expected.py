@@ -280,6 +280,10 @@ CHECKS = {
     "bas-half-of-one-axis": "total persistence of every second cell",
     "cuts-grid-of-fewer": "grid",
     "cri-growth-of-a-step": "growth",
+    "con-residual-times-distance": "plane residual",
+    "map-ratio-where-zero": "residuals of a cell",
+    "eff-spread-of-single": "table",
+    "min-law-of-none": "summary of the ends",
     # Faults of journals and files, and of the checks themselves, which move no number.
     "jou-config-not-checked": "",
     "jou-crc-not-checked": "",

@@ -61,7 +61,8 @@ BOUNDS = {
     ),
     "1e-6, and what rounding makes of a rise": "half width",
     "1e-9 to 1e-8: float64 where terms cancel": (
-        "growth; agreement by chance; changes; feature ranks; kernel spectrum; laws of the width; pattern; "
+        "growth; plane residual; "
+        "agreement by chance; changes; feature ranks; kernel spectrum; laws of the width; pattern; "
         "rank correlation error; stability limit; "
         "stated twice; summary; summary errors; summary of the ends; eigenvalues of an end; lazy; mean of a "
         "run; noise error; path end; path law; power law; prediction; "
@@ -129,7 +130,7 @@ COSTS = {
         "total persistence of every second cell"
     ),
     "sums over θ": (
-        "growth; distances; inner products; preconditioner; "
+        "growth; plane residual; distances; inner products; preconditioner; "
         "best arrangement; best match; checkpoint coordinates; eigenvalues; logged length; mark "
         "coordinates; mean of models; moved by hand; rearranged; "
         "nearest maps; nearest scales; point coordinates; principal components"
