@@ -148,8 +148,8 @@ def known_check(kinds: Kinds, of: np.ndarray, found: Mapping[str, np.ndarray]) -
 def correlation_check(share: np.ndarray, loss: np.ndarray, value: float) -> Check:
     """Spearman's correlation by pairs: the share of signs, through ranks counted as comparisons."""
     meaning = "correlation of index share and loss, from the numbers of points below and above each"
-    if len(share) < 3 or not math.isfinite(value):
-        return Check("rank correlation", 0.0, 1e-9, meaning)
     ranks = [np.sign(one[:, None] - one[None, :]).sum(axis=1) for one in (share, loss)]
+    if len(share) < 3 or not all(one.any() for one in ranks):
+        return Check("rank correlation", float(not math.isnan(value)), 1e-9, meaning)
     again = float(np.corrcoef(*ranks)[0, 1])
-    return Check("rank correlation", abs(again - value), 1e-9, meaning)
+    return Check("rank correlation", largest_gap(abs(again - value)), 1e-9, meaning)

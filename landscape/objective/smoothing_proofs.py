@@ -30,8 +30,6 @@ def smoothing_checks(
     from scipy.special import stdtrit
 
     count = len(found.pairs)
-    if not math.isfinite(found.loss[place]):
-        return []
 
     def loss(noise: Any) -> float:
         return plain.measure(objective, tensors_at(values + found.sigma * noise)).loss
@@ -41,13 +39,16 @@ def smoothing_checks(
         return [(loss(noise) + loss(-noise)) / 2 for noise in noises]
 
     own = pairs(lambda k: noise_of(objective, found.seed, k))
+    meaning = (
+        "average and standard error at one place against a plain loop over the same noise, relative to F"
+    )
+    if not math.isfinite(found.loss[place]) or not math.isfinite(sum(own)):
+        is_same = math.isfinite(found.loss[place]) == math.isfinite(sum(own))
+        return [Check("smoothed loss", 0.0 if is_same else math.inf, checks.rounding(objective), meaning)]
     # Student's quantile over the normal one.
     factor = float(stdtrit(count - 1, 0.975)) / 1.959964
     error = factor * statistics.stdev(own) / math.sqrt(count)
     apart = largest_gap(abs(found.loss[place] - math.fsum(own) / count), abs(found.error[place] - error))
-    meaning = (
-        "average and standard error at one place against a plain loop over the same noise, relative to F"
-    )
     scale = max(1e-3, max(map(abs, own)))
     proofs = [Check("smoothed loss", float(apart / scale), checks.rounding(objective), meaning)]
     # Self-normalised sums of symmetric terms, as those of two independent sets are, exceed t once in e^(t²/2)/2
