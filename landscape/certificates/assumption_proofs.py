@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from landscape.certificates.almost_every import ONE_LAYER
 from landscape.certificates.claims import FAILS, HOLDS
@@ -16,6 +16,9 @@ from landscape.result import Check
 
 # Outputs at which a loss is tried, and what two formulas of one loss differ by, relative.
 TRIALS, SAME = 8, 1e-5
+# Layers in a row of which it is known what theorems are about them; those that do nothing to rows in evaluation.
+PLAIN, KINKED = (nn.Linear,), (nn.ReLU, nn.LeakyReLU)
+SILENT = (nn.Identity, nn.Dropout, nn.Flatten)
 # Smallest over largest singular value: above the first of full rank, below the second not, between them either.
 FULL, LACKING = 1e-6, 1e-15
 
@@ -93,6 +96,29 @@ def of_biases(objective: Objective, point: Point, weights: Sequence[str]) -> dic
         return {}
     size = float(other.abs().max())
     return {"no biases": bool((other - 2 ** len(weights) * one).abs().max() <= SAME * size)}
+
+
+def of_layers(objective: Objective) -> tuple[set[str], bool]:
+    """Claims that are made of layers of torch's own one after the other, and whether the last is linear and trained.
+
+    Nothing of other modules, and where a layer or a parameter is used twice.
+    """
+    module, (inputs, _) = objective.module, next(iter(objective.chunks()))
+    layers = [layer for layer in module.modules() if not list(layer.children())]
+    parameters = [id(one) for layer in layers for one in layer.parameters()]
+    is_plain = all(type(one) in (nn.Sequential, *PLAIN, *KINKED, *SILENT) for one in module.modules())
+    is_chain = isinstance(module, nn.Sequential) and len(parameters) == len(set(parameters))
+    if not (is_plain and is_chain and isinstance(inputs, Tensor) and inputs.dim() == 2):
+        return set(), False
+    kinds = [type(one) for one in layers if type(one) not in SILENT]
+    ends = [kind in PLAIN for kind in kinds]
+    last = layers[-1]
+    is_last = isinstance(last, nn.Linear) and last.weight.requires_grad
+    if kinds and all(ends):
+        return {"floor", "product"}, is_last
+    if ends == [True, False, True]:
+        return {"pattern", "inactive"}, is_last
+    return set(), is_last
 
 
 def of_shapes(

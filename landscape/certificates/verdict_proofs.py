@@ -11,6 +11,7 @@ from landscape.numerics.rank import CERTAIN
 from landscape.result import Check
 
 GLOBAL, OPEN, MOVES = "global minimum certified", "no certificate", "not a critical point: ‖∇F‖ = "
+LAST = "outputs = last layer (trained) × features"
 # Between such parts of a bound either verdict may be right: the size that it is held against is known to them.
 ROOM = 10.0
 
@@ -78,7 +79,7 @@ class _At:
         objective, point = survey.objective, survey.points[i]
         layers = [] if self._result.layer is None else self._result.layer.tolist()
         own = {text: state for (claim, text), state in self.states.items() if state and claim != "kernel"}
-        if own.get("outputs = last layer (trained) × features") != HOLDS:
+        if own.get(LAST) != HOLDS:
             own.pop("features: width ≥ n", None)
         known = assumption_proofs.of_loss(objective, point)
         if layers:
@@ -88,7 +89,10 @@ class _At:
         is_own = own.get("every factor trained, and a parameter of its own", HOLDS) == HOLDS
         if "no biases" in own and is_own:
             known |= assumption_proofs.of_biases(objective, point, [f"{one}.weight" for one in layers])
-        return assumption_proofs.num_wrong(own, known)
+        claims, is_last = assumption_proofs.of_layers(objective)
+        missing = len(claims - {claim for (claim, _), state in self.states.items() if state})
+        missing += is_last and own.get(LAST) != HOLDS
+        return missing + assumption_proofs.num_wrong(own, known)
 
     def allowed(self, survey: Survey, asked: float) -> tuple[str, ...]:
         """How the verdict may begin."""

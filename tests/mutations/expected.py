@@ -280,6 +280,8 @@ CHECKS = {
     "bas-half-of-one-axis": "total persistence of every second cell",
     "cuts-grid-of-fewer": "grid",
     "cri-growth-of-a-step": "growth",
+    "cer-no-two-layers": "verdict",
+    "cer-not-linear": "verdict",
     "con-residual-times-distance": "plane residual",
     "map-ratio-where-zero": "residuals of a cell",
     "eff-spread-of-single": "table",

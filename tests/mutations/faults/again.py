@@ -291,4 +291,20 @@ FAULTS = (
         "mutations/test_stated.py::test_every_check_passes[minima_polished]",
         "minima_polished",
     ),
+    Fault(
+        "cer-no-two-layers",
+        "certificates/two_layer.py",
+        "first, kink = layers[0]",
+        "first, kink = layers[1]",
+        "mutations/test_stated.py::test_every_check_passes[certify_narrow]",
+        "certify_narrow",
+    ),
+    Fault(
+        "cer-not-linear",
+        "certificates/linear.py",
+        "or not chained:",
+        "or chained:",
+        "mutations/test_stated.py::test_every_check_passes[certify_thin]",
+        "certify_thin",
+    ),
 )
