@@ -103,12 +103,12 @@ def of_layers(objective: Objective) -> tuple[set[str], bool]:
 
     Nothing of other modules, and where a layer or a parameter is used twice.
     """
-    module, (inputs, _) = objective.module, next(iter(objective.chunks()))
+    module, inputs = objective.module, _alone(next(iter(objective.chunks()))[0])
     layers = [layer for layer in module.modules() if not list(layer.children())]
     parameters = [id(one) for layer in layers for one in layer.parameters()]
     is_plain = all(type(one) in (nn.Sequential, *PLAIN, *KINKED, *SILENT) for one in module.modules())
     is_chain = isinstance(module, nn.Sequential) and len(parameters) == len(set(parameters))
-    if not (is_plain and is_chain and isinstance(inputs, Tensor) and inputs.dim() == 2):
+    if not (is_plain and is_chain and inputs is not None and inputs.dim() == 2):
         return set(), False
     kinds = [type(one) for one in layers if type(one) not in SILENT]
     ends = [kind in PLAIN for kind in kinds]
@@ -142,20 +142,22 @@ def of_shapes(
         "d_x ≤ n and d_y ≤ n": inputs <= n and outputs <= n,
         "thinnest layer: the input or the output": thinnest == min(inputs, outputs),
     }
-    return found | _of_data(objective, inputs, outputs)
+    # Other modules may hand their layers something else than the data.
+    return found | _of_data(objective, inputs, outputs) if of_layers(objective)[0] else found
 
 
 def _of_data(objective: Objective, num_inputs: int, num_outputs: int) -> dict[str, bool]:
     """Ranks of inputs (n, d_x), and of these with targets (n, d_y), where singular values leave no doubt."""
     n, parts = objective.num_samples, list[tuple[Tensor, Tensor]]()
-    for x, y in objective.chunks():
-        if not isinstance(x, Tensor) or x.numel() != len(y) * num_inputs:
+    for inputs, y in objective.chunks():
+        x = _alone(inputs)
+        if x is None or x.numel() != len(y) * num_inputs:
             return {}
         parts.append((x, y))
     x = torch.cat([x.reshape(len(y), -1) for x, y in parts]).double().cpu().numpy()
     found = {"XXᵀ of full rank": _is_full(x, num_inputs)}
     y = torch.cat([y.reshape(len(y), -1) for _, y in parts]).double().cpu().numpy()
-    if y.shape == (n, num_outputs):
+    if parts[0][1].is_floating_point() and y.shape == (n, num_outputs):
         found["XYᵀ of full rank"] = _is_full(x.T @ y, min(num_inputs, num_outputs))
     return {text: one for text, one in found.items() if one is not None}
 
@@ -176,6 +178,12 @@ def num_wrong(states: Mapping[str, str], known: Mapping[str, bool]) -> int:
         for text, one in wanted.items()
         if text in states
     )
+
+
+def _alone(inputs: Any) -> Tensor | None:
+    """The one tensor that a module is called with; None where it is called with others."""
+    one = inputs[0] if isinstance(inputs, tuple | list) and len(inputs) == 1 else inputs
+    return one if isinstance(one, Tensor) else None
 
 
 def _with_loss(objective: Objective, outputs: Tensor, targets: Tensor) -> tuple[Tensor, float]:
