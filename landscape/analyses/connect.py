@@ -224,6 +224,8 @@ def connect(
 
     if symmetry != "permutation" and not align:
         raise BadInput(f"`symmetry` {symmetry} without `align`", "`align` too")
+    if plane_points != 31 and not plane:
+        raise BadInput(f"`plane_points` {plane_points} without `plane`", "`plane` too")
     is_idle = method == "idle"
     training = Training(
         method="chain" if is_idle else method,

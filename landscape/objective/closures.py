@@ -72,7 +72,7 @@ def taken_by(function: Callable[..., Any]) -> Taken:
     ('module', 'outputs and targets', 'either')
     """
     try:
-        known = inspect.signature(function.forward if isinstance(function, nn.Module) else function)
+        known = _known(function)
     except (TypeError, ValueError):
         return "outputs and targets"
     one, two = (_binds(known, count) for count in (1, 2))
@@ -81,13 +81,30 @@ def taken_by(function: Callable[..., Any]) -> Taken:
     return "outputs and targets" if two else "neither"
 
 
+def made(named: Any) -> Any:
+    """The loss that is meant: an instance of a class, what a function without arguments returns, all else as it is.
+
+    Raises BadInput for a class that wants arguments.
+    """
+    is_class = isinstance(named, type)
+    if not is_class and (taken_by(named) != "neither" or not _binds(_known(named), 0)):
+        return named
+    try:
+        return named()
+    except TypeError as error:
+        raise BadInput(
+            f"the loss {named.__name__} is a class whose instances want arguments ({error})",
+            "a loss",
+            "give an instance of it, or a function without arguments that makes one",
+        ) from None
+
+
 def signature_of(function: Callable[..., Any]) -> str:
     """The arguments of a function in a sentence."""
     try:
-        known = inspect.signature(function.forward if isinstance(function, nn.Module) else function)
+        return f"its signature is {_known(function)}"
     except (TypeError, ValueError):
         return "no signature"
-    return f"its signature is {known}"
 
 
 @contextmanager
@@ -113,6 +130,10 @@ def states() -> tuple[Any, ...]:
     cuda = [one.tolist() for one in torch.cuda.get_rng_state_all()] if torch.cuda.is_initialized() else []
     kind, keys, *rest = np.random.get_state()
     return torch.get_rng_state().tolist(), cuda, (kind, np.asarray(keys).tolist(), *rest), random.getstate()
+
+
+def _known(function: Callable[..., Any]) -> inspect.Signature:
+    return inspect.signature(function.forward if isinstance(function, nn.Module) else function)
 
 
 def _binds(known: inspect.Signature, count: int) -> bool:

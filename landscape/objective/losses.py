@@ -16,6 +16,7 @@ from torch.nn import functional
 from landscape import distributed
 from landscape.errors import BadInput
 from landscape.objective import trees
+from landscape.objective.closures import made
 from landscape.objective.samples import Samples
 from landscape.specs import is_factory_spec, resolve
 
@@ -90,7 +91,7 @@ def known_loss(loss: "str | nn.Module | Callable[..., Any] | Loss") -> "Loss | C
 
     A callable ``loss(outputs, targets)`` may return one loss per sample (n, …), averaged over further axes, a
     scalar, or a pair of sums (total, weight); what a scalar means is found out on the data. A spec names a callable.
-    Raises BadInput for an unknown name.
+    A class, or a function without arguments, makes the one that is meant. Raises BadInput for an unknown name.
     """
     if isinstance(loss, Loss):
         return loss
@@ -101,11 +102,10 @@ def known_loss(loss: "str | nn.Module | Callable[..., Any] | Loss") -> "Loss | C
             raise BadInput(
                 f"unknown loss {loss!r}", f"one of {', '.join(LOSSES)}", "or pkg.mod:attr, or file.py:attr"
             )
-        named = resolve(loss)
-        return known_loss(named() if isinstance(named, type) else named)
+        return known_loss(resolve(loss))
     if not callable(loss):
         raise BadInput(f"the loss is a {type(loss).__name__}", "a name or a callable of (outputs, targets)")
-    return loss
+    return made(loss)
 
 
 def is_built_in(loss: Any) -> bool:

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from landscape.errors import BadInput
 from landscape.inputs.data.several import Layout
 from landscape.objective import trees
-from landscape.objective.losses import Loss, name_of
+from landscape.objective.losses import LOSSES, Loss, name_of
 
 
 class OfParts:
@@ -48,6 +48,8 @@ def of_parts(loss: Any, layout: Layout | None, targets: Tensor) -> Any:
         return loss
     if layout is None:
         return loss
+    if loss is LOSSES["output"]:
+        return loss  # which reads none
     if isinstance(loss, Loss):
         raise BadInput(
             f"targets that hold several tensors, for the loss {loss.name}",

@@ -14,7 +14,15 @@ from torch.utils._pytree import tree_map
 from landscape import distributed
 from landscape.errors import BadInput
 from landscape.inputs.data import unpaired
-from landscape.inputs.data.batches import ABSENT, TOGETHER, array_like, own_targets, text_in, untabled
+from landscape.inputs.data.batches import (
+    ABSENT,
+    TOGETHER,
+    array_like,
+    opened,
+    own_targets,
+    text_in,
+    untabled,
+)
 from landscape.inputs.data.several import Layout
 from landscape.inputs.sharded import here
 from landscape.numerics.arrays import brought
@@ -267,7 +275,7 @@ def checked_data(data: Any) -> tuple[tuple[Any, ...], Tensor]:
         raise _no_pair(data) from None
     given = inputs
     unpaired.require_one_order(inputs, targets)
-    inputs = tree_map(array_like, inputs)
+    inputs = tree_map(array_like, opened(inputs) if isinstance(inputs, Mapping) else inputs)
     targets = _targets(targets, inputs)
     inputs = inputs if isinstance(inputs, tuple) and not isinstance(inputs, PackedSequence) else (inputs,)
     for name, part in (*(("inputs", one) for one in inputs), ("targets", targets)):

@@ -52,8 +52,14 @@ def suited(module: nn.Module, given: Any, samples: Samples) -> tuple[Any, Sample
     it is torch's own, a mean over the others. A loss of targets that are several tensors is given them as they came.
     """
     notes: list[str] = []
+    given = of_parts(given, samples.layout, samples.head.targets)
+    if _is_one_argument(module, samples.head.inputs):
+        kind: Any = type(samples.head.inputs)
+        samples = samples.changed(lambda chunk: ((kind(*chunk[0]),), chunk[1]))
+        notes.append(
+            f"the {kind.__name__} of {', '.join(kind._fields)} is given to the module as one argument"
+        )
     head = samples.head
-    given = of_parts(given, samples.layout, head.targets)
     if len(head.inputs) == 1 and isinstance(head.inputs[0], Mapping):
         order = _arguments(module, head.inputs[0])
         if order is not None:
@@ -77,6 +83,15 @@ def suited(module: nn.Module, given: Any, samples: Samples) -> tuple[Any, Sample
             given = nn.CrossEntropyLoss()
             notes.append(f"{ignored} of {every} targets are {IGNORED}: the mean is over the others")
     return given, samples.noted(notes)
+
+
+def _is_one_argument(module: nn.Module, inputs: Any) -> bool:
+    """Whether inputs are a named tuple of more fields than ``module.forward`` has places, and so one of these."""
+    known = parameters(module)
+    if not hasattr(inputs, "_fields") or any(one.kind is one.VAR_POSITIONAL for one in known):
+        return False
+    places = [one for one in known if one.kind in (one.POSITIONAL_ONLY, one.POSITIONAL_OR_KEYWORD)]
+    return 0 < len(places) < len(inputs)
 
 
 def _arguments(module: nn.Module, fields: Mapping[str, Any]) -> list[tuple[str, Any]] | None:

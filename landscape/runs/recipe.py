@@ -16,7 +16,7 @@ from landscape.inputs.data.streams import Stream
 from landscape.inputs.models import build_model, by_name, takes_num_outputs
 from landscape.inputs.models.modified import NUMBERED, PRICED, modified
 from landscape.objective.arguments import call
-from landscape.objective.closures import seeded, signature_of, taken_by
+from landscape.objective.closures import made, seeded, signature_of, taken_by
 from landscape.objective.losses import LOSSES
 from landscape.objective.modes import in_mode
 from landscape.objective.objective import Objective
@@ -306,7 +306,7 @@ def needed_data(loss: str, data: str, default: str | None) -> str:
         raise BadInput(
             f"{loss} takes neither one argument nor two ({of})",
             "the module, or outputs and targets",
-            "name the loss itself, or its class, not a function that makes it",
+            "name the loss itself, its class, or a function without arguments that makes it",
         )
     if taken == "module" and data:
         raise BadInput(
@@ -322,10 +322,9 @@ def needed_data(loss: str, data: str, default: str | None) -> str:
 
 
 def loss_of_module(spec: str) -> Any:
-    """The function that a spec names, an instance where it names a class; what its file draws is the same each time."""
+    """The function that a spec names, or makes (:func:`made`); what its file draws is the same each time."""
     with seeded(0):
-        named = specs.resolve(spec)
-        return named() if isinstance(named, type) else named
+        return made(specs.resolve(spec))
 
 
 def fingerprint(data: DataSet | None) -> str:

@@ -1,6 +1,7 @@
 """Data as people bring them, and F of each against the user's own loop over them."""
 
 import itertools
+from collections import namedtuple
 from pathlib import Path
 
 import numpy as np
@@ -377,3 +378,29 @@ def test_factories_may_return_all_of_these(own: Path):
     assert not load("nothing").has_targets
     with pytest.raises(BadInput, match=r"no loss, and .* has no targets"):
         _ = load("nothing").default_loss
+
+
+def test_a_named_tuple_is_one_argument_where_a_forward_has_one_place():
+    class Fields(Pair):
+        def forward(self, both):
+            return super().forward(both.x, both.z)
+
+    Both = namedtuple("Both", "x z")
+    samples = [(Both(x, z), y) for x, z, y in zip(X, Z, Y, strict=True)]
+    known = Objective(Pair(), "mse", ((X, Z), Y))
+    for data in ((Both(X, Z), Y), samples, DataLoader(samples, 4), Stream(DataLoader(samples, 4))):
+        for module in (Pair(), Fields()):
+            found = Objective(module, "mse", data, chunk_size=5)
+            assert found.value(found.theta) == pytest.approx(known.value(known.theta), rel=1e-12)
+
+
+@pytest.mark.parametrize("loss", [nn.MSELoss, lambda: nn.MSELoss(), "torch.nn:MSELoss"], ids=str)
+def test_what_makes_a_loss_stands_for_it(loss):
+    assert Objective(Pair(), loss, ((X, Z), Y)).loss.name == "MSELoss"
+
+
+def test_a_loss_of_the_modules_own_reads_no_targets_and_a_class_may_want_arguments():
+    found = Objective(Pair(), "output", ((X, Z), {"a": Y, "b": X}))
+    assert found.value(found.theta) == pytest.approx(Pair()(X, Z).mean().item(), rel=1e-12)
+    with pytest.raises(BadInput, match="the loss DataLoader is a class whose instances want arguments"):
+        Objective(Pair(), DataLoader, ((X, Z), Y))

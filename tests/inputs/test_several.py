@@ -1,6 +1,7 @@
 """Targets that are several tensors: carried as one and given back, and what is told apart from them."""
 
-from collections import namedtuple
+from collections import UserDict, namedtuple
+from dataclasses import dataclass
 
 import pytest
 import torch
@@ -94,6 +95,23 @@ def test_real_ones_are_no_coarser_than_what_is_beside():
 )
 def test_what_is_side_by_side_is_told_from_what_is_not(inputs, targets, wanted):
     assert are_several(inputs, targets) is wanted
+
+
+@dataclass
+class Both:
+    kind: torch.Tensor
+    size: torch.Tensor
+
+
+@pytest.mark.parametrize(
+    "targets", [Both(draw(torch.int64), X), UserDict(kind=draw(torch.int64), size=X)], ids=type
+)
+def test_records_and_dictionaries_of_other_kinds_come_back_as_they_were(targets):
+    together, layout = carried(X, targets, "the data")
+    found = layout.parted(together[1:], None)
+    assert type(found) is type(targets)
+    size, whole = (one.size if isinstance(one, Both) else one["size"] for one in (found, targets))
+    assert torch.equal(size, whole[1:])
 
 
 def test_a_known_layout_tells_two_tensors_from_two_samples():

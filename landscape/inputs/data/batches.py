@@ -56,6 +56,8 @@ def pair(batch: Any, where: str, say: Callable[[str], None]) -> tuple[Any, Any]:
     inputs = _tensors(inputs, f"the inputs of {where}")
     if targets is None:
         return inputs, None
+    if opened(targets) is not targets:
+        return inputs, targets
     if isinstance(targets, Mapping) or (isinstance(targets, tuple | list) and not are_numbers(targets)):
         return inputs, _several(targets, f"the targets of {where}")
     return inputs, _tensor(targets, f"the targets of {where}")
@@ -173,10 +175,16 @@ def untabled(what: str, part: Any) -> BadInput | None:
     return None
 
 
+def opened(one: Any) -> Any:
+    """A dataclass, or a mapping of another kind than ``dict``, as a dictionary of its fields; all else as it is."""
+    if dataclasses.is_dataclass(one) and not isinstance(one, type | dict):
+        return {field.name: getattr(one, field.name) for field in dataclasses.fields(one)}
+    return dict(one) if isinstance(one, Mapping) and not isinstance(one, dict) else one
+
+
 def _named(batch: Any) -> Any:
     """A batch with fields as a dictionary of them; a named tuple only where one of its names is that of targets."""
-    if dataclasses.is_dataclass(batch) and not isinstance(batch, type):
-        return {one.name: getattr(batch, one.name) for one in dataclasses.fields(batch)}
+    batch = opened(batch)
     if not isinstance(batch, tuple):
         return batch
     names: Sequence[str] = getattr(batch, "_fields", ())
@@ -216,7 +224,8 @@ def _tensors(inputs: Any, what: str) -> Any:
     if isinstance(inputs, Mapping):
         return {name: _tensors(part, f"{name} in {what}") for name, part in inputs.items()}
     if isinstance(inputs, tuple) and not are_numbers(inputs):
-        return tuple(_tensors(part, f"number {i} of {what}") for i, part in enumerate(inputs))
+        parts = [_tensors(part, f"number {i} of {what}") for i, part in enumerate(inputs)]
+        return type(inputs)(*parts) if hasattr(inputs, "_fields") else tuple(parts)
     return _tensor(inputs, what)
 
 

@@ -308,7 +308,8 @@ def _all_inputs(name: str, what: str, inputs: Any, said: dict[str, None]) -> Any
     if isinstance(inputs, Mapping):
         return {str(key): _one_of(name, f"{key} in the {what}", one) for key, one in inputs.items()}
     if isinstance(inputs, tuple) and not are_numbers(inputs):
-        return tuple(_one_of(name, f"number {i} of the {what}", one) for i, one in enumerate(inputs))
+        parts = [_one_of(name, f"number {i} of the {what}", one) for i, one in enumerate(inputs)]
+        return type(inputs)(*parts) if hasattr(inputs, "_fields") else tuple(parts)
     found = _tensor(name, what, inputs)
     typed = _typed_inputs(found)
     if typed.dtype != found.dtype and not found.is_floating_point():

@@ -1,7 +1,7 @@
 """Targets that are several tensors, as for several heads: carried as one, and given back to the loss as they came."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, is_dataclass
 from typing import Any
 
 import torch
@@ -9,16 +9,20 @@ from torch import Tensor
 from torch.utils._pytree import TreeSpec, tree_flatten, tree_map, tree_unflatten
 
 from landscape.errors import BadInput
-from landscape.inputs.data.batches import ABSENT, TOGETHER, are_numbers, array_like
+from landscape.inputs.data.batches import ABSENT, TOGETHER, are_numbers, array_like, opened
 
 
 @dataclass(frozen=True)
 class Layout:
-    """What holds the targets (a dictionary, a tuple, …), and the shape of a sample and the dtype of each of them."""
+    """What holds the targets (a dictionary, a tuple, …), and the shape of a sample and the dtype of each of them.
+
+    ``record``: the class of targets that are a dataclass, or a mapping of another kind than ``dict``.
+    """
 
     held_by: TreeSpec
     shapes: tuple[torch.Size, ...]
     dtypes: tuple[torch.dtype, ...]
+    record: Any = None
 
     def parted(self, targets: Tensor, beside: torch.dtype | None) -> Any:
         """The targets in the ``targets`` (n, m) of :func:`carried`; real ones no coarser than the dtype ``beside``."""
@@ -31,7 +35,10 @@ class Layout:
             if dtype.is_floating_point and beside is not None:
                 one = one.to(torch.promote_types(dtype, beside))
             found.append(one)
-        return tree_unflatten(found, self.held_by)
+        held = tree_unflatten(found, self.held_by)
+        if self.record is None:
+            return held
+        return self.record(**held) if is_dataclass(self.record) else self.record(held)
 
     def is_of(self, targets: Tensor) -> bool:
         """Whether ``targets`` can carry those laid out so."""
@@ -52,6 +59,7 @@ def are_several(inputs: Any, targets: Any, known: Layout | None = None) -> bool:
     No list that is like the inputs, as a training and a test pair are; nor one of as many that are alike, which may
     have one for each sample, unless a ``known`` layout is theirs.
     """
+    targets = opened(targets)
     if not isinstance(targets, Mapping | tuple | list) or are_numbers(targets):
         return False
     leaves, held_by = tree_flatten(tree_map(array_like, targets))
@@ -76,14 +84,17 @@ def carried(inputs: Any, targets: Any, where: str, known: Layout | None = None) 
     """
     if not are_several(inputs, targets, known):
         raise BadInput(f"the targets of {where} are a {type(targets).__name__}", "one tensor", TOGETHER)
-    leaves, held_by = tree_flatten(tree_map(array_like, targets))
+    fields = opened(targets)
+    leaves, held_by = tree_flatten(tree_map(array_like, fields))
     for one in leaves:
         if (one.is_floating_point() or one.is_complex()) and not bool(torch.isfinite(one).all()):
             count = int((~torch.isfinite(one)).sum())
             raise BadInput(
                 f"{count} NaN or infinite numbers in the targets of {where}", "finite data", ABSENT
             )
-    layout = Layout(held_by, tuple(one.shape[1:] for one in leaves), tuple(one.dtype for one in leaves))
+    record = None if fields is targets else type(targets)
+    shapes, dtypes = tuple(one.shape[1:] for one in leaves), tuple(one.dtype for one in leaves)
+    layout = Layout(held_by, shapes, dtypes, record)
     if known not in (None, layout):
         raise BadInput(f"{where} has targets of other fields, shapes or dtypes", "those of the first batch")
     return torch.cat([_bits(one.detach()) for one in leaves], dim=1), layout
