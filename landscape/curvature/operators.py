@@ -313,10 +313,16 @@ def _explained() -> Iterator[None]:
 
 
 def _packed(outputs: Any) -> tuple[Tensor, Callable[[Tensor], Any]]:
-    """The floating-point tensors among ``outputs`` in one vector (m,), and how to get back."""
+    """The real and complex numbers of ``outputs`` in one vector (m,), and how to get back."""
     moving = trees.moving(outputs)
-    if not moving:
-        raise BadInput(f"the outputs are a {type(outputs).__name__}", "floating-point tensors")
+    hidden = [where for where, one in trees.held(outputs).items() if len(where) > 1 and one.requires_grad]
+    if hidden or not moving:
+        inside = trees.leaves(outputs)[hidden[0][0]] if hidden else outputs
+        raise BadInput(
+            f"the outputs {'hold' if hidden else 'are'} a {type(inside).__name__}",
+            "tensors, in tuples, lists, dictionaries or dataclasses",
+            "let the module return the tensors that the loss makes it of, or ask for the operator hessian",
+        )
     shapes = [one.shape for one in moving]
     flat = torch.cat([one.reshape(-1) for one in moving])
 

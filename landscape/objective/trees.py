@@ -40,16 +40,30 @@ def tensors(tree: Any) -> list[Tensor]:
 
 
 def moving(tree: Any) -> list[Tensor]:
-    """The floating-point tensors of a tree, in the order in which :func:`mapped` meets them."""
+    """The floating-point tensors of a tree, in the order in which :func:`mapped` meets them.
+
+    Of complex ones their real and imaginary parts along a last axis.
+    """
     found: list[Tensor] = []
-    mapped(lambda tensor: found.append(tensor) if tensor.is_floating_point() else None, tree)
+
+    def see(tensor: Tensor) -> None:
+        if tensor.is_floating_point() or tensor.is_complex():
+            found.append(torch.view_as_real(tensor.resolve_conj()) if tensor.is_complex() else tensor)
+
+    mapped(see, tree)
     return found
 
 
 def with_moving(tree: Any, others: Sequence[Tensor]) -> Any:
-    """``tree`` with ``others`` in the places of its floating-point tensors, as many and in their order."""
+    """``tree`` with ``others`` in the places of those of :func:`moving`, as many and in their order."""
     left = iter(others)
-    return mapped(lambda tensor: next(left) if tensor.is_floating_point() else tensor, tree)
+
+    def other(tensor: Tensor) -> Tensor:
+        if tensor.is_complex():
+            return torch.complex(*next(left).unbind(-1))
+        return next(left) if tensor.is_floating_point() else tensor
+
+    return mapped(other, tree)
 
 
 def rows(tree: Any, which: Any) -> Any:

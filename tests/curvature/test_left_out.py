@@ -196,3 +196,31 @@ def test_gradients_of_samples_have_all_that_the_loss_reads(loss):
     found = dict(zip(sharp.measure.tolist(), sharp.values.tolist(), strict=True))["fisher_rao_norm"]
     assert found == pytest.approx(float((theta @ fisher @ theta).sqrt()), rel=1e-9)
     assert not failed(sharp)
+
+
+def test_complex_outputs_count_as_their_two_parts_beside_real_ones_too():
+    def parts(loss):
+        return Objective(Returning(lambda h: h), lambda o, t: loss(o[:, 0], o[:, 1], o[:, 2]), (X, X))
+
+    def of_complex(z, real):
+        return (z * z.conj() - 1).abs().square().mean() + real.square().mean()
+
+    known = parts(lambda a, b, c: of_complex(torch.complex(a, b), c))
+    module = Returning(lambda h: {"z": torch.complex(h[:, 0], h[:, 1]), "real": h[:, 2]})
+    found = Objective(module, lambda o, t: of_complex(o["z"], o["real"]), (X, X))
+    for operator in ("gauss-newton", "empirical-fisher"):
+        wanted, result = (measured(one, operator=operator) for one in (known, found))
+        np.testing.assert_allclose(result.eigenvalues, wanted.eigenvalues, rtol=1e-9)
+        assert result.status == "complete"
+
+
+def test_outputs_within_other_objects_are_no_part_of_a_matrix_that_leaves_them_out():
+    def wrapped(h):
+        return torch.distributions.Normal(h[:, 0], h[:, 1].exp()), h[:, 2]
+
+    def loss(outputs, targets):
+        return -outputs[0].log_prob(targets[:, 0]).mean() + outputs[1].square().mean()
+
+    objective = Objective(Returning(wrapped), loss, (X, X))
+    with pytest.raises(BadInput, match="the outputs hold a Normal"):
+        measured(objective, operator="gauss-newton")
