@@ -315,9 +315,9 @@ def _explained() -> Iterator[None]:
 def _packed(outputs: Any) -> tuple[Tensor, Callable[[Tensor], Any]]:
     """The real and complex numbers of ``outputs`` in one vector (m,), and how to get back."""
     moving = trees.moving(outputs)
-    hidden = [where for where, one in trees.held(outputs).items() if len(where) > 1 and one.requires_grad]
+    hidden = [int(where[0]) for where, one in trees.held(outputs).items() if where[1:] and one.requires_grad]
     if hidden or not moving:
-        inside = trees.leaves(outputs)[hidden[0][0]] if hidden else outputs
+        inside = trees.leaves(outputs)[hidden[0]] if hidden else outputs
         raise BadInput(
             f"the outputs {'hold' if hidden else 'are'} a {type(inside).__name__}",
             "tensors, in tuples, lists, dictionaries or dataclasses",

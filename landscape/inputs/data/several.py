@@ -1,7 +1,7 @@
 """Targets that are several tensors, as for several heads: carried as one, and given back to the loss as they came."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, is_dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -35,10 +35,11 @@ class Layout:
             if dtype.is_floating_point and beside is not None:
                 one = one.to(torch.promote_types(dtype, beside))
             found.append(one)
-        held = tree_unflatten(found, self.held_by)
+        held: Any = tree_unflatten(found, self.held_by)
         if self.record is None:
             return held
-        return self.record(**held) if is_dataclass(self.record) else self.record(held)
+        has_fields = bool(getattr(self.record, "__dataclass_fields__", ()))
+        return self.record(**held) if has_fields else self.record(held)
 
     def is_of(self, targets: Tensor) -> bool:
         """Whether ``targets`` can carry those laid out so."""
