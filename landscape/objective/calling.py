@@ -37,6 +37,13 @@ def _refusal(subject: Parametrised, inputs: tuple[Any, ...], error: Exception) -
             "parameters that are moved or frozen before",
             "call requires_grad_ outside of forward; inside, detach() what is computed, or torch.no_grad(), does it",
         )
+    if "deepcopy protocol" in said:
+        return BadInput(
+            f"{name} copies parameters of its own by copy.deepcopy in its forward",
+            "what they hold, taken as it is",
+            "for a frozen twin of a layer call torch.func.functional_call(layer, {name: tensor.detach() for name, "
+            "tensor in layer.named_parameters()}, (x,))",
+        )
     if "modified inplace" in said and "view" in said:
         return rewrites(name, "its parameters")
     if not DTYPES_MEET.search(said):

@@ -2,7 +2,7 @@
 
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import numpy as np
@@ -127,16 +127,18 @@ def _scalar(given: Closure, value: Any) -> Tensor:
 
 def _needs_gradients(trial: Trial, given: Closure, value: Tensor) -> bool:
     """Whether F is had, and is the same, only where gradients are recorded."""
+    # With stand-ins that are leaves it may be had without: a penalty of those that require_grad.
+    for trial.subject.stands_as_leaves in (False, True):
+        with suppress(BadInput):
+            if _agree(trial, _standing(trial, given), value):
+                return False
+    trial.needs_gradients, trial.subject.stands_as_leaves = True, False
     try:
-        return not _agree(trial, _standing(trial, given), value)
+        _standing(trial, given)
     except BadInput:
-        trial.needs_gradients = True
-        try:
-            _standing(trial, given)
-        except BadInput:
-            # Not by other inputs of its own, but by the parameters.
-            trial.subject.stands_as_leaves = True
-        return True
+        # Not by other inputs of its own, but by the parameters.
+        trial.subject.stands_as_leaves = True
+    return True
 
 
 def _require_one_value(trial: Trial, given: Closure, value: Tensor) -> None:

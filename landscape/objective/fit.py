@@ -57,7 +57,7 @@ class Fit:
 
     ``is_whole``: the data cannot be cut, as samples hang together. ``needs_gradients``: the module, or the loss,
     takes derivatives itself. ``divisor``: what the sum of the totals over all processes is divided by. ``pieces``:
-    those of θ, with what is seen of their use.
+    those of θ, with what is seen of their use. ``stands_as_leaves`` is that of what was tried.
     """
 
     loss: Loss
@@ -68,6 +68,7 @@ class Fit:
     notes: list[str] = field(default_factory=list)
     undefined: list[str] = field(default_factory=list)
     pieces: tuple[Piece, ...] = ()
+    stands_as_leaves: bool = False
 
 
 def fit(
@@ -87,6 +88,8 @@ def fit(
         # They come again where the numbers are computed.
         warnings.simplefilter("ignore")
         trial = Trial(subject, samples.head)
+        if known is not None:
+            subject.stands_as_leaves = known.stands_as_leaves
         tell_pairs(trial, lambda theta: trial.outputs(few_of(trial.samples), theta))
         found, few = _fitted(given, samples, trial, known)
         if watches:
@@ -97,6 +100,7 @@ def fit(
                 written(trial, few) if found.seen.moves_buffers else []
             )
             found.pieces = told(subject.pieces, uses_in(trial, few))
+        found.stands_as_leaves = subject.stands_as_leaves
         return found
 
 
@@ -177,9 +181,27 @@ def _seen(
     require_one_function(trial, few, outputs)
     require_mode(trial, few)
     require_one_loss(trial, given, few, outputs)
-    require_reached(trial, given, few)
+    _require_reached(trial, given, few)
     loss, is_whole = (None, True) if few is None else _meaning(trial, given, exact, outputs, seen)
     return outputs, few, seen, loss, is_whole
+
+
+def _require_reached(trial: Trial, given: Any, rows: Tensor | None) -> None:
+    """:func:`require_reached`, with stand-ins that say of themselves what parameters say where others are not read."""
+    try:
+        require_reached(trial, given, rows)
+    except BadInput:
+        if trial.subject.stands_as_leaves:
+            raise
+        trial.subject.stands_as_leaves = True
+        try:
+            require_reached(trial, given, rows)
+        except BadInput:
+            trial.subject.stands_as_leaves = False
+        if not trial.subject.stands_as_leaves:
+            raise
+    if trial.subject.stands_as_leaves:
+        require_one_function(trial, rows, trial.outputs(rows))
 
 
 def _told_of_the_data(samples: Samples, error: BadInput) -> BadInput:

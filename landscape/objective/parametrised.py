@@ -64,7 +64,7 @@ class Parametrised:
         self.device = torch.device(device) if device is not None else reference.device
         self._asked = dtype
         # Whether θ stands as leaves also where nothing is differentiated: a forward that goes down the slope of a loss
-        # of its own asks for derivatives by the parameters.
+        # of its own asks for derivatives by the parameters, and a penalty may be of those alone that require_grad.
         self.stands_as_leaves = False
         # Whether it sees parameters of pairs as complex numbers, and so wants them at even places.
         self.sees_pairs = False
@@ -201,12 +201,11 @@ class Parametrised:
         placed = self._placed(theta) if isinstance(theta, Tensor | Leaves) else theta
         tensors = {**self._rest, **placed, **fixed}
         if self.stands_as_leaves:
-            own = (name for name, one in self.module.named_parameters() if one.requires_grad)
-            tensors |= {
-                name: tensors[name].detach().requires_grad_()
-                for name in own
-                if not tensors[name].requires_grad
-            }
+            for name, own in self.module.named_parameters():
+                if own.requires_grad and not tensors[name].requires_grad:
+                    tensors[name] = tensors[name].detach().requires_grad_()
+                # What isinstance(tensor, nn.Parameter) asks for.
+                tensors[name]._is_param = True  # pyright: ignore[reportAttributeAccessIssue]
         with exact(self.device.type), self._standing.at(tensors, training=training):
             yield
 

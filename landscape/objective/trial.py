@@ -302,7 +302,7 @@ def require_reached(trial: Trial, given: Any, rows: Tensor | None) -> None:
         return [float(torch.as_tensor(part).double().sum()) for part in parts]
 
     def gap(theta: Tensor) -> bool:
-        tensors = {**split(theta, subject.pieces), **trial.fixed}
+        tensors = split(theta, subject.pieces) | trial.fixed
         with torch.set_grad_enabled(trial.needs_gradients):
             fixed = trial.copies()
             with subject.standing(theta, fixed):
@@ -339,11 +339,12 @@ def _still_read(trial: Trial, given: Any, rows: Tensor | None) -> list[str]:
     with subject.standing(trial.theta, fixed), torch.enable_grad():
         outputs = called(subject, inputs)
         found = callable_of(given, outputs)(outputs, targets)
-        parts = [one for one in trees.tensors(found) if one.requires_grad]
-        if not parts:
+        ends = [one.sum() for one in trees.tensors(found) if one.requires_grad]
+        if not ends:
             return []
         try:
-            slopes = torch.autograd.grad([one.sum() for one in parts], own, allow_unused=True)
+            # A graph that the module keeps is its own.
+            slopes = torch.autograd.grad(ends, own, allow_unused=True, retain_graph=True)
         except RuntimeError as error:
             if "dtype" in str(error):
                 # Some losses take targets of another dtype than the outputs, and have no derivative then.

@@ -1,0 +1,84 @@
+"""What a penalty asks of parameters before it takes them: what stands in for them says the same."""
+
+import copy
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional
+
+import landscape
+from landscape import BadInput, Objective
+
+X = torch.randn(17, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+Y = torch.arange(17) % 2
+ASKED = [lambda one: one.requires_grad, lambda one: isinstance(one, nn.Parameter)]
+
+
+class Net(nn.Module):
+    """``inside``: the penalty is a factor of its outputs."""
+
+    def __init__(self, asked=None, inside=False):
+        super().__init__()
+        torch.manual_seed(0)
+        self.first, self.last = nn.Linear(3, 4).double(), nn.Linear(4, 2).double()
+        self.last.bias.requires_grad_(False)
+        self.asked, self.inside = asked, inside
+
+    def penalty(self):
+        return sum(one.square().sum() for one in self.parameters() if self.asked(one))
+
+    def forward(self, x):
+        outputs = self.last(torch.tanh(self.first(x)))
+        return outputs * (1 + 0.1 * self.penalty()) if self.inside else outputs
+
+
+def objective(kind: str, net: Net) -> Objective:
+    def loss(outputs, targets):
+        return functional.cross_entropy(outputs, targets) + 0.1 * net.penalty()
+
+    if kind == "closure":
+        return Objective.from_closure(net, lambda net: loss(net(X), Y))
+    net.inside = kind == "outputs"
+    return Objective(net, functional.cross_entropy if net.inside else loss, (X, Y), chunk_size=5)
+
+
+@pytest.mark.parametrize("kind", ["loss", "outputs", "closure"])
+@pytest.mark.parametrize("asked", ASKED, ids=["requires_grad", "isinstance"])
+def test_a_penalty_of_parameters_that_are_asked_is_that_of_a_plain_call(kind, asked):
+    found, net = objective(kind, Net(asked)), Net(asked)
+    assert found.stands_as_leaves
+    theta = found.theta + 0.1
+    own = [one for one in net.parameters() if one.requires_grad]
+    torch.nn.utils.vector_to_parameters(theta, own)
+    net.inside = kind == "outputs"
+    value = functional.cross_entropy(net(X), Y) + (0 if net.inside else 0.1 * net.penalty())
+    slopes = torch.autograd.grad(value, own, create_graph=True)
+    slope = torch.cat([one.flatten() for one in slopes])
+    v = torch.linspace(-1, 1, len(theta), dtype=theta.dtype)
+    image = torch.cat([one.flatten() for one in torch.autograd.grad(slope @ v, own)])
+    assert found.value(theta) == pytest.approx(value.item(), rel=1e-12)
+    torch.testing.assert_close(found.gradient(theta), slope.detach(), rtol=1e-10, atol=1e-12)
+    torch.testing.assert_close(found.hvp(theta, v), image, rtol=1e-10, atol=1e-12)
+    # Of a block the other parameters are those of before.
+    assert landscape.hessian(found, theta, top_k=1, block="last.*").status == "complete"
+    assert not any(hasattr(one, "_is_param") for one in found.module.parameters())
+
+
+def test_a_forward_that_is_another_one_where_gradients_are_recorded_stays_refused():
+    class Either(Net):
+        def forward(self, x):
+            h = self.first(x)
+            return self.last(h.tanh() if h.requires_grad else h) * (1 + 0.1 * self.penalty())
+
+    with pytest.raises(BadInput, match="gives other outputs where gradients are recorded"):
+        Objective(Either(ASKED[0]), "cross_entropy", (X, Y))
+
+
+def test_a_copy_within_a_forward_is_refused_with_what_to_write():
+    class Twin(Net):
+        def forward(self, x):
+            return super().forward(x) + copy.deepcopy(self.last)(x.new_ones(len(x), 4)).detach()
+
+    with pytest.raises(BadInput, match=r"by copy.deepcopy in its forward.*functional_call\(layer"):
+        Objective(Twin(), "cross_entropy", (X, Y))
