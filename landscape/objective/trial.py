@@ -302,7 +302,7 @@ def require_reached(trial: Trial, given: Any, rows: Tensor | None) -> None:
         return [float(torch.as_tensor(part).double().sum()) for part in parts]
 
     def gap(theta: Tensor) -> bool:
-        tensors = split(theta, subject.pieces) | trial.fixed
+        tensors = {**split(theta, subject.pieces), **trial.fixed}
         with torch.set_grad_enabled(trial.needs_gradients):
             fixed = trial.copies()
             with subject.standing(theta, fixed):
