@@ -100,7 +100,8 @@ def measure(
                 share = _share(objective, outputs, targets)
                 right = _right(objective, outputs, targets)
             sums += torch.tensor(
-                [float(share.value) * share.times, share.weight, *right], dtype=torch.float64
+                [float(torch.as_tensor(share.value).detach()) * share.times, share.weight, *right],
+                dtype=torch.float64,
             ).to(sums)
     value, weight, right, counted = distributed.total(sums).tolist()
     weight = _divisor(objective, weight)

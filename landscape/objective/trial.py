@@ -81,10 +81,10 @@ def tried(trial: Trial, given: Any, rows: Tensor | None) -> Any:
     try:
         return _taken(trial, given, rows)
     except BadInput as error:
-        if trial.needs_gradients or not isinstance(error.__cause__, RuntimeError):
+        if trial.needs_gradients:
             raise
-        trial.needs_gradients = True
-        # By its inputs first, then by its parameters.
+        trial.needs_gradients = isinstance(error.__cause__, RuntimeError)
+        # By its inputs first, then by its parameters; what fails otherwise may ask these what they are.
         for trial.subject.stands_as_leaves in (False, True):
             with suppress(BadInput):
                 return _taken(trial, given, rows)
@@ -293,13 +293,13 @@ def require_reached(trial: Trial, given: Any, rows: Tensor | None) -> None:
 
     Told by a plain call with the numbers of a point beside the present one written into the parameters themselves.
     """
-    subject = trial.subject
-    _, targets = trial.samples.picked(rows)
+    subject, targets = trial.subject, trial.samples.picked(rows)[1]
+    rtol = {torch.float64: 1e-8, torch.float32: 1e-5}.get(subject.dtype, SAME / 10)
 
-    def value(outputs: Any) -> list[float]:
+    def value(outputs: Any) -> Tensor:
         found = callable_of(given, outputs)(outputs, targets)
         parts = found if isinstance(found, tuple) else (found,)
-        return [float(torch.as_tensor(part).double().sum()) for part in parts]
+        return torch.stack([torch.as_tensor(part).detach().double().sum() for part in parts])
 
     def gap(theta: Tensor) -> bool:
         tensors = {**split(theta, subject.pieces), **trial.fixed}
@@ -311,8 +311,7 @@ def require_reached(trial: Trial, given: Any, rows: Tensor | None) -> None:
             with subject.written(tensors):
                 inputs, _ = trial.rows(rows)
                 plain = value(called(subject, inputs))
-        pairs = zip(standing, plain, strict=True)
-        return any(abs(a - b) > SAME / 10 * max(abs(a), abs(b), 1e-12) for a, b in pairs)
+        return not torch.allclose(standing, plain, rtol, 1e-20, equal_nan=True)
 
     names = _still_read(trial, given, rows)
     if not names and not gap(trial.aside):

@@ -15,6 +15,12 @@ Y = torch.arange(17) % 2
 ASKED = [lambda one: one.requires_grad, lambda one: isinstance(one, nn.Parameter)]
 
 
+def mean_square(module):
+    """That of what is trained: none where nothing is said to be."""
+    own = [one for one in module.parameters() if one.requires_grad]
+    return torch.tensor(0.0) + sum(one.square().sum() for one in own) / sum(one.numel() for one in own)
+
+
 class Net(nn.Module):
     """``inside``: the penalty is a factor of its outputs."""
 
@@ -63,6 +69,23 @@ def test_a_penalty_of_parameters_that_are_asked_is_that_of_a_plain_call(kind, as
     # Of a block the other parameters are those of before.
     assert landscape.hessian(found, theta, top_k=1, block="last.*").status == "complete"
     assert not any(hasattr(one, "_is_param") for one in found.module.parameters())
+
+
+@pytest.mark.parametrize(
+    "penalty",
+    [
+        mean_square,
+        lambda net: 0.1 * net.get_parameter("first.weight").square().sum(),
+        lambda net: 1e-6 * net.penalty(),
+    ],
+    ids=["count", "get_parameter", "small"],
+)
+def test_penalties_that_cannot_do_without_being_told_and_small_ones(penalty):
+    net = Net(ASKED[0])
+    found = Objective(net, lambda o, t: functional.cross_entropy(o, t) + penalty(net), (X, Y))
+    value = functional.cross_entropy(net(X), Y) + penalty(net)
+    assert found.stands_as_leaves
+    assert found.value(found.theta) == pytest.approx(value.item(), rel=1e-12)
 
 
 def test_a_forward_that_is_another_one_where_gradients_are_recorded_stays_refused():
