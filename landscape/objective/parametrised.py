@@ -204,8 +204,8 @@ class Parametrised:
             for name, own in self.module.named_parameters():
                 if own.requires_grad and not tensors[name].requires_grad:
                     tensors[name] = tensors[name].detach().requires_grad_()
-                # What isinstance(tensor, nn.Parameter) asks for.
-                tensors[name]._is_param = True  # pyright: ignore[reportAttributeAccessIssue]
+                # What a user has marked it with, and what isinstance(tensor, nn.Parameter) asks for.
+                vars(tensors[name]).update(vars(own), _is_param=True)
         with exact(self.device.type), self._standing.at(tensors, training=training):
             yield
 

@@ -325,7 +325,8 @@ def require_reached(trial: Trial, given: Any, rows: Tensor | None) -> None:
         f"{', '.join(names) or 'the parameters'} of {type(subject.module).__name__} do not move F where other tensors "
         "stand in for them",
         "parameters that are read from where the module holds them",
-        "are they kept in a list, or was something computed from them and kept?",
+        "are they kept in a list, told by their ids, or was something computed from them and kept? take them anew at "
+        "every call, by name, as module.named_parameters() gives them",
     )
 
 

@@ -12,7 +12,11 @@ from landscape import BadInput, Objective
 
 X = torch.randn(17, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
 Y = torch.arange(17) % 2
-ASKED = [lambda one: one.requires_grad, lambda one: isinstance(one, nn.Parameter)]
+ASKED = [
+    lambda one: one.requires_grad,
+    lambda one: isinstance(one, nn.Parameter),
+    lambda one: getattr(one, "is_decayed", False),
+]
 
 
 def mean_square(module):
@@ -29,6 +33,7 @@ class Net(nn.Module):
         torch.manual_seed(0)
         self.first, self.last = nn.Linear(3, 4).double(), nn.Linear(4, 2).double()
         self.last.bias.requires_grad_(False)
+        self.first.weight.is_decayed = True
         self.asked, self.inside = asked, inside
 
     def penalty(self):
@@ -50,7 +55,7 @@ def objective(kind: str, net: Net) -> Objective:
 
 
 @pytest.mark.parametrize("kind", ["loss", "outputs", "closure"])
-@pytest.mark.parametrize("asked", ASKED, ids=["requires_grad", "isinstance"])
+@pytest.mark.parametrize("asked", ASKED, ids=["requires_grad", "isinstance", "mark"])
 def test_a_penalty_of_parameters_that_are_asked_is_that_of_a_plain_call(kind, asked):
     found, net = objective(kind, Net(asked)), Net(asked)
     assert found.stands_as_leaves
