@@ -16,6 +16,8 @@ from landscape import distributed
 from landscape.choices import BatchNorm as Policy
 from landscape.choices import LineBatchNorm
 from landscape.errors import BadInput
+from landscape.inputs.data.batches import joined
+from landscape.objective import trees
 
 POLICIES = get_args(Policy)
 # On the straight line between two points there is one more, :mod:`landscape.objective.repair`.
@@ -96,10 +98,16 @@ def recalibrated(
     ``forward(fixed, inputs)`` runs ``module`` in eval mode. Each layer's statistics are taken, chunk
     by chunk, from inputs already normalised by the layers before it, so the result does not depend
     on the chunks: one cut-off pass over the data per layer, in the order the layers are reached.
-    Means and variances are combined in float64 (Chan, Golub and LeVeque 1983).
+    Means and variances are combined in float64 (Chan, Golub and LeVeque 1983). Where a layer is called
+    several times, or its statistics are read without a call of it, there is a training pass of these layers
+    over all samples as a single batch; of several calls it stores the mean, as ``momentum=None`` does.
+
+    Raises BadInput where statistics are read that no such pass stores, and for such a pass in several processes.
     """
     layers = normalisation_layers(module)
     names = {layer: name for name, layer in layers.items()}
+    if _is_called_otherwise(layers, forward, fixed, next(iter(chunks()))):
+        return _by_a_pass(module, layers, forward, fixed, list(chunks()))
     fresh = dict(fixed)
     corrections: dict[str, float] = {}
     remaining = set(layers.values())
@@ -110,14 +118,95 @@ def recalibrated(
         count, mean, squares = _moments(target, forward, fresh, chunks())
         remaining.discard(target)
         name = names[target]
-        for buffer, value in (("running_mean", mean), ("running_var", squares / count)):
-            key = f"{name}.{buffer}" if name else buffer
+        for key, value in zip(_keys(name), (mean, squares / count), strict=True):
             fresh[key] = value.to(fresh[key].dtype)
         # A training pass normalises with the biased variance and stores the unbiased one.
-        corrections[f"{name}.running_var" if name else "running_var"] = count / max(count - 1, 1)
+        corrections[_keys(name)[1]] = count / max(count - 1, 1)
     for key, factor in corrections.items():
         fresh[key] = fresh[key] * factor
     return fresh
+
+
+def _keys(name: str) -> tuple[str, str]:
+    """The names of the statistics of a layer."""
+    prefix = f"{name}." if name else ""
+    return f"{prefix}running_mean", f"{prefix}running_var"
+
+
+def _is_called_otherwise(
+    layers: Mapping[str, nn.Module], forward: Any, fixed: Mapping[str, Tensor], inputs: Any
+) -> bool:
+    """Whether a layer is called more than once, or not at all though its statistics are read."""
+    calls: dict[nn.Module, int] = dict.fromkeys(layers.values(), 0)
+
+    def count(layer: nn.Module, _: Any) -> None:
+        calls[layer] += 1
+
+    hooks = [layer.register_forward_pre_hook(count) for layer in calls]
+    try:
+        outputs = forward(fixed, inputs)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    unseen = [key for name, layer in layers.items() if not calls[layer] for key in _keys(name)]
+    if unseen and max(calls.values()) < 2:
+        other = forward({**fixed, **{key: 2 * fixed[key] + 1 for key in unseen}}, inputs)
+        return not trees.agree(other, outputs, 0.0)
+    return max(calls.values(), default=0) > 1
+
+
+def _by_a_pass(
+    module: nn.Module,
+    layers: Mapping[str, nn.Module],
+    forward: Any,
+    fixed: Mapping[str, Tensor],
+    chunks: Sequence[Any],
+) -> dict[str, Tensor]:
+    if distributed.num_processes() > 1:
+        raise BadInput(
+            "batch-norm layers that are called several times, or not by themselves, in several processes",
+            "one process, which has all samples as one batch",
+            "take `batchnorm` frozen, or leave torchrun away",
+        )
+    calls: dict[nn.Module, int] = dict.fromkeys(layers.values(), 0)
+    before = [(layer, layer.momentum, layer.training) for layer in calls]
+
+    def train(*_: Any) -> None:
+        for layer in calls:
+            layer.__dict__["training"] = True
+
+    def weigh(layer: nn.Module, _: Any) -> None:
+        calls[layer] += 1
+        layer.__dict__["momentum"] = 1 / calls[layer]
+
+    hooks = [module.register_forward_pre_hook(train)]
+    hooks += [layer.register_forward_pre_hook(one) for layer in calls for one in (train, weigh)]
+    keys = [key for name in layers for key in _keys(name)]
+    # What is still there afterwards was not stored by the pass.
+    begin = {key: 2 * fixed[key] + 1 for key in keys}
+    fresh = {name: begin.get(name, tensor).clone() for name, tensor in fixed.items()}
+    try:
+        for layer in calls:
+            layer.__dict__["momentum"] = 1.0
+        with single_samples_explained():
+            forward(fresh, joined(chunks) if len(chunks) > 1 else chunks[0])
+    finally:
+        for hook in hooks:
+            hook.remove()
+        for layer, momentum, training in before:
+            layer.__dict__.update(momentum=momentum, training=training)
+    found = {**fixed, **{key: fresh[key] for key in keys if not torch.equal(fresh[key], begin[key])}}
+    left = {name: one for name, one in layers.items() if found[_keys(name)[0]] is fixed[_keys(name)[0]]}
+    read = [
+        name for name, one in left.items() if _is_called_otherwise({name: one}, forward, found, chunks[0])
+    ]
+    if read:
+        raise BadInput(
+            f"the statistics of {', '.join(read)} are read where it is not called, and stored by no training pass",
+            "batch norm that is called as a layer",
+            "call it in the forward, or take `batchnorm` frozen",
+        )
+    return found
 
 
 def _next_layer(

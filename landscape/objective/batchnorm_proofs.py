@@ -17,7 +17,7 @@ MEMORY_LIMIT = 2**31
 
 
 def statistics_of_a_pass(objective: Objective, tensors: Mapping[str, Tensor]) -> dict[str, Tensor] | None:
-    """The buffers that batch-norm layers with ``momentum=None`` store in one training pass, dropout off.
+    """The buffers that batch-norm layers store in one training pass of the momentum 1, dropout off.
 
     None where a pass over all samples at once cannot be had: in several processes, beyond the memory limit, or where
     a layer is called more than once or not at all. One evaluation.
@@ -44,7 +44,7 @@ def statistics_of_a_pass(objective: Objective, tensors: Mapping[str, Tensor]) ->
     ):
         try:
             for layer in layers.values():
-                layer.momentum, layer.__dict__["training"] = None, True
+                layer.momentum, layer.__dict__["training"] = 1.0, True
                 layer.reset_running_stats()
             objective.called(trees.mapped(torch.clone, objective.samples.inputs))
             found = {

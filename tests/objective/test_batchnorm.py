@@ -6,7 +6,8 @@ import pytest
 import torch
 from torch import nn
 
-from landscape import Objective
+import landscape
+from landscape import BadInput, Objective
 from landscape.objective.batchnorm import blend
 
 
@@ -103,6 +104,68 @@ def test_layers_that_are_never_reached_keep_their_statistics():
     fixed = objective.recalibrated(objective.theta)
     assert torch.equal(fixed["unused.running_var"], torch.ones(3, dtype=torch.float64))
     torch.testing.assert_close(fixed["used.running_var"], draw(23, 3).var(0))
+
+
+class Functional(nn.BatchNorm1d):
+    """Asks torch for it itself, as fused layers do."""
+
+    def forward(self, x):
+        about = self.running_mean, self.running_var, self.weight, self.bias, self.training, self.momentum
+        return nn.functional.batch_norm(x, *about)
+
+
+class Otherwise(nn.Module):
+    """``kind``: norms two inputs one after the other, its own outputs again, or without a call of the layer."""
+
+    def __init__(self, kind, norm=nn.BatchNorm1d):
+        super().__init__()
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(2)
+            self.kind, self.first, self.norm, self.idle = kind, nn.Linear(4, 4), norm(4), nn.BatchNorm1d(4)
+
+    def forward(self, x):
+        h = self.first(x)
+        if self.kind == "again":
+            return self.norm(self.first(self.norm(h).tanh()))
+        if self.kind == "twice":
+            return self.norm(h) - self.norm(self.first(2 * x + 1)).tanh()
+        return Functional.forward(self.norm, h) if self.kind == "no call" else self.norm(h)
+
+
+@pytest.mark.parametrize("chunk_size", [None, 7])
+@pytest.mark.parametrize(
+    ("kind", "norm"),
+    [("twice", nn.BatchNorm1d), ("again", nn.BatchNorm1d), ("no call", nn.BatchNorm1d), ("", Functional)],
+)
+def test_layers_that_are_called_otherwise_have_the_statistics_of_a_training_pass(kind, norm, chunk_size):
+    module, x = Otherwise(kind, norm).double(), draw(23, 4)
+    objective = Objective(module, "cross_entropy", (x, torch.arange(23) % 3), chunk_size=chunk_size)
+    plain = copy.deepcopy(module).train()
+    calls = []
+    plain.norm.register_forward_pre_hook(
+        lambda layer, _: calls.append(1) or setattr(layer, "momentum", 1 / len(calls))
+    )
+    plain.norm.momentum = 1.0
+    plain(x)
+    fixed = objective.recalibrated(objective.theta)
+    for name in ("norm.running_mean", "norm.running_var"):
+        torch.testing.assert_close(fixed[name], dict(plain.named_buffers())[name], rtol=1e-12, atol=1e-13)
+    assert torch.equal(fixed["idle.running_var"], torch.ones(4, dtype=x.dtype))
+    again = objective.recalibrated(objective.theta, fixed)
+    torch.testing.assert_close(again["norm.running_var"], fixed["norm.running_var"], rtol=1e-12, atol=1e-13)
+    assert (module.norm.momentum, module.norm.training) == (0.1, True)
+    line = landscape.interpolate(objective, objective.theta, objective.theta + 0.1, num_points=3)
+    assert line.status == "complete"
+
+
+def test_statistics_that_no_pass_stores_are_refused():
+    class Read(Otherwise):
+        def forward(self, x):
+            return (self.first(x) - self.norm.running_mean) / self.norm.running_var.sqrt()
+
+    objective = Objective(Read("").double(), "cross_entropy", (draw(23, 4), torch.arange(23) % 3))
+    with pytest.raises(BadInput, match="the statistics of norm are read where it is not called"):
+        objective.recalibrated(objective.theta)
 
 
 def part(mean, count):
