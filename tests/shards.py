@@ -153,8 +153,7 @@ def tiny(module: nn.Module, kinked: nn.Module, *, everything: bool) -> dict[str,
             batch_size=2,
             num_points=5,
             tolerance=0.1,
-            plane=method == "bezier",
-            plane_points=3,
+            **({"plane": True, "plane_points": 3} if method == "bezier" else {}),
         )
         answers |= {f"{method} loss": curve.loss, f"{method} length": curve.length}
         answers |= {f"{method} status": curve.status, f"{method} trained": curve.epoch_loss}

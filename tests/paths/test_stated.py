@@ -345,7 +345,9 @@ def joined(objective, ends):
         objective,
         *ends,
         test=test_on(objective),
-        **{"epochs": 3, "lr": 0.05, "num_points": 9, "plane_points": 5} | more,
+        **{"epochs": 3, "lr": 0.05, "num_points": 9}
+        | ({"plane_points": 5} if more.get("plane") else {})
+        | more,
     )
 
 
