@@ -25,6 +25,21 @@ def require_dense(module: nn.Module) -> None:
             )
 
 
+def require_own_listing(module: nn.Module) -> None:
+    """Raises BadInput where the module lists others as its ``parameters()``, or ``named_parameters()``, than it holds."""
+    held = dict(nn.Module.named_parameters(module))
+    for method, found, wanted in (
+        ("named_parameters", list(dict(module.named_parameters())), list(held)),
+        ("parameters", list(map(id, module.parameters())), list(map(id, held.values()))),
+    ):
+        if found != wanted:
+            raise BadInput(
+                f"{method}() of {type(module).__name__} lists others than it holds, {len(found)} of {len(held)}",
+                "the parameters that it holds, by the names of their places",
+                f"leave {method}() as torch.nn.Module has it; what is not trained is told by requires_grad_(False)",
+            )
+
+
 def require_own_memory(module: nn.Module) -> None:
     """Raises BadInput for trainable parameters of which a number lies where another one does.
 

@@ -19,7 +19,7 @@ from landscape.objective import batchnorm
 from landscape.objective.arguments import call
 from landscape.objective.kernels import exact
 from landscape.objective.leaves import Leaves
-from landscape.objective.memory import require_dense, require_own_memory
+from landscape.objective.memory import require_dense, require_own_listing, require_own_memory
 from landscape.objective.parameters import Point, by_pairs, chosen, flatten, layout, require, split
 from landscape.objective.samples import in_dtype
 from landscape.objective.standing import Standing, copied, unwrapped, unwrapped_names
@@ -52,6 +52,7 @@ class Parametrised:
         if not (self.is_sharded and is_fully_sharded(module)):
             require_whole(module)
         module = unwrapped(module)
+        require_own_listing(module)
         require_dense(module)
         whole = layout(module)
         require_own_memory(module)

@@ -107,3 +107,15 @@ def test_a_forward_that_freezes_is_told_to_do_it_outside():
 
     with pytest.raises(BadInput, match="changes requires_grad of its parameters in its forward"):
         Objective(Freezing(lambda net: None), "cross_entropy", (X, Y))
+
+
+@pytest.mark.parametrize("method", ["parameters", "named_parameters"])
+def test_a_listing_of_its_own_is_refused(method):
+    class Lists(Net):
+        pass
+
+    setattr(Lists, method, lambda self, *_, **__: getattr(self.b, method)())
+    with pytest.raises(
+        BadInput, match=rf"^{method}\(\) of Lists lists others than it holds, 2 of 4.*requires_grad_"
+    ):
+        Objective(Lists(lambda net: None), "cross_entropy", (X, Y))
