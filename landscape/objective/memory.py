@@ -26,7 +26,7 @@ def require_dense(module: nn.Module) -> None:
 
 
 def require_own_listing(module: nn.Module) -> None:
-    """Raises BadInput where the module lists others as its ``parameters()``, or ``named_parameters()``, than it holds."""
+    """Raises BadInput where ``parameters()`` or ``named_parameters()`` lists others than the module holds."""
     held = dict(nn.Module.named_parameters(module))
     for method, found, wanted in (
         ("named_parameters", list(dict(module.named_parameters())), list(held)),
