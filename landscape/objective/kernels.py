@@ -67,15 +67,21 @@ class Repeatable:
         )
 
 
+def branch(chosen: Any, first: Any, second: Any, operands: Any = ()) -> Any:
+    """In the place of ``torch.cond``, which has no second derivative: the branch that is chosen, as it is written."""
+    return (first if chosen else second)(*operands)
+
+
 @contextmanager
 def differentiable() -> Iterator[None]:
     """Inside, what torch may compute without derivatives, or with those of first order alone, has all of them.
 
-    That is the fast path of a transformer, whose outputs differ from what is differentiated, and reentrant
-    checkpoints. Parts that the user has compiled run as they were written: a compiler has no second derivatives
-    either, and would take what watches a call for a part of it. Settings are put back.
+    That is the fast path of a transformer, whose outputs differ from what is differentiated, reentrant
+    checkpoints and ``torch.cond``. Parts that the user has compiled run as they were written: a compiler has no
+    second derivatives either, and would take what watches a call for a part of it. Settings are put back.
     """
     fast, reentrant = torch.backends.mha.get_fastpath_enabled(), checkpoint.CheckpointFunction
+    cond, torch.cond = torch.cond, branch
     torch.backends.mha.set_fastpath_enabled(False)
     checkpoint.CheckpointFunction = Repeatable
     # Nobody has compiled anything where the compiler was not even loaded.
@@ -84,5 +90,5 @@ def differentiable() -> Iterator[None]:
         with stance:
             yield
     finally:
-        checkpoint.CheckpointFunction = reentrant
+        checkpoint.CheckpointFunction, torch.cond = reentrant, cond
         torch.backends.mha.set_fastpath_enabled(fast)

@@ -1,4 +1,4 @@
-"""A reentrant checkpoint of torch's, which refuses autograd.grad: derivatives are those of the call without one."""
+"""Reentrant checkpoints of torch, which refuse autograd.grad, and torch.cond: derivatives are those without them."""
 
 import pytest
 import torch
@@ -54,3 +54,25 @@ def test_derivatives_of_a_reentrant_checkpoint_are_those_of_f(from_the_inputs):
     assert landscape.hessian(one, theta, top_k=2).status == "complete"
     assert landscape.train(one, steps=2, batch_size=4).status == "complete"
     assert checkpoint.CheckpointFunction is own
+
+
+def test_a_branch_of_cond_has_all_derivatives():
+    class Branches(Checkpointed):
+        def forward(self, x):
+            h = self.part(x)
+            return self.rest(torch.cond(h.sum() > 0, lambda h: 2 * h, lambda h: 3 * h, (h,)))
+
+    class Written(Branches):
+        def forward(self, x):
+            h = self.part(x)
+            return self.rest(2 * h if h.sum() > 0 else 3 * h)
+
+    x, cond = torch.linspace(-1, 1, 44, dtype=torch.float64).view(11, 4), torch.cond
+    one, other = (
+        Objective(kind(None, True), F.cross_entropy, (x, torch.arange(11) % 3))
+        for kind in (Branches, Written)
+    )
+    theta, v = other.theta, torch.linspace(-1, 1, other.num_parameters, dtype=torch.float64)
+    torch.testing.assert_close(one.gradient(theta), other.gradient(theta), rtol=1e-12, atol=1e-14)
+    torch.testing.assert_close(one.hvp(theta, v), other.hvp(theta, v), rtol=1e-12, atol=1e-14)
+    assert torch.cond is cond
