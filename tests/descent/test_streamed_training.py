@@ -104,7 +104,7 @@ def test_a_run_that_was_stopped_ends_bit_for_bit_the_same(stop):
     [
         ({"sampling": "reshuffle"}, r"`sampling` reshuffle of data that are read anew.*`sampling` = ordered"),
         ({"sampling": "uniform"}, r"`sampling` uniform of data"),
-        ({"method": "gd"}, r"`method` gd of data.*`method` = minibatch"),
+        ({"method": "gd", "batch_size": 128}, r"`method` gd of data.*`method` = minibatch"),
     ],
 )
 def test_another_order_is_refused(options, match):
