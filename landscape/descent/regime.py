@@ -39,10 +39,9 @@ class Regime:
         if (self.epochs is None) == (self.steps is None):
             seen = "neither epochs nor steps" if self.epochs is None else "both epochs and steps"
             raise BadInput(f"{seen} given", "one of them")
-        takes = {"sgd": "one sample", "gd": "all samples"}.get(self.method)
-        if takes and self.batch_size not in (USUAL_BATCH, *([1] if self.method == "sgd" else [])):
+        if self.method == "sgd" and self.batch_size not in (1, USUAL_BATCH):
             raise BadInput(
-                f"`batch_size` {self.batch_size} with `method` {self.method}, which takes {takes} a step",
+                f"`batch_size` {self.batch_size} with `method` sgd, which takes one sample a step",
                 "`method` minibatch",
                 "give that, or leave `batch_size` away",
             )

@@ -241,7 +241,6 @@ def test_numbers_out_of_range(command, folder):
     refused(command(*train, "--epochs", 1e20), "--epochs 1e+20 of 4 steps each; expected at most 2⁵³ steps")
     refused(command(*train, "--nesterov"), "Nesterov", "momentum")
     refused(command(*train, "--method", "sgd", "--batch-size", 64), "takes one sample a step", "minibatch")
-    refused(command(*train, "--method", "gd", "--batch-size", 64), "takes all samples a step", "minibatch")
     for option in ("--lr", "--bends", "--batch-size", "--restarts", "--epochs"):
         refused(command("connect", "a.h5", "b.h5", "--method", "idle", option, 2), f"{option} 2", "leave")
     refused(command("escape", "a.h5", "--batch-size", 4), "--batch-size 4 with --noise sphere", "--noise sgd")
