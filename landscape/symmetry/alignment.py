@@ -5,7 +5,7 @@ The symmetry of the module is found by :mod:`landscape.symmetry`, the permutatio
 :mod:`landscape.symmetry.orbit`.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import torch
@@ -13,15 +13,13 @@ from torch import Tensor, nn
 
 from landscape import distributed
 from landscape.errors import BadInput, ChangedFunction
-from landscape.objective import trees
 from landscape.objective.objective import Objective
 from landscape.objective.parameters import Point, by_pairs, split
-from landscape.objective.samples import converted
 from landscape.progress import Progress, silent
 from landscape.result import Check
 from landscape.symmetry import Traced, function_difference, preserved, symmetry_of
-from landscape.symmetry.continuous import families_of
 from landscape.symmetry.correlations import correlations
+from landscape.symmetry.everywhere import batches_of, families_on
 from landscape.symmetry.families import Family, Found, of_level
 from landscape.symmetry.independent import dimensions
 from landscape.symmetry.matching import assigned, matched
@@ -30,10 +28,9 @@ from landscape.symmetry.orbit import Orbit, between, nearer, nearest_of_orbit, r
 from landscape.symmetry.order import tried_junctions
 from landscape.symmetry.permutations import Permutations, Symmetry, composed, flipped, permuted
 from landscape.symmetry.refinement import refined
-from landscape.symmetry.verified import batch_experts, in_double
+from landscape.symmetry.verified import batch_experts
 
 # Samples that the graph is traced and tried on; the graph of activations has this many at a time.
-CPU = torch.device("cpu")
 FEW, MANY = 4, 64
 # What is left of the distance to a copy moved by linear maps that counts as brought back.
 RECOVERED = 1e-5
@@ -117,8 +114,7 @@ def aligned(
     units, names = traced.symmetry, {piece.name for piece in objective.pieces}
     found = Found([], [], [])
     if symmetry != "permutation":
-        inputs = trees.mapped(in_double, objective.few(few).inputs)
-        found = families_of(module, inputs, traced, seed=seed)
+        found = families_on(objective, module, traced, few, seed)
     families = of_level(found.families, symmetry, names)
     generator = torch.Generator().manual_seed(seed)
     odd = odd_groups(objective, units)
@@ -216,16 +212,6 @@ def tensors_of(objective: Objective, point: Point) -> dict[str, Tensor]:
 
 def doubled(tensors: Mapping[str, Any]) -> dict[str, Tensor]:
     return {name: t.double() if t.is_floating_point() else t for name, t in tensors.items()}
-
-
-def batches_of(objective: Objective, size: int, *, whole: bool = False) -> Iterator[tuple[Tensor, ...]]:
-    """All inputs in float64 on the CPU, ``size`` samples at a time; the last ones only if not ``whole``."""
-    samples = objective.samples
-    count = samples.count_here
-    size = count if samples.is_one_piece else size
-    for start in range(0, count - size + 1 if whole else count, size):
-        inputs, _ = samples.picked(torch.arange(start, min(start + size, count)))
-        yield trees.mapped(lambda part: converted(part, CPU, torch.float64), inputs)
 
 
 def odd_groups(objective: Objective, symmetry: Symmetry) -> list[int]:

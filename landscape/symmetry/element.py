@@ -5,16 +5,14 @@ from torch import Tensor
 
 from landscape.choices import Rescaling
 from landscape.errors import BadInput
-from landscape.objective import trees
 from landscape.objective.objective import Objective
 from landscape.objective.parameters import Point
 from landscape.symmetry.alignment import FEW, doubled, tensors_of, with_units
-from landscape.symmetry.continuous import families_of
+from landscape.symmetry.everywhere import families_on
 from landscape.symmetry.families import of_level
 from landscape.symmetry.orbit import random_of_families, random_of_orbit
 from landscape.symmetry.permutations import permuted
 from landscape.symmetry.rescaling import Rescaled, function_gap, rescaled
-from landscape.symmetry.verified import in_double
 
 # What the elements of each kind of family are called, as few as there are ideas.
 CALLED = {
@@ -50,8 +48,7 @@ def moved(objective: Objective, point: Point, *, seed: int, tolerance: float) ->
     try:
         few = min(objective.num_samples, FEW)
         module, traced = with_units(objective, point, "moving by all symmetries", few, seed)
-        inputs = trees.mapped(in_double, objective.few(few).inputs)
-        found = families_of(module, inputs, traced, seed=seed).families
+        found = families_on(objective, module, traced, few, seed).families
     except BadInput as error:
         return Rescaled(None, reason=f"not moved: {error}")
     families = of_level(found, "all", {piece.name for piece in objective.pieces})

@@ -16,7 +16,8 @@ from landscape.errors import BadInput
 from landscape.objective.modes import in_mode
 from landscape.objective.objective import Objective
 from landscape.objective.parameters import Point
-from landscape.symmetry.alignment import FEW, batches_of, doubled, tensors_of
+from landscape.symmetry.alignment import FEW, doubled, tensors_of
+from landscape.symmetry.everywhere import batches_of
 from landscape.symmetry.permutations import Symmetry
 from landscape.symmetry.verified import batch_experts, function_difference, preserved, symmetry_of
 

@@ -15,19 +15,17 @@ import torch
 from torch import Tensor
 
 from landscape.errors import BadInput, ChangedFunction
-from landscape.objective import trees
 from landscape.objective.batchnorm import blend
 from landscape.objective.objective import Objective
 from landscape.objective.parameters import Point
 from landscape.progress import Progress, silent
 from landscape.symmetry import function_difference, preserved
-from landscape.symmetry.alignment import FEW, batches_of, doubled, odd_groups, tensors_of, with_units
-from landscape.symmetry.continuous import families_of
+from landscape.symmetry.alignment import FEW, doubled, odd_groups, tensors_of, with_units
+from landscape.symmetry.everywhere import batches_of, families_on
 from landscape.symmetry.families import TURNS, Family, Found, of_level
 from landscape.symmetry.matching import SAME, coordinate_descent, matched
 from landscape.symmetry.orbit import Orbit, between, nearer, nearest_of_orbit
 from landscape.symmetry.permutations import Permutations, Symmetry, composed, flipped, permuted
-from landscape.symmetry.verified import in_double
 
 MOST_SWEEPS = 100
 # Maps come closer by less and less, so with these a sweep that brings less than this share of Σᵢ ‖θᵢ − θ̄‖² is the last;
@@ -84,8 +82,7 @@ def merged(
     module, traced = with_units(objective, points[order[0]], "merging", few, seed)
     found = Found([], [], [])
     if symmetry != "permutation":
-        inputs = trees.mapped(in_double, objective.samples.few(few).inputs)
-        found = families_of(module, inputs, traced, seed=seed)
+        found = families_on(objective, module, traced, few, seed)
     families = of_level(found.families, symmetry, {piece.name for piece in objective.pieces})
     given = [doubled(tensors_of(objective, points[i])) for i in order]
     together, spreads = None, []

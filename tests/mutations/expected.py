@@ -153,6 +153,7 @@ CHECKS = {
     "aln-barriers-over-ends": "barrier after",
     "aln-distances-swapped": "no farther",
     "aln-stored-in-bfloat16": "as stored",
+    "eve-few-samples-alone": "",
     "mrg-means-swapped": "merged model",
     "mrg-rows-of-first": "model loss",
     "mrg-mean-of-first-two": "mean of models",

@@ -154,6 +154,14 @@ FAULTS = (
         "align_rescaled",
     ),
     Fault(
+        "eve-few-samples-alone",
+        "symmetry/everywhere.py",
+        "if objective.samples.is_one_piece or objective.num_samples <= few:",
+        "if True:",
+        "symmetry/test_everywhere.py::test_what_few_samples_do_not_reach_is_looked_at",
+        "",
+    ),
+    Fault(
         "mrg-means-swapped",
         "analyses/merge.py",
         "places = [*given, found.mean, soup]",
