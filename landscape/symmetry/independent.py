@@ -1,14 +1,16 @@
 """How many directions families have together, as one may be among others: by the rank of how they move θ.
 
-Found by differences of what the families do, whatever they are made of; at θ near the given ones, none of which is 0.
+Found by the slopes of what the families do, whatever they are made of; at θ near the given ones, none of which is 0.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import accumulate
 
 import torch
 from torch import Tensor
 
-from landscape.symmetry.families import TURNS, Family
+from landscape.symmetry.families import TURNS, Family, centring
+from landscape.symmetry.shears import Shear
 from landscape.symmetry.translations import Translation
 
 Tensors = Mapping[str, Tensor]
@@ -59,12 +61,68 @@ def _columns(families: Sequence[Family], tensors: Tensors) -> Iterator[Tensor]:
         there = there if isinstance(one, Translation) else one.folded(there)
     names = sorted({name for one in families for name in one.tensors})
     for one in families:
-        moved = [_difference(one, there, names, i) for i in generators(one)]
-        columns = torch.stack(moved, 1) if moved else torch.zeros(0, 0, dtype=torch.float64)
+        columns = tangents(one, there, names)
         yield columns / columns.norm(dim=0).clamp_min(1e-300)
 
 
+def tangents(family: Family, tensors: Tensors, names: Sequence[str]) -> Tensor:
+    """How all numbers of ``names`` move with each of :func:`generators` at no map, (numbers, directions)."""
+    sizes = [tensors[name].numel() for name in names]
+    starts = dict(zip(names, accumulate(sizes, initial=0), strict=False))
+    count = len(generators(family))
+    found = torch.zeros(sum(sizes), count, dtype=torch.float64)
+    if isinstance(family, Shear):
+        for number in range(count):
+            step = torch.zeros(family.logarithm, dtype=torch.float64)
+            step.view(-1)[number] = STEP
+            one, other = (family.acted(tensors, sign * step) for sign in (1, -1))
+            apart = torch.cat([(one[name] - other[name]).flatten().double() for name in names])
+            found[:, number] = apart / (2 * STEP)
+    elif isinstance(family, Translation):
+        for name, places, numbers, times in family.moves(tensors):
+            if name in starts:
+                found.index_put_((places + starts[name], numbers), times, accumulate=True)
+    elif count:
+        maps = _maps(family)
+        for slot, a in family.members:
+            name, values = slot.block.tensor, slot.of(tensors).double()
+            if name not in starts:
+                continue
+            places = slot.stored({name: torch.arange(tensors[name].numel()).reshape(tensors[name].shape)})
+            by = a * maps if family.kind == "scaling" or a > 0 else -maps.mT
+            # (copies, maps, units, everything else)
+            moved = by @ values[:, None]
+            numbers = torch.arange(count).reshape(len(values), -1, 1, 1).expand(moved.shape)
+            places = (places + starts[name])[:, None].expand(moved.shape)
+            found.index_put_((places.flatten(), numbers.flatten()), moved.flatten(), accumulate=True)
+    return found
+
+
+def _maps(family: Family) -> Tensor:
+    """X of each generator exp tX of the maps of one copy, (generators, n, n)."""
+    n = family.size
+    every = torch.eye(n * n, dtype=torch.float64).reshape(n, n, n, n)
+    if family.kind == "scaling":
+        return every.diagonal().permute(2, 0, 1)
+    if family.kind == "rotary":
+        pairs = torch.arange(n // 2)
+        first, second = pairs, pairs + n // 2
+        sizes = every[first, first] + every[second, second]
+        return torch.stack([sizes, every[second, first] - every[first, second]], 1).flatten(0, 1)
+    if family.kind not in TURNS:
+        return every.flatten(0, 1)
+    m = family.logarithm[-1]
+    rows, columns = torch.triu_indices(m, m, 1)
+    inner = torch.eye(m * m, dtype=torch.float64).reshape(m, m, m, m)[rows, columns]
+    inner = inner - inner.mT
+    if family.kind == "orthogonal":
+        return inner
+    basis = centring(n)
+    return basis @ inner @ basis.T
+
+
 def generators(family: Family) -> list[int]:
+    """Which numbers of its logarithm are of directions of their own."""
     if family.kind == "sign":
         return []
     numbers = torch.arange(torch.Size(family.logarithm).numel()).reshape(family.logarithm)
@@ -73,13 +131,6 @@ def generators(family: Family) -> list[int]:
         rows, columns = torch.triu_indices(size, size, 1)
         numbers = numbers[:, rows, columns]
     return numbers.flatten().tolist()
-
-
-def _difference(family: Family, tensors: Tensors, names: Sequence[str], number: int) -> Tensor:
-    step = torch.zeros(family.logarithm, dtype=torch.float64)
-    step.view(-1)[number] = STEP
-    one, other = (family.acted(tensors, family.exponential(sign * step)) for sign in (1, -1))
-    return torch.cat([((one[name] - other[name]) / (2 * STEP)).flatten().double() for name in names])
 
 
 def _beside(known: Tensor | None, columns: Tensor) -> tuple[Tensor | None, int]:

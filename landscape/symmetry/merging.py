@@ -30,7 +30,7 @@ from landscape.symmetry.permutations import Permutations, Symmetry, composed, fl
 MOST_SWEEPS = 100
 # Maps come closer by less and less, so with these a sweep that brings less than this share of Σᵢ ‖θᵢ − θ̄‖² is the last;
 # those that need no turn, which take a small part of the time, go on to the second.
-SETTLED, AT_REST = 1e-4, 1e-6
+SETTLED, AT_REST = 1e-4, 1e-5
 # Of Σᵢ ‖θᵢ‖², what is rounding, and sweeps go on lowering.
 ROUNDED = 1e-18
 State = Mapping[str, Tensor]

@@ -2,7 +2,7 @@
 
 Turns in closed form (Schönemann 1966), scales by Newton's method on their logarithm. An invertible map M acts as M on
 some weights and as M⁻ᵀ on others: M solves M B₊ = A₊ and Mᵀ A₋ = B₋ in least squares, a Sylvester equation, exact where
-A is of the orbit of B; from there, or from what is better, the distance itself is lowered by L-BFGS.
+A is of the orbit of B; from there, or from what is better, the distance itself is lowered by Gauss–Newton.
 """
 
 from collections.abc import Callable, Mapping
@@ -16,11 +16,12 @@ from landscape.symmetry.shears import Shear, nearest_shear
 from landscape.symmetry.translations import Translation, nearest_translations
 
 Tensors = Mapping[str, Tensor]
-NEWTON, HALVINGS, ALTERNATIONS, POLISHING = 40, 8, 40, 60
+NEWTON, HALVINGS, POLISHING = 40, 8, 20
+SHORT = 1e-7
 # Maps worse conditioned than this are no start.
 WORST = 1e6
-# A square distance that rounding leaves, over ‖A‖².
-EXACT = 1e-14
+# A square distance that rounding leaves, over ‖A‖², and what a step must bring of one, as others move in between.
+EXACT, WORTH = 1e-14, 1e-6
 
 
 def nearest(family: Family, a: Tensors, b: Tensors) -> Tensor:
@@ -62,8 +63,7 @@ def balance(family: Family, tensors: Tensors) -> Tensor:
         (sums.sizes * (sums.exponents < 0)).sum(0) == 0
     )
     found = (
-        sums._replace(inner=0 * sums.inner)
-        .lowest(torch.zeros_like(sums.sizes[0]))
+        _lowest(sums._replace(inner=0 * sums.inner).distance, torch.zeros_like(sums.sizes[0]))
         .exp()
         .masked_fill(is_idle, 1)
     )
@@ -99,50 +99,64 @@ class _Sums(NamedTuple):
             inner[known.index(one)] += (x * y).sum(2)
         return cls(torch.tensor(known, dtype=torch.float64)[:, None, None], sizes, inner)
 
-    def distance(self, t: Tensor) -> Tensor:
-        """Σ_s ‖c^a b_s‖² − 2⟨a_s, c^a b_s⟩ at c = exp t."""
+    def distance(self, t: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Σ_s ‖c^a b_s‖² − 2⟨a_s, c^a b_s⟩ at c = exp t, and its first two derivatives in t."""
         by = (self.exponents * t).exp()
-        return (by * (by * self.sizes - 2 * self.inner)).sum(0)
+        square, linear = by * by * self.sizes, by * self.inner
+        slope = (2 * self.exponents * (square - linear)).sum(0)
+        bend = (2 * self.exponents**2 * (2 * square - linear)).sum(0)
+        return (square - 2 * linear).sum(0), slope, bend
 
-    def lowest(self, start: Tensor) -> Tensor:
-        """Newton's method from a start, steps halved where they rise."""
-        t, value = start, self.distance(start)
-        for _ in range(NEWTON):
-            by = (self.exponents * t).exp()
-            square, linear = by * by * self.sizes, by * self.inner
-            slope = (2 * self.exponents * (square - linear)).sum(0)
-            bend = (2 * self.exponents**2 * (2 * square - linear)).sum(0)
-            bend = torch.where(bend > 0, bend, slope.abs())
-            step = (-slope / bend.clamp_min(1e-300)).clamp(-1, 1)
-            for _ in range(HALVINGS):
-                is_worse = self.distance(t + step) > value
-                if not bool(is_worse.any()):
-                    break
-                step = torch.where(is_worse, step / 2, step)
-            step = torch.where(self.distance(t + step) > value, 0, step)
-            t, value = t + step, self.distance(t + step)
-            if float(step.abs().max()) < 1e-12:
+
+def _starts(exponents: Tensor, sizes: Tensor, inner: Tensor) -> Tensor:
+    """No scale, and those that the slots of one exponent would have alone, (…, starts, copies, n)."""
+    alone = (inner / sizes.clamp_min(1e-300)).abs().clamp(1e-6, 1e6).log() / exponents
+    return torch.cat([torch.zeros_like(alone[:1]), alone]).movedim(0, -3)
+
+
+def _best(found: Tensor, values: Tensor) -> Tensor:
+    """Of each number that with the least value, along axis 0."""
+    return found.gather(0, values.argmin(0, keepdim=True))[0]
+
+
+def _lowest(distance: Callable[[Tensor], tuple[Tensor, Tensor, Tensor]], start: Tensor) -> Tensor:
+    """Newton's method from a start, every number by itself, steps halved where they rise.
+
+    ``distance``: with its first two derivatives.
+    """
+    t = start
+    value, slope, bend = distance(t)
+    for _ in range(NEWTON):
+        bend = torch.where(bend > 0, bend, slope.abs())
+        step = (-slope / bend.clamp_min(1e-300)).clamp(-1, 1)
+        there = distance(t + step)
+        for _ in range(HALVINGS):
+            # Of a step so small rounding alone says whether it rises, and the next one would be its square.
+            is_worse = (there[0] > value) & (step.abs() > SHORT)
+            if not bool(is_worse.any()):
                 break
-        return t
-
-    @property
-    def starts(self) -> Tensor:
-        """No scale, and those that the slots of one exponent would have alone, (starts, copies, n)."""
-        alone = (self.inner / self.sizes.clamp_min(1e-300)).abs().clamp(1e-6, 1e6).log() / self.exponents
-        return torch.cat([torch.zeros_like(alone[:1]), alone])
+            step = torch.where(is_worse, step / 2, step)
+            there = distance(t + step)
+        is_worse = (there[0] > value) & (step.abs() > SHORT)
+        step = torch.where(is_worse, 0, step)
+        t = t + step
+        value, slope, bend = (
+            torch.where(is_worse, old, new) for old, new in zip((value, slope, bend), there, strict=True)
+        )
+        if float(step.abs().max()) <= SHORT:
+            break
+    return t
 
 
 def _scales(family: Family, a: Tensors, b: Tensors) -> Tensor:
-    sums = _Sums.of(family, a, b)
-    found, values = [], []
-    for sign in (1, -1) if family.is_signed else (1,):
-        signed = sums._replace(inner=sums.inner * sign**sums.exponents)
-        for start in signed.starts:
-            t = signed.lowest(start)
-            found.append(sign * t.exp())
-            values.append(signed.distance(t))
-    best = torch.stack(values).argmin(0, keepdim=True)
-    return torch.stack(found).gather(0, best)[0]
+    exponents, sizes, inner = _Sums.of(family, a, b)
+    signs = torch.tensor([1.0, -1.0] if family.is_signed else [1.0]).double()[:, None, None]
+    inner = inner[:, None] * signs ** exponents[:, None]
+    starts = _starts(exponents[:, None], sizes[:, None], inner)
+    sums = _Sums(exponents[:, None, None], sizes[:, None, None], inner[:, :, None])
+    t = _lowest(sums.distance, starts)
+    found = (signs[:, None] * t.exp()).flatten(0, 1)
+    return _best(found, sums.distance(t)[0].flatten(0, 1))
 
 
 def _signs(family: Family, a: Tensors, b: Tensors) -> Tensor:
@@ -174,7 +188,7 @@ def _polar(inner: Tensor) -> Tensor:
 
 
 def _pairs(family: Family, a: Tensors, b: Tensors) -> Tensor:
-    """z = r e^{iφ} of each pair: z on slots of exponent 1, 1/z̄ on those of −1; r and φ in turn."""
+    """z = r e^{iφ} of each pair: z on slots of exponent 1, 1/z̄ on those of −1; at every r the best φ."""
     half = family.size // 2
     sizes = torch.zeros(2, family.copies, half, dtype=torch.float64)
     inner = torch.zeros_like(sizes, dtype=torch.complex128)
@@ -182,24 +196,25 @@ def _pairs(family: Family, a: Tensors, b: Tensors) -> Tensor:
         x, y = (torch.complex(*slot.of(t).double().split(half, 1)) for t in (a, b))
         inner[int(exponent < 0)] += (x * y.conj()).sum(2)
         sizes[int(exponent < 0)] += y.abs().square().sum(2)
+    squares, both = inner.abs().square(), 2 * (inner[0] * inner[1].conj()).real
+
+    def distance(t: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        up, down = (2 * t).exp(), (-2 * t).exp()
+        # |Σ_a e^{at} inner_a|², of which the best turn leaves the root.
+        there = (up * squares[0] + down * squares[1] + both).clamp_min(1e-300)
+        slope, bend = (n * (up * squares[0] + sign * down * squares[1]) for n, sign in ((2, -1), (4, 1)))
+        root = there.sqrt()
+        return (
+            up * sizes[0] + down * sizes[1] - 2 * root,
+            2 * (up * sizes[0] - down * sizes[1]) - slope / root,
+            4 * (up * sizes[0] + down * sizes[1]) - bend / root + slope.square() / (2 * there * root),
+        )
+
     exponents = torch.tensor([1.0, -1.0], dtype=torch.float64)[:, None, None]
-    found, values = [], []
-    for start in _Sums(exponents, sizes, inner.abs()).starts:
-        turn, t = _turned(exponents, inner, start), start
-        for _ in range(ALTERNATIONS):
-            before, t = t, _Sums(exponents, sizes, (inner * turn.conj()).real).lowest(t)
-            turn = _turned(exponents, inner, t)
-            if float((t - before).abs().max()) < 1e-12:
-                break
-        found.append(t.exp() * turn)
-        values.append(_Sums(exponents, sizes, (inner * turn.conj()).real).distance(t))
-    best = torch.stack(values).argmin(0, keepdim=True)
-    return turning(torch.stack(found).gather(0, best)[0])
-
-
-def _turned(exponents: Tensor, inner: Tensor, t: Tensor) -> Tensor:
-    """e^{iφ} of the best angle at scales exp t."""
-    return torch.polar(torch.ones_like(t), ((exponents * t).exp() * inner).sum(0).angle())
+    t = _lowest(distance, _starts(exponents, sizes, inner.abs()))
+    t = _best(t, distance(t)[0])
+    angles = ((exponents * t).exp() * inner).sum(0).angle()
+    return turning(torch.polar(t.exp(), angles))
 
 
 def _map(family: Family, a: Tensors, b: Tensors) -> Tensor:
@@ -227,23 +242,24 @@ def _map(family: Family, a: Tensors, b: Tensors) -> Tensor:
     size_of_a = sum(slot.of(a).double().square().sum((1, 2)) for slot, _ in family.members)
     if bool((value + size_of_a <= EXACT * size_of_a).all()):
         return best
-    m = best.clone(memory_format=torch.contiguous_format).requires_grad_()
-    optimizer = torch.optim.LBFGS(
-        [m], max_iter=POLISHING, tolerance_grad=1e-12, tolerance_change=1e-14, line_search_fn="strong_wolfe"
-    )
-    scale = 1 / max(float(sum(one.diagonal(dim1=1, dim2=2).sum() for one in size.values())), 1e-300)
-
-    def closure() -> Tensor:
-        optimizer.zero_grad()
-        with torch.enable_grad():
-            total = distance(m).sum() * scale
-        total.backward()
-        return total
-
-    optimizer.step(closure)  # pyright: ignore[reportArgumentType]
-    polished = m.detach()
-    is_better = (distance(polished) < value) & (torch.linalg.cond(polished) < WORST)
-    return torch.where(is_better[:, None, None], polished, best)
+    # Gauss–Newton: of exp(X) M to first order in X the distance is least at another Sylvester equation.
+    for _ in range(POLISHING):
+        w, before = torch.linalg.inv(best).mT, value
+        there, back = best @ size[1] @ best.mT, w @ size[-1] @ w.mT
+        step = _sylvester(back, there, inner[1] @ best.mT - there - (inner[-1] @ w.mT - back).mT)
+        step = step / step.norm(dim=(1, 2), keepdim=True).clamp_min(1)
+        for _ in range(HALVINGS):
+            moved = torch.linalg.matrix_exp(step) @ best
+            now = distance(moved)
+            is_better = (now < value) & (torch.linalg.cond(moved) < WORST)
+            best = torch.where(is_better[:, None, None], moved, best)
+            value = torch.where(is_better, now, value)
+            step = torch.where(is_better[:, None, None], 0, step / 2)
+            if bool(is_better.all()):
+                break
+        if bool((before - value <= WORTH * (value + size_of_a)).all()):
+            break
+    return best
 
 
 def _sylvester(left: Tensor, right: Tensor, wanted: Tensor) -> Tensor:

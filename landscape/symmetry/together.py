@@ -5,12 +5,13 @@ that reads it. Where A is of the orbit of B nothing is left at the end, so that 
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor
 
 from landscape.symmetry.families import TURNS, Family
-from landscape.symmetry.independent import STEP, generators, may_be_counted
+from landscape.symmetry.independent import generators, may_be_counted, tangents
 
 Tensors = Mapping[str, Tensor]
 FREE = ("shear", "translation")
@@ -59,12 +60,12 @@ def _slopes(families: Sequence[Family], b: Tensors, names: Sequence[str]) -> tup
     """How all numbers move with every logarithm, in columns of length 1, and the lengths they had."""
     columns = []
     for family in families:
-        for number in generators(family):
-            step = torch.zeros(family.logarithm, dtype=torch.float64)
-            step.view(-1)[number] = STEP
-            one, other = (_acted(family, b, sign * step) for sign in (1, -1))
-            columns.append(_flat(one, names) - _flat(other, names))
-    slopes = torch.stack(columns, 1) / (2 * STEP)
+        there, gains = _folded(family, b)
+        moved = tangents(family, there, names)
+        for gain, own in gains:
+            moved = _scaled(gain, own, moved, b, names)
+        columns.append(moved)
+    slopes = torch.cat(columns, 1)
     lengths = slopes.norm(dim=0)
     lengths[lengths == 0] = 1
     return slopes / lengths, lengths
@@ -92,14 +93,27 @@ def _step(
 
 def _acted(family: Family, tensors: Tensors, logarithm: Tensor) -> dict[str, Tensor]:
     """Moved by exp X; a turn with gains of 1, which are as they were afterwards."""
-    element = family.exponential(logarithm)
-    if family.kind not in TURNS:
-        return family.acted(tensors, element)
-    found = family.acted(family.folded(tensors), element)
-    for gain in reversed(family.gains):
-        own = gain.members[0][0].of(tensors).squeeze(2)
-        found = gain.acted(found, torch.where(own == 0, 1.0, own))
+    there, gains = _folded(family, tensors)
+    found = family.acted(there, family.exponential(logarithm))
+    for gain, own in gains:
+        found = gain.acted(found, own)
     return found
+
+
+def _folded(family: Family, tensors: Tensors) -> tuple[Tensors, list[tuple[Family, Tensor]]]:
+    """With gains of 1 where it is a turn, and the scales that bring back what they were, in that order."""
+    if family.kind not in TURNS:
+        return tensors, []
+    owns = [gain.members[0][0].of(tensors).squeeze(2) for gain in family.gains]
+    scales = [torch.where(own == 0, 1.0, own) for own in owns]
+    return family.folded(tensors), list(zip(family.gains, scales, strict=True))[::-1]
+
+
+def _scaled(gain: Family, by: Tensor, columns: Tensor, b: Tensors, names: Sequence[str]) -> Tensor:
+    """Columns of slopes with the scales of a gain, which are linear, on all numbers that it moves."""
+    ones = {name: torch.ones_like(b[name], dtype=torch.float64) for name in names}
+    members = tuple((slot._replace(offset=0.0), a) for slot, a in gain.members if slot.block.tensor in ones)
+    return _flat(replace(gain, members=members).acted(ones, by), names)[:, None] * columns
 
 
 def _flat(tensors: Tensors, names: Sequence[str]) -> Tensor:

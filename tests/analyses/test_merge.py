@@ -7,7 +7,7 @@ from itertools import permutations, product
 import numpy as np
 import pytest
 import torch
-from families import found_in
+from families import found_in, gaussian
 from symmetric import Encoder, built, numbers
 from torch import nn
 from torch.nn.functional import cross_entropy
@@ -89,9 +89,12 @@ def test_the_order_in_which_the_models_are_given_decides_nothing():
 
 @cache
 def tokens(name: str) -> tuple[Objective, list[Point]]:
-    """A net of tokens with continuous symmetries, and three that are random."""
+    """A net with continuous symmetries, and three that are random."""
     x = numbers(11, 24, 6)()
-    objective = Objective(found_in(name)[0], lambda h, y: cross_entropy(h.mT, y), (x, x.roll(1, 1)))
+    data = (x, x.roll(1, 1))
+    if name in ("ViT", "linear"):
+        data = gaussian(24, *((7,) if name == "linear" else (3, 4, 4)))(), x[:, 0] % 3
+    objective = Objective(found_in(name)[0], lambda h, y: cross_entropy(h if y.dim() == 1 else h.mT, y), data)
     return objective, [objective.point(found_in(name, seed)[4]) for seed in range(3)]
 
 
@@ -121,9 +124,11 @@ def test_models_moved_by_all_their_symmetries_have_one_of_them_as_their_mean():
     assert any(re.match(r"all but model \d were moved by .*GL\(4\)\^2", note) for note in result.notes)
 
 
-@pytest.mark.slow
-def test_with_all_symmetries_the_order_decides_nothing_and_models_come_closer_than_by_permutations():
-    objective, points = tokens("GPT-2")
+@pytest.mark.parametrize(
+    "name", ["linear", *(pytest.param(name, marks=pytest.mark.slow) for name in ("Llama", "ViT", "GPT-2"))]
+)
+def test_with_all_symmetries_the_order_decides_nothing_and_models_come_closer_than_by_permutations(name):
+    objective, points = tokens(name)
     orders = [(0, 1, 2), (2, 0, 1)]
     results = [merge(objective, [points[i] for i in order], symmetry="all", restarts=1) for order in orders]
     for result in results:

@@ -3,13 +3,15 @@
 import pytest
 import torch
 from families import gaussian, nullity, tensors_of
-from symmetric import built
+from symmetric import Decoder, Gpt, built, numbers
 from torch import Tensor, nn
 
 from landscape.symmetry import function_difference, symmetry_of
 from landscape.symmetry.continuous import families_of
+from landscape.symmetry.independent import generators
+from landscape.symmetry.moments import near
 from landscape.symmetry.orbit import between, nearest_of_orbit, random_of_orbit
-from landscape.symmetry.together import together
+from landscape.symmetry.together import _acted, _slopes, together
 
 
 class Parallel(nn.Module):
@@ -63,3 +65,29 @@ def test_all_families_together_are_never_farther_and_leave_the_function():
     moved = together(found.families, a, b)
     assert function_difference(module, b, moved, [(x,)]) <= 1e-9
     assert between(a, moved) < 0.9 * between(a, b)
+
+
+@pytest.mark.parametrize("net", ["gated", "layer norms", "parallel"])
+def test_slopes_are_what_small_elements_bring(net):
+    factory, inputs = {
+        "gated": (lambda: Decoder(one_more=True), numbers(11, 4, 6)),
+        "layer norms": (lambda: Gpt(bias=False), numbers(11, 4, 6)),
+        "parallel": (lambda: Parallel(False), gaussian(4, 4, 7)),
+    }[net]
+    module = built(factory).double().eval()
+    families = families_of(module, (inputs(),), symmetry_of(module, (inputs(),))).families
+    names, step = [name for name, _ in module.named_parameters()], 1e-5
+    b = near(tensors_of(module), names, torch.Generator().manual_seed(0))
+    slopes, lengths = _slopes(families, b, names)
+    columns, kinds = [], []
+    for family in families:
+        for number in generators(family):
+            x = torch.zeros(family.logarithm, dtype=torch.float64)
+            x.view(-1)[number] = step
+            ends = [_acted(family, b, sign * x) for sign in (1, -1)]
+            columns.append(
+                torch.cat([(ends[0][name] - ends[1][name]).flatten() for name in names]) / 2 / step
+            )
+            kinds.append(family.kind)
+    assert {"gated": "rotary", "layer norms": "centred", "parallel": "shear"}[net] in kinds
+    assert torch.allclose(slopes * lengths, torch.stack(columns, 1), rtol=0, atol=1e-7)
