@@ -23,7 +23,7 @@ from landscape.symmetry.moments import Moments
 from landscape.symmetry.parts import biases, goes_flat, has_bounds, multipliers, weights
 from landscape.symmetry.permutations import BY_NUMBER, IN_DATA, Block, whole
 from landscape.symmetry.signs import Parities, candidates, of_pairs
-from landscape.symmetry.slots import Members, Slot, at_rest_together, slots_of
+from landscape.symmetry.slots import Members, Slot, at_rest_together, joined, layer_of, slots_of
 from landscape.symmetry.tracing import Traced
 from landscape.symmetry.unseen import Unseen
 from landscape.symmetry.verified import PRESERVED, function_difference, preserved
@@ -106,16 +106,14 @@ class _Search:
 
     def _linear(self, group: int) -> list[Family]:
         """Scalings of the units of a group, or every map of them."""
-        slots = self._slots(group)
-        if not slots:
-            return []
-        found = []
-        by_number = self._by_number(slots)
+        slots, found = self._slots(group), []
+        by_number = self._by_number(slots) if slots else []
         if by_number and self.moments.exponents(by_number):
             slots = by_number
-        for vector in self.moments.exponents(slots):
-            members = tuple((slot, a) for slot, a in zip(slots, vector, strict=True) if a)
-            found += [] if self._is_doubtful(vector) else self._first(_kinds(members, group), "scalings")
+        for several, known in [(slots, group), *((finer, None) for finer in joined(slots))]:
+            for vector in self.moments.exponents(several) if several else ():
+                members = tuple((slot, a) for slot, a in zip(several, vector, strict=True) if a)
+                found += [] if self._is_doubtful(vector) else self._first(_kinds(members, known), "scalings")
         return found
 
     def _by_number(self, slots: Sequence[Slot]) -> list[Slot]:
@@ -140,11 +138,13 @@ class _Search:
         """With places of units that no output sees moved as the weights of their layer are, but for those ``free``."""
         if family.kind != "invertible" or family.group is None:
             return family
-        known = {_layer(slot): a for slot, a in family.members}
+        known = {layer_of(slot): a for slot, a in family.members}
         seen = {slot for slot, _ in family.members}
         others = [one for one in self._slots(family.group) if one not in seen | free]
         more = tuple(
-            (one, known[_layer(one)]) for one in others if _layer(one) in known and self.moments.is_idle(one)
+            (one, known[layer_of(one)])
+            for one in others
+            if layer_of(one) in known and self.moments.is_idle(one)
         )
         return replace(family, members=family.members + more)
 
@@ -381,10 +381,6 @@ def _kinds(members: Members, group: int | None) -> list[Family]:
     kinds = [Family("scaling", members, group, is_signed) for is_signed in (True, False)]
     is_linear = members[0][0].size > 1 and all(abs(a) == 1 for _, a in members)
     return [Family("invertible", members, group), *kinds] if is_linear else kinds
-
-
-def _layer(slot: Slot) -> tuple[str, tuple[int, int]]:
-    return slot.block.tensor.rpartition(".")[0], slot.block.where[slot.dim]
 
 
 def _along(slot: Slot) -> list[int | None]:

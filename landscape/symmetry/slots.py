@@ -131,6 +131,40 @@ def at_rest_together(block: Block) -> Block:
     return Block(block.tensor, block.where, tuple(shape), tuple(groups), tuple(outers))
 
 
+def joined(slots: Iterable[Slot]) -> list[list[Slot]]:
+    """The units each with each of those beside them in the same copies, as channels with the heads of a group of heads.
+
+    Those that are of the same two groups together.
+    """
+    found: dict[tuple[int | None, ...], list[Slot]] = {}
+    for slot in slots:
+        block, outer = slot.block, slot.outer
+        for first in (slot.axis - 1, slot.axis):
+            pair = (first, first + 1)
+            if outer is None or slot.positions or first < 0 or outer in pair or pair[1] == len(block.shape):
+                continue
+            is_one_axis = len({Slot(block, axis).dim for axis in pair}) == 1
+            if is_one_axis and all(block.groups[k] is not None and block.outers[k] == outer for k in pair):
+                rest = slice(first + 2, None)
+                size = block.shape[first] * block.shape[first + 1]
+                places = [axis - (axis > first) for axis in range(len(block.shape))]
+                outers = [None if one is None else places[one] for one in block.outers]
+                whole = Block(
+                    *block[:2],
+                    (*block.shape[:first], size, *block.shape[rest]),
+                    (*block.groups[:first], None, *block.groups[rest]),
+                    (*outers[:first], None, *outers[rest]),
+                )
+                key = tuple(block.groups[k] for k in pair)
+                found.setdefault(key, []).append(slot._replace(block=whole, axis=first, outer=places[outer]))
+    return list(found.values())
+
+
+def layer_of(slot: Slot) -> tuple[str, tuple[int, int]]:
+    """The layer whose tensor it is of, and which part of its axis."""
+    return slot.block.tensor.rpartition(".")[0], slot.block.where[slot.dim]
+
+
 def acted(tensors: Mapping[str, Tensor], members: Members, element: Tensor) -> dict[str, Tensor]:
     """The tensors moved by ``element``: scales c (copies, n), or maps M (copies, n, n) of every copy."""
     found = dict(tensors)

@@ -122,10 +122,12 @@ class Unseen:
                 shift = [b for b in norms if b != gain and b.tensor.rpartition(".")[0] == layer]
                 norm = Norm(Slot(gain, 0, offset=self._gains[gain.tensor]), shift[0] if shift else None, None)
                 for slot in (one for one in slots if one.block != gain):
-                    # Without a bias of its own, as keys in Whisper, what comes of the norm's may be idle.
-                    reader = self._readers(slot)
-                    known = norm._replace(bias=reader[0].bias, dim=reader[0].dim) if reader else norm
-                    yield from self._through(along(slot.block, slot.axis), known)
+                    # Without a bias of its own, as keys in Whisper, what comes of the norm's may be idle. And a square
+                    # weight may be of a layer that writes what the gain is of, and not of one that reads it.
+                    place = along(slot.block, slot.axis)
+                    read = [norm._replace(bias=one.bias, dim=one.dim) for one in self._readers(slot)]
+                    kinds = (found for known in [*read, norm] if (found := [*self._through(place, known)]))
+                    yield from next(kinds, [])
                 yield from self._of_values(norm)
 
     def _of_values(self, norm: Norm) -> Iterator[Translation]:

@@ -146,6 +146,8 @@ CHECKS = {
     "uns-no-whole-axes": "",
     "uns-rows-of-a-table": "",
     "uns-rows-of-an-index": "",
+    "uns-square-reads": "",
+    "con-channels-of-heads-alike": "",
     "nea-map-back-and-forth": "",
     "nea-root-of-pairs": "",
     "ind-maps-of-readers-untransposed": "",

@@ -49,12 +49,12 @@ class Tied(nn.Module):
 class Scaled(nn.Module):
     """A gain of every layer before it is added to the stream, as LayerScale, and a norm that centres."""
 
-    def __init__(self):
+    def __init__(self, width: int = 7):
         super().__init__()
         self.first, self.last, self.gain = nn.Linear(5, 6), nn.Linear(6, 3), nn.Parameter(torch.rand(6) + 0.5)
         self.up, self.down, self.norms = (
-            nn.Linear(6, 7),
-            nn.Linear(7, 6),
+            nn.Linear(6, width),
+            nn.Linear(width, 6),
             nn.ModuleList(nn.LayerNorm(6) for _ in "ab"),
         )
 
@@ -169,8 +169,23 @@ def test_rows_that_the_samples_do_not_look_up_are_not_free_however_they_are_look
     assert function_difference(module, a, b, [(tokens,)]) <= 1e-12
 
 
-def test_a_gain_that_is_added_has_the_weights_of_its_bias_too():
-    module, _, found = families_in(Scaled, gaussian(9, 5)())
+class Twice(Scaled):
+    """A gain beside another one, as of BEiT."""
+
+    def __init__(self):
+        super().__init__(6)
+        self.other = nn.Parameter(torch.rand(6) + 0.5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.first(x)
+        y = y + self.gain * self.down(torch.sigmoid(self.up(self.norms[0](y))))
+        return self.last(self.norms[1](y + self.other * torch.sin(self.norms[0](y))))
+
+
+@pytest.mark.parametrize("factory", [Scaled, Twice])
+def test_a_gain_that_is_added_has_the_weights_of_its_bias_too(factory):
+    """And those of a square weight, of which both axes are as long as its bias."""
+    module, _, found = families_in(factory, gaussian(9, 5)())
     # Counted twice: what is added to both biases, and of the first layer's alike to each.
     assert nullity(module, gaussian(150, 5)()) == found.dimension
 
@@ -266,3 +281,31 @@ def test_a_stream_that_cannot_turn_changes_its_signs():
     (signs,) = [one for one in found.families if one.kind == "sign"]
     assert signs.text == "{±1}^8"
     assert not {"norm.weight", "last.weight"} & signs.tensors
+
+
+class Grouped(nn.Module):
+    """Heads of which two share what is asked of them, as of Mamba-2: their channels are scaled each by itself."""
+
+    def __init__(self):
+        super().__init__()
+        self.channels, self.shared, self.back = (
+            nn.Linear(5, 12, bias=False),
+            nn.Linear(5, 4),
+            nn.Linear(12, 3),
+        )
+        self.gain = nn.Parameter(torch.rand(12) + 0.5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        each = self.channels(x).unflatten(-1, (2, 2, 3)) * self.gain.view(2, 2, 3)
+        shared = torch.sin(self.shared(x).unflatten(-1, (2, 1, 2))).sum(-1, keepdim=True)
+        return self.back((torch.tanh(each) * shared * self.gain.view(2, 2, 3)).flatten(-3))
+
+
+def test_channels_of_every_head_of_a_group_are_scaled_alone():
+    module, symmetry, found = families_in(Grouped, gaussian(9, 5)())
+    assert [one.text for one in found.families if one.kind == "scaling"] == ["R*^12"]
+    assert nullity(module, gaussian(150, 5)()) == found.dimension
+    a, generator = tensors_of(module), torch.Generator().manual_seed(0)
+    b = random_of_orbit(symmetry, found.families, a, generator)
+    left = nearest_of_orbit(symmetry, found.families, a, b, generator=generator)
+    assert between(a, left.tensors) <= 1e-9 * between(a, b)

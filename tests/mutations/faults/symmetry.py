@@ -97,8 +97,8 @@ FAULTS = (
     Fault(
         "con-places-of-others",
         "symmetry/continuous.py",
-        "if _layer(one) in known and self.moments.is_idle(one)",
-        "if _layer(one) in known",
+        "if layer_of(one) in known and self.moments.is_idle(one)",
+        "if layer_of(one) in known",
         "symmetry/test_families.py::test_an_element_of_every_family_leaves_the_outputs_and_moves_the_weights",
         "",
     ),

@@ -140,6 +140,22 @@ FAULTS = (
         "",
     ),
     Fault(
+        "uns-square-reads",
+        "symmetry/unseen.py",
+        "for known in [*read, norm]",
+        "for known in read or [norm]",
+        "symmetry/test_brought.py::test_a_gain_that_is_added_has_the_weights_of_its_bias_too",
+        "",
+    ),
+    Fault(
+        "con-channels-of-heads-alike",
+        "symmetry/continuous.py",
+        "*((finer, None) for finer in joined(slots))",
+        "*((finer, None) for finer in joined(slots[:0]))",
+        "symmetry/test_brought.py::test_channels_of_every_head_of_a_group_are_scaled_alone",
+        "",
+    ),
+    Fault(
         "nea-map-back-and-forth",
         "symmetry/nearest.py",
         "inner[1] @ best.mT - there - (inner[-1] @ w.mT - back).mT",
