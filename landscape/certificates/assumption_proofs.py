@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from landscape.certificates.almost_every import ONE_LAYER
 from landscape.certificates.claims import FAILS, HOLDS
@@ -61,11 +62,14 @@ def of_loss(objective: Objective, point: Point) -> dict[str, bool]:
             ends.append(_with_loss(objective, drawn.to(outputs), targets))
         pairs = list(zip(ends[::2], ends[1::2], strict=True))
         middles = [_with_loss(objective, (one + other) / 2, targets)[1] for (one, _), (other, _) in pairs]
-    is_square = targets.is_floating_point() and targets.numel() == outputs.numel()
+    if not targets.is_floating_point() and targets.dim() == 1 and outputs.dim() == 2 and outputs.shape[1] > 1:
+        targets = functional.one_hot(targets.long(), outputs.shape[1])
+    is_square = targets.numel() == outputs.numel()
     if is_square:
-        for h, loss in ends:
-            wanted = float((h - targets.reshape(h.shape).to(h)).square().mean())
-            is_square = is_square and abs(loss - wanted) <= SAME * max(wanted, abs(loss))
+        wanted = [float((h - targets.reshape(h.shape).to(h)).square().mean()) for h, _ in ends]
+        is_square = all(
+            abs(loss - one) <= SAME * max(one, abs(loss)) for (_, loss), one in zip(ends, wanted, strict=True)
+        )
     is_convex = all(
         middle <= (a + b) / 2 + SAME * (abs(a) + abs(b))
         for ((_, a), (_, b)), middle in zip(pairs, middles, strict=True)

@@ -30,7 +30,11 @@ def meaning_of(objective: Objective) -> Meaning:
         # Soft targets have a best output, at which the loss is their entropy; hard ones push it to infinity.
         is_soft = targets.is_floating_point() and bool(((targets > 0) & (targets < 1)).all())
         is_soft = is_soft or getattr(given, "label_smoothing", 0.0) > 0
-        return Meaning("cross_entropy" if is_cross_entropy else "bce", False, True, is_soft)
+        # Of targets of a negative sum, which are no probabilities, the logarithm of the sum is taken away.
+        is_convex = not (
+            is_cross_entropy and targets.is_floating_point() and bool((targets.sum(1) < 0).any())
+        )
+        return Meaning("cross_entropy" if is_cross_entropy else "bce", False, is_convex, is_soft)
     if given is LOSSES["output"]:
         return Meaning("output", False, True, False)
     return Meaning(name, False, None, None)
