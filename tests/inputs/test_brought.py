@@ -394,7 +394,9 @@ def test_a_named_tuple_is_one_argument_where_a_forward_has_one_place():
             assert found.value(found.theta) == pytest.approx(known.value(known.theta), rel=1e-12)
 
 
-@pytest.mark.parametrize("loss", [nn.MSELoss, lambda: nn.MSELoss(), "torch.nn:MSELoss"], ids=["class", "function", "spec"])
+@pytest.mark.parametrize(
+    "loss", [nn.MSELoss, lambda: nn.MSELoss(), "torch.nn:MSELoss"], ids=["class", "function", "spec"]
+)
 def test_what_makes_a_loss_stands_for_it(loss):
     assert Objective(Pair(), loss, ((X, Z), Y)).loss.name == "MSELoss"
 
