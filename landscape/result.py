@@ -134,11 +134,10 @@ class Result:
         return ", ".join(f"{name} {_brief(value)}" for name, value in list(self.scalars().items())[:2])
 
     def arrays(self) -> Iterator[Variable]:
-        """Every array that is there, coordinates first. Raises ValueError where a dimension has two lengths."""
+        """Every array that is there, coordinates first."""
         import numpy as np
 
-        found: list[Variable] = []
-        lengths: dict[str, int] = {}
+        found = []
         for one in fields(self):
             about, value = one.metadata, getattr(self, one.name)
             if "dims" not in about or value is None or np.ndim(value) == 0:
@@ -146,9 +145,6 @@ class Result:
             values = np.asarray(value)
             # One point, one draw: the leading dimension is left out.
             dims = about["dims"][-values.ndim :]
-            for dimension, length in zip(dims, values.shape, strict=True):
-                if lengths.setdefault(dimension, length) != length:
-                    raise ValueError(f"{dimension} is {lengths[dimension]} long, and {length} in {one.name}")
             found.append(
                 Variable(
                     about.get("name", one.name),
@@ -162,6 +158,14 @@ class Result:
                 )
             )
         yield from sorted(found, key=lambda variable: variable.dims != (variable.name,))
+
+    def require_one_length(self) -> None:
+        """Raises ValueError where a dimension has two lengths."""
+        lengths: dict[str, int] = {}
+        for one in self.arrays():
+            for dimension, length in zip(one.dims, one.values.shape, strict=True):
+                if lengths.setdefault(dimension, length) != length:
+                    raise ValueError(f"{dimension} is {lengths[dimension]} long, and {length} in {one.name}")
 
     def scalars(self) -> dict[str, Any]:
         """Every scalar that is there, by name, and every array that has no dimension left."""

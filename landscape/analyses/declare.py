@@ -193,6 +193,7 @@ class Analysis:
             one.undefined.clear()
         with exact():
             result = self.function(*where, **given)
+        result.require_one_length()
         if any(one.sha256 != before for one, before in points):
             result.checks = [_failed(one) if one.name == UNTOUCHED else one for one in result.checks]
         notes = [note for one, known in objectives for note in one.notes if note not in known]

@@ -20,6 +20,8 @@ TRIALS, SAME = 8, 1e-5
 # Layers in a row of which it is known what theorems are about them; those that do nothing to rows in evaluation.
 PLAIN, KINKED = (nn.Linear,), (nn.ReLU, nn.LeakyReLU)
 SILENT = (nn.Identity, nn.Dropout, nn.Flatten)
+# What is said of a loss.
+OF_LOSS = ("square loss", "square loss, no penalty", "loss convex in the outputs")
 # Smallest over largest singular value: above the first of full rank, below the second not, between them either.
 FULL, LACKING = 1e-6, 1e-15
 
@@ -32,6 +34,8 @@ def family_check(found: Mapping[str, Any], family: Callable[[int, int, int], Obj
     here = states[..., i, j, :].reshape(-1, states.shape[-1])[0].tolist()
     said = dict(zip(found["assumption"].tolist(), here, strict=True))
     known = of_module(objective, objective.present_point())
+    if is_told(said):
+        known |= of_loss(objective, objective.present_point())
     if said[ONE_LAYER] != HOLDS:
         known.pop("no biases", None)
     meaning = "assumptions that are not as other outputs and weights of a module made anew say (0 = none)"
@@ -39,14 +43,19 @@ def family_check(found: Mapping[str, Any], family: Callable[[int, int, int], Obj
 
 
 def of_module(objective: Objective, point: Point) -> dict[str, bool]:
-    """What a module of one hidden layer, recognised as such, and its loss do: outputs, biases, the mean square."""
+    """What a module of one hidden layer, recognised as such, does: outputs, biases."""
     inputs, _ = next(iter(objective.chunks()))
     outputs = _outputs(objective, point, inputs)
     if outputs is None or outputs.dim() != 2:
         return {}
     weights = [piece.name for piece in objective.pieces if len(piece.shape) == 2]
     biases = of_biases(objective, point, weights) if len(weights) == 2 else {}
-    return {"one output": outputs.shape[1] == 1, **biases, **of_loss(objective, point)}
+    return {"one output": outputs.shape[1] == 1, **biases}
+
+
+def is_told(states: Mapping[str, str]) -> bool:
+    """Whether anything is said of the loss: one of a user's own may know no other outputs than the module's."""
+    return any(states.get(text) in (HOLDS, FAILS) for text in OF_LOSS)
 
 
 def of_loss(objective: Objective, point: Point) -> dict[str, bool]:
@@ -74,11 +83,7 @@ def of_loss(objective: Objective, point: Point) -> dict[str, bool]:
         middle <= (a + b) / 2 + SAME * (abs(a) + abs(b))
         for ((_, a), (_, b)), middle in zip(pairs, middles, strict=True)
     )
-    return {
-        "square loss": is_square,
-        "square loss, no penalty": is_square and not objective.l2,
-        "loss convex in the outputs": is_convex,
-    }
+    return dict(zip(OF_LOSS, (is_square, is_square and not objective.l2, is_convex), strict=True))
 
 
 def of_biases(objective: Objective, point: Point, weights: Sequence[str]) -> dict[str, bool]:

@@ -81,7 +81,7 @@ class _At:
         own = {text: state for (claim, text), state in self.states.items() if state and claim != "kernel"}
         if own.get(LAST) != HOLDS:
             own.pop("features: width ≥ n", None)
-        known = assumption_proofs.of_loss(objective, point)
+        known = assumption_proofs.of_loss(objective, point) if assumption_proofs.is_told(own) else {}
         if layers:
             widths = np.ravel(self["feature_width"]).tolist()
             count = int(self._result.num_outputs)
