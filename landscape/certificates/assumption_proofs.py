@@ -59,18 +59,25 @@ def is_told(states: Mapping[str, str]) -> bool:
 
 
 def of_loss(objective: Objective, point: Point) -> dict[str, bool]:
-    """Whether a loss of one tensor is the mean square of outputs less targets, and convex, at random outputs."""
+    """Whether a loss of one tensor is the mean square of outputs less targets, and convex, at random outputs.
+
+    Nothing of a loss that is not defined there, as that of probabilities.
+    """
     inputs, targets = next(iter(objective.chunks()))
     outputs = _outputs(objective, point, inputs)
     if outputs is None or objective.loss.has_price:
         return {}
-    generator, ends = torch.Generator().manual_seed(0), list[tuple[Tensor, float]]()
+    generator = torch.Generator().manual_seed(0)
     with objective.written(plain.by_name(objective, point)):
-        for _ in range(TRIALS):
-            drawn = torch.randn(outputs.shape, generator=generator, dtype=torch.float64)
-            ends.append(_with_loss(objective, drawn.to(outputs), targets))
-        pairs = list(zip(ends[::2], ends[1::2], strict=True))
-        middles = [_with_loss(objective, (one + other) / 2, targets)[1] for (one, _), (other, _) in pairs]
+        drawn = torch.randn((TRIALS, *outputs.shape), generator=generator, dtype=torch.float64).to(outputs)
+        try:
+            ends = [_with_loss(objective, one, targets) for one in drawn]
+            pairs = list(zip(ends[::2], ends[1::2], strict=True))
+            middles = [_with_loss(objective, (one + other) / 2, targets)[1] for (one, _), (other, _) in pairs]
+        except Exception:  # It is the user's own, and may refuse them in any way.
+            return {}
+    if not np.isfinite([loss for _, loss in ends]).all():
+        return {}
     if not targets.is_floating_point() and targets.dim() == 1 and outputs.dim() == 2 and outputs.shape[1] > 1:
         targets = functional.one_hot(targets.long(), outputs.shape[1])
     is_square = targets.numel() == outputs.numel()

@@ -20,13 +20,11 @@ def run_check(survey: Survey, result: Any) -> list[Check]:
         return []
     first, gaps = numbers(survey.points[0].theta), [0.0]
     for point, said in zip(survey.points, result.weight_change.tolist(), strict=True):
-        wanted = math.sqrt(float(((numbers(point.theta) - first) ** 2).sum()) / float((first**2).sum()))
-        gaps.append(abs(said - wanted) / max(wanted, 1e-300) if said != wanted else 0.0)
+        gaps.append(_apart(said, _relative(numbers(point.theta), first)))
     last, begun = (survey.seen.get(k) for k in (len(survey.points) - 1, 0))
     if last is not None and begun is not None and last.matrix is not None and begun.matrix is not None:
         before, after = (one.double().cpu().numpy() for one in (begun.matrix, last.matrix))
-        wanted = math.sqrt(float(((after - before) ** 2).sum()) / float((before**2).sum()))
-        gaps.append(abs(float(result.kernel_change[-1]) - wanted) / max(wanted, 1e-300))
+        gaps.append(_apart(float(result.kernel_change[-1]), _relative(after, before)))
     objective = survey.objective
     if begun is not None and objective.is_mean:
         moved = survey.from_first(survey.points[-1].theta - survey.points[0].theta)
@@ -36,8 +34,19 @@ def run_check(survey: Survey, result: Any) -> list[Check]:
             grads = torch.set_grad_enabled(objective.needs_gradients)
             with grads, objective.written({**survey.points[0].fixed}):
                 wanted = float(objective.loss.each(outputs.to(objective.dtype), targets).mean())
-            size = max(abs(wanted), 1e-3)
-            gaps.append(abs(float(result.linear_loss[-1]) - wanted) / size)
+            gaps.append(_apart(float(result.linear_loss[-1]), wanted, 1e-3))
     meaning = "changes of θ, and of K and the linearised loss at the last point, written out, relative, from 1e-12 on"
     bound = CANCELLED if objective.is_double else checks.rounding(objective)
     return [Check("changes", largest_gap(*(0.0 if one <= SUMS else one for one in gaps)), bound, meaning)]
+
+
+def _relative(after: Any, before: Any) -> float:
+    """‖after − before‖ / ‖before‖, by sums; of nothing but zeros infinite, or NaN where they stay."""
+    moved, size = (float((one**2).sum()) for one in (after - before, before))
+    return math.sqrt(moved / size) if size else math.inf if moved else math.nan
+
+
+def _apart(said: float, wanted: float, least: float = 1e-300) -> float:
+    """How far numbers are apart, relative; those that are the same infinite one, or both NaN, are not."""
+    is_same = said == wanted or (math.isnan(said) and math.isnan(wanted))
+    return 0.0 if is_same else abs(said - wanted) / max(abs(wanted), least)

@@ -67,9 +67,9 @@ class Repeatable:
         )
 
 
-def branch(chosen: Any, first: Any, second: Any, operands: Any = ()) -> Any:
+def branch(pred: Any, true_fn: Any, false_fn: Any, operands: Any = ()) -> Any:
     """In the place of ``torch.cond``, which has no second derivative: the branch that is chosen, as it is written."""
-    return (first if chosen else second)(*operands)
+    return (true_fn if pred else false_fn)(*operands)
 
 
 @contextmanager

@@ -200,3 +200,18 @@ def test_a_bias_is_a_weight_and_layers_side_by_side_have_no_units_between(bias, 
     x = draw(5, 3, seed=3)
     objective = Objective(Beside(bias, is_behind=is_behind).double(), "mse", (x, Y))
     assert landscape.certify(objective, objective.theta).num_inactive == count
+
+
+def test_a_loss_that_is_defined_of_probabilities_alone_is_no_fault():
+    module = nn.Sequential(nn.Linear(3, 2), nn.Sigmoid())
+    assert certified(module, y=(Y > 0).double(), loss=nn.BCELoss()).verdict.startswith("not a critical")
+
+
+@pytest.mark.parametrize("begin", [0.0, 1.0])
+def test_a_linearised_loss_that_is_not_finite_and_a_start_of_zeros_are_no_faults(begin):
+    module = nn.Sequential(nn.Linear(3, 2), nn.Softplus()).double()
+    objective = Objective(module, lambda h, y: h.log().square().mean(1) + 0 * y[:, 0], (X, Y))
+    start = begin * objective.theta
+    found = landscape.certify(objective, [start, start + 5 * torch.arange(len(start)).cos()])
+    assert math.isnan(found.linear_loss[-1])
+    assert found.status == "complete", [check for check in found.checks if not check.passed]

@@ -60,7 +60,8 @@ def test_a_branch_of_cond_has_all_derivatives():
     class Branches(Checkpointed):
         def forward(self, x):
             h = self.part(x)
-            return self.rest(torch.cond(h.sum() > 0, lambda h: 2 * h, lambda h: 3 * h, (h,)))
+            branches = {"true_fn": lambda h: 2 * h, "false_fn": lambda h: 3 * h}
+            return self.rest(torch.cond(h.sum() > 0, **branches, operands=(h,)))
 
     class Written(Branches):
         def forward(self, x):
