@@ -153,8 +153,9 @@ def falls_checks(wide: Objective, saddle: Tensor, radius: float, directions: int
     here = checks.independent_loss(wide, wide.as_point(saddle))
     changes, room = np.array(losses) - here, 10 * checks.rounding(wide) * abs(here)
     open_ = int((np.abs(changes) <= room).sum())
+    # Of losses that are NaN nothing is seen.
     lower, seen = falls(wide, saddle, radius, count, seed)
-    surely = int((changes < -room).sum()), count - open_
+    surely = int((changes < -room).sum()), int((np.abs(changes) > room).sum())
     wrong = sum(not least <= said <= least + open_ for said, least in zip((lower, seen), surely, strict=True))
     meaning = "random directions along which F falls, or changes, counted by plain loops otherwise (0 = none)"
     return [Check("falling directions", float(wrong), 0.0, meaning)]

@@ -191,8 +191,10 @@ def summary_check(
     if is_strict != (result.steps_per_decade_theory is not None):
         gaps.append(math.inf)
     elif is_strict:
+        # ln(1 + x), which keeps its digits where x is small.
+        x = -alpha * bottom.smallest
         gaps.append(
-            farthest(result.steps_per_decade_theory, 1 / math.log10(1 - alpha * bottom.smallest), TINY)
+            farthest(result.steps_per_decade_theory, math.log(10) / (2 * math.atanh(x / (2 + x))), TINY)
         )
     if np.isfinite(result.loss_on_the_way).any():
         gaps.append(farthest(result.record, found["every"] * np.arange(len(result.loss_on_the_way)), TINY))

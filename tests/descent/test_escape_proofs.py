@@ -34,6 +34,19 @@ def failed(result: Result) -> set[str]:
     return {check.name for check in result.checks if not check.passed}
 
 
+def test_losses_that_are_nan_in_places_and_tiny_curvatures_are_no_faults():
+    start, few = (
+        torch.tensor([1e-4, 0.5], dtype=torch.float64),
+        {"num_seeds": 2, "max_steps": 20, "further": 2},
+    )
+    edge = surface(lambda t: (t[0].log() * 0.01 + t[1]).square(), 2)
+    assert (
+        failed(landscape.escape(edge, start, amplitudes=(1e-5, 1e-6), lr=1e-9, radius=1e-2, **few)) == set()
+    )
+    flat = surface(lambda t: 1 + 1e-9 * (t[0] ** 2 - t[1] ** 2), 2)
+    assert failed(landscape.escape(flat, 0 * start, amplitudes=(0.1, 0.01), drop=1.0, **few)) == set()
+
+
 @pytest.mark.parametrize("noise", ["none", "sphere", "ball", "gaussian", "sgd"])
 def test_right_numbers_pass(noise):
     assert failed(measured(noise)) == set()
