@@ -1,5 +1,6 @@
 """The first steps of training a curve against the same steps written out; gradients of batches are given to both."""
 
+import math
 from collections.abc import Callable
 from itertools import pairwise
 from typing import Any
@@ -113,6 +114,8 @@ def _band(objective: Objective, chord: Path, training: Training, seed: int) -> l
         pivots = [one - training.lr * speed for one, speed in zip(pivots, velocity, strict=True)]
         gaps = [length(after - before) for before, after in pairwise(pivots)]
         along = np.concatenate([[0.0], np.cumsum(gaps)])
+        if not np.isfinite(along[-1]):
+            return [math.nan * one for one in pivots]
         # Where each pivot should be, counted in pivots as they are.
         place = np.interp(np.linspace(0, along[-1], count), along, np.arange(count))
         left = np.minimum(place.astype(int), count - 2)

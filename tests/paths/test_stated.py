@@ -515,3 +515,11 @@ def test_numbers_of_one_precision_are_proven_in_another(objective):
     assert not failed(interpolate(single, *ends, num_points=7))
     assert not failed(connect(single, *ends, num_points=7, epochs=1, method="neb", bends=2))
     assert not failed(align(single, *ends, num_points=7))
+
+
+def test_a_band_over_losses_that_are_nan_is_not_tried_again():
+    x = torch.linspace(1, 2, 6, dtype=torch.float64)[:, None]
+    objective = Objective(nn.Linear(1, 1).double(), lambda h, y: (h.log() - y).square().mean(1), (x, x))
+    ends = (torch.tensor(one, dtype=torch.float64) for one in ([1.0, 1.0], [-6.0, 10.0]))
+    result = connect(objective, *ends, method="neb", bends=1, steps=10, num_points=5, lr=10.0)
+    assert {one.name for one in result.checks if not one.passed} <= {"not finite"}
