@@ -194,7 +194,12 @@ def structure_width(seen: Measured, name: str) -> int:
 
 
 def columns(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """The rows as arrays over points, what not every point has left out, with the tables of claims and assumptions."""
+    """The rows as arrays over points, with the tables of claims and assumptions.
+
+    What not every point has is left out, but for falls, which are NaN where no unit is without weights.
+    """
+    if any("inactive_fall" in row for row in rows):
+        rows = [{"inactive_fall": np.nan, **row} for row in rows]
     shared = [name for name in rows[0] if all(name in row for row in rows)]
     left = {"checks", "claims", "layer", "num_outputs", "is_converged"}
     found: dict[str, Any] = {

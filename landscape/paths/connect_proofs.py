@@ -186,7 +186,8 @@ def control_check(found: Connection, stated: np.ndarray, watched: np.ndarray) ->
     if is_last and not found.trained.diverged and np.isin(places, path.t).all():
         losses = path.loss[np.searchsorted(path.t, places)]
         scale = max(float(np.abs(losses).max()), 1e-300)
-        off = abs(float(watched[-1]) - heights(places, losses)["chord"]) / scale
+        said, wanted = float(watched[-1]), heights(places, losses)["chord"]
+        off = 0.0 if np.isnan([said, wanted]).all() else abs(said - wanted) / scale
         meaning = "barrier that was watched last against the losses of the curve there, over the largest"
         bound = 10 * checks.rounding(path.sweep.objective)
         proofs.append(Check("watched barrier", float(np.nan_to_num(off, nan=np.inf)), bound, meaning))

@@ -215,3 +215,11 @@ def test_a_linearised_loss_that_is_not_finite_and_a_start_of_zeros_are_no_faults
     found = landscape.certify(objective, [start, start + 5 * torch.arange(len(start)).cos()])
     assert math.isnan(found.linear_loss[-1])
     assert found.status == "complete", [check for check in found.checks if not check.passed]
+
+
+def test_a_unit_without_weights_at_one_of_two_points_is_no_fault():
+    objective = Objective(nn.Sequential(nn.Linear(3, 2), nn.ReLU(), nn.Linear(2, 2)).double(), "mse", (X, Y))
+    found = landscape.certify(objective, [0 * objective.theta, objective.theta + 0.1])
+    assert found.status == "complete", [check for check in found.checks if not check.passed]
+    assert found.inactive_fall[0] > 0
+    assert math.isnan(found.inactive_fall[1])
