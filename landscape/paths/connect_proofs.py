@@ -187,7 +187,9 @@ def control_check(found: Connection, stated: np.ndarray, watched: np.ndarray) ->
         losses = path.loss[np.searchsorted(path.t, places)]
         scale = max(float(np.abs(losses).max()), 1e-300)
         said, wanted = float(watched[-1]), heights(places, losses)["chord"]
-        off = 0.0 if np.isnan([said, wanted]).all() else abs(said - wanted) / scale
+        # Of losses that are not finite there is no barrier, or an infinite one.
+        is_none = not np.isfinite(losses).all() and not np.isfinite(said)
+        off = 0.0 if is_none else abs(said - wanted) / scale
         meaning = "barrier that was watched last against the losses of the curve there, over the largest"
         bound = 10 * checks.rounding(path.sweep.objective)
         proofs.append(Check("watched barrier", float(np.nan_to_num(off, nan=np.inf)), bound, meaning))
