@@ -45,7 +45,7 @@ def _steps(wide: Objective, asked: Leave, found: dict[str, Any]) -> Check | None
         found["seen_runs"].tolist(), found["seen_steps"].tolist(), found["seen"], strict=True
     ):
         # Lengths of what lies further out are no numbers.
-        if not np.abs(after).max() < FARTHEST:
+        if not float(np.abs(after).max()) < FARTHEST:
             continue
         theta = torch.from_numpy(before).to(wide.device)
         _, slope, error = slope_and_error(wide, wide, theta, every, training=False)
