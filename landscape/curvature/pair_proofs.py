@@ -104,8 +104,3 @@ def complement(product: Operator, vectors: Tensor, count: int, generator: torch.
             gram(basis[:size], start[None])[:, 0].cpu().numpy()
         )
     return np.linalg.eigvalsh(entries[:size, :size])
-
-
-def _number(gap: float) -> float:
-    """NaN fails as well."""
-    return float(np.nan_to_num(gap, nan=np.inf))

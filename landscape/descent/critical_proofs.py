@@ -102,13 +102,10 @@ def _kinds_check(found: Mapping[str, np.ndarray]) -> Check:
 
 def _growth_check(starts: torch.Tensor, found: Mapping[str, np.ndarray]) -> Check:
     """‖θ‖ of every end over that of its start, by sums of squares."""
-    gaps = [0.0]
-    for begun, end, growth in zip(
-        starts.tolist(), found["theta"].tolist(), found["growth"].tolist(), strict=True
-    ):
-        before, after = (math.sqrt(math.fsum(one * one for one in theta)) for theta in (begun, end))
-        if before and math.isfinite(after):
-            gaps.append(abs(growth * before - after) / (after or 1.0))
+    begun, ended = starts.double().cpu().numpy(), found["theta"].astype(float)
+    before, after = (np.sqrt((one * one).sum(axis=1)) for one in (begun, ended))
+    known = (before > 0) & np.isfinite(after)
+    gaps = np.abs(found["growth"] * before - after)[known] / np.where(after > 0, after, 1.0)[known]
     worst = largest_gap(*gaps)
     return Check(
         "growth", worst, 1e-9, "‖θ‖ of every end over that of its start, by sums of squares, relative"

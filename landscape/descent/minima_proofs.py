@@ -117,6 +117,7 @@ def _parts(row: Mapping[str, Any], is_polished: bool) -> float:
 
 
 def _tell_apart(columns: list[np.ndarray]) -> bool:
+    """Whether no axis is a combination of the others over the cells that have a count."""
     centred = np.stack([one - one.mean() for one in columns], 1)
     return int(np.linalg.matrix_rank(centred)) == len(columns)
 
@@ -128,10 +129,9 @@ def _growth(found: Mapping[str, Any]) -> float:
     if found.get("exponent") is None:
         cells = np.argwhere(counts > 0)
         vary = [k for k, name in enumerate(names) if len(found[name]) > 1]
-        spread = cells[:, vary] - cells[:1, vary]
         # Cells that do not tell the axes apart have no law.
         logs = [np.log(np.asarray(found[names[k]], dtype=float))[cells[:, k]] for k in vary]
-        return math.inf if vary and spread.any() and _tell_apart(logs) else 0.0
+        return math.inf if vary and len(cells) and _tell_apart(logs) else 0.0
     rows, logs = [], []
     for cell in np.ndindex(counts.shape):
         if counts[cell] > 0:
