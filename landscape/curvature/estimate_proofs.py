@@ -7,7 +7,6 @@ import torch
 from torch import Tensor
 
 from landscape.curvature.share_proofs import SAME, Recurrences, share_error, share_of
-from landscape.numerics.spectra.inertia import Dense, Inertia
 from landscape.numerics.spectra.krylov import Operator
 from landscape.numerics.spectra.quadrature import COINCIDENT
 from landscape.result import Check, largest_gap
@@ -294,16 +293,6 @@ def dense_checks(
             "Σ λ and Σ λ² against trace and Frobenius norm of the matrix, relative",
         ),
     ]
-
-
-def threshold_check(dense: Dense, values: np.ndarray, counted: Inertia, gradient: float) -> Check:
-    """What counts as zero against the error of the eigenvalues, term by term; ``gradient`` is ‖∇F‖ if it counts."""
-    largest = max(abs(float(one)) for one in (values.min(), values.max()))
-    terms = [dense.rounding, dense.rounding, dense.product_error, gradient]
-    terms.append(torch.finfo(dense.matrix.dtype).eps * max(100, len(dense.matrix)) * largest)
-    stated = sum(terms)
-    meaning = "what counts as zero against asymmetry, solver, products and ‖∇F‖ together, relative"
-    return Check("threshold", abs(counted.threshold - stated) / max(stated, 1e-300), 1e-9, meaning)
 
 
 def count_check(said: Stated) -> Check:

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from landscape import distributed
-from landscape.curvature.estimate_proofs import dense_checks, threshold_check
+from landscape.curvature.estimate_proofs import dense_checks
 from landscape.curvature.operators import OF_GRADIENT, left_out
 from landscape.curvature.order import order_test
 from landscape.curvature.preconditioned import met
@@ -36,7 +36,7 @@ from landscape.objective.objective import Objective
 from landscape.objective.parameters import Point
 from landscape.objective.penalised import identity_checks
 from landscape.objective.precision import in_float64, told
-from landscape.objective.zeros import zero_threshold
+from landscape.objective.zeros import threshold_check, zero_threshold
 from landscape.progress import Progress
 from landscape.result import Check
 
@@ -252,7 +252,7 @@ def _exactly(
     precision = checks.rounding(objective)
     with plain.proving(gradients=3):
         proofs = dense_checks(dense.matrix, values, fresh, error, precision, question.seed)
-    proofs.append(threshold_check(dense, values, counted, known))
+    proofs.append(threshold_check(dense, values, threshold, known))
     best = np.sort(values)[::-1]
     top, bottom = question.top_k, question.bottom_k
     if question.which == "magnitude":

@@ -1,7 +1,7 @@
 """How fast gradient descent leaves a point, without noise and with noise of several sizes, all runs as one stack."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, NamedTuple
@@ -15,11 +15,7 @@ from landscape.descent.gradients import stacked_gradients
 from landscape.descent.stated_kicks import KICKS
 from landscape.errors import BadInput
 from landscape.numerics.arrays import array_of
-from landscape.numerics.spectra.inertia import (
-    STATIONARY,
-    dense_matrix,
-    error_at,
-)
+from landscape.numerics.spectra.inertia import STATIONARY, dense_matrix, error_at, stated_error
 from landscape.numerics.spectra.lanczos import top_eigenpairs
 from landscape.numerics.steps.kicks import Kicks, drawn_rows
 from landscape.numerics.steps.leaving import NOT_YET, Leaving
@@ -29,8 +25,9 @@ from landscape.numerics.steps.sampling import isolated_rng, kept_rng, restore_ke
 from landscape.objective.objective import Objective
 from landscape.objective.tasks import Task, ahead
 from landscape.objective.threads import for_stack, using
-from landscape.objective.zeros import zero_threshold
+from landscape.objective.zeros import threshold_check, zero_threshold
 from landscape.progress import Journal, Progress, Saver, silent
+from landscape.result import Check
 
 BLOCK_STEPS = 50
 STACK_BYTES = 2.0**31
@@ -88,7 +85,7 @@ class Bottom(NamedTuple):
     """The ends of the spectrum of the Hessian: λ_min with what counts as zero, its vectors (k, d), and the largest |λ|.
 
     ``steepest`` (d,) is a vector of the latter; ``values`` are all eigenvalues, ascending, or where not ``is_whole``
-    those that were looked for.
+    those that were looked for; ``checks`` of what counts as zero.
     """
 
     smallest: float
@@ -98,6 +95,7 @@ class Bottom(NamedTuple):
     values: np.ndarray
     is_whole: bool
     steepest: np.ndarray
+    checks: Sequence[Check] = ()
 
 
 def level_of(loss: float, drop: float | None, rounding: float) -> float:
@@ -131,8 +129,8 @@ def curvature_at(
         values = array_of(eigenvalues)
         slope = objective.gradient(theta)
         threshold = zero_threshold(objective, theta, dense, eigenvalues, columns, slope)
-        lowest = values <= values[0] + threshold
-        rows = array_of(columns.T)
+        proofs = [threshold_check(dense, values, threshold, threshold - stated_error(dense, values))]
+        lowest, rows = values <= values[0] + threshold, array_of(columns.T)
     else:
         pairs = top_eigenpairs(
             product,
@@ -147,10 +145,10 @@ def curvature_at(
         order = np.argsort(pairs.values)
         values = pairs.values[order]
         threshold = float(pairs.residuals.max()) + 1e-12 * pairs.scale + error_at(gradient_norm)
-        rows, lowest = array_of(pairs.vectors)[order], slice(1)
+        rows, lowest, proofs = array_of(pairs.vectors)[order], slice(1), []
     most = int(np.abs(values).argmax())
     ends = (float(values[0]), threshold, rows[lowest], float(np.abs(values[most])))
-    return Bottom(*ends, values, len(values) == d, rows[most])
+    return Bottom(*ends, values, len(values) == d, rows[most], proofs)
 
 
 def escaped(

@@ -32,10 +32,10 @@ MILLIONTH = 4.9
 def escape_checks(
     wide: Objective, saddle: Tensor, asked: Leave, bottom: Bottom, found: dict[str, Any]
 ) -> list[Check]:
-    """Of the runs ``found``: ``noisy step`` and ``exit step``; of the saddle (d,): ``lowest curvature``."""
+    """Of the runs ``found``: ``noisy step`` and ``exit step``; of the saddle: ``lowest curvature``, ``threshold``."""
     steps = _steps(wide, asked, found)
     curvature = [_curvature(wide, saddle, bottom)] if wide.coarsest in DIFFERENCES else []
-    return [*([steps] if steps else []), _exits(wide, asked, found), *curvature]
+    return [*([steps] if steps else []), _exits(wide, asked, found), *curvature, *bottom.checks]
 
 
 def _steps(wide: Objective, asked: Leave, found: dict[str, Any]) -> Check | None:

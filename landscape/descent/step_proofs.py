@@ -44,7 +44,8 @@ class Before(NamedTuple):
 class StepProofs:
     """Takes steps of a training of ``total`` steps again; what they were off by is kept in ``journal``.
 
-    ``every`` is the period of the schedule in steps, ``measurements`` how often the run is measured.
+    ``every`` is the period of the schedule in steps, ``measurements`` how often the run is measured; ``per_pass`` are
+    the steps of a pass, as sizes of batch and data make them.
     """
 
     def __init__(
@@ -60,11 +61,11 @@ class StepProofs:
         self.objective, self.regime, self.every, self.journal = objective, regime, every, journal
         self._size = objective.num_samples if regime.method == "gd" else regime.batch_size
         self._size = min(1 if regime.method == "sgd" else self._size, objective.num_samples)
-        self._per_pass = -(-objective.num_samples // self._size)
-        gradients = max(FEW, PART * (total / self._per_pass + measurements))
+        self.per_pass = -(-objective.num_samples // self._size)
+        gradients = max(FEW, PART * (total / self.per_pass + measurements))
         # One is that of the gradient norm.
-        most = max(1, math.floor((gradients - 1) * self._per_pass))
-        self.steps = proven_steps(total, (self._per_pass, every), regime.seed)[:most]
+        most = max(1, math.floor((gradients - 1) * self.per_pass))
+        self.steps = proven_steps(total, (self.per_pass, every), regime.seed)[:most]
         self._ended: tuple[int, str] | None = None
         self._kick: tuple[int, Tensor] | None = None
 

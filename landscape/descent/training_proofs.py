@@ -51,6 +51,7 @@ def training_checks(trainer: Trainer, result: Any) -> list[Check]:
         _begins(objective, result),
         *trainer.again.checks(),
         *_step_sizes(trainer, result),
+        _passes(trainer, result),
         *_divisor(trainer, result),
         Check(
             "taken up",
@@ -135,6 +136,16 @@ def _step_sizes(trainer: Trainer, result: Any) -> list[Check]:
         gaps.append(abs(size - wanted) / max(abs(wanted), 1e-300))
     meaning = "logged step sizes against the formula of the schedule, relative"
     return [Check("step size", largest_gap(*gaps), 1e-12, meaning)]
+
+
+def _passes(trainer: Trainer, result: Any) -> Check:
+    """Every logged number of passes, in steps, against the number of the step."""
+    gaps = zip(result.step.tolist(), result.epoch.tolist(), strict=True)
+    worst = largest_gap(*(abs(epoch * trainer.again.per_pass - step) / max(step, 1) for step, epoch in gaps))
+    meaning = (
+        "logged passes over the data, of as many steps as data and batch make, against the steps, relative"
+    )
+    return Check("logged passes", worst, 1e-12, meaning)
 
 
 def _fallen(regime: Regime, size: float) -> float:

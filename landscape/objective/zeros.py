@@ -1,7 +1,9 @@
 """Which eigenvalues of the Hessian of an objective count as zero at one point, by the rule for all."""
 
+import math
 from collections.abc import Mapping
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -10,6 +12,10 @@ from landscape.numerics.spectra.inertia import STATIONARY, Dense, dense_matrix, 
 from landscape.numerics.spectra.zeros import zero_thresholds
 from landscape.objective.objective import Objective
 from landscape.objective.stacked import Derivatives
+from landscape.result import Check
+
+# Of a norm that thirty steps of a power iteration find from a random start.
+FOUND = 0.05
 
 
 def zero_threshold(
@@ -42,6 +48,23 @@ def zero_threshold(
 
     axes = None if vectors is None or dense.matrix.dtype != torch.float64 else vectors[None]
     return float(zero_thresholds(values[None], axes, slope[None], stated, beyond, tolerance)[0])
+
+
+def threshold_check(dense: Dense, values: np.ndarray, threshold: float, gradient: float) -> Check:
+    """What counts as zero against the error of the eigenvalues ``values`` (d,), term by term.
+
+    ``gradient`` is ‖∇F‖ if it counts. The norm of the antisymmetric part lies between its largest entry and d times
+    that, but for the rounding of products.
+    """
+    largest = max(abs(float(one)) for one in (values.min(), values.max()))
+    eps, d = torch.finfo(dense.matrix.dtype).eps, len(dense.matrix)
+    terms = [dense.rounding, dense.rounding, dense.product_error, gradient, eps * max(100, d) * largest]
+    stated, entry = sum(terms), dense.asymmetry / 2
+    gap = abs(threshold - stated) / max(stated, 1e-300)
+    if not FOUND * entry <= dense.rounding <= d * (entry + eps * largest):
+        gap = math.inf
+    meaning = "what counts as zero against asymmetry, solver, products and ‖∇F‖ together, relative"
+    return Check("threshold", gap, 1e-9, meaning)
 
 
 def _bent(objective: Objective, theta: Tensor, fixed: Mapping[str, Tensor] | None) -> tuple[Tensor, Tensor]:

@@ -44,6 +44,7 @@ def intervals_check(found: Any, flat: Collection[int], seed: int) -> Check:
         for m in range(k):
             tau, low, high, p = (float(one[k, m]) for one in fields)
             if math.isnan(tau):
+                worst = largest_gap(worst, float(not all(map(math.isnan, (low, high, p)))))
                 continue
             worst = largest_gap(worst, *(abs(float(one[m, k]) - float(one[k, m])) for one in fields))
             ends = (-1.0, 1.0) if count < 5 else _interval(tau, count)

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Collection, Mapping
 from itertools import combinations
+from typing import Any
 
 import numpy as np
 
@@ -15,6 +16,9 @@ from landscape.paths.line_proofs import barrier_check, error_check, line_checks
 from landscape.paths.profile import PathLoss
 from landscape.paths.slices import Slice
 from landscape.result import Check, largest_gap
+
+# What two roads to the same sum differ by, relative.
+SAME = 1e-9
 
 
 def line_proofs(line: PathLoss, height: float, error: float, seed: int) -> list[Check]:
@@ -109,20 +113,41 @@ def _bend(three: list[float]) -> float:
     return (three[0] - 2 * three[1] + three[2]) / max(*map(abs, three), 1e-300)
 
 
-def ranks_check(badness: np.ndarray, room: np.ndarray, ranks: np.ndarray) -> Check:
-    """Pairs of points ranked against their values (measures, points), or told apart where rounding is as large."""
-    wrong = 0
-    for column, near, places in zip(badness.tolist(), room.tolist(), ranks.tolist(), strict=True):
-        for i, j in combinations(range(len(column)), 2):
-            gap = column[i] - column[j]
+def ranks_check(found: Any, searched: Collection[str], rounding: float) -> Check:
+    """Pairs of points of a comparison that are ranked against their values, or apart where rounding is as large.
+
+    ``rounding`` is that of a loss, relative; ``searched`` are the measures with the errors of a search.
+    """
+    wrong, names = 0, found.measure.tolist()
+    sizes = {name: _largest(row) for name, row in zip(names, found.values.tolist(), strict=True)}
+    rows = zip(
+        names,
+        found.better.tolist(),
+        found.values.tolist(),
+        found.errors.tolist(),
+        found.ranks.tolist(),
+        strict=True,
+    )
+    for name, better, values, errors, places in rows:
+        near = sizes[name]
+        if name == "width":
+            near *= 1 + sizes["loss"] / found.rise
+        elif "rise" in name or name in ("barrier", "generalisation_gap"):
+            near += sizes["loss"]
+        near = 10 * rounding * near + (2 * _largest(errors) if name in searched else 0.0)
+        for i, j in combinations(range(len(values)), 2):
+            gap = values[j] - values[i] if better == "high" else values[i] - values[j]
             if math.isnan(gap):
                 continue
             order = (places[i] > places[j]) - (places[i] < places[j])
-            wrong += order * gap < 0 or (order != 0 and abs(gap) <= near)
-            wrong += order == 0 and not abs(gap) <= len(column) * near
-    return Check(
-        "ranks", float(wrong), 0.0, "pairs of points that are ranked against their values (0 = none)"
-    )
+            wrong += order * gap < 0 or (order != 0 and abs(gap) <= near * (1 - SAME))
+            wrong += order == 0 and not abs(gap) <= len(values) * near * (1 + SAME)
+    meaning = "pairs of points that are ranked against their values, or tied and surely apart (0 = none)"
+    return Check("ranks", float(wrong), 0.0, meaning)
+
+
+def _largest(row: Collection[float]) -> float:
+    return max((abs(one) for one in row if math.isfinite(one)), default=0.0)
 
 
 def agreement_check(ranks: np.ndarray, tau: np.ndarray) -> Check:

@@ -212,8 +212,7 @@ def proofs_of(
     summed = result.values[[names.index(name) for name in ("convexity", "width", "barrier")]]
     drawn = result.slice_loss, result.half_width, result.barrier
     found.append(compare_proofs.summaries_check(summed, *drawn, checks.rounding(objective)))
-    badness, room = badness_of(objective, names, result.values, result.errors, result.rise)
-    found.append(compare_proofs.ranks_check(badness, room, result.ranks))
+    found.append(compare_proofs.ranks_check(result, SEARCHED, checks.rounding(objective)))
     found.append(compare_proofs.agreement_check(result.ranks, result.tau))
     flat = [k for k, name in enumerate(names) if name not in OTHERS]
     found.append(agreement_proofs.verdicts_check(result, flat, times))

@@ -11,11 +11,15 @@ from landscape.descent.critical import POLISHED
 from landscape.descent.proofs import plain_hessian
 from landscape.objective.objective import Objective
 from landscape.result import Check, largest_gap
+from landscape.valleys.readout import Readout, called, readout_of
 
 # Parameters up to which the Hessian is had once more, row by row; what its eigenvalues are known to, over the largest.
 MOST_ROWS, KNOWN = 300, 1e-9
 # An eigenvalue that is surely negative, over the largest.
 SURELY = 1e-3
+# How far a singular value is from what counts as zero where it surely does not, or surely does.
+CLEARLY = 1e3
+RANKS = "singular values of the features at an end, by NumPy, and the rounds that raised them, that the rank leaves out"
 
 
 def end_check(objective: Objective, theta: Tensor, said: Mapping[str, Any]) -> list[Check]:
@@ -35,6 +39,22 @@ def end_check(objective: Objective, theta: Tensor, said: Mapping[str, Any]) -> l
         Check("eigenvalues of an end", float(largest_gap(*gaps)) / scale, KNOWN, meaning),
         Check("index of an end", float(wrong), 0.0, about),
     ]
+
+
+def rank_check(objective: Objective, theta: Tensor, said: Mapping[str, Any]) -> list[Check]:
+    """The stated rank of the last layer's features against that at the end ``theta``, which every round raises."""
+    readout = readout_of(objective, theta)
+    if not isinstance(readout, Readout):
+        return [Check("feature rank", float(said["feature_rank"] != -1), 0.0, RANKS)]
+    features = called(objective, theta).inputs[-1].double().cpu().numpy()  # type: ignore[union-attr]
+    if readout.bias is not None:
+        features = np.column_stack([features, np.ones(len(features))])
+    values = np.linalg.svd(features, compute_uv=False)
+    zero = 10 * max(features.shape) * np.finfo(float).eps * values[0]
+    rank, rounds = int(said["feature_rank"]), int(said["num_rounds"])
+    fewest, most = int((values > CLEARLY * zero).sum()), int((values > zero / CLEARLY).sum())
+    wrong = max(0, fewest + rounds - rank, rank - min(features.shape), 0 if rounds else rank - most)
+    return [Check("feature rank", float(wrong), 0.0, RANKS)]
 
 
 def shares_check(

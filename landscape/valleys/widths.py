@@ -25,7 +25,7 @@ from landscape.objective.precision import required_in_float64
 from landscape.objective.tasks import Task, ahead
 from landscape.progress import Journal, Progress, silent
 from landscape.result import Check, largest_gap
-from landscape.valleys.end_proofs import end_check, shares_check
+from landscape.valleys.end_proofs import end_check, rank_check, shares_check
 from landscape.valleys.joining import ROUNDING, lowest_path
 from landscape.valleys.plateau import FEW, local
 from landscape.valleys.polyline import points
@@ -209,7 +209,10 @@ def by_width(how: Restarts, widths: Sequence[int]) -> tuple[dict[str, Any], list
         meaning = "loss of the best end against a plain loop"
         k = int(np.random.default_rng(how.seed).choice(list(ends.found)))
         place = torch.from_numpy(ends.found[k]["theta"]).to(objective.device)
-        seen[_named(width)] = end_check(objective, place, ends.found[k])
+        seen[_named(width)] = [
+            *end_check(objective, place, ends.found[k]),
+            *rank_check(objective, place, how.path(objective, width, ends, k)),
+        ]
         proofs.append(
             checks.agreement(f"lowest loss, {_named(width)}", objective, best_loss[i], lowest, meaning)
         )

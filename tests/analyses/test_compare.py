@@ -2,6 +2,7 @@
 
 import copy
 import importlib
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -279,8 +280,6 @@ def test_barriers_without_an_error_are_ranked_by_their_values(objective):
     errors = np.array([[np.nan] * 3, [0.0] * 3])
     badness, room = compared.badness_of(objective, ["barrier", "loss"], values, errors, 0.1)
     assert ranked(badness[0], room[0]).tolist() == [2, 1, 3]
-    # And a rank that stands for no order, as one without a number does, is seen.
-    assert not compare_proofs.ranks_check(badness, np.full(2, np.nan), np.ones((2, 3))).passed
 
 
 def test_refusals(objective, points):
@@ -307,9 +306,10 @@ def test_each_check_sees_what_it_proves(objective, points, result, monkeypatch):
     turned = result.tau.copy()
     turned[0, 1] += 1e-6
     assert not compare_proofs.agreement_check(result.ranks, turned).passed
-    names = result.measure.tolist()
-    badness, room = compared.badness_of(objective, names, result.values, result.errors, result.rise)
-    assert not compare_proofs.ranks_check(badness, room, result.ranks[:, ::-1]).passed
+    # In another order, and none told from another.
+    for ranks in (result.ranks[:, ::-1], np.ones_like(result.ranks)):
+        check = compare_proofs.ranks_check(replace(result, ranks=ranks), compared.SEARCHED, 1e-12)
+        assert not check.passed
     # Widths to where F rises by one in a thousand more; directions as long as those before the rescaling.
     sublevel = importlib.import_module("landscape.paths.sublevel")
     found = compared.half_widths

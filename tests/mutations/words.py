@@ -11,7 +11,7 @@ BOUNDS = {
         "observations; "
         "points; polished ends; spanning tree; taken up; passes; sublevel sets; closed form; distinct "
         "points; falls far out; index of a start; status of the starts; ranks; critical step; first rise; "
-        "relative critical step; relative first rise; last point"
+        "relative critical step; relative first rise; last point; feature rank"
     ),
     "rounding": (
         "preconditioner; Ritz pair; Ritz pairs; aligned end; as logged; as stored; centre loss; "
@@ -47,7 +47,7 @@ BOUNDS = {
     ),
     "a few ε: one rounding": "distance; distance after; distance before; grid",
     "1e-12: one sum in float64": (
-        "control points; draws; roughness; unaligned barrier; unaligned barrier errors; "
+        "logged passes; control points; draws; roughness; unaligned barrier; unaligned barrier errors; "
         "loss far out; agreement of ranks; ball; barrier; barrier after; barrier before; barrier errors; "
         "floor; lowest "
         "restart; random walk; step size; straight barrier; straight barrier errors; test barrier; "
@@ -110,7 +110,8 @@ BOUNDS = {
 # Each in words: the checks that take it. F is a plain loop over the data.
 COSTS = {
     "none": (
-        "agreement by chance; barrier errors of means; bumps; basins; changes; control points; density errors; "
+        "agreement by chance; logged passes; barrier errors of means; bumps; basins; changes; control points; "
+        "density errors; "
         "as visited; density near zero; feature ranks; runs; stability limit; verdict; "
         "draws; ends by width; groups; half widths; kernel spectrum; kinds of the starts; laws of the width; "
         "loss errors; pattern; rank correlation error; rise; roughness; stated twice; summary; summary errors; "
@@ -146,7 +147,7 @@ COSTS = {
     ),
     "1 F of the test data": "curve test errors; model test errors; seeded test errors; straight line test errors",
     "3 F": "fall by a unit; critical step; relative critical step",
-    "4 F": "first rise; relative first rise",
+    "4 F": "first rise; relative first rise; feature rank",
     "2 F of a few samples": "homogeneity",
     "17 F": "falling directions",
     "outputs of a module made anew, and at other weights": "assumptions",
