@@ -316,15 +316,9 @@ def _stated_checks(
     if connector.restarts > 1:
         proofs.append(roads.restart_check(found, connector))
     if result.plane_loss is not None:
-        alpha, beta, directions = result.plane_alpha, result.plane_beta, result.plane_directions
-        assert alpha is not None
-        assert beta is not None
         assert drawn is not None
-        directions = drawn.directions if directions is None else directions
-        proofs += roads.plane_checks(found, alpha, beta, result.plane_loss, directions, seed)
-        assert result.plane_residual is not None
-        assert result.curve_residual is not None
-        proofs.append(roads.residual_check(found, result.plane_residual, result.curve_residual))
+        directions = drawn.directions if result.plane_directions is None else result.plane_directions
+        proofs += roads.plane_checks(found, result, free, directions, seed)
     return proofs
 
 

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from landscape.curvature import further_proofs, product_proofs
 from landscape.curvature.estimate_proofs import Stated, student, trace_checks
-from landscape.curvature.pair_proofs import residual_checks
+from landscape.curvature.pair_proofs import complement, missed_check, residual_checks
 from landscape.curvature.sharpness import Asked, Measured, noise_direction
 from landscape.curvature.stays import CHANGE
 from landscape.numerics.arrays import back
@@ -23,6 +23,8 @@ from landscape.objective.parameters import Point
 from landscape.objective.row_proofs import by_piece, joined, numbers, stated
 from landscape.result import Check, largest_gap
 
+# Products in the complement of the vector of λ_max, which show a larger one if there is.
+BESIDE = 6
 # (values, errors) of the result by measure, and of the mean rise over σ by norm.
 Columns = Mapping[str, tuple[float, float]]
 Rises = Mapping[str, tuple[np.ndarray, np.ndarray]]
@@ -73,8 +75,10 @@ def _curvature(
     value, residual = table["lambda_max"]
     scale = max(float(curvature["scale"]), 1e-300)
     known = max(precision, float(curvature["product_error"]) / scale)
+    d = objective.num_parameters
+    product = product_proofs.recut(objective, point, "hessian", num_products=1 + BESIDE)
     proofs = residual_checks(
-        product_proofs.recut(objective, point, "hessian"),
+        product,
         np.array([value]),
         np.array([residual]),
         vectors,
@@ -83,9 +87,12 @@ def _curvature(
         rng=np.random.default_rng(asked.seed),
         singly=False,
     )
+    if d > 1:
+        beside = complement(product, vectors, BESIDE, torch.Generator().manual_seed(asked.seed + 1))
+        bound = max(asked.tol, 10 * known, residual / scale)
+        proofs.append(missed_check(beside, np.array([value]), "largest", 1, scale=scale, bound=bound))
     more, notes = product_proofs.product_check(objective, point, "hessian", vectors[0])
     trace, error = table["trace"]
-    d = objective.num_parameters
     said = Stated(d, np.array([curvature["known"]]), trace=trace, trace_error=error)
     forms = np.array(curvature["forms"], dtype=float)
     proofs += more

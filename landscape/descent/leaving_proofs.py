@@ -183,6 +183,11 @@ def summary_check(
             gaps.append(farthest(result.smoothing[i], alpha * amplitude * math.sqrt(law / dimension), TINY))
         for k, steps in enumerate(rows):
             gaps += _of_run(result, asked, bottom, found, law, (i, k), steps)
+    fitted = sum(
+        size > 0 and all(map(math.isfinite, row))
+        for size, row in zip(asked.amplitudes, result.steps.tolist(), strict=True)
+    )
+    gaps.append(0.0 if (fitted > 1) == (result.steps_per_decade is not None) else math.inf)
     if num_seen:
         share = float(result.falling_share)
         least = math.sqrt(max(share - share * share, 1 / (4 * num_seen)) / num_seen)
@@ -232,6 +237,9 @@ def _of_run(
         # Terms that cancel leave of their size what rounding does.
         wanted, size = (first - end + noise) / gamma, 1e-3 * max(abs(first), abs(end), noise) / gamma
     gaps = [_unbroken(result, at, taken, gamma, abs(first) + abs(end))]
+    has_left = bool(found["steps"][run] != NOT_YET and not found["diverged"][run])
+    said = str(result.end_status[at]) == "left", not stays, stays or steps == found["steps"][run]
+    gaps.append(0.0 if said == (has_left, has_left, True) else math.inf)
     gaps += [
         farthest(result.gradient_bound[at], wanted, max(TINY, size)),
         farthest(result.final_loss[at], last, TINY),

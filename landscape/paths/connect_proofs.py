@@ -27,6 +27,8 @@ from landscape.paths.step_proofs import steps_check
 from landscape.result import Check, largest_gap
 
 Columns = Mapping[str, np.ndarray | None]
+# Points of the curve whose places in the plane are found again.
+COORDINATES = 4
 
 
 def on_curve(t: float, control: Any, knots: np.ndarray | None) -> Any:
@@ -217,15 +219,11 @@ def residual_check(found: Connection, stated: float, residual: np.ndarray) -> Ch
 
 
 def plane_checks(
-    found: Connection,
-    alpha: np.ndarray,
-    beta: np.ndarray,
-    loss: np.ndarray,
-    directions: Any,
-    seed: int,
+    found: Connection, result: Any, control_points: Any, directions: Any, seed: int
 ) -> list[Check]:
-    """One cell of the plane off both axes' zeros, by A + α d₁ + β d₂ from the stored directions."""
+    """Of the plane in a result: a cell off both axes' zeros, by A + α d₁ + β d₂, and where curve and control lie."""
     first, last = found.path.path.ends
+    alpha, beta = result.plane_alpha, result.plane_beta
     i, j = (
         int(np.random.default_rng(seed + k).choice(np.flatnonzero(x))) for k, x in enumerate((alpha, beta))
     )
@@ -233,8 +231,36 @@ def plane_checks(
     share = float(np.clip(alpha[i] / float((numbers(last.theta) - origin) @ along[0]), 0, 1))
     values = origin + alpha[i] * along[0] + beta[j] * along[1]
     weights = [1 - share, share]
-    seen, more = place(found.path.sweep, Row(float(loss[j, i])), values, (first, last), weights)
-    return [*row_checks(found.path.sweep, [seen], "a cell of the plane", "plane"), *more]
+    row = Row(float(result.plane_loss[j, i]))
+    seen, more = place(found.path.sweep, row, values, (first, last), weights)
+    return [
+        *row_checks(found.path.sweep, [seen], "a cell of the plane", "plane"),
+        *more,
+        residual_check(found, result.plane_residual, result.curve_residual),
+        _coordinates_check(found, result, wide(control_points), along, seed),
+    ]
+
+
+def _coordinates_check(found: Connection, result: Any, control_points: Any, along: Any, seed: int) -> Check:
+    """α, β and what the plane leaves of every control point and of some points of the curve, by inner products."""
+    path, objective = found.trained.path, found.path.sweep.objective
+    first, last = (numbers(end.theta) for end in found.path.path.ends)
+    control = stacked([first, *control_points, last])
+    knots = path.curve.vertices if len(path.curve.vertices) else None
+    chosen = np.random.default_rng(seed).permutation(len(result.t))[:COORDINATES].tolist()
+    gaps, size = [], length(first) + length(last - first)
+    for name, at, points in (
+        ("curve", chosen, (on_curve(float(result.t[i]), control, knots) for i in chosen)),
+        ("control", range(len(control_points)), control_points),
+    ):
+        stated = (getattr(result, f"{name}_{one}")[list(at)] for one in ("alpha", "beta", "residual"))
+        for theta, *said in zip(points, *stated, strict=True):
+            way = theta - first
+            x, y = (float(way @ one) for one in along)
+            left = length(way - x * along[0] - y * along[1])
+            gaps += [abs(float(one) - wanted) / size for one, wanted in zip(said, (x, y, left), strict=True)]
+    meaning = "places of control points and of some of the curve, in the plane and off it, by inner products"
+    return Check("plane coordinates", largest_gap(*gaps), checks.rounding(objective), meaning)
 
 
 def tree_check(height: np.ndarray, edges: np.ndarray, over: np.ndarray, largest: float) -> Check:

@@ -91,6 +91,8 @@ def groups_check(found: Aligned, result: Any) -> Check:
         math.isfinite(one) != (kind in ("permutation", "sign"))
         for kind, one in zip(kinds, orders, strict=True)
     )
+    dimensions = zip(kinds, result.used_dimension.tolist(), strict=True)
+    wrong += sum(one < 0 or (one > 0 and kind in ("permutation", "sign")) for kind, one in dimensions)
     names = {block.tensor for group in symmetry.free for block in symmetry.of(group)}
     wrong += result.num_movable != len(result.movable) or not names <= {
         *result.movable.tolist(),

@@ -14,7 +14,7 @@ BOUNDS = {
         "relative critical step; relative first rise; last point; feature rank"
     ),
     "rounding": (
-        "preconditioner; Ritz pair; Ritz pairs; aligned end; as logged; as stored; centre loss; "
+        "preconditioner; plane coordinates; Ritz pair; Ritz pairs; aligned end; as logged; as stored; centre loss; "
         "checkpoint coordinates; "
         "checkpoint loss; cost; cost of an end; cut; dense matrix; determinism; direction norms; "
         "eigenvalue along an axis; features; final loss; final test loss; first end; gradient; logged "
@@ -131,7 +131,7 @@ COSTS = {
         "total persistence of every second cell"
     ),
     "sums over θ": (
-        "growth; plane residual; distances; inner products; preconditioner; "
+        "growth; plane coordinates; plane residual; distances; inner products; preconditioner; "
         "best arrangement; best match; checkpoint coordinates; eigenvalues; logged length; mark "
         "coordinates; mean of models; moved by hand; rearranged; "
         "nearest maps; nearest scales; point coordinates; principal components"

@@ -339,4 +339,28 @@ FAULTS = (
         "mutations/test_stated.py::test_every_check_passes[train_adam]",
         "train_adam",
     ),
+    Fault(
+        "con-control-of-beta",
+        "paths/planes.py",
+        '"control_alpha": plane.control[:, 0]',
+        '"control_alpha": plane.control[:, 1]',
+        "mutations/test_stated.py::test_every_check_passes[connect_bn]",
+        "connect_bn",
+    ),
+    Fault(
+        "esc-left-is-stayed",
+        "analyses/escape.py",
+        'left = status == "left"',
+        'left = status != "left"',
+        "mutations/test_stated.py::test_every_check_passes[escape]",
+        "escape",
+    ),
+    Fault(
+        "sha-smallest-for-largest",
+        "numerics/spectra/search.py",
+        'order = np.argsort(-values, kind="stable")',
+        'order = np.argsort(values, kind="stable")',
+        "mutations/test_stated.py::test_every_check_passes[sharpness]",
+        "sharpness",
+    ),
 )
