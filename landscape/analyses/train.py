@@ -320,7 +320,7 @@ def _add_sums(trainer: Trainer, result: Train) -> None:
     result.step_sum, result.step_square_sum = _known(sums.total), _known(sums.squares)
     result.robbins_monro = sums.verdict
     result.weighted_squared_gradient_norm = _known(mean)
-    result.checks.append(sums_check(regime, every, result, trainer.logs))
+    result.checks.append(sums_check(regime, every, result))
     result.notes.append(sums_note(regime, sums, trainer.step))
 
 

@@ -58,12 +58,15 @@ def _told(name: str, value: float) -> str:
     return f"{name} = ∞" if math.isinf(value) else f"{name} = {value:.6g}"
 
 
-def sums_check(regime: Regime, every: int, found: Any, logs: Sequence[Mapping[str, float]]) -> Check:
+def sums_check(regime: Regime, every: int, found: Any) -> Check:
     """Finite sums against Hurwitz' zeta function and products of series, and the weighted mean against a loop."""
     said = (found.step_sum, found.step_square_sum)
     gaps = sum_gaps(regime.schedule, regime.schedule_arguments, every, regime.lr, said)
     above = below = 0.0
-    for size, norm in _rows(regime, every, logs):
+    # Of every row but the last, after which comes no step; a schedule that follows the loss is as logged.
+    for k in range(len(found.step) - 1):
+        size, norm = step_size_of(regime, every, int(found.step[k])), float(found.gradient_norm[k])
+        size = float(found.step_size[k]) if size is None else size
         above, below = above + size * norm * norm, below + size
     mean = found.weighted_squared_gradient_norm
     if below and mean is not None and math.isfinite(above):

@@ -1,5 +1,6 @@
 """The proofs of directions: norms, angles, eigenvalues and curvatures by independent means."""
 
+import math
 from collections.abc import Collection, Sequence
 
 import numpy as np
@@ -16,6 +17,8 @@ from landscape.paths.directions import Eigenvectors, pieces_of
 from landscape.result import Check, largest_gap
 
 CURVATURE_BOUND = 1e-3
+# Lengths of random parts that are no nearer to those of their weights, relative.
+BY_CHANCE = 1e-5
 # Layers of torch by the axis of their weights along which the output units lie.
 OUTPUTS_FIRST = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Embedding)
 OUTPUTS_SECOND = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
@@ -50,7 +53,8 @@ def norm_check(
     """‖d_f‖ against ‖w_f‖ filter by filter (or layer by layer), by sums that share nothing with the kernel.
 
     The squares of a parameter are summed axis by axis, apart for every output unit along it; where the units lie, and
-    what is a normalisation's, is told by the class of torch's own layers. Ignored parameters must be at rest; with
+    what is a normalisation's, is told by the class of torch's own layers, of which no part smaller than a filter may be
+    as long as its weights. Ignored parameters must be at rest; with
     ``none`` that is all there is to check. Of a ``block`` nothing else is looked at.
     """
     worst, told = 0.0, _told(objective, theta)
@@ -68,6 +72,8 @@ def norm_check(
                 worst = largest_gap(
                     worst, float((np.abs(found - wanted) / np.where(wanted > 0, wanted, 1)).max())
                 )
+                is_told = piece.name in told or norm == "layer"
+                worst = math.inf if is_told and _is_finer(weight, part, units) else worst
     meaning = {
         "filter": "‖d_f‖ against ‖w_f‖, worst filter, relative",
         "layer": "‖d_l‖ against ‖w_l‖, worst layer, relative",
@@ -116,6 +122,17 @@ def _called(objective: Objective, theta: Tensor) -> set[nn.Module]:
         for handle in handles:
             handle.remove()
     return found
+
+
+def _is_finer(weight: np.ndarray, part: np.ndarray, units: Sequence[int]) -> bool:
+    """Whether parts smaller than those by ``units`` are all as long as their weights, which chance does not do."""
+    for axis, size in enumerate(weight.shape):
+        if size > units[axis]:
+            smaller = (*units[:axis], size, *units[axis + 1 :])
+            wanted, found = _lengths(weight, smaller), _lengths(part, smaller)
+            if wanted.any() and bool((np.abs(found - wanted) <= BY_CHANCE * wanted).all()):
+                return True
+    return False
 
 
 def _lengths(values: np.ndarray, units: Sequence[int]) -> np.ndarray:

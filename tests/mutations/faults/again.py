@@ -363,4 +363,20 @@ FAULTS = (
         "mutations/test_stated.py::test_every_check_passes[sharpness]",
         "sharpness",
     ),
+    Fault(
+        "tra-weighted-mean-of-fewer",
+        "descent/step_sums.py",
+        "for log in logs[:-1]:",
+        "for log in logs[:-2]:",
+        "mutations/test_stated.py::test_every_check_passes[train_adam]",
+        "train_adam train",
+    ),
+    Fault(
+        "dir-transposed-row-by-row",
+        "objective/contractions.py",
+        "yield Operand(weight, (1, *range(3, len(shape)))",
+        "yield Operand(weight, (1, *range(4, len(shape)))",
+        "mutations/test_stated.py::test_every_check_passes[slice2d_conv]",
+        "slice2d_conv",
+    ),
 )
