@@ -67,9 +67,6 @@ class _At:
                 wrong += (state == FAILS) != (self["nearest_kink"] <= KINK)
             elif state and text.startswith("critical"):
                 wrong += 1
-        fall = self["inactive_fall"]
-        for (_, text), state in self.states.items():
-            wrong += text == "a local minimum" and state == FAILS and not (fall is not None and fall > 0)
         if self.verdict.startswith(MOVES):
             wrong += not self.verdict.startswith(f"{MOVES}{self['gradient_norm']:.6g};")
         return wrong
@@ -90,8 +87,11 @@ class _At:
         if "no biases" in own and is_own:
             known |= assumption_proofs.of_biases(objective, point, [f"{one}.weight" for one in layers])
         claims, is_last = assumption_proofs.of_layers(objective)
+        woken, fall = survey.measured(i).woken, self["inactive_fall"]
+        falls = woken is not None and fall is not None and fall > woken.rounding
         missing = len(claims - {claim for (claim, _), state in self.states.items() if state})
         missing += is_last and own.get(LAST) != HOLDS
+        missing += "a local minimum" in own and (own["a local minimum"] == FAILS) != falls
         return missing + assumption_proofs.num_wrong(own, known)
 
     def allowed(self, survey: Survey, asked: float) -> tuple[str, ...]:

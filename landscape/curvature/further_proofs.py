@@ -217,9 +217,12 @@ def _flatness(
     means = trace_checks(said, forms, bool(found["is_sum"]), found["product_error"], dimension)
     names = {"trace": "relative flatness", "trace error": "relative flatness error"}
     proofs = [replace(one, name=names[one.name], meaning=MEANINGS[one.name]) for one in means]
-    if found["last"] is None:
+    if not bool(weight.any()):
         return proofs
     off = float((factor @ factor.T - weight @ weight.T).norm()) / float(weight.square().sum())
+    if found["last"] is None:
+        meaning = "BBᵀ against WWᵀ, of which there is no probe"
+        return [*proofs, Check("flatness probe", off, 10 * checks.rounding(objective), meaning)]
     last = torch.from_numpy(np.array(found["last"])).to(factor).reshape(factor.shape[1], -1)
     way = placed(point.theta, piece.span, (factor @ last).to(point.theta.dtype).flatten())
     product = product_proofs.recut(objective.varied(l2=0.0), point, "hessian")

@@ -1,5 +1,6 @@
 """What theorems on stochastic gradients ask of a point: ‖∇F‖², the variance of g, and the curvature there."""
 
+import math
 from typing import NamedTuple
 
 import numpy as np
@@ -21,18 +22,24 @@ from landscape.result import Check
 
 # Numbers in the gradients of single samples that are held at a time.
 HELD = 2**21
+# Samples whose gradients are taken again, one by one, where all would take too long.
+FEW = 16
 # L enters a bound, which needs two digits of it; but at 1e-3 one start in twenty stops at the eigenvalue below.
 CURVATURE_TOLERANCE = 1e-6
 
 
 class Probe(NamedTuple):
-    """At one point: F, ‖∇F‖², E‖g‖² − ‖∇F‖² of one sample's gradient g, and max |λ| of the Hessian along (d,)."""
+    """At one point: F, ‖∇F‖², E‖g‖² − ‖∇F‖² of one sample's gradient g, and max |λ| of the Hessian along (d,).
+
+    ``moments`` are E‖g‖² over all samples and over the first FEW; NaN where an earlier version kept none.
+    """
 
     loss: float
     squared_norm: float
     variance: float
     curvature: float
     direction: np.ndarray
+    moments: tuple[float, float] = (math.nan, math.nan)
 
 
 def probed(objective: Objective, theta: Tensor, gradients: Gradients, seed: int) -> Probe:
@@ -61,22 +68,26 @@ def probed(objective: Objective, theta: Tensor, gradients: Gradients, seed: int)
         device=objective.device,
     )
     squared_norm = float(slope.double().square().sum())
-    second_moment = mean_square(objective, theta, gradients)
-    variance = max(0.0, second_moment - squared_norm)
-    return Probe(loss, squared_norm, variance, abs(float(pairs.values[0])), array_of(pairs.vectors[0]))
+    moments = mean_squares(objective, theta, gradients)
+    variance = max(0.0, moments[0] - squared_norm)
+    return Probe(
+        loss, squared_norm, variance, abs(float(pairs.values[0])), array_of(pairs.vectors[0]), moments
+    )
 
 
-def mean_square(objective: Objective, theta: Tensor, gradients: Gradients) -> float:
-    """E‖g‖² of the gradient g of a single sample drawn uniformly, exact over all samples, at θ (d,)."""
+def mean_squares(objective: Objective, theta: Tensor, gradients: Gradients) -> tuple[float, float]:
+    """E‖g‖² of the gradient g of a sample drawn uniformly, exact over all and over the first FEW, at θ (d,)."""
     count = objective.num_samples
     block = max(1, min(count, HELD // objective.num_parameters))
-    thetas, total = theta.expand(block, -1), 0.0
+    thetas, total, begun = theta.expand(block, -1), 0.0, 0.0
     for start in range(0, count, block):
         # Always whole blocks, as each size may be compiled for itself; what comes round again is left out.
         indices = torch.arange(start, start + block, device=theta.device) % count
         slopes = gradients(thetas, indices[:, None])[1][: count - start]
-        total += float(slopes.double().square().sum())
-    return total / count
+        squares = slopes.double().square().sum(1)
+        total += float(squares.sum())
+        begun += float(squares[: max(0, FEW - start)].sum())
+    return total / count, begun / min(count, FEW)
 
 
 def kept_probe(

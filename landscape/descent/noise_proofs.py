@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from landscape.descent.gradient_noise import Probe
+from landscape.descent.gradient_noise import FEW, Probe
 from landscape.descent.known_sizes import FIXED, KnownSizes
 from landscape.descent.noise import NoisyRuns, Setting, measured_steps
 from landscape.descent.replay import ROUNDING, Stated, draws, plain_slope, slope_and_error, stack_checks
@@ -194,6 +194,18 @@ def _probe_checks(
         ),
     ]
     theta = theta.to(wide.device).double()
+    few = min(FEW, wide.num_samples)
+    if not with_variance and not math.isnan(probe.moments[1]):
+        each = [plain_slope(wide, theta, torch.tensor([i]))[1] for i in range(few)]
+        square = math.fsum(float(one.square().sum()) for one in each) / few
+        second, begun = probe.moments
+        size = max(second, square, 1e-300)
+        gaps = [abs(begun - square), abs(probe.variance - max(0.0, second - probe.squared_norm))]
+        meaning = (
+            f"E‖g‖² of {few} samples against one gradient after another, and the variance from that of all"
+        )
+        gap = largest_gap(*gaps) / size
+        found.append(Check("variance at a probe", gap, 2 * max(rounding, ROUNDING), meaning))
     if with_variance:
         each = [plain_slope(wide, theta, torch.tensor([i]))[1] for i in range(wide.num_samples)]
         mean = torch.stack(each).mean(0)

@@ -81,7 +81,10 @@ def test_without_a_fault_every_check_passes(dtype, options):
     result = run(dtype, **options)
     assert result.status == "complete"
     wanted = (
-        FINAL | LOGGED | MEANING | {"module untouched", "init", "steps", "step size", "step sums", "taken up"}
+        FINAL
+        | LOGGED
+        | MEANING
+        | {"module untouched", "init", "steps", "step size", "step sums", "taken up", "logged passes"}
     )
     adam = {"preconditioner"} if "adam" in options.get("optimizer", "") else set()
     assert set(named(result)) == wanted | adam

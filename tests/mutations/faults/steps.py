@@ -141,8 +141,8 @@ FAULTS = (
     Fault(
         "noi-second-moment-as-variance",
         "descent/gradient_noise.py",
-        "max(0.0, second_moment - squared_norm)",
-        "second_moment",
+        "max(0.0, moments[0] - squared_norm)",
+        "moments[0]",
         "analyses/test_noise.py::test_probes_know_the_quadratic",
         "noise",
     ),
