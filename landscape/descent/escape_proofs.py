@@ -44,6 +44,10 @@ def _steps(wide: Objective, asked: Leave, found: dict[str, Any]) -> Check | None
     for run, step, (before, after) in zip(
         found["seen_runs"].tolist(), found["seen_steps"].tolist(), found["seen"], strict=True
     ):
+        # Under noise no run stands still before its last step.
+        stays = found["steps"][run] == NOT_YET and not found["diverged"][run]
+        if asked.noise != "none" and stays and step < asked.max_steps and np.isnan(before).all():
+            gaps.append(math.inf)
         # Lengths of what lies further out are no numbers.
         if not float(np.abs(after).max()) < FARTHEST:
             continue
