@@ -114,8 +114,29 @@ def of_biases(objective: Objective, point: Point, weights: Sequence[str]) -> dic
     return {"no biases": bool((other - 2 ** len(weights) * one).abs().max() <= SAME * size)}
 
 
-def of_layers(objective: Objective) -> tuple[set[str], bool]:
-    """Claims that are made of layers of torch's own one after the other, and whether the last is linear and trained.
+def ends_linearly(objective: Objective) -> bool:
+    """Whether layers of torch's own, one after the other, end in a trained linear one that makes rows of outputs.
+
+    False too where that cannot be told: of other modules, of hooks, and where a parameter is used twice.
+    """
+    module, last = objective.module, objective.module
+    while type(last) is nn.Sequential and len(last):
+        last = last[-1]
+    every = [one for _, one in module.named_modules(remove_duplicate=False)]
+    parameters = [id(one) for layer in every for one in layer.parameters(recurse=False)]
+    is_torchs = all(type(one).__module__.startswith("torch.nn.modules.") for one in every)
+    is_hooked = any(one._forward_hooks or one._forward_pre_hooks for one in every)
+    names = {piece.name for piece in objective.pieces}
+    is_trained = any(one is last and f"{name}.weight" in names for name, one in module.named_modules())
+    if last is module or type(last) is not nn.Linear or not is_torchs or is_hooked or not is_trained:
+        return False
+    tensors = plain.by_name(objective, objective.present_point())
+    outputs = _called(objective, tensors, next(iter(objective.chunks()))[0])
+    return len(parameters) == len(set(parameters)) and outputs is not None and outputs.dim() == 2
+
+
+def of_layers(objective: Objective) -> set[str]:
+    """Claims that are made of layers of torch's own one after the other.
 
     Nothing of other modules, and where a layer or a parameter is used twice.
     """
@@ -125,16 +146,12 @@ def of_layers(objective: Objective) -> tuple[set[str], bool]:
     is_plain = all(type(one) in (nn.Sequential, *PLAIN, *KINKED, *SILENT) for one in module.modules())
     is_chain = isinstance(module, nn.Sequential) and len(parameters) == len(set(parameters))
     if not (is_plain and is_chain and inputs is not None and inputs.dim() == 2):
-        return set(), False
+        return set()
     kinds = [type(one) for one in layers if type(one) not in SILENT]
     ends = [kind in PLAIN for kind in kinds]
-    last = layers[-1]
-    is_last = isinstance(last, nn.Linear) and last.weight.requires_grad
     if kinds and all(ends):
-        return {"floor", "product"}, is_last
-    if ends == [True, False, True]:
-        return {"pattern", "inactive"}, is_last
-    return set(), is_last
+        return {"floor", "product"}
+    return {"pattern", "inactive"} if ends == [True, False, True] else set()
 
 
 def of_shapes(
@@ -159,7 +176,7 @@ def of_shapes(
         "thinnest layer: the input or the output": thinnest == min(inputs, outputs),
     }
     # Other modules may hand their layers something else than the data.
-    return found | _of_data(objective, inputs, outputs) if of_layers(objective)[0] else found
+    return found | _of_data(objective, inputs, outputs) if of_layers(objective) else found
 
 
 def _of_data(objective: Objective, num_inputs: int, num_outputs: int) -> dict[str, bool]:

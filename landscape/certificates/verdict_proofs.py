@@ -86,11 +86,11 @@ class _At:
         is_own = own.get("every factor trained, and a parameter of its own", HOLDS) == HOLDS
         if "no biases" in own and is_own:
             known |= assumption_proofs.of_biases(objective, point, [f"{one}.weight" for one in layers])
-        claims, is_last = assumption_proofs.of_layers(objective)
+        claims = assumption_proofs.of_layers(objective)
         woken, fall = survey.measured(i).woken, self["inactive_fall"]
         falls = woken is not None and fall is not None and fall > woken.rounding
         missing = len(claims - {claim for (claim, _), state in self.states.items() if state})
-        missing += is_last and own.get(LAST) != HOLDS
+        missing += assumption_proofs.ends_linearly(objective) and own.get(LAST) != HOLDS
         missing += "a local minimum" in own and (own["a local minimum"] == FAILS) != falls
         return missing + assumption_proofs.num_wrong(own, known)
 

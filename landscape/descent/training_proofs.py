@@ -139,11 +139,18 @@ def _step_sizes(trainer: Trainer, result: Any) -> list[Check]:
 
 
 def _passes(trainer: Trainer, result: Any) -> Check:
-    """Every logged number of passes, in steps, against the number of the step."""
-    gaps = zip(result.step.tolist(), result.epoch.tolist(), strict=True)
-    worst = largest_gap(*(abs(epoch * trainer.again.per_pass - step) / max(step, 1) for step, epoch in gaps))
+    """Every logged number of passes against the step, and the steps: the first, every so many, and the last."""
+    regime, per_pass, steps = trainer.regime, trainer.again.per_pass, result.step.astype(int).tolist()
+    gaps = zip(steps, result.epoch.tolist(), strict=True)
+    worst = largest_gap(*(abs(epoch * per_pass - step) / max(step, 1) for step, epoch in gaps))
+    period = max([1, *steps[1:2]])
+    if regime.measure_every is not None:
+        period = regime.measure_every * (per_pass if regime.steps is None else 1)
+    if steps != sorted({*range(0, result.num_steps + 1, period), result.num_steps}):
+        worst = math.inf
     meaning = (
-        "logged passes over the data, of as many steps as data and batch make, against the steps, relative"
+        "logged passes over the data, of as many steps as data and batch make, against the steps, relative, and these "
+        "at equal distances from the first to the last"
     )
     return Check("logged passes", worst, 1e-12, meaning)
 
