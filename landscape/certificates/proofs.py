@@ -233,12 +233,25 @@ def bound_check(seen: Measured) -> Check:
     above = largest_gap(
         *(seen.loss / max(bound, noise**2, 1e-300) - 1 for bound in bounds if not seen.loss <= noise**2)
     )
+    by_formula = [0.0]
+    if seen.loss_bound < torch.inf:
+        by_formula.append(_bound_gap(seen, seen.loss_bound, seen.gradient_norm, seen.kernel.smallest))
+    if seen.last is not None and seen.last_layer_bound < torch.inf:
+        squared = seen.last.smallest**2
+        by_formula.append(_bound_gap(seen, seen.last_layer_bound, seen.last_gradient_norm, squared))
     return Check(
         "bound",
-        largest_gap(0.0, above),
+        largest_gap(*by_formula, above),
         1e-6,
-        "how far F lies above nk‖∇F‖²/(4 λ_min(K)), or that of the last layer",
+        "how far F lies above nk‖∇F‖²/(4 λ_min(K)), or that of the last layer, and what either is off its formula",
     )
+
+
+def _bound_gap(seen: Measured, bound: float, slope: float, least: float) -> float:
+    """How far a bound is from n·k·slope²/(4 least), relative."""
+    n, k = seen.structure.outputs.shape[0], seen.errors.numel() // len(seen.structure.outputs)
+    wanted = 0.25 * n * k / least * slope * slope
+    return abs(bound - wanted) / max(wanted, 1e-300)
 
 
 def path_checks(
