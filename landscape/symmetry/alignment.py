@@ -24,7 +24,7 @@ from landscape.symmetry.families import Family, Found, of_level
 from landscape.symmetry.independent import dimensions
 from landscape.symmetry.matching import assigned, matched
 from landscape.symmetry.moments import near
-from landscape.symmetry.orbit import Orbit, between, nearer, nearest_of_orbit, random_of_orbit
+from landscape.symmetry.orbit import Orbit, at_rest, between, nearer, nearest_of_orbit, random_of_orbit
 from landscape.symmetry.order import tried_junctions
 from landscape.symmetry.permutations import Permutations, Symmetry, composed, flipped, permuted
 from landscape.symmetry.refinement import refined
@@ -141,6 +141,7 @@ def aligned(
             now, permutations, signs = orbit.tensors, orbit.permutations, {}
         else:
             orbit = nearer(units, families, goal, Orbit(now, permutations, torch.inf), generator)
+            orbit = at_rest(families, goal, orbit)
             now, permutations = orbit.tensors, orbit.permutations
     if refine:
         better = refined(objective, units, families, a, now, refine, generator=generator, progress=progress)

@@ -26,6 +26,8 @@ MOST_ROUNDS, MOST_SWEEPS, MOST_JOINED, STILL = 30, 200, 3, 1e-9
 # Where nets are of different training the distance goes on falling by ever less: a round that brings less than this of
 # it is the last. Where one is the other moved it falls by a share in every round.
 SLOW = 1e-4
+# What the last sweep may have brought of ‖A‖².
+RESTING = 1e-7
 # Numbers that are rounding alone, beside others of the same units.
 NOTHING = 1e-9
 
@@ -72,7 +74,8 @@ def nearest_of_orbit(
         if found.distance <= STILL * between(a, dict.fromkeys(a, torch.zeros(()))):
             break
     assert best is not None
-    return best if held is None else best._replace(permutations=held)
+    best = best if held is None else best._replace(permutations=held)
+    return at_rest(families, a, best)
 
 
 def nearer(
@@ -90,6 +93,23 @@ def nearer(
         # Turns want gains of 1, which may cost more than they bring: what needs none from where B stands.
         found = _finished(rest, [one for one in families if one.kind not in TURNS], a, a, b, generator, 1)
     return found if found.distance < distance else b._replace(distance=distance)
+
+
+def at_rest(families: Sequence[Family], a: Tensors, b: Orbit) -> Orbit:
+    """B moved on by every family but turns, one after the other, until a sweep brings next to nothing of ‖A‖².
+
+    All at once stop sooner, where each alone would still bring B closer.
+    """
+    families = [one for one in _others(families) if one.kind != "sign"]
+    now, distance = b.tensors, between(a, b.tensors)
+    least = RESTING * between(a, dict.fromkeys(a, torch.zeros(()))) ** 2
+    for _ in range(MOST_SWEEPS if families else 0):
+        before = distance
+        now = _swept(families, a, now)
+        distance = between(a, now)
+        if before**2 - distance**2 <= least:
+            break
+    return b._replace(tensors=dict(now), distance=distance)
 
 
 def _finished(
@@ -231,11 +251,7 @@ def _settled(
     now, size = dict(start), between(goal, dict.fromkeys(goal, torch.zeros(())))
     before = between(goal, now)
     for _ in range(rounds):
-        for family in moving:
-            after = family.acted(now, nearest(family, goal, now))
-            part = {slot.block.tensor: goal[slot.block.tensor] for slot, _ in family.members}
-            if between(part, after) <= between(part, now):
-                now = after
+        now = _swept(moving, goal, now)
         more = coordinate_descent(
             symmetry, goal, {name: now[name] for name in goal}, symmetry.identity(), generator
         )
@@ -247,6 +263,17 @@ def _settled(
             break
         before = distance
     return now, permutations
+
+
+def _swept(families: Sequence[Family], goal: Tensors, now: Tensors) -> dict[str, Tensor]:
+    """Moved by every family once, to where that is nearest and no farther."""
+    found = dict(now)
+    for family in families:
+        after = family.acted(found, nearest(family, goal, found))
+        part = {slot.block.tensor: goal[slot.block.tensor] for slot, _ in family.members}
+        if between(part, after) <= between(part, found):
+            found = after
+    return found
 
 
 def is_gain(family: Family, families: Sequence[Family]) -> bool:

@@ -87,6 +87,18 @@ def test_a_model_of_another_seed_comes_closer_by_more_symmetries(name):
         assert distances[1] < distances[0]
 
 
+@pytest.mark.parametrize("level", ["orthogonal", "all"])
+def test_no_map_alone_brings_a_model_of_another_seed_closer_still(level):
+    _, _, symmetry, families, a = found_in("Llama")
+    families, b = of_level(families, level, a), found_in("Llama", 1)[4]
+    found = nearest_of_orbit(symmetry, families, a, b, generator=torch.Generator().manual_seed(0)).tensors
+    size = between(a, dict.fromkeys(a, torch.zeros(())))
+    for family in families:
+        if family.kind in ("scaling", "invertible", "rotary"):
+            after = family.acted(found, nearest(family, a, found))
+            assert between(a, found) ** 2 - between(a, after) ** 2 <= 1e-7 * size**2
+
+
 @pytest.mark.parametrize("name", MODULES)
 def test_no_random_element_is_nearer_than_the_nearest(name):
     _, _, _, families, a = found_in(name)
