@@ -7,6 +7,7 @@ from typing import Any
 
 from torch import Tensor, nn
 from torch.distributions import Distribution
+from torch.nn.modules import transformer
 
 from landscape.objective import trees
 
@@ -34,10 +35,21 @@ def opened(module: nn.Module) -> nn.Module:
 
 @contextmanager
 def without_looks() -> Iterator[None]:
-    """Inside, distributions do not look at their numbers, of which a tracer knows none."""
-    before = Distribution._validate_args
+    """Inside, nothing of torch's own looks at numbers, of which a tracer knows none.
+
+    Distributions do, and layers of transformers at a mask, for a kernel that is faster where it is causal.
+    """
+    before, detect = Distribution._validate_args, transformer._detect_is_causal_mask
     Distribution.set_default_validate_args(False)
+    transformer._detect_is_causal_mask = _is_said_to_be_causal
     try:
         yield
     finally:
         Distribution.set_default_validate_args(before)
+        transformer._detect_is_causal_mask = detect
+
+
+def _is_said_to_be_causal(
+    mask: Tensor | None, is_causal: bool | None = None, size: int | None = None
+) -> bool:
+    return is_causal is True

@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import nn
 from torch.distributions import Categorical, Distribution, MixtureSameFamily, Normal
+from torch.nn.modules import transformer
 
 import landscape
 from landscape import Objective
@@ -63,3 +64,26 @@ def test_what_objects_hold_is_compared():
     """The units of the output are not hidden ones: in another order the object holds other numbers."""
     symmetry = symmetry_of(Wrapped(KINDS["namespace"][0]), (X,)).symmetry
     assert [group.size for group in symmetry.groups if not group.reason] == [5]
+
+
+class Masked(nn.Module):
+    """Layers of torch's own, with a mask that they look at."""
+
+    def __init__(self):
+        super().__init__()
+        layer = nn.TransformerEncoderLayer(6, 2, 5, 0.0, batch_first=True)
+        self.layers = nn.TransformerEncoder(layer, 1, enable_nested_tensor=False)
+        self.last = nn.Linear(6, 2)
+
+    def forward(self, x):
+        mask = nn.Transformer.generate_square_subsequent_mask(x.shape[1]).to(x)
+        return self.last(self.layers(x, mask=mask))
+
+
+def test_layers_that_look_at_their_mask_are_traced():
+    look = transformer._detect_is_causal_mask
+    module = Masked().double().eval()
+    x = torch.randn(3, 4, 6, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    found = symmetry_of(module, (x,))
+    assert sorted(found.symmetry.groups[i].size for i in found.symmetry.free) == [2, 3, 3, 5]
+    assert transformer._detect_is_causal_mask is look
