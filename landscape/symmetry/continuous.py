@@ -18,6 +18,7 @@ from torch import nn
 
 from landscape.objective.uses import listed
 from landscape.symmetry.families import Family, Found, Kind, is_among, left_of
+from landscape.symmetry.frequencies import frequencies, in_order
 from landscape.symmetry.independent import dimensions, without_redundant
 from landscape.symmetry.moments import Moments
 from landscape.symmetry.parts import biases, goes_flat, has_bounds, multipliers, weights
@@ -200,13 +201,15 @@ class _Search:
         """Of axes that cannot be permuted: those of weights with the same heads, then what all heads have in common."""
         heads = {group.outer for group in self.symmetry.groups if group.outer is not None}
         blocks = [one for one in self.symmetry.blocks if one.tensor in self.names and len(one.where) <= 2]
-        weights = [at_rest_together(block) for block in blocks]
+        # Every head has these: they are no copies beside it.
+        paired = frequencies(self.symmetry, self.names)
+        weights = [at_rest_together(block, paired) for block in blocks]
         resting = [
             self._gained(Slot(b, axis)) for b in weights for axis, g in enumerate(b.groups) if g is None
         ]
         resting = [one for one in resting if one.size > 1 and not self._is_outside(one)]
         heads |= {g for one in resting for g in _along(one) if g is not None}
-        loose = self._loose(MOST_POSITIONS - sum(one.size for one in resting))
+        others = self._loose(MOST_POSITIONS - sum(one.size for one in resting))
         found, headed = list[Family](), list[Slot]()
         for head in sorted(heads):
             slots = [
@@ -216,9 +219,10 @@ class _Search:
             ]
             headed += slots
             found += self._by_position(slots)
-        left = [left_of(one, found) for one in [*resting, *loose]]
+        left = [left_of(one, found) for one in [*resting, *others]]
         left = [one for one in left if one is not None]
         found += self._by_position([*left, *self._single()])
+        found = [in_order(one, self.symmetry, paired) for one in found]
         for one in [one for one in found if all(len(slot.block.shape) == 1 for slot, _ in one.members)]:
             found += self._new_signs(of_pairs(one, [*headed, *resting]), [one])
         return found

@@ -20,8 +20,8 @@ class Family:
     ``scaling``: c of each unit, > 0 or, if ``is_signed``, ≠ 0; ``sign``: ±1 of each; ``invertible``: M of all units;
     ``orthogonal``: M with MᵀM = 1, and ``centred`` with M1 = 1 as well; ``rotary``: units i and i + n/2 turned by an
     angle and times a scale; ``shear`` and ``translation``: see :mod:`landscape.symmetry.shears` and
-    :mod:`landscape.symmetry.translations`. ``group``: that of permutations of the same units, None where they cannot
-    be permuted.
+    :mod:`landscape.symmetry.translations`. ``group``: that of permutations of the same units, or pairs, None where they
+    cannot be permuted.
     ``gains``: scalings whose first slot, the gain of a norm, must be 1 for a turn.
     """
 

@@ -102,7 +102,7 @@ def _block_of_product(
 ) -> Block:
     """Which groups are on the axes of a product: the copies', and those of the rest of both."""
     copies = None if one.outer is None else one.block.groups[one.outer]
-    groups: list[int | None] = [copies] + [None, None] * (family.kind == "rotary")
+    groups: list[int | None] = [copies, *([family.group, None] if family.kind == "rotary" else [])]
     outers: list[int | None] = [None] * len(groups)
     for slot in (one, other):
         rest, first, block = _rest(slot), len(groups), freed(slot.block, symmetry)

@@ -4,7 +4,7 @@ A map M of the units acts on a slot of exponent 1 as M, and on one of exponent â
 the units of both stays as it is. Units that are only scaled, by c, are multiplied by c to the exponent.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import NamedTuple
 
 import torch
@@ -110,13 +110,17 @@ def slots_of(symmetry: Symmetry, group: int, names: Iterable[str]) -> list[Slot]
     ]
 
 
-def at_rest_together(block: Block) -> Block:
-    """The same box with neighbouring axes of one axis of the tensor as one, where no group is on any of them."""
+def at_rest_together(block: Block, loose: Collection[int | None] = ()) -> Block:
+    """The same box with neighbouring axes of one axis of the tensor as one, where no group is on any of them.
+
+    The groups ``loose`` are taken for none.
+    """
     shape: list[int] = []
     groups: list[int | None] = []
     place: list[int] = []  # of each old axis
     dims = [Slot(block, axis).dim for axis in range(len(block.shape))]
-    for axis, (size, group) in enumerate(zip(block.shape, block.groups, strict=True)):
+    known = [None if group in loose else group for group in block.groups]
+    for axis, (size, group) in enumerate(zip(block.shape, known, strict=True)):
         is_next = axis > 0 and dims[axis] == dims[axis - 1] and group is None and groups[-1] is None
         if is_next:
             shape[-1] *= size
@@ -126,7 +130,7 @@ def at_rest_together(block: Block) -> Block:
         place.append(len(shape) - 1)
     outers: list[int | None] = [None] * len(shape)
     for axis, outer in enumerate(block.outers):
-        if outer is not None and block.groups[axis] is not None:
+        if outer is not None and known[axis] is not None:
             outers[place[axis]] = place[outer]
     return Block(block.tensor, block.where, tuple(shape), tuple(groups), tuple(outers))
 
