@@ -18,9 +18,10 @@ from landscape.objective.losses import Loss
 from landscape.objective.pairs import tell_pairs
 from landscape.objective.parameters import split
 from landscape.objective.parametrised import Parametrised
+from landscape.objective.reached import require_reached
 from landscape.objective.samples import Samples
 from landscape.objective.tracing import uses_in
-from landscape.objective.trial import Trial, require_reached, watched
+from landscape.objective.trial import Trial, watched
 from landscape.objective.uses import listed, told
 
 # Two calls differ by no more than this where nothing is drawn, by the dtype of F.

@@ -22,6 +22,7 @@ from landscape.objective.mode_trial import require_mode
 from landscape.objective.outside import outside, told_of_the_module
 from landscape.objective.pairs import tell_pairs
 from landscape.objective.parametrised import Parametrised
+from landscape.objective.reached import require_reached
 from landscape.objective.samples import Samples, coarsest
 from landscape.objective.steady import reads_the_call, require_one_loss
 from landscape.objective.suiting import squashed
@@ -33,7 +34,6 @@ from landscape.objective.trial import (
     check_all_targets,
     check_classes,
     require_one_function,
-    require_reached,
     told_of_the_mode,
     tried,
     watched,
@@ -181,27 +181,11 @@ def _seen(
     require_one_function(trial, few, outputs)
     require_mode(trial, few)
     require_one_loss(trial, given, few, outputs)
-    _require_reached(trial, given, few)
+    require_reached(trial, given, few)
+    if trial.subject.stands_as_leaves:
+        require_one_function(trial, few, trial.outputs(few))
     loss, is_whole = (None, True) if few is None else _meaning(trial, given, exact, outputs, seen)
     return outputs, few, seen, loss, is_whole
-
-
-def _require_reached(trial: Trial, given: Any, rows: Tensor | None) -> None:
-    """:func:`require_reached`, with stand-ins that say of themselves what parameters say where others are not read."""
-    try:
-        require_reached(trial, given, rows)
-    except BadInput:
-        if trial.subject.stands_as_leaves:
-            raise
-        trial.subject.stands_as_leaves = True
-        try:
-            require_reached(trial, given, rows)
-        except BadInput:
-            trial.subject.stands_as_leaves = False
-        if not trial.subject.stands_as_leaves:
-            raise
-    if trial.subject.stands_as_leaves:
-        require_one_function(trial, rows, trial.outputs(rows))
 
 
 def _told_of_the_data(samples: Samples, error: BadInput) -> BadInput:

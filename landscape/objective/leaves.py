@@ -34,15 +34,15 @@ LARGE = 2**20
 
 
 class Leaves:
-    """The parameters in the memory of θ (d,), each a leaf where d is large, else parts of one.
+    """The parameters in the memory of θ (d,), each a leaf where d is large or ``is_cut``, else parts of one.
 
     A derivative by θ itself is concatenated from those by the parameters, which makes 2 d numbers of it. By leaves of
     their own each is put into its place and let go before the next comes: beside the result there stands one of them.
     """
 
-    def __init__(self, theta: Tensor, pieces: Sequence[Piece]):
+    def __init__(self, theta: Tensor, pieces: Sequence[Piece], *, is_cut: bool = False):
         self.theta, self._pieces = theta.detach(), pieces
-        self._is_cut = len(theta) >= LARGE
+        self._is_cut = is_cut or len(theta) >= LARGE
         self._owners = pieces if self._is_cut else (Piece("", (len(theta),), 0, "vector"),)
         self._taken = _Taken()
         self._leaves: list[Tensor] = []

@@ -300,7 +300,7 @@ class Objective(Fitted):
     def _double_backward(
         self, theta: Tensor, fixed: Fixed, num_products: int, memory_limit: float
     ) -> Product:
-        leaves = Leaves(self._leaf(theta), self.pieces)
+        leaves = Leaves(self._leaf(theta), self.pieces, is_cut=self.stands_as_leaves)
 
         def part(inputs: Any, targets: Tensor) -> Part:
             with (

@@ -205,8 +205,10 @@ class Parametrised:
             for name, own in self.module.named_parameters():
                 if own.requires_grad and not tensors[name].requires_grad:
                     tensors[name] = tensors[name].detach().requires_grad_()
-                # What a user has marked it with, and what isinstance(tensor, nn.Parameter) asks for.
+                # What a user has marked it with, and what isinstance(tensor, nn.Parameter) asks for, or its type.
                 vars(tensors[name]).update(vars(own), _is_param=True)
+                if type(own) is nn.Parameter and tensors[name].is_leaf:
+                    tensors[name].__class__ = nn.Parameter
         with exact(self.device.type), self._standing.at(tensors, training=training):
             yield
 

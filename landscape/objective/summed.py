@@ -27,7 +27,7 @@ def summed(subject: Fitted, theta: Tensor, fixed: Fixed, l2: float, *, counts: b
 
     ``counts``: the accuracy too, where the loss knows one. Raises NotDifferentiable.
     """
-    leaves = Leaves(theta, subject.pieces)
+    leaves = Leaves(theta, subject.pieces, is_cut=subject.stands_as_leaves)
     theta = leaves.theta
     correct = subject.loss.correct if counts else None
 

@@ -17,7 +17,6 @@ from landscape.objective.derivatives import nodes_of
 from landscape.objective.hosted import on_host_first
 from landscape.objective.losses import ELEMENTWISE, LOSSES, Loss, correct_of, name_of
 from landscape.objective.of_parts import as_they_came
-from landscape.objective.parameters import split
 from landscape.objective.parametrised import Parametrised
 from landscape.objective.samples import Samples
 
@@ -286,74 +285,6 @@ def draws(call: Callable[[], Any]) -> bool:
     before = states()
     call()
     return before != states()
-
-
-def require_reached(trial: Trial, given: Any, rows: Tensor | None) -> None:
-    """Raises BadInput naming the parameters that are read elsewhere than where the module holds them.
-
-    Told by a plain call with the numbers of a point beside the present one written into the parameters themselves.
-    """
-    subject, targets = trial.subject, trial.samples.picked(rows)[1]
-    rtol = {torch.float64: 1e-8, torch.float32: 1e-5}.get(subject.dtype, SAME / 10)
-
-    def value(outputs: Any) -> Tensor:
-        found = callable_of(given, outputs)(outputs, targets)
-        parts = found if isinstance(found, tuple) else (found,)
-        return torch.stack([torch.as_tensor(part).detach().double().sum() for part in parts])
-
-    def gap(theta: Tensor) -> bool:
-        tensors = {**split(theta, subject.pieces), **trial.fixed}
-        with torch.set_grad_enabled(trial.needs_gradients):
-            fixed = trial.copies()
-            with subject.standing(theta, fixed):
-                inputs, _ = trial.rows(rows)
-                standing = value(called(subject, inputs))
-            with subject.written(tensors):
-                inputs, _ = trial.rows(rows)
-                plain = value(called(subject, inputs))
-        return not torch.allclose(standing, plain, rtol, 1e-20, equal_nan=True)
-
-    names = _still_read(trial, given, rows)
-    if not names and not gap(trial.aside):
-        return
-    for piece in subject.pieces if not names else ():
-        theta = trial.theta.clone()
-        theta[piece.span] = trial.aside[piece.span]
-        if gap(theta):
-            names.append(piece.name)
-    raise BadInput(
-        f"{', '.join(names) or 'the parameters'} of {type(subject.module).__name__} do not move F where other tensors "
-        "stand in for them",
-        "parameters that are read from where the module holds them",
-        "are they kept in a list, told by their ids, or was something computed from them and kept? take them anew at "
-        "every call, by name, as module.named_parameters() gives them",
-    )
-
-
-def _still_read(trial: Trial, given: Any, rows: Tensor | None) -> list[str]:
-    """The parameters that the loss depends on where other tensors stand in for all of them."""
-    subject = trial.subject
-    own = [subject.now(piece.name) for piece in subject.pieces]
-    inputs, targets = trial.rows(rows)
-    fixed = trial.copies()
-    with subject.standing(trial.theta, fixed), torch.enable_grad():
-        outputs = called(subject, inputs)
-        found = callable_of(given, outputs)(outputs, targets)
-        ends = [one.sum() for one in trees.tensors(found) if one.requires_grad]
-        if not ends:
-            return []
-        try:
-            # A graph that the module keeps is its own.
-            slopes = torch.autograd.grad(ends, own, allow_unused=True, retain_graph=True)
-        except RuntimeError as error:
-            if "dtype" in str(error):
-                # Some losses take targets of another dtype than the outputs, and have no derivative then.
-                raise loss_failed(
-                    name_of(given), outputs, trees.described(outputs), targets, error
-                ) from error
-            # No derivative, which is said where one is asked for.
-            return []
-    return [piece.name for piece, slope in zip(subject.pieces, slopes, strict=True) if slope is not None]
 
 
 def check_all_targets(given: Any, targets: Tensor) -> None:

@@ -16,6 +16,10 @@ ASKED = [
     lambda one: one.requires_grad,
     lambda one: isinstance(one, nn.Parameter),
     lambda one: getattr(one, "is_decayed", False),
+    lambda one: type(one) is nn.Parameter,
+    lambda one: one.is_leaf and one.requires_grad,
+    lambda one: one.is_leaf,
+    lambda one: one.grad_fn is None,
 ]
 
 
@@ -54,8 +58,11 @@ def objective(kind: str, net: Net) -> Objective:
     return Objective(net, functional.cross_entropy if net.inside else loss, (X, Y), chunk_size=5)
 
 
+ASKS = ["requires_grad", "isinstance", "mark", "type", "leaf that requires_grad", "leaf", "grad_fn"]
+
+
 @pytest.mark.parametrize("kind", ["loss", "outputs", "closure"])
-@pytest.mark.parametrize("asked", ASKED, ids=["requires_grad", "isinstance", "mark"])
+@pytest.mark.parametrize("asked", ASKED, ids=ASKS)
 def test_a_penalty_of_parameters_that_are_asked_is_that_of_a_plain_call(kind, asked):
     found, net = objective(kind, Net(asked)), Net(asked)
     assert found.stands_as_leaves
