@@ -107,6 +107,8 @@ def _mode(module: nn.Module, layers: Sequence[nn.Module], training: bool) -> Mod
     try:
         switched(module, training)
         attributes, more = before.changed() if before else ([], [])
+        if before and more:
+            attributes, more = _without_constants(module, before, training, attributes, more)
         return Mode([layer.training for layer in layers], attributes, more)
     finally:
         if module.training is not flags[0]:
@@ -115,6 +117,27 @@ def _mode(module: nn.Module, layers: Sequence[nn.Module], training: bool) -> Mod
             before.put_back()
         for layer, flag in zip(layers, flags, strict=True):
             layer.__dict__["training"] = flag
+
+
+def _without_constants(
+    module: nn.Module, before: "_Before", training: bool, attributes: list[Attributes], more: list[str]
+) -> tuple[list[Attributes], list[str]]:
+    """Both, without the attributes in ``more`` whose numbers are the same where those of all parameters are others."""
+    found = before.loose
+    if set(found) != set(more):
+        return attributes, more
+    before.put_back()
+    is_same, begun = True, module.training
+    before.draw()
+    with suppress(Exception):
+        # There, and back to the mode that it was handed over in.
+        for mode, at in ((training, 1), (begun, 0)) if training is not begun else ((training, 1),):
+            switched(module, mode)
+            is_same &= all(
+                _is_still(layer.__dict__.get(key), numbers[at]) for (layer, key), numbers in found.values()
+            )
+        return (before.seen, []) if is_same else (attributes, more)
+    return attributes, more
 
 
 class _Before:
@@ -132,11 +155,15 @@ class _Before:
         ]
         tensors = (*module.named_parameters(), *module.named_buffers())
         self._numbers = [(name, one, one.detach().clone(), one.requires_grad) for name, one in tensors]
+        # Attributes that hold numbers, which these were and are, and all that are others, as of :meth:`changed`.
+        self.loose: dict[str, tuple[tuple[nn.Module, str], tuple[Any, Any]]] = {}
+        self.seen: list[Attributes] = []
 
     def changed(self) -> tuple[list[Attributes], list[str]]:
         """Attributes that follow from a mode, of their layers; or the names of what else is another."""
         more = [name for name, now, was, _ in self._numbers if not _are_same(now.detach(), was)]
         found: list[Attributes] = []
+        self.loose = {}
         for layer, within, own, had in self._held:
             entries = {key: one for key, one in own.items() if not _is_still(one, had.get(key, own))}
             if within is None:
@@ -144,11 +171,22 @@ class _Before:
             gone = [key for key in had if key not in own]
             for key in (*entries, *gone):
                 if _holds_numbers(own.get(key)) or _holds_numbers(had.get(key)):
-                    more.append(f"{self._names[layer]}.{key}".lstrip("."))
+                    name = f"{self._names[layer]}.{key}".lstrip(".")
+                    more.append(name)
+                    if within is None:
+                        self.loose[name] = (layer, key), (had.get(key), own.get(key))
             if entries or gone:
                 found.append(Attributes(layer, within, entries, gone))
+        self.seen = found
         # Where numbers go with the mode, so do the attributes that tell of them.
         return ([] if more else found), more
+
+    def draw(self) -> None:
+        """Other numbers in all tensors of real ones, drawn."""
+        generator = torch.Generator().manual_seed(0)
+        for _, now, _, _ in self._numbers:
+            if now.is_floating_point():
+                now.data.copy_(torch.randn(now.shape, generator=generator).abs())
 
     def put_back(self) -> None:
         for _, now, was, needs_gradient in self._numbers:

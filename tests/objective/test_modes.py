@@ -64,6 +64,24 @@ class Resetting(Warm):
         return self.ended(self.bend(self.norm(self.body(x)))) / self.temperature * mask + self.shift[1]
 
 
+class Tempered(Warm):
+    """The temperature of each mode is a tensor, made anew."""
+
+    def train(self, mode=True):
+        super().train(mode)
+        self.temperature = torch.tensor(self.temperature, dtype=torch.float64)
+        return self
+
+
+class Kept(Warm):
+    """In eval mode a tensor is kept that is computed from θ."""
+
+    def train(self, mode=True):
+        super().train(mode)
+        self.temperature = torch.tensor(1.0) if mode else self.body.weight.detach().norm()
+        return self
+
+
 class Merging(nn.Module):
     """An adapter that eval() adds to the weights, as that of loralib does."""
 
@@ -119,7 +137,7 @@ def loop(module, steps):
 
 @pytest.mark.parametrize(
     ("make", "is_training"),
-    [(Warm, True), (Warm, False), (Resetting, True), (Resetting, False), (Merging, True)],
+    [*((kind, mode) for kind in (Warm, Resetting, Tempered) for mode in (True, False)), (Merging, True)],
 )
 def test_losses_and_steps_are_those_of_a_plain_loop(make, is_training):
     torch.manual_seed(1)
@@ -145,6 +163,8 @@ def test_losses_and_steps_are_those_of_a_plain_loop(make, is_training):
         (Merging, False, "by train"),
         (Averaging, False, "body.weight"),
         (Averaging, True, "place of its parameters"),
+        (Kept, False, "temperature"),
+        (Kept, True, "place of its parameters"),
     ],
 )
 def test_numbers_that_the_other_mode_has_put_there_are_refused(make, is_training, what):
