@@ -16,6 +16,7 @@ from landscape.objective.aside import come_nearer, loss_at
 from landscape.objective.calling import called
 from landscape.objective.carried import carried, written
 from landscape.objective.constants import constants
+from landscape.objective.entire import is_sum_of_parts
 from landscape.objective.hosted import on_host_first
 from landscape.objective.losses import Loss, correct_of, is_built_in, name_of, weighted_mean
 from landscape.objective.mode_trial import require_mode
@@ -127,8 +128,14 @@ def _fitted(given: Any, samples: Samples, trial: Trial, known: Fit | None) -> tu
         if exact is not None:
             # Targets that are ignored are none that could be told right.
             loss = replace(loss, correct=exact.correct)
-    found = Fit(loss, seen, is_whole, trial.needs_gradients)
-    found.divisor = _divisor(trial, loss, samples, seen.activations)
+    divisor = _divisor(trial, loss, samples, seen.activations)
+    if not (is_whole or known) and not is_sum_of_parts(
+        trial, given, samples, loss, divisor, seen.activations
+    ):
+        is_whole = True
+        if loss is not given:
+            loss, divisor = meaning.whole(callable_of(given, outputs), samples.count), 1.0
+    found = Fit(loss, seen, is_whole, trial.needs_gradients, divisor)
     if said := squashed(trial, given, few, outputs):
         found.notes.append(said)
     if is_whole:

@@ -45,22 +45,24 @@ def probe(inputs: Sequence[Any], targets: Tensor, size: int) -> Tensor:
     Telling are the first and the last, one of every class (or label, or token, of every integer there is; of too many
     the least, the largest and the most frequent), those with the smallest and the largest mean, of real targets one of
     each number that recurs, as what stands for a target that is not there, and one that has another number where most
-    have the same, as a weight. At least two, be it the same one twice.
+    have the same, as a weight; then another one of each, as a number of those there are shows with the second. At
+    least two, be it the same one twice.
     """
     count = len(targets)
-    telling = [0, count - 1]
+    telling, others = [0, count - 1], []
     for tensor in [targets, *trees.tensors(inputs)]:
         flat = tensor.reshape(count, -1)
         if flat.shape[1] == 0 or tensor.is_complex():
             continue
         if not tensor.is_floating_point():
             for value in _told_apart(flat):
-                telling.append(int((flat == value).any(1).int().argmax()))
+                _place((flat == value).any(1), telling, others)
         means = flat.double().mean(1)
         telling += [int(means.argmin()), int(means.argmax())]
-    telling += _recurring(targets) + _exceptions(targets)
+    _recurring(targets, telling, others)
+    _exceptions(targets, telling, others)
     generator = torch.Generator().manual_seed(0)
-    order = [*telling, *torch.randperm(count, generator=generator)[: 2 * size].tolist()]
+    order = [*telling, *others, *torch.randperm(count, generator=generator)[: 2 * size].tolist()]
     chosen = list(dict.fromkeys(order))[: max(2, size)]
     return torch.tensor(chosen if len(chosen) > 1 else chosen * 2)
 
@@ -77,25 +79,32 @@ def _told_apart(flat: Tensor) -> Tensor:
     return torch.cat([values[: 2 * part], values[-part:], often])
 
 
-def _exceptions(targets: Tensor) -> list[int]:
-    """For each of the numbers of a target that is the same for most samples, one for which it is not."""
+def _place(has: Tensor, telling: list[int], others: list[int]) -> None:
+    """The number of the first sample that ``has`` something to ``telling``, of the last one to ``others``."""
+    telling.append(int(has.int().argmax()))
+    others.append(len(has) - 1 - int(has.flip(0).int().argmax()))
+
+
+def _exceptions(targets: Tensor, telling: list[int], others: list[int]) -> None:
+    """For each of the numbers of a target that is the same for most samples, some for which it is not."""
     flat = targets.reshape(len(targets), -1)
     if not 0 < flat.numel() <= MOST_SORTED or flat.shape[1] > MOST_CLASSES or flat.is_complex():
-        return []
-    others = flat != flat.mode(0).values
-    counts = others.sum(0)
-    rare = ((counts > 0) & (2 * counts < len(flat))).nonzero().flatten().tolist()
-    return [int(others[:, i].int().argmax()) for i in rare]
+        return
+    is_other = flat != flat.mode(0).values
+    counts = is_other.sum(0)
+    for i in ((counts > 0) & (2 * counts < len(flat))).nonzero().flatten().tolist():
+        _place(is_other[:, i], telling, others)
 
 
-def _recurring(targets: Tensor) -> list[int]:
-    """A sample with each of the numbers that most often recur among real targets."""
+def _recurring(targets: Tensor, telling: list[int], others: list[int]) -> None:
+    """Samples with each of the numbers that most often recur among real targets."""
     if not targets.is_floating_point() or not 0 < targets.numel() <= MOST_SORTED:
-        return []
+        return
     flat = targets.reshape(len(targets), -1)
     values, counts = flat.unique(return_counts=True)
-    often = counts.argsort(descending=True, stable=True)[:MOST_RECURRING]
-    return [int((flat == values[i]).any(1).int().argmax()) for i in often if counts[i] > 1]
+    for i in counts.argsort(descending=True, stable=True)[:MOST_RECURRING]:
+        if counts[i] > 1:
+            _place((flat == values[i]).any(1), telling, others)
 
 
 def cuts(count: int) -> Iterator[Cut]:

@@ -275,6 +275,40 @@ def test_telling_samples_come_first():
     assert probe((x[:1],), targets[:1], 8).tolist() == [0, 0]
 
 
+def rare_positives(o, t):
+    """Over their number, as in RetinaNet."""
+    return functional.binary_cross_entropy_with_logits(o[:, 0], t, reduction="sum") / t.sum().clamp(min=1)
+
+
+def tail(o, t):
+    far = t.abs() > 2.5
+    return (o[:, 0] - t).square().mean() + (o[:, 0] * far).sum() / far.sum().clamp(min=1)
+
+
+class Rare(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.body = net()
+
+    def forward(self, x):
+        return self.body(x) / (x[:, 0] > 2.5).sum().clamp(min=1)
+
+
+@pytest.mark.parametrize("loss", [rare_positives, tail, "mse"])
+def test_a_number_of_rare_things_hangs_together_in_the_data_though_not_in_those_tried(loss):
+    count = 900
+    x = 0.1 * draw(count, X.shape[1])
+    targets = torch.zeros(count, dtype=torch.float64) if loss is rare_positives else 0.1 * draw(count)
+    targets[[100, 333, 650]] = 1.0 if loss is rare_positives else 2.6
+    x[[101, 334, 651], 0] = 2.6
+    module = Rare() if loss == "mse" else net()
+    targets = torch.zeros_like(module(x)) if loss == "mse" else targets
+    wanted = functional.mse_loss(module(x), targets) if loss == "mse" else loss(module(x), targets)
+    objective = Objective(module, loss, (x, targets), chunk_size=50)
+    assert objective.value(objective.theta) == pytest.approx(float(wanted), rel=1e-12)
+    assert any("takes the samples together" in one for one in objective.notes)
+
+
 def test_trees_are_cut_in_their_own_shape():
     tree = {"a": X, "b": [Y, None, 3], "c": (X,)}
     part = trees.rows(tree, slice(2, 5))
