@@ -34,7 +34,9 @@ LARGE = 2**20
 
 
 class Leaves:
-    """The parameters in the memory of θ (d,), each a leaf where d is large or ``is_cut``, else parts of one.
+    """The parameters in the memory of θ (d,), each a leaf where d is large, else parts of one.
+
+    Where ``is_cut`` each is a leaf in memory of its own, as those of a module are.
 
     A derivative by θ itself is concatenated from those by the parameters, which makes 2 d numbers of it. By leaves of
     their own each is put into its place and let go before the next comes: beside the result there stands one of them.
@@ -47,7 +49,7 @@ class Leaves:
         self._taken = _Taken()
         self._leaves: list[Tensor] = []
         for piece, part in zip(self._owners, split(self.theta, self._owners).values(), strict=True):
-            self._leaves.append(part.detach().requires_grad_())
+            self._leaves.append((part.clone() if is_cut else part).detach().requires_grad_())
             if self._is_cut:
                 self._leaves[-1].register_post_accumulate_grad_hook(self._taken.by(piece))
 

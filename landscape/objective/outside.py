@@ -34,12 +34,17 @@ def _held(trial: Trial, criterion: nn.Module) -> list[str]:
 
 def _reached(trial: Trial, given: Any, rows: Tensor | None) -> list[str]:
     inputs, targets = trial.rows(rows)
-    theta = trial.theta.detach().requires_grad_()
-    with trial.subject.standing(theta, trial.copies()), torch.enable_grad():
-        outputs = called(trial.subject, inputs)
+    subject = trial.subject
+    with trial.recorded():
+        own = {id(subject.now(piece.name)) for piece in subject.pieces}
+        outputs = called(subject, inputs)
         found = trees.tensors(callable_of(given, outputs)(outputs, targets))
     leaves = [getattr(node, "variable", None) for node in nodes_of(found)]
-    return [f"one of shape {tuple(one.shape)}" for one in leaves if isinstance(one, nn.Parameter)]
+    return [
+        f"one of shape {tuple(one.shape)}"
+        for one in leaves
+        if isinstance(one, nn.Parameter) and id(one) not in own
+    ]
 
 
 def told_of_the_module(trial: Trial, rows: Tensor | None) -> list[str]:

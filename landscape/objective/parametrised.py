@@ -204,11 +204,12 @@ class Parametrised:
         if self.stands_as_leaves:
             for name, own in self.module.named_parameters():
                 if own.requires_grad and not tensors[name].requires_grad:
-                    tensors[name] = tensors[name].detach().requires_grad_()
+                    # With memory of its own, by which some tell parameters apart.
+                    tensors[name] = tensors[name].detach().clone().requires_grad_()
                 # What a user has marked it with, and what isinstance(tensor, nn.Parameter) asks for, or its type.
                 vars(tensors[name]).update(vars(own), _is_param=True)
-                if type(own) is nn.Parameter and tensors[name].is_leaf:
-                    tensors[name].__class__ = nn.Parameter
+                if type(own).__torch_function__ is nn.Parameter.__torch_function__ and tensors[name].is_leaf:
+                    tensors[name].__class__ = type(own)
         with exact(self.device.type), self._standing.at(tensors, training=training):
             yield
 

@@ -9,7 +9,6 @@ from torch import Tensor
 from landscape.errors import BadInput, loss_failed
 from landscape.objective import trees
 from landscape.objective.calling import called
-from landscape.objective.leaves import Leaves
 from landscape.objective.losses import name_of
 from landscape.objective.parameters import split
 from landscape.objective.trial import SAME, Trial, callable_of
@@ -47,18 +46,26 @@ def _require_reached(trial: Trial, given: Any, rows: Tensor | None) -> None:
         return torch.stack([torch.as_tensor(part).detach().double().sum() for part in parts])
 
     def gap(theta: Tensor) -> bool:
-        tensors = {**split(theta, subject.pieces), **trial.fixed}
+        parts = split(theta, subject.pieces)
+        for name, part in parts.items() if not subject.is_sharded else ():
+            # As it lies in the module, in memory of its own.
+            own = torch.empty_like(subject.now(name), dtype=part.dtype, device=part.device)
+            parts[name] = own.detach().copy_(part)
+        tensors = {**parts, **trial.fixed}
         # As gradients are taken too: a penalty of those alone that are leaves is another one of parts of a leaf.
-        leaves = Leaves(theta, subject.pieces, is_cut=subject.stands_as_leaves)
-        for placed, records in ((theta, trial.needs_gradients), (leaves, True)):
-            found = []
-            for standing in (subject.standing(placed, trial.copies()), subject.written(tensors)):
-                with torch.set_grad_enabled(records), standing:
-                    inputs, _ = trial.rows(rows)
-                    found.append(value(called(subject, inputs)))
-            if not torch.allclose(*found, rtol, 1e-20, equal_nan=True):
-                return True
-        return False
+        roads = [
+            (trial.needs_gradients, subject.standing(theta, trial.copies())),
+            (trial.needs_gradients, subject.written(tensors)),
+            (True, trial.recorded(theta)),
+            (True, subject.written(tensors)),
+        ]
+        found = []
+        for records, standing in roads:
+            with torch.set_grad_enabled(records), standing:
+                inputs, _ = trial.rows(rows)
+                found.append(value(called(subject, inputs)))
+        pairs = ((found[0], found[1]), (found[2], found[3]))
+        return not all(torch.allclose(one, other, rtol, 1e-20, equal_nan=True) for one, other in pairs)
 
     names = _still_read(trial, given, rows)
     if not names and not gap(trial.aside):

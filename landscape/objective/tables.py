@@ -37,8 +37,8 @@ class Tables:
 
 def slopes_of(trial: Trial, given: Any, rows: Tensor | None, look: Look) -> dict[str, Tensor | None]:
     """By name, the gradient; None for a parameter that the graph does not reach. Empty where it reaches none."""
-    subject, leaf = trial.subject, trial.theta.detach().clone().requires_grad_()
-    with subject.standing(leaf, trial.copies()), torch.enable_grad():
+    subject = trial.subject
+    with trial.recorded():
         own = {piece.name: subject.now(piece.name) for piece in subject.pieces}
         ends = [one.sum() for one in losses_of(trial, given, rows) if one.requires_grad]
         if not ends:

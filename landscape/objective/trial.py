@@ -15,6 +15,7 @@ from landscape.objective.calling import called
 from landscape.objective.closures import seeded, states
 from landscape.objective.derivatives import nodes_of
 from landscape.objective.hosted import on_host_first
+from landscape.objective.leaves import Leaves
 from landscape.objective.losses import ELEMENTWISE, LOSSES, Loss, correct_of, name_of
 from landscape.objective.of_parts import as_they_came
 from landscape.objective.parametrised import Parametrised
@@ -53,6 +54,19 @@ class Trial:
         inputs, targets = self.rows(rows)
         with self.ready(theta):
             yield called(self.subject, inputs), targets
+
+    @contextmanager
+    def recorded(self, theta: Tensor | None = None) -> Iterator[None]:
+        """Inside, the module stands as where gradients are taken, at the present point or at ``theta``."""
+        subject, point = self.subject, self.theta if theta is None else theta
+        # One in parts has its own parameters there.
+        leaves = (
+            Leaves(point, subject.pieces, is_cut=subject.stands_as_leaves)
+            if not subject.is_sharded
+            else point
+        )
+        with subject.standing(leaves, self.copies()), torch.enable_grad():
+            yield
 
     def copies(self) -> dict[str, Tensor]:
         """The buffers of the present point, to write into."""
@@ -202,12 +216,27 @@ def watched(trial: Trial, given: Any, rows: Tensor | None) -> Seen:
             hook.remove()
     pairs = zip(trees.tensors(inputs), trees.tensors(trial.samples.picked(rows)[0]), strict=True)
     moves_inputs = not all(torch.equal(a, b) for a, b in pairs)
-    recomputes, dtypes = _graph(trial, given, rows)
+    recomputes, dtypes = _recorded(trial, given, rows)
     activations = max(1, sum(sizes) // len(targets))
     has_sample_axis = all(
         isinstance(one, Tensor) and one.dim() and len(one) == len(targets) for one in trees.leaves(outputs)
     )
     return Seen(activations, moves_buffers, moves_inputs, recomputes, dtypes | made, has_sample_axis)
+
+
+def _recorded(trial: Trial, given: Any, rows: Tensor | None) -> tuple[bool, frozenset[torch.dtype]]:
+    """:func:`_graph`, of stand-ins that are leaves where others are not taken, as by a copy or an optimiser."""
+    subject = trial.subject
+    try:
+        return _graph(trial, given, rows)
+    except (RuntimeError, ValueError) as error:
+        if isinstance(error, LandscapeError) or subject.stands_as_leaves:
+            raise
+        subject.stands_as_leaves = True
+        with suppress(RuntimeError, ValueError):
+            return _graph(trial, given, rows)
+        subject.stands_as_leaves = False
+        raise
 
 
 def _graph(trial: Trial, given: Any, rows: Tensor | None) -> tuple[bool, frozenset[torch.dtype]]:
@@ -220,11 +249,9 @@ def _graph(trial: Trial, given: Any, rows: Tensor | None) -> tuple[bool, frozens
         return enter(self)
 
     inputs, targets = trial.rows(rows)
-    fixed = trial.copies()
-    theta = trial.theta.detach().requires_grad_()
     hooks.__enter__ = counting
     try:
-        with trial.subject.standing(theta, fixed), torch.enable_grad():
+        with trial.recorded():
             outputs = called(trial.subject, inputs)
             found = trees.tensors(callable_of(given, outputs)(outputs, targets))
     finally:

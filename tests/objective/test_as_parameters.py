@@ -100,6 +100,54 @@ def test_penalties_that_cannot_do_without_being_told_and_small_ones(penalty):
     assert found.value(found.theta) == pytest.approx(value.item(), rel=1e-12)
 
 
+def by_memory(net):
+    return sum(
+        one.square().sum()
+        for one in {one.untyped_storage().data_ptr(): one for one in net.parameters()}.values()
+    )
+
+
+def of_an_optimiser(net):
+    groups = torch.optim.SGD(net.parameters(), lr=0.1).param_groups
+    return sum(one.square().sum() for group in groups for one in group["params"])
+
+
+def beside_a_copy(net):
+    return (net(X) - copy.deepcopy(net)(0.9 * X).detach()).square().mean()
+
+
+class Marked(nn.Parameter):
+    pass
+
+
+def of_a_class(net):
+    return sum(one.square().sum() for one in net.parameters() if type(one) is Marked)
+
+
+@pytest.mark.parametrize("penalty", [by_memory, of_an_optimiser, beside_a_copy, of_a_class])
+def test_stand_ins_have_memory_and_classes_of_their_own_and_are_leaves(penalty):
+    net = Net()
+    net.first.weight = Marked(net.first.weight.detach())
+    found = Objective(net, lambda o, t: functional.cross_entropy(o, t) + penalty(net), (X, Y))
+    assert found.stands_as_leaves
+    value = functional.cross_entropy(net(X), Y) + penalty(net)
+    own = [one for one in net.parameters() if one.requires_grad]
+    slope = torch.cat([one.flatten() for one in torch.autograd.grad(value, own)])
+    assert found.value(found.theta) == pytest.approx(value.item(), rel=1e-12)
+    torch.testing.assert_close(found.gradient(found.theta), slope, rtol=1e-10, atol=1e-12)
+
+
+def test_a_penalty_by_how_parameters_lie_in_memory_is_refused():
+    net = Net()
+    net.first.weight = nn.Parameter(net.first.weight.detach().t().contiguous().t())
+    with pytest.raises(BadInput, match="read from where the module holds them"):
+        Objective(
+            net,
+            lambda o, t: functional.cross_entropy(o, t) + net.first.weight.is_contiguous() * o.mean(),
+            (X, Y),
+        )
+
+
 def test_a_forward_that_is_another_one_where_gradients_are_recorded_stays_refused():
     class Either(Net):
         def forward(self, x):
