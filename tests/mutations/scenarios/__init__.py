@@ -1,6 +1,16 @@
 """Small analyses of every kind, as a user would ask for them: whether their own checks see a fault in the library."""
 
-from mutations.scenarios import certificates, curvature, curves, descents, leaving, slices, training, valleys
+from mutations.scenarios import (
+    certificates,
+    curvature,
+    curves,
+    descents,
+    leaving,
+    others,
+    slices,
+    training,
+    valleys,
+)
 from mutations.scenarios.ground import SCENARIOS
 
 __all__ = [
@@ -10,6 +20,7 @@ __all__ = [
     "curves",
     "descents",
     "leaving",
+    "others",
     "slices",
     "training",
     "valleys",
