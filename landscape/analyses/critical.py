@@ -211,10 +211,10 @@ def critical(
     import torch
 
     from landscape.descent.beginnings import beginnings
-    from landscape.descent.critical_proofs import start_checks
+    from landscape.descent.critical_proofs import known_check, start_checks
     from landscape.descent.far_out import far_out
     from landscape.descent.kind_proofs import kinds_checks
-    from landscape.descent.kinds import distinct, layered, verdicts
+    from landscape.descent.kinds import distinct, layered, matched, verdicts
     from landscape.descent.known_points import known_kinds
     from landscape.descent.seeking import CRITICAL, Seeker
     from landscape.numerics.steps.downhill import descended
@@ -252,12 +252,13 @@ def critical(
         proofs += checks.meaning(objective, objective.present_point())
         proofs += start_checks(wide, thetas, found, apart.of, seed)
         kinds = known_kinds(wide)
+        if kinds:
+            proofs.append(known_check(wide, kinds, matched(kinds, found), found, seed))
         far, more, about = far_out(derivatives, thetas, found)
         proofs += more
     result = _result(found, apart, words, kinds, wide.num_parameters, method, proofs, notes, seed)
     result.checks += kinds_checks(vars(result), seed)
-    for name, values in far.items():
-        setattr(result, name, values)
+    vars(result).update(far)
     notes += [*about, *_rounded(found["noise"])]
     if kinds is None:
         notes += layered(result.rank_correlation, result.rank_correlation_interval)
@@ -281,7 +282,7 @@ def _result(
 ) -> Critical:
     import numpy as np
 
-    from landscape.descent.critical_proofs import correlation_check, known_check
+    from landscape.descent.critical_proofs import correlation_check
     from landscape.descent.kinds import matched, rank_correlation, rounded_losses
     from landscape.descent.seeking import CRITICAL
 
@@ -292,7 +293,6 @@ def _result(
     known: dict[str, Any] = {}
     if kinds is not None:
         of = matched(kinds, found)
-        proofs.append(known_check(kinds, of, found))
         counts = np.array([(of == number).sum() for number in range(len(kinds.loss))])
         known = {"known_loss": kinds.loss, "known_index": kinds.index, "known_nullity": kinds.nullity}
         known["known_count"] = counts

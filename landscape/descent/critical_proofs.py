@@ -1,12 +1,12 @@
 """Critical points proven by another road: loss, ∇F and index on the user's own module, counts counted again."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 import torch
 
-from landscape.descent.known_points import Kinds
+from landscape.descent.known_points import LINEAR, Kinds
 from landscape.descent.proofs import plain_hessian, plain_outputs
 from landscape.descent.replay import ROUNDING
 from landscape.descent.seeking import CRITICAL, STATUSES
@@ -20,6 +20,8 @@ from landscape.result import Check, largest_gap
 MOST_ROWS = 600
 # Points whose outputs are compared again.
 MOST_OUTPUTS = 200
+# Of the Hessian at a critical point in closed form: what surely is zero, and what perhaps, over the largest.
+ZERO = 1e-12, 1e-8
 
 
 def start_checks(
@@ -135,11 +137,40 @@ def _distinct_check(
     )
 
 
-def known_check(kinds: Kinds, of: np.ndarray, found: Mapping[str, np.ndarray]) -> Check:
-    """Critical points that are none of the closed form's kinds."""
+def known_check(
+    wide: Objective, kinds: Kinds, of: np.ndarray, found: Mapping[str, np.ndarray], seed: int
+) -> Check:
+    """Critical points that are none of the closed form's kinds, and two more of a linear net, of seeded kinds."""
     wrong = int(((found["status"] == CRITICAL) & (of < 0)).sum())
+    if kinds.of == LINEAR and wide.num_parameters <= MOST_ROWS:
+        wrong += sum(not is_listed for is_listed in _listed(wide, kinds, np.random.default_rng(seed)))
     meaning = f"critical points whose loss, index and nullity are none of those of {kinds.of}"
     return Check("closed form", float(wrong), 0.0, meaning)
+
+
+def _listed(wide: Objective, kinds: Kinds, rng: np.random.Generator) -> Iterator[bool]:
+    """Whether loss, index and nullity at projections of the best linear map are those of a kind in the list.
+
+    Of the largest rank and of another: W₂ are left singular vectors of the best map's outputs, W₁ what they leave of
+    the map; the Hessian is the module's.
+    """
+    (inputs,), targets = wide.samples
+    x, y = (one.reshape(len(one), -1).double().cpu().numpy() for one in (inputs, targets))
+    best = np.linalg.lstsq(x, y, rcond=None)[0].T
+    modes = np.linalg.svd(best @ x.T, full_matrices=False)[0]
+    hidden, width = wide.pieces[0].shape[0], min(x.shape[1], y.shape[1])
+    most = min(hidden, width)
+    for rank in (most, int(rng.integers(most))):
+        second = np.zeros((y.shape[1], hidden))
+        second[:, :rank] = modes[:, rng.permutation(width)[:rank]]
+        theta = torch.from_numpy(np.concatenate([(second.T @ best).ravel(), second.ravel()])).to(wide.device)
+        loss = plain.measure(wide, plain.by_name(wide, wide.as_point(theta))).loss
+        values = np.linalg.eigvalsh(plain_hessian(wide, theta)[1])
+        surely, perhaps = (part * np.abs(values).max() for part in ZERO)
+        listed = np.abs(kinds.loss - loss) <= ZERO[1] * max(1.0, float(np.abs(kinds.loss).max()))
+        listed &= ((values < -perhaps).sum() <= kinds.index) & (kinds.index <= (values < -surely).sum())
+        zeros = [(np.abs(values) <= size).sum() for size in (surely, perhaps)]
+        yield bool((listed & (zeros[0] <= kinds.nullity) & (kinds.nullity <= zeros[1])).any())
 
 
 def correlation_check(share: np.ndarray, loss: np.ndarray, value: float) -> Check:

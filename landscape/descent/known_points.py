@@ -16,6 +16,8 @@ from landscape.objective.objective import Objective
 MOST = 4096
 # Eigenvalues that are one, or zero, and ranks, over the largest.
 APART = 1e-9
+# Who found those of two linear layers.
+LINEAR = "Baldi and Hornik 1989"
 
 
 @dataclass(frozen=True)
@@ -101,4 +103,4 @@ def _baldi_hornik(values: np.ndarray, total: float, size: int, dx: int, dy: int,
                 )
             )
     loss, index, nullity = zip(*rows, strict=True)
-    return Kinds("Baldi and Hornik 1989", np.array(loss), np.array(index), np.array(nullity))
+    return Kinds(LINEAR, np.array(loss), np.array(index), np.array(nullity))

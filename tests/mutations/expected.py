@@ -289,6 +289,8 @@ CHECKS = {
     "rai-rank-one-less": "feature rank",
     "tra-passes-times-batches": "logged passes",
     "con-control-of-beta": "plane coordinates",
+    "kno-nullity-of-cubes": "closed form",
+    "cer-bound-times-smallest": "bound",
     "tra-weighted-mean-of-fewer": "step sums",
     "dir-transposed-row-by-row": "direction norms",
     "esc-left-is-stayed": "summary",

@@ -126,7 +126,7 @@ COSTS = {
         "walk; spanning tree; split; spread; stated errors; step size; step sums; straight barrier; "
         "straight barrier errors; table; taken up; test barrier; threshold; trace; trace and density; "
         "trace and spectrum; trace error; trace per parameter; within the ball; passes; sublevel sets; "
-        "closed form; loss far out; rank correlation; status of the starts; agreement of ranks; ranks; summaries; "
+        "loss far out; rank correlation; status of the starts; agreement of ranks; ranks; summaries; "
         "relative flatness; relative flatness error; total persistence; barriers of means; outliers; last point; "
         "total persistence of every second cell"
     ),
@@ -189,7 +189,7 @@ COSTS = {
     "a hundredth of its products": "curvature of a cell",
     "none beside the d products of `exact`": "Lanczos",
     "d products, where d is small": (
-        "eigenvalues of an end; index of an end; kind of an end; index of a start"
+        "eigenvalues of an end; index of an end; kind of an end; index of a start; closed form"
     ),
     "some steps of three replicas": "stack; stack in float64",
     "3 to 6 steps of training; none for numbers of steps": "steps",

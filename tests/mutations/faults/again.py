@@ -379,4 +379,20 @@ FAULTS = (
         "mutations/test_stated.py::test_every_check_passes[slice2d_conv]",
         "slice2d_conv",
     ),
+    Fault(
+        "kno-nullity-of-cubes",
+        "descent/known_points.py",
+        "r**2 + (p - r)",
+        "r**3 + (p - r)",
+        "mutations/test_stated.py::test_every_check_passes[critical_linear]",
+        "critical_linear",
+    ),
+    Fault(
+        "cer-bound-times-smallest",
+        "certificates/measured.py",
+        "self.gradient_norm**2 / (4 * self.kernel.smallest)",
+        "self.gradient_norm**2 * (4 * self.kernel.smallest)",
+        "mutations/test_stated.py::test_every_check_passes[certify_widths]",
+        "certify_widths",
+    ),
 )
