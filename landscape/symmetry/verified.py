@@ -107,7 +107,7 @@ def function_difference(
     batches: Iterable[tuple[Any, ...]],
     beside: nn.Module | None = None,
 ) -> float:
-    """max |h(x; other) − h(x; tensors)| over max |h(x; tensors)|; infinite where an output is not finite.
+    """max |h(x; other) − h(x; tensors)| over max |h(x; tensors)|; infinite where an output is not finite, or none is.
 
     ``beside``: the module that ``other`` is of, where it is another one; infinite where its outputs are more or fewer.
     """
@@ -115,23 +115,22 @@ def function_difference(
     for inputs in batches:
         with torch.no_grad():
             first, second = (
-                torch.cat(
-                    [
-                        part.double().flatten()
-                        for part in trees.tensors(
-                            functional_call(
-                                called, dict(one), *placed(called, trees.mapped(torch.clone, inputs))
-                            )
-                        )
-                    ]
+                _numbers(
+                    functional_call(called, dict(one), *placed(called, trees.mapped(torch.clone, inputs)))
                 )
                 for called, one in ((module, tensors), (beside or module, other))
             )
-        if first.shape != second.shape:
+        if first.shape != second.shape or not first.numel():
             return torch.inf
         gap = max(gap, float((second - first).abs().max().nan_to_num(torch.inf)))
         scale = max(scale, float(first.abs().max().nan_to_num(torch.inf)))
     return gap / scale if scale else gap
+
+
+def _numbers(outputs: Any) -> Tensor:
+    """All numbers of the tensors of outputs, and of those that objects in them hold, as distributions do."""
+    found = [torch.view_as_real(one) if one.is_complex() else one for one in trees.held(outputs).values()]
+    return torch.cat([one.double().flatten() for one in found]) if found else torch.zeros(0)
 
 
 def in_double(part: Any) -> Any:

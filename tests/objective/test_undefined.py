@@ -8,6 +8,7 @@ from torch.distributions import Normal
 
 import landscape
 from landscape import Objective
+from landscape.descent.told_apart import row_of
 from landscape.errors import NotFinite
 from landscape.objective import plain
 
@@ -157,3 +158,20 @@ def test_a_backward_that_fails_everywhere_is_no_such_place(compute):
     objective = Objective(Bent(4, 1).double(), "mse", (X.repeat(3, 1), Y.repeat(3, 1)))
     with pytest.raises(ValueError, match="backward of its own"):
         compute(objective)
+
+
+def test_ends_are_told_apart_where_moved_outputs_are_no_outputs():
+    """A matrix to which different numbers are added along its first column has no Cholesky factor any more."""
+
+    class Kernel(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.scale = nn.Parameter(torch.ones(1, dtype=torch.float64))
+
+        def forward(self, x):
+            return self.scale.square() * torch.eye(len(x), dtype=x.dtype) * 1e-3
+
+    x = torch.randn(4, 1, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    objective = Objective(Kernel(), lambda o, t: torch.linalg.cholesky(o).sum() + t.sum(), (x, x))
+    matrix = objective.module(x)
+    assert row_of(objective)(matrix).tolist() == [0.0, *matrix.flatten().tolist()]

@@ -60,6 +60,25 @@ def test_what_was_planted_comes_back(kind):
     assert Distribution._validate_args is looks
 
 
+def test_signs_before_an_object_come_back():
+    class Mixed(nn.Module):
+        def __init__(self):
+            super().__init__()
+            torch.manual_seed(2)
+            self.net = nn.Sequential(nn.Linear(4, 5), nn.Tanh(), nn.Linear(5, 4)).double()
+
+        def forward(self, x):
+            return KINDS["mixture"][0](*self.net(x).chunk(2, 1))
+
+    objective = Objective(Mixed(), KINDS["mixture"][1], (X, Y))
+    tensors = {name: one.clone() for name, one in objective.module.state_dict().items()}
+    for name, at in (("net.0.weight", 1), ("net.0.bias", 1), ("net.2.weight", (slice(None), 1))):
+        tensors[name][at] *= -1
+    found = landscape.align(objective, objective.present_point(), objective.point(tensors), num_points=3)
+    assert found.status == "complete"
+    assert found.distance_after == 0
+
+
 def test_what_objects_hold_is_compared():
     """The units of the output are not hidden ones: in another order the object holds other numbers."""
     symmetry = symmetry_of(Wrapped(KINDS["namespace"][0]), (X,)).symmetry
