@@ -267,11 +267,14 @@ def _sandwich(
     leaf = point.theta.clone().requires_grad_()
 
     def part(inputs: Any, targets: Tensor) -> Part:
+        wanted = _as_leaves(objective, point, inputs) if objective.stands_as_leaves else None
         with (
             _explained(),
             sdpa_kernel(SDPBackend.MATH),
             objective.passed(leaf, point.fixed, inputs) as outputs,
         ):
+            if wanted is not None:
+                _require_same(objective, outputs, wanted)
             flat, rebuilt = seen(inputs, outputs, targets) if seen else _packed(outputs)
             u = torch.zeros_like(flat).requires_grad_()
             # Outputs that do not depend on θ have no graph.
@@ -299,6 +302,23 @@ def _sandwich(
         return Part((flat, pulled), image, lambda: objective.computing_again(leaf, point.fixed))
 
     return objective.product(leaf, part, num_products=num_products, memory_limit=memory_limit)
+
+
+def _as_leaves(objective: Objective, point: Point, inputs: Any) -> Any:
+    """The outputs where what stands in for parameters are leaves, as in F."""
+    with torch.no_grad(), objective.passed(point.theta, point.fixed, inputs) as outputs:
+        return trees.mapped(Tensor.detach, outputs)
+
+
+def _require_same(objective: Objective, outputs: Any, wanted: Any) -> None:
+    """Raises BadInput where the outputs are others as the module stands at parts of one leaf."""
+    if trees.agree(trees.mapped(Tensor.detach, outputs), wanted, 1e-3):
+        return
+    raise BadInput(
+        f"the outputs of {type(objective.module).__name__} depend on whether its parameters are leaves",
+        "a forward that takes them as they are",
+        "ask requires_grad where it asks is_leaf, or for the operator hessian",
+    )
 
 
 @contextmanager

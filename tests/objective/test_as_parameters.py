@@ -137,6 +137,17 @@ def test_stand_ins_have_memory_and_classes_of_their_own_and_are_leaves(penalty):
     torch.testing.assert_close(found.gradient(found.theta), slope, rtol=1e-10, atol=1e-12)
 
 
+def test_gauss_newton_of_a_forward_that_asks_for_leaves_is_refused_and_of_others_is_not():
+    for asked, is_refused in zip(ASKED[:5], [False, False, False, True, True], strict=True):
+        found = objective("outputs", Net(asked))
+        if is_refused:
+            with pytest.raises(BadInput, match="whether its parameters are leaves"):
+                landscape.hessian(found, found.theta, top_k=1, operator="gauss-newton")
+        else:
+            result = landscape.hessian(found, found.theta, top_k=1, operator="gauss-newton")
+            assert all(check.passed for check in result.checks)
+
+
 def test_a_penalty_by_how_parameters_lie_in_memory_is_refused():
     net = Net()
     net.first.weight = nn.Parameter(net.first.weight.detach().t().contiguous().t())
