@@ -58,7 +58,11 @@ def invariant(
         # A turn leaves the products of all that it turns as they are.
         is_turn = family.kind in TURNS
         pairs = combinations_with_replacement(sides[0], 2) if is_turn else product(*sides)
+        # What another map moves along its other axis says nothing, and hides what others say.
+        along = {(slot.place, slot.dim) for one in linear if one is not family for slot, _ in one.members}
         for i, (one, other) in enumerate(pairs):
+            if any(place == slot.place and dim != slot.dim for place, dim in along for slot in (one, other)):
+                continue
             name = f"product {number}.{i}"
             for tensors in found:
                 tensors[name] = _product(family, one, other, tensors)

@@ -23,6 +23,8 @@ LARGEST = 1.0
 LEAST, TIMES = 1e-11, 10.0
 # What a step must bring of the distance, and what rounding leaves of that, over the size.
 WORTH, STILL = 1e-2, 1e-12
+# So many steps in a row that bring less are the last: one is often short before the next ones bring all.
+MOST_WEAK = 3
 
 
 def together(families: Sequence[Family], a: Tensors, b: Tensors) -> dict[str, Tensor]:
@@ -36,7 +38,7 @@ def together(families: Sequence[Family], a: Tensors, b: Tensors) -> dict[str, Te
         return found
     goal = _flat(a, names)
     distance = float((_flat(found, names) - goal).norm())
-    damping = LEAST
+    damping, weak = LEAST, 0
     for _ in range(STEPS):
         if distance <= STILL * float(goal.norm()):
             break
@@ -51,7 +53,8 @@ def together(families: Sequence[Family], a: Tensors, b: Tensors) -> dict[str, Te
                 found, distance, damping = other, apart, max(damping / TIMES, LEAST)
                 break
             damping *= TIMES
-        if not before - distance > WORTH * before:
+        weak = 0 if before - distance > WORTH * before else weak + 1
+        if weak == MOST_WEAK or distance == before:
             break
     return found
 

@@ -100,6 +100,26 @@ class Cosine(nn.Module):
         return torch.tanh(self.back(heads.transpose(1, 2).flatten(2)))
 
 
+class Chained(nn.Module):
+    """Values of two heads, their output and a layer that reads it, with maps of their own between each two."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.q, self.k, self.v = (
+            nn.Linear(5, 4),
+            nn.Linear(5, 6),
+            nn.Linear(5, 6),
+            nn.Linear(4, 6),
+        )
+        self.back, self.last = nn.Linear(6, 6), nn.Linear(6, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        parts = self.q(x), self.k(x), self.v(torch.tanh(self.first(x)))
+        q, k, v = (one.unflatten(-1, (2, 3)).transpose(1, 2) for one in parts)
+        heads = (q @ k.mT).softmax(-1) @ v
+        return torch.tanh(self.last(self.back(heads.transpose(1, 2).flatten(2))))
+
+
 def families_in(factory, x: Tensor):
     module = built(factory).double().eval()
     traced = symmetry_of(module, (x,))
@@ -114,6 +134,7 @@ def families_in(factory, x: Tensor):
         (Scaled, gaussian(9, 5), (0, 1)),
         (Centred, gaussian(4, 6, 5), (0, 1)),
         (Cosine, gaussian(4, 6, 5), (0, 1, 2, 3)),
+        (Chained, gaussian(4, 6, 5), (0, 2, 4)),
     ],
 )
 def test_what_was_planted_is_found(factory, inputs, seeds):
