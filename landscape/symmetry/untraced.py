@@ -25,7 +25,18 @@ def untraced(module: nn.Module, error: Exception) -> BadInput:
     why = (str(error).strip().splitlines() or [type(error).__name__])[0]
     places = [(frame.filename, frame.lineno) for frame in _frames(error) if _is_own(frame.filename)]
     where = f"; {_line(*places[-1])}" if places else ""
-    return BadInput(f"{type(module).__name__} cannot be traced by torch.export ({why}{where})", WANTED)
+    what = f"{type(module).__name__} cannot be traced by torch.export ({why}{where})"
+    return BadInput(what, WANTED, kernel(str(error)))
+
+
+def kernel(said: str) -> str:
+    """The kernels of attention that any module can be traced with, where an error is of another one."""
+    if not re.search("attention|attn", said, re.IGNORECASE):
+        return ""
+    return (
+        'choose another kernel of attention: `scaled_dot_product_attention`, which is `attn_implementation="sdpa"` '
+        'in models of transformers, or plain products and a softmax, which is `"eager"`'
+    )
 
 
 def require_sizes(module: nn.Module, graph: fx.Graph) -> None:

@@ -15,6 +15,7 @@ from landscape.objective.modes import in_mode
 from landscape.symmetry.opened import opened
 from landscape.symmetry.permutations import permuted
 from landscape.symmetry.tracing import Traced, traced
+from landscape.symmetry.untraced import kernel
 
 # What a symmetry may move the outputs by, relative, by the coarsest dtype that a module in float64 computes in inside.
 PRESERVED = {torch.float64: 1e-9, torch.float32: 2e-5}
@@ -90,7 +91,8 @@ def _require_float64(module: nn.Module, inputs: tuple[Any, ...]) -> None:
         raise BadInput(
             f"{type(module).__name__} cannot be called in float64 ({str(error).splitlines()[0]})",
             "operations that take float64, in which a symmetry is tried",
-            "choose another kernel of that operation where the model's configuration offers one, and write "
+            kernel(str(error))
+            or "choose another kernel of that operation where the model's configuration offers one, and write "
             "`x.to(weight.dtype)` in the place of `x.float()`",
         ) from error
 

@@ -89,6 +89,19 @@ def test_a_branch_on_the_data_cannot_be_traced():
         symmetry_of(module, (image(4, 4)(),))
 
 
+def test_where_a_kernel_of_attention_is_in_the_way_others_are_named():
+    def fast(x):
+        if x.requires_grad or x.dtype == torch.float64:
+            raise RuntimeError("FlashAttention only supports half types")
+        return x
+
+    module = built(lambda: Spoilt(fast))
+    with pytest.raises(
+        BadInput, match=r'in float64 .*`scaled_dot_product_attention`.*attn_implementation="sdpa"'
+    ):
+        symmetry_of(module, (image(4, 4)(),))
+
+
 def test_as_many_positions_as_the_data_say_cannot_be_traced():
     module = built(lambda: Spoilt(lambda x: x + x[(x[:, 0] > 0).nonzero()[:, 0]].sum()))
     with pytest.raises(
