@@ -13,7 +13,10 @@ ELSEWHERE = {
     "--max-samples": "--subset",
     "--num-samples": "--subset",
     "--learning-rate": "--lr",
+    "--to": "--output",
 }
+# What takes more points than a command of two does.
+OF_MORE = {"align": "landscape merge"}
 SMALLER = "take a smaller --chunk-size or --batch-size, fewer samples (--subset N), or --dtype float32"
 
 
@@ -29,7 +32,10 @@ def described(error: BaseException) -> tuple[str, int]:
             )
     if isinstance(error, click.UsageError):
         command = error.ctx.command_path if error.ctx else "landscape"
-        return f"{_sentence(error.format_message())} See '{command} --help'.", BAD_INPUT
+        said = _sentence(error.format_message())
+        more = OF_MORE.get((error.ctx and error.ctx.info_name) or "") if "extra argument" in said else None
+        said += f" Three or more are brought together by '{more}'." if more else ""
+        return f"{said} See '{command} --help'.", BAD_INPUT
     if isinstance(error, click.ClickException):
         return _sentence(error.format_message()), error.exit_code
     if isinstance(error, KeyboardInterrupt | click.Abort):

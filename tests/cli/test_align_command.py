@@ -82,6 +82,13 @@ def test_modules_that_cannot_be_aligned_get_a_sentence(command, folder):
         assert done.err.count("\n") == 1
 
 
+def test_of_three_models_the_command_that_takes_them_is_named(command, folder):
+    done = command("align", "a.h5", "b.h5", "c.h5")
+    assert done.code == 2
+    assert "Three or more are brought together by 'landscape merge'." in done.err
+    assert "Did you mean '--output'?" in command("align", "a.h5", "b.h5", "c.h5", "--to", "m.h5").err
+
+
 def test_an_alignment_that_changes_the_function_has_exit_code_3(command, folder, monkeypatch):
     from landscape.symmetry import alignment
 
