@@ -87,12 +87,19 @@ class _At:
         if "no biases" in own and is_own:
             known |= assumption_proofs.of_biases(objective, point, [f"{one}.weight" for one in layers])
         claims = assumption_proofs.of_layers(objective)
-        woken, fall = survey.measured(i).woken, self["inactive_fall"]
-        falls = woken is not None and fall is not None and fall > woken.rounding
         missing = len(claims - {claim for (claim, _), state in self.states.items() if state})
         missing += assumption_proofs.ends_linearly(objective) and own.get(LAST) != HOLDS
-        missing += "a local minimum" in own and (own["a local minimum"] == FAILS) != falls
+        if "a local minimum" in own:
+            missing += (own["a local minimum"] == FAILS) != self._falls(survey, i)
         return missing + assumption_proofs.num_wrong(own, known)
+
+    def _falls(self, survey: Survey, i: int) -> bool:
+        """Whether F falls by more than rounding where a unit without weights is given some."""
+        fall = self["inactive_fall"]
+        if fall is None or not fall > 0:
+            return False
+        woken = survey.measured(i).woken
+        return woken is not None and fall > woken.rounding
 
     def allowed(self, survey: Survey, asked: float) -> tuple[str, ...]:
         """How the verdict may begin."""
