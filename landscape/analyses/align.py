@@ -130,7 +130,7 @@ def align(
     progress: Progress = silent,
 ) -> Align:
     """B's hidden units permuted to lie closest to A; straight-line barriers at ``num_points`` before and after.
-    Three or more are brought together, and averaged, by ``merge``.
+    Three or more are brought together, and averaged, by ``merge``, which ``align A B C --to merged.h5`` is too.
 
     ``match``, ``restarts``, ``symmetry``, ``refine``: see :func:`landscape.symmetry.alignment.aligned`, whose errors it
     raises; ``batchnorm`` and the errors of barriers as in :func:`landscape.interpolate`. Raises BadInput for fewer than

@@ -85,7 +85,15 @@ class Commands(click.Group):
             near = difflib.get_close_matches(args[0], commands(), n=1)
             hint = f"did you mean {near[0]!r}?" if near else f"one of {', '.join(commands())} is expected"
             raise click.UsageError(f"there is no command {args[0]!r}; {hint}", ctx)
-        return super().resolve_command(ctx, args)
+        return super().resolve_command(ctx, _merging(args))
+
+
+def _merging(args: list[str]) -> list[str]:
+    """``align A B … --to merged.h5`` as the ``merge`` that it is."""
+    place = next((k for k, one in enumerate(args) if one == "--to" or one.startswith("--to=")), None)
+    if args[:1] != ["align"] or place is None:
+        return args
+    return ["merge", *args[1:place], args[place].replace("--to", "--output", 1), *args[place + 1 :]]
 
 
 def _other(name: str) -> click.Command:

@@ -13,7 +13,6 @@ ELSEWHERE = {
     "--max-samples": "--subset",
     "--num-samples": "--subset",
     "--learning-rate": "--lr",
-    "--to": "--output",
 }
 # What takes more points than a command of two does.
 OF_MORE = {"align": "landscape merge"}

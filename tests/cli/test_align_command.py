@@ -86,7 +86,14 @@ def test_of_three_models_the_command_that_takes_them_is_named(command, folder):
     done = command("align", "a.h5", "b.h5", "c.h5")
     assert done.code == 2
     assert "Three or more are brought together by 'landscape merge'." in done.err
-    assert "Did you mean '--output'?" in command("align", "a.h5", "b.h5", "c.h5", "--to", "m.h5").err
+
+
+def test_aligned_to_a_file_they_are_merged(command, folder):
+    for number, to in enumerate((["--to", "m0.h5"], ["--to=m1.h5"])):
+        done = command("align", "a.h5", "b.h5", *to, "--json")
+        assert done.code == 0, done.err
+        assert done.json["kind"] == "merge"
+        assert "final" in Run(folder / f"m{number}.h5").labels
 
 
 def test_an_alignment_that_changes_the_function_has_exit_code_3(command, folder, monkeypatch):
