@@ -1,7 +1,7 @@
 """Module ↔ flat vector: what each piece of θ is called, its shape, its role and its filters."""
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -29,6 +29,8 @@ KNOWN = (
     nn.RNNCellBase,
     nn.MultiheadAttention,
 )
+# What two models of which one ties parameters are brought together by.
+TIED = "train or import both with them tied, or both with them apart"
 
 
 @dataclass(frozen=True)
@@ -111,15 +113,41 @@ def require(
     tensors: Mapping[str, Tensor], shapes: Mapping[str, tuple[int, ...]], label: str, module: str
 ) -> None:
     """Raises BadInput naming every one of ``shapes`` that ``tensors`` lacks or has in another shape."""
+    missing = [name for name in shapes if name not in tensors]
     faults = [
         f"{name} {tuple(tensors[name].shape)} instead of {shape}" if name in tensors else f"{name} missing"
         for name, shape in shapes.items()
-        if name not in tensors or tuple(tensors[name].shape) != shape
+        if name in missing or tuple(tensors[name].shape) != shape
     ]
-    if faults:
+    if not faults:
+        return
+    alike = [
+        [one for one in tensors if one in shapes and len(shapes[name]) > 1 and shapes[one] == shapes[name]]
+        for name in missing
+    ]
+    remedy = ""
+    if len(faults) == len(missing) == 1 and alike[0]:
+        remedy = f"where {missing[0]} is tied to {alike[0][0]} there, as embeddings may be: {TIED}"
+    said = f"{label} does not fit this architecture: {', '.join(faults)}"
+    raise BadInput(said, f"the parameters of {module}", *([remedy] if remedy else []))
+
+
+def require_own(
+    tensors: Mapping[str, Tensor], first: Mapping[str, str], known: Collection[str], label: str, module: str
+) -> None:
+    """Raises BadInput where ``tensors`` hold others than are ``known`` of a module, or two for one that it ties.
+
+    ``first``: the first name of every tensor that has several, by each of its names.
+    """
+    if strange := [name for name in tensors if name not in known]:
+        some = ", ".join(strange[:3]) + (" and others" if len(strange) > 3 else "")
         raise BadInput(
-            f"{label} does not fit this architecture: {', '.join(faults)}", f"the parameters of {module}"
+            f"{label} does not fit this architecture: it holds {some}", f"the parameters of {module} alone"
         )
+    for name in first.keys() & tensors.keys():
+        if not torch.equal(tensors[name], tensors[first[name]]):
+            seen = f"{label} has a {name} apart from its {first[name]}, where {module} ties one to the other"
+            raise BadInput(seen, "one tensor for both", TIED)
 
 
 def flatten(tensors: Mapping[str, Tensor], pieces: Sequence[Piece]) -> Tensor:

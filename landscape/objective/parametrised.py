@@ -20,7 +20,16 @@ from landscape.objective.arguments import call
 from landscape.objective.kernels import exact
 from landscape.objective.leaves import Leaves
 from landscape.objective.memory import require_dense, require_own_listing, require_own_memory
-from landscape.objective.parameters import Point, by_pairs, chosen, flatten, layout, require, split
+from landscape.objective.parameters import (
+    Point,
+    by_pairs,
+    chosen,
+    flatten,
+    layout,
+    require,
+    require_own,
+    split,
+)
 from landscape.objective.samples import in_dtype
 from landscape.objective.standing import Standing, copied, unwrapped, unwrapped_names
 
@@ -139,7 +148,8 @@ class Parametrised:
         """A Point from tensors by name; buffers that no state_dict holds may be absent and are the module's.
 
         The names may be those of the module before data parallelism or a compiler was taken off it.
-        Raises BadInput naming every missing or misshapen tensor.
+        Raises BadInput naming every missing or misshapen tensor, those that the module has not, and two for one
+        that it ties.
         """
         fixed = dict(self._fixed_tensors())
         kept = self.module.state_dict().keys()
@@ -147,7 +157,16 @@ class Parametrised:
         tensors = {**{name: fixed[name] for name in fixed.keys() - kept}, **tensors}
         shapes = {piece.name: piece.shape for piece in self.pieces}
         shapes |= {name: tuple(tensor.shape) for name, tensor in fixed.items()}
-        require(tensors, shapes, label or "the point", type(self.module).__name__)
+        about = label or "the point", type(self.module).__name__
+        require(tensors, shapes, *about)
+        if others := tensors.keys() - shapes.keys():
+            named = dict(self.module.named_parameters(remove_duplicate=False))
+            named |= dict(self.module.named_buffers(remove_duplicate=False))
+            first = {id(named[name]): name for name in shapes if name in named}
+            tied = {
+                name: first[id(named[name])] for name in others & named.keys() if id(named[name]) in first
+            }
+            require_own(tensors, tied, {*shapes, *named, *kept}, *about)
         theta = self.flat([tensors[piece.name] for piece in self.pieces]).to(self.device, self.dtype)
         beside = {name: self._converted(name, tensors[name].detach().clone()) for name in fixed}
         return Point(theta, beside, label)

@@ -39,7 +39,8 @@ def points_of_runs(
                 points.append(run.point(objective, label))
         except BadInput as error:
             models = f"{first.path.name} is {first.recipe.described()}, {run.path.name} is {run.recipe.described()}"
-            raise BadInput(error.seen, error.wanted, models) from None
+            said = "; ".join(one for one in (models, error.remedy) if one)
+            raise BadInput(error.seen, error.wanted, said) from None
     return points
 
 

@@ -518,6 +518,35 @@ def test_a_point_of_another_architecture_is_refused():
         objective.point(state, "b.h5@final")
 
 
+def test_a_point_of_a_larger_architecture_is_refused():
+    """What its other layers do was left out without a word."""
+    objective = make("mlp")
+    state = {**objective.module.state_dict(), "4.weight": torch.ones(2, 2)}
+    with pytest.raises(BadInput, match=r"it holds 4.weight; expected the parameters of Sequential alone"):
+        objective.point(state, "b.h5@final")
+
+
+def test_a_point_may_hold_a_tied_parameter_twice_and_not_two_of_them():
+    class Tied(nn.Module):
+        def __init__(self, is_tied: bool):
+            super().__init__()
+            self.words, self.head = nn.Embedding(5, 3), nn.Linear(3, 5, bias=False)
+            if is_tied:
+                self.head.weight = self.words.weight
+
+        def forward(self, tokens):
+            return self.head(self.words(tokens))
+
+    data = torch.randint(5, (8,)), torch.randint(5, (8,))
+    tied, apart = (Objective(Tied(one), "cross_entropy", data) for one in (True, False))
+    point = tied.point(tied.module.state_dict())
+    assert torch.equal(point.theta, tied.theta)
+    with pytest.raises(BadInput, match=r"head.weight apart from its words.weight.*with them tied"):
+        tied.point(apart.module.state_dict(), "b.h5@final")
+    with pytest.raises(BadInput, match=r"head.weight missing.*where head.weight is tied to words.weight"):
+        apart.point({"words.weight": tied.module.words.weight})
+
+
 def test_other_data_keep_module_and_loss(regression):
     x, y = draw(9, 5), draw(9, 3)
     test = regression.on((x, y))
