@@ -196,15 +196,19 @@ def _probe_checks(
     theta = theta.to(wide.device).double()
     few = min(FEW, wide.num_samples)
     if not with_variance and not math.isnan(probe.moments[1]):
-        each = [plain_slope(wide, theta, torch.tensor([i]))[1] for i in range(few)]
-        square = math.fsum(float(one.square().sum()) for one in each) / few
+        each = [slope_and_error(objective, wide, theta, torch.tensor([i]))[1:] for i in range(few)]
+        norms = [(float(slope.norm()), error) for slope, error in each]
+        square = math.fsum(norm * norm for norm, _ in norms) / few
+        allowed = math.fsum((2 * norm + error) * error for norm, error in norms) / few
         second, begun = probe.moments
-        size = max(second, square, 1e-300)
-        gaps = [abs(begun - square), abs(probe.variance - max(0.0, second - probe.squared_norm))]
+        gaps = [
+            max(0.0, abs(begun - square) - allowed) if math.isfinite(begun) else math.inf,
+            abs(probe.variance - max(0.0, second - probe.squared_norm)),
+        ]
+        gap = largest_gap(*gaps) / max(second, square, 1e-300)
         meaning = (
             f"E‖g‖² of {few} samples against one gradient after another, and the variance from that of all"
         )
-        gap = largest_gap(*gaps) / size
         found.append(Check("variance at a probe", gap, 2 * max(rounding, ROUNDING), meaning))
     if with_variance:
         each = [plain_slope(wide, theta, torch.tensor([i]))[1] for i in range(wide.num_samples)]
