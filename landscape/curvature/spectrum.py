@@ -252,7 +252,7 @@ def _exactly(
     precision = checks.rounding(objective)
     with plain.proving(gradients=3):
         proofs = dense_checks(dense.matrix, values, fresh, error, precision, question.seed)
-    proofs.append(threshold_check(dense, values, threshold, known))
+    proofs.append(threshold_check(dense, values, counted.threshold, known))
     best = np.sort(values)[::-1]
     top, bottom = question.top_k, question.bottom_k
     if question.which == "magnitude":
