@@ -263,7 +263,7 @@ def certify(
     from landscape.certificates.decay import decay
     from landscape.certificates.limit import add_limit, wide
     from landscape.certificates.proofs import proven
-    from landscape.certificates.run_proofs import run_check
+    from landscape.certificates.run_proofs import decay_check, run_check
     from landscape.certificates.survey import Survey
     from landscape.certificates.verdict_proofs import verdict_check
     from landscape.certificates.words import notes_of
@@ -294,6 +294,7 @@ def certify(
         if descent is not None:
             result.decay_bound, words = decay(result, descent)
             result.notes += words
+            result.checks += decay_check(result, descent)
         if last_layer:
             _add_path(result, survey, seed)
         if smooth is not None:

@@ -1,6 +1,7 @@
 """What certificates say of a run from its first point on: how far θ and K went, and what the linearised model says."""
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -12,6 +13,22 @@ from landscape.result import Check, largest_gap
 
 # What terms that cancel leave in float64, and what sums taken in another order do.
 CANCELLED, SUMS = 1e-9, 1e-12
+# Exponents whose powers of e are numbers.
+FAR = 500.0
+
+
+def decay_check(result: Any, descent: Sequence[tuple[float, float]]) -> list[Check]:
+    """The logarithm of the bound along a run against the least λ_min(K) and the times of ``descent`` (points, 2)."""
+    if result.decay_bound is None:
+        return []
+    least, first, gaps = min(result.ntk_smallest.tolist()), float(result.loss[0]), [0.0]
+    for (time, _), bound in zip(descent, result.decay_bound.tolist(), strict=True):
+        wanted = 4 * least * (time - descent[0][0]) / int(result.num_outputs)
+        # Beyond some hundreds the bound is no number.
+        if first > 0 and wanted < FAR:
+            gaps.append(abs(math.log(first) - math.log(bound) - wanted) if bound > 0 else math.inf)
+    meaning = "logarithm of the bound along the run against c, the least λ_min(K), and the times of the steps"
+    return [Check("decay", largest_gap(*gaps), CANCELLED, meaning)]
 
 
 def run_check(survey: Survey, result: Any) -> list[Check]:

@@ -61,7 +61,7 @@ BOUNDS = {
     ),
     "1e-6, and what rounding makes of a rise": "half width",
     "1e-9 to 1e-8: float64 where terms cancel": (
-        "growth; plane residual; "
+        "growth; plane residual; decay; "
         "agreement by chance; changes; feature ranks; kernel spectrum; laws of the width; pattern; "
         "rank correlation error; stability limit; "
         "stated twice; summary; summary errors; summary of the ends; eigenvalues of an end; lazy; mean of a "
@@ -110,7 +110,7 @@ BOUNDS = {
 # Each in words: the checks that take it. F is a plain loop over the data.
 COSTS = {
     "none": (
-        "agreement by chance; logged passes; barrier errors of means; bumps; basins; changes; control points; "
+        "agreement by chance; decay; logged passes; barrier errors of means; bumps; basins; changes; control points; "
         "density errors; "
         "as visited; density near zero; feature ranks; runs; stability limit; verdict; "
         "draws; ends by width; groups; half widths; kernel spectrum; kinds of the starts; laws of the width; "

@@ -395,4 +395,12 @@ FAULTS = (
         "mutations/test_stated.py::test_every_check_passes[certify_widths]",
         "certify_widths",
     ),
+    Fault(
+        "dec-largest-for-least",
+        "certificates/decay.py",
+        "least = float(np.min(result.ntk_smallest))",
+        "least = float(np.max(result.ntk_smallest))",
+        "mutations/test_stated.py::test_every_check_passes[certify_descent]",
+        "certify_descent",
+    ),
 )
