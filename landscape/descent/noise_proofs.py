@@ -11,7 +11,15 @@ from torch import Tensor
 from landscape.descent.gradient_noise import FEW, Probe
 from landscape.descent.known_sizes import FIXED, KnownSizes
 from landscape.descent.noise import NoisyRuns, Setting, measured_steps
-from landscape.descent.replay import ROUNDING, Stated, draws, plain_slope, slope_and_error, stack_checks
+from landscape.descent.replay import (
+    ROUNDING,
+    Stated,
+    draws,
+    error_beside,
+    plain_slope,
+    slope_and_error,
+    stack_checks,
+)
 from landscape.descent.step_sums import sum_gaps
 from landscape.numerics.vectors import typical_share
 from landscape.objective import checks, plain
@@ -172,8 +180,11 @@ def _mean_of(values: np.ndarray, steps: np.ndarray, shares: np.ndarray | None) -
 
 def _squared_gap(objective: Objective, wide: Objective, theta: Tensor, value: float) -> float:
     """How far ``value`` is from ‖∇F‖² at θ (d,), over what rounding allows of ∇F."""
-    _, slope, error = slope_and_error(objective, wide, theta, torch.arange(wide.num_samples))
+    every = torch.arange(wide.num_samples)
+    _, slope, error = slope_and_error(objective, wide, theta, every)
     norm = float(slope.norm())
+    if abs(value - norm**2) > (2 * norm + error) * error:
+        error += error_beside(objective, wide, theta, every, slope)
     gap = abs(value - norm**2) / max((2 * norm + error) * error, 1e-300)
     return gap if math.isfinite(gap) else math.inf
 
@@ -194,34 +205,39 @@ def _probe_checks(
         ),
     ]
     theta = theta.to(wide.device).double()
-    few = min(FEW, wide.num_samples)
-    if not with_variance and not math.isnan(probe.moments[1]):
-        each = [slope_and_error(objective, wide, theta, torch.tensor([i]))[1:] for i in range(few)]
-        norms = [(float(slope.norm()), error) for slope, error in each]
-        square = math.fsum(norm * norm for norm, _ in norms) / few
-        allowed = math.fsum((2 * norm + error) * error for norm, error in norms) / few
-        second, begun = probe.moments
-        gaps = [
-            max(0.0, abs(begun - square) - allowed) if math.isfinite(begun) else math.inf,
-            abs(probe.variance - max(0.0, second - probe.squared_norm)),
-        ]
-        gap = largest_gap(*gaps) / max(second, square, 1e-300)
-        meaning = (
-            f"E‖g‖² of {few} samples against one gradient after another, and the variance from that of all"
-        )
-        found.append(Check("variance at a probe", gap, 2 * max(rounding, ROUNDING), meaning))
-    if with_variance:
-        each = [plain_slope(wide, theta, torch.tensor([i]))[1] for i in range(wide.num_samples)]
-        mean = torch.stack(each).mean(0)
-        second = float(torch.stack([one.square().sum() for one in each]).mean())
-        variance = float(torch.stack([(one - mean).square().sum() for one in each]).mean())
-        meaning = "variance there against that of one gradient after another, over their mean square; twice rounding"
-        gap = abs(probe.variance - variance) / max(second, 1e-300)
-        found.append(Check("variance at a probe", gap, 2 * max(rounding, ROUNDING), meaning))
+    if with_variance or not math.isnan(probe.moments[1]):
+        found.append(_variance_check(objective, wide, theta, probe, of_all=with_variance))
     # Half types have no digits for a difference of gradients.
     if torch.finfo(wide.coarsest).bits >= 32 and not wide.doubts and not objective.doubts:
         found += _curvature_check(wide, theta, probe, rounding)
     return found
+
+
+def _variance_check(
+    objective: Objective, wide: Objective, theta: Tensor, probe: Probe, *, of_all: bool
+) -> Check:
+    """The variance of one sample's gradient against that of one gradient after another, or of a few E‖g‖² alone."""
+    count = wide.num_samples if of_all else min(FEW, wide.num_samples)
+    each = [torch.tensor([i]) for i in range(count)]
+    slopes = torch.stack([plain_slope(wide, theta, rows)[1] for rows in each])
+    squares = slopes.square().sum(1)
+    size, (second, begun) = math.fsum(squares.tolist()) / count, probe.moments
+    if of_all:
+        gap = abs(probe.variance - float((slopes - slopes.mean(0)).square().sum(1).mean()))
+        meaning = "variance there against that of one gradient after another, over their mean square; twice rounding"
+    else:
+        gap = largest_gap(abs(begun - size), abs(probe.variance - max(0.0, second - probe.squared_norm)))
+        size = max(second, size)
+        meaning = (
+            f"E‖g‖² of {count} samples against one gradient after another, and the variance from that of all"
+        )
+    size, bound = max(size, 1e-300), 2 * max(checks.rounding(objective), ROUNDING)
+    if gap > bound * size:
+        # Where nothing but rounding is left of the gradient of a sample.
+        off = [error_beside(objective, wide, theta, *one) for one in zip(each, slopes, strict=True)]
+        norms = squares.sqrt().tolist()
+        bound += math.fsum((2 * a + b) * b for a, b in zip(norms, off, strict=True)) / count / size
+    return Check("variance at a probe", gap / size, bound, meaning)
 
 
 def _curvature_check(wide: Objective, theta: Tensor, probe: Probe, rounding: float) -> list[Check]:

@@ -145,11 +145,25 @@ def retaken(objective: Objective, wide: Objective, seen: Seen, stated: Sequence[
 
 def _beside(wide: Objective, own: Stated, start: Tensor, first: int, length: int, eps: float) -> Tensor:
     """Where the plain loop ends that begins at another rounding of ``start`` (d,), by ``eps``."""
-    noise = torch.randn(len(start), generator=torch.Generator().manual_seed(0), dtype=torch.float64).to(start)
-    theta = start * (1 + eps * noise)
+    theta = _rounded_otherwise(start, eps)
     for k, rows in enumerate(own.batches(wide.num_samples, first, length), first):
         theta = theta - own.size(k) * plain_slope(wide, theta, rows)[1]
     return theta
+
+
+def _rounded_otherwise(theta: Tensor, eps: float) -> Tensor:
+    noise = torch.randn(len(theta), generator=torch.Generator().manual_seed(0), dtype=torch.float64).to(theta)
+    return theta * (1 + eps * noise)
+
+
+def error_beside(objective: Objective, wide: Objective, theta: Tensor, rows: Tensor, slope: Tensor) -> float:
+    """Ten times how far the gradient at another rounding of θ (d,) is from ``slope``, that at θ.
+
+    All there is of it where nothing is left of a loss: residuals are rounding there.
+    """
+    theta = _rounded_otherwise(theta, torch.finfo(objective.coarsest).eps)
+    off = plain_slope(wide, theta, rows)[1] - slope
+    return 10 * float(off.norm().nan_to_num(0.0))
 
 
 def rehearsed(wide: Objective, thetas: Tensor, stated: Sequence[Stated]) -> Check | None:

@@ -248,7 +248,7 @@ def _coordinates_check(found: Connection, result: Any, control_points: Any, alon
     control = stacked([first, *control_points, last])
     knots = path.curve.vertices if len(path.curve.vertices) else None
     chosen = np.random.default_rng(seed).permutation(len(result.t))[:COORDINATES].tolist()
-    gaps, size = [], length(first) + length(last - first)
+    gaps, least = [], length(first) + length(last - first)
     for name, at, points in (
         ("curve", chosen, (on_curve(float(result.t[i]), control, knots) for i in chosen)),
         ("control", range(len(control_points)), control_points),
@@ -258,6 +258,8 @@ def _coordinates_check(found: Connection, result: Any, control_points: Any, alon
             way = theta - first
             x, y = (float(way @ one) for one in along)
             left = length(way - x * along[0] - y * along[1])
+            # A curve that runs away lies far out, and is rounded there.
+            size = least + length(way)
             gaps += [abs(float(one) - wanted) / size for one, wanted in zip(said, (x, y, left), strict=True)]
     meaning = "places of control points and of some of the curve, in the plane and off it, by inner products"
     return Check("plane coordinates", largest_gap(*gaps), checks.rounding(objective), meaning)

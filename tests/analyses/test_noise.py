@@ -301,3 +301,16 @@ def test_a_weight_far_larger_than_the_others_is_no_length_to_step_by(mask, monke
     )
     found = {one.name: one.passed for one in landscape.noise(objective, objective.theta, **asked).checks}
     assert not found["cut, derivative"]
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_where_nothing_is_left_of_the_loss_gradients_are_rounding_and_fail_nothing(dtype):
+    """Wider than the data: residuals of an ε, of which two roads give other ones."""
+    generator = torch.Generator().manual_seed(0)
+    x, y = (torch.randn(10, n, dtype=dtype, generator=generator) for n in (60, 2))
+    module = build_model("mlp", {"widths": 300}, 2, input_shape=(60,), num_outputs=2)
+    objective = Objective(module.to(dtype), "mse", (x, y))
+    asked = {"num_steps": 12, "num_seeds": 2, "num_probes": 1, "step_sizes": (1e-3,), "batch_sizes": (1,)}
+    result = landscape.noise(objective, objective.theta, descent_steps=100, **asked)
+    assert result.probe_loss.max() < torch.finfo(dtype).eps
+    assert result.status == "complete", result.checks
