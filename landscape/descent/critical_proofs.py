@@ -157,17 +157,20 @@ def _listed(wide: Objective, kinds: Kinds, rng: np.random.Generator) -> Iterator
     (inputs,), targets = wide.samples
     x, y = (one.reshape(len(one), -1).double().cpu().numpy() for one in (inputs, targets))
     best = np.linalg.lstsq(x, y, rcond=None)[0].T
-    modes = np.linalg.svd(best @ x.T, full_matrices=False)[0]
+    modes, sizes, _ = np.linalg.svd(best @ x.T, full_matrices=False)
+    # Both layers as large in the Hessian, whose small eigenvalues are lost beside those of one that is larger.
+    scale = math.sqrt(sizes[0] / np.linalg.norm(x, 2)) or 1.0
     hidden, width = wide.pieces[0].shape[0], min(x.shape[1], y.shape[1])
     most = min(hidden, width)
     for rank in (most, int(rng.integers(most))):
         second = np.zeros((y.shape[1], hidden))
         second[:, :rank] = modes[:, rng.permutation(width)[:rank]]
-        theta = torch.from_numpy(np.concatenate([(second.T @ best).ravel(), second.ravel()])).to(wide.device)
+        first = second.T @ best / scale
+        theta = torch.from_numpy(np.concatenate([first.ravel(), scale * second.ravel()])).to(wide.device)
         loss = plain.measure(wide, plain.by_name(wide, wide.as_point(theta))).loss
         values = np.linalg.eigvalsh(plain_hessian(wide, theta)[1])
         surely, perhaps = (part * np.abs(values).max() for part in ZERO)
-        listed = np.abs(kinds.loss - loss) <= ZERO[1] * max(1.0, float(np.abs(kinds.loss).max()))
+        listed = np.abs(kinds.loss - loss) <= ZERO[1] * float(np.abs(kinds.loss).max())
         listed &= ((values < -perhaps).sum() <= kinds.index) & (kinds.index <= (values < -surely).sum())
         zeros = [(np.abs(values) <= size).sum() for size in (surely, perhaps)]
         yield bool((listed & (zeros[0] <= kinds.nullity) & (kinds.nullity <= zeros[1])).any())

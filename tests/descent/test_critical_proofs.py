@@ -93,6 +93,22 @@ def test_a_closed_form_of_another_matrix(monkeypatch):
     assert failed(searched()) == {"closed form"}
 
 
+@pytest.mark.parametrize("size", [1e-6, 1.0, 1e6])
+def test_kinds_of_linear_nets_are_proven_whatever_the_size_of_the_data(size):
+    """Where one layer is of the size of the targets and the other of 1, the Hessian has eigenvalues of 1 and size²."""
+    generator = torch.Generator().manual_seed(0)
+    x, y = (torch.randn(20, n, generator=generator, dtype=torch.float64) for n in (3, 2))
+    module = nn.Sequential(nn.Linear(3, 2, bias=False), nn.Linear(2, 2, bias=False)).double()
+    objective = Objective(module, "mse", (x, size * y))
+    listed = known_points.known_kinds(objective)
+    assert listed is not None
+    nothing = {"status": np.zeros(0)}
+    for seed in range(4):
+        assert critical_proofs.known_check(objective, listed, np.zeros(0), nothing, seed).passed
+        other = replace(listed, index=listed.index + 1)
+        assert not critical_proofs.known_check(objective, other, np.zeros(0), nothing, seed).passed
+
+
 def test_a_correlation_of_numbers_instead_of_ranks(monkeypatch):
     monkeypatch.setattr(kinds, "ranks", lambda values: values)
     assert {"rank correlation"} <= failed(searched()) <= {"rank correlation", "rank correlation error"}
