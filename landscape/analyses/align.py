@@ -230,7 +230,9 @@ def _checks(
     proofs = [found.check]
     if found.families:
         meaning = "the same of the point as it is stored, its rescaled weights rounded"
-        proofs.append(checks.Check("as stored", found.stored_difference, rounding, meaning))
+        # No closer than the maps themselves, whose products cancel.
+        bound = max(rounding, found.check.bound)
+        proofs.append(checks.Check("as stored", found.stored_difference, bound, meaning))
     if is_nearest:
         meaning = "how much farther B aligned is from A than B, relative"
         growth = max(0.0, distance[1] - distance[0]) / max(distance[0], 1e-300)

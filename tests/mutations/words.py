@@ -14,7 +14,7 @@ BOUNDS = {
         "relative critical step; relative first rise; last point; feature rank"
     ),
     "rounding": (
-        "preconditioner; plane coordinates; Ritz pair; Ritz pairs; aligned end; as logged; as stored; centre loss; "
+        "preconditioner; plane coordinates; Ritz pair; Ritz pairs; aligned end; as logged; centre loss; "
         "checkpoint coordinates; "
         "checkpoint loss; cost; cost of an end; cut; dense matrix; determinism; direction norms; "
         "eigenvalue along an axis; features; final loss; final test loss; first end; gradient; logged "
@@ -72,6 +72,7 @@ BOUNDS = {
     ),
     "100 d ε, of the solver in float64": "eigenvalues",
     "1e-9 in float64; rounding for a rescaled point": "function preserved",
+    "rounding, and 1e-9 in float64, where maps cancel": "as stored",
     "1e-7: half of the digits where neighbours are close": "arc cosine; length",
     "1e-6: masses of nodes by other eigenvalues": "density errors",
     "ten times rounding, or what differences leave": "residuals of a cell",
