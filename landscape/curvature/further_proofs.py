@@ -50,9 +50,13 @@ def proven(
     notes: list[str] = []
     rng = np.random.default_rng(seed)
     for name, loss in zip(CRITICAL, (objective, wanted.test), strict=True):
-        if name in found.found and name not in found.undefined and loss is not None:
-            start = "relative " if name.startswith("relative") else ""
+        if name not in found.found or loss is None:
+            continue
+        start = "relative " if name.startswith("relative") else ""
+        if name not in found.undefined:
             proofs += _step(loss, point, slope, found.found[name], stated[name], rng, start)
+        elif found.found[name]["why"] == along_gradient.WHY_NOT[along_gradient.NEVER]:
+            proofs.append(_never(loss, point, slope, found.found[name], start))
     if "directional_sharpness" in found.found and "directional_sharpness" not in found.undefined:
         proofs.append(_along(objective, point, slope, stated["directional_sharpness"], scale))
     if "fisher_rao_norm" in found.found:
@@ -62,6 +66,21 @@ def proven(
     if "relative_flatness" in found.found:
         proofs += _flatness(objective, point, found.found["relative_flatness"], stated["relative_flatness"])
     return proofs, notes
+
+
+def _never(loss: Objective, point: Point, slope: Tensor, found: Mapping[str, Any], start: str) -> Check:
+    """That the loss does not lie higher at the farthest step that was tried, where it is said never to rise."""
+    here, there = (
+        plain.measure(
+            loss, plain.by_name(loss, Point(along_gradient.stepped(point.theta, slope, step), point.fixed))
+        ).loss
+        for step in (0.0, found["steps"][-1])
+    )
+    rises = not there <= here + 10 * checks.rounding(loss) * max(abs(here), abs(there))
+    meaning = (
+        "whether the loss is higher at the farthest step tried, where none is said to be (0 = it is not)"
+    )
+    return Check(f"{start}critical step", float(rises), 0.0, meaning)
 
 
 def _step(

@@ -289,6 +289,7 @@ CHECKS = {
     "rai-rank-one-less": "feature rank",
     "tra-passes-times-batches": "logged passes",
     "con-control-of-beta": "plane coordinates",
+    "ris-never-too-soon": "critical step",
     "dec-largest-for-least": "decay",
     "kno-nullity-of-cubes": "closed form",
     "cer-bound-times-smallest": "bound",

@@ -403,4 +403,12 @@ FAULTS = (
         "mutations/test_stated.py::test_every_check_passes[certify_descent]",
         "certify_descent",
     ),
+    Fault(
+        "ris-never-too-soon",
+        "numerics/steps/rising.py",
+        "    if sign(high) <= 0:\n        return found",
+        "    if sign(high) <= 1:\n        return found",
+        "mutations/test_stated.py::test_every_check_passes[sharpness_further]",
+        "sharpness_further",
+    ),
 )
