@@ -96,7 +96,11 @@ def _widened(objective: Objective, module: Any, label: str) -> Point:
     points=2,
     needs="the outputs on samples, which must stay as they are",
     paper="Ainsworth et al. 2023; Entezari et al. 2022",
-    examples=("a.h5 b.h5", "a.h5 b.h5 --match activations --symmetry all"),
+    examples=(
+        "a.h5 b.h5",
+        "a.h5 b.h5 --match activations --symmetry all",
+        "a.h5 b.h5 c.h5 --to merged.h5",
+    ),
     widened=_widened,
     makes_run=True,
 )
@@ -130,7 +134,7 @@ def align(
     progress: Progress = silent,
 ) -> Align:
     """B's hidden units permuted to lie closest to A; straight-line barriers at ``num_points`` before and after.
-    Three or more are brought together, and averaged, by ``merge``, which ``align A B C --to merged.h5`` is too.
+    Three or more are brought together, and averaged, by ``merge``.
 
     ``match``, ``restarts``, ``symmetry``, ``refine``: see :func:`landscape.symmetry.alignment.aligned`, whose errors it
     raises; ``batchnorm`` and the errors of barriers as in :func:`landscape.interpolate`. Raises BadInput for fewer than

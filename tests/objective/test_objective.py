@@ -541,6 +541,8 @@ def test_a_point_may_hold_a_tied_parameter_twice_and_not_two_of_them():
     tied, apart = (Objective(Tied(one), "cross_entropy", data) for one in (True, False))
     point = tied.point(tied.module.state_dict())
     assert torch.equal(point.theta, tied.theta)
+    lost = {name: torch.full_like(tensor, math.nan) for name, tensor in tied.module.state_dict().items()}
+    assert bool(tied.point(lost).theta.isnan().all())
     with pytest.raises(BadInput, match=r"head.weight apart from its words.weight.*with them tied"):
         tied.point(apart.module.state_dict(), "b.h5@final")
     with pytest.raises(BadInput, match=r"head.weight missing.*where head.weight is tied to words.weight"):
