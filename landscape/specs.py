@@ -45,6 +45,26 @@ def resolve(spec: str) -> Any:
         raise _no_attribute(head, module, attribute) from None
 
 
+def require_attribute(spec: str) -> None:
+    """Raise BadInput where ``spec`` is a Python file alone, with the classes and functions that it may mean."""
+    path = Path(spec)
+    if path.suffix != ".py":
+        return
+    if not path.is_file():
+        raise BadInput(f"there is no file {spec}", "a Python file and a name of it, path/file.py:attr")
+    try:
+        body = ast.parse(path.read_text(encoding="utf-8")).body
+    except (SyntaxError, ValueError):
+        body = []
+    made = (ast.FunctionDef, ast.ClassDef)
+    names = [node.name for node in body if isinstance(node, made) and not node.name.startswith("_")]
+    raise BadInput(
+        f"{spec} names a file and nothing in it",
+        "path/file.py:attr",
+        f"give {' or '.join(f'{spec}:{name}' for name in names[:8])}" if names else "",
+    )
+
+
 def origin(spec: str) -> Path | None:
     """The file a spec's code would come from, found without running any of it; None where there is none."""
     head = spec.rpartition(":")[0]

@@ -18,13 +18,18 @@ from landscape.errors import BadInput
 from landscape.objective import trees
 from landscape.objective.closures import made
 from landscape.objective.samples import Samples
-from landscape.specs import is_factory_spec, resolve
+from landscape.specs import is_factory_spec, require_attribute, resolve
 
 PerSample = Callable[[Any, Tensor], Tensor]
 # What the sum of the totals is divided by: the number of samples, the sum of ``weight``, or nothing.
 Over = Literal["samples", "weight", "one"]
 # Of torch's losses: those that compare number with number, and so broadcast what does not fit.
 ELEMENTWISE = (nn.MSELoss, nn.L1Loss, nn.SmoothL1Loss, nn.HuberLoss)
+# And those whose targets number the outputs, as modules and as functions.
+OF_CLASSES = (
+    (nn.CrossEntropyLoss, nn.NLLLoss, nn.MultiMarginLoss),
+    (functional.cross_entropy, functional.nll_loss, functional.multi_margin_loss),
+)
 
 
 @dataclass(frozen=True)
@@ -99,6 +104,7 @@ def known_loss(loss: "str | nn.Module | Callable[..., Any] | Loss") -> "Loss | C
         if loss in LOSSES:
             return LOSSES[loss]
         if not is_factory_spec(loss):
+            require_attribute(loss)
             raise BadInput(
                 f"unknown loss {loss!r}", f"one of {', '.join(LOSSES)}", "or pkg.mod:attr, or file.py:attr"
             )
@@ -136,9 +142,17 @@ def name_of(loss: Any) -> str:
 
 def correct_of(loss: Any) -> tuple[PerSample | None, bool]:
     """How the samples that a loss of the user's classifies right are told, and whether its targets are classes."""
-    if isinstance(loss, nn.CrossEntropyLoss | nn.NLLLoss):
+    if isinstance(loss, OF_CLASSES[0]) or any(loss is one for one in OF_CLASSES[1]):
         return LOSSES["cross_entropy"].correct, True
-    return (LOSSES["bce"].correct if isinstance(loss, nn.BCEWithLogitsLoss) else None), False
+    if of_probabilities(loss):
+        return _same_half, False
+    is_of_sides = isinstance(loss, nn.BCEWithLogitsLoss) or loss is LIKELIHOODS["bce"][1]
+    return (LOSSES["bce"].correct if is_of_sides else None), False
+
+
+def of_probabilities(loss: Any) -> bool:
+    """Whether outputs of a loss are probabilities of two classes, told apart by a half."""
+    return isinstance(loss, nn.BCELoss) or loss is functional.binary_cross_entropy
 
 
 def weighted_mean(loss: Any, samples: Samples) -> Loss | None:
@@ -205,6 +219,10 @@ def _bce(outputs: Tensor, targets: Tensor) -> Tensor:
 
 def _same_side(outputs: Tensor, targets: Tensor) -> Tensor:
     return _fraction((outputs > 0) == (_like(targets, outputs) > 0.5))
+
+
+def _same_half(outputs: Tensor, targets: Tensor) -> Tensor:
+    return _fraction((outputs > 0.5) == (_like(targets, outputs) > 0.5))
 
 
 def wanted(outputs: Tensor, targets: Tensor) -> Tensor:

@@ -18,7 +18,7 @@ from torch.nn import functional
 from landscape import distributed
 from landscape.inputs.sharded import here
 from landscape.objective import trees
-from landscape.objective.losses import LOSSES, Loss
+from landscape.objective.losses import LOSSES, Loss, of_probabilities
 from landscape.objective.objective import Measurement, Objective
 from landscape.objective.parameters import Point
 from landscape.objective.samples import Chunk
@@ -333,7 +333,8 @@ def _labels(objective: Objective, outputs: Any, targets: Tensor) -> tuple[Tensor
     if objective.loss.has_price:
         outputs = outputs[:, :-1]
     if not objective.loss.of_classes:
-        right = (outputs > 0) == (targets.reshape(outputs.shape) > 0.5)
+        edge = 0.5 if of_probabilities(objective.given) else 0.0
+        right = (outputs > edge) == (targets.reshape(outputs.shape) > 0.5)
         return right, torch.ones_like(right)
     given = objective.given
     classes = targets.argmax(1) if targets.is_floating_point() else targets

@@ -17,6 +17,7 @@ from landscape.numerics.spread import Spread
 from landscape.numerics.vectors import gathered
 from landscape.objective import checks, plain, trees
 from landscape.objective.batchnorm_proofs import repaired_spread, statistics_of_a_pass
+from landscape.objective.losses import of_probabilities
 from landscape.objective.objective import Measurement, Objective
 from landscape.objective.parameters import Point
 from landscape.objective.repair import Repair
@@ -213,7 +214,7 @@ def _undecided(objective: Objective, tensors: Mapping[str, Tensor]) -> float:
             top = values.topk(2, dim=1).values
             margin = top[:, 0] - top[:, 1]
         else:
-            margin = values.abs()
+            margin = (values - 0.5 if of_probabilities(objective.given) else values).abs()
         near = (margin <= checks.rounding(objective) * size).double()
         edge.add_(torch.tensor([float(near.sum()), near.numel()]))
 

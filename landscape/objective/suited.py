@@ -20,6 +20,12 @@ from landscape.objective.streamed import Streamed
 
 # What torch's cross entropy leaves out, unless it is told otherwise.
 IGNORED = -100
+# Losses of all targets that are not left out, where some are.
+OF_OTHERS = (
+    (LOSSES["cross_entropy"], nn.CrossEntropyLoss),
+    (functional.cross_entropy, nn.CrossEntropyLoss),
+    (functional.nll_loss, nn.NLLLoss),
+)
 # Integers that an embedding takes.
 INDICES = (torch.int64, torch.int32)
 
@@ -76,11 +82,11 @@ def suited(module: nn.Module, given: Any, samples: Samples) -> tuple[Any, Sample
     if of_classes and (_is_narrow(head.targets) or head.targets.dtype == torch.int32):
         samples = samples.changed(lambda chunk: (chunk[0], chunk[1].long()))
         notes.append(f"the targets are {_name(head.targets.dtype)} and are taken as int64, as classes are")
-    is_plain = given is LOSSES["cross_entropy"] or given is functional.cross_entropy
-    if is_plain and not head.targets.is_floating_point():
+    of_mean = next((one for plain, one in OF_OTHERS if given is plain), None)
+    if of_mean is not None and not head.targets.is_floating_point():
         ignored, every = _counts(samples)
         if ignored:
-            given = nn.CrossEntropyLoss()
+            given = of_mean()
             notes.append(f"{ignored} of {every} targets are {IGNORED}: the mean is over the others")
     return given, samples.noted(notes)
 

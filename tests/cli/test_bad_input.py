@@ -129,6 +129,15 @@ def test_points_of_different_architectures(command, folder):
     refused(done, "wide.h5@final does not fit this architecture", "(7, 2) instead of (6, 2)")
 
 
+def test_a_file_without_a_name_in_it(command, folder):
+    (folder / "own_names.py").write_text("def data(): ...\nclass Net: ...\ndef _hidden(): ...\n")
+    for what in ("--model", "--data", "--loss"):
+        run = ("train", what, "own_names.py", "--steps", 1, "-o", "x.h5")
+        refused(command(*run), "names a file", "give own_names.py:data or own_names.py:Net.\n")
+        run = ("train", what, "absent.py", "--steps", 1, "-o", "x.h5")
+        refused(command(*run), "there is no file absent.py", "path/file.py:attr")
+
+
 def test_unknown_names(command, folder):
     train = ["train", "--steps", 1, "-o", "x.h5"]
     refused(

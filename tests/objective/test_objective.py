@@ -73,6 +73,7 @@ def frozen_first():
 
 N = 20
 X, CLASSES = draw(N, 4), torch.arange(N) % 3
+SIDES = (draw(N, 1, seed=9) > 0).double()
 MODULES = {
     "mlp": (lambda: nn.Sequential(nn.Linear(4, 6), nn.Tanh(), nn.Linear(6, 3)), X),
     "batch norm, dropout": (
@@ -337,6 +338,47 @@ def test_accuracy_is_that_of_a_loop():
         right = (objective.module(X).argmax(1) == CLASSES).double().mean()
     assert objective.measure(objective.theta).accuracy == float(right)
     assert math.isnan(Objective(nn.Linear(4, 1).double(), "mse", (X, draw(N, 1))).measure(draw(5)).accuracy)
+
+
+@pytest.mark.parametrize(
+    ("last", "loss", "targets", "right"),
+    [
+        (nn.Identity(), functional.cross_entropy, CLASSES, lambda o: o.argmax(1) == CLASSES),
+        (nn.LogSoftmax(1), functional.nll_loss, CLASSES, lambda o: o.argmax(1) == CLASSES),
+        (nn.Identity(), functional.multi_margin_loss, CLASSES, lambda o: o.argmax(1) == CLASSES),
+        (nn.Identity(), nn.MultiMarginLoss(), CLASSES, lambda o: o.argmax(1) == CLASSES),
+        (nn.Sigmoid(), nn.BCELoss(), SIDES, lambda o: (o > 0.5) == (SIDES > 0.5)),
+        (nn.Sigmoid(), functional.binary_cross_entropy, SIDES, lambda o: (o > 0.5) == (SIDES > 0.5)),
+        (
+            nn.Identity(),
+            functional.binary_cross_entropy_with_logits,
+            SIDES,
+            lambda o: (o > 0) == (SIDES > 0.5),
+        ),
+    ],
+    ids=["cross_entropy", "nll", "margin", "MarginLoss", "BCELoss", "bce", "bce of logits"],
+)
+def test_accuracy_by_losses_of_torch(last, loss, targets, right):
+    """As functions they tell what is right as their modules do; of probabilities a half parts the classes."""
+    torch.manual_seed(0)
+    module = nn.Sequential(nn.Linear(4, 3 if targets is CLASSES else 1), last).double()
+    objective = Objective(module, loss, (X, targets))
+    with torch.no_grad():
+        expected = float(right(module(X)).double().mean())
+    assert objective.measure(objective.theta).accuracy == expected
+    assert plain.measure(objective, dict(module.named_parameters())).accuracy == expected
+
+
+def test_accuracy_is_over_the_targets_that_count():
+    targets = torch.where(torch.arange(len(X)) % 3 == 0, -100, CLASSES)
+    module = nn.Sequential(nn.Linear(4, 3), nn.LogSoftmax(1)).double()
+    found = Objective(module, functional.nll_loss, (X, targets))
+    counted = targets >= 0
+    with torch.no_grad():
+        right = (module(X).argmax(1) == targets)[counted].double().mean()
+        loss = functional.nll_loss(module(X), targets)
+    assert found.measure(found.theta).accuracy == pytest.approx(float(right), rel=1e-14)
+    assert found.value(found.theta) == pytest.approx(float(loss), rel=1e-14)
 
 
 def test_the_same_numbers_twice(classifier):

@@ -73,6 +73,7 @@ def _made(spec: str, arguments: Mapping[str, Any], data_dir: Path | None) -> Dat
             return kept(spec, given, lambda: specs.call(factory, given, f"data {spec}"))
         return specs.call(factory, given, f"data {spec}")
     if not specs.is_factory_spec(spec):
+        specs.require_attribute(spec)
         _require_no_place(spec)
         close = difflib.get_close_matches(spec, DATA_SETS, n=1)
         raise BadInput(

@@ -100,6 +100,7 @@ def _factory(spec: str) -> Callable[..., Any]:
     if by_name.is_by_name(spec):
         return by_name.factory(spec)
     if not specs.is_factory_spec(spec):
+        specs.require_attribute(spec)
         close = difflib.get_close_matches(spec, MODELS, n=1)
         raise BadInput(
             f"unknown model {spec!r}",
