@@ -178,11 +178,14 @@ def _divisor(trainer: Trainer, result: Any) -> list[Check]:
     adam.state[still] = {**before, "exp_avg_sq": moments["exp_avg_sq"] / second}
     still.grad = torch.zeros_like(still)
     adam.step()
-    moved = (
-        torch.from_numpy(np.asarray(result.preconditioner[-1])).to(still).double() * still.detach().double()
-    )
-    mean = moments["exp_avg"].double()
-    gap = float((moved + mean).abs().max()) / max(float(mean.abs().max()), 1e-300)
+    stated = torch.from_numpy(np.asarray(result.preconditioner[-1])).double()
+    moved, mean = still.detach().cpu().double(), moments["exp_avg"].cpu().double()
+    # Of a run that overflowed: nothing moves by an infinite P, but by ∞/∞, and NaN stays NaN.
+    is_known = stated.isfinite()
+    is_lost = torch.where(stated.isnan(), moved.isnan(), (moved == 0) | mean.isinf())
+    off = torch.where(is_known, stated * moved + mean, torch.where(is_lost, 0.0, torch.inf)).abs()
+    size = torch.where(is_known, mean, 0.0).abs().max()
+    gap = float(off.max()) / max(float(size), 1e-300)
     meaning = "P at the end times a step of torch's Adam without a gradient, against its mean of gradients, relative"
     return [
         Check(

@@ -114,6 +114,28 @@ def test_other_moments_fail_the_steps(monkeypatch, optimizer):
     assert failed(run(optimizer=optimizer, lr=0.01)) == {"steps", "preconditioner"}
 
 
+def overflowed() -> Train:
+    """Steps so long that squares of gradients are infinite in float32, and so is P where they were."""
+    torch.manual_seed(0)
+    module = nn.Sequential(nn.Linear(4, 6), nn.ReLU(), nn.Linear(6, 6), nn.ReLU(), nn.Linear(6, 3))
+    x, y = torch.randn(40, 4), torch.randint(3, (40,))
+    return train(
+        Objective(module, "cross_entropy", (x, y)), optimizer="adam", lr=1e11, epochs=9, batch_size=8
+    )
+
+
+def test_an_infinite_divisor_is_proven(monkeypatch):
+    result = overflowed()
+    assert np.isinf(result.preconditioner[-1]).any()
+    assert not failed(result)
+
+    def finite(of):
+        return lambda stepper: None if (found := of(stepper)) is None else found.nan_to_num()
+
+    replaced(monkeypatch, training, "preconditioner", finite)
+    assert failed(overflowed()) == {"preconditioner"}
+
+
 def test_a_schedule_one_step_early_fails_the_steps_and_the_step_sizes(monkeypatch):
     def early(reschedule):
         def moved(self):
