@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from landscape.curvature.further import Further, Wanted, further
+from landscape.curvature.rounded import cancelled
 from landscape.numerics.arrays import array_here, back
 from landscape.numerics.curves.directions import random_direction
 from landscape.numerics.spectra.lanczos import top_eigenpairs
@@ -183,6 +184,8 @@ def _curvature(objective: Objective, point: Point, asked: Asked, progress: Progr
         like=point.theta,
         progress=lambda done, total: progress(done, total, "products for λ_max at most"),
     )
+    lost = cancelled(objective, point, operator, pairs)
+    operator.largest_error = max(operator.largest_error, lost.error)
     trace = trace_estimate(
         operator,
         d,
@@ -207,7 +210,7 @@ def _curvature(objective: Objective, point: Point, asked: Asked, progress: Progr
         )
     return {
         "lambda_max": float(pairs.values[0]),
-        "residual": float(pairs.residuals[0]),
+        "residual": float(pairs.residuals[0]) + lost.error,
         "vector": array_here(pairs.vectors[0]),
         "scale": float(pairs.scale),
         "known": float(pairs.values.sum()),

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from landscape.errors import NotDifferentiable, NotFinite
 from landscape.numerics.roughness import NOTHING, PLACES, roughness
+from landscape.objective.cancelled import TIMES, curvature_elsewhere, gradient_elsewhere
 
 Vector = Callable[[Tensor], Tensor]
 
@@ -54,7 +55,7 @@ def doubt(gradient: Vector, product: Vector, theta: Tensor, dtype: torch.dtype) 
         skew, size = _dot(axis, image), _norm(image)
         del image  # two of them would be more than any later product holds
         image = product(axis)
-        skew = abs(skew - _dot(_unit(theta, 1), image)) / max(size, _norm(image), 1e-300)
+        skew, size = abs(skew - _dot(_unit(theta, 1), image)), max(size, _norm(image), 1e-300)
     except NotDifferentiable as error:
         gradient(theta)
         return error.seen
@@ -63,10 +64,14 @@ def doubt(gradient: Vector, product: Vector, theta: Tensor, dtype: torch.dtype) 
     symmetric, steps, near = BOUNDS[dtype]
 
     reason = None
-    if skew > symmetric:
-        reason = f"the double backward of autograd is not symmetric, uᵀHv and vᵀHu differ by {skew:.2g} ‖Hv‖"
-        if _is_rounding(gradient, image, theta, axis, torch.finfo(dtype).eps):
+    if skew > symmetric * size:
+        reason = f"the double backward of autograd is not symmetric, uᵀHv and vᵀHu differ by {skew / size:.2g} ‖Hv‖"
+        eps = torch.finfo(dtype).eps
+        if _is_rounding(gradient, image, theta, axis, eps):
             return None
+        # Where F is next to nothing so is H, but for the rounding of terms that cancel in it.
+        if skew <= TIMES * eps * curvature_elsewhere(gradient, theta, axis):
+            reason = None
     try:
         first = departure(gradient, image, theta, axis, steps=steps, bound=near)
         if reason is None and first.has_limit and first.gap > near:
@@ -122,7 +127,8 @@ def departure(
     """How far central differences of ∇F are from ``image``, Hd along ``axis`` d, and whether that tells.
 
     It does not where ∇F has no derivative along d: where the quotients of two steps in turn, over ‖θ‖, never agree to
-    ``bound`` (kinks crossed, rounding), or ∇F changes otherwise on one side than on the other.
+    ``bound`` (kinks crossed, rounding), or ∇F changes otherwise on one side than on the other; nor where they are
+    within the rounding of terms that cancel in ∇F, which has steps there, and quotients of a step that agree.
     """
     size, length = (float(torch.linalg.vector_norm(v)) for v in (theta, axis))
     unit = (size or 1.0) / length
@@ -141,6 +147,8 @@ def departure(
         ):
             bend = float((upper + lower - 2 * gradient(theta)).norm())
             if bend <= max(BENT, min(least, 1.0) / KINKED) * float((upper - lower).norm()):
-                return Departure(least, True, quotient)
+                rounding = TIMES * torch.finfo(theta.dtype).eps * gradient_elsewhere(gradient, theta)
+                has_limit = least * scale > rounding / (2 * step * unit)
+                return Departure(least, has_limit, quotient)
         before = quotient
     return Departure(least, False, quotient)
