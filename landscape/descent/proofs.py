@@ -131,7 +131,7 @@ def _hessian_checks(wide: Objective, theta: Tensor, said: Mapping[str, np.ndarra
     fewest, most = int((values < -high).sum()), int((values < -low).sum())
     says_flat = said["end_status"] == "degenerate" and not bool((np.abs(values) <= high).any())
     if norm <= STATIONARY and (says_flat or said["index"] < fewest):
-        high = max(high, (1 + ROUNDING) * _on_the_way(wide, theta, matrix))
+        high = max(high, (1 + ROUNDING) * on_the_way(wide, theta, matrix))
         fewest = int((values < -high).sum())
     kinds = {"saddle"} if most else set()
     if not fewest:
@@ -165,7 +165,7 @@ def _hessian_checks(wide: Objective, theta: Tensor, said: Mapping[str, np.ndarra
     ]
 
 
-def _on_the_way(wide: Objective, theta: Tensor, matrix: np.ndarray) -> float:
+def on_the_way(wide: Objective, theta: Tensor, matrix: np.ndarray) -> float:
     """What counts as zero with such eigenvalues as reach it where the point goes, by the module itself."""
     values, vectors = torch.linalg.eigh(torch.from_numpy(matrix + matrix.T) / 2)
     slope = plain.gradient(wide, plain.by_name(wide, wide.as_point(theta))).double().cpu()

@@ -21,7 +21,7 @@ SHARES = (0.5, 0.25)
 # A step over ‖θ‖ that tells the size of a derivative, and no more.
 STEP = 1e-4
 # Rounding of a product is a sum of many: so many times ε at most.
-TIMES = 10.0
+TIMES = 30.0
 
 
 def elsewhere(theta: Tensor) -> list[Tensor]:
