@@ -6,9 +6,10 @@ at every point. They are kept, and given out again in place of a call, where not
 - what is given in is a tensor of the data, or was given out by such a layer, and nobody has written into it since;
 - all parameters within the layer have had the same bits at every point yet, and F has one set of buffers;
 - the call drew no random number, and the module is in eval mode and was seen to leave nothing behind;
-- the first time that it would be given out, the layer is called after all, at another point, and says the same bits.
+- the first time that it would be given out at another point, the layer is called after all, and says the same bits.
 
-The last one is for what no list of parameters tells, such as the weight of another layer that a layer reads.
+The last one is for what no list of parameters tells, such as the weight of another layer that a layer reads, or that
+is put in the place of its own for a call. The first point may be called twice, and many points may be one call.
 """
 
 from collections.abc import Callable, Iterator
@@ -30,12 +31,13 @@ ABSENT = object()
 
 @dataclass
 class _Kept:
-    """What a layer made of an input, and which writes into both there had been."""
+    """What a layer made of an input, at which point, and which writes into both there had been."""
 
     given: Tensor
     given_version: int
     made: Tensor
     made_version: int
+    point: tuple[float, ...]
     is_tried: bool = False
 
     @property
@@ -113,11 +115,13 @@ class Resting:
         self._constant: dict[tuple[Any, ...], tuple[Tensor, int]] = {}
         self._barred: set[int] = set()
         self._size = 0
+        self._here: tuple[float, ...] | None = None
 
     def _entered(self, forward: Callable[..., Any]) -> Callable[..., Any]:
         """The module's own call, before which its inputs are known as data."""
 
         def call(*args: Any, **kwargs: Any) -> Any:
+            self._here = None
             for one in trees.tensors((args, kwargs)):
                 if type(one) is Tensor and (place := _place(one)) is not None and place[0] in self._data:
                     self._constant[place] = one, one._version
@@ -140,7 +144,7 @@ class Resting:
                 return kept.made
             is_as_it_was, made = kept.is_as_it_was, forward(given)
             if is_as_it_was and kept.is_as_it_was and _same(made, kept.made):
-                kept.is_tried = True
+                kept.is_tried = all(a != b for a, b in zip(self._point(), kept.point, strict=True))
                 return kept.made
             self._barred.add(id(layer))
             return made
@@ -162,9 +166,29 @@ class Resting:
             self._barred.add(id(layer))
         elif self._size + made.nbytes <= ROOM:
             self._size += made.nbytes
-            self._kept[key] = _Kept(given, version, made, made._version)
+            self._kept[key] = _Kept(given, version, made, made._version, self._point())
             self._constant[place] = made, made._version
         return made
+
+    def _point(self) -> tuple[float, ...]:
+        """Where the module stands in this call: sums of every piece that moves, NaN where many points are one call.
+
+        What is no batch of points there depends on none of them, and NaN is another number than any.
+        """
+        if self._here is None:
+            standing = (tensor for tensor, name in self._standing() if name in self._moving)
+            self._here = tuple(
+                float("nan") if _is_batch(tensor) else float(tensor.sum(dtype=torch.float64))
+                for tensor in standing
+            )
+        return self._here
+
+    def _standing(self) -> Iterator[tuple[Tensor, str]]:
+        """What stands in for the parameters, and their names."""
+        for prefix, layer in self._module.named_modules():
+            for key, tensor in layer._parameters.items():
+                if tensor is not None:
+                    yield tensor, f"{prefix}.{key}" if prefix else key
 
 
 def _place(tensor: Any) -> tuple[Any, ...] | None:
@@ -188,7 +212,17 @@ def _drawn(device: torch.device) -> Tensor:
 
 
 def _same(one: Any, other: Tensor) -> bool:
-    return isinstance(one, Tensor) and one.shape == other.shape and torch.equal(one, other)
+    return (
+        isinstance(one, Tensor)
+        and not _is_batch(one)
+        and one.shape == other.shape
+        and torch.equal(one, other)
+    )
+
+
+def _is_batch(tensor: Tensor) -> bool:
+    """Whether it stands for a tensor at each of many points."""
+    return torch._C._functorch.is_batchedtensor(tensor)  # pyright: ignore[reportAttributeAccessIssue]
 
 
 def _is_compiled(layer: nn.Module) -> bool:

@@ -37,6 +37,21 @@ class Reading(nn.Module):
         return F.linear(self.own(inputs), self.others[0].weight[:4, :4])
 
 
+class Generated(nn.Module):
+    """Frozen layers are called with their weights moved along a direction each, as far as one vector says."""
+
+    def __init__(self):
+        super().__init__()
+        self.net = nn.Sequential(Counted(4, 6), nn.Tanh(), nn.Linear(6, 3)).requires_grad_(False)
+        self.ways = nn.ParameterList([torch.randn(2, p.numel()) for p in self.net.parameters()])
+        self.last = nn.Linear(2, 1, bias=False)
+
+    def forward(self, inputs):
+        named = zip(self.ways, self.net.named_parameters(), strict=True)
+        moved = {name: p + (self.last.weight @ way).view_as(p) for way, (name, p) in named}
+        return torch.func.functional_call(self.net, moved, inputs)
+
+
 class WrittenInto(nn.Module):
     """What the first layer gives is written into by what follows."""
 
@@ -77,6 +92,7 @@ def reading():
 CASES = {
     "sequential": (sequential, 4, "2.*"),
     "reads another": (reading, 4, "2.*"),
+    "generated": (Generated, 4, "last.*"),
     "written into": (WrittenInto, 4, "last.*"),
     "parts of an input": (Parts, 8, "last.*"),
 }
@@ -118,6 +134,24 @@ def test_the_bits_are_those_of_every_layer_called_at_every_point(name, chunk_siz
     if name == "sequential":
         # Two layers, at all points but the first two.
         assert many - few >= 2 * 39
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_the_losses_are_those_of_a_plain_loop_where_points_are_tried_together(name, made):
+    """What cannot be many points in one call goes one by one after all, from the first point again."""
+    _, objective, _, block = made(name)
+    found = landscape.slice1d(objective, objective.theta, num_points=5, block=block)
+    (inputs,), targets = objective.samples
+    wanted = []
+    for alpha in found.alpha:
+        theta = objective.theta + float(alpha) * torch.from_numpy(found.directions[0])
+        there = objective.module_at(theta).eval()
+        with torch.no_grad():
+            # Some write into what they are given.
+            wanted.append(float(F.cross_entropy(there(inputs.clone()), targets)))
+    assert max(wanted) - min(wanted) > 0.003
+    np.testing.assert_allclose(found.loss, wanted, rtol=1e-5)
+    assert [check.name for check in found.checks if not check.passed] == []
 
 
 def test_every_layer_is_called_where_the_first_one_moves(made, monkeypatch):
