@@ -83,8 +83,8 @@ def loss_failed(
     name: str, outputs: Any, described: Any, targets: Any, error: Exception, *, training: bool = False
 ) -> BadInput:
     """The refusal for a loss that raised on these ``outputs``, ``described`` in words, and targets."""
-    remedy = ""
-    if getattr(outputs, "shape", None) is None and not training:
+    remedy = "" if raised_at(error) else _of_a_part(name, outputs)
+    if not remedy and getattr(outputs, "shape", None) is None and not training:
         remedy = (
             "the module is called in eval mode (self.training is false): one that gives its losses or its outputs "
             "only in training mode needs a forward that gives them in both"
@@ -97,6 +97,20 @@ def loss_failed(
         "a loss that fits module and data",
         remedy,
     )
+
+
+def _of_a_part(name: str, outputs: Any) -> str:
+    """How a loss is made of one of several outputs; '' where there is no tensor among them."""
+    named = outputs.items() if hasattr(outputs, "items") else ()
+    listed = enumerate(outputs) if isinstance(outputs, tuple | list) else named
+    parts = {key: tuple(one.shape) for key, one in listed if hasattr(one, "shape")}
+    # The losses of a module are a number, what is classified is not.
+    likely = [key for key, shape in parts.items() if (name == "output") == (not shape)] or list(parts)
+    if not likely:
+        return ""
+    part = f"outputs[{likely[0]!r}]"
+    made = part if name == "output" else f"loss({part}, targets)"
+    return f"of one part of several make a loss of your own, as `lambda outputs, targets: {made}`"
 
 
 def writes_targets(name: str) -> BadInput:

@@ -79,7 +79,11 @@ def layout(module: nn.Module) -> tuple[Piece, ...]:
                 f"parameter {name} is not initialised", remedy="send one batch through the lazy module"
             )
         if not parameter.is_floating_point():
-            raise BadInput(f"parameter {name} is {parameter.dtype}", "real floating-point parameters")
+            remedy = (
+                "hold its parts, torch.nn.Parameter(torch.view_as_real(w)), and take torch.view_as_complex of these in "
+                "the forward"
+            )
+            raise BadInput(f"parameter {name} is {parameter.dtype}", "real floating-point parameters", remedy)
         owner = module.get_submodule(name.rpartition(".")[0])
         shape = tuple(parameter.shape)
         piece = Piece(

@@ -290,10 +290,15 @@ def checked_data(data: Any) -> tuple[tuple[Any, ...], Tensor]:
         if (unfit := untabled(f"the {name}", part)) is not None:
             raise unfit
         if not isinstance(part, Tensor):
-            remedy = TOGETHER if name == "targets" and isinstance(part, tuple | list | Mapping) else ""
+            is_list = isinstance(part, list | range) and bool(found) and len(part) == len(found[0])
+            remedy = unpaired.of_list(name, part) if is_list else ""
+            if name == "targets" and isinstance(part, tuple | list | Mapping):
+                remedy = remedy or TOGETHER
             raise BadInput(f"the {name} are a {type(part).__name__}", "torch tensors", remedy)
         if part.dim() == 0:
             raise BadInput(f"the {name} are a single number", "one entry per sample along axis 0")
+    if not found and (listed := unpaired.of_list("inputs", given)):
+        raise BadInput(f"the inputs are a {type(given).__name__}", "torch tensors", listed)
     if not found or len(targets) == 0:
         raise BadInput("the data are empty", "at least one sample")
     other = [part for part in found if len(part) != len(targets)]
@@ -301,7 +306,7 @@ def checked_data(data: Any) -> tuple[tuple[Any, ...], Tensor]:
     is_of_groups = len(found) > 1 and any(unpaired.numbers_groups(part, len(targets)) for part in other)
     if other and not (is_indexed and len({len(part) for part in found}) > 1) and not is_of_groups:
         listed = unpaired.of_samples(given, len(targets))
-        seen = f"the inputs are a list of {len(given)} tensors" if listed else f"{len(other[0])} inputs"
+        seen = f"the inputs are a list of {len(given)} samples" if listed else f"{len(other[0])} inputs"
         raise BadInput(f"{seen} and {len(targets)} targets", "as many of each", listed or unpaired.WHOLE)
     for name, part in parts:
         if (part.is_floating_point() or part.is_complex()) and not bool(torch.isfinite(part).all()):

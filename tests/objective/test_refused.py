@@ -353,3 +353,79 @@ def test_a_loss_that_writes_into_its_targets_is_told_to_copy_them():
     # Of several targets each call is given copies.
     assert value(net(), lambda o, t: masked(o, t["a"]), (X, {"a": given})) == pytest.approx(wanted, rel=1e-12)
     assert torch.equal(given, before)
+
+
+@pytest.mark.parametrize(
+    ("inputs", "targets"),
+    [
+        (X.tolist(), Y),
+        (list(X), Y),
+        ([one.numpy() for one in X], Y),
+        (X, Y.tolist()),
+        (X, list(Y)),
+        (X, range(N)),
+    ],
+    ids=["numbers", "tensors", "arrays", "classes", "classes as tensors", "a range"],
+)
+def test_lists_become_tensors_by_what_is_said(inputs, targets):
+    with pytest.raises(BadInput, match=r"give (torch|numpy)\.\w+\(") as said:
+        Objective(net(), CE, (inputs, targets))
+    given, known = str(said.value).rpartition("give ")[2].rstrip("."), {"torch": torch, "numpy": np}
+    if "inputs" in given:
+        inputs = eval(given, known, {"inputs": inputs})
+    else:
+        # A range numbers more classes than there are.
+        targets = eval(given, known, {"targets": targets}) % 3
+    assert value(net(), CE, (inputs, targets)) == pytest.approx(float(CE(net()(X), Y).detach()), rel=1e-12)
+
+
+class Parts(nn.Module):
+    """A module that gives several outputs, as many tutorials' do."""
+
+    def __init__(self, made):
+        super().__init__()
+        self.net, self.made = net(), made
+
+    def forward(self, x, labels=None):
+        outputs = self.net(x)
+        return self.made(outputs, None if labels is None else CE(outputs, labels))
+
+
+@pytest.mark.parametrize(
+    ("made", "loss", "data"),
+    [
+        (lambda o, loss: {"loss": loss, "logits": o}, "output", ({"x": X, "labels": Y}, None)),
+        (lambda o, loss: (o, loss), "output", ((X, Y), None)),
+        (lambda o, loss: {"logits": o, "features": o.exp()}, "cross_entropy", (X, Y)),
+        (lambda o, loss: (o, loss), nn.CrossEntropyLoss(), (X, Y)),
+    ],
+)
+def test_one_of_several_outputs_is_taken_by_a_loss_of_ones_own(made, loss, data):
+    with pytest.raises(BadInput, match="of one part of several make a loss of your own, as `lambda") as said:
+        Objective(Parts(made), loss, data)
+    own = eval(str(said.value).split("`")[1], {"loss": CE})
+    assert value(Parts(made), own, data) == pytest.approx(float(CE(net()(X), Y).detach()), rel=1e-12)
+
+
+def test_a_loss_without_data_is_one_of_the_module():
+    with pytest.raises(BadInput, match=r"without data give landscape.Objective.from_closure\(module, f\)"):
+        Objective(net(), "mse", None)
+
+
+def test_complex_parameters_are_held_by_their_parts():
+    class Turned(nn.Module):
+        def __init__(self, made):
+            super().__init__()
+            self.w = nn.Parameter(made(torch.tensor([1 + 2j, 3 - 1j, 0.5j])))
+
+        def forward(self, x):
+            w = self.w if self.w.is_complex() else torch.view_as_complex(self.w)
+            return (x * w).abs().square().sum(1)
+
+    with pytest.raises(BadInput, match=r"hold its parts, .*view_as_real\(w\).*view_as_complex"):
+        Objective(Turned(lambda w: w), "output", (X, None))
+    # F = Σ mean(xᵢ²) |wᵢ|², so that H is diagonal.
+    objective = Objective(Turned(torch.view_as_real), "output", (X, None), dtype=torch.float64)
+    found = objective.hvp(objective.theta, torch.ones(6, dtype=torch.float64))
+    wanted = 2 * X.square().mean(0).repeat_interleave(2)
+    torch.testing.assert_close(found, wanted, rtol=1e-12, atol=0)

@@ -29,6 +29,8 @@ def are_several(data: Any) -> bool:
 
 def remedy(data: Any) -> str:
     """What to give instead of ``data``, as it is typed; '' for what nothing is known of."""
+    if data is None:
+        return "without data give landscape.Objective.from_closure(module, f), where f(module) is the loss"
     if isinstance(data, Mapping):
         return _of_names(data)
     if isinstance(data, Iterator):
@@ -81,13 +83,35 @@ def _of_tensors(data: tuple[Any, ...] | list[Any]) -> str:
     return f"{said} give torch.utils.data.TensorDataset(*data)"
 
 
+def of_list(name: str, part: Any) -> str:
+    """How numbers, tensors or arrays of one shape in a list become a tensor; '' for anything else.
+
+    >>> of_list("targets", [1, 0]), of_list("targets", [np.ones(2), np.ones(3)])
+    ('give numpy.array(targets)', '')
+    """
+    if not isinstance(part, tuple | list | range) or not part:
+        return ""
+    of = [one for one in part if isinstance(one, Tensor | np.ndarray)]
+    if len(of) == len(part):
+        stacked = f"torch.stack({name})" if isinstance(part[0], Tensor) else f"numpy.stack({name})"
+        return f"give {stacked}" if len({(type(one), *one.shape) for one in of}) == 1 else ""
+    try:
+        kind = np.array(part).dtype.kind
+    except (TypeError, ValueError, RuntimeError):
+        return ""
+    # torch.tensor would round numbers of Python to float32.
+    return f"give numpy.array({name})" if kind in "biuf" else ""
+
+
 def of_samples(inputs: Any, count: int) -> str:
     """What to do with a list of as many tensors as there are targets; '' for other inputs."""
     is_listed = isinstance(inputs, list) and len(inputs) == count
-    if not is_listed or not all(isinstance(one, Tensor) and one.dim() for one in inputs):
+    if not is_listed or not all(isinstance(one, Tensor | np.ndarray) and one.ndim for one in inputs):
         return ""
-    if len({one.shape for one in inputs}) == 1:
-        return "of a list of samples give torch.stack(inputs)"
+    if of_one := of_list("inputs", inputs):
+        return f"of a list of samples {of_one}"
+    if isinstance(inputs[0], np.ndarray):
+        return ""
     padded = "torch.nn.utils.rnn.pad_sequence(inputs, batch_first=True)"
     alone = "torch.utils.data.DataLoader(list(zip(inputs, targets)), 1) for one sample at a time"
     return f"of samples of different lengths give {padded}, or {alone}"
