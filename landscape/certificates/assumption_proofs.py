@@ -230,4 +230,4 @@ def _outputs(objective: Objective, point: Point, inputs: object) -> Tensor | Non
 def _called(objective: Objective, tensors: Mapping[str, Tensor], inputs: object) -> Tensor | None:
     with torch.set_grad_enabled(objective.needs_gradients), objective.written(tensors):
         outputs = objective.called(trees.mapped(torch.clone, inputs))
-    return outputs.detach() if isinstance(outputs, Tensor) else None
+        return outputs.detach() if isinstance(outputs, Tensor) else None

@@ -316,8 +316,10 @@ def limit_check(x: Tensor) -> Check:
 def _outputs(objective: Objective, point: Point) -> Tensor:
     grads = torch.set_grad_enabled(objective.needs_gradients)
     with grads, objective.written(plain.by_name(objective, point)):
-        parts = [objective.called(trees.mapped(torch.clone, inputs)) for inputs, _ in objective.chunks()]
-    return torch.cat([part.detach().reshape(-1) for part in parts])
+        parts = [
+            objective.called(trees.mapped(torch.clone, inputs)).detach() for inputs, _ in objective.chunks()
+        ]
+    return torch.cat([part.reshape(-1) for part in parts])
 
 
 def _plainly_pulled(objective: Objective, point: Point, v: Tensor) -> Tensor:

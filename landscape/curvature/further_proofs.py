@@ -195,10 +195,10 @@ def _homogeneous(objective: Objective, point: Point) -> list[Check]:
         share = part.num_samples / objective.num_samples
         grads = torch.set_grad_enabled(part.needs_gradients)
         with plain.proving(evaluations=share), part.written(tensors), grads:
-            outputs.append(part.called(trees.mapped(torch.clone, inputs)))
+            outputs.append(trees.mapped(Tensor.detach, part.called(trees.mapped(torch.clone, inputs))))
     if not all(isinstance(one, Tensor) and len(one) == len(targets) for one in outputs):
         return []
-    once, twice = (one.detach().double() for one in outputs)
+    once, twice = (one.double() for one in outputs)
     size = float(once.norm())
     precision = 100 * checks.rounding(part)
     order = next(
@@ -206,7 +206,7 @@ def _homogeneous(objective: Objective, point: Point) -> list[Check]:
     )
     if not size or order is None:
         return []
-    h = outputs[0].detach().requires_grad_()
+    h = outputs[0].requires_grad_()
     # What the loss holds, as weights of classes, is in the dtype of F there alone.
     with part.written(plain.by_name(part, here)):
         slopes = derivative(part.loss.total(h, targets), h).double()

@@ -193,7 +193,8 @@ def _plainly(part: Objective, point: Point, wants_losses: bool) -> tuple[list[Te
             if part.tells_samples_apart:
                 return [part.loss.each(outputs, targets)], None
             return [losses_of_samples(part, inputs, outputs, targets).detach()], None
-    outputs = trees.mapped(Tensor.detach, outputs)
+        # Here, as a parameter among them holds other numbers later.
+        outputs = trees.mapped(Tensor.detach, outputs)
     return trees.moving(outputs), outputs
 
 

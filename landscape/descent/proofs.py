@@ -250,8 +250,7 @@ def plain_outputs(wide: Objective, theta: Tensor, row: Callable[[Any], np.ndarra
     tensors = plain.by_name(wide, wide.as_point(theta))
     inputs, _ = wide.samples.picked(None)
     with plain.proving(evaluations=1), wide.written(tensors), torch.set_grad_enabled(wide.needs_gradients):
-        outputs = wide.called(trees.mapped(torch.clone, inputs))
-    return row(outputs)
+        return row(wide.called(trees.mapped(torch.clone, inputs)))
 
 
 def prediction_check(

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from landscape.errors import BadInput
+from landscape.errors import BadInput, raised_at
 from landscape.objective.samples import Samples
 
 Taken = Literal["module", "outputs and targets", "either", "neither"]
@@ -84,19 +84,35 @@ def taken_by(function: Callable[..., Any]) -> Taken:
 def made(named: Any) -> Any:
     """The loss that is meant: an instance of a class, what a function without arguments returns, all else as it is.
 
-    Raises BadInput for a class that wants arguments.
+    Raises BadInput for a class that wants arguments, and for a function that raises something or makes no loss.
     """
     is_class = isinstance(named, type)
     if not is_class and (taken_by(named) != "neither" or not _binds(_known(named), 0)):
         return named
+    name = getattr(named, "__name__", type(named).__name__)
     try:
-        return named()
-    except TypeError as error:
-        raise BadInput(
-            f"the loss {named.__name__} is a class whose instances want arguments ({error})",
-            "a loss",
-            "give an instance of it, or a function without arguments that makes one",
-        ) from None
+        found = named()
+    except BadInput:
+        raise
+    except Exception as error:
+        if is_class and isinstance(error, TypeError):
+            raise BadInput(
+                f"the loss {name} is a class whose instances want arguments ({error})",
+                "a loss",
+                "give an instance of it, or a function without arguments that makes one",
+            ) from None
+        raise _makes_none(name, f"raised {type(error).__name__}: {error}{raised_at(error)}") from error
+    if not (callable(found) or hasattr(found, "total")):
+        raise _makes_none(name, f"returned a {type(found).__name__}")
+    return found
+
+
+def _makes_none(name: str, what: str) -> BadInput:
+    return BadInput(
+        f"the loss {name}, which takes no arguments, was called for the loss that it makes and {what}",
+        "a loss of (outputs, targets), or of the module",
+        "let it take these, or return such a function",
+    )
 
 
 def signature_of(function: Callable[..., Any]) -> str:

@@ -216,10 +216,13 @@ class Consecutive:
             next(self._batches, None)
             self.close()
         if not all(_fit(parts[0], one) for one in parts):
+            sizes = self._stream.seen.sizes
+            is_regular = set(sizes[:-1]) <= {sizes[0]} and sizes[-1] <= sizes[0]
             raise BadInput(
                 f"samples {start} to {stop - 1} of {self._stream.name} have different shapes",
                 "one shape in a batch",
-                "let its collate_fn pad all of them to one length",
+                "let its collate_fn pad all of them to one length"
+                + (f", or take `batch_size` {sizes[0]}, that of the data" if is_regular else ""),
             )
         return _joined(parts)
 

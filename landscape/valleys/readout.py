@@ -98,13 +98,15 @@ def called(objective: Objective, theta: Tensor) -> Layers | None:
     tensors = plain.by_name(objective, objective.as_point(theta))
     try:
         with torch.no_grad(), objective.written(tensors):
-            outputs = objective.called(trees.mapped(torch.clone, objective.samples[0]))
+            outputs = trees.mapped(
+                Tensor.detach, objective.called(trees.mapped(torch.clone, objective.samples[0]))
+            )
     finally:
         for one in hooks:
             one.remove()
     if not isinstance(outputs, Tensor) or outputs.dim() > 2:
         return None
-    rows = outputs.detach().clone().reshape(len(outputs), -1)
+    rows = outputs.clone().reshape(len(outputs), -1)
     return Layers(rows, names, given)
 
 

@@ -224,3 +224,34 @@ def test_outputs_within_other_objects_are_no_part_of_a_matrix_that_leaves_them_o
     objective = Objective(Returning(wrapped), loss, (X, X))
     with pytest.raises(BadInput, match="the outputs hold a Normal"):
         measured(objective, operator="gauss-newton")
+
+
+class Own(nn.Module):
+    """What it returns is, or holds, its own parameter itself."""
+
+    def __init__(self, wrap):
+        super().__init__()
+        self.xy, self.wrap = nn.Parameter(torch.tensor([-1.2, 1.0], dtype=torch.float64)), wrap
+
+    def forward(self, x):
+        return self.wrap(self.xy, x)
+
+
+@pytest.mark.parametrize(
+    ("wrap", "own"),
+    [(lambda xy, x: xy, lambda o: o), (lambda xy, x: {"weights": xy, "x": x}, lambda o: o["weights"])],
+)
+def test_outputs_that_are_parameters_themselves_pass_their_checks(wrap, own):
+    """Of the banana of Rosenbrock, whose Hessian at (−1.2, 1) is [[1330, 480], [480, 200]]; J is the identity."""
+
+    def rosenbrock(outputs, targets):
+        x, y = own(outputs)
+        return (1 - x) ** 2 + 100 * (y - x**2) ** 2
+
+    objective = Objective(Own(wrap), rosenbrock, (X, Y))
+    found = landscape.hessian(objective, objective.theta, top_k=2, operator="gauss-newton")
+    wanted = np.linalg.eigvalsh([[1330.0, 480.0], [480.0, 200.0]])[::-1]
+    np.testing.assert_allclose(found.eigenvalues, wanted, rtol=1e-9)
+    assert [check.name for check in found.checks if not check.passed] == []
+    split = landscape.hessian(objective, objective.theta, top_k=1, split=True)
+    assert [check.name for check in split.checks if not check.passed] == []

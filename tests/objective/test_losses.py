@@ -245,3 +245,21 @@ def test_losses_by_spec():
 def test_no_such_loss(loss, message):
     with pytest.raises(BadInput, match=message):
         known_loss(loss)
+
+
+def test_what_should_make_a_loss_and_makes_none_is_told():
+    def forgotten():
+        torch.zeros(3)[4]
+
+    data = torch.zeros(2, 1), torch.zeros(2, 1)
+    for named, said in (
+        (
+            forgotten,
+            r"the loss forgotten, which takes no arguments, was called .* raised IndexError: .*line \d+",
+        ),
+        (lambda: None, "returned a NoneType; .*let it take these"),
+    ):
+        with pytest.raises(BadInput, match=said):
+            Objective(nn.Linear(1, 1), named, data)
+    objective = Objective(nn.Linear(1, 1), lambda: LOSSES["mse"], data)
+    assert objective.value(torch.ones(2)) == pytest.approx(1.0)

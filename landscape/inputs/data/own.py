@@ -164,7 +164,7 @@ def from_factory(spec: str, factory: Callable[..., Any], arguments: Mapping[str,
     raise BadInput(
         f"data {spec} returned something of type {type(data).__name__}{length}",
         RETURNS,
-        unpaired.remedy(data),
+        "let it end in a return of them" if data is None else unpaired.remedy(data),
     )
 
 

@@ -31,7 +31,7 @@ Batch = tuple[Any, Tensor]
 
 @dataclass
 class Seen:
-    """What the first pass has seen: ``digests`` of every batch, the first samples, and which targets there are.
+    """What the first pass saw: ``digests`` and ``sizes`` of every batch, the first samples, what targets there are.
 
     ``layout``: of targets that are several tensors.
     ``is_even``: all batches have samples of one shape. ``draws``: reading draws from PyTorch's generator.
@@ -40,6 +40,7 @@ class Seen:
     count: int = 0
     num_bytes: int = 0
     digests: list[bytes] = field(default_factory=list)
+    sizes: list[int] = field(default_factory=list)
     sha256: str = ""
     head: Batch | None = None
     values: Tensor | None = None
@@ -162,6 +163,7 @@ class Stream:
             _check(self.name, batch, seen.count)
             inputs, targets = batch
             seen.digests.append(_digest(batch))
+            seen.sizes.append(len(targets))
             running.add(batch)
             here = _shape(batch)
             shape = shape or here
