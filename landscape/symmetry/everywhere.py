@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 from landscape.objective import trees
+from landscape.objective.arguments import call
 from landscape.objective.objective import Objective
 from landscape.objective.samples import converted
 from landscape.symmetry.continuous import families_of
@@ -34,11 +35,15 @@ def families_on(objective: Objective, module: nn.Module, traced: Traced, few: in
     """All families of ``module``, in float64 on the CPU, that leave its function on all the data as it is.
 
     Looked for on the first ``few`` samples, and then on those as well that saw what was found move the outputs; what
-    moves them in the end is refused.
+    moves them in the end is refused. On all at once where the module takes no fewer, as nodes of a graph that it holds.
     """
-    inputs = trees.mapped(in_double, objective.samples.few(few).inputs)
+    samples = objective.samples.few(few)
+    inputs = trees.mapped(in_double, samples.inputs)
+    if objective.is_whole and not _takes(module, inputs):
+        samples = objective.samples
+        inputs = trees.mapped(in_double, samples.inputs)
     found = families_of(module, inputs, traced, seed=seed)
-    if objective.samples.is_one_piece or objective.num_samples <= few:
+    if samples.count == objective.num_samples:
         return found
     tried = _Tried(objective, module, traced, torch.Generator().manual_seed(seed))
     for _ in range(ROUNDS):
@@ -57,6 +62,16 @@ def families_on(objective: Objective, module: nn.Module, traced: Traced, few: in
         kept = [one for one in found.families if one not in moving]
         found = Found(kept, [*found.refused, *said], dimensions(kept, tried.place()))
     return found
+
+
+def _takes(module: nn.Module, inputs: tuple[Any, ...]) -> bool:
+    """Whether the module takes so many samples."""
+    try:
+        with torch.no_grad():
+            call(module, trees.mapped(torch.clone, inputs))
+    except Exception:  # It is the user's own, and may refuse them in any way.
+        return False
+    return True
 
 
 def batches_of(objective: Objective, size: int, *, whole: bool = False) -> Iterator[tuple[Any, ...]]:

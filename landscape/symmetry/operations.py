@@ -237,6 +237,7 @@ RULES: dict[str, Rule] = {
     **dict.fromkeys(("_embedding_bag", "_embedding_bag_forward_only"), reshaping.embedding_bag),
     "index": reshaping.indexed,
     "index_select": reshaping.index_select,
+    **dict.fromkeys(("index_put", "_unsafe_index_put"), reshaping.index_put),
     "_unsafe_index": reshaping.indexed,
     "mm": _mm,
     "bmm": _mm,

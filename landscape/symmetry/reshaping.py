@@ -226,6 +226,29 @@ def index_select(call: Call) -> list[Axis]:
     return axes
 
 
+def index_put(call: Call) -> list[Axis]:
+    """Rows written, or added, to positions that a list of numbers picks, as messages to the nodes of a graph."""
+    source, chosen, values = call.arguments[:3]
+    dims = [dim for dim, one in enumerate(chosen) if one is not None]
+    # A mask has more axes: it stands for several of the source.
+    if dims != list(range(dims[0], dims[-1] + 1)) or any(len(chosen[dim].shape) > 1 for dim in dims):
+        return unknown(call)
+    for axis in (*source.axes[dims[0] : dims[-1] + 1], *(a for dim in dims for a in chosen[dim].axes)):
+        pin(axis, call.picks)
+    count = max(len(chosen[dim].shape) for dim in dims)
+    beside = [*source.axes[: dims[0]], *[None] * count, *source.axes[dims[-1] + 1 :]]
+    sizes = [*source.shape[: dims[0]], *[0] * count, *source.shape[dims[-1] + 1 :]]
+    last = len(values.shape)
+    for axis, size, own, of in zip(
+        values.axes, values.shape, beside[len(beside) - last :], sizes[len(sizes) - last :], strict=True
+    ):
+        if own is None:
+            pin(axis, call.picks)
+        elif size == of:
+            join(axis, own, call.reason)
+    return source.axes
+
+
 def embedding(call: Call) -> list[Axis]:
     weight, indices = call.tensors
     for axis in (weight.axes[0], *indices.axes):

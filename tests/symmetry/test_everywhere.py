@@ -78,3 +78,33 @@ def test_samples_that_do_not_fit_beside_the_first_have_their_families_refused(mo
     assert [one.text for one in found.families] == ["R>0^5"]
     assert found.dimension == 5
     assert any("at samples that it was not found on" in one for one in found.refused)
+
+
+class Graph(nn.Module):
+    """Nodes that hear from others by edges that the module holds: of fewer nodes there is no call."""
+
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("edges", torch.stack([torch.arange(20), torch.arange(20).flip(0)]))
+        self.first, self.last = nn.Linear(3, 5), nn.Linear(5, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = self.first(x)
+        heard = torch.zeros_like(h).index_add_(0, self.edges[1], h[self.edges[0]])
+        return self.last(torch.relu(h + 0.5 * heard))
+
+
+def test_a_graph_is_looked_at_as_a_whole():
+    torch.manual_seed(0)
+    x, y = torch.randn(20, 3), torch.arange(20) % 2
+    objective = Objective(Graph(), "cross_entropy", (x, y))
+    a, b = (objective.point({**Graph().state_dict(), "edges": objective.module.edges}) for _ in "ab")
+    module, traced = with_units(objective, b, "a test", 4, 0)
+    found = families_on(objective, module, traced, 4, 0)
+    assert [(one.text, one.name) for one in found.families] == [("R>0^5", "first.weight[0]")]
+    start = {name: one.detach() for name, one in (*module.named_parameters(), *module.named_buffers())}
+    after = random_of_families(found.families, start, torch.Generator().manual_seed(1))
+    assert function_difference(module, start, after, [(x.double(),)]) < 1e-9
+    found = aligned(objective, a, b, symmetry="all")
+    assert found.planted_recovered
+    assert found.symmetry.groups[found.symmetry.free[0]].size == 5

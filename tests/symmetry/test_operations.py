@@ -19,6 +19,12 @@ ALONG: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     )[:, :8],
     "the largest": lambda x, k: x.gather(1, x.argmax(1, keepdim=True)) * k.cummax(0).values,
     "written by number": lambda x, k: x.scatter_add(1, x.argsort(1)[:, :3], x[:, :3]) * k,
+    "added by a list": lambda x, k: x.index_add(1, torch.tensor([3, 3, 0, 5]), x[:, :4]) * k,
+    "added to zeros in place": lambda x, k: k * torch.zeros_like(x).index_add_(1, torch.arange(8) // 2, x),
+    "written by two lists": lambda x, k: (
+        x.index_put((torch.tensor([0, 2]), torch.tensor([1, 4])), x[1, :2])
+        + k.index_put((torch.tensor([1]),), k[0])
+    ),
     "of complex numbers": lambda x, k: torch.view_as_real(torch.complex(x, k.exp().expand_as(x)).exp()).sum(
         -1
     ),
