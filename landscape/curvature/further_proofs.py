@@ -206,7 +206,7 @@ def _homogeneous(objective: Objective, point: Point) -> list[Check]:
     )
     if not size or order is None:
         return []
-    h = outputs[0].requires_grad_()
+    h = outputs[0].detach().requires_grad_()
     # What the loss holds, as weights of classes, is in the dtype of F there alone.
     with part.written(plain.by_name(part, here)):
         slopes = derivative(part.loss.total(h, targets), h).double()
