@@ -206,6 +206,7 @@ def compare(
         draws=draws,
         show_trajectory=False,
         seed=seed,
+        has_derivatives=True,
     )
     proofs: list[Check] = []
     with computed_by(executor), checks.untouched(objective, proofs):

@@ -280,6 +280,7 @@ def slice2d(
         smooth=smooth,
         smooth_draws=smoothing_pairs(smooth, smooth_draws),
         block=block,
+        has_derivatives=curvature,
     )
     points = [objective.as_point(one) for one in ([theta] if isinstance(theta, Tensor | Point) else theta)]
     cut.require(points)

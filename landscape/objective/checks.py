@@ -29,6 +29,8 @@ ANOTHER = (
     "loop too: straight-through, surrogate or scaled gradients, or a part of F behind a detach?"
 )
 
+KINK = "F has a kink there: its differences ahead and behind have two limits"
+
 
 def independent_loss(objective: Objective, point: Point) -> float:
     """F at a point, computed independently: see :mod:`landscape.objective.plain`."""
@@ -154,16 +156,21 @@ def _why(gaps: Sequence[Sequence[float]], is_autograds: Callable[[], bool]) -> s
     if not np.isfinite(least) or max(spreads[:-1]) > UNLIKE * max(abs(gap) for side in gaps for gap in side):
         return ""
     if spreads[-1] > UNLIKE * least:
-        return "F has a kink there: its differences ahead and behind have two limits"
+        return KINK
     if not is_autograds():
         return ""
     return ANOTHER
 
 
 def of_values(found: Sequence[Check]) -> tuple[list[Check], list[str]]:
-    """Of :func:`meaning` what proves numbers that are of F alone: that autograd gives another gradient is a note."""
-    others = [one for one in found if not one.passed and one.meaning.endswith(ANOTHER)]
-    notes = [f"no number here is of a gradient: {ANOTHER.removesuffix('?')}"] if others else []
+    """Of :func:`meaning` what proves numbers that are of F alone: that ∇F is another there, or none, is a note."""
+    others = {
+        one: said
+        for one in found
+        for said in (ANOTHER, KINK)
+        if not one.passed and one.meaning.endswith(said)
+    }
+    notes = [f"no number here is of a gradient: {said.removesuffix('?')}" for said in others.values()]
     return [one for one in found if one not in others], notes
 
 

@@ -39,7 +39,10 @@ from landscape.result import Check
 
 @dataclass(frozen=True, kw_only=True)
 class Cut:
-    """Along what to cut and how far; see :func:`landscape.analyses.slice2d.slice2d`. Raises BadInput."""
+    """Along what to cut and how far; see :func:`landscape.analyses.slice2d.slice2d`. Raises BadInput.
+
+    ``has_derivatives``: numbers of ∇F or the Hessian follow, beside those of F along eigenvectors, which have some.
+    """
 
     directions: str
     norm: str
@@ -55,6 +58,7 @@ class Cut:
     smooth: float | None = None
     smooth_draws: int = 2
     block: str | None = None
+    has_derivatives: bool = False
 
     def __post_init__(self) -> None:
         require_grid(self.num_points, self.draws, self.directions)
@@ -242,7 +246,9 @@ def sliced(sweep: Sweep, points: Sequence[Point], cut: Cut, num_axes: int) -> Sl
         + unsure
         + (smoothed_in_words(smooth) if smooth else []),
     )
-    found.checks.extend(_checks(found, cut) + along)
+    proofs, said = _checks(found, cut)
+    found.checks.extend(proofs + along)
+    found.notes.extend(said)
     found.notes.extend(tested_in_words(tables[0], {"θ*": found.middle}))
     return found
 
@@ -276,18 +282,21 @@ def plane_checks(found: Slice, cut: Cut) -> list[Check]:
     return proofs
 
 
-def _checks(found: Slice, cut: Cut) -> list[Check]:
+def _checks(found: Slice, cut: Cut) -> tuple[list[Check], list[str]]:
     objective, centre = found.sweep.objective, found.centre
     meaning = "grid's centre against the model itself"
+    means, said = checks.meaning(objective, centre), list[str]()
+    if found.axes.eigen is None and not cut.has_derivatives:
+        means, said = checks.of_values(means)
     proofs = [
         checks.agreement("centre loss", objective, found.centre_loss, centre, meaning),
-        *checks.meaning(objective, centre),
+        *means,
         checks.finite(found.losses),
     ]
     if cut.is_drawn(found.points):
         axes = torch.cat([plane[:1] if cut.orthogonal else plane for plane in found.axes.draws])
         proofs.append(norm_check(objective, found.points[0].theta, axes, cut.norm, cut.ignore, cut.block))
-    return proofs
+    return proofs, said
 
 
 def _random(objective: Objective, origin: Point, cut: Cut, num_axes: int, progress: Progress) -> Axes:

@@ -8,9 +8,10 @@ import pytest
 import torch
 from plain import another, killed_at, named, plain_loss, plain_module, toy_product
 from torch import nn
+from torch.nn import functional
 
 from landscape import Objective
-from landscape.analyses import align, interpolate, merge, slice2d, train
+from landscape.analyses import align, hessian, interpolate, merge, slice1d, slice2d, train
 from landscape.errors import BadInput
 from landscape.objective.parameters import Point
 from landscape.runs.journal import Journal
@@ -287,6 +288,38 @@ def test_another_gradient_than_the_derivative_of_f_is_a_note_where_no_number_is_
         assert any("no number here is of a gradient" in note for note in result.notes)
     # What is of the gradient fails, and so does a gradient that is not autograd's.
     assert train(objective, epochs=1).status == "failed-checks"
+
+
+def test_a_kink_at_the_point_is_a_note_where_no_number_is_of_a_gradient():
+    """Of a penalty |θ| biases that begin at 0 stand at a kink."""
+    torch.manual_seed(0)
+    module = nn.Sequential(nn.Linear(3, 4), nn.Tanh(), nn.Linear(4, 2)).double()
+    for layer in (module[0], module[2]):
+        nn.init.zeros_(layer.bias)
+    x, y = torch.randn(9, 3, dtype=torch.float64), torch.arange(9) % 2
+
+    def penalised(outputs, targets):
+        size = sum(one.abs().sum() for one in module.parameters())
+        return functional.cross_entropy(outputs, targets) + 0.05 * size
+
+    objective = Objective(module, penalised, (x, y))
+    points = [objective.present_point(), objective.as_point(1.1 * objective.theta + 0.1)]
+    for result in (
+        interpolate(objective, *points, num_points=3),
+        align(objective, *points, num_points=3),
+        slice1d(objective, points[0], num_points=3),
+        slice2d(objective, points[0], num_points=3),
+    ):
+        assert result.status == "complete", result.failed
+        assert any("no number here is of a gradient: F has a kink there" in note for note in result.notes)
+    start = interpolate(objective, *points, num_points=3).loss[0]
+    assert start == pytest.approx(penalised(module(x), y).item(), rel=1e-12)
+    for result in (
+        hessian(objective, points[0], top_k=1),
+        slice1d(objective, points[0], num_points=3, directions="eigen"),
+        slice2d(objective, points[0], num_points=3, curvature=True),
+    ):
+        assert "cut, derivative" in [check.name for check in result.checks if not check.passed]
 
 
 def test_a_gradient_that_is_not_autograds_still_fails(classifier, monkeypatch):
