@@ -5,14 +5,14 @@ The symmetry of the module is found by :mod:`landscape.symmetry`, the permutatio
 :mod:`landscape.symmetry.orbit`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from landscape import distributed
-from landscape.errors import BadInput, ChangedFunction
+from landscape.errors import BadInput, ChangedFunction, NotFinite
 from landscape.objective.objective import Objective
 from landscape.objective.parameters import Point, by_pairs, split
 from landscape.progress import Progress, silent
@@ -107,8 +107,10 @@ def aligned(
     where that brings them closer.
 
     Raises BadInput for several processes, and for a module that cannot be traced
-    or has no unit to permute, and ChangedFunction where the outputs of B on the data would move.
+    or has no unit to permute, NotFinite for a point that diverged, and ChangedFunction where the outputs of B on the
+    data would move.
     """
+    require_finite([a, b])
     few = min(objective.num_samples, FEW if match == "weights" else MANY)
     module, traced = with_units(objective, b, "alignment", few, seed)
     units, names = traced.symmetry, {piece.name for piece in objective.pieces}
@@ -201,6 +203,19 @@ def with_units(
             "a layer of hidden units",
         )
     return module, traced
+
+
+def require_finite(points: Sequence[Point]) -> None:
+    """Raises NotFinite where a number of θ is NaN or infinite: no unit is near another one then."""
+    for number, point in enumerate(points):
+        count = int((~point.theta.isfinite()).sum())
+        if count:
+            called = point.label or f"point {number + 1}"
+            raise NotFinite(
+                f"{count} of {point.theta.numel()} numbers of {called} are NaN or infinite",
+                "points that are finite",
+                "leave away what diverged",
+            )
 
 
 def tensors_of(objective: Objective, point: Point) -> dict[str, Tensor]:

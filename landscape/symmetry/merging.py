@@ -20,7 +20,7 @@ from landscape.objective.objective import Objective
 from landscape.objective.parameters import Point
 from landscape.progress import Progress, silent
 from landscape.symmetry import function_difference, preserved
-from landscape.symmetry.alignment import FEW, doubled, odd_groups, tensors_of, with_units
+from landscape.symmetry.alignment import FEW, doubled, odd_groups, require_finite, tensors_of, with_units
 from landscape.symmetry.everywhere import batches_of, families_on
 from landscape.symmetry.families import TURNS, Family, Found, of_level
 from landscape.symmetry.matching import SAME, coordinate_descent, matched
@@ -72,9 +72,10 @@ def merged(
     in which they are given decides nothing, bit for bit. A sweep is K matchings. Units of odd activations change sign
     where that brings them closer. ``symmetry``: as in :func:`~landscape.symmetry.alignment.aligned`; each but the r-th
     point is then brought closest to the mean of the others by these maps as well. Raises BadInput for several
-    processes, points that are all one, a module that cannot be traced or has no unit to permute, and ChangedFunction
-    where the outputs of a point on the data would move.
+    processes, points that are all one, a module that cannot be traced or has no unit to permute, NotFinite for a point
+    that diverged, and ChangedFunction where the outputs of a point on the data would move.
     """
+    require_finite(points)
     order = sorted(range(len(points)), key=lambda i: points[i].sha256)
     if len({points[i].sha256 for i in order}) == 1:
         raise BadInput(f"{len(points)} points that are one and the same", "points that differ")

@@ -30,18 +30,18 @@ FALL = "largest fall of ‖A − B‖² by small maps of a family's units, over 
 def moved_by_hand(objective: Objective, second: Point, found: Aligned, result: Any) -> Check | None:
     """The stored point against B with its units taken one by one, where no linear maps but signs moved them.
 
-    A unit i of the new point is the old one p[i] times its sign, on every axis it stands on, as they are stated. Nested
-    groups are left to ``function preserved``.
+    A unit i of the new point is the old one p[i] times its sign, on every axis it stands on, as they are stated: but
+    where no sign is seen, as at the gain of a norm. Nested groups are left to ``function preserved``.
     """
     symmetry, worst = found.symmetry, -1.0
     nested = {i for i, one in enumerate(symmetry.groups) if one.outer is not None}
     nested |= {symmetry.groups[i].outer for i in nested}
-    others = {
-        name
-        for one in found.families
-        if one.kind != "sign" or one.group is None or one.copies > 1
-        for name in one.tensors
-    }
+    signs = [
+        one for one in found.families if one.kind == "sign" and one.group is not None and one.copies == 1
+    ]
+    once = [one for one in signs if [other.group for other in signs].count(one.group) == 1]
+    others = {name for one in found.families if one not in once for name in one.tensors}
+    turned = {one.group: [(slot.block, slot.axis) for slot, _ in one.members] for one in signs}
     orders = {}
     for number, group in enumerate(symmetry.free):
         own = result.unit_group == number
@@ -49,7 +49,12 @@ def moved_by_hand(objective: Objective, second: Point, found: Aligned, result: A
         orders[group] = result.permutation[own].tolist(), sign.tolist()
     old = _arrays(objective, second)
     for block in symmetry.blocks:
-        axes = [(axis, orders[one]) for axis, one in enumerate(block.groups) if one in orders]
+        axes = []
+        for axis, group in enumerate(block.groups):
+            if group in orders:
+                order, sign = orders[group]
+                has_sign = group not in turned or (block, axis) in turned[group]
+                axes.append((axis, (order, sign if has_sign else [1.0] * len(sign))))
         is_told = all(math.isfinite(one) for _, (_, sign) in axes for one in sign)
         if block.tensor in others or not nested.isdisjoint(block.groups) or not is_told:
             continue

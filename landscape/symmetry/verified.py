@@ -53,6 +53,11 @@ def symmetry_of(module: nn.Module, inputs: tuple[Any, ...], *, seed: int = 0) ->
     symmetry, tolerance = found.symmetry, preserved(found)
 
     again = function_difference(module, tensors, tensors, [inputs])
+    if not again < torch.inf:
+        raise BadInput(
+            f"outputs of {type(module).__name__} that are not finite, or of which there are none",
+            "numbers, as those of a symmetric point are compared with them",
+        )
     if not again <= tolerance:
         raise BadInput(
             f"outputs of {type(module).__name__} at the same numbers that are {again:.2g} of their size apart",
@@ -60,20 +65,22 @@ def symmetry_of(module: nn.Module, inputs: tuple[Any, ...], *, seed: int = 0) ->
             "give what it draws at random as an input, or draw it from a generator with a seed of its own",
         )
 
-    def changes(only: int | None = None) -> bool:
+    def changes(only: int | None = None) -> str:
+        """By how much the outputs move, where that is more than rounding."""
         other = permuted(tensors, symmetry, symmetry.random(generator, only))
-        return not function_difference(module, tensors, other, [inputs]) <= tolerance
+        gap = function_difference(module, tensors, other, [inputs])
+        return "" if gap <= tolerance else f"changed the outputs by {gap:.2g} of their size"
 
     if found.is_parted and changes():
         found = traced(module, inputs, parting=False)
         symmetry, tolerance = found.symmetry, preserved(found)
     if changes():
         for group in symmetry.free:
-            if changes(group):
-                symmetry = symmetry.without(group, "permuting it changed the function")
-        if changes():
+            if said := changes(group):
+                symmetry = symmetry.without(group, f"permuting it {said}")
+        if said := changes():
             for group in symmetry.free:
-                symmetry = symmetry.without(group, "permuting it with others changed the function")
+                symmetry = symmetry.without(group, f"permuting it with others {said}")
     return found._replace(symmetry=symmetry)
 
 
@@ -126,7 +133,7 @@ def function_difference(
             return torch.inf
         gap = max(gap, float((second - first).abs().max().nan_to_num(torch.inf)))
         scale = max(scale, float(first.abs().max().nan_to_num(torch.inf)))
-    return gap / scale if scale else gap
+    return gap / scale if 0 < scale < torch.inf else gap
 
 
 def _numbers(outputs: Any) -> Tensor:

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 import torch
 from plain import named, plain_loss
-from symmetric import SPOILT, Encoder, Grouped, Spoilt, built
+from symmetric import SPOILT, Decoder, Encoder, Grouped, Spoilt, built, numbers
 from torch import nn
 
 from landscape import Objective
 from landscape.analyses import align, interpolate, merge, train
-from landscape.errors import BadInput, ChangedFunction
+from landscape.errors import BadInput, ChangedFunction, NotFinite
 from landscape.inputs.models.mlp import mlp
 from landscape.inputs.models.resnet import resnet
 from landscape.runs import store
@@ -331,6 +331,19 @@ def test_an_alignment_that_would_change_the_function_is_refused_with_the_layer(m
     assert caught.value.exit_code == 3
 
 
+@pytest.mark.parametrize("symmetry", ["permutation", "all"])
+def test_points_that_diverged_are_named(symmetry):
+    objective = problem(built(lambda: mlp((4,), 3, (5,))), 4)
+    good, lost = objective.theta, objective.theta.clone()
+    lost[3] = torch.nan
+    said = rf"1 of {len(lost)} numbers of point \d are NaN or infinite"
+    for pair in ((good, lost), (lost, good)):
+        with pytest.raises(NotFinite, match=said):
+            align(objective, *pair, symmetry=symmetry)
+        with pytest.raises(NotFinite, match=said):
+            merge(objective, pair, symmetry=symmetry)
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [],
@@ -389,6 +402,29 @@ def test_signs_are_those_that_the_stored_units_have(match, symmetry):
     given = {piece.name: ends[1].theta[piece.span].reshape(piece.shape) for piece in first.pieces}
     (name,) = [one for one in given if given[one].shape == (5, 4)]
     np.testing.assert_array_equal(result.states["final"][name], (sign[:, None] * given[name].numpy())[order])
+
+
+@pytest.mark.parametrize("symmetry", ["scaling", "all"])
+def test_a_stream_that_is_tied_to_the_output_turns_its_signs_beside_the_last_gain(symmetry):
+    """Embeddings that are the output too hold the scale of the stream, not its signs, which a gain does not see."""
+
+    def tied():
+        module = Decoder(width=4)
+        module.head.weight = module.embedding.weight
+        return module
+
+    a, b = (built(tied, seed).double() for seed in (0, 1))
+    x = numbers(11, 12, 5)()
+    objective = Objective(a, lambda outputs, targets: outputs.square().mean((1, 2)), (x, torch.zeros(12)))
+    with torch.no_grad():
+        b.embedding.weight.copy_(b.embedding.weight * torch.tensor([1.0, -1, 1, -1]))
+    result = align(
+        objective, objective.present_point(), objective.point(b.state_dict()), symmetry=symmetry, num_points=3
+    )
+    found = named(result)
+    assert (result.sign < 0).any()
+    assert found["moved by hand"].passed, found["moved by hand"]
+    assert result.status == "complete"
 
 
 def test_a_stored_point_in_float64_is_held_to_no_more_than_the_maps_that_made_it():

@@ -249,6 +249,13 @@ def test_outputs_that_are_drawn_at_random_are_refused():
         symmetry_of(Noisy(), (torch.randn(5, 4),))
 
 
+def test_outputs_that_are_not_finite_are_not_said_to_be_drawn_at_random():
+    module = nn.Sequential(nn.Linear(4, 6), nn.Tanh(), nn.Linear(6, 3))
+    nn.init.constant_(module[2].bias, torch.inf)
+    with pytest.raises(BadInput, match="outputs of Sequential that are not finite"):
+        symmetry_of(module, (torch.randn(5, 4),))
+
+
 class Normed(nn.Module):
     """Queries and keys with a norm and a gain for all heads, turned by their positions or not."""
 
