@@ -11,6 +11,7 @@ from landscape import distributed
 from landscape.errors import BadInput
 from landscape.numerics.pieces import Piece, conventional
 from landscape.numerics.spread import Spread, local
+from landscape.objective.uses import listed
 
 NORMS = (
     nn.modules.batchnorm._NormBase,
@@ -29,6 +30,8 @@ KNOWN = (
     nn.RNNCellBase,
     nn.MultiheadAttention,
 )
+# Of what two architectures differ in, so much is told.
+MOST_FAULTS = 4
 # What two models of which one ties parameters are brought together by.
 TIED = "train or import both with them tied, or both with them apart"
 
@@ -116,7 +119,7 @@ def chosen(pieces: Sequence[Piece]) -> tuple[Piece, ...]:
 def require(
     tensors: Mapping[str, Tensor], shapes: Mapping[str, tuple[int, ...]], label: str, module: str
 ) -> None:
-    """Raises BadInput naming every one of ``shapes`` that ``tensors`` lacks or has in another shape."""
+    """Raises BadInput naming some of ``shapes`` that ``tensors`` lack or have otherwise, and how many more."""
     missing = [name for name in shapes if name not in tensors]
     faults = [
         f"{name} {tuple(tensors[name].shape)} instead of {shape}" if name in tensors else f"{name} missing"
@@ -132,7 +135,7 @@ def require(
     remedy = ""
     if len(faults) == len(missing) == 1 and alike[0]:
         remedy = f"where {missing[0]} is tied to {alike[0][0]} there, as embeddings may be: {TIED}"
-    said = f"{label} does not fit this architecture: {', '.join(faults)}"
+    said = f"{label} does not fit this architecture: {listed(faults, MOST_FAULTS)}"
     raise BadInput(said, f"the parameters of {module}", *([remedy] if remedy else []))
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from landscape.errors import BadInput
-from landscape.inputs.models import with_defaults
+from landscape.inputs.models import by_name, with_defaults
 from landscape.objective.objective import Objective
 from landscape.objective.parameters import Point
 from landscape.objective.trajectory import Trajectory
@@ -18,6 +18,9 @@ from landscape.runs import provenance, store
 from landscape.runs.address import parse_address
 from landscape.runs.run import Run
 from landscape.runs.settings import Settings
+
+# Settings of models by name that differ, of which so many are told.
+MOST_SETTINGS = 3
 
 
 class Places:
@@ -121,7 +124,7 @@ def require_same(first: Run, others: Sequence[Run], *, but_for_width: bool = Fal
     """Raises BadInput, by name, for a run of another model, other data or another loss than the first.
 
     How they were trained may differ, and ``but_for_width`` the shapes of their tensors. Code is what its files hold,
-    wherever they stand; the data are their numbers.
+    wherever they stand; the data are their numbers, and models by name their settings, whatever their weights.
     """
     for other in others:
         different = [
@@ -140,11 +143,14 @@ def _differences(first: Run, other: Run, but_for_width: bool) -> list[tuple[str,
     """(what, as the other has it, as the first has it), in words."""
     ours, theirs = first.recipe, other.recipe
     found = []
-    models = _model(first), _model(other)
+    models, said = [_model(first), _model(other)], [ours.described(), theirs.described()]
+    if models[0][:2] != models[1][:2]:
+        models, apart = _by_settings(first, other, models)
+        said = [" ".join([one, *more]) for one, more in zip(said, apart, strict=True)]
     if but_for_width and shapes_at(first, first.labels[-1]) != shapes_at(other, other.labels[-1]):
-        models = tuple((spec, *others) for spec, _, *others in models)
+        models = [(spec, *others) for spec, _, *others in models]
     if models[0] != models[1]:
-        found.append(("model", theirs.described(), ours.described()))
+        found.append(("model", said[1], said[0]))
     if ours.data_sha256 != theirs.data_sha256:
         found.append(("data", _data(other), _data(first)))
     if _code(first, ours.loss) != _code(other, theirs.loss):
@@ -173,6 +179,22 @@ def _model(run: Run) -> tuple[Any, ...]:
         # What a modification draws, it draws by the seed.
         recipe.seed if recipe.modify else None,
     )
+
+
+def _by_settings(
+    first: Run, other: Run, models: list[tuple[Any, ...]]
+) -> tuple[list[tuple[Any, ...]], list[list[str]]]:
+    """The models with class and settings in the place of spec and arguments where both are by name, as siblings in
+    folders of their own; and some of the settings that differ."""
+    known = [by_name.settings(one.sources.recipe.model, one.recipe.model_arguments) for one in (first, other)]
+    if not all(known):
+        return models, [[], []]
+    classes, (ours, theirs) = zip(*known, strict=True)
+    apart = [key for key in ours if ours[key] != theirs.get(key)][:MOST_SETTINGS]
+    texts = [[f"{key}={one.get(key)}" for key in apart] for one in (ours, theirs)]
+    if len(set(classes)) > 1:
+        texts = [[f"({one})"] for one in classes]
+    return [(*one, *rest) for one, (_, _, *rest) in zip(known, models, strict=True)], texts
 
 
 def _plain(values: Mapping[str, Any]) -> dict[str, str]:

@@ -1,6 +1,8 @@
 """``landscape align`` from the command line: a run file that every other command takes."""
 
 import numpy as np
+import pytest
+import torch
 
 from landscape.runs import store
 from landscape.runs.run import Run
@@ -105,3 +107,36 @@ def test_an_alignment_that_changes_the_function_has_exit_code_3(command, folder,
     assert "would change the outputs of Sequential by 0.5" in done.err
     assert "hidden1.weight[0]" in done.err
     assert not (folder / "b-aligned.h5").exists()
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_siblings_in_folders_of_their_own_are_one_model(command, tmp_path, monkeypatch):
+    """As ``save_pretrained`` leaves them: their settings are one model, and those that differ are said."""
+    transformers = pytest.importorskip("transformers", reason="models by name need the extra [hf]")
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "own.py").write_text(
+        "import torch\n"
+        "def data():\n"
+        "    x = torch.arange(24).reshape(4, 6) % 11\n"
+        "    return {'input_ids': x, 'labels': x}\n"
+    )
+    sizes = {"vocab_size": 11, "hidden_size": 8, "intermediate_size": 6, "num_attention_heads": 2}
+    for number, (name, changed) in enumerate(
+        {"a": {}, "b": {}, "c": {}, "deep": {"num_hidden_layers": 9}, "other": {"rms_norm_eps": 0.1}}.items()
+    ):
+        torch.manual_seed(number)
+        config = transformers.LlamaConfig(**{**sizes, "num_hidden_layers": 1, **changed})
+        transformers.LlamaForCausalLM(config).save_pretrained(name)
+        done = command("import", f"./{name}", "--data", "own.py:data", "-o", f"{name}.h5", "-q")
+        assert done.code == 0, done.err
+    done = command("merge", "a.h5", "b.h5", "c.h5", "--restarts", 1, "-o", "merged.h5", "--json")
+    assert done.code == 0, done.err
+    assert done.json["values"]["model"] == ["a.h5@final", "b.h5@final", "c.h5@final"]
+    for name, said in (
+        ("other", "rms_norm_eps=0.1, that of a.h5 hf:./a rms_norm_eps=1e-06"),
+        ("deep", "and 68 more"),
+    ):
+        done = command("merge", "a.h5", "b.h5", f"{name}.h5")
+        assert done.code == 2
+        assert said in done.err
+        assert done.err.count("\n") == 1

@@ -1,6 +1,6 @@
 """Models by the name they were published under: ``hf:ORG/NAME[@revision]``, ``hf:./folder``, ``timm:NAME``."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +33,17 @@ def factory(spec: str) -> Callable[..., nn.Module]:
         return hugging_face_model(spec.removeprefix(HUGGING_FACE), architecture, pretrained, arguments)
 
     return build
+
+
+def settings(spec: str, arguments: Mapping[str, Any]) -> tuple[str, dict[str, str]] | tuple[()]:
+    """The class of a model of transformers and what its configuration says of its function; () of any other model."""
+    if not spec.startswith(HUGGING_FACE):
+        return ()
+    from landscape.inputs.models.huggingface import settings_of
+
+    return settings_of(
+        spec.removeprefix(HUGGING_FACE), **{k: v for k, v in arguments.items() if k != "pretrained"}
+    )
 
 
 def pinned(spec: str) -> str:

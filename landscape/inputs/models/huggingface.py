@@ -18,6 +18,9 @@ from torch import Tensor, nn
 from landscape.errors import BadInput
 from landscape.inputs.checkpoints.folders import json_of
 
+# What of a configuration no output sees: where it was read, by which version, how weights are stored, names of classes.
+UNSEEN = ("_name_or_path", "transformers_version", "architectures", "dtype", "torch_dtype", "use_cache")
+UNSEEN += ("id2label", "label2id")
 OFFLINE = "get it where there is a network, or give a folder: hf:./folder"
 
 
@@ -33,10 +36,7 @@ def hugging_face_model(
     """
     transformers = _package("transformers")
     where, revision = _place(text)
-    reader = _reader(transformers, where, architecture, text)
-    with _told(text), _quiet(transformers):
-        config = reader.from_pretrained(where, revision=revision, trust_remote_code=False, **arguments)
-    kind = _class(transformers, config, architecture, text)
+    config, kind = _configured(transformers, text, architecture, arguments)
     if getattr(config, "quantization_config", None) is not None:
         raise BadInput(
             f"{text} has quantised weights", "floating-point ones", "give the model it was made from"
@@ -63,6 +63,24 @@ def hugging_face_model(
         if stored is not None and str(stored).removeprefix("torch.") != str(dtype).removeprefix("torch."):
             notes.append(f"{text}: weights are stored in {str(stored).removeprefix('torch.')}")
     return _measured(module.eval(), notes)
+
+
+def settings_of(text: str, architecture: str = "", **arguments: Any) -> tuple[str, dict[str, str]]:
+    """The name of the class of a model, and what its configuration says but for names and dtypes, as texts."""
+    config, kind = _configured(_package("transformers"), text, architecture, arguments)
+    known = {key: repr(one) for key, one in config.to_dict().items() if key not in UNSEEN}
+    return kind.__name__, known
+
+
+def _configured(
+    transformers: Any, text: str, architecture: str, arguments: Mapping[str, Any]
+) -> tuple[Any, Any]:
+    """The configuration of the model at ``text``, changed by ``arguments``, and its class."""
+    where, revision = _place(text)
+    reader = _reader(transformers, where, architecture, text)
+    with _told(text), _quiet(transformers):
+        config = reader.from_pretrained(where, revision=revision, trust_remote_code=False, **arguments)
+    return config, _class(transformers, config, architecture, text)
 
 
 def commit_of(text: str) -> tuple[str, str]:
