@@ -6,6 +6,7 @@ The symmetry of the module is found by :mod:`landscape.symmetry`, the permutatio
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import torch
@@ -20,7 +21,7 @@ from landscape.result import Check
 from landscape.symmetry import Traced, function_difference, preserved, symmetry_of
 from landscape.symmetry.correlations import correlations
 from landscape.symmetry.everywhere import batches_of, families_on
-from landscape.symmetry.families import Family, Found, of_level
+from landscape.symmetry.families import Family, Found, moved_by, of_level
 from landscape.symmetry.independent import dimensions
 from landscape.symmetry.matching import assigned, matched
 from landscape.symmetry.moments import near
@@ -113,11 +114,12 @@ def aligned(
     require_finite([a, b])
     few = min(objective.num_samples, FEW if match == "weights" else MANY)
     module, traced = with_units(objective, b, "alignment", few, seed)
-    units, names = traced.symmetry, {piece.name for piece in objective.pieces}
+    names = {piece.name for piece in objective.pieces}
     found = Found([], [], [])
     if symmetry != "permutation":
         found = families_on(objective, module, traced, few, seed)
     families = of_level(found.families, symmetry, names)
+    units = replace(traced.symmetry, beside=moved_by(families))
     generator = torch.Generator().manual_seed(seed)
     odd = odd_groups(objective, units)
 

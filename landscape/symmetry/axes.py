@@ -198,10 +198,9 @@ def _expanded(product: Product) -> list[Product]:
         if len(inside) > 1 and found != [()]:
             # A concatenation below another factor has no shape of ours.
             reason = "its positions interleave those of another axis"
-            for one in inside:
-                for part in one:
-                    _pin(part, reason)
-            inside = resolved(inside)
+            for part in (*(part for one in inside for part in one), *rest):
+                _pin(part, reason)
+            inside = fixed(factor.size, reason)
         if len(inside) == 1:
             found = [(*before, *inside[0]) for before in found]
         else:

@@ -253,7 +253,7 @@ class _Search:
         return any(f"[{slot.dim}] {reason}" in said for reason in OUTSIDE)
 
     def _by_position(self, slots: list[Slot]) -> list[Family]:
-        """Scalings of single positions, which together may be any map; and of pairs, which rotary positions turn."""
+        """Scalings of positions, together any map perhaps; of pairs in a row, which rotary positions turn."""
         count = sum(slot.size for slot in slots)
         if count > MOST_POSITIONS:
             first = f"{slots[0].block.tensor}[{slots[0].dim}]"
@@ -281,12 +281,12 @@ class _Search:
             apart = tuple(
                 (slots[k].some(one[k, a][i] for one in units), a) for k, a, count in key for i in range(count)
             )
-            pairs = ()
-            if {count for _, _, count in key} == {2}:
-                members = tuple(
-                    (slots[k].some(one[k, a][i] for i in range(2) for one in units), a) for k, a, _ in key
-                )
-                pairs = (Family("rotary", members, None),)
+            members = tuple(
+                (slots[k].some(one[k, a][first + i] for i in range(2) for one in units), a)
+                for k, a, count in key
+                for first in range(0, count - 1, 2)
+            )
+            pairs = () if any(count % 2 for _, _, count in key) else (Family("rotary", members, None),)
             kinds = [*pairs, *_kinds(apart, None)]
             found += self._first(kinds, "scalings") if self._moves(kinds[-1]) else []
         return found

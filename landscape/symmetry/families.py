@@ -186,6 +186,11 @@ def of_level(families: Sequence[Family], level: str, names: Container[str]) -> l
     return [one for one in found if one.kind in kinds and all(name in names for name in one.tensors)]
 
 
+def moved_by(families: Iterable[Family]) -> frozenset[str]:
+    """The tensors that some family moves."""
+    return frozenset(name for one in families for name in one.tensors)
+
+
 def is_among(family: Family, others: Sequence[Family], tensors: Mapping[str, Tensor]) -> bool:
     """Whether its scalings of whole heads are among those of their channels and of the heads: as directions of θ."""
     inside = [one for one in others if any(slot.head == family.group for slot, _ in one.members)]

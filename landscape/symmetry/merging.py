@@ -9,6 +9,7 @@ that a start begins with stays where it is.
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 import torch
@@ -22,7 +23,7 @@ from landscape.progress import Progress, silent
 from landscape.symmetry import function_difference, preserved
 from landscape.symmetry.alignment import FEW, doubled, odd_groups, require_finite, tensors_of, with_units
 from landscape.symmetry.everywhere import batches_of, families_on
-from landscape.symmetry.families import TURNS, Family, Found, of_level
+from landscape.symmetry.families import TURNS, Family, Found, moved_by, of_level
 from landscape.symmetry.matching import SAME, coordinate_descent, matched
 from landscape.symmetry.orbit import Orbit, between, nearer, nearest_of_orbit
 from landscape.symmetry.permutations import Permutations, Symmetry, composed, flipped, permuted
@@ -113,7 +114,7 @@ def merged(
         [moved[place[i]] for i in range(len(points))],
         mean_of(moved, "mean of aligned"),
         [together.permutations[place[i]] for i in range(len(points))],
-        traced.symmetry,
+        replace(traced.symmetry, beside=moved_by(families)),
         gap,
         preserved(traced),
         spreads,

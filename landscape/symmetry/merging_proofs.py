@@ -13,7 +13,7 @@ from landscape.objective.reading import reads_parameters
 from landscape.objective.row_proofs import Row, length, numbers, place, row_checks
 from landscape.objective.sweep import Sweep
 from landscape.result import Check, largest_gap
-from landscape.symmetry.families import Family
+from landscape.symmetry.families import Family, moved_by
 from landscape.symmetry.matching import SAME
 from landscape.symmetry.merging import Merged
 from landscape.symmetry.permutations import Symmetry
@@ -177,9 +177,10 @@ def _beside_others(
 
 
 def counts_check(found: Merged, result: Any) -> Check:
-    """Parameters that some permuted axis is of, and what each row is of: the models in their order, both means last."""
+    """Parameters that a permuted axis is of, or a map moves; what rows are of: the models in order, both means last."""
     symmetry = found.symmetry
     moved = {one.tensor for one in symmetry.blocks if not {*symmetry.free}.isdisjoint(one.groups)}
+    moved |= moved_by(found.families)
     wrong = result.num_movable != len(moved & {*symmetry.names})
     wrong += result.num_parameters != len({*symmetry.names})
     wrong += result.of.tolist()[:-2] != result.model.tolist() or len(set(result.of.tolist())) < len(result.of)

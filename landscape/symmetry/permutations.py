@@ -69,13 +69,15 @@ Permutations = list[Tensor]
 class Symmetry:
     """The groups of a module and the blocks they move.
 
-    ``names``: of its parameters; ``reasons``: for each one that nothing moves, why.
+    ``names``: of its parameters; ``reasons``: for each one that nothing moves, why; ``beside``: those that other maps
+    move which are used beside permutations.
     """
 
     groups: tuple[Group, ...]
     blocks: tuple[Block, ...]
     names: tuple[str, ...]
     reasons: Mapping[str, str]
+    beside: frozenset[str] = frozenset()
 
     @property
     def free(self) -> list[int]:
@@ -88,11 +90,11 @@ class Symmetry:
         moved = {b.tensor for b in self.blocks if any(g in self.free for g in b.groups if g is not None)}
         blocking = {b.tensor: self.groups[g].reason for b in self.blocks for g in b.groups if g is not None}
         reasons = {**self.reasons, **blocking}
-        return {name: reasons[name] for name in self.names if name not in moved}
+        return {name: reasons[name] for name in self.names if name not in moved | self.beside}
 
     @property
     def movable(self) -> list[str]:
-        """The parameters that some group moves."""
+        """The parameters that some group, or a map beside these, moves."""
         return [name for name in self.names if name not in self.blocked]
 
     @property

@@ -15,7 +15,7 @@ from landscape.objective.parameters import Point
 from landscape.objective.row_proofs import numbers
 from landscape.result import Check, largest_gap
 from landscape.symmetry.alignment import Aligned
-from landscape.symmetry.families import Family
+from landscape.symmetry.families import Family, moved_by
 from landscape.symmetry.matching import SAME
 from landscape.symmetry.order import tried_junctions
 from landscape.symmetry.permutations import Block, Symmetry
@@ -98,7 +98,9 @@ def groups_check(found: Aligned, result: Any) -> Check:
     )
     dimensions = zip(kinds, result.used_dimension.tolist(), strict=True)
     wrong += sum(one < 0 or (one > 0 and kind in ("permutation", "sign")) for kind, one in dimensions)
-    names = {block.tensor for group in symmetry.free for block in symmetry.of(group)}
+    names = {block.tensor for group in symmetry.free for block in symmetry.of(group)} | moved_by(
+        found.families
+    )
     wrong += result.num_movable != len(result.movable) or not names <= {
         *result.movable.tolist(),
         *found.point.fixed,

@@ -376,6 +376,23 @@ def test_signs_are_turned_only_where_the_module_itself_is_odd_between_the_layers
     assert merged.status == "complete"
 
 
+def test_what_other_maps_move_is_not_said_to_be_blocked():
+    """What is added to the biases of a norm is taken back from that of the outputs, which no permutation moves."""
+    a, b = (
+        built(lambda: nn.Sequential(nn.Linear(4, 6), nn.LayerNorm(6), nn.Linear(6, 3)), seed)
+        for seed in (0, 1)
+    )
+    objective = problem(a, 4)
+    ends = objective.present_point(), objective.point(b.state_dict())
+    for symmetry, blocked in (("permutation", ["2.bias"]), ("all", [])):
+        result = align(objective, *ends, symmetry=symmetry, num_points=3)
+        assert result.blocked.tolist() == blocked
+        assert f"{6 - len(blocked)} of 6 parameters movable" in result.notes[0]
+        both = merge(objective, ends, symmetry=symmetry, restarts=1)
+        assert both.num_movable == result.num_movable == 6 - len(blocked)
+        assert {result.status, both.status} == {"complete"}
+
+
 def test_a_penalty_that_a_rescaling_moves_is_said():
     torch.manual_seed(0)
     nets = [nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 2)).double() for _ in range(2)]

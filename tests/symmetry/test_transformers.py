@@ -26,6 +26,18 @@ GPT2 = {
     "bos_token_id": 0,
     "eos_token_id": 0,
 }
+FALCON = {
+    "vocab_size": 31,
+    "hidden_size": 16,
+    "ffn_hidden_size": 24,
+    "num_hidden_layers": 1,
+    "num_attention_heads": 4,
+    "num_kv_heads": 2,
+    "new_decoder_architecture": True,
+    "initializer_range": 0.3,
+    "bos_token_id": 0,
+    "eos_token_id": 0,
+}
 VIT = {**SIZES, "image_size": 8, "patch_size": 4}
 # Kind, its sizes, groups as (units, units of the outer group): a residual stream of 16, 24 or 64 units of an MLP, then
 # heads; within a head queries with keys, which rotary positions hold fast, and values.
@@ -45,6 +57,8 @@ CASES = {
         {**SIZES, "num_key_value_heads": 2, "head_dim": 4, "tie_word_embeddings": False},
         [(16, None), (24, None), (2, None), (2, 2), (4, 2)],
     ),
+    # Two queries, a key and a value in a row, for two groups of heads.
+    "Falcon": ("ForCausalLM", FALCON, [(16, None), (24, None), (2, None)]),
     "GPTNeoX": ("ForCausalLM", SIZES, [(16, None), (24, None), (4, None)]),
     "GPT2": ("LMHeadModel", GPT2, [(16, None), (64, None), (4, None), (4, 4), (4, 4)]),
     "Bert": (
@@ -61,6 +75,7 @@ LETTERS = {
     "Mixtral": ["C*^4", "GL(4)^2", "O(16)", "R*^16", "R*^16", "R*^16", "R*^72"],
     # Its gains are 1 + w.
     "Gemma": ["C*^4", "GL(4)^2", "O(16)", "R*^16", "R*^16", "R*^16", "R*^24"],
+    "Falcon": ["C*^4", "GL(4)^2", "R*^16", "R*^16", "R^15⋊R*", "R^15⋊R*"],
     # Of four channels of a head, rotary positions turn two.
     "GPTNeoX": ["C*^4", "GL(2)^4", "GL(4)^4", "O(15)", "R*^16", "R*^16", "R*^16", "R^15⋊R*"],
     "GPT2": ["GL(4)^4", "GL(4)^4", "R*^16", "R*^16"],
@@ -73,13 +88,14 @@ TRANSLATIONS = {
     "Llama": [],
     "Mixtral": [16],
     "Gemma": [],
+    "Falcon": [16, 24],
     "GPTNeoX": [8, *(31, 16, 1, 24), *(16, 16, 16, 16), *(48, 24)],
     "GPT2": [16, *(32, 16, 1, 64, 1), *(16, 16, 16), *(16, 16, 16, 64)],
     "Bert": [16, *(31, 32, 2, 16, 1, 24, 1), *(16, 16, 16, 16, 16, 16), *(16, 16, 16, 24, 16)],
     "ViT": [16, *(5, 48, 16, 1, 24, 1), *(16, 16, 16, 16, 16, 16), *(16, 16, 16, 24, 2)],
 }
 # The gain that stops the turn of a stream: embeddings tied to the output, norms after the sum.
-STOPPED = {"GPT2": "ln_f.weight", "Bert": "embeddings.LayerNorm.weight"}
+STOPPED = {"GPT2": "ln_f.weight", "Falcon": "ln_f.weight", "Bert": "embeddings.LayerNorm.weight"}
 
 
 class Logits(nn.Module):
