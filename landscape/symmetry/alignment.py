@@ -119,7 +119,7 @@ def aligned(
     if symmetry != "permutation":
         found = families_on(objective, module, traced, few, seed)
     families = of_level(found.families, symmetry, names)
-    units = replace(traced.symmetry, beside=moved_by(families))
+    units = replace(beside_frozen(objective, traced.symmetry, [a, b]), beside=moved_by(families))
     generator = torch.Generator().manual_seed(seed)
     odd = odd_groups(objective, units)
 
@@ -198,13 +198,36 @@ def with_units(
         raise BadInput(f"{what} of a module in training mode", "eval mode", "leave `training` away")
     module = batch_experts(objective.module_at(point, device="cpu", dtype=torch.float64))
     traced = symmetry_of(module, objective.few(few).inputs, seed=seed)
-    if not traced.symmetry.free:
-        name, reason = next(iter(traced.symmetry.blocked.items()))
+    _require_units(objective, traced.symmetry)
+    return module, traced
+
+
+def beside_frozen(objective: Objective, symmetry: Symmetry, points: Sequence[Point]) -> Symmetry:
+    """The symmetry without the groups that move frozen parameters which all points share, as the base of adapters.
+
+    These are no part of θ, so that nothing would hold them together. Raises BadInput where no group is left.
+    """
+    names = {name for name, _ in objective.module.named_parameters()}
+    shared = {
+        name
+        for name, one in points[0].fixed.items()
+        if name in names and all(torch.equal(other.fixed[name], one) for other in points[1:])
+    }
+    for group in symmetry.free:
+        held = [block.tensor for block in symmetry.of(group) if block.tensor in shared]
+        if held:
+            symmetry = symmetry.without(group, f"is of units of {held[0]}, which is frozen and shared")
+    _require_units(objective, symmetry)
+    return symmetry
+
+
+def _require_units(objective: Objective, symmetry: Symmetry) -> None:
+    if not symmetry.free:
+        name, reason = next(iter(symmetry.blocked.items()))
         raise BadInput(
             f"no unit of {type(objective.module).__name__} can be permuted ({name}: {reason})",
             "a layer of hidden units",
         )
-    return module, traced
 
 
 def require_finite(points: Sequence[Point]) -> None:

@@ -21,7 +21,15 @@ from landscape.objective.objective import Objective
 from landscape.objective.parameters import Point
 from landscape.progress import Progress, silent
 from landscape.symmetry import function_difference, preserved
-from landscape.symmetry.alignment import FEW, doubled, odd_groups, require_finite, tensors_of, with_units
+from landscape.symmetry.alignment import (
+    FEW,
+    beside_frozen,
+    doubled,
+    odd_groups,
+    require_finite,
+    tensors_of,
+    with_units,
+)
 from landscape.symmetry.everywhere import batches_of, families_on
 from landscape.symmetry.families import TURNS, Family, Found, moved_by, of_level
 from landscape.symmetry.matching import SAME, coordinate_descent, matched
@@ -86,11 +94,12 @@ def merged(
     if symmetry != "permutation":
         found = families_on(objective, module, traced, few, seed)
     families = of_level(found.families, symmetry, {piece.name for piece in objective.pieces})
+    units = replace(beside_frozen(objective, traced.symmetry, points), beside=moved_by(families))
     given = [doubled(tensors_of(objective, points[i])) for i in order]
     together, spreads = None, []
     for start in range(restarts):
         generator = torch.Generator().manual_seed(seed + start)
-        begun = _Together(objective, traced.symmetry, families, given, generator)
+        begun = _Together(objective, units, families, given, generator)
         begun.begin(start % len(order))
         begun.settle()
         spreads.append(begun.spread())
@@ -114,7 +123,7 @@ def merged(
         [moved[place[i]] for i in range(len(points))],
         mean_of(moved, "mean of aligned"),
         [together.permutations[place[i]] for i in range(len(points))],
-        replace(traced.symmetry, beside=moved_by(families)),
+        units,
         gap,
         preserved(traced),
         spreads,

@@ -229,3 +229,33 @@ def test_a_penalty_that_maps_move_is_said_of_every_model():
     assert float(before) == pytest.approx(objective.value(points[row].theta), rel=1e-5)
     assert float(after) == pytest.approx(objective.value(objective.point(state).theta), rel=1e-5)
     assert all(check.passed for check in scaled.checks)
+
+
+class Adapted(nn.Module):
+    """A frozen net with an adapter of low rank on its hidden layer."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.last = nn.Linear(4, 6), nn.Linear(6, 3)
+        self.requires_grad_(False)
+        self.down, self.up = nn.Parameter(torch.randn(3, 4)), nn.Parameter(torch.randn(6, 3))
+
+    def forward(self, x):
+        return self.last(torch.tanh(self.first(x) + x @ self.down.T @ self.up.T))
+
+
+@pytest.mark.parametrize("symmetry", ["permutation", "all"])
+def test_adapters_of_one_frozen_net_leave_it_as_it_is(symmetry):
+    """Its units were permuted to bring those of the adapters closer, and averaged with those of another order."""
+    x = torch.randn(20, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    objective = Objective(built(Adapted).double(), "cross_entropy", (x, torch.arange(20) % 3))
+    generator = torch.Generator().manual_seed(1)
+    size = len(objective.theta)
+    points = [objective.as_point(torch.randn(size, generator=generator).double()) for _ in range(3)]
+    found = align(objective, *points[:2], symmetry=symmetry, num_points=3)
+    both = merge(objective, points, symmetry=symmetry, restarts=1)
+    assert {found.status, both.status} == {"complete"}
+    assert found.group_size.tolist() == [3]
+    for state in (found.states["final"], *both.states.values()):
+        for name, one in points[0].fixed.items():
+            np.testing.assert_allclose(state[name], one, rtol=1e-15)
