@@ -146,6 +146,12 @@ def undifferentiable(error: Exception) -> Exception:
     """The failure of a derivative as a sentence; but memory that ran out stays what it is."""
     if isinstance(error, torch.OutOfMemoryError):
         return error
+    if "modified by an inplace operation" in str(error):
+        return NotDifferentiable(
+            "the module or the loss writes into a tensor that the backward pass needs",
+            "what a gradient is taken through left as it is until then",
+            "take a .clone() of it before it is used, as of a queue: q @ self.queue.clone().T",
+        )
     return NotDifferentiable(
         f"an operation has no derivative of this order ({str(error).splitlines()[0]})",
         "operations that autograd can differentiate twice",

@@ -11,6 +11,7 @@ from torch.utils.data import DataLoader, Dataset, TensorDataset
 
 import landscape
 from landscape import BadInput, Objective
+from landscape.errors import NotDifferentiable
 from landscape.objective.closures import seeded
 
 N = 23
@@ -429,3 +430,29 @@ def test_complex_parameters_are_held_by_their_parts():
     found = objective.hvp(objective.theta, torch.ones(6, dtype=torch.float64))
     wanted = 2 * X.square().mean(0).repeat_interleave(2)
     torch.testing.assert_close(found, wanted, rtol=1e-12, atol=0)
+
+
+# --- what is written in training ---------------------------------------------------------------
+
+
+class Queue(nn.Module):
+    """Outputs over the keys of batches before, as of a momentum contrast; in training the keys are replaced."""
+
+    def __init__(self, copies: bool):
+        super().__init__()
+        self.layer, self.copies = nn.Linear(3, 3), copies
+        self.register_buffer("keys", torch.eye(3))
+
+    def forward(self, x):
+        queries = self.layer(x)
+        outputs = queries @ (self.keys.clone() if self.copies else self.keys).T
+        if self.training:
+            self.keys[0] = queries.detach().mean(0)
+        return outputs
+
+
+def test_a_tensor_that_the_backward_pass_needs_is_not_written():
+    with pytest.raises(NotDifferentiable, match=r"writes into a tensor.*\.clone\(\)"):
+        landscape.train(Objective(Queue(False).double(), CE, (X, Y)), epochs=1, batch_size=5)
+    done = landscape.train(Objective(Queue(True).double(), CE, (X, Y)), epochs=1, batch_size=5)
+    assert done.status == "complete"
