@@ -42,7 +42,11 @@ def cancelled(
     gradients, where it is asked.
     """
     shown = pairs.asymmetry
-    if isinstance(product, Differences) or not shown > checks.rounding(objective) * pairs.scale:
+    if (
+        isinstance(product, Differences)
+        or not len(pairs.vectors)
+        or not shown > checks.rounding(objective) * pairs.scale
+    ):
         return Cancelled()
     theta, fixed = objective.brought(point)
     unit = scale(objective) if isinstance(product, Preconditioned) else None

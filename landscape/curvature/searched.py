@@ -165,7 +165,7 @@ def _probed(
         Check(
             "symmetry",
             pairs.asymmetry / size,
-            lost or max(precision, 2 * error),
+            max(precision, lost or 2 * error),
             "uᵀHv against vᵀHu for the vectors of the search"
             + (", to the rounding of terms that cancel in H" if lost else ""),
         ),

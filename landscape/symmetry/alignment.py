@@ -203,19 +203,21 @@ def with_units(
 
 
 def beside_frozen(objective: Objective, symmetry: Symmetry, points: Sequence[Point]) -> Symmetry:
-    """The symmetry without the groups that move frozen parameters which all points share, as the base of adapters.
+    """The symmetry without the groups of frozen parameters which all points share, as the base of adapters.
 
-    These are no part of θ, so that nothing would hold them together. Raises BadInput where no group is left.
+    These are no part of θ, so that nothing would hold them together: of a group they are more numbers than what is
+    trained, as a frozen bias beside its weight is not. Raises BadInput where no group is left.
     """
-    names = {name for name, _ in objective.module.named_parameters()}
+    sizes = {name: one.numel() for name, one in objective.module.named_parameters()}
     shared = {
         name
         for name, one in points[0].fixed.items()
-        if name in names and all(torch.equal(other.fixed[name], one) for other in points[1:])
+        if name in sizes and all(torch.equal(other.fixed[name], one) for other in points[1:])
     }
     for group in symmetry.free:
-        held = [block.tensor for block in symmetry.of(group) if block.tensor in shared]
-        if held:
+        moved = {block.tensor for block in symmetry.of(group)} & sizes.keys()
+        held = sorted(moved & shared)
+        if 2 * sum(sizes[name] for name in held) > sum(sizes[name] for name in moved):
             symmetry = symmetry.without(group, f"is of units of {held[0]}, which is frozen and shared")
     _require_units(objective, symmetry)
     return symmetry
