@@ -217,12 +217,12 @@ def _bce(outputs: Tensor, targets: Tensor) -> Tensor:
     return per_sample(losses)
 
 
-def _same_side(outputs: Tensor, targets: Tensor) -> Tensor:
-    return _fraction((outputs > 0) == (_like(targets, outputs) > 0.5))
+def _same_side(outputs: Tensor, targets: Tensor, edge: float = 0.0) -> Tensor:
+    return _fraction((outputs > edge) == (_like(targets, outputs) > 0.5))
 
 
 def _same_half(outputs: Tensor, targets: Tensor) -> Tensor:
-    return _fraction((outputs > 0.5) == (_like(targets, outputs) > 0.5))
+    return _same_side(outputs, targets, 0.5)
 
 
 def wanted(outputs: Tensor, targets: Tensor) -> Tensor:
