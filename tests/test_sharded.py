@@ -66,11 +66,9 @@ def test_each_process_holds_its_part_and_leaves_the_module_as_it_was(several):
 
 
 def test_draws_are_the_same_for_any_number_of_processes(several):
-    from landscape.numerics.spread import Layout, Spread
     from landscape.numerics.vectors import normal
 
-    theta = shards.flat(0)
-    whole = normal(Spread(theta, Layout(len(theta), ((0, len(theta)),))), torch.Generator().manual_seed(5))
+    whole = normal(shards.flat(0), torch.Generator().manual_seed(5))
     assert float(several[0]["drawn"]) == pytest.approx(float(whole.square().sum()), rel=1e-12)
 
 

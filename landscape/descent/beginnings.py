@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from landscape.numerics.steps.sampling import isolated_rng
+from landscape.numerics.vectors import normal
 from landscape.objective.objective import Objective
 from landscape.objective.parameters import Point
 from landscape.objective.standing import copied
@@ -41,8 +42,7 @@ def beginnings(
     found = []
     for r in range(count):
         generator = torch.Generator().manual_seed(seed + r)
-        noise = torch.randn(rows.shape[1], generator=generator, dtype=torch.float64).to(rows)
-        found.append(rows[r % len(rows)] + spread * noise)
+        found.append(rows[r % len(rows)] + spread * normal(rows, generator).to(rows))
     return torch.stack(found)
 
 

@@ -48,16 +48,16 @@ def one_point(a: Tensor, b: Tensor) -> list[str]:
 
 
 def normal(like: Tensor, generator: torch.Generator) -> Tensor:
-    """Standard normal numbers (d,), float64, for vectors as in ``like`` (…, d): by entry, whoever holds it."""
-    if not isinstance(like, Spread):
-        return torch.randn(like.shape[-1], generator=generator, dtype=torch.float64)
+    """Standard normal numbers (d,), float64, for vectors as in ``like`` (…, d): by entry, whoever holds it.
+
+    They are not the ones that ``generator`` would give itself: weights and data are drawn by these, often from the
+    same seed, and what begins with weights drawn as float64 would be a direction along θ.
+    """
     return _drawn(like, generator, lambda stream, count: stream.standard_normal(count))
 
 
 def signs(like: Tensor, generator: torch.Generator) -> Tensor:
     """Random signs (d,), float64, for vectors as in ``like`` (…, d): by entry, whoever holds it."""
-    if not isinstance(like, Spread):
-        return 2.0 * torch.randint(2, (like.shape[-1],), generator=generator, dtype=torch.float64) - 1
     return _drawn(like, generator, lambda stream, count: 2.0 * stream.integers(2, size=count) - 1)
 
 
@@ -230,18 +230,19 @@ def filter_norms(piece: Piece, values: Tensor) -> Tensor:
 
 
 def _drawn(
-    like: Spread, generator: torch.Generator, draw: Callable[[np.random.Generator, int], np.ndarray]
-) -> Spread:
+    like: Tensor, generator: torch.Generator, draw: Callable[[np.random.Generator, int], np.ndarray]
+) -> Tensor:
     """Every block of entries from its own place of a counter (Salmon et al. 2011), which ``generator`` seeds."""
     key = int(torch.randint(2**62, (), generator=generator))
-    layout = like.held
-    part = torch.empty(layout.size_here, dtype=torch.float64)
+    d = like.shape[-1]
+    ranges = like.held.ranges if isinstance(like, Spread) else ((0, d),)
+    part = torch.empty(sum(count for _, count in ranges), dtype=torch.float64)
     place = 0
-    for first, count in layout.ranges:
-        for block in range(first // BLOCK, (first + count - 1) // BLOCK + 1):
+    for first, count in ranges:
+        for block in range(first // BLOCK, -(-(first + count) // BLOCK)):
             stream = np.random.Generator(np.random.Philox(key=key, counter=[0, 0, block, 0]))
             low, high = max(first, block * BLOCK), min(first + count, (block + 1) * BLOCK)
-            numbers = draw(stream, BLOCK)[low - block * BLOCK : high - block * BLOCK]
+            numbers = draw(stream, high - block * BLOCK)[low - block * BLOCK :]
             part[place : place + high - low] = torch.from_numpy(numbers)
             place += high - low
-    return Spread(part.to(like.device), layout)
+    return Spread(part.to(like.device), like.held) if isinstance(like, Spread) else part

@@ -73,10 +73,7 @@ def smoothed(
 
 def noise_of(objective: Objective, seed: int, pair: int) -> Tensor:
     """ξ (d,) of a pair, standard normal, float64; on the CPU where it is whole."""
-    if objective.is_sharded:
-        return normal(objective.theta, torch.Generator().manual_seed(seed_of_draw(seed, pair)))
-    drawn = np.random.default_rng([seed, pair]).standard_normal(objective.num_parameters)
-    return torch.from_numpy(drawn)
+    return normal(objective.theta, torch.Generator().manual_seed(seed_of_draw(seed, pair)))
 
 
 def smoothed_in_words(found: Smoothed) -> list[str]:

@@ -125,12 +125,7 @@ def _called(objective: Objective, theta: Tensor) -> set[nn.Module]:
 
 
 def _is_finer(weight: np.ndarray, part: np.ndarray, units: Sequence[int]) -> bool:
-    """Whether parts smaller than those by ``units`` are all as long as their weights, which chance does not do.
-
-    But where the draw is that which the weights were begun by, with the same seed: the part is these then.
-    """
-    if np.allclose(part, weight, BY_CHANCE, 0.0):
-        return False
+    """Whether parts smaller than those by ``units`` are all as long as their weights, which chance does not do."""
     for axis, size in enumerate(weight.shape):
         if size > units[axis]:
             smaller = (*units[:axis], size, *units[axis + 1 :])

@@ -88,9 +88,21 @@ def test_draws_belong_to_entries_not_to_processes(draw):
     all_of_it = draw(whole, torch.Generator().manual_seed(3)).part
     wanted = torch.cat([all_of_it[first : first + count] for first, count in ranges])
     assert torch.equal(draw(parts, torch.Generator().manual_seed(3)).part, wanted)
+    assert torch.equal(draw(torch.zeros(size), torch.Generator().manual_seed(3)), all_of_it)
     assert not torch.equal(draw(whole, torch.Generator().manual_seed(4)).part, all_of_it)
     assert abs(float(all_of_it.mean())) < 5 / size**0.5
     assert float(all_of_it.var()) == pytest.approx(1, abs=0.1)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_draws_are_not_the_numbers_that_weights_are_drawn_from_by_the_same_seed(seed):
+    size = 5000
+    for weights in (torch.randn, torch.rand):
+        own = weights(size, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+        for draw in (vectors.normal, vectors.signs):
+            drawn = draw(own, torch.Generator().manual_seed(seed))
+            cosine = torch.corrcoef(torch.stack([own, drawn]))[0, 1]
+            assert abs(float(cosine)) < 5 / size**0.5
 
 
 def test_a_unit_vector_lies_where_its_entry_does():

@@ -17,6 +17,7 @@ from landscape.numerics.curves.directions import (
     principal_components,
     random_direction,
 )
+from landscape.numerics.vectors import normal
 from landscape.objective.parameters import flatten, layout, split
 
 
@@ -85,7 +86,7 @@ def test_layer_norm_rescales_each_parameter_as_a_whole(name):
     layer = LAYERS[name]().double()
     theta, pieces = theta_of(layer), layout(layer)
     direction = random_direction(theta, pieces, norm="layer", ignore=(), generator=seeded())
-    draw = torch.randn(len(theta), generator=seeded(), dtype=torch.float64)
+    draw = normal(theta, seeded())
     for piece in pieces:
         part, raw = direction[piece.span], draw[piece.span]
         torch.testing.assert_close(part, raw * (theta[piece.span].norm() / raw.norm()))
@@ -96,7 +97,7 @@ def test_no_norm_leaves_the_draw():
     direction = random_direction(
         theta_of(layer), layout(layer), norm="none", ignore=("bias",), generator=seeded()
     )
-    draw = torch.randn(15, generator=seeded(), dtype=torch.float64)
+    draw = normal(theta_of(layer), seeded())
     assert torch.equal(direction[:12], draw[:12])
     assert not direction[12:].any()
 

@@ -193,8 +193,9 @@ def test_a_budget_is_an_end():
     found = spectral_density(
         operator, SIZE, num_probes=None, index_error=0.01, max_products=65, generator=seeded()
     )
-    assert len(found.weights) == 3
-    assert found.num_products == 60
+    count = len(found.weights)
+    assert count > 1
+    assert 65 * count / (count + 1) < found.num_products <= 65
     assert found.mass_below_zero_error > 0.01
 
 
@@ -221,7 +222,8 @@ def test_an_error_of_the_products_leaves_open_what_lies_within_it(k):
         moved = spectral_density(
             dense(spectrum + error), SIZE, generator=seeded(), num_probes=40, num_steps=60
         )
-        assert abs(moved.mass_below_zero - 0.5) <= 1.1 * found.below_zero.products
+        drawn = 3 * moved.mass_below_zero_error
+        assert abs(moved.mass_below_zero - 0.5) <= 1.1 * found.below_zero.products + drawn
 
 
 @pytest.mark.parametrize("power", [1, 2])
