@@ -7,7 +7,6 @@ from torch import Tensor
 
 from landscape.curvature.preconditioned import Preconditioned, scale
 from landscape.numerics.spectra.lanczos import Eigenpairs
-from landscape.objective import checks
 from landscape.objective.cancelled import TIMES, curvature_elsewhere
 from landscape.objective.differences import Differences
 from landscape.objective.objective import Objective
@@ -16,13 +15,15 @@ from landscape.objective.products import Product
 
 # Of the error of a product its asymmetry shows a half, in each of two vectors.
 SHOWN = 4.0
+# An asymmetry of so many ε of the largest |λ| is more than the rounding of sums.
+NOTICED = 50.0
 
 
 class Cancelled(NamedTuple):
     """The size of H elsewhere, 0 where that was not asked, and what it makes of products with unit vectors.
 
     ``bound``: how large their asymmetry may be by such rounding. ``error``: what they are off by; 0 where their
-    asymmetry is no more than rounding of λ, or is larger than the bound.
+    asymmetry is no more than rounding of sums, or is larger than the bound.
     """
 
     bend: float = 0.0
@@ -41,12 +42,8 @@ def cancelled(
     A symmetric error, which no comparison shows, is as large, and ε over F where nothing is left but rounding. Six
     gradients, where it is asked.
     """
-    shown = pairs.asymmetry
-    if (
-        isinstance(product, Differences)
-        or not len(pairs.vectors)
-        or not shown > checks.rounding(objective) * pairs.scale
-    ):
+    shown, eps = pairs.asymmetry, torch.finfo(objective.coarsest).eps
+    if isinstance(product, Differences) or not len(pairs.vectors) or not shown > NOTICED * eps * pairs.scale:
         return Cancelled()
     theta, fixed = objective.brought(point)
     unit = scale(objective) if isinstance(product, Preconditioned) else None
@@ -57,6 +54,6 @@ def cancelled(
 
     axis = pairs.vectors[0].to(theta)
     bend = curvature_elsewhere(gradient, theta, axis if unit is None else unit * axis)
-    rounding = torch.finfo(objective.coarsest).eps * bend
+    rounding = eps * bend
     is_rounding = shown <= TIMES * rounding
     return Cancelled(bend, TIMES * rounding, max(rounding, SHOWN * shown) if is_rounding else 0.0)

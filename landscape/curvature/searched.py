@@ -12,12 +12,13 @@ from landscape.curvature.preconditioned import Preconditioned
 from landscape.curvature.product_proofs import of_another_cut
 from landscape.curvature.question import Question, operator_of
 from landscape.curvature.remembered import Kept, Later
-from landscape.curvature.rounded import cancelled
+from landscape.curvature.rounded import SHOWN, cancelled
 from landscape.numerics.pieces import Piece
 from landscape.numerics.spectra.krylov import Operator
 from landscape.numerics.spectra.lanczos import Eigenpairs, top_eigenpairs
 from landscape.numerics.vectors import lengths
 from landscape.objective import checks
+from landscape.objective.cancelled import TIMES
 from landscape.objective.differences import Differences
 from landscape.objective.objective import Objective
 from landscape.objective.parameters import Point
@@ -110,8 +111,11 @@ def searched(
         spent += 2
     lost = cancelled(objective, point, product, pairs)
     product.largest_error = max(product.largest_error, lost.error)
-    if lost.error:
-        off = torch.finfo((wide or objective).coarsest).eps * lost.bend
+    off = TIMES * torch.finfo((wide or objective).coarsest).eps * lost.bend if lost.error else 0.0
+    if wide is None and not isinstance(product, Differences):
+        # Below what is asked of a symmetry as well, products are known to no more than it shows.
+        off = max(off, SHOWN * pairs.asymmetry)
+    if off:
         residuals = pairs.residuals + off
         # As r²/gap grows with r.
         grown = pairs.errors * (residuals / np.maximum(pairs.residuals, 1e-300)) ** 2
