@@ -218,7 +218,10 @@ def sliced(sweep: Sweep, points: Sequence[Point], cut: Cut, num_axes: int) -> Sl
     shown = None
     if cut.show_trajectory:
         shown = projected(sweep, "trajectory", require_trajectory(cut.trajectory), origin.theta, first)
-    along, remarks = ([], []) if sweep.recalibrates else curvature_checks(objective, origin, first)
+    tells = axes.eigen is not None or cut.has_derivatives
+    along, remarks = [], list[str]()
+    if not sweep.recalibrates:
+        along, remarks = curvature_checks(objective, origin, first, has_derivatives=tells)
     if axes.eigen is not None:
         along = along + eigen_checks(objective, origin, axes.eigen)
         remarks = remarks + axes.eigen.notes

@@ -13,6 +13,7 @@ from landscape import Objective
 from landscape.analyses import slice1d
 from landscape.errors import BadInput
 from landscape.inputs.models import toy
+from landscape.numerics.vectors import normal
 from landscape.objective.parameters import Point
 from landscape.runs.journal import Journal
 
@@ -68,7 +69,7 @@ def test_ignored_parameters_rest_and_filters_keep_their_length(classifier):
 
 def test_an_unnormalised_direction_is_the_draw_of_its_seed(regression):
     result = slice1d(regression, regression.theta, num_points=3, seed=11, **EVERYTHING)
-    draw = torch.randn(15, generator=torch.Generator().manual_seed(11), dtype=torch.float64)
+    draw = normal(torch.zeros(15), torch.Generator().manual_seed(11))
     np.testing.assert_array_equal(result.directions[0], draw)
 
 
@@ -198,6 +199,30 @@ def test_curvature_fails_for_wrong_products(classifier, monkeypatch):
     assert check is not None
     assert not check.passed
     assert result.status == "failed-checks"
+
+
+class Rounded(nn.Linear):
+    """Weights of quarters, through which gradients go straight."""
+
+    def forward(self, x):
+        return nn.functional.linear(
+            x, self.weight + ((4 * self.weight).round() / 4 - self.weight).detach(), self.bias
+        )
+
+
+@pytest.mark.parametrize("directions", ["random", "eigen"])
+def test_curvature_of_a_backward_pass_written_by_hand_is_a_note_where_no_hessian_is_told(directions):
+    torch.manual_seed(0)
+    module = nn.Sequential(Rounded(6, 12), nn.ReLU(), Rounded(12, 3))
+    objective = Objective(module, "cross_entropy", (torch.randn(60, 6), torch.randint(3, (60,))))
+    check, result = curvature(objective, objective.theta, directions=directions)
+    if directions == "random":
+        assert check is None
+        assert any("no number here is of a Hessian" in note for note in result.notes)
+        assert result.status == "complete"
+    else:
+        assert check is not None
+        assert not check.passed
 
 
 @pytest.mark.parametrize("v", [1.0, 0.0])  # a jump of the gradient; a gradient that bends
