@@ -83,26 +83,32 @@ def kernel_operator(objective: Objective, point: Point) -> Operator:
     k = outputs_per_sample(objective, point)
 
     def product(v: Tensor) -> Tensor:
-        image, pulled, parts = torch.zeros_like(point.theta), [], []
-        for leaf, flat, part in chunks():
-            pulled = derivative((flat * v[part]).sum(), leaf)
-            image += pulled
-        for leaf, flat, _ in chunks():
+        image, parts = pulled(objective, point, v), []
+        for leaf, flat, _ in _chunks(objective, point, k):
             w = torch.zeros_like(flat).requires_grad_()
             slope = derivative((flat * w).sum(), leaf, create_graph=True)
             parts.append(second_derivative(slope, w, image, False).to(image))
         return torch.cat(parts)
 
-    def chunks() -> Iterator[tuple[Tensor, Tensor, slice]]:
-        start = 0
-        for inputs, targets in objective.chunks(objective.derivative_chunk()):
-            leaf = point.theta.clone().requires_grad_()
-            with sdpa_kernel(SDPBackend.MATH), objective.passed(leaf, point.fixed, inputs) as outputs:
-                stop = start + k * len(targets)
-                yield leaf, outputs.reshape(-1), slice(start, stop)
-                start = stop
-
     return product
+
+
+def pulled(objective: Objective, point: Point, v: Tensor) -> Tensor:
+    """Jᵀv (d,) of v (nk,). A random v leaves no parameter out that moves an output."""
+    image = torch.zeros_like(point.theta)
+    for leaf, flat, part in _chunks(objective, point, outputs_per_sample(objective, point)):
+        image += derivative((flat * v[part]).sum(), leaf)
+    return image
+
+
+def _chunks(objective: Objective, point: Point, k: int) -> Iterator[tuple[Tensor, Tensor, slice]]:
+    start = 0
+    for inputs, targets in objective.chunks(objective.derivative_chunk()):
+        leaf = point.theta.clone().requires_grad_()
+        with sdpa_kernel(SDPBackend.MATH), objective.passed(leaf, point.fixed, inputs) as outputs:
+            stop = start + k * len(targets)
+            yield leaf, outputs.reshape(-1), slice(start, stop)
+            start = stop
 
 
 def moved_along(objective: Objective, point: Point, by: Tensor) -> Tensor:

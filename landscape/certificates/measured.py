@@ -105,13 +105,15 @@ def measured(
     slopes = kernel.errors_of(objective, point, flat).reshape(structure.outputs.shape)
     k = structure.outputs.shape[1]
     errors = slopes * (k / 2) if meaning.is_square else slopes
-    matrix, num_moving, is_converged = None, objective.num_parameters, True
+    matrix, is_converged = None, True
     if is_dense:
         matrix, moving = kernel.dense_kernel(objective, point, progress=progress)
         num_moving = int(moving.sum())
         rank = kernel_rank(matrix, _known_to(objective))
     else:
-        rank, is_converged = _extreme(objective, point, len(flat), seed, progress)
+        random = torch.randn(len(flat), generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+        num_moving = int(kernel.pulled(objective, point, random.to(flat)).count_nonzero())
+        rank, is_converged = _extreme(objective, point, len(flat), num_moving, seed, progress)
     net = linear_net(structure, objective, point)
     two = two_layers(structure, objective)
     last, last_width, last_norm = _last(structure, objective, gradient)
@@ -169,11 +171,12 @@ def _known_to(objective: Objective) -> float:
 
 
 def _extreme(
-    objective: Objective, point: Point, size: int, seed: int, progress: Progress
+    objective: Objective, point: Point, size: int, num_moving: int, seed: int, progress: Progress
 ) -> tuple[Rank, bool]:
     """By the ends of the spectrum alone: full where the smallest is more than its error, else at most one less.
 
-    And whether both ends have converged; that no smaller eigenvalue was missed is assumed.
+    At most the number of parameters that move an output, too. And whether both ends have converged; that no smaller
+    eigenvalue was missed is assumed.
     """
     pairs = top_eigenpairs(
         kernel.kernel_operator(objective, point),
@@ -188,8 +191,11 @@ def _extreme(
     )
     largest, smallest = float(pairs.values.max()), max(0.0, float(pairs.values.min()))
     threshold = FACTOR * size * _known_to(objective) * largest + float(pairs.residuals.max())
-    is_full = smallest > threshold
-    rank = Rank(size if is_full else size - 1, size, smallest, smallest, largest, threshold)
+    is_full = smallest > threshold and num_moving >= size
+    most = size if is_full else min(size - 1, num_moving)
+    # With fewer columns than rows K has the eigenvalue 0, of which Lanczos finds the rounding.
+    least = smallest if num_moving >= size else 0.0
+    rank = Rank(most, size, least, least, largest, threshold, is_bound=not is_full)
     return rank, bool(pairs.converged.all())
 
 

@@ -93,11 +93,10 @@ def product_check(objective: Objective, seen: Measured, seed: int) -> Check:
     pulled = torch.stack([_plainly_pulled(objective, seen.point, one) for one in pair])
     bound = SUMS * _epsilon(objective)
     gap = float((images @ pair.T - pulled @ pulled.T).abs().max()) / (seen.kernel.largest or 1.0)
-    if seen.matrix is not None:
-        # Random u miss no parameter that moves an output; where sums cancel to rounding it is open which do.
-        sizes = pulled.abs().amax(0)
-        surely, some = (int((sizes > at).sum()) for at in (bound * float(sizes.max()), 0.0))
-        gap += float(seen.num_moving < surely or (surely == some and seen.num_moving > some))
+    # Random u miss no parameter that moves an output; where sums cancel to rounding it is open which do.
+    sizes = pulled.abs().amax(0)
+    surely, some = (int((sizes > at).sum()) for at in (bound * float(sizes.max()), 0.0))
+    gap += float(seen.num_moving < surely or (surely == some and seen.num_moving > some))
     return Check(
         "kernel product",
         gap,

@@ -15,7 +15,8 @@ class Rank(NamedTuple):
     """How many of the values count, out of ``full``, with the values that tell how surely.
 
     A value counts above ``threshold``; ``smallest`` is the smallest of all, 0 where there are fewer than ``full``,
-    ``last`` the smallest that counts and ``largest`` the largest.
+    ``last`` the smallest that counts and ``largest`` the largest. ``is_bound``: no more than so many count, it may be
+    fewer.
     """
 
     rank: int
@@ -24,6 +25,7 @@ class Rank(NamedTuple):
     last: float
     largest: float
     threshold: float
+    is_bound: bool = False
 
     @property
     def is_full(self) -> bool:
@@ -36,7 +38,7 @@ class Rank(NamedTuple):
         return self.is_full and self.smallest >= CERTAIN * self.largest
 
     def __str__(self) -> str:
-        return f"{self.rank} of {self.full}"
+        return f"{'at most ' if self.is_bound else ''}{self.rank} of {self.full}"
 
 
 def numerical_rank(matrix: Tensor, *, full: int | None = None) -> Rank:

@@ -598,6 +598,21 @@ def test_lanczos_says_what_it_cannot_know():
     assert flat.loss_bound == math.inf
 
 
+def test_lanczos_counts_the_parameters_that_move_as_the_dense_kernel_does():
+    # The units that no sample activates move nothing, so that K has fewer columns than rows: its rank is no 23 of 24.
+    module = nn.Sequential(nn.Linear(2, 8), nn.ReLU(), nn.Linear(8, 2)).double()
+    with torch.no_grad():
+        module[0].bias[2:] = -50.0
+    objective = Objective(module, "mse", (draw(12, 2), draw(12, 2, seed=1)))
+    dense, ends = (landscape.certify(objective, objective.theta, kernel=how) for how in ("dense", "lanczos"))
+    assert dense.num_moving == ends.num_moving == 12  # two units with 3 weights in and 2 out, and 2 biases
+    assert dense.ntk_rank <= ends.ntk_rank <= 12
+    assert ends.ntk_smallest == 0
+    assert f"rank at most {ends.ntk_rank} of 24 of the tangent kernel (cannot hold: P = 12" in ends.verdict
+    assert "at most" not in dense.verdict
+    assert all(check.passed for check in ends.checks)
+
+
 # --- what is refused --------------------------------------------------------------------------
 
 
