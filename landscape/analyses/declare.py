@@ -189,6 +189,7 @@ class Analysis:
         points = [(one, one.sha256) for one in places if hasattr(one, "sha256")]
         objectives = [(one, one.doubts) for one in places if isinstance(one, Objective)]
         for one, _ in objectives:
+            one.require_as_made()
             # What an earlier call met is not of this one.
             one.undefined.clear()
         with exact():

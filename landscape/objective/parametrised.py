@@ -138,8 +138,19 @@ class Parametrised:
         """Whether the module keeps running statistics that belong to one θ."""
         return bool(batchnorm.normalisation_layers(self.module))
 
+    def require_as_made(self) -> None:
+        """Raises BadInput for a module that has other layers or parameters than this was made of, or has θ frozen."""
+        self._require_own_layers()
+        if frozen := [one.name for one in self.pieces if not self.now(one.name).requires_grad]:
+            raise _outdated(frozen, "parameters of its module were frozen")
+
+    def _require_own_layers(self) -> None:
+        if replaced := self._standing.replaced():
+            raise _outdated(replaced, "layers of its module were replaced, added or taken away, with")
+
     def present_point(self, label: str = "present") -> Point:
         """The module as it stands now: θ, and the buffers and frozen parameters beside it."""
+        self._require_own_layers()
         return self.point(
             {**dict(self.module.named_parameters()), **dict(self.module.named_buffers())}, label
         )
@@ -297,3 +308,12 @@ class Parametrised:
         if theta.shape != (self.num_parameters,):
             raise BadInput(f"a point of shape {tuple(theta.shape)}", f"({self.num_parameters},)")
         return theta.detach().to(self.device, self.dtype).requires_grad_()
+
+
+def _outdated(names: Sequence[str], what: str) -> BadInput:
+    some = ", ".join(names[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else "")
+    return BadInput(
+        f"since the objective was made {what} {some}",
+        "the layers and the trainable parameters that it was made of",
+        "make the objective anew",
+    )

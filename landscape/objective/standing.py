@@ -114,6 +114,20 @@ class Standing:
                     else:
                         self._constants.append((held, key, converted(tensor.detach(), device, dtype)))
 
+    def replaced(self) -> list[str]:
+        """Parameters and buffers whose layer is no longer the module's, and parameters that it has got since."""
+        now: dict[tuple[int, str], str] = {}
+        grown: dict[tuple[int, str], str] = {}
+        for prefix, layer in self.module.named_modules():
+            for held, found in ((layer._parameters, grown), (layer._buffers, now)):
+                for key, tensor in held.items():
+                    if tensor is not None:
+                        found[id(held), key] = f"{prefix}.{key}" if prefix else key
+        now |= grown
+        own = {(id(held), key): name for held, key, name in self._slots[: self._num_own]}
+        gone = [name for place, name in own.items() if place not in now]
+        return list(dict.fromkeys([*gone, *(name for place, name in grown.items() if place not in own)]))
+
     @contextmanager
     def at(self, tensors: Mapping[str, Tensor], *, training: bool = False) -> Iterator[None]:
         """Inside, the module has ``tensors`` for its own; what is left out stays. Afterwards all is as before.

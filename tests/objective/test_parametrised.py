@@ -8,6 +8,7 @@ from cases import CASES
 from plain import another
 from torch import nn
 
+import landscape
 from landscape import BadInput, Objective
 from landscape.objective.blocks import restricted
 from landscape.objective.checks import fingerprint
@@ -78,3 +79,42 @@ def test_the_module_of_a_restricted_objective_has_the_others_where_the_point_has
     whole, found = classifier.module_at(point), part.module_at(inside)
     for name, tensor in whole.state_dict().items():
         assert torch.equal(found.state_dict()[name], tensor)
+
+
+def replaced(module):
+    module[2] = nn.Linear(5, 5)
+
+
+def grown(module):
+    module.append(nn.Linear(1, 1))
+
+
+def frozen(module):
+    module[0].requires_grad_(False)
+
+
+@pytest.mark.parametrize(
+    ("change", "names"), [(replaced, "2.weight"), (grown, "5.weight"), (frozen, "0.weight")]
+)
+def test_a_module_that_is_another_since_is_refused(change, names):
+    # A slice along weights of a layer that is called no more was F of the new layer, at another point than was given.
+    module = nn.Sequential(nn.Linear(4, 5), nn.Tanh(), nn.Linear(5, 5), nn.Tanh(), nn.Linear(5, 1))
+    x = torch.randn(7, 4, generator=torch.Generator().manual_seed(0))
+    objective = Objective(module, "mse", (x, x[:, :1]))
+    theta = objective.theta
+    change(module)
+    for measure in (landscape.slice1d, landscape.hessian):
+        with pytest.raises(BadInput, match=f"since the objective was made.*{names}.*make the objective anew"):
+            measure(objective, theta)
+
+
+def test_a_module_that_was_trained_further_or_has_other_tensors_is_measured_as_it_is():
+    module = nn.Sequential(nn.Linear(4, 5), nn.Tanh(), nn.Linear(5, 1)).double()
+    x = torch.randn(7, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    objective = Objective(module, "mse", (x, x[:, :1]))
+    with torch.no_grad():
+        module[2].weight.mul_(1.5)
+    module[0].weight = nn.Parameter(module[0].weight.detach() + 0.1)
+    line = landscape.slice1d(objective, objective.theta, num_points=3)
+    assert line.status == "complete"
+    assert line.centre_loss == pytest.approx(float(((module(x) - x[:, :1]) ** 2).mean().detach()), rel=1e-12)
