@@ -40,6 +40,8 @@ class Fitted(Parametrised):
             return object.__new__(Sharded)
         return object.__new__(cls)
 
+    # What it finds out of derivatives is to hold where a notebook has switched them off.
+    @torch.enable_grad()
     def __init__(
         self,
         module: nn.Module,

@@ -47,6 +47,28 @@ def _exact() -> Iterator[None]:
         _are_exact.reset(token)
 
 
+@contextmanager
+def plain_modes() -> Iterator[None]:
+    """Inside, derivatives are taken, whatever is switched off around it. Raises BadInput where torch changes dtypes.
+
+    Under autocast F and a plain loop over the data round otherwise; in inference mode no tensor can be differentiated.
+    """
+    for kind in ("cpu", "cuda"):
+        if torch.is_autocast_enabled(kind):
+            dtype = str(torch.get_autocast_dtype(kind)).removeprefix("torch.")
+            raise BadInput(
+                f"a measurement under torch.autocast in {dtype}",
+                "one outside of it",
+                "call it behind that block, and where the module is to compute so have its forward say so",
+            )
+    if torch.is_inference_mode_enabled():
+        raise BadInput(
+            "a measurement under torch.inference_mode", "one outside of it", "call it behind that block"
+        )
+    with torch.enable_grad():
+        yield
+
+
 def without_cudnn() -> AbstractContextManager[None]:
     """Inside, torch's own kernels stand in for cuDNN's, and round as exactly."""
     return torch.backends.cudnn.flags(enabled=False, deterministic=True, allow_tf32=False)

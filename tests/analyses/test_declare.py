@@ -209,3 +209,36 @@ def test_doubts_of_an_earlier_call_are_of_its_products_alone():
         assert len(doubted(landscape.hessian(objective, theta, top_k=1))) == 1
         found = landscape.compare(objective, [theta, 2 * theta], draws=2, num_points=5, line_points=5)
         assert len(doubted(found)) == 1
+
+
+def test_derivatives_are_taken_where_they_are_switched_off_around():
+    x = torch.randn(9, 2, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    with torch.no_grad():
+        objective = Objective(nn.Linear(2, 1).double(), "mse", (x, x[:, :1]))
+        theta = objective.theta
+        found = landscape.hessian(objective, theta, top_k=3)
+        assert not torch.is_grad_enabled()
+    wide = torch.cat([x, x.new_ones(9, 1)], 1)
+    assert found.status == "complete"
+    np.testing.assert_allclose(
+        found.eigenvalues[::-1], torch.linalg.eigvalsh(2 * wide.T @ wide / 9), rtol=1e-10
+    )
+
+
+@pytest.mark.parametrize(
+    ("mode", "seen"),
+    [
+        (lambda: torch.autocast("cpu", dtype=torch.bfloat16), "under torch.autocast in bfloat16"),
+        (torch.inference_mode, "under torch.inference_mode"),
+    ],
+)
+def test_a_measurement_in_a_mode_that_changes_numbers_is_refused(mode, seen):
+    # Under autocast checks failed, of F in bfloat16 against a plain loop in float32; both ended in tracebacks of torch.
+    x = torch.randn(9, 2, generator=torch.Generator().manual_seed(0))
+    objective = Objective(nn.Linear(2, 1), "mse", (x, x[:, :1]))
+    theta = objective.theta
+    with (
+        mode(),
+        pytest.raises(BadInput, match=f"{seen}; expected one outside of it; call it behind that block"),
+    ):
+        landscape.slice1d(objective, theta)
