@@ -64,14 +64,15 @@ def series(files: Sequence[Path], wanted: Sequence[str], counters: Counters) -> 
     """
     _require_each_once(files)
     names = _names(files)
-    ordered = _ordered(names)
+    ordered, given = _ordered(names), list(files)
     files, names = [files[i] for i in ordered], [names[i] for i in ordered]
     if not wanted:
         labels, notes = _found(files, names, counters)
     elif len(wanted) == 1 and "{" in wanted[0]:
         labels, notes = _filled(wanted[0], files, names, counters), []
     elif len(wanted) == len(files):
-        labels, notes = [f"epoch={one}" if one.isdigit() else one for one in wanted], []
+        labels = [f"epoch={one}" if one.isdigit() else one for one in wanted]
+        notes = [] if files == given else [_whose(files, labels)]
     else:
         raise BadInput(
             f"{len(wanted)} of `label` for {len(files)} files",
@@ -96,6 +97,12 @@ def in_order(files: list[Path], labels: list[str], notes: list[str]) -> Series:
     if order != list(range(len(labels))):
         notes = [*notes, "points are in the order of their numbers, which is not that of the names"]
     return Series([files[i] for i in order], [labels[i] for i in order], notes)
+
+
+def _whose(files: Sequence[Path], labels: Sequence[str]) -> str:
+    pairs = [f"{label} is {path.name}" for path, label in zip(files, labels, strict=True)]
+    some = ", ".join(pairs[:8]) + (f" and {len(pairs) - 8} more" if len(pairs) > 8 else "")
+    return f"labels go to the files in the natural order of their names, not in that given: {some}"
 
 
 def natural(text: str) -> list[tuple[int, int, str]]:

@@ -1,6 +1,5 @@
 """A result computed once and written whole: remembered while it grows, published when done, told when it is there."""
 
-import errno
 import json
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -29,6 +28,7 @@ from landscape.runs import provenance, store
 from landscape.runs.config import config_difference, config_hash, is_same
 from landscape.runs.dealt import answered_by_first, to_all
 from landscape.runs.journal import Journal
+from landscape.runs.places import require_place
 from landscape.runs.settings import Settings
 from landscape.runs.workers import Again, hired, parsed
 
@@ -253,9 +253,9 @@ def standing_there(
     """The header of a result that is there. Raises BadInput for an output that cannot be, is read, or is another's."""
     if output is None:
         return None
-    _check_folder(output)
     if output.exists() and any(one.exists() and output.samefile(one) for one in made_of):
         raise BadInput(f"{output} is what the result is made from", "another name", "give another `output`")
+    require_place(output)
     if not output.exists() or settings.overwrite:
         return None
     before = _standing(output, settings.verify)
@@ -264,26 +264,6 @@ def standing_there(
         return None
     _clear_up(output, config)
     return before
-
-
-def _check_folder(output: Path) -> None:
-    folder = output.parent
-    if output.is_dir():
-        raise BadInput(f"{output} is a folder", "the name of a file to write", "give `output` FILE.h5")
-    if not folder.is_dir():
-        raise BadInput(f"there is no folder {folder}", "an existing folder for the output", "make it first")
-    trial = output.with_name(output.name + ".tmp")
-    try:
-        # Tried, not asked: root may write where a file system may not be written.
-        with open(trial, "ab"):
-            pass
-        # Of several processes another may have been faster.
-        trial.unlink(missing_ok=True)
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise
-        seen = f"{folder} cannot be written ({error.strerror})"
-        raise BadInput(seen, "a folder you may write to", "give another `output`") from None
 
 
 def _standing(output: Path, verify: bool) -> dict[str, Any]:

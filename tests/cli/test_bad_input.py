@@ -53,6 +53,15 @@ def test_a_folder(command, folder):
     refused(command("hessian", "a.h5", "-o", "runs.h5"), "runs.h5 is a folder", "-o FILE.h5")
 
 
+@pytest.mark.parametrize(
+    ("ending", "remedy"), [("png", "landscape plot"), ("PDF", "landscape plot"), ("pt", "landscape export")]
+)
+def test_a_result_that_is_called_as_what_is_made_of_one(command, folder, ending, remedy):
+    seen = f"x.{ending} ends as another kind of file"
+    refused(command("hessian", "a.h5", "-o", f"x.{ending}"), seen, "give -o x.h5", f"{remedy} x.h5")
+    assert not list(folder.glob("x.*"))
+
+
 @pytest.mark.parametrize("kept", [0, 4, 100, 0.5, 0.99])
 def test_a_truncated_hdf5(command, folder, kept):
     whole = (folder / "a.h5").read_bytes()

@@ -89,6 +89,9 @@ def test_names_and_files_that_disagree_are_said():
 def test_labels_by_hand_go_to_files_in_natural_order():
     names = ["w_10.pt", "w_9.pt"]
     assert labelled(names, ("warm", "cold"))[0] == [("w_9.pt", "warm"), ("w_10.pt", "cold")]
+    # Who typed them in another order is told of every pair, where the ends alone were named.
+    assert "not in that given: warm is w_9.pt, cold is w_10.pt" in labelled(names, ("warm", "cold"))[1]
+    assert not labelled(names[::-1], ("warm", "cold"))[1]
     assert labelled(names, ("{name}",))[0] == [("w_9.pt", "w_9"), ("w_10.pt", "w_10")]
     assert labelled(names, ("s{number}-{index}",))[0] == [("w_9.pt", "s9-0"), ("w_10.pt", "s10-1")]
     assert labelled(names, ("step={number}",))[0] == [("w_9.pt", "step=9"), ("w_10.pt", "step=10")]
