@@ -263,7 +263,7 @@ def certify(
     from landscape.certificates.decay import decay
     from landscape.certificates.limit import add_limit, wide
     from landscape.certificates.proofs import proven
-    from landscape.certificates.run_proofs import decay_check, run_check
+    from landscape.certificates.run_proofs import decay_check, rows_check, run_check
     from landscape.certificates.survey import Survey
     from landscape.certificates.verdict_proofs import verdict_check
     from landscape.certificates.words import notes_of
@@ -290,7 +290,8 @@ def certify(
         points = [_brought(objective, here, one) for one in given]
         survey = Survey(objective, here, points, tol, kernel == "dense", proven, seed, kept, progress)
         result = _result(survey, is_one)
-        result.checks += [*run_check(survey, result), verdict_check(survey, result, tol)]
+        result.checks += [*run_check(survey, result), *rows_check(survey, result)]
+        result.checks.append(verdict_check(survey, result, tol))
         if descent is not None:
             result.decay_bound, words = decay(result, descent)
             result.notes += words

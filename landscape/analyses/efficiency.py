@@ -226,7 +226,7 @@ def _result(
     import numpy as np
 
     from landscape.descent.comparison import selected
-    from landscape.descent.efficiency_proofs import observations_check, table_check
+    from landscape.descent.efficiency_proofs import observations_check, places_check, table_check
 
     every = grid.every
     zero, least = (np.array(column, dtype=float) for column in zip(*grid.baselines, strict=True))
@@ -234,7 +234,7 @@ def _result(
     observations = np.array([[budget.observations for budget in own] for own in budgets])
     sizes = [own[0].num_samples for own in budgets]
     batches = np.array([[budget.batch_size for budget in own] for own in budgets])
-    return Efficiency(
+    result = Efficiency(
         size=np.array(sizes),
         method=np.array(every.methods),
         step=steps,
@@ -251,6 +251,8 @@ def _result(
         notes=grid.notes,
         **table,
     )
+    result.checks.append(places_check(result, every, grid.rows, observations_per_sample))
+    return result
 
 
 def _check(

@@ -324,7 +324,12 @@ def _table_checks(found: Noise, known: KnownSizes, above: float) -> list[Check]:
         "α": (found.slope_step, found.slope_step_interval),
         "B": (found.slope_batch, found.slope_batch_interval),
     }
-    ever = [found.step_size.max(), found.step_sum, found.step_square_sum]
+    ever: tuple[Any, ...] = (
+        found.step_size.max(),
+        found.step_sum,
+        found.step_square_sum,
+        found.robbins_monro,
+    )
     return sums_checks(known, *ever) + table_checks(
         {name: getattr(found, name) for name in names} | {"runs": found.mean_squared_gradient_norm},
         lipschitz=found.lipschitz,

@@ -270,7 +270,7 @@ def _at(
         ]
         there = more[0] if more else None
         proofs += _checks(objective, point, asked, [one for one in (here, there) if one is not None])
-        changes, groups = None, {}
+        changes, groups, each = None, {}, {}
         if moved and there:
             verb = "moving" if rescaling == "all" else "rescaling"
             meaning = f"outputs after {verb} {moved.num_units} units against those before, ‖Δh‖/‖h‖"
@@ -287,7 +287,7 @@ def _at(
         result = _result(
             asked, here, there, changes, rescaling if there else "none", num_units, notes, groups
         )
-        prove(result, objective, asked, [(point, here), (moved.point if moved else None, there)])
+        prove(result, objective, asked, [(point, here), (moved.point if moved else None, there)], each)
     result.checks = [*proofs, *result.checks]
     return result
 

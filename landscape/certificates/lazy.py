@@ -12,12 +12,13 @@ import torch
 from torch import Tensor
 
 from landscape.certificates.kernel import dense_kernel
+from landscape.certificates.two_layer import arc_cosine_kernel
 from landscape.errors import BadInput
 from landscape.numerics.spectra.trace import NORMAL_QUANTILE, student_factor
 from landscape.objective import plain, trees
 from landscape.objective.objective import Objective
 from landscape.objective.parameters import Point
-from landscape.result import Check
+from landscape.result import Check, largest_gap
 
 # Steps of gradient descent, and their size over 1/L at the start: far enough to be seen, and no wide net turns by much.
 STEPS, SHARE = 20, 0.5
@@ -92,8 +93,8 @@ def _against(name: str, found: Slope, count: int) -> str:
     return f"{name} ∝ width^({found.value:.3f} ± {found.error:.3f}): {said} {off:.1f} of its errors"
 
 
-def lazy_check(net: Objective, step: float, found: Moved) -> Check:
-    """Both changes of one net by derivatives of the module itself, K output by output."""
+def lazy_check(net: Objective, step: float, found: Moved, distance: float) -> Check:
+    """Changes of one net, and how far its K₀ is from the limit, by derivatives of the module, output by output."""
     point = net.present_point()
     theta = point.theta
     for _ in range(STEPS):
@@ -101,12 +102,11 @@ def lazy_check(net: Objective, step: float, found: Moved) -> Check:
         theta = theta - step * plain.gradient(net, here).to(theta)
     before, after = (_plain_kernel(net, Point(one, point.fixed, point.label)) for one in (point.theta, theta))
     wanted = Moved(_relative(after, before), _relative(theta, point.theta))
-    gap = max(
-        abs(one - other) / other if other else abs(one) for one, other in zip(found, wanted, strict=True)
-    )
-    return Check(
-        "lazy", gap, 1e-9, "changes of K and θ of one net by derivatives of the module itself, relative"
-    )
+    limiting = arc_cosine_kernel(net.samples.inputs[0].flatten(1))
+    pairs = [*zip(found, wanted, strict=True), (distance, _relative(before, limiting.to(before)))]
+    gap = largest_gap(*(abs(one - other) / other if other else abs(one) for one, other in pairs))
+    meaning = "changes of K and θ of one net, and its K from the limit, by derivatives of the module itself, relative"
+    return Check("lazy", gap, 1e-9, meaning)
 
 
 def _plain_kernel(net: Objective, point: Point) -> Tensor:

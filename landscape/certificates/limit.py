@@ -112,9 +112,11 @@ def add_limit(
     kernel, weights = (slope(result.width, one) for one in (found.kernel_change, found.weight_change))
     result.lazy_kernel_exponent, result.lazy_kernel_exponent_error = kernel
     result.lazy_weight_exponent, result.lazy_weight_exponent_error = weights
-    own = wide(first)
-    one = Moved(float(found.kernel_change[0, 0]), float(found.weight_change[0, 0]))
-    result.checks += [limit_check(own.samples.inputs[0].flatten(1)), lazy_check(own, found.step, one)]
+    # Of the last draw, which a seed that is drawn twice would make the first.
+    own = wide(variant(seed_of_draw(seed, draws - 1), {"width": widths[0]}))
+    one = Moved(float(found.kernel_change[0, -1]), float(found.weight_change[0, -1]))
+    inputs = own.samples.inputs[0].flatten(1)
+    result.checks += [limit_check(inputs), lazy_check(own, found.step, one, float(found.error[0, -1]))]
     result.checks.append(limit_laws_check(result))
     result.notes.append(
         "the limit of K is met in the mean over draws, its distance like width^(−1/2): one draw shows nothing"

@@ -4,6 +4,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import torch
 
 from landscape.certificates.survey import Survey
@@ -15,6 +16,8 @@ from landscape.result import Check, largest_gap
 CANCELLED, SUMS = 1e-9, 1e-12
 # Exponents whose powers of e are numbers.
 FAR = 500.0
+# Entries of a row that are no numbers of its point.
+ONCE = {"checks", "claims", "layer", "is_converged", "num_outputs"}
 
 
 def decay_check(result: Any, descent: Sequence[tuple[float, float]]) -> list[Check]:
@@ -35,7 +38,7 @@ def run_check(survey: Survey, result: Any) -> list[Check]:
     """How far weights have gone, of all points, and the kernel and the linearised loss at the last, written out."""
     if len(survey.points) < 2:
         return []
-    first, gaps = numbers(survey.points[0].theta), [0.0]
+    first, gaps = numbers(survey.points[0].theta), [_by_spectra(result)]
     for point, said in zip(survey.points, result.weight_change.tolist(), strict=True):
         gaps.append(_apart(said, _relative(numbers(point.theta), first)))
     last, begun = (survey.seen.get(k) for k in (len(survey.points) - 1, 0))
@@ -44,17 +47,55 @@ def run_check(survey: Survey, result: Any) -> list[Check]:
         gaps.append(_apart(float(result.kernel_change[-1]), _relative(after, before)))
     objective = survey.objective
     if begun is not None and objective.is_mean:
-        moved = survey.from_first(survey.points[-1].theta - survey.points[0].theta)
+        k = int(np.random.default_rng(survey.seed).integers(1, len(survey.points)))
+        moved = survey.from_first(survey.points[k].theta - survey.points[0].theta)
         outputs = begun.structure.outputs + moved.reshape(begun.structure.outputs.shape)
         targets = objective.samples.picked(None)[1]
         if outputs.dim() == 2 and not objective.loss.has_price and objective.loss.is_of_outputs:
             grads = torch.set_grad_enabled(objective.needs_gradients)
             with grads, objective.written({**survey.points[0].fixed}):
                 wanted = float(objective.loss.each(outputs.to(objective.dtype), targets).mean())
-            gaps.append(_apart(float(result.linear_loss[-1]), wanted, 1e-3))
-    meaning = "changes of θ, and of K and the linearised loss at the last point, written out, relative, from 1e-12 on"
+            gaps.append(_apart(float(result.linear_loss[k]), wanted, 1e-3))
+    meaning = (
+        "changes of θ, of K at the last point and within what eigenvalues allow at all, and the linearised loss at a "
+        "seeded one, written out, relative, from 1e-12 on"
+    )
     bound = CANCELLED if objective.is_double else checks.rounding(objective)
     return [Check("changes", largest_gap(*(0.0 if one <= SUMS else one for one in gaps)), bound, meaning)]
+
+
+def rows_check(survey: Survey, result: Any) -> list[Check]:
+    """Numbers and words of several points, each of which has to stand at the name of its own."""
+    if len(survey.points) < 2:
+        return []
+    wrong = 0
+    for i, point in enumerate(survey.points):
+        row = survey.row(i, i)
+        wrong += str(result.point[i]) != (point.label.rpartition("@")[2] or f"point {i}")
+        for name, wanted in row.items():
+            said = getattr(result, name, None)
+            # What not every point has is left out, and what is one for all stands once.
+            if name in ONCE or said is None or np.ndim(said) == 0:
+                continue
+            same = np.array_equal(said[i], wanted, equal_nan=np.asarray(wanted).dtype.kind == "f")
+            wrong += not same
+    meaning = "numbers and words of a point that stand at the name of another (0 = none)"
+    return [Check("places", float(wrong), 0.0, meaning)]
+
+
+def _by_spectra(result: Any) -> float:
+    """By how much a change of K is less than that of its eigenvalues, or more than where ⟨K, K₀⟩ = 0."""
+    spectra, worst = result.ntk_spectrum, 0.0
+    if spectra is None or not np.isfinite(spectra).all():
+        return worst
+    # Hoffman and Wielandt 1953; a product of matrices with no negative eigenvalues has no negative trace.
+    size = float(np.linalg.norm(spectra[0]))
+    for values, said in zip(spectra, result.kernel_change.tolist(), strict=True):
+        least = float(np.linalg.norm(values - spectra[0])) / max(size, 1e-300)
+        most = math.hypot(float(np.linalg.norm(values)) / max(size, 1e-300), 1.0)
+        room = CANCELLED * max(1.0, most)
+        worst = largest_gap(worst, least - room - said, said - most - room)
+    return worst
 
 
 def _relative(after: Any, before: Any) -> float:

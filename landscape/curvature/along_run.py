@@ -38,16 +38,24 @@ def side_by_side(results: Sequence[Any], labels: Sequence[str]) -> Any:
         for one, label in zip(results, labels, strict=True)
         for check in one.checks
     ]
-    last.checks.append(_in_place(last))
+    last.checks.append(_in_place(last, results, labels))
     return last
 
 
-def _in_place(result: Any) -> Check:
-    """That the last row of the table, where it is defined, is what stands of the point itself."""
-    rows = ((result.values_along, result.values), (result.errors_along, result.errors))
-    loose = [
-        not np.array_equal(along[-1], alone, equal_nan=True)
-        for along, alone in (*rows, (result.loss_along[-1:][None], np.array([result.loss])))
-    ]
-    meaning = "rows of the last point among all that are not those of the point itself (0 = none)"
-    return Check("last point", float(sum(loose)), 0.0, meaning)
+def _in_place(result: Any, results: Sequence[Any], labels: Sequence[str]) -> Check:
+    """That every row is what stands of its point alone, measure by measure, and the last that of the result itself."""
+    wrong = int(result.point.tolist() != list(labels))
+    for i, one in enumerate(results):
+        names = one.measure.tolist()
+        rows = ((result.values_along, one.values), (result.errors_along, one.errors))
+        for k, name in enumerate(result.measure.tolist()):
+            for along, alone in rows:
+                wanted = float(alone[names.index(name)]) if name in names else np.nan
+                wrong += not (along[i, k] == wanted or (np.isnan(along[i, k]) and np.isnan(wanted)))
+        for name in ("loss", "gradient_norm"):
+            said, wanted = float(getattr(result, f"{name}_along")[i]), float(getattr(one, name))
+            wrong += not (said == wanted or (np.isnan(said) and np.isnan(wanted)))
+    meaning = (
+        "numbers of a point among all that are not those of the point alone, and names of others (0 = none)"
+    )
+    return Check("last point", float(wrong), 0.0, meaning)

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from landscape import distributed
 from landscape.curvature import operators
-from landscape.curvature.preconditioned import Preconditioned, scale
+from landscape.curvature.preconditioned import Preconditioned
 from landscape.errors import BadInput, LandscapeError
 from landscape.numerics.spectra.krylov import Operator
 from landscape.objective import checks, doubts, plain, trees
@@ -95,11 +95,18 @@ def product_check(
             error = product.error / max(_norm(image), 1e-300)
             if operator in operators.OF_GRADIENT:
                 # Of the preconditioned Hessian both ends of the product are in units of P^½.
-                unit = scale(part) if operator == "preconditioned" else None
+                unit = _unit(part) if operator == "preconditioned" else None
                 return _against_gradients(part, here, unit, axis, image, error)
             return _against_outputs(part, here, operator, axis, image, error)
     except LandscapeError as refused:
         return [], [f"products not checked against the module itself: {refused}"]
+
+
+def _unit(objective: Objective) -> Tensor:
+    """P^-½ (d,) by the objective's θ, from P by name."""
+    assert objective.preconditioner is not None
+    parts = [1 / objective.preconditioner[piece.name].double().sqrt() for piece in objective.pieces]
+    return torch.cat([one.reshape(-1) for one in parts]).to(objective.device, objective.dtype)
 
 
 def _against_gradients(

@@ -51,9 +51,32 @@ def proven(stored: Mapping[str, Any], survey: Survey, question: Question) -> tup
                 more, remarks = _costly(row, one, place, question, rng)
                 here, notes = here + more, notes + remarks
             found += here if survey.is_single else [_named(check, place.label) for check in here]
+    found.append(_places(stored, survey, question))
     if stored.get("overlap") is not None and len(survey.found) > 1:
         found.append(_overlap(stored["overlap"], survey))
     return found, notes
+
+
+def _places(stored: Mapping[str, Any], survey: Survey, question: Question) -> Check:
+    """Names, losses, numbers of parameters and what has converged, of every place, of which none stands elsewhere."""
+    wrong = 0
+    for number, (one, place) in enumerate(zip(survey.found, survey.places, strict=False)):
+        row = stored if survey.is_single else {name: rows[number] for name, rows in stored.items()}
+        wrong += not survey.is_single and str(row["point"]) != place.label
+        if survey.per_layer:
+            owners = {piece.name.rpartition(".")[0] or "." for piece in place.objective.pieces}
+            wrong += owners != {str(row["point"])}
+        wrong += int(row["num_parameters"]) != sum(math.prod(one.shape) for one in place.objective.pieces)
+        wrong += not (float(row["loss"]) == one.loss or math.isnan(one.loss))
+        # At the tolerance itself either may be right.
+        errors, edge = _values(row, "errors", one), question.tol * one.pairs.scale
+        reached = np.asarray(row["converged"], dtype=bool)[: len(errors)]
+        if not one.pairs.is_interrupted:
+            wrong += int((reached & (errors > 1.01 * edge) | ~reached & (errors < 0.99 * edge)).sum())
+    meaning = (
+        "names, losses, numbers of parameters and convergence that are not those of their place (0 = none)"
+    )
+    return Check("places", float(wrong), 0.0, meaning)
 
 
 def _overlap(stated: np.ndarray, survey: Survey) -> Check:

@@ -248,8 +248,9 @@ def prove(
     objective: Objective,
     asked: Asked,
     places: Sequence[tuple[Point | None, Measured | None]],
+    each: Mapping[str, Measured],
 ) -> None:
-    """Adds the proofs of both points, which go by the numbers as they stand in the result."""
+    """Adds the proofs of both points, which go by the numbers as they stand in the result; ``each`` is of groups."""
     for before, (point, found) in zip(("", "rescaled_"), places, strict=True):
         if point is None or found is None:
             continue
@@ -263,13 +264,15 @@ def prove(
             rises[norm] = (getattr(result, name), getattr(result, f"{name}_error"))
         proofs, notes = proven(objective, point, found, asked, table, rises)
         if not before:
-            result.checks.append(_stated_check(result, objective, found, table))
+            result.checks.append(_stated_check(result, objective, found, table, each))
         ending = " rescaled" if before else ""
         result.checks += [replace(check, name=check.name + ending) for check in proofs]
         result.notes += [note for note in notes if note not in result.notes]
 
 
-def _stated_check(result: Any, objective: Objective, found: Measured, table: Columns) -> Check:
+def _stated_check(
+    result: Any, objective: Objective, found: Measured, table: Columns, each: Mapping[str, Measured]
+) -> Check:
     """What stands twice: the rises at the σ of the table, ‖∇F‖, what changes, and the step that a sharpness is of."""
     gaps = [abs(result.gradient_norm - float(torch.linalg.vector_norm(found.slope.double())))]
     gaps[0] /= max(abs(result.gradient_norm), 1e-300)
@@ -283,6 +286,7 @@ def _stated_check(result: Any, objective: Objective, found: Measured, table: Col
                 0.0 if a == b or (a != a and b != b) else math.inf
                 for a, b in zip(said, table[name], strict=True)
             ]
+    gaps += [_ascents(result, table), _groups(result, objective, each)]
     for start in ("", "relative_"):
         step = getattr(result, f"{start}critical_step")
         if step is not None:
@@ -290,16 +294,57 @@ def _stated_check(result: Any, objective: Objective, found: Measured, table: Col
             value, error = table[f"{start}critical_sharpness"]
             gaps += [abs(value * step / 2 - 1), abs(error - max(2 / low - value, value - 2 / high)) / value]
     if result.changes_under_rescaling is not None:
-        rows = zip(result.values, result.errors, result.rescaled_values, result.rescaled_errors, strict=True)
-        for name, is_said, row in zip(
-            result.measure.tolist(), result.changes_under_rescaling, rows, strict=True
-        ):
-            a, error, b, other = map(float, row)
-            room = checks.rounding(objective) * (abs(a) + abs(result.loss) * ("rise" in name))
-            gap, allowed = abs(a - b), CHANGE * math.hypot(error, other) + room
-            is_changed = (a != a) != (b != b) if a != a or b != b else gap > allowed
-            gaps.append(math.inf if bool(is_said) != is_changed and gap != allowed else 0.0)
+        gaps.append(
+            _changes(
+                result,
+                objective,
+                result.changes_under_rescaling,
+                result.rescaled_values,
+                result.rescaled_errors,
+            )
+        )
     meaning = (
-        "rises at the σ of the table, ‖∇F‖, critical steps and what changes, as stated elsewhere, relative"
+        "rises at the σ of the table and of the ascents, ‖∇F‖, critical steps and what changes, as stated elsewhere, "
+        "relative"
     )
     return Check("stated twice", largest_gap(*gaps), 1e-9, meaning)
+
+
+def _changes(
+    result: Any, objective: Objective, said: np.ndarray, values: np.ndarray, errors: np.ndarray
+) -> float:
+    """0 where each measure is ``said`` to change that differs from that of the point by more than errors; else ∞."""
+    gap = 0.0
+    rows = zip(result.values, result.errors, values, errors, strict=True)
+    for name, is_said, row in zip(result.measure.tolist(), said, rows, strict=True):
+        a, error, b, other = map(float, row)
+        room = checks.rounding(objective) * (abs(a) + abs(result.loss) * ("rise" in name))
+        apart, allowed = abs(a - b), CHANGE * math.hypot(error, other) + room
+        is_changed = (a != a) != (b != b) if a != a or b != b else apart > allowed
+        gap = largest_gap(gap, math.inf if bool(is_said) != is_changed and apart != allowed else 0.0)
+    return gap
+
+
+def _groups(result: Any, objective: Objective, each: Mapping[str, Measured]) -> float:
+    """0 where the rows of groups are those of ``each`` by its name, and what changes is; else ∞."""
+    if result.group is None:
+        return math.inf if each else 0.0
+    rows = zip(result.group.tolist(), result.values_by_group, result.changes_by_group, strict=True)
+    names, gap = result.measure.tolist(), 0.0
+    for group, values, changes in rows:
+        wanted, errors = np.array([each[group].table[name] for name in names]).T
+        gap = largest_gap(gap, _changes(result, objective, changes, wanted, errors))
+        gap = gap if np.array_equal(values, wanted, equal_nan=True) else math.inf
+    return gap
+
+
+def _ascents(result: Any, table: Columns) -> float:
+    """0 where each ascent ends at the rise of the table, and none falls or begins below SAM's step; else ∞."""
+    wrong = 0
+    for norm in ("", "_filter"):
+        rises = getattr(result, f"ascent_rise{norm}")
+        if rises is None:
+            continue
+        sam, highest = (table[f"{name}{norm}"][0] for name in ("sam_rise", "ball_rise_at_least"))
+        wrong += rises[-1] != highest or bool((np.diff(rises) < 0).any()) or rises[0] < max(0.0, sam)
+    return math.inf if wrong else 0.0

@@ -76,12 +76,14 @@ class Every(NamedTuple):
 class Grid:
     """``every`` method and step size from every point, trained on one subset after another; what was found so far.
 
-    ``costs`` are arrays (method, step, point, record), ``baselines`` those of :func:`baseline_costs`, by subset.
+    ``costs`` are arrays (method, step, point, record), ``rows`` (replica, record) what they are made of, ``baselines``
+    those of :func:`baseline_costs`, by subset.
     """
 
     def __init__(self, every: Every):
         self.every = every
         self.costs: list[np.ndarray] = []
+        self.rows: list[np.ndarray] = []
         self.baselines: list[tuple[float, float]] = []
         self.checks: list[checks.Check] = []
         self.notes: list[str] = []
@@ -92,6 +94,7 @@ class Grid:
         self.baselines.append(baseline_costs(part))
         found = every.recorded(part, budgets, journal, progress, self.notes)
         shape = len(every.step_sizes), len(every.thetas), len(every.methods), -1
+        self.rows.append(found.costs)
         self.costs.append(np.moveaxis(found.costs.reshape(shape), 2, 0))
         if found.best is not None:
             meaning = "lowest cost against a plain loop over model.eval()"

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping, Sequence
 from itertools import accumulate
+from typing import Any
 
 import numpy as np
 import torch
@@ -153,6 +154,29 @@ def table_check(replica_cost: np.ndarray, steps: np.ndarray, said: Mapping[str, 
         "means, spreads (n − 1), divergence and best step sizes against the costs of the replicas, one by one"
     )
     return Check("table", largest_gap(*gaps), ROUNDING, meaning)
+
+
+def places_check(result: Any, every: Any, rows: Sequence[np.ndarray], per_sample: float) -> Check:
+    """Costs of replicas, ``rows`` (replica, record) of each size, and labels, of which none is to stand elsewhere.
+
+    ``every`` is what was trained: a replica by its step size, the number of its point and that of its method.
+    """
+    cost, wrong = result.replica_cost, 0
+    steps, methods = result.step.tolist(), result.method.tolist()
+    wrong += result.seed.tolist() != [every.seed + k for k in range(len(every.thetas))]
+    for i, found in enumerate(rows):
+        wrong += result.observations[i, :, -1].max() > round(per_sample * int(result.size[i]))
+        for row, (alpha, point, method) in zip(found, every.replicas, strict=True):
+            place = methods.index(every.methods[method]), steps.index(alpha), point
+            wrong += not np.array_equal(cost[(i, *place)], row, equal_nan=True)
+    shares = [per_sample * k / (len(result.record) - 1) for k in range(len(result.record))]
+    wrong += not np.allclose(result.record, shares, rtol=1e-12, atol=0.0)
+    zero, least = result.zero_predictor, result.least_squares
+    if zero is not None and least is not None:
+        # Zero is among what least squares choose from.
+        wrong += int((least > zero * (1 + ROUNDING)).sum())
+    meaning = "costs, records and baselines that are not of the size, method, step and seed they stand at (0 = none)"
+    return Check("places", float(wrong), 0.0, meaning)
 
 
 def _mean_and_spread(values: Sequence[float]) -> tuple[float, float]:

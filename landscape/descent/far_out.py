@@ -10,7 +10,7 @@ from torch import Tensor
 
 from landscape.descent.seeking import INFINITE
 from landscape.numerics.arrays import array_of
-from landscape.objective import plain
+from landscape.objective import checks, plain
 from landscape.objective.losses import LOSSES
 from landscape.objective.objective import Objective
 from landscape.objective.stacked import Derivatives
@@ -18,6 +18,8 @@ from landscape.result import Check
 
 # Sizes at which a closed form is drawn, and ends that are proven.
 PLACES, MOST = 101, 20
+# Sums of squares in float64.
+SUMS = 1e-12
 
 
 def far_out(
@@ -40,7 +42,8 @@ def far_out(
     }
     objective = derivatives.objective
     ends = torch.from_numpy(found["theta"]).to(starts)
-    proofs = [_fall_check(objective, starts[runs], ends[runs])]
+    begun = fields["start_norm"][runs], fields["start_loss"][runs]
+    proofs = [_fall_check(objective, starts[runs], ends[runs], *begun)]
     low, high = np.nanmin(fields["exponent"][runs]), np.nanmax(fields["exponent"][runs])
     notes = [
         f"{int(runs.sum())} searches run to infinity: ‖∇F‖ falls like ‖θ‖ to the power {low:.4g}"
@@ -61,13 +64,26 @@ def far_out(
     return fields, proofs, notes
 
 
-def _fall_check(objective: Objective, starts: Tensor, ends: Tensor) -> Check:
-    """That of the module itself ‖∇F‖ is less at ends than at starts (R, d), and ‖θ‖ larger, at the first few."""
+def _fall_check(
+    objective: Objective, starts: Tensor, ends: Tensor, norms: np.ndarray, losses: np.ndarray
+) -> Check:
+    """That of the module itself ‖∇F‖ is less at ends than at starts (R, d), and ‖θ‖ larger, at the first few.
+
+    And that ‖θ‖ (R,) and F (R,) of the starts are as stated, by a sum and a plain loop.
+    """
 
     def size(theta: Tensor) -> float:
         return float(plain.gradient(objective, plain.by_name(objective, objective.as_point(theta))).norm())
 
     pairs = list(zip(starts[:MOST], ends[:MOST], strict=True))
     wrong = sum(not size(end) < size(start) or not end.norm() > start.norm() for start, end in pairs)
-    meaning = f"of {len(pairs)} ends, where ‖∇F‖ of the module itself is no less than at the start, or ‖θ‖ no larger"
+    for start, norm, loss in zip(starts[:MOST], norms, losses, strict=False):
+        length = math.sqrt(math.fsum(one * one for one in start.tolist()))
+        seen = plain.measure(objective, plain.by_name(objective, objective.as_point(start))).loss
+        wrong += not abs(norm - length) <= SUMS * length
+        wrong += not abs(loss - seen) <= checks.rounding(objective) * max(abs(seen), 1e-3)
+    meaning = (
+        f"of {len(pairs)} ends, where ‖∇F‖ of the module itself is no less than at the start, or ‖θ‖ no larger, or F "
+        "or ‖θ‖ of the start another"
+    )
     return Check("falls far out", float(wrong), 0.0, meaning)

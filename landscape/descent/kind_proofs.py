@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from landscape.descent.kinds import FEWEST, FIELLER, RESAMPLES, rounded_losses
+from landscape.descent.kinds import FEWEST, FIELLER, MINIMUM, RESAMPLES, rounded_losses
 from landscape.descent.seeking import CRITICAL
 from landscape.numerics.agreement import NORMAL_QUANTILE
 from landscape.result import Check
@@ -25,6 +25,7 @@ def kinds_check(found: Mapping[str, Any]) -> Check:
     for number in range(len(found["kind_loss"])):
         rows = [k for k, one in enumerate(of) if one == number]
         wrong += len(rows) != found["kind_count"][number] or not rows
+        wrong += not _is_called(found, number)
         for name in ("loss", "index", "nullity"):
             said = float(found[f"kind_{name}"][number])
             # The start that stands for it is the lowest one, the first where several are.
@@ -43,8 +44,25 @@ def kinds_check(found: Mapping[str, Any]) -> Check:
     wrong += not (found["lowest_loss"] == lowest or math.isnan(lowest))
     if found.get("known_loss") is not None:
         wrong += _known(found, is_there)
-    meaning = "kinds, counts, index fractions and the lowest loss that are not those of the starts as they are stated"
+    meaning = (
+        "kinds, their verdicts, counts, index fractions and the lowest loss that are not those of the starts as they "
+        "are stated"
+    )
     return Check("kinds of the starts", float(wrong), 0.0, meaning)
+
+
+def _is_called(found: Mapping[str, Any], number: int) -> bool:
+    """Whether the verdict of a kind is one that its index and nullity allow; of index 0 and some flat, F along them."""
+    word, d = str(found["verdict"][number]), found["num_parameters"]
+    index, nullity = float(found["kind_index"][number]), float(found["kind_nullity"][number])
+    flat = "" if math.isnan(nullity) or not nullity else f", {nullity:.0f} flat"
+    if index:
+        saddle = f"saddle of index {index:.0f}{flat}"
+        top = f"no minimum, index {index:.0f}{flat}" if flat else "local maximum"
+        return word == (saddle if math.isnan(nullity) or index + nullity < d else top)
+    if math.isnan(nullity):
+        return word == "undecided"
+    return bool(flat) or word == MINIMUM
 
 
 def _known(found: Mapping[str, Any], is_there: list[bool]) -> int:

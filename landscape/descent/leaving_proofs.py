@@ -7,13 +7,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from landscape.descent.escape import SAMPLES, Bottom, Leave
+from landscape.descent.escape import DIRECTIONS, SAMPLES, Bottom, Leave
 from landscape.descent.replay import slope_and_error
 from landscape.descent.stated_kicks import KICKS, stated_kick
 from landscape.numerics.arrays import farthest
 from landscape.numerics.spectra.inertia import STATIONARY
 from landscape.numerics.steps.leaving import NOT_YET
-from landscape.objective import checks
+from landscape.objective import checks, plain
 from landscape.objective.objective import Objective
 from landscape.result import Check, largest_gap
 
@@ -29,16 +29,39 @@ def leaving_checks(
     saddle: Tensor,
     asked: Leave,
     found: dict[str, Any],
-    plain: dict[str, Any],
+    alone: dict[str, Any],
     result: Any,
 ) -> list[Check]:
-    """Of the arrays ``found`` by run, those of descent without noise, ``plain``, and the ``result`` made of them.
+    """Of the arrays ``found`` by run, those of descent without noise, ``alone``, and the ``result`` made of them.
 
-    Four gradients and one run.
+    Four gradients, two values and one run.
     """
     again = _again(wide, start, asked, found, result)
-    own = [_still(wide, start, saddle, result), _plain(wide, asked, plain, result)]
+    own = [_still(wide, start, saddle, result), _plain(wide, asked, alone, result)]
+    own.append(_starts(wide, start, asked, found))
     return [*own, *([again] if again else [])]
+
+
+def _begun(start: Tensor, asked: Leave, run: int) -> Tensor:
+    """Where a run begins, by the words of the command: at ``start`` (d,), or without noise so far from it."""
+    if asked.noise != "none":
+        return start.clone()
+    way = np.array(asked.direction, dtype=float) if asked.direction is not None else None
+    if way is None:
+        way = stated_kick("sphere", len(start), (asked.seed, run % asked.num_seeds, DIRECTIONS), 0)
+    return start + asked.amplitudes[run // asked.num_seeds] * torch.from_numpy(way).to(start)
+
+
+def _starts(wide: Objective, start: Tensor, asked: Leave, found: dict[str, Any]) -> Check:
+    """F where a seeded run begins, and where the last one does, against plain loops at these places by their words."""
+    gap, last = 0.0, asked.count - 1
+    for run in {last, int(np.random.default_rng(asked.seed).integers(asked.count))}:
+        point = wide.as_point(_begun(start, asked, run))
+        seen, said = plain.measure(wide, plain.by_name(wide, point)).loss, float(found["first"][run])
+        is_same = said == seen or not (math.isfinite(said) or math.isfinite(seen))
+        gap = largest_gap(gap, 0.0 if is_same else abs(said - seen) / max(abs(seen), 1e-3))
+    meaning = "F where two runs begin against plain loops at the places that amplitude and seed say, relative"
+    return Check("starts", gap, checks.rounding(wide), meaning)
 
 
 def _still(wide: Objective, start: Tensor, saddle: Tensor, result: Any) -> Check:
@@ -87,7 +110,7 @@ def _again(wide: Objective, start: Tensor, asked: Leave, found: dict[str, Any], 
     taken = np.where(found["steps"] == NOT_YET, asked.max_steps, found["steps"]).sum()
     if count > LONGEST or not 0 < 2 * count <= PART * float(taken):
         return None
-    begun = asked.start(start, run)
+    begun = _begun(start, asked, run)
     losses, squares = _way(wide, begun, asked, run, count)
     others = _way(wide, begun * (1 + torch.finfo(begun.dtype).eps), asked, run, count)
     gaps = []
@@ -106,19 +129,19 @@ def _again(wide: Objective, start: Tensor, asked: Leave, found: dict[str, Any], 
     return Check("run again", largest_gap(*gaps), 1.0, meaning)
 
 
-def _plain(wide: Objective, asked: Leave, plain: dict[str, Any], result: Any) -> Check:
+def _plain(wide: Objective, asked: Leave, alone: dict[str, Any], result: Any) -> Check:
     """Of descent without noise from the point itself: when it left, by F on its way, and where, by plain loops.
 
     Two evaluations and a gradient. Of more than 256 steps every other one is on record, and so on.
     """
-    losses, every = plain["records"][:, 0].tolist(), int(plain["every"])
+    losses, every = alone["records"][:, 0].tolist(), int(alone["every"])
     count, has_left = result.plain_steps, result.plain_status == "left"
     wrong = int((count is not None) != has_left) + sum(one < asked.level for one in losses[:-1])
     if count is not None:
         wrong += len(losses) - 1 != count // every
         wrong += (losses[-1] < asked.level) != (count % every == 0)
         exit_, entry = (
-            torch.from_numpy(plain[name][0].copy()).to(wide.device) for name in ("exits", "entries")
+            torch.from_numpy(alone[name][0].copy()).to(wide.device) for name in ("exits", "entries")
         )
         rows = torch.arange(wide.num_samples)
         there, _, _ = slope_and_error(wide, wide, exit_, rows, training=False)
@@ -204,6 +227,7 @@ def summary_check(
     if np.isfinite(result.loss_on_the_way).any():
         gaps.append(farthest(result.record, found["every"] * np.arange(len(result.loss_on_the_way)), TINY))
         gaps.append(farthest(result.loss_on_the_way[0].ravel(), found["first"], TINY))
+    gaps.append(farthest(result.seed, range(seeds), TINY))
     meaning = (
         "means, shares, bounds, cosines, τ and the rate of theory by their formulas, run after run, relative"
     )
@@ -243,6 +267,8 @@ def _of_run(
     gaps += [
         farthest(result.gradient_bound[at], wanted, max(TINY, size)),
         farthest(result.final_loss[at], last, TINY),
+        farthest(result.gradient_sum[at], found["sums"][run], TINY),
+        farthest(result.loss_on_the_way[(slice(None), *at)], found["records"][run], TINY),
     ]
     if not stays and result.steps_per_decade_theory is not None:
         gaps.append(

@@ -33,6 +33,8 @@ def _table(found: Mapping[str, Any]) -> Check:
         gaps.append(_best(row, last[cell], found.get("floor") is not None))
         gaps.append(_parts(row, found.get("polished_cost") is not None))
     gaps.append(_growth(found))
+    gaps.append(farthest(found["quantile"], [k / 4 for k in range(5)], LEAST))
+    gaps.append(farthest(found["restart"], range(found["done"].shape[-1]), LEAST))
     meaning = (
         "quantiles, F_best, its share and interval, errors and the power law of the counts against the ends stated, "
         "one by one, relative"

@@ -349,12 +349,13 @@ def probes_check(result: Any, probes: Sequence[Probe]) -> Check:
     return Check("as visited", float(wrong), 0.0, meaning)
 
 
-def sums_checks(known: KnownSizes, first: float, total: float, squares: float) -> list[Check]:
-    """Σα and Σα² for ever of a schedule from ``first`` on, by other formulas; nothing where both are infinite."""
-    if math.isinf(total) and math.isinf(squares):
-        return []
-    gaps = sum_gaps(*known, known.every, first, (total, squares))
-    meaning = "Σα and Σα² for ever against other formulas where finite, relative"
+def sums_checks(known: KnownSizes, first: float, total: float, squares: float, verdict: str) -> list[Check]:
+    """Σα and Σα² for ever of a schedule from ``first`` on, by other formulas where finite, and what is said of them."""
+    is_finite = not (math.isinf(total) and math.isinf(squares))
+    gaps = [*sum_gaps(*known, known.every, first, (total, squares))] if is_finite else [0.0]
+    # Robbins and Monro (1951) ask for an infinite Σα and a finite Σα².
+    gaps.append(0.0 if (verdict == "holds") == (math.isinf(total) and math.isfinite(squares)) else math.inf)
+    meaning = "Σα and Σα² for ever against other formulas where finite, relative, and the verdict on them"
     return [Check("step sums", largest_gap(*gaps), ROUNDING, meaning)]
 
 

@@ -72,16 +72,33 @@ def kept_check(
     return max(found, key=lambda one: one.value), []
 
 
-def mean_check(objective: Objective, models: Sequence[State], final: State) -> Check:
-    """The stored mean against numpy's over the stored models, over the largest number."""
-    worst, scale = 0.0, 0.0
-    for piece in objective.pieces:
-        parts = np.stack([np.asarray(one[piece.name], dtype=float) for one in models])
-        stated = np.asarray(final[piece.name], dtype=float)
-        worst = largest_gap(worst, float(np.abs(parts.mean(axis=0) - stated).max(initial=0)))
-        scale = max(scale, float(np.abs(parts).max(initial=0)))
-    meaning = "stored mean against numpy's of the stored models, over the largest weight"
-    return Check("mean of models", worst / max(scale, 1e-300), checks.rounding(objective), meaning)
+def mean_check(
+    objective: Objective, given: Sequence[Point], soup: Point, models: Sequence[State], final: State
+) -> Check:
+    """The stored mean against numpy's over the stored models, over the largest number; what stands beside θ as well.
+
+    The same of the ``soup`` of the models as they were ``given``.
+    """
+    names = [piece.name for piece in objective.pieces]
+    beside = [name for name, one in soup.fixed.items() if one.is_floating_point()]
+    worst = _off_mean([one.theta for one in given], soup.theta)
+    for name in names + beside:
+        worst = largest_gap(worst, _off_mean([one[name] for one in models], final[name]))
+    for name in beside:
+        worst = largest_gap(worst, _off_mean([one.fixed[name] for one in given], soup.fixed[name]))
+    meaning = "means, of what stands beside θ as well, against numpy's of the models, over the largest number of each"
+    return Check("mean of models", worst, checks.rounding(objective), meaning)
+
+
+def _off_mean(models: Sequence[Any], stated: Any) -> float:
+    """How far ``stated`` is from the mean of the ``models``, over their largest number."""
+    *parts, said = (
+        one.detach().double().cpu().numpy() if isinstance(one, torch.Tensor) else np.asarray(one, dtype=float)
+        for one in (*models, stated)
+    )
+    every = np.stack(parts)
+    gap = float(np.abs(every.sum(axis=0) / len(every) - said).max(initial=0))
+    return gap / max(float(np.abs(every).max(initial=0)), 1e-300) if gap else 0.0
 
 
 def distances_check(

@@ -98,6 +98,16 @@ def groups_check(found: Aligned, result: Any) -> Check:
     )
     dimensions = zip(kinds, result.used_dimension.tolist(), strict=True)
     wrong += sum(one < 0 or (one > 0 and kind in ("permutation", "sign")) for kind, one in dimensions)
+    for k, one in enumerate(found.families, len(symmetry.free)):
+        if kinds[k] == "sign":
+            wrong += not abs(10 ** (orders[k] / (one.size * one.copies)) - 2) <= 1e-9
+    wrong += result.group.tolist() != [symmetry.groups[group].name for group in symmetry.free]
+    for k, group in enumerate(symmetry.free):
+        slots = result.slot[result.slot_group == k].tolist()
+        wrong += {*slots} != {block.tensor for block in symmetry.of(group)}
+    scaled = (one.size * one.copies for one in found.families if one.kind == "scaling")
+    wrong += int(result.num_rescaled) != sum(scaled)
+    wrong += result.function_difference != found.check.value
     names = {block.tensor for group in symmetry.free for block in symmetry.of(group)} | moved_by(
         found.families
     )

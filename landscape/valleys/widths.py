@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, NamedTuple
@@ -199,7 +199,7 @@ def by_width(how: Restarts, widths: Sequence[int]) -> tuple[dict[str, Any], list
             for name in rows:
                 rows[name][i, k] = path[name] if name in path else end[name]
             nodes = torch.from_numpy(path["nodes"]).to(objective.device)
-            worst = largest_gap(worst, _rise_between(objective, nodes, path["path_height"], how.seed + k))
+            worst = largest_gap(worst, _rise_between(objective, nodes, path, how.seed + k))
             rises.append(path["path_height"] <= end["loss"] + 10 * ROUNDING * max(abs(end["loss"]), 1e-12))
             how.progress(k + 1, how.count, f"paths of {_named(width)}")
         if not ends.found:
@@ -280,21 +280,28 @@ def _end(objective: Objective, theta: Tensor) -> dict[str, Any]:
     }
 
 
-def _rise_between(objective: Objective, nodes: Tensor, height: float, seed: int) -> float:
-    """How far the plain loss lies above the stated height, relative to it, at places between the nodes."""
+def _rise_between(objective: Objective, nodes: Tensor, path: Mapping[str, Any], seed: int) -> float:
+    """How far the plain loss lies above the stated height of a path at places between the nodes, or off its end.
+
+    Relative to the height.
+    """
+    height = path["path_height"]
     if len(nodes) == 1:
         places = np.zeros(1)
     else:
         places = np.random.default_rng(seed).uniform(0, len(nodes) - 1, PROBES)
-    values = [
+    *values, end = [
         plain.measure(objective, plain.by_name(objective, objective.as_point(theta))).loss
-        for theta in points(nodes, places)
+        for theta in (*points(nodes, places), nodes[-1])
     ]
-    return largest_gap(0.0, *((value - height) / max(abs(height), 1e-3) for value in values))
+    gaps = [*(value - height for value in (*values, end)), abs(end - path["path_end"])]
+    return largest_gap(0.0, *(gap / max(abs(height), 1e-3) for gap in gaps))
 
 
 def _between_check(worst: float) -> Check:
-    meaning = f"plain loss at {PROBES} places between the nodes of a path above its stated height, relative"
+    meaning = (
+        f"plain loss at {PROBES} places of a path above its stated height, and that at its end, relative"
+    )
     return Check("path heights", worst, BETWEEN, meaning)
 
 

@@ -57,14 +57,20 @@ def test_it_goes_on_from_its_journal_bit_for_bit(objective, points):
         np.testing.assert_array_equal(one.values, getattr(whole, one.name))
 
 
-def test_a_row_that_is_another_fails_its_check(objective, points, monkeypatch):
+@pytest.mark.parametrize(
+    "name", ["values_along", "errors_along", "loss_along", "gradient_norm_along", "point"]
+)
+def test_a_row_that_is_another_fails_its_check(objective, points, monkeypatch, name):
     kernel = along_run._in_place
 
-    def turned(result):
-        result.values_along = result.values_along[::-1]
-        return kernel(result)
+    def turned(result, *about):
+        rows = getattr(result, name)
+        # That of the last point stands where it is.
+        setattr(result, name, np.concatenate([rows[-2::-1], rows[-1:]]))
+        return kernel(result, *about)
 
     monkeypatch.setattr(along_run, "_in_place", turned)
+    points = [landscape.Point(0.5 * points[0].theta, points[0].fixed, "before"), *points]
     found = landscape.sharpness(objective, points, **HOW)
     assert {one.name for one in found.checks if not one.passed} == {"last point"}
 

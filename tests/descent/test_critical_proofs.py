@@ -158,7 +158,7 @@ def test_what_is_said_of_ways_to_infinity(monkeypatch):
         assert failed(on_the_path(1.0, 3.0)) == {"loss far out"}
     with monkeypatch.context() as patch:
         size = far_out._fall_check
-        patch.setattr(far_out, "_fall_check", lambda objective, starts, ends: size(objective, ends, starts))
+        patch.setattr(far_out, "_fall_check", lambda objective, a, b, *at: size(objective, b, a, *at))
         assert failed(on_the_path(1.0, 3.0)) == {"falls far out"}
 
 

@@ -6,9 +6,12 @@ from mutations.scenarios import SCENARIOS
 NAMES = """
 align align_all basins basins_by_width
 certify certify_descent certify_leaky certify_narrow certify_near certify_run certify_thin certify_widths compare
-connect connect_bends connect_bn connect_l2 critical critical_linear efficiency escape escape_beside escape_by_noise
-hessian hessian_l2 hessian_run interpolate interpolate_repaired merge minima minima_polished modes noise
-sharpness sharpness_further slice1d slice2d slice2d_conv slice2d_curvature slice2d_plane slice2d_runs train_adam
+connect connect_bends connect_bn connect_l2 critical critical_far_out critical_linear
+efficiency efficiency_square escape escape_beside escape_by_noise hessian_layers hessian_points hessian_preconditioned
+hessian hessian_l2 hessian_run interpolate
+interpolate_repaired merge merge_normed minima minima_polished modes noise
+sharpness sharpness_further sharpness_moved sharpness_points slice1d
+slice2d slice2d_conv slice2d_curvature slice2d_plane slice2d_runs train_adam
 """
 
 

@@ -9,12 +9,12 @@ BOUNDS = {
         "best kept; block; distinct ends; ends fixed; exit step; index; index of an end; init; kind of an end; "
         "kinds of the ends; module untouched; measured steps; moved by hand; not finite; rearranged; "
         "observations; "
-        "points; polished ends; spanning tree; taken up; passes; sublevel sets; closed form; distinct "
+        "places; points; polished ends; spanning tree; taken up; passes; sublevel sets; closed form; distinct "
         "points; falls far out; index of a start; status of the starts; ranks; critical step; first rise; "
         "relative critical step; relative first rise; last point; feature rank"
     ),
     "rounding": (
-        "preconditioner; plane coordinates; Ritz pair; Ritz pairs; aligned end; as logged; centre loss; "
+        "preconditioner; plane coordinates; Ritz pair; Ritz pairs; starts; aligned end; as logged; centre loss; "
         "checkpoint coordinates; "
         "checkpoint loss; cost; cost of an end; cut; dense matrix; determinism; direction norms; "
         "eigenvalue along an axis; features; final loss; final test loss; first end; gradient; logged "
@@ -123,7 +123,7 @@ COSTS = {
         "spectrum; floor; grid; independent directions; index; init; kernel; kinds of the ends; length; "
         "losses of samples; lowest restart; mean errors; mean loss; mean of a run; measured steps; "
         "module untouched; no farther; noise error; not finite; observations; orthogonal; orthogonality; "
-        "overlap; path law; penalty; points; points on plane; polish; polished ends; power law; random "
+        "overlap; path law; penalty; places; points; points on plane; polish; polished ends; power law; random "
         "walk; spanning tree; split; spread; stated errors; step size; step sums; straight barrier; "
         "straight barrier errors; table; taken up; test barrier; threshold; trace; trace and density; "
         "trace and spectrum; trace error; trace per parameter; within the ball; passes; sublevel sets; "
@@ -158,7 +158,8 @@ COSTS = {
         "seeded accuracy; seeded test accuracy; test accuracy"
     ),
     "2 F": (
-        "as stored; cost of an end; cut; half width; rescaled slice; function preserved; moved; noise; repaired "
+        "as stored; starts; cost of an end; cut; half width; "
+        "rescaled slice; function preserved; moved; noise; repaired "
         "spread; seeded loss; seeded test loss; generalisation gap"
     ),
     "1 F, 1 ∇F": "cut, derivative",
@@ -194,7 +195,7 @@ COSTS = {
     ),
     "some steps of three replicas": "stack; stack in float64",
     "3 to 6 steps of training; none for numbers of steps": "steps",
-    "16 F a path": "path heights",
+    "17 F a path": "path heights",
     "2 F a pair": "other noise; smoothed loss",
 }
 

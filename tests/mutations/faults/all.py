@@ -7,6 +7,7 @@ from mutations.faults import (
     files,
     objective,
     paths,
+    places,
     spectra,
     stated,
     steps,
@@ -14,5 +15,5 @@ from mutations.faults import (
     units,
 )
 
-ROOMS = (objective, paths, spectra, symmetry, steps, stated, beside, ends, again, files, units)
+ROOMS = (objective, paths, spectra, symmetry, steps, stated, beside, ends, again, files, units, places)
 FAULTS = {one.name: one for room in ROOMS for one in room.FAULTS}

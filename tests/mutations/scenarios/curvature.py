@@ -4,6 +4,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+import torch
 from mutations.scenarios.ground import TRAIN, mlp, problem, rows, scenario, trained
 from torch import nn
 from torch.nn import functional
@@ -128,6 +129,35 @@ def sharpness_points() -> Any:
     points = [landscape.Point(scale * objective.theta, {}, f"at {scale}") for scale in (0.9, 1.0)]
     return landscape.sharpness(
         objective, points, sigmas=(0.01, 0.05), num_draws=3, ascent_steps=3, rescaling="none"
+    )
+
+
+@scenario
+def sharpness_moved() -> Any:
+    """By all symmetries, and by each kind of them alone."""
+    objective, _ = problem(trained(lambda: mlp(nn.ReLU), 0, steps=60))
+    return landscape.sharpness(
+        objective,
+        objective.present_point(),
+        sigmas=(0.01, 0.05),
+        num_draws=3,
+        ascent_steps=3,
+        rescaling="all",
+    )
+
+
+@scenario
+def hessian_preconditioned() -> Any:
+    """As a method meets it that divides its steps by a diagonal."""
+    objective, _ = problem(trained(mlp, 0, steps=40))
+    divisor = torch.rand(objective.num_parameters, generator=torch.Generator().manual_seed(0)) + 0.5
+    return landscape.hessian(
+        objective,
+        objective.present_point(),
+        operator="preconditioned",
+        preconditioners=[divisor],
+        top_k=2,
+        trace=True,
     )
 
 

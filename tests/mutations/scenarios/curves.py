@@ -84,6 +84,13 @@ def merge() -> Any:
 
 
 @scenario
+def merge_normed() -> Any:
+    """Whose statistics are the mean of all."""
+    objective, _, a, b = two(normed)
+    return landscape.merge(objective, [a, b], restarts=1, batchnorm="frozen")
+
+
+@scenario
 def modes() -> Any:
     objective, _, a, b = two(mlp)
     points = [a, b, objective.point(trained(mlp, 2).state_dict(), "C")]
