@@ -34,10 +34,6 @@ def end_check(objective: Objective, theta: Tensor, said: Mapping[str, Any]) -> l
     scale = max(float(np.abs(values).max()), 1e-300)
     gaps = [abs(said["smallest_eigenvalue"] - values[0]), abs(said["largest_eigenvalue"] - values[-1])]
     gap, bound = largest_gap(*gaps) / scale, KNOWN
-    # What is left of ∇F at an end is next to nothing, and known to the rounding of the terms that cancel.
-    terms = scale * float(theta.norm()) + math.sqrt(abs(float(said["loss"])) * scale)
-    allowed = KNOWN * norm + 1e3 * torch.finfo(theta.dtype).eps * terms
-    slope = abs(float(said["gradient_norm"]) - norm) / max(allowed, 1e-300)
     if not gap <= bound:
         # Where F is next to nothing so is H, but for the rounding of terms that cancel in it.
         axis = torch.from_numpy(vectors[:, np.abs(values).argmax()]).to(theta)
@@ -51,9 +47,7 @@ def end_check(objective: Objective, theta: Tensor, said: Mapping[str, Any]) -> l
         wrong = _miscounted(values, max(surely, 2 * on_the_way(objective, theta, matrix)), said)
     meaning = "smallest and largest of an end, over max |λ|, by a second backward pass on the module"
     about = "eigenvalues of that matrix below zero, or zero, that are counted otherwise (0 = none)"
-    of_slope = "‖∇F‖ of an end against autograd on the module, over what rounding allows"
     return [
-        Check("gradient norm of an end", float(slope), 1.0, of_slope),
         Check("eigenvalues of an end", float(gap), bound, meaning),
         Check("index of an end", float(wrong), 0.0, about),
     ]

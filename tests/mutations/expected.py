@@ -244,7 +244,6 @@ CHECKS = {
     "cer-losses-turned": "places",
     "cer-kernel-halved": "lazy",
     "cer-draws-of-one-seed": "lazy",
-    "bas-slope-squared": "gradient norm of an end",
     "bas-end-is-height": "path heights",
     "min-quantiles-misnamed": "summary of the ends",
     "ali-sign-order": "groups",

@@ -172,14 +172,6 @@ FAULTS = (
         "certify_widths",
     ),
     Fault(
-        "bas-slope-squared",
-        "valleys/widths.py",
-        '"gradient_norm": size,',
-        '"gradient_norm": size**2,',
-        "mutations/test_stated.py::test_every_check_passes[basins_by_width]",
-        "basins_by_width",
-    ),
-    Fault(
         "bas-end-is-height",
         "valleys/widths.py",
         '"path_end": found.path.end,',
