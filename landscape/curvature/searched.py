@@ -118,7 +118,7 @@ def searched(
     if off:
         residuals = pairs.residuals + off
         # As r²/gap grows with r.
-        grown = pairs.errors * (residuals / np.maximum(pairs.residuals, 1e-300)) ** 2
+        grown = pairs.errors * np.minimum(residuals / np.maximum(pairs.residuals, 1e-300), 1e100) ** 2
         errors = np.minimum(residuals, grown + off)
         converged = errors <= question.tol * pairs.scale
         pairs = pairs._replace(residuals=residuals, errors=errors, converged=converged)

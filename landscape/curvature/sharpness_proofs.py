@@ -346,5 +346,6 @@ def _ascents(result: Any, table: Columns) -> float:
         if rises is None:
             continue
         sam, highest = (table[f"{name}{norm}"][0] for name in ("sam_rise", "ball_rise_at_least"))
-        wrong += rises[-1] != highest or bool((np.diff(rises) < 0).any()) or rises[0] < max(0.0, sam)
+        is_end = np.array_equal(rises[-1], highest, equal_nan=True)
+        wrong += not is_end or bool((rises[1:] < rises[:-1]).any()) or rises[0] < max(0.0, sam)
     return math.inf if wrong else 0.0

@@ -192,16 +192,16 @@ def curvature_checks(
                 and not has_derivatives
                 and _is_the_modules(part, Point(theta, fixed), axis, image, bound)
             )
-            if gap <= bound or (has_limit and not is_own):
-                dtype = str(part.coarsest).removeprefix("torch.")
-                meaning = f"differences of ∇F against Hd, relative, {dtype}, {part.num_samples} samples"
-                found.append(Check(f"curvature along {name}", gap, bound, meaning))
-            elif is_own:
+            if is_own:
                 notes.append(
                     f"curvature along {name} not checked: a second backward pass through the module gives another "
                     "Hd than differences of ∇F, as where values are rounded and gradients go straight through; "
                     "no number here is of a Hessian"
                 )
+            elif gap <= bound or has_limit:
+                dtype = str(part.coarsest).removeprefix("torch.")
+                meaning = f"differences of ∇F against Hd, relative, {dtype}, {part.num_samples} samples"
+                found.append(Check(f"curvature along {name}", gap, bound, meaning))
             else:
                 notes.append(f"curvature along {name} not checked: the loss has a kink at θ*")
     except LandscapeError as error:

@@ -15,6 +15,7 @@ import landscape
 from landscape import BadInput, Objective
 from landscape.analyses.compare import Compare
 from landscape.numerics.agreement import ranked
+from landscape.numerics.vectors import normal
 from landscape.objective.parameters import Point
 from landscape.paths import compare_proofs
 from landscape.symmetry import rescaling
@@ -100,7 +101,7 @@ def test_closed_forms_of_a_quadratic():
     # The sublevel set along ±d: a root of ½ dᵀCd α² ± gᵀd α = rise, for the direction as the seed draws it.
     for i, theta in enumerate(ends):
         for draw in range(2):
-            drawn = torch.randn(SIZE, generator=torch.Generator().manual_seed(draw), dtype=torch.float64)
+            drawn = normal(theta, torch.Generator().manual_seed(draw))
             d = (drawn * theta.norm() / drawn.norm()).numpy()
             bend, tilt = d @ (c * d), float(c * theta.numpy() @ d)
             for side, sign in enumerate((-1, 1)):

@@ -55,7 +55,14 @@ KINDS = {
     "slice2d": lambda o: landscape.slice2d(o, o.theta, num_points=5),
     "sharpness": lambda o: landscape.sharpness(o, o.theta, sigmas=(0.01,), num_draws=4, ascent_steps=2),
     "compare": lambda o: landscape.compare(
-        o, [o.theta, o.theta.flip(0)], draws=2, num_points=3, noise_draws=2, ascent_steps=1, line_points=3
+        o,
+        [o.theta, o.theta.flip(0)],
+        draws=2,
+        rise=0.01,
+        num_points=3,
+        noise_draws=2,
+        ascent_steps=1,
+        line_points=3,
     ),
     "certify": lambda o: landscape.certify(o, o.theta),
     "connect": lambda o: landscape.connect(*pair(o), epochs=2, batch_size=8, num_points=5, lr=0.01),

@@ -15,6 +15,7 @@ import landscape
 from landscape import Objective
 from landscape.errors import BadInput
 from landscape.numerics.steps.ascent import ball_ascent, filter_lengths
+from landscape.numerics.vectors import normal
 from landscape.runs.journal import Journal
 from landscape.symmetry import rescaling
 
@@ -83,10 +84,7 @@ def test_noise_on_a_quadratic_is_half_the_quadratic_form(minimum):
         objective, theta, sigmas=(0.1, 0.5, 2.0), num_draws=5, ascent_steps=1, seed=7
     )
     draws = [
-        torch.randn(
-            15, generator=torch.Generator().manual_seed(7 * 1_000_003 + i), dtype=torch.float64
-        ).numpy()
-        for i in range(5)
+        normal(torch.zeros(15), torch.Generator().manual_seed(7 * 1_000_003 + i)).numpy() for i in range(5)
     ]
     forms = np.array([0.5 * xi @ H @ xi for xi in draws])
     np.testing.assert_allclose(result.noise_rise, forms.mean() * result.sigma**2, rtol=1e-10)
@@ -103,10 +101,7 @@ def test_noise_on_a_slope_has_no_part_of_the_slope(minimum):
     assert float(objective.gradient(aside).norm()) > 0.1
     result = landscape.sharpness(objective, aside, sigmas=(0.1, 0.5), num_draws=4, ascent_steps=1, seed=7)
     draws = [
-        torch.randn(
-            15, generator=torch.Generator().manual_seed(7 * 1_000_003 + i), dtype=torch.float64
-        ).numpy()
-        for i in range(4)
+        normal(torch.zeros(15), torch.Generator().manual_seed(7 * 1_000_003 + i)).numpy() for i in range(4)
     ]
     forms = np.array([0.5 * xi @ H @ xi for xi in draws])
     np.testing.assert_allclose(result.noise_rise, forms.mean() * result.sigma**2, rtol=1e-10)

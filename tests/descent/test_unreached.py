@@ -93,4 +93,5 @@ def test_blocks_of_what_some_chunk_or_none_reaches_have_the_curvature_there_is()
         "layers.1": True,
     }
     # The layers share no sample, so that the matrix is these blocks.
-    assert found.eigenvalues.max() == pytest.approx(whole.eigenvalues[0], rel=1e-8)
+    apart = abs(found.eigenvalues.max() - whole.eigenvalues[0])
+    assert apart <= found.errors.max() + whole.errors[0]
