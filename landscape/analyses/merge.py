@@ -242,7 +242,7 @@ def _stated_checks(
     meaning = "F at a mean less the mean F of the models, from the stated losses, relative"
     proofs.append(numbers_check("barriers of means", barriers, wanted, meaning))
     proofs.append(roads.final_check(sweep, final, float(result.loss[-2])))
-    proofs.append(roads.mean_check(objective, places[:-2], places[-1], models, final))
+    proofs.append(roads.mean_check(sweep, places[:-2], places[-1], models, final))
     stated = result.distance_before, result.distance_after, result.spread
     proofs.append(roads.distances_check(objective, places[:-2], places[-1], models, final, stated))
     each = table[:, COLUMNS:]

@@ -7,6 +7,7 @@ import numpy as np
 import torch
 
 from landscape.objective import checks, plain
+from landscape.objective.batchnorm import normalisation_layers
 from landscape.objective.objective import Objective
 from landscape.objective.parameters import Point, split
 from landscape.objective.reading import reads_parameters
@@ -73,16 +74,19 @@ def kept_check(
 
 
 def mean_check(
-    objective: Objective, given: Sequence[Point], soup: Point, models: Sequence[State], final: State
+    sweep: Sweep, given: Sequence[Point], soup: Point, models: Sequence[State], final: State
 ) -> Check:
     """The stored mean against numpy's over the stored models, over the largest number; what stands beside θ as well.
 
-    The same of the ``soup`` of the models as they were ``given``.
+    The same of the ``soup`` of the models as they were ``given``. But for statistics that the final one took anew.
     """
+    objective = sweep.objective
     names = [piece.name for piece in objective.pieces]
     beside = [name for name, one in soup.fixed.items() if one.is_floating_point()]
+    layers = normalisation_layers(objective.module) if sweep.recalibrates else {}
+    anew = {f"{name}.{key}".lstrip(".") for name, layer in layers.items() for key in layer._buffers}
     worst = _off_mean([one.theta for one in given], soup.theta)
-    for name in names + beside:
+    for name in names + [one for one in beside if one not in anew]:
         worst = largest_gap(worst, _off_mean([one[name] for one in models], final[name]))
     for name in beside:
         worst = largest_gap(worst, _off_mean([one.fixed[name] for one in given], soup.fixed[name]))

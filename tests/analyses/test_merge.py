@@ -74,6 +74,23 @@ def test_models_that_are_permutations_of_one_have_it_as_their_mean(name):
     assert result.distance_before.min() > 0.1
 
 
+@pytest.mark.parametrize("batchnorm", ["frozen", "recalibrate"])
+def test_statistics_of_models_of_their_own_are_averaged_or_taken_anew(batchnorm):
+    make, shape = MODULES["batch norm"]
+    points = []
+    for seed in range(3):
+        objective = problem(built(make, seed), *shape)
+        states = train(objective, epochs=4, lr=0.1, batch_size=20, seed=seed).states
+        points.append(objective.point({n: torch.from_numpy(v) for n, v in states["final"].items()}))
+    result = merge(objective, points, batchnorm=batchnorm)
+    assert not [one for one in result.checks if not one.passed]
+    names = [name for name in result.states["final"] if "running_mean" in name]
+    assert names
+    for name in names:
+        mean = np.mean([result.states[f"model-{i + 1}"][name] for i in range(3)], axis=0)
+        assert np.allclose(result.states["final"][name], mean) == (batchnorm == "frozen")
+
+
 def test_the_order_in_which_the_models_are_given_decides_nothing():
     objective, points = trained()
     results = [merge(objective, [points[i] for i in order]) for order in permutations(range(3))]
