@@ -38,6 +38,12 @@ def normalisation_layers(module: nn.Module) -> dict[str, nn.Module]:
     }
 
 
+def statistics_of(module: nn.Module) -> set[str]:
+    """The names of the buffers in which :func:`normalisation_layers` keep them."""
+    layers = normalisation_layers(module).items()
+    return {f"{name}.{key}".lstrip(".") for name, layer in layers for key in layer._buffers}
+
+
 def blend(parts: Sequence[Mapping[str, Tensor]], weights: Sequence[float]) -> Mapping[str, Tensor]:
     """Buffers and frozen parameters of several points mixed by ``weights``.
 

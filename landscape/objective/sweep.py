@@ -203,8 +203,7 @@ class Sweep:
 
     def _buffers_apart(self, points: Sequence[Point]) -> list[str]:
         """The buffers of real numbers, other than statistics of batch norm, that are not the same at all points."""
-        own = policies.normalisation_layers(self.objective.module)
-        statistics = {f"{name}.{key}".lstrip(".") for name, layer in own.items() for key in layer._buffers}
+        statistics = policies.statistics_of(self.objective.module)
         found = self._apart(points, self.objective.module.named_buffers())
         return [
             name for name in found if name not in statistics and points[0].fixed[name].is_floating_point()

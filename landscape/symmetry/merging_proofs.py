@@ -7,7 +7,7 @@ import numpy as np
 import torch
 
 from landscape.objective import checks, plain
-from landscape.objective.batchnorm import normalisation_layers
+from landscape.objective.batchnorm import statistics_of
 from landscape.objective.objective import Objective
 from landscape.objective.parameters import Point, split
 from landscape.objective.reading import reads_parameters
@@ -83,8 +83,7 @@ def mean_check(
     objective = sweep.objective
     names = [piece.name for piece in objective.pieces]
     beside = [name for name, one in soup.fixed.items() if one.is_floating_point()]
-    layers = normalisation_layers(objective.module) if sweep.recalibrates else {}
-    anew = {f"{name}.{key}".lstrip(".") for name, layer in layers.items() for key in layer._buffers}
+    anew = statistics_of(objective.module) if sweep.recalibrates else set()
     worst = _off_mean([one.theta for one in given], soup.theta)
     for name in names + [one for one in beside if one not in anew]:
         worst = largest_gap(worst, _off_mean([one[name] for one in models], final[name]))

@@ -94,6 +94,17 @@ def test_draws_belong_to_entries_not_to_processes(draw):
     assert float(all_of_it.var()) == pytest.approx(1, abs=0.1)
 
 
+def test_draws_are_those_of_a_counter_that_the_seed_keys():
+    """Written out, so that a seed stays the direction that it is."""
+    size = vectors.BLOCK + 7
+    key = int(torch.randint(2**62, (), generator=torch.Generator().manual_seed(11)))
+    blocks = [np.random.Philox(key=key, counter=[0, 0, k, 0]) for k in range(2)]
+    counts = (vectors.BLOCK, 7)
+    wanted = [np.random.Generator(one).standard_normal(n) for one, n in zip(blocks, counts, strict=True)]
+    found = vectors.normal(torch.zeros(size), torch.Generator().manual_seed(11))
+    np.testing.assert_array_equal(found, np.concatenate(wanted))
+
+
 @pytest.mark.parametrize("seed", range(4))
 def test_draws_are_not_the_numbers_that_weights_are_drawn_from_by_the_same_seed(seed):
     size = 5000
