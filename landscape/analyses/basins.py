@@ -377,8 +377,8 @@ def _of_plane(
         cell = int(np.random.default_rng(0).integers(len(thetas)))
         here = wide.as_point(thetas[cell])
         value = float(grid.values.ravel()[cell])
-        proofs += [checks.agreement("cell", wide, value, here, "F in a cell against a plain loop"), *more]
-        proofs += checks.meaning(wide, here)
+        stated = checks.Stated("cell", value, "F in a cell against a plain loop")
+        proofs += [*checks.meaning(wide, here, stated=stated), *more]
     notes.append("the plane is all of the parameters' space within its bounds")
     result = _on_grid(grid, found, proofs, notes)
     result.parameters = objective.pieces

@@ -250,8 +250,7 @@ def escape(
             "curvature": curvature,
         }
         proofs += [
-            checks.agreement("loss", here, loss, here.as_point(start), PLAINLY),
-            *checks.meaning(here, here.as_point(start)),
+            *checks.meaning(here, here.as_point(start), stated=checks.Stated("loss", loss, PLAINLY)),
             *escape_checks(here, saddle, asked, bottom, found),
         ]
         notes = [*here.doubts_at(at), *told(here), *notes_beside(here, asked, directions - num_seen, radius)]

@@ -332,8 +332,7 @@ def _checks(objective: Objective, point: Point, asked: Asked, results: Sequence[
         "largest ‖T⁻¹ε‖/ρ − 1 of the points of the ascent",
     )
     proofs = [
-        checks.agreement("loss", objective, here.loss, point, "loss against a plain loop over model.eval()"),
-        *checks.meaning(objective, point),
+        *checks.meaning(objective, point, stated=checks.Stated("loss", here.loss, checks.PLAINLY)),
         checks.finite(np.concatenate(numbers)),
         Check("within the ball", overshoot, 1e-12, meaning),
     ]

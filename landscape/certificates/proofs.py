@@ -39,7 +39,7 @@ def proven(objective: Objective, seen: Measured, seed: int) -> list[Check]:
     """The checks of one point."""
     point = seen.point
     found = [
-        checks.agreement("loss", objective, seen.loss, point, "loss against a plain loop over model.eval()"),
+        checks.agreement("loss", objective, seen.loss, point, checks.PLAINLY),
         gradient_check(objective, seen),
         *([] if seen.reads else [identity_check(objective, seen)]),
         product_check(objective, seen, seed),

@@ -77,7 +77,6 @@ def spectrum(
     wide = None if remarks else wide
     if question.exact:
         require_memory(objective.num_parameters, question.memory_limit)
-    value = objective.value(point.theta, point.fixed)
     found = searched(objective, wide, point, question, generator, progress, kept)
     pairs, product, spent, notes = found.pairs, found.product, found.num_products, found.notes + remarks
     if wide is None and not objective.is_double and not isinstance(product, Differences):
@@ -85,10 +84,6 @@ def spectrum(
         notes.append(
             f"without a certificate in float64 errors leave out how all products round alike, about {2 * unit:.1g} of "
             "the largest |λ|"
-        )
-    if not np.isfinite(value):
-        notes.append(
-            f"F is {value} at this point, though its derivatives are finite: does the loss say what it should there?"
         )
     proofs, rounding, basis = found.checks, found.rounding, found.basis
     known = {"values": pairs.values, "vectors": pairs.vectors.to(objective.dtype), "generator": generator}
@@ -132,7 +127,11 @@ def spectrum(
         )
     elif question.operator == "gauss-newton":
         notes += left_out(objective, point)
-    gradient = objective.gradient(point.theta, point.fixed)
+    value, gradient = objective.value_and_gradient(point.theta, point.fixed)
+    if not np.isfinite(value):
+        notes.append(
+            f"F is {value} at this point, though its derivatives are finite: does the loss say what it should there?"
+        )
     slope = met(objective, question.operator, gradient)
     direction = slope / lengths(slope).to(slope).clamp_min(torch.finfo(slope.dtype).tiny)
     bend = float(torch.dot(direction.double(), product(direction).double()))
@@ -144,7 +143,7 @@ def spectrum(
             f"each of these products is known to {error:.1g} of the largest |λ|, which residuals and errors contain"
         )
     proofs += [
-        checks.agreement("loss", objective, value, point, "loss against a plain loop over model.eval()"),
+        checks.agreement("loss", objective, value, point, checks.PLAINLY),
         Check(
             "orthogonality", pairs.orthogonality, 100 * precision, "Ritz vectors: largest entry of VᵀV − I"
         ),

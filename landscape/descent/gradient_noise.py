@@ -126,10 +126,8 @@ def probes_of_ends(
 def probe_checks(objective: Objective, start: Tensor, gradients: Gradients, first: Probe) -> list[Check]:
     """F at θ₁ against the model itself, and its gradient by the stack, where the module draws nothing."""
     point = Point(start, objective.present_point().fixed)
-    loss = checks.agreement(
-        "start loss", objective, first.loss, point, "loss against a plain loop over model.eval()"
-    )
-    proofs = [loss, *checks.meaning(objective, point)]
+    stated = checks.Stated("start loss", first.loss, checks.PLAINLY)
+    proofs = checks.meaning(objective, point, stated=stated)
     if draws(objective, start):
         return proofs
     stacked = gradients(start[None], None)[1][0]

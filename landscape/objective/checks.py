@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -24,6 +25,7 @@ ROUNDED = 4.0
 STEPS = {torch.float64: (1e-7, 1e-3), torch.float32: (1e-3, 5e-2)}
 # Gaps of a difference to a slope that vary by less than this share of themselves are one.
 UNLIKE = 0.1
+PLAINLY = "loss against a plain loop over model.eval()"
 ANOTHER = (
     "F has a derivative there, the same ahead and behind, and the gradient that autograd gives is another, in a plain "
     "loop too: straight-through, surrogate or scaled gradients, or a part of F behind a detach?"
@@ -37,19 +39,35 @@ def independent_loss(objective: Objective, point: Point) -> float:
     return plain.measure(objective, plain.by_name(objective, point)).loss
 
 
-def meaning(objective: Objective, point: Point, measured: tuple[float, Tensor] | None = None) -> list[Check]:
+class Stated(NamedTuple):
+    """A loss as a result states it at a point, and the name and the meaning of the check that proves it."""
+
+    name: str
+    loss: float
+    meaning: str
+
+
+def meaning(
+    objective: Objective,
+    point: Point,
+    measured: tuple[float, Tensor] | None = None,
+    stated: Stated | None = None,
+) -> list[Check]:
     """That F is the user's loss of the user's module on all of the data, here and beside here.
 
+    First that what is ``stated`` here, if anything, is the loss of a plain loop.
     ``cut``: value, and derivative along a random direction, under the chunks used against plain loops over every
     k-th sample, in which neither the order of the samples nor causality hides. ``moved``: the value at a point moved
     by 1e-2 ‖θ‖ against a plain loop, for what is computed once from the weights, or kept elsewhere, stays behind.
     Four evaluations of F and one gradient, which ``measured``, F and ∇F as they were measured there, saves.
     """
     with plain.proving(evaluations=1, gradients=0 if measured else 1):
-        return _meaning(objective, point, measured)
+        return _meaning(objective, point, measured, stated)
 
 
-def _meaning(objective: Objective, point: Point, measured: tuple[float, Tensor] | None) -> list[Check]:
+def _meaning(
+    objective: Objective, point: Point, measured: tuple[float, Tensor] | None, stated: Stated | None
+) -> list[Check]:
     theta, fixed = point.theta, point.fixed
     try:
         value, slope = measured or objective.value_and_gradient(theta, fixed)
@@ -69,7 +87,8 @@ def _meaning(objective: Objective, point: Point, measured: tuple[float, Tensor] 
     aside = theta + (MOVED * way).to(theta.dtype)
     moved = objective.value(aside, fixed)
     beside = plainly(aside)
-    found = [
+    found = [close(*stated[:2], here, rounding(objective), stated.meaning)] if stated else []
+    found += [
         close(
             "cut",
             value,

@@ -54,10 +54,10 @@ class Connection:
         """Losses at the ends against the models themselves; that the ends stayed where they were."""
         objective, meaning = self.path.sweep.objective, "end of the curve against the model itself"
         moved = 0.0 if self.trained.path.keeps_its_ends else 1.0
+        first = checks.Stated("first end", float(self.path.loss[0]), meaning)
         return [
-            checks.agreement("first end", objective, self.path.loss[0], self.ends[0], meaning),
+            *checks.meaning(objective, self.ends[0], stated=first),
             checks.agreement("second end", objective, self.path.loss[-1], self.ends[1], meaning),
-            *checks.meaning(objective, self.ends[0]),
             Check("ends fixed", moved, 0.0, "end points of the trained curve, bit for bit (0 = same)"),
             checks.finite(np.concatenate([self.path.loss, self.line.loss])),
         ]

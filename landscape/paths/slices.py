@@ -288,11 +288,11 @@ def plane_checks(found: Slice, cut: Cut) -> list[Check]:
 def _checks(found: Slice, cut: Cut) -> tuple[list[Check], list[str]]:
     objective, centre = found.sweep.objective, found.centre
     meaning = "grid's centre against the model itself"
-    means, said = checks.meaning(objective, centre), list[str]()
+    stated = checks.Stated("centre loss", found.centre_loss, meaning)
+    means, said = checks.meaning(objective, centre, stated=stated), list[str]()
     if found.axes.eigen is None and not cut.has_derivatives:
         means, said = checks.of_values(means)
     proofs = [
-        checks.agreement("centre loss", objective, found.centre_loss, centre, meaning),
         *means,
         checks.finite(found.losses),
     ]
