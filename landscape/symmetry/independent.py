@@ -34,16 +34,22 @@ def dimensions(families: Sequence[Family], tensors: Tensors) -> list[int]:
 
 
 def without_redundant(families: Sequence[Family], tensors: Tensors) -> list[Family]:
-    """But for those all whose directions others have too, as scales of a head whose channels may be scaled."""
+    """But for those all whose directions others have too, as scales of a head whose channels may be scaled.
+
+    A translation stays unless other translations have it: what maps and translations do one after the other is had by
+    neither where the others of them are held, as averages are at 0.
+    """
     if not may_be_counted(families, tensors):
         return list(families)
     every = list(_columns(families, tensors))
     own = [_beside(None, columns)[1] for columns in every]
     # Of two that are the same that with less to choose from stays.
     order = sorted(range(len(every)), key=lambda i: (-own[i], families[i].dimension))
-    known, kept = None, set[int]()
+    known, added, kept = None, None, set[int]()
     for i in order:
         known, new = _beside(known, every[i])
+        if families[i].kind == "translation":
+            added, new = _beside(added, every[i])
         kept |= {i} if new or families[i].kind == "sign" else set()
     return [one for i, one in enumerate(families) if i in kept]
 

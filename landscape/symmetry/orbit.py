@@ -15,6 +15,7 @@ from torch import Tensor
 
 from landscape.symmetry.families import TURNS, Family
 from landscape.symmetry.invariants import invariant, without
+from landscape.symmetry.linked import linked
 from landscape.symmetry.matching import coordinate_descent, matched
 from landscape.symmetry.nearest import balance, nearest
 from landscape.symmetry.permutations import Permutations, Symmetry, composed, flipped, permuted
@@ -66,7 +67,9 @@ def nearest_of_orbit(
     if held is not None:
         start, rest = permuted(start, symmetry, held), replace(rest, blocks=())
     scales = [one for one in others if not is_gain(one, families)]
+    maps = [one for one in others if one.kind == "invertible"]
     for now, orders in _matched(rest, scales, goal, start, generator, restarts):
+        now = linked(maps, goal, now)
         found = _finished(rest, families, a, goal, Orbit(now, orders, torch.inf), generator)
         found = _joined(rest, families, a, found, generator)
         if best is None or found.distance < best.distance:
@@ -164,8 +167,12 @@ def _joined(
 
 
 def _others(families: Sequence[Family]) -> list[Family]:
-    """Those that move what outputs see, but for turns."""
-    return [one for one in families if one.kind not in (*TURNS, "translation")]
+    """Those that move what outputs see, but for turns.
+
+    Invertible maps first: they are had at once where scales are known, which they would pull from where these are.
+    """
+    found = [one for one in families if one.kind not in (*TURNS, "translation")]
+    return sorted(found, key=lambda one: one.kind != "invertible")
 
 
 def folded(tensors: Tensors, families: Sequence[Family]) -> dict[str, Tensor]:

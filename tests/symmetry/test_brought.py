@@ -1,5 +1,7 @@
 """Nets as users bring them, of kinds that were wrong once: as many dimensions as no output sees, and planted points."""
 
+from itertools import pairwise
+
 import pytest
 import torch
 from families import gaussian, nullity, tensors_of
@@ -120,6 +122,38 @@ class Chained(nn.Module):
         return torch.tanh(self.last(self.back(heads.transpose(1, 2).flatten(2))))
 
 
+class OneHead(nn.Module):
+    """A decoder whose only head is as wide as the stream, its output tied to its embeddings."""
+
+    def __init__(self):
+        super().__init__()
+        self.tokens, self.places = nn.Embedding(11, 6), nn.Embedding(5, 6)
+        self.norms = nn.ModuleList(nn.LayerNorm(6) for _ in "abc")
+        self.qkv, self.back, self.up, self.down = (
+            nn.Linear(a, b) for a, b in ((6, 18), (6, 6), (6, 12), (12, 6))
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.tokens(x) + self.places(torch.arange(x.shape[1]))
+        q, k, v = self.qkv(self.norms[0](y)).split(6, -1)
+        hidden = torch.ones(x.shape[1], x.shape[1]).triu(1).bool()
+        y = y + self.back((q @ k.mT).masked_fill(hidden, -torch.inf).softmax(-1) @ v)
+        y = y + self.down(functional.gelu(self.up(self.norms[1](y))))
+        return self.norms[2](y) @ self.tokens.weight.T
+
+
+class Deep(nn.Module):
+    """Layers in a row with nothing between them."""
+
+    def __init__(self, *widths: int):
+        super().__init__()
+        self.layers = nn.Sequential(*(nn.Linear(a, b) for a, b in pairwise(widths)))
+        self.last = nn.Linear(widths[-1], 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.last(torch.tanh(self.layers(x)))
+
+
 def families_in(factory, x: Tensor):
     module = built(factory).double().eval()
     traced = symmetry_of(module, (x,))
@@ -135,6 +169,9 @@ def families_in(factory, x: Tensor):
         (Centred, gaussian(4, 6, 5), (0, 1)),
         (Cosine, gaussian(4, 6, 5), (0, 1, 2, 3)),
         (Chained, gaussian(4, 6, 5), (0, 2, 4)),
+        (OneHead, numbers(11, 20, 5), (0, 1, 2)),
+        (lambda: Deep(6, 6, 6, 6, 6), gaussian(30, 6), (1, 2, 3)),
+        (lambda: Deep(3, 6, 6, 5, 2), gaussian(30, 3), (0, 1)),
     ],
 )
 def test_what_was_planted_is_found(factory, inputs, seeds):
