@@ -320,8 +320,7 @@ def hessian(
     where, proofs = Where(block, per_layer, preconditioners, stability_limits), list[Check]()
     with computed_by(executor), checks.untouched(objective, proofs):
         survey = surveyed(objective, theta, question, where, others, split, progress, journal)
-        first, place = survey.found[0], survey.places[0]
-        proofs += checks.meaning(place.objective, place.point, (first.loss, first.gradient))
+        proofs += survey.meaning()
         result = _proven(survey, question, block, survey.columns(question, save_vectors), steppings)
     result.checks = proofs + result.checks
     return result

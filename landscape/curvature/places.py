@@ -19,7 +19,7 @@ from landscape.numerics.arrays import array_of
 from landscape.numerics.pieces import Piece
 from landscape.numerics.spectra.outliers import Outliers, outliers
 from landscape.numerics.spectra.search import wanted
-from landscape.objective import blocks
+from landscape.objective import blocks, checks
 from landscape.objective.objective import Objective
 from landscape.objective.parameters import Point
 from landscape.objective.tasks import Task, ahead, is_shared
@@ -70,6 +70,11 @@ class Survey:
             for one, place in zip(self.found, self.places, strict=False)
             for check in one.checks
         ]
+
+    def meaning(self) -> list[Check]:
+        """That F and its gradient at the first place are those of the user's loss of the user's module."""
+        place, found = self.places[0], self.found[0]
+        return checks.meaning(place.objective, place.point, (found.loss, found.gradient))
 
     def columns(self, question: Question, save_vectors: bool) -> dict[str, Any]:
         """Every quantity that belongs to a place, by the fields of the result."""
