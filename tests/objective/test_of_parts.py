@@ -173,7 +173,7 @@ def test_the_checks_of_a_run_and_of_curvature_pass():
     for found in (
         landscape.train(objective, epochs=2, batch_size=8, lr=0.05, test=test),
         landscape.hessian(objective, objective.theta, top_k=2),
-        landscape.noise(objective, objective.theta),
+        landscape.noise(objective, objective.theta, num_steps=200, num_seeds=3),
     ):
         result = getattr(found, "result", found)
         assert all(check.passed for check in result.checks)
