@@ -18,7 +18,7 @@ from landscape.symmetry.permutations import Block
 from landscape.symmetry.slots import Slot
 
 Tensors = Mapping[str, Tensor]
-MOST_STEPS, LEFT = 2000, 1e-14
+MOST_STEPS, LEFT = 1000, 1e-10
 # Maps worse conditioned than this are none.
 WORST = 1e6
 
