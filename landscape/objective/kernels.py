@@ -49,10 +49,15 @@ def _exact() -> Iterator[None]:
 
 @contextmanager
 def plain_modes() -> Iterator[None]:
-    """Inside, derivatives are taken, whatever is switched off around it. Raises BadInput where torch changes dtypes.
+    """Inside, derivatives are taken, whatever is switched off around it. Raises BadInput where none can be, or no F."""
+    require_own_dtypes()
+    require_derivatives()
+    with torch.enable_grad():
+        yield
 
-    Under autocast F and a plain loop over the data round otherwise; in inference mode no tensor can be differentiated.
-    """
+
+def require_own_dtypes() -> None:
+    """Raises BadInput under autocast, where F and a plain loop over the data round otherwise."""
     for kind in ("cpu", "cuda"):
         if torch.is_autocast_enabled(kind):
             dtype = str(torch.get_autocast_dtype(kind)).removeprefix("torch.")
@@ -61,12 +66,14 @@ def plain_modes() -> Iterator[None]:
                 "one outside of it",
                 "call it behind that block, and where the module is to compute so have its forward say so",
             )
+
+
+def require_derivatives() -> None:
+    """Raises BadInput in inference mode, where no tensor can be differentiated."""
     if torch.is_inference_mode_enabled():
         raise BadInput(
             "a measurement under torch.inference_mode", "one outside of it", "call it behind that block"
         )
-    with torch.enable_grad():
-        yield
 
 
 def without_cudnn() -> AbstractContextManager[None]:

@@ -25,6 +25,23 @@ def require_dense(module: nn.Module) -> None:
             )
 
 
+def require_numbers(module: nn.Module) -> None:
+    """Raises BadInput for a parameter or buffer without numbers, or with such as autograd does not take."""
+    for name, tensor in (*module.named_parameters(), *module.named_buffers()):
+        if tensor.device.type == "meta":
+            raise BadInput(
+                f"{name} of {type(module).__name__} is on the device meta, where there are no numbers",
+                "a module with its weights",
+                "module.to_empty(device='cpu') gives it memory; then load_state_dict, or draw its weights",
+            )
+        if tensor.is_inference():
+            raise BadInput(
+                f"{name} of {type(module).__name__} was made under torch.inference_mode and has no derivatives",
+                "a module that was made, or whose weights were loaded, outside of it",
+                "copy.deepcopy(module), called outside of it, makes one with the same numbers",
+            )
+
+
 def require_own_listing(module: nn.Module) -> None:
     """Raises BadInput where ``parameters()`` or ``named_parameters()`` lists others than the module holds."""
     held = dict(nn.Module.named_parameters(module))

@@ -56,10 +56,9 @@ class Objective(Fitted):
     is ignored, which ``notes`` then say. θ has shape (d,), see
     :func:`~landscape.objective.parameters.layout`; ``pieces`` are some of these, the other parameters fixed.
     With ``training`` the module stands in training mode, its buffers frozen, for one that gives its losses in no other.
-
-    F is evaluated on the module itself, which is as before after every call; the loss is called while it stands
-    at θ. Raises BadInput for empty data, NaN in the data, targets out of range, a module that does not
-    take the data, one that draws at random, or one whose parameters do not move F.
+    F is evaluated on the module itself, which is as before after every call; the loss is called while it stands at
+    θ. Raises BadInput for no data, NaN in them, targets out of range, a module that does not take them, one that draws
+    at random, or one whose parameters do not move F.
     """
 
     def __init__(
@@ -304,6 +303,7 @@ class Objective(Fitted):
 
         def part(inputs: Any, targets: Tensor) -> Part:
             with (
+                torch.enable_grad(),
                 required(self, inputs, targets),
                 sdpa_kernel(SDPBackend.MATH),
                 self.passed(leaves, fixed, inputs) as outputs,

@@ -17,9 +17,14 @@ from landscape.inputs.sharded import is_fully_sharded, require_whole
 from landscape.numerics.pieces import Piece
 from landscape.objective import batchnorm
 from landscape.objective.arguments import call
-from landscape.objective.kernels import exact
+from landscape.objective.kernels import exact, require_derivatives, require_own_dtypes
 from landscape.objective.leaves import Leaves
-from landscape.objective.memory import require_dense, require_own_listing, require_own_memory
+from landscape.objective.memory import (
+    require_dense,
+    require_numbers,
+    require_own_listing,
+    require_own_memory,
+)
 from landscape.objective.parameters import (
     Point,
     by_pairs,
@@ -63,6 +68,7 @@ class Parametrised:
         module = unwrapped(module)
         require_own_listing(module)
         require_dense(module)
+        require_numbers(module)
         whole = layout(module)
         require_own_memory(module)
         self.module = module
@@ -148,6 +154,13 @@ class Parametrised:
         if replaced := self._standing.replaced():
             raise _outdated(replaced, "layers of its module were replaced, added or taken away, with")
 
+    def _require_as_asked(self) -> None:
+        """Of every call, also one that no analysis makes: its own layers, its own dtypes."""
+        require_own_dtypes()
+        if not self._standing.is_familiar:
+            self._require_own_layers()
+            self._standing.become_familiar()
+
     def present_point(self, label: str = "present") -> Point:
         """The module as it stands now: θ, and the buffers and frozen parameters beside it."""
         self._require_own_layers()
@@ -207,6 +220,7 @@ class Parametrised:
 
         In the mode, on the device and in the dtypes of the objective, unless others are given.
         """
+        self._require_own_layers()
         point = self.as_point(point)
         tensors = {**self._rest, **split(point.theta, self.pieces), **point.fixed}
         with self._standing.written({}):
@@ -229,6 +243,7 @@ class Parametrised:
 
         θ may be given by its pieces, which then are what stands in the module.
         """
+        self._require_as_asked()
         placed = self._placed(theta) if isinstance(theta, Tensor | Leaves) else theta
         tensors = {**self._rest, **placed, **fixed}
         if self.stands_as_leaves:
@@ -250,6 +265,7 @@ class Parametrised:
     @contextmanager
     def written(self, tensors: Mapping[str, Tensor], *, training: bool = False) -> Iterator[None]:
         """Inside, the module's own tensors hold the numbers of ``tensors``, in the mode of F or in training."""
+        self._require_as_asked()
         tensors = {**self._rest, **self._beside(tensors)}
         with exact(self.device.type), self._standing.written(tensors, training=training):
             yield
@@ -284,6 +300,7 @@ class Parametrised:
     def _fixed_or_present(self, fixed: Fixed | None) -> Fixed:
         if fixed is not None:
             return fixed
+        self._require_as_asked()
         present = {**dict(self.module.named_parameters()), **dict(self.module.named_buffers())}
         return {
             name: self._converted(name, present[name].detach().clone()) for name, _ in self._fixed_tensors()
@@ -307,6 +324,7 @@ class Parametrised:
     def _leaf(self, theta: Tensor) -> Tensor:
         if theta.shape != (self.num_parameters,):
             raise BadInput(f"a point of shape {tuple(theta.shape)}", f"({self.num_parameters},)")
+        require_derivatives()
         return theta.detach().to(self.device, self.dtype).requires_grad_()
 
 

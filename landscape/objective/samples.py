@@ -221,8 +221,12 @@ def coarsest(dtypes: Iterable[torch.dtype]) -> torch.dtype:
 
 
 def converted(tensor: Tensor, device: torch.device, dtype: torch.dtype | None) -> Tensor:
-    """``tensor`` on the device, and in ``dtype`` as :func:`in_dtype` says; for None in its own."""
-    return tensor.to(device, tensor.dtype if dtype is None else in_dtype(tensor, dtype))
+    """``tensor`` on the device, and in ``dtype`` as :func:`in_dtype` says; for None in its own.
+
+    One that was made in inference mode is copied, as autograd keeps no other for its backward pass.
+    """
+    moved = tensor.to(device, tensor.dtype if dtype is None else in_dtype(tensor, dtype))
+    return moved.clone() if moved.is_inference() else moved
 
 
 def _differ(inputs: tuple[Any, ...], targets: Tensor) -> bool:

@@ -96,6 +96,29 @@ class Standing:
         # Layers in which a call leaves something behind beside buffers, by mode; not known before the first call.
         self._loose: dict[bool, list[nn.Module] | None] = {True: None, False: None}
         self._constants: list[tuple[dict[str, Any], str, Tensor]] = []
+        self._held = self._holding()
+
+    def become_familiar(self) -> None:
+        """Takes layers without parameters that were exchanged, as activations, for the module's own, in its modes."""
+        self._held = self._holding()
+        if not self.has_own_modes:
+            self._layers = list(self.module.modules())
+            self._modes = modes_of(self.module)
+            self._loose = {True: None, False: None}
+
+    def _holding(self) -> list[tuple[dict[str, Any], dict[str, Any], dict[str, Any], set[str]]]:
+        """Of every layer the layers and parameters that it holds, and what they are now."""
+        return [
+            (layer._modules, dict(layer._modules), layer._parameters, set(layer._parameters))
+            for layer in self.module.modules()
+        ]
+
+    @property
+    def is_familiar(self) -> bool:
+        """Whether the module has the layers that it had, with parameters of the same names: told in no time."""
+        return all(
+            layers == had and parameters.keys() == names for layers, had, parameters, names in self._held
+        )
 
     def follow(self, criterion: nn.Module, device: torch.device, dtype: torch.dtype | None) -> None:
         """Lets ``criterion`` see what stands in for tensors it shares; its own are taken to device and dtype.

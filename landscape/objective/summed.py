@@ -22,6 +22,7 @@ class Sum(NamedTuple):
     slope: Tensor
 
 
+@torch.enable_grad()
 def summed(subject: Fitted, theta: Tensor, fixed: Fixed, l2: float, *, counts: bool = False) -> Sum:
     """The loss of ``subject`` at ``theta`` and its derivative, in float64 where chunks are added; with ``l2``/2 ‖θ‖².
 

@@ -108,6 +108,71 @@ def test_a_module_that_is_another_since_is_refused(change, names):
             measure(objective, theta)
 
 
+@pytest.mark.parametrize("call", ["value", "gradient", "module_at"])
+@pytest.mark.parametrize("change", [replaced, grown])
+def test_a_call_of_a_module_that_is_another_since_is_refused(change, call):
+    # It was F of the new layer, at its own numbers in the place of θ.
+    module = nn.Sequential(nn.Linear(4, 5), nn.Tanh(), nn.Linear(5, 5), nn.Tanh(), nn.Linear(5, 1))
+    x = torch.randn(7, 4, generator=torch.Generator().manual_seed(0))
+    objective = Objective(module, "mse", (x, x[:, :1]))
+    theta = objective.theta
+    change(module)
+    with pytest.raises(BadInput, match=r"since the objective was made.*make the objective anew"):
+        getattr(objective, call)(theta)
+
+
+def test_a_layer_without_parameters_that_was_exchanged_stands_in_the_mode_of_f():
+    # Dropout in the place of tanh stayed in training mode, so that F was another number at every call.
+    module = nn.Sequential(nn.Linear(4, 5), nn.Tanh(), nn.Linear(5, 1)).double()
+    x = torch.randn(7, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    objective = Objective(module, "mse", (x, x[:, :1]))
+    objective.value(objective.theta)
+    module[1] = nn.Dropout()
+    wanted = ((module[2](module[0](x)) - x[:, :1]) ** 2).mean()
+    assert objective.value(objective.theta) == pytest.approx(float(wanted.detach()), rel=1e-12)
+    assert module[1].training
+
+
+def test_calls_under_autocast_and_in_inference_mode_are_those_of_an_analysis():
+    x = torch.randn(9, 2, generator=torch.Generator().manual_seed(0))
+    objective = Objective(nn.Linear(2, 1), "mse", (x, x[:, :1]))
+    theta = objective.theta
+    value, gradient = objective.value_and_gradient(theta)
+    product = objective.hvp(theta, gradient)
+    for call in (objective.value, objective.gradient):
+        with torch.autocast("cpu", torch.bfloat16), pytest.raises(BadInput, match=r"under torch\.autocast"):
+            call(theta)
+    with torch.inference_mode():
+        assert objective.value(theta) == value
+        # It was said that the loss does not depend on the parameters.
+        with pytest.raises(BadInput, match=r"under torch\.inference_mode.*behind that block"):
+            objective.gradient(theta)
+    with torch.no_grad():
+        # So was it said here.
+        assert torch.equal(objective.gradient(theta), gradient)
+        assert torch.equal(objective.hvp(theta, gradient), product)
+
+
+def test_data_made_in_inference_mode_are_those_made_outside():
+    # The backward pass ended in a traceback of torch.
+    with torch.inference_mode():
+        x = torch.linspace(-1, 1, 8)[:, None]
+    module = nn.Linear(1, 1)
+    found, wanted = (Objective(module, "mse", (data, data**2)) for data in (x, x.clone()))
+    assert torch.equal(found.gradient(found.theta), wanted.gradient(wanted.theta))
+
+
+def test_a_module_without_numbers_or_derivatives_is_refused_with_the_remedy():
+    x = torch.linspace(-1, 1, 8)[:, None]
+    with torch.inference_mode():
+        inferring = nn.Linear(1, 1)
+    with pytest.raises(BadInput, match=r"weight of Linear was made under torch\.inference_mode.*deepcopy"):
+        Objective(inferring, "mse", (x, x))
+    assert Objective(copy.deepcopy(inferring), "mse", (x, x)).num_parameters == 2
+    with pytest.raises(BadInput, match=r"weight of Linear is on the device meta.*to_empty"):
+        Objective(nn.Linear(1, 1, device="meta"), "mse", (x, x))
+
+
 def test_a_module_that_was_trained_further_or_has_other_tensors_is_measured_as_it_is():
     module = nn.Sequential(nn.Linear(4, 5), nn.Tanh(), nn.Linear(5, 1)).double()
     x = torch.randn(7, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
