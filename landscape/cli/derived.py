@@ -178,7 +178,13 @@ class Listed(click.ParamType):
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         if value is None or isinstance(value, tuple):
             return value
-        parts = [part.strip() for part in str(value).split(",") if part.strip() not in ("", "none")]
+        parts = [part.strip() for part in str(value).split(",") if part.strip()]
+        if "none" in parts and len(parts) > 1:
+            others = ",".join(part for part in parts if part != "none")
+            raise BadInput(
+                f"{self.parameter.flag} {value!r}", "none, or others", f"give none alone, or {others}"
+            )
+        parts = [part for part in parts if part != "none"]
         try:
             found = tuple(self.parameter.scalar(part) for part in parts)
         except ValueError:

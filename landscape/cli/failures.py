@@ -1,6 +1,7 @@
 """Every failure as one sentence and an exit code."""
 
 import errno
+import re
 
 import click
 
@@ -16,6 +17,7 @@ ELSEWHERE = {
 }
 # What takes more points than a command of two does.
 OF_MORE = {"align": "landscape merge"}
+SEVERAL = re.compile(r"Option '(-\S+)' requires (\d+) arguments\.")
 SMALLER = "take a smaller --chunk-size or --batch-size, fewer samples (--subset N), or --dtype float32"
 
 
@@ -29,6 +31,11 @@ def described(error: BaseException) -> tuple[str, int]:
             error = click.UsageError(
                 f"No such option {error.option_name!r}. Did you mean {here!r}?", error.ctx
             )
+    if isinstance(error, click.BadOptionUsage) and (found := SEVERAL.fullmatch(error.message)):
+        name, count = found[1], int(found[2])
+        example = " ".join([name, *map(str, range(count))])
+        said = f"{name} takes {count} numbers with a space between them, as in {example}."
+        error = click.UsageError(said, error.ctx)
     if isinstance(error, click.UsageError):
         command = error.ctx.command_path if error.ctx else "landscape"
         said = _sentence(error.format_message())

@@ -54,7 +54,10 @@ def default_output(declared: Analysis, paths: Sequence[Path]) -> Path:
 def points_of(address: str, at: str, *, verify: bool = True) -> list[str]:
     """``a.h5`` and ``all`` or ``init,final`` as addresses of points."""
     path = parse_address(address).path
-    labels = (
-        store.point_labels(path, verify=verify) if at == "all" else [part.strip() for part in at.split(",")]
-    )
+    labels = [part.strip() for part in at.split(",")]
+    if "all" in labels and len(labels) > 1:
+        raise BadInput(
+            f"points {at}", "all, or some by their names", "all are every one already: give all alone"
+        )
+    labels = store.point_labels(path, verify=verify) if labels == ["all"] else labels
     return [f"{path}@{label}" for label in labels]

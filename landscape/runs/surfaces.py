@@ -108,7 +108,8 @@ def export_surface(result: Result | Path | str, output: Path | str, *, verify: b
     found: Any = result if isinstance(result, Result) else store.load(result, verify=verify)
     name = f"a {type(result).__name__}" if isinstance(result, Result) else str(result)
     if found.kind not in ("slice1d", "slice2d"):
-        raise BadInput(f"{name} of kind {found.kind!r} as a surface", "a slice1d or a slice2d")
+        remedy = "weights of a run go into a file .safetensors, .pt or .pth" if found.kind == "train" else ""
+        raise BadInput(f"{name} of kind {found.kind!r} as a surface", "a slice1d or a slice2d", remedy)
     if output.suffix.lower() not in (".h5", ".hdf5"):
         raise BadInput(f"{output} ends in {output.suffix or 'nothing'}", "h5 or hdf5")
     if output.is_dir():

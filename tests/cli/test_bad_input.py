@@ -41,6 +41,24 @@ def test_no_such_file(command, folder):
     )
 
 
+@pytest.mark.parametrize("ending", ["csv", "tsv"])
+def test_no_such_table(command, folder, ending):
+    train = "train", "--model", "mlp", "--data", f"nothing.{ending}", "--target", "y", "-o", "x.h5"
+    refused(command(*train), f"there is no file nothing.{ending}", f"paths begin at {folder}")
+
+
+def test_what_cannot_be_several_at_once(command, folder):
+    # `none` was left out of a list without a word.
+    slices = command("slice1d", "a.h5", "--ignore", "none,bias")
+    refused(slices, "--ignore 'none,bias'; expected none, or others; give none alone, or bias")
+    for names in ("all,init", "init,all"):
+        refused(command("hessian", "a.h5", "--at", names), f"points {names}", "give all alone")
+    ranged = command("interpolate", "a.h5@init", "a.h5", "--range", "0,1")
+    refused(ranged, "--range takes 2 numbers with a space between them, as in --range 0 1.")
+    refused(command("export", "a.h5", "-o", "w.h5"), "of kind 'train' as a surface", ".safetensors")
+    assert not list(folder.glob("a.*.h5"))
+
+
 @pytest.mark.parametrize("name", ["slice1d", "slice2d", "certify"])
 def test_pairs_of_noise_without_noise(command, folder, name):
     refused(command(name, "a.h5", "--smooth-draws", 20), "--smooth-draws 20 without --smooth")

@@ -127,6 +127,10 @@ def _csv(path: Path, delimiter: str | None, header: bool | None) -> dict[str, np
                 for row in reader
                 if row
             ]
+    except FileNotFoundError:
+        raise BadInput(
+            f"there is no file {path}", "a table of text", f"paths begin at {Path.cwd()}"
+        ) from None
     except (OSError, UnicodeDecodeError, csv.Error, TypeError) as error:
         raise BadInput(f"{path} cannot be read ({error})", "a table of text in UTF-8") from None
     if not lines:
@@ -184,7 +188,9 @@ def _parquet(path: Path) -> dict[str, np.ndarray]:
             "pip install pandas pyarrow, or write the table as .csv",
         ) from None
     except FileNotFoundError:
-        raise BadInput(f"there is no file {path}", "a .parquet table") from None
+        raise BadInput(
+            f"there is no file {path}", "a .parquet table", f"paths begin at {Path.cwd()}"
+        ) from None
     except (OSError, ValueError) as error:
         raise BadInput(f"{path} cannot be read ({error})", "a .parquet table") from None
     return {str(name): _plain(frame[name]) for name in frame.columns}
