@@ -68,8 +68,8 @@ class Parametrised:
         module = unwrapped(module)
         require_own_listing(module)
         require_dense(module)
-        require_numbers(module)
         whole = layout(module)
+        require_numbers(module)
         require_own_memory(module)
         self.module = module
         self.pieces: tuple[Piece, ...] = whole if pieces is None else chosen(pieces)

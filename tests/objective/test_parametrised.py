@@ -183,3 +183,5 @@ def test_a_module_that_was_trained_further_or_has_other_tensors_is_measured_as_i
     line = landscape.slice1d(objective, objective.theta, num_points=3)
     assert line.status == "complete"
     assert line.centre_loss == pytest.approx(float(((module(x) - x[:, :1]) ** 2).mean().detach()), rel=1e-12)
+    with pytest.raises(BadInput, match="weight"):
+        Objective(nn.LazyLinear(1), "mse", (x, x))
