@@ -47,7 +47,7 @@ def growth(page: Page, axes: Axes, result: Any) -> None:
     legend(axes)
     errors = zip(result.axis, result.exponent, result.exponent_error, strict=True)
     said = ", ".join(
-        f"{name} {with_error(float(one), float(error)) if np.isfinite(error) else 'of no known error'}"
+        f"in {name} {with_error(float(one), float(error)) if np.isfinite(error) else 'without an error'}"
         for name, one, error in errors
     )
-    page.note(f"broken: a power law, exponents {said}; dotted: more than so many descents cannot find")
+    page.note(f"broken: a power law, its exponent {said}; dotted: more than so many descents cannot find")
