@@ -293,6 +293,8 @@ def _of_family(how: Restarts, widths: tuple[int, ...], executor: Executor | None
     from landscape.numerics.steps.sampling import isolated_rng
     from landscape.objective import checks
     from landscape.objective.tasks import computed_by
+    from landscape.valleys.end_proofs import shares_check
+    from landscape.valleys.joining import ROUNDING
     from landscape.valleys.widths import by_width
     from landscape.valleys.words import said
 
@@ -309,6 +311,8 @@ def _of_family(how: Restarts, widths: tuple[int, ...], executor: Executor | None
         checks=proofs,
         notes=[*first.notes, *(note for note in notes if note not in first.notes)],
     )
+    counted = sum(len(part) for part in first.samples.target_parts())
+    result.checks.append(shares_check(vars(result), counted, 10 * ROUNDING))
     result.notes += said(result)
     return result
 

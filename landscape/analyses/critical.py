@@ -208,16 +208,16 @@ def critical(
     together, and for several processes.
     """
     import numpy as np
-    import torch
 
     from landscape.descent.beginnings import beginnings
     from landscape.descent.critical_proofs import known_check, start_checks
+    from landscape.descent.every_height import fallen
     from landscape.descent.far_out import far_out
     from landscape.descent.kind_proofs import kinds_checks
     from landscape.descent.kinds import distinct, layered, matched, verdicts
     from landscape.descent.known_points import known_kinds
+    from landscape.descent.search_proofs import search_checks
     from landscape.descent.seeking import CRITICAL, Seeker
-    from landscape.numerics.steps.downhill import descended
     from landscape.objective import checks, threads
     from landscape.objective.precision import in_float64, told
     from landscape.objective.stacked import Derivatives
@@ -236,9 +236,9 @@ def critical(
         wide = in_float64(objective)
         at = given if begin == "points" else stored
         derivatives = Derivatives(wide)
-        thetas = beginnings(wide, at, begin == "random", starts, perturb, seed, fresh, notes)
-        counts = torch.linspace(0, descend, len(thetas)).round().long()
-        thetas = descended(derivatives.slopes, thetas, counts)
+        drawn = beginnings(wide, at, begin == "random", starts, perturb, seed, fresh, notes)
+        thetas, more = fallen(derivatives, drawn, descend)
+        proofs += more
         seeker = Seeker(
             method=method,
             index=index,
@@ -257,8 +257,8 @@ def critical(
         far, more, about = far_out(derivatives, thetas, found)
         proofs += more
     result = _result(found, apart, words, kinds, wide.num_parameters, method, proofs, notes, seed)
-    result.checks += kinds_checks(vars(result), seed)
     vars(result).update(far)
+    result.checks += [*kinds_checks(vars(result), seed), *search_checks(vars(result), found, max_steps)]
     notes += [*about, *_rounded(found["noise"])]
     if kinds is None:
         notes += layered(result.rank_correlation, result.rank_correlation_interval)

@@ -15,6 +15,7 @@ from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin
 
 from landscape import distributed
 from landscape.analyses import DECLARED
+from landscape.analyses.asked import asked_check
 from landscape.analyses.options import SEED, Option, Parameter
 from landscape.errors import BadInput
 from landscape.result import Check
@@ -192,9 +193,13 @@ class Analysis:
             one.require_as_made()
             # What an earlier call met is not of this one.
             one.undefined.clear()
+        own = self.parameters
         with plain_modes(), exact():
             result = self.function(*where, **given)
         result.require_one_length()
+        result.checks += asked_check(
+            result, {name: given.get(name, one.default) for name, one in own.items()}
+        )
         if any(one.sha256 != before for one, before in points):
             result.checks = [_failed(one) if one.name == UNTOUCHED else one for one in result.checks]
         notes = [note for one, known in objectives for note in one.notes if note not in known]

@@ -157,10 +157,11 @@ def _from_run(run: Any, labels: Sequence[str], options: Options) -> dict[str, An
     from landscape.curvature.places import adaptive_stability_limit, stability_limit
 
     found: dict[str, Any] = {}
-    if len(labels) > 1 and run.options.get("optimizer"):
-        found["steppings"] = _steppings(run, labels)
+    is_divided = options["operator"] == "preconditioned"
+    if run.options.get("optimizer"):
+        found["steppings"] = _steppings(run, labels, is_divided)
     decay = float(run.options.get("weight_decay", 0.0))
-    if options["operator"] == "preconditioned":
+    if is_divided:
         found["preconditioners"] = [run.preconditioner_at(label) for label in labels]
         # Adam's own decay, unlike AdamW's, is divided by P as well: no number of λ is its limit.
         if run.options["optimizer"] == "adamw" or not decay:
@@ -177,14 +178,15 @@ def _from_run(run: Any, labels: Sequence[str], options: Options) -> dict[str, An
     return found
 
 
-def _steppings(run: Any, labels: Sequence[str]) -> dict[str, Stepping]:
+def _steppings(run: Any, labels: Sequence[str], is_divided: bool) -> dict[str, Stepping]:
     """By label how the run stepped there: by the formula of its schedule, or where that follows the loss as logged."""
     from landscape.curvature.limit_proofs import Stepping
 
     names = ("optimizer", "momentum", "nesterov", "weight_decay")
     how = {name: run.options[name] for name in names if name in run.options}
     sizes = {run.label(label): run.scheduled_at(label) or run.step_size_at(label) for label in labels}
-    return {label: Stepping(size, **how) for label, size in sizes.items()}
+    divisors = run.divisors if is_divided else {}
+    return {label: Stepping(size, **how, divisor=divisors.get(label)) for label, size in sizes.items()}
 
 
 @analysis(
@@ -321,7 +323,7 @@ def hessian(
     with computed_by(executor), checks.untouched(objective, proofs):
         survey = surveyed(objective, theta, question, where, others, split, progress, journal)
         proofs += survey.meaning()
-        result = _proven(survey, question, block, survey.columns(question, save_vectors), steppings)
+        result = _proven(survey, question, objective, block, save_vectors, steppings or {})
     result.checks = proofs + result.checks
     return result
 
@@ -329,18 +331,22 @@ def hessian(
 def _proven(
     survey: Survey,
     question: Question,
+    objective: Objective,
     block: str | None,
-    columns: dict[str, Any],
-    steppings: Mapping[str, Stepping] | None,
+    save_vectors: bool,
+    steppings: Mapping[str, Stepping],
 ) -> Hessian:
     """The result with its proofs, which go by the numbers as they stand in it."""
-    from landscape.curvature.limit_proofs import limits_check
+    from landscape.curvature.limit_proofs import divisors_check, limits_check
     from landscape.curvature.proofs import proven, subset_checks
+    from landscape.objective.accuracy import classes_check
 
+    columns = survey.columns(question, save_vectors)
     result = _result(survey, question, block, columns)
     found, notes = proven({name: getattr(result, name) for name in columns}, survey, question)
     found += subset_checks(result.subset_eigenvalues, result.subset_spread, survey, question)
-    found += limits_check(result, steppings or {})
+    found += [*limits_check(result, steppings), *divisors_check(objective, survey, steppings)]
+    found.append(classes_check(survey.places[0].objective, result.num_classes))
     result.checks, result.notes = survey.checks + found, result.notes + notes
     return result
 

@@ -304,7 +304,7 @@ def minima(
         proofs += worst_of({cell.name: cell.checks for cell in every(table)})
         proofs += checks.meaning(first, first.present_point())
     result = _result(first, table, about, (samples, depths, widths), axes)
-    stated = [*stated_checks(vars(result), family, seed), family_check(vars(result), family, seed)]
+    stated = [*stated_checks(vars(result), family, table, seed), family_check(vars(result), family, seed)]
     result.checks, result.notes = [*proofs, *stated], notes
     _conclude(result, any(one.draws for one in every(table)))
     return result

@@ -183,9 +183,9 @@ def noise(
     with checks.untouched(objective, proofs):
         here, start = objective_beside(objective, theta)
         gradients = stacked_gradients(here)
-        work = {"seed": seed, "journal": journal, "progress": progress}
+        work, taken = {"seed": seed, "journal": journal, "progress": progress}, 0
         if descent_steps:
-            start = gradient_descent(
+            start, taken = gradient_descent(
                 here, gradients, start, num_steps=descent_steps, step_size=descent_step_size, **work
             )
         first = kept_probe(here, start, gradients, seed, journal, "probe start")
@@ -226,7 +226,7 @@ def noise(
             "a step size at which the loss stays finite",
             "take smaller `step_sizes`",
         )
-    fields = {"infimum": infimum, "measure_every": measure_every or 0, "descent_steps": descent_steps}
+    fields = {"infimum": infimum, "measure_every": measure_every or 0, "descent_steps": taken}
     result = _result(settings, runs, [first, *ends], num_steps, known, fields, proofs)
     result.notes += here.doubts_at(here.as_point(start))
     return result
@@ -296,7 +296,7 @@ def _result(
         notes=_notes(settings, lost, bound, lipschitz) + _of_steps(known, settings, fields["measure_every"]),
         checks=proofs,
     )
-    found.checks += [*_table_checks(found, known, above), probes_check(found, probes)]
+    found.checks += [*_table_checks(found, known), probes_check(found, probes)]
     above_bound = int((mean > bound).sum())
     if above_bound:
         found.notes.append(
@@ -305,7 +305,7 @@ def _result(
     return found
 
 
-def _table_checks(found: Noise, known: KnownSizes, above: float) -> list[Check]:
+def _table_checks(found: Noise, known: KnownSizes) -> list[Check]:
     """The columns and laws of a result from the arrays it has."""
     from landscape.descent.noise_proofs import sums_checks, table_checks
 
@@ -334,7 +334,7 @@ def _table_checks(found: Noise, known: KnownSizes, above: float) -> list[Check]:
         {name: getattr(found, name) for name in names} | {"runs": found.mean_squared_gradient_norm},
         lipschitz=found.lipschitz,
         variance=found.variance,
-        above=above,
+        above=found.start_loss - found.infimum,
         num_steps=found.num_steps,
         laws=laws,
         known=known,

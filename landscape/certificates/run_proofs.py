@@ -46,22 +46,29 @@ def run_check(survey: Survey, result: Any) -> list[Check]:
         before, after = (one.double().cpu().numpy() for one in (begun.matrix, last.matrix))
         gaps.append(_apart(float(result.kernel_change[-1]), _relative(after, before)))
     objective = survey.objective
-    if begun is not None and objective.is_mean:
-        k = int(np.random.default_rng(survey.seed).integers(1, len(survey.points)))
-        moved = survey.from_first(survey.points[k].theta - survey.points[0].theta)
-        outputs = begun.structure.outputs + moved.reshape(begun.structure.outputs.shape)
-        targets = objective.samples.picked(None)[1]
-        if outputs.dim() == 2 and not objective.loss.has_price and objective.loss.is_of_outputs:
-            grads = torch.set_grad_enabled(objective.needs_gradients)
-            with grads, objective.written({**survey.points[0].fixed}):
-                wanted = float(objective.loss.each(outputs.to(objective.dtype), targets).mean())
-            gaps.append(_apart(float(result.linear_loss[k]), wanted, 1e-3))
+    if begun is not None and objective.is_mean and result.linear_loss is not None:
+        gaps += _linear_gaps(survey, begun.structure.outputs, result.linear_loss.tolist())
     meaning = (
-        "changes of θ, of K at the last point and within what eigenvalues allow at all, and the linearised loss at a "
-        "seeded one, written out, relative, from 1e-12 on"
+        "changes of θ, of K at the last point and within what eigenvalues allow at all, and the linearised loss, "
+        "written out, relative, from 1e-12 on"
     )
     bound = CANCELLED if objective.is_double else checks.rounding(objective)
     return [Check("changes", largest_gap(*(0.0 if one <= SUMS else one for one in gaps)), bound, meaning)]
+
+
+def _linear_gaps(survey: Survey, outputs: torch.Tensor, stated: Sequence[float]) -> list[float]:
+    """Of every point the loss of ``outputs`` of the first, moved as the linearised model does, by the module's loss."""
+    objective, gaps = survey.objective, list[float]()
+    if outputs.dim() != 2 or objective.loss.has_price or not objective.loss.is_of_outputs:
+        return gaps
+    first, targets = survey.points[0], objective.samples.picked(None)[1]
+    for point, said in zip(survey.points, stated, strict=True):
+        there = outputs + survey.from_first(point.theta - first.theta).reshape(outputs.shape)
+        grads = torch.set_grad_enabled(objective.needs_gradients)
+        with grads, objective.written({**first.fixed}):
+            wanted = float(objective.loss.each(there.to(objective.dtype), targets).mean())
+        gaps.append(_apart(said, wanted, 1e-3))
+    return gaps
 
 
 def rows_check(survey: Survey, result: Any) -> list[Check]:

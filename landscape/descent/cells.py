@@ -10,7 +10,8 @@ from torch import Tensor
 
 from landscape.descent import input_plane
 from landscape.descent.counts import Counts, counted
-from landscape.descent.critical import end_of
+from landscape.descent.critical import DENSE_PARAMETERS, end_of
+from landscape.descent.ends_proofs import steps_check, wide_check
 from landscape.descent.proofs import distinct_check, end_checks, prediction_check
 from landscape.descent.replay import Stated, draws, stack_checks
 from landscape.descent.stacked import key_of, threads_of
@@ -39,6 +40,7 @@ class Cell:
     rows: dict[str, np.ndarray]
     counts: Counts
     num_parameters: int
+    num_samples: int
     prediction: np.ndarray | None
     checks: list[Check]
     draws: bool = False
@@ -75,6 +77,8 @@ class Descents:
         wide = required_in_float64(objective, "local minima")
         descent = self.descent(objective, width, depth, name, notes)
         found = _examined(wide, descent, self.polish, name, axes, self.seed, self.journal, self.progress)
+        most, d = self.plan.num_steps, wide.num_parameters
+        found.checks.append(steps_check(found.rows, descent["evaluated"], most, d))
         rate = self.plan.step_size
         notes += [note for note in (*wide.doubts, *told(wide)) if note not in notes]
         few = min(self.count, NEIGHBOURS)
@@ -202,6 +206,10 @@ def _examined(
         meaning = "cost of the best end against a plain loop over model.eval()"
         proofs.append(checks.agreement("cost", wide, float(costs.min()), wide.as_point(best), meaning))
         proofs += end_checks(wide, begun, thetas, rows, kept, seed)
+        if wide.num_parameters > DENSE_PARAMETERS and wide.is_mean and not wide.doubts:
+            k = int(np.random.default_rng(seed).choice(kept))
+            said = {one: rows[one][k] for one in ("smallest_eigenvalue", "largest_eigenvalue")}
+            proofs.append(wide_check(wide, thetas[k], said))
         proofs.append(distinct_check(wide, thetas[kept], costs, rows["end_status"][kept], counts))
         if axes:
             prediction = input_plane.outputs(wide, best, axes)
@@ -211,6 +219,7 @@ def _examined(
         rows=rows,
         counts=counts,
         num_parameters=wide.num_parameters,
+        num_samples=sum(len(part) for part in wide.samples.target_parts()),
         prediction=prediction,
         checks=proofs,
     )

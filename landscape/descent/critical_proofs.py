@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 import torch
 
+from landscape.descent import search_proofs
 from landscape.descent.known_points import LINEAR, Kinds
 from landscape.descent.proofs import plain_hessian, plain_outputs
 from landscape.descent.replay import ROUNDING
@@ -20,6 +21,8 @@ from landscape.result import Check, largest_gap
 MOST_ROWS = 600
 # Points whose outputs are compared again.
 MOST_OUTPUTS = 200
+# |λ| over |F|/‖θ‖² that may be rounding.
+VANISHES = 1e-6
 # Of the Hessian at a critical point in closed form: what surely is zero, and what perhaps, over the largest.
 ZERO = 1e-12, 1e-8
 
@@ -88,6 +91,10 @@ def _end_checks(wide: Objective, found: Mapping[str, np.ndarray], k: int) -> lis
                 "eigenvalues below zero by more than the threshold, of a second backward pass on the module",
             )
         )
+        # Where F is constant to rounding, or its second derivatives cancel, H is rounding, and no other H is the same.
+        if not found["noise"][k] > 0 and scale > VANISHES * abs(loss) / max(size, 1.0) ** 2:
+            bent = slope.double().cpu().numpy()
+            proofs.append(search_proofs.threshold_check(wide, theta, matrix, bent, threshold, norm))
     return proofs
 
 

@@ -1,7 +1,7 @@
 """What a table of descents sums up, from the ends that it states: quantiles, the best, shares, errors, growth."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import product
 from typing import Any
 
@@ -9,6 +9,7 @@ import numpy as np
 
 from landscape.descent.counts import CONFIDENCE, SAME_COST
 from landscape.descent.starts import Family
+from landscape.descent.table import Table
 from landscape.numerics.arrays import farthest
 from landscape.result import Check
 
@@ -18,9 +19,9 @@ TAILS = 1e-9
 LEAST = 1e-3
 
 
-def stated_checks(found: Mapping[str, Any], family: Family, seed: int) -> list[Check]:
-    """``found``: the fields of a result by name."""
-    return [_table(found), _sizes(found, family, seed)]
+def stated_checks(found: Mapping[str, Any], family: Family, table: Table, seed: int) -> list[Check]:
+    """``found``: the fields of a result by name, of the cells of a ``table``."""
+    return [_table(found), _sizes(found, family, [rows[0][0].num_samples for rows in table], seed)]
 
 
 def _table(found: Mapping[str, Any]) -> Check:
@@ -43,25 +44,21 @@ def _table(found: Mapping[str, Any]) -> Check:
     return Check("summary of the ends", worst, TAILS, meaning)
 
 
-def _sizes(found: Mapping[str, Any], family: Family, seed: int) -> Check:
-    """The parameters of every cell counted on a module made anew, tied ones once, and where n ≤ d₀d₁."""
-    wrong, counts = 0, found["samples"]
+def _sizes(found: Mapping[str, Any], family: Family, counted: Sequence[int], seed: int) -> Check:
+    """The parameters of every cell counted on a module made anew, tied ones once, its samples, and where n ≤ d₀d₁."""
+    counts = found["samples"]
+    labels = [found["num_samples"]] if counts is None else counts.tolist()
+    wrong = sum(said != own for said, own in zip(labels, counted, strict=True))
     for (i, depth), (j, width) in product(enumerate(found["depth"]), enumerate(found["width"])):
         module = family(int(width), int(depth), seed).module
         moved = {id(one): one.numel() for one in module.parameters() if one.requires_grad}
         wrong += sum(moved.values()) != int(found["num_parameters"][i, j])
-    for n, row in zip(
-        [found["num_samples"]] if counts is None else counts.tolist(),
-        np.atleast_2d(found["is_wide"]).tolist(),
-        strict=True,
-    ):
+    for n, row in zip(counted, np.atleast_2d(found["is_wide"]).tolist(), strict=True):
         wrong += sum(
             said != (-(-n // found["num_inputs"]) <= width)
             for said, width in zip(row, found["width"], strict=True)
         )
-    meaning = (
-        "cells whose parameters are not as many as its module has, or where n ≤ d₀d₁ is not as said (0 = no)"
-    )
+    meaning = "cells whose parameters or samples are not as many as its own, or where n ≤ d₀d₁ is not as said (0 = no)"
     return Check("sizes", float(wrong), 0.0, meaning)
 
 

@@ -147,8 +147,8 @@ def gradient_descent(
     seed: int,
     journal: Journal,
     progress: Progress,
-) -> Tensor:
-    """Where ``num_steps`` of gradient descent lead from ``start`` (d,). Raises NotFinite."""
+) -> tuple[Tensor, int]:
+    """Where ``num_steps`` of gradient descent lead from ``start`` (d,), and how often it took ∇F. Raises NotFinite."""
 
     def run(stack: Stack) -> dict[str, Any]:
         replica = stack.replicas
@@ -159,7 +159,7 @@ def gradient_descent(
             stack.offer()
         if replica.diverged[0]:
             raise NotFinite(f"gradient descent diverges at step size {step_size:g}", "", "take a smaller one")
-        return {"theta": array_of(replica.thetas[0])}
+        return {"theta": array_of(replica.thetas[0]), "evaluated": int(replica.evaluated[0])}
 
     (found,) = in_stacks(
         objective,
@@ -173,7 +173,7 @@ def gradient_descent(
         journal=journal,
         gradients=gradients,
     )
-    return torch.from_numpy(found["theta"]).to(start)
+    return torch.from_numpy(found["theta"]).to(start), int(found["evaluated"])
 
 
 def measured_steps(

@@ -1,7 +1,8 @@
 """Ends of descents proven by another road: cost, ∇F and Hessian of one of them, and how many differ, counted again."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -182,22 +183,8 @@ def on_the_way(wide: Objective, theta: Tensor, matrix: np.ndarray) -> float:
 
 def plain_hessian(wide: Objective, theta: Tensor) -> tuple[float, np.ndarray]:
     """‖∇F‖ and the matrix (d, d) whose rows are the derivatives of the entries of ∇F, in eval mode."""
-    tensors, rows = plain.by_name(wide, wide.as_point(theta)), []
-    # The fused kernels of attention have no second derivative.
-    kernels = sdpa_kernel(SDPBackend.MATH)
-    with (
-        plain.proving(gradients=2 * wide.num_parameters),
-        wide.written(tensors),
-        kernels,
-        torch.enable_grad(),
-    ):
-        own = [wide.now(piece.name) for piece in wide.pieces]
-        loss = plain.batch_loss(wide, None)
-        if wide.l2:
-            loss = loss + 0.5 * wide.l2 * torch.stack([one.square().sum() for one in own]).sum()
-        slopes = torch.autograd.grad(loss, own, create_graph=True, allow_unused=True, materialize_grads=True)
-        # Times 1, so that what goes back is no view at an odd place, of which torch.view_as_complex takes none.
-        slope = torch.cat([(one * 1).reshape(-1) for one in slopes])
+    rows = []
+    with plain.proving(gradients=2 * wide.num_parameters), _slopes(wide, theta) as (own, slope):
         for one in slope:
             parts = [torch.zeros_like(tensor) for tensor in own]
             if one.requires_grad:
@@ -206,6 +193,34 @@ def plain_hessian(wide: Objective, theta: Tensor) -> tuple[float, np.ndarray]:
                 )
             rows.append(torch.cat([part.detach().reshape(-1) for part in parts]).cpu())
     return float(slope.detach().norm()), torch.stack(rows).double().numpy()
+
+
+def plain_product(wide: Objective, theta: Tensor) -> Callable[[Tensor], Tensor]:
+    """v ↦ Hv (d,) by a second backward pass on the module itself, in eval mode."""
+
+    def product(v: Tensor) -> Tensor:
+        with plain.proving(gradients=2), _slopes(wide, theta) as (own, slope):
+            if not slope.requires_grad:
+                return torch.zeros_like(v)
+            parts = torch.autograd.grad(slope @ v.to(slope), own, allow_unused=True, materialize_grads=True)
+            return torch.cat([part.detach().reshape(-1) for part in parts])
+
+    return product
+
+
+@contextmanager
+def _slopes(wide: Objective, theta: Tensor) -> Iterator[tuple[list[Tensor], Tensor]]:
+    """The module's own parameters at θ (d,), and ∇F (d,) with its graph."""
+    tensors = plain.by_name(wide, wide.as_point(theta))
+    # The fused kernels of attention have no second derivative.
+    with wide.written(tensors), sdpa_kernel(SDPBackend.MATH), torch.enable_grad():
+        own = [wide.now(piece.name) for piece in wide.pieces]
+        loss = plain.batch_loss(wide, None)
+        if wide.l2:
+            loss = loss + 0.5 * wide.l2 * torch.stack([one.square().sum() for one in own]).sum()
+        slopes = torch.autograd.grad(loss, own, create_graph=True, allow_unused=True, materialize_grads=True)
+        # Times 1, so that what goes back is no view at an odd place, of which torch.view_as_complex takes none.
+        yield own, torch.cat([(one * 1).reshape(-1) for one in slopes])
 
 
 def distinct_check(

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from landscape.descent.critical import DENSE_PARAMETERS, examined, named
+from landscape.descent.search_proofs import Counted
 from landscape.numerics.arrays import array_of
 from landscape.numerics.roughness import NOTHING, PLACES, roughness
 from landscape.numerics.spectra.inertia import Dense, error_at, inertia, stated_error
@@ -56,7 +57,8 @@ class Seeker:
 
         Rows of ``loss``, ``gradient_norm``, ``index`` and ``nullity`` (NaN but at critical points), ``zero_threshold``,
         ``flatness``, ``status``, ``steps``, ``growth``, ‖θ‖ at the end over that at the start, and ``exponent``,
-        d log‖∇F‖/d log‖θ‖ over the last steps.
+        d log‖∇F‖/d log‖θ‖ over the last steps. What proves these: ``tried``, steps by the evaluations that they took,
+        NaN where a step takes several, and ``way`` (R, 2, …), ‖∇F‖ and ‖θ‖ of the last steps.
         """
         d, rows = objective.num_parameters, []
         is_dense = d <= DENSE_PARAMETERS
@@ -105,14 +107,9 @@ class Seeker:
         begun = torch.where((noise > 0)[:, None], starts, begun)
         saver = _Tensors(self.journal, _under_way(key))
         saver.device = starts.device
+        kept, looked = saver.restore(), Counted(derivatives.local)
         search = searched(
-            derivatives.local,
-            begun,
-            num_steps=self.num_steps,
-            noise=noise,
-            kept=saver.restore(),
-            offer=saver.offer,
-            report=report,
+            looked, begun, num_steps=self.num_steps, noise=noise, kept=kept, offer=saver.offer, report=report
         )
         jumps = _jumps(derivatives, search.thetas, 100 * search.rounding)
         # H as well is rounding there, which moves ∇F by no more than its own along ‖θ‖.
@@ -128,6 +125,8 @@ class Seeker:
             "flatness": np.where(array_of(search.norms[:, -1]) > 0, np.nan_to_num(flatness), math.nan),
             "status": np.array(status, dtype="U20"),
             "steps": array_of(search.steps),
+            "tried": looked.tried(search.steps, kept["steps"] if kept else None),
+            "way": array_of(torch.stack([search.norms, search.sizes], 1)),
             "growth": array_of(search.sizes[:, -1] / torch.linalg.vector_norm(starts, dim=1)),
             "exponent": np.array(
                 [exponent(*map(array_of, way)) for way in zip(search.norms, search.sizes, strict=True)]
@@ -145,7 +144,7 @@ class Seeker:
     ) -> dict[str, np.ndarray]:
         """One start by products with H, where its matrix is too large or not wanted."""
         start = starts[0]
-        slopes = slopes_of(derivatives)
+        slopes = Counted(slopes_of(derivatives))
         seek = by_gradient_norm if self.method == "gradient-norm" else by_products
         report = partial(named, self.progress, f"steps at most of {key}")
         noise = float(_noise(derivatives, starts)[0])
@@ -171,6 +170,8 @@ class Seeker:
             "flatness": np.array([end.flatness]),
             "status": np.array([status], dtype="U20"),
             "steps": np.array([end.steps]),
+            "tried": np.array([len(slopes.sizes) - 1 if seek is by_products else math.nan]),
+            "way": end.way[None],
             "growth": np.array([size / begun if begun else math.inf]),
             "exponent": np.array([end.exponent]),
             "noise": np.array([noise]),

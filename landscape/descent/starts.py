@@ -94,7 +94,9 @@ def descended(
     notes: list[str],
     only: int | None = None,
 ) -> dict[str, np.ndarray]:
-    """Where the restarts of one cell ended: ``thetas`` (count, d), ``steps``, ``diverged`` and ``threads`` (count,).
+    """Where the restarts of one cell ended, and after how many steps.
+
+    ``thetas`` (count, d), ``steps``, ``diverged``, ``evaluated`` and ``threads`` (count,).
 
     ``only``: those of the stack of that number.
     """
@@ -114,6 +116,7 @@ def descended(
             "thetas": array_of(replicas.thetas),
             "steps": replicas.steps.copy(),
             "diverged": replicas.diverged.copy(),
+            "evaluated": replicas.evaluated.copy(),
             "threads": np.full(len(replicas.steps), torch.get_num_threads()),
         }
 

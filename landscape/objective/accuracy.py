@@ -66,3 +66,15 @@ def num_classes(objective: Objective) -> int | None:
     if targets.is_floating_point() or not targets.numel():
         return None
     return 1 + int(distributed.largest(float(targets.max()))[0])
+
+
+def classes_check(objective: Objective, said: int | None) -> Check:
+    """``said``, the number of classes, against the last of the labels in order; None where there are no labels."""
+    meaning = "classes against the last of the labels in order"
+    if objective.is_closure or not objective.loss.of_classes:
+        return Check("classes", float(said is not None), 0.0, meaning)
+    targets = objective.samples.target_values
+    if targets.is_floating_point() or not targets.numel():
+        return Check("classes", float(said is not None), 0.0, meaning)
+    last = distributed.largest(float(torch.unique(targets)[-1]))[0] + 1
+    return Check("classes", abs(last - said) if said is not None else math.inf, 0.0, meaning)

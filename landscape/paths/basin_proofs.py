@@ -48,6 +48,62 @@ def roughness_check(values: np.ndarray, found: Mapping[str, Any]) -> Check:
     return Check("roughness", largest_gap(*gaps), SUMS, meaning)
 
 
+def changes_check(coarse: np.ndarray, found: Mapping[str, Any]) -> Check:
+    """What persistences and numbers of basins change by from half the grid, the values ``coarse`` of which are given.
+
+    What a change leaves of a persistence is one of those there, which flooding the cells one by one finds, and they
+    come in order.
+    """
+    merging = np.sort(_persistences(coarse))
+    finite = np.isfinite(found["persistence"]) & np.isfinite(found["persistence_change"])
+    left = found["persistence"][finite] - found["persistence_change"][finite]
+    span = float(np.ptp(coarse[np.isfinite(coarse)])) or 1.0
+    own = left[left > SUMS * span]
+    wrong = int((left < -SUMS * span).sum()) + int((np.diff(own) > SUMS * span).sum())
+    for one in own.tolist():
+        near = int(np.abs(merging - one).argmin()) if len(merging) else -1
+        if near < 0 or not abs(merging[near] - one) <= SUMS * span:
+            wrong += 1
+            continue
+        merging = np.delete(merging, near)
+    least = found["persistence"][np.isfinite(found["persistence"])].min(initial=math.inf)
+    wrong += int(len(found["persistence"]) != found["num_basins"]) + int(least <= 0)
+    meaning = (
+        "persistences of half the grid, by their changes, that flooding its cells does not find (0 = none)"
+    )
+    return Check("changes of the basins", float(wrong), 0.0, meaning)
+
+
+def _persistences(values: np.ndarray) -> np.ndarray:
+    """death − birth of every basin that merges, cells added from the lowest on: the higher born of two ends."""
+    order = np.argsort(values, axis=None, kind="stable").tolist()
+    flat, shape = values.ravel().tolist(), values.shape
+    strides = [math.prod(shape[axis + 1 :]) for axis in range(len(shape))]
+    root: dict[int, int] = {}
+    ended = []
+    for cell in (one for one in order if math.isfinite(flat[one])):
+        root[cell] = cell
+        for size, stride in zip(shape, strides, strict=True):
+            for step in (-1, 1):
+                other = cell + step * stride
+                if not 0 <= cell // stride % size + step < size or other not in root:
+                    continue
+                one, beside = _top(root, cell), _top(root, other)
+                if one != beside:
+                    low, high = sorted((one, beside), key=lambda top: (flat[top], top))
+                    ended.append(flat[cell] - flat[high])
+                    root[high] = low
+    return np.array([one for one in ended if one > 0])
+
+
+def _top(root: dict[int, int], cell: int) -> int:
+    """The lowest cell of a part; the way there is made shorter."""
+    while root[cell] != cell:
+        root[cell] = root[root[cell]]
+        cell = root[cell]
+    return cell
+
+
 def _height(coordinates: Sequence[np.ndarray], values: np.ndarray, place: Sequence[float]) -> float:
     """F in the cell at a place; NaN where that is none."""
     if any(math.isnan(one) for one in place):

@@ -11,12 +11,14 @@ import numpy as np
 
 from landscape.errors import BadInput
 from landscape.numerics.merging import MergeTree, Pass, halved, lowest_pass, merge_tree
-from landscape.paths.basin_proofs import basins_check, roughness_check
+from landscape.paths.basin_proofs import basins_check, changes_check, roughness_check
 from landscape.result import Check
 
 # What rounding makes of F, in ε of the dtype it was computed in.
 ROUNDINGS = 100
 LEVELS = 5
+# Cells of half a grid up to which they are flooded once more.
+FEW = 2**16
 
 
 class Grid(NamedTuple):
@@ -142,6 +144,8 @@ def basins_of(
     ]
     if np.isfinite(every_second := _every_second(grid)).any():
         proofs.append(_total_check(every_second, there, " of every second cell"))
+        if every_second.size <= FEW:
+            proofs.append(changes_check(every_second, found))
     if len(cells) > 1:
         joined = ways(grid, cells)
         found |= _ways_fields(grid, cells, joined)

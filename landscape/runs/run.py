@@ -235,6 +235,15 @@ class Run:
         return torch.from_numpy(self._preconditioners[label]).double()
 
     @cached_property
+    def divisors(self) -> dict[str, np.ndarray]:
+        """The same of every point, read anew and found by its name; none in a run of another method."""
+        stored: Any = store.load(self.path, verify=False)
+        names, rows = stored.point.tolist(), getattr(stored, "preconditioner", None)
+        return (
+            {} if rows is None else {name: np.array(rows[names.index(name)], float) for name in self.labels}
+        )
+
+    @cached_property
     def ends(self) -> dict[str, str]:
         """The first and the last point by what they are besides ``init`` and ``final``: ``epoch=4``, ``step=200``.
 

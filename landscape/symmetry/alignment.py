@@ -22,7 +22,7 @@ from landscape.symmetry import Traced, function_difference, preserved, symmetry_
 from landscape.symmetry.correlations import correlations
 from landscape.symmetry.everywhere import batches_of, families_on
 from landscape.symmetry.families import Family, Found, moved_by, of_level
-from landscape.symmetry.independent import dimensions
+from landscape.symmetry.independent import dimensions, rank_bounds
 from landscape.symmetry.matching import assigned, matched
 from landscape.symmetry.moments import near
 from landscape.symmetry.orbit import Orbit, at_rest, between, nearer, nearest_of_orbit, random_of_orbit
@@ -46,6 +46,8 @@ class Aligned(NamedTuple):
     random elements of all symmetries that were used, once it was brought back; ``signs``: ±1 for every unit of B in
     groups with odd activations, NaN where other maps leave it untold; ``families``: continuous symmetries that were
     used; ``dimensions``: what each adds to the directions of those before it, where they are few enough to be counted;
+    ``rank``: the fewest and the most that they are together, counted at once, None where they are many;
+    ``planted``: how far A lies from what was brought back, and from its copy, by sums of their own;
     ``refused``: what was not used, as it would have changed the function.
     """
 
@@ -55,6 +57,8 @@ class Aligned(NamedTuple):
     signs: Mapping[int, Tensor]
     families: list[Family]
     dimensions: list[int]
+    rank: tuple[int, int] | None
+    planted: tuple[float, float]
     refused: list[str]
     function_difference: float
     stored_difference: float
@@ -169,13 +173,16 @@ def aligned(
         back = nearest_of_orbit(units, families, goal, planted, generator=generator).tensors
     else:
         back = permuted(planted, units, find(a, objective.point(planted), 1)[0])
+    beside = near(start, sorted(names), torch.Generator().manual_seed(seed))
     return Aligned(
         point,
         units,
         permutations,
         signs,
         families,
-        dimensions(families, near(start, sorted(names), torch.Generator().manual_seed(seed))),
+        dimensions(families, beside),
+        rank_bounds(families, beside),
+        (_apart(goal, back), _apart(goal, planted)),
         found.refused,
         gap,
         stored,
@@ -183,6 +190,12 @@ def aligned(
         between(goal, back) / max(between(goal, planted), 1e-300),
         _notes(symmetry, match, families, found.refused, signs),
     )
+
+
+def _apart(one: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> float:
+    """How far two points are apart, as the length of all their numbers in one row."""
+    rows = [torch.cat([each[name].double().cpu().flatten() for name in one]) for each in (one, other)]
+    return float((rows[0] - rows[1]).norm())
 
 
 def with_units(

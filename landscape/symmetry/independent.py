@@ -17,6 +17,8 @@ Tensors = Mapping[str, Tensor]
 # Directions, and numbers of all of them, up to which they are counted: some seconds and 200 MB.
 MOST_DIRECTIONS, MOST_NUMBERS = 1500, 10_000_000
 STEP, NOTHING = 1e-5, 1e-6
+# Directions that are counted once more, all at once; what of a length of 1 surely is one, and what may be.
+FEW, SURELY, PERHAPS = 300, 1e-4, 1e-9
 
 
 def dimensions(families: Sequence[Family], tensors: Tensors) -> list[int]:
@@ -150,3 +152,11 @@ def _beside(known: Tensor | None, columns: Tensor) -> tuple[Tensor | None, int]:
     directions, sizes, _ = torch.linalg.svd(left, full_matrices=False)
     new = directions[:, sizes > NOTHING]
     return new if known is None else torch.cat([known, new], 1), new.shape[1]
+
+
+def rank_bounds(families: Sequence[Family], tensors: Tensors) -> tuple[int, int] | None:
+    """The fewest and the most directions that all of them can have together, at once; None where they are many."""
+    if not may_be_counted(families, tensors) or not 0 < sum(one.dimension for one in families) <= FEW:
+        return None
+    sizes = torch.linalg.svdvals(torch.cat(list(_columns(families, tensors)), 1))
+    return int((sizes > SURELY).sum()), int((sizes > PERHAPS).sum())

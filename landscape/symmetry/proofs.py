@@ -14,7 +14,7 @@ from landscape.objective.objective import Objective
 from landscape.objective.parameters import Point
 from landscape.objective.row_proofs import numbers
 from landscape.result import Check, largest_gap
-from landscape.symmetry.alignment import Aligned
+from landscape.symmetry.alignment import RECOVERED, Aligned
 from landscape.symmetry.families import Family, moved_by
 from landscape.symmetry.matching import SAME
 from landscape.symmetry.order import tried_junctions
@@ -24,6 +24,8 @@ from landscape.symmetry.permutations import Block, Symmetry
 FACTORS = np.geomspace(0.125, 8, 49)
 # Small maps of a family that are tried, their size, and what they may gain where alternation has stopped.
 TRIALS, SMALL, NEAREST = 8, 0.003, 1e-5
+# Of sums of squares in float64.
+SUMS = 1e-9
 FALL = "largest fall of ‖A − B‖² by small maps of a family's units, over ‖A‖²"
 
 
@@ -108,6 +110,7 @@ def groups_check(found: Aligned, result: Any) -> Check:
     scaled = (one.size * one.copies for one in found.families if one.kind == "scaling")
     wrong += int(result.num_rescaled) != sum(scaled)
     wrong += result.function_difference != found.check.value
+    wrong += _miscounted(found, result)
     names = {block.tensor for group in symmetry.free for block in symmetry.of(group)} | moved_by(
         found.families
     )
@@ -121,6 +124,23 @@ def groups_check(found: Aligned, result: Any) -> Check:
         "groups, units and parameters that are counted otherwise than the stated permutations say (0 = none)"
     )
     return Check("groups", float(wrong), 0.0, meaning)
+
+
+def _miscounted(found: Aligned, result: Any) -> int:
+    """Directions together that are not as many as their rank, or of one that are more; and A brought back, or not."""
+    wrong, stated = 0, result.used_dimension.tolist()
+    if found.rank is not None:
+        wrong += not found.rank[0] <= sum(stated) <= found.rank[1]
+    own = [0] * len(found.symmetry.free) + [one.dimension for one in found.families]
+    wrong += sum(said > most for said, most in zip(stated, own, strict=True))
+    left, whole = found.planted
+    share = left / max(whole, 1e-300)
+    wrong += not abs(result.planted_distance - share) <= SUMS * max(share, SUMS)
+    limit = RECOVERED if found.families else 0.0
+    # At the limit itself rounding decides.
+    is_clear = abs(share - limit) > SUMS * limit
+    wrong += is_clear and bool(result.planted_recovered) != (share <= limit)
+    return int(wrong) + int(any(size > 1 for size in result.group_size.tolist()) and not whole > 0)
 
 
 def matching_check(

@@ -18,12 +18,16 @@ ROUNDS = 4
 
 @dataclass(frozen=True)
 class Polyline:
-    """A path by its ``nodes`` (m, d), how it was made, F at its last node and the highest F that was found on it."""
+    """A path by its ``nodes`` (m, d), how it was made, F at its last node, and the highest F that was found on it.
+
+    ``top``: the place of that, as :meth:`at` takes it.
+    """
 
     made: str
     nodes: Tensor
     height: float
     end: float
+    top: float
 
     def at(self, s: np.ndarray) -> Tensor:
         """θ at s (k,) in [0, m − 1], whole numbers being nodes."""
@@ -54,11 +58,12 @@ def measured(objective: Objective, made: str, nodes: Tensor) -> Polyline:
         if float(values.max()) > height:
             height, top = float(values.max()), float(near[int(values.argmax())])
         step /= POINTS
-    return Polyline(made, nodes, height, end)
+    return Polyline(made, nodes, height, end, top)
 
 
 def joined(first: Polyline, second: Polyline) -> Polyline:
     """The second after the first, which ends where it begins."""
     made = first.made if first.made == second.made else f"{first.made}, {second.made}"
     nodes = torch.cat([first.nodes, second.nodes[1:]])
-    return Polyline(made, nodes, max(first.height, second.height), second.end)
+    height, top = max((first.height, first.top), (second.height, len(first.nodes) - 1 + second.top))
+    return Polyline(made, nodes, height, second.end, top)

@@ -25,7 +25,7 @@ from landscape.objective.precision import required_in_float64
 from landscape.objective.tasks import Task, ahead
 from landscape.progress import Journal, Progress, silent
 from landscape.result import Check, largest_gap
-from landscape.valleys.end_proofs import end_check, rank_check, shares_check
+from landscape.valleys.end_proofs import end_check, rank_check
 from landscape.valleys.joining import ROUNDING, lowest_path
 from landscape.valleys.plateau import FEW, local
 from landscape.valleys.polyline import points
@@ -121,6 +121,7 @@ class Restarts:
             self.journal[key] = {
                 "path_height": found.path.height,
                 "path_end": found.path.end,
+                "top": found.path.top,
                 "way": found.path.made,
                 "feature_rank": found.rank,
                 "num_rounds": found.rounds,
@@ -199,7 +200,10 @@ def by_width(how: Restarts, widths: Sequence[int]) -> tuple[dict[str, Any], list
             for name in rows:
                 rows[name][i, k] = path[name] if name in path else end[name]
             nodes = torch.from_numpy(path["nodes"]).to(objective.device)
-            worst = largest_gap(worst, _rise_between(objective, nodes, path, how.seed + k))
+            said = {name: float(rows[name][i, k]) for name in ("path_height", "path_end")} | {
+                "top": path["top"]
+            }
+            worst = largest_gap(worst, _rise_between(objective, nodes, said, how.seed + k))
             rises.append(path["path_height"] <= end["loss"] + 10 * ROUNDING * max(abs(end["loss"]), 1e-12))
             how.progress(k + 1, how.count, f"paths of {_named(width)}")
         if not ends.found:
@@ -210,7 +214,7 @@ def by_width(how: Restarts, widths: Sequence[int]) -> tuple[dict[str, Any], list
         k = int(np.random.default_rng(how.seed).choice(list(ends.found)))
         place = torch.from_numpy(ends.found[k]["theta"]).to(objective.device)
         seen[_named(width)] = [
-            *end_check(objective, place, ends.found[k]),
+            *end_check(objective, place, {name: rows[name][i, k] for name in (*NUMBERS, *COUNTS)}),
             *rank_check(objective, place, how.path(objective, width, ends, k)),
         ]
         proofs.append(
@@ -223,7 +227,6 @@ def by_width(how: Restarts, widths: Sequence[int]) -> tuple[dict[str, Any], list
                 "kept as NaN, without a path"
             )
     proofs = [_worst(proofs), _between_check(worst), *worst_of(seen)] if proofs else []
-    proofs.append(shares_check(rows, best_loss, share, 10 * ROUNDING))
     # Words as wide as the longest, which is how they come back from a file.
     rows["way"] = np.array(rows["way"].tolist())
     return {**rows, "best_loss": best_loss, "share_joined": share}, proofs, notes
@@ -281,7 +284,9 @@ def _end(objective: Objective, theta: Tensor) -> dict[str, Any]:
 
 
 def _rise_between(objective: Objective, nodes: Tensor, path: Mapping[str, Any], seed: int) -> float:
-    """How far the plain loss lies above the stated height of a path at places between the nodes, or off its end.
+    """How far the plain loss lies above the stated height of a path at places between the nodes, or off it at its top.
+
+    Or off what is stated of its end.
 
     Relative to the height.
     """
@@ -290,17 +295,19 @@ def _rise_between(objective: Objective, nodes: Tensor, path: Mapping[str, Any], 
         places = np.zeros(1)
     else:
         places = np.random.default_rng(seed).uniform(0, len(nodes) - 1, PROBES)
-    *values, end = [
+    *values, top, end = [
         plain.measure(objective, plain.by_name(objective, objective.as_point(theta))).loss
-        for theta in (*points(nodes, places), nodes[-1])
+        for theta in (*points(nodes, np.array([*places, path["top"]])), nodes[-1])
     ]
     gaps = [*(value - height for value in (*values, end)), abs(end - path["path_end"])]
+    gaps.append(abs(top - height) if math.isfinite(height) else 0.0)
     return largest_gap(0.0, *(gap / max(abs(height), 1e-3) for gap in gaps))
 
 
 def _between_check(worst: float) -> Check:
     meaning = (
-        f"plain loss at {PROBES} places of a path above its stated height, and that at its end, relative"
+        f"plain loss at {PROBES} places of a path above its stated height, off it at its top, and that at its end, "
+        "relative"
     )
     return Check("path heights", worst, BETWEEN, meaning)
 

@@ -48,7 +48,7 @@ def test_attention_is_proven_by_a_second_derivative_that_its_fused_kernel_has_no
     ("name", "change", "seen"),
     [
         ("loss", lambda one: one + 1e-3, {"loss of a start", "closed form"}),
-        ("gradient_norm", lambda one: one + 1e-6, {"gradient norm of a start"}),
+        ("gradient_norm", lambda one: one + 1e-6, {"gradient norm of a start", "threshold of a start"}),
         ("index", lambda one: one + 1, {"index of a start", "closed form"}),
         ("index", lambda one: np.where(np.arange(len(one)) == 3, np.nan, one), {"status of the starts"}),
     ],
@@ -193,6 +193,7 @@ def test_what_cancels_between_outputs_is_no_gradient(norm, wrong):
         "nullity": np.full(1, 9.0),
         "zero_threshold": np.array([1e-14]),
         "growth": np.ones(1),
+        "noise": np.zeros(1),
     }
     proofs = critical_proofs.start_checks(objective, objective.theta[None], found, np.zeros(1), 0)
     assert {one.name for one in proofs if not one.passed} == wrong

@@ -6,7 +6,7 @@ from mutations.scenarios import SCENARIOS
 NAMES = """
 align align_all basins basins_by_width
 certify certify_descent certify_leaky certify_narrow certify_near certify_run certify_thin certify_widths compare
-connect connect_bends connect_bn connect_l2 critical critical_far_out critical_linear
+connect connect_bends connect_bn connect_l2 critical critical_fallen critical_far_out critical_linear
 efficiency efficiency_square escape escape_beside escape_by_noise hessian_layers hessian_points hessian_preconditioned
 hessian hessian_l2 hessian_run interpolate
 interpolate_repaired merge merge_normed minima minima_polished modes noise

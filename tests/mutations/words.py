@@ -3,7 +3,7 @@
 # Each in words: the checks whose bound it is.
 BOUNDS = {
     "0, exact": (
-        "assumptions; falling directions; "
+        "assumptions; falling directions; steps of the starts; "
         "bumps; basins; ends by width; groups; half widths; kinds of the starts; plain descent; runs; sizes; subsets; "
         "as visited; told apart; verdict; "
         "best kept; block; distinct ends; ends fixed; exit step; index; index of an end; init; kind of an end; "
@@ -74,6 +74,7 @@ BOUNDS = {
     "1e-9 in float64; rounding for a rescaled point": "function preserved",
     "rounding, and 1e-9 in float64, where maps cancel": "as stored",
     "1e-7: half of the digits where neighbours are close": "arc cosine; length",
+    "1e-6: logarithms, and terms that either way may have": "exponents; threshold of a start",
     "1e-6: masses of nodes by other eigenvalues": "density errors",
     "ten times rounding, or what differences leave": "residuals of a cell",
     "1e-6: losses of samples are kept in float32": "losses of samples",
@@ -111,7 +112,8 @@ BOUNDS = {
 # Each in words: the checks that take it. F is a plain loop over the data.
 COSTS = {
     "none": (
-        "agreement by chance; decay; logged passes; barrier errors of means; bumps; basins; changes; control points; "
+        "agreement by chance; decay; exponents; steps of the starts; "
+        " logged passes; barrier errors of means; bumps; basins; changes; control points; "
         "density errors; "
         "as visited; density near zero; feature ranks; runs; stability limit; verdict; "
         "draws; ends by width; groups; half widths; kernel spectrum; kinds of the starts; laws of the width; "
@@ -191,8 +193,10 @@ COSTS = {
     "a hundredth of its products": "curvature of a cell",
     "none beside the d products of `exact`": "Lanczos",
     "d products, where d is small": (
-        "eigenvalues of an end; index of an end; kind of an end; index of a start; closed form"
+        "eigenvalues of an end; index of an end; kind of an end; index of a start; closed form; threshold of a "
+        "start"
     ),
+    "up to 128 ∇F": "descents of starts",
     "some steps of three replicas": "stack; stack in float64",
     "3 to 6 steps of training; none for numbers of steps": "steps",
     "17 F a path": "path heights",

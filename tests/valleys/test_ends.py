@@ -20,7 +20,7 @@ def separable(seed: int) -> Objective:
     return Objective(module, "bce", (x, y))
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", [*range(5), 8])
 def test_an_end_next_to_an_infimum_at_infinity(seed):
     """Its eigenvalues differ by more than rounding of them, and count as zero with ‖∇F‖ and where they go."""
     objective = separable(seed)
@@ -32,8 +32,10 @@ def test_an_end_next_to_an_infimum_at_infinity(seed):
         "smallest_eigenvalue": said["smallest_eigenvalue"] - 1e-3 * said["largest_eigenvalue"],
         "largest_eigenvalue": 1.001 * said["largest_eigenvalue"],
     }
+    *_, slope = end_check(objective, theta, {**said, "gradient_norm": said["gradient_norm"] ** 2})
+    assert not slope.passed
     for name, value in wrong.items():
-        values, _ = end_check(objective, theta, {**said, name: value})
+        values, *_ = end_check(objective, theta, {**said, name: value})
         assert not values.passed
-    _, counts = end_check(objective, theta, {**said, "index": said["index"] + 20})
+    _, counts, _ = end_check(objective, theta, {**said, "index": said["index"] + 20})
     assert not counts.passed

@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -35,7 +36,7 @@ class End(NamedTuple):
 
     ``flatness`` is ‖H∇F‖/(‖H‖‖∇F‖). ``settles``: its last step is a small part of the last ones; ``stands``: ‖∇F‖
     has fallen by less than a hundredth in it; ``grows``: ‖θ‖ has grown; ``exponent``: d log‖∇F‖/d log‖θ‖
-    over the last ones.
+    over the last ones; ``way`` (2, WINDOW + 1): ‖∇F‖ and ‖θ‖ of these, NaN where there are fewer.
     """
 
     theta: Tensor
@@ -49,6 +50,7 @@ class End(NamedTuple):
     grows: bool
     steps: int
     exponent: float
+    way: np.ndarray
 
 
 class _Way:
@@ -95,6 +97,7 @@ class _Way:
             len(sizes) > WINDOW and sizes[-1] > 1.01 * sizes[0],
             steps,
             exponent(norms, sizes),
+            np.array([[math.nan] * (WINDOW + 1 - len(one)) + one for one in (norms, sizes)]),
         )
 
 

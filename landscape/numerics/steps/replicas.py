@@ -66,10 +66,10 @@ class Plan:
 class Replicas:
     """R replicas from ``thetas`` (R, d), each by its plan; ``gradients`` gives them all at once.
 
-    :meth:`advance` takes steps; :attr:`thetas`, :attr:`losses`, ``steps`` and ``diverged`` say where each
-    replica is. One whose loss is NaN or infinite stays where it was and is marked, one that is done leaves
-    the stack; the others go on. The same stack gives the same bits twice, and :meth:`restore` goes on from
-    :meth:`state` as if nothing had happened.
+    :meth:`advance` takes steps; :attr:`thetas`, :attr:`losses`, ``steps``, ``diverged`` and ``evaluated``, how often
+    ∇F was taken for a step, say where each replica is. One whose loss is NaN or infinite stays where it was and is
+    marked, one that is done leaves the stack; the others go on. The same stack gives the same bits twice, and
+    :meth:`restore` goes on from :meth:`state` as if nothing had happened.
     """
 
     def __init__(self, gradients: Gradients, thetas: Tensor, plans: Sequence[Plan]):
@@ -84,6 +84,7 @@ class Replicas:
         self._thetas = thetas.detach().clone()
         self.steps = np.zeros(len(plans), dtype=np.int64)
         self.diverged = np.zeros(len(plans), dtype=bool)
+        self.evaluated = np.zeros(len(plans), dtype=np.int64)
         self.step = 0
         self._losses = torch.full((len(plans),), math.nan, dtype=torch.float64, device=thetas.device)
         self._parameters = [schedule_parameters(plan.schedule, plan.arguments) for plan in plans]
@@ -152,6 +153,7 @@ class Replicas:
 
     def _loss_and_slope(self) -> tuple[Tensor, Tensor]:
         batches = self._next_batches()
+        self.evaluated[self._active] += 1
         if len(self._groups) == 1:
             return self._gradients(self._theta, batches[0])
         found = [
@@ -318,6 +320,7 @@ class Replicas:
             "next change": self._next_change,
             "steps": self.steps.copy(),
             "diverged": self.diverged.copy(),
+            "evaluated": self.evaluated.copy(),
             "active": self._active.copy(),
             **{name: array_of(value) for name, value in arrays.items()},
         }
@@ -330,7 +333,7 @@ class Replicas:
             return torch.from_numpy(np.array(state[name])).to(device)
 
         self.step, self.steps = int(state["step"]), np.array(state["steps"])
-        self.diverged = np.array(state["diverged"])
+        self.diverged, self.evaluated = np.array(state["diverged"]), np.array(state["evaluated"])
         self._thetas, self._losses = tensor("thetas").to(self._thetas.dtype), tensor("losses")
         self._stack(np.array(state["active"]))
         self._rate, self._next_change = tensor("rate"), int(state["next change"])

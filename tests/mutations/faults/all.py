@@ -8,6 +8,7 @@ from mutations.faults import (
     objective,
     paths,
     places,
+    searches,
     spectra,
     stated,
     steps,
@@ -15,5 +16,19 @@ from mutations.faults import (
     units,
 )
 
-ROOMS = (objective, paths, spectra, symmetry, steps, stated, beside, ends, again, files, units, places)
+ROOMS = (
+    objective,
+    paths,
+    spectra,
+    symmetry,
+    steps,
+    stated,
+    beside,
+    ends,
+    again,
+    files,
+    units,
+    places,
+    searches,
+)
 FAULTS = {one.name: one for room in ROOMS for one in room.FAULTS}

@@ -29,6 +29,13 @@ def critical_far_out() -> Any:
 
 
 @scenario
+def critical_fallen() -> Any:
+    """From points along descents of different lengths."""
+    objective = Objective(spin(size=3).double(), "output", (ONE, ONE))
+    return landscape.critical(objective, starts=6, descend=10)
+
+
+@scenario
 def basins() -> Any:
     objective = Objective(toy_product(1.0, 1.0).double(), "mse", (ONE, ONE))
     return landscape.basins(objective, plane=(-2, 2, -2, 2), num_points=17, between=(1, 1, -1, -1))
