@@ -12,6 +12,8 @@ import landscape
 from landscape import Objective
 from landscape.errors import BadInput
 from landscape.inputs.models.toy import toy_product
+from landscape.paths.basin_proofs import changes_check
+from landscape.paths.basins import Grid, basins_of
 
 
 def stored(alpha, beta, loss, **more):
@@ -279,3 +281,15 @@ def test_a_path_that_rises_is_an_upper_bound_and_no_basin():
     # A path that leads lower than every descent shows that the best end is not the bottom.
     *_, words = by_paths(loss + 0.1, loss + 0.1, 0 * loss)
     assert words == "width 1: paths lead to 0, lower than the best end of a descent, 0.1"
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_changes_of_persistences_that_are_others_fail_their_check(seed):
+    values = np.random.default_rng(seed).normal(size=(13, 17))
+    axes = np.linspace(-1, 1, 17), np.linspace(-1, 1, 13)
+    found, proofs, _ = basins_of(Grid(axes, values), [], None)
+    assert all(check.passed for check in proofs)
+    half = values[::2, ::2]
+    assert changes_check(half, found).passed
+    turned = {**found, "persistence_change": -found["persistence_change"]}
+    assert not changes_check(half, turned).passed

@@ -3,7 +3,8 @@
 # Each in words: the checks whose bound it is.
 BOUNDS = {
     "0, exact": (
-        "assumptions; falling directions; steps of the starts; "
+        "assumptions; falling directions; steps of the starts; as asked; divisors; classes; changes of the basins; "
+        "steps of the ends; "
         "bumps; basins; ends by width; groups; half widths; kinds of the starts; plain descent; runs; sizes; subsets; "
         "as visited; told apart; verdict; "
         "best kept; block; distinct ends; ends fixed; exit step; index; index of an end; init; kind of an end; "
@@ -96,6 +97,7 @@ BOUNDS = {
         "Hv against ∇F; curvature at a probe; fall by a unit; largest curvature; linearised; lowest curvature; "
         "vᵀAv against outputs"
     ),
+    "1e-5: ten times the tolerance of the search": "ends of the spectrum",
     "1e-3: differences of gradients in float64": "curvature along an axis",
     "1e-3 in float64, 5e-2 in float32: a difference of values": "cut, derivative",
     "3e-3: the tolerance of the map": "curvature of a cell; curvature range",
@@ -112,7 +114,8 @@ BOUNDS = {
 # Each in words: the checks that take it. F is a plain loop over the data.
 COSTS = {
     "none": (
-        "agreement by chance; decay; exponents; steps of the starts; "
+        "agreement by chance; decay; exponents; steps of the starts; as asked; divisors; classes; steps of the ends; "
+        "changes of the basins; "
         " logged passes; barrier errors of means; bumps; basins; changes; control points; "
         "density errors; "
         "as visited; density near zero; feature ranks; runs; stability limit; verdict; "
@@ -197,6 +200,7 @@ COSTS = {
         "start"
     ),
     "up to 128 ∇F": "descents of starts",
+    "30 Hv": "ends of the spectrum",
     "some steps of three replicas": "stack; stack in float64",
     "3 to 6 steps of training; none for numbers of steps": "steps",
     "17 F a path": "path heights",

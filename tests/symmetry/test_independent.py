@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from landscape.symmetry import function_difference, symmetry_of
 from landscape.symmetry.continuous import families_of
 from landscape.symmetry.families import Found
-from landscape.symmetry.independent import dimensions, without_redundant
+from landscape.symmetry.independent import dimensions, rank_bounds, without_redundant
 from landscape.symmetry.moments import near
 from landscape.symmetry.translations import Translation
 from landscape.symmetry.verified import batch_experts
@@ -93,6 +93,9 @@ def test_what_two_families_share_is_counted_once():
     there = near(tensors_of(module), ["words.weight"], torch.Generator().manual_seed(0))
     twice = [*found.families, *found.families]
     assert dimensions(twice, there) == [*found.dimensions, *[0] * len(found.families)]
+    assert (
+        rank_bounds(twice, there) == rank_bounds(found.families, there) == (found.dimension, found.dimension)
+    )
     assert without_redundant(twice, there) == without_redundant(found.families, there) == found.families
 
 

@@ -198,6 +198,18 @@ def hessian_run() -> Any:
 
 
 @scenario
+def hessian_adam() -> Any:
+    """As Adam meets it at every point of a run."""
+    with tempfile.TemporaryDirectory() as folder:
+        run, found = (Path(folder) / f"{name}.h5" for name in ("run", "found"))
+        steps = {"epochs": 2, "lr": 0.01, "optimizer": "adam", "checkpoint_every": 1}
+        landscape.measure(
+            None, "train", output=run, model="mlp", model_arg={"widths": 4}, data="digits", subset=60, **steps
+        )
+        return landscape.measure(run, "hessian", output=found, at="all", operator="preconditioned", top_k=1)
+
+
+@scenario
 def hessian_layers() -> Any:
     objective, _ = problem(trained(mlp, 0, steps=40))
     return landscape.hessian(objective, objective.present_point(), top_k=1, per_layer=True)

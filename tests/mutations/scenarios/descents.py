@@ -90,6 +90,14 @@ def minima_single() -> Any:
 
 
 @scenario
+def minima_samples() -> Any:
+    """Of fewer samples and of more."""
+    return landscape.minima(
+        circle_net, widths=(2,), samples=(8, 12), restarts=(2,), lr=(0.3,), steps=30, max_steps=30
+    )
+
+
+@scenario
 def minima_polished() -> Any:
     return _minima("mse", polish=True)
 

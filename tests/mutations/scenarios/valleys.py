@@ -41,6 +41,22 @@ def basins() -> Any:
     return landscape.basins(objective, plane=(-2, 2, -2, 2), num_points=17, between=(1, 1, -1, -1))
 
 
+@scenario
+def basins_coarse() -> Any:
+    """Two pits of different depths, which half of the grid sees as others."""
+
+    class Pits(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.place = torch.nn.Parameter(torch.zeros(2, dtype=torch.float64))
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            u, v = self.place
+            return ((u**2 - 1) ** 2 + 0.3 * u + v**2 + 0.2 * torch.sin(5 * v)) * x
+
+    return landscape.basins(Objective(Pits(), "output", (ONE, ONE)), plane=(-2, 2, -2, 2), num_points=19)
+
+
 def _net(width: int, depth: int, seed: int) -> Objective:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
