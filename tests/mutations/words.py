@@ -91,7 +91,7 @@ BOUNDS = {
         "curve test errors; model test errors; run again; seeded test errors; still points; "
         "straight line test errors; gradient at a probe; gradient norm of an end; measured step; noisy step; "
         "stack; stack in "
-        "float64; gradient norm of a start; generalisation gap"
+        "float64; gradient norm of a start; generalisation gap; descents of starts"
     ),
     "1e-5: differences in float64, √ε and how the slope bends": (
         "Hv against ∇F; curvature at a probe; fall by a unit; largest curvature; linearised; lowest curvature; "
@@ -115,8 +115,7 @@ BOUNDS = {
 COSTS = {
     "none": (
         "agreement by chance; decay; exponents; steps of the starts; as asked; divisors; classes; steps of the ends; "
-        "changes of the basins; "
-        " logged passes; barrier errors of means; bumps; basins; changes; control points; "
+        "changes of the basins; logged passes; barrier errors of means; bumps; basins; changes; control points; "
         "density errors; "
         "as visited; density near zero; feature ranks; runs; stability limit; verdict; "
         "draws; ends by width; groups; half widths; kernel spectrum; kinds of the starts; laws of the width; "
