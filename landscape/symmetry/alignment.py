@@ -29,6 +29,7 @@ from landscape.symmetry.orbit import Orbit, at_rest, between, nearer, nearest_of
 from landscape.symmetry.order import tried_junctions
 from landscape.symmetry.permutations import Permutations, Symmetry, composed, flipped, permuted
 from landscape.symmetry.refinement import refined
+from landscape.symmetry.slots import Slot
 from landscape.symmetry.verified import batch_experts
 
 # Samples that the graph is traced and tried on; the graph of activations has this many at a time.
@@ -292,33 +293,40 @@ def _signs_of(
 ) -> dict[int, Tensor]:
     """±1 for every unit of B in groups of which a family changes signs, from ``start``, B permuted, to ``now``.
 
-    By a tensor that no other family moves but those whose signs are known; NaN where there is none.
+    By tensors that no other family moves but those whose signs are known; NaN where there is none, or zeros alone.
     """
-    found, there, left = {}, dict(start), list(families)
+    found, there, left, untold = {}, dict(start), list(families), list[Family]()
     while True:
-        others = [
-            (one, {name for other in left if other is not one for name in other.tensors}) for one in left
-        ]
-        places = (
-            (family, slot)
-            for family, taken in others
-            if family.kind == "sign" and family.copies == 1
-            for slot, _ in family.members
-            if slot.block.tensor not in taken
+        open_ones = (
+            (family, slots)
+            for family in left
+            if family.kind == "sign" and family.copies == 1 and family not in untold
+            if (slots := _own_slots(family, left))
         )
-        family, slot = next(places, (None, None))
-        if family is None or slot is None:
+        family, slots = next(open_ones, (None, []))
+        if family is None:
             break
-        along = (slot.of(there) * slot.of(now)).sum(2)
+        along = torch.stack([(slot.of(there) * slot.of(now)).sum(2) for slot in slots]).sum(0)
         element = torch.where(along < 0, -1.0, 1.0)
-        there, left = family.acted(there, element), [one for one in left if one is not family]
+        # Where all of a unit is zero, either sign is.
+        is_told = (along != 0) | (len(slots) == len(family.members))
         if family.group is not None:
             found[family.group] = torch.ones(family.size)
-            found[family.group][permutations[family.group]] = element[0].float()
+            found[family.group][permutations[family.group]] = element.where(is_told, torch.nan)[0].float()
+        if bool(is_told.all()):
+            there, left = family.acted(there, element), [one for one in left if one is not family]
+        else:
+            untold.append(family)
     for family in left:
         if family.kind == "sign" and family.group is not None:
-            found[family.group] = torch.full((permutations[family.group].numel(),), torch.nan)
+            found.setdefault(family.group, torch.full((permutations[family.group].numel(),), torch.nan))
     return found
+
+
+def _own_slots(family: Family, families: list[Family]) -> list[Slot]:
+    """The places of a family in tensors that no other one moves."""
+    taken = {name for other in families if other is not family for name in other.tensors}
+    return [slot for slot, _ in family.members if slot.block.tensor not in taken]
 
 
 def _changed(

@@ -421,6 +421,24 @@ def test_signs_are_those_that_the_stored_units_have(match, symmetry):
     np.testing.assert_array_equal(result.states["final"][name], (sign[:, None] * given[name].numpy())[order])
 
 
+def test_signs_are_not_read_from_the_zeros_of_a_norm():
+    """A fresh batch norm has a bias of zeros, which has either sign, and a gain that the layer before scales."""
+
+    torch.manual_seed(0)
+    nets = [
+        nn.Sequential(nn.Linear(4, 6), nn.BatchNorm1d(6), nn.Tanh(), nn.Linear(6, 3)).double()
+        for _ in range(2)
+    ]
+    first = problem(nets[0], 4)
+    second = first.point(nets[1].state_dict())
+    result = align(first, first.present_point(), second, symmetry="scaling", num_points=3)
+    assert all(check.passed for check in result.checks)
+    rows = {piece.name: second.theta[piece.span].reshape(piece.shape) for piece in first.pieces}
+    given, stored = rows["3.weight"].numpy(), result.states["final"]["3.weight"]
+    np.testing.assert_array_equal(stored, (result.sign * given)[:, result.permutation])
+    assert (result.sign < 0).any()
+
+
 @pytest.mark.parametrize("symmetry", ["scaling", "all"])
 def test_a_stream_that_is_tied_to_the_output_turns_its_signs_beside_the_last_gain(symmetry):
     """Embeddings that are the output too hold the scale of the stream, not its signs, which a gain does not see."""
