@@ -197,3 +197,14 @@ def test_what_cancels_between_outputs_is_no_gradient(norm, wrong):
     }
     proofs = critical_proofs.start_checks(objective, objective.theta[None], found, np.zeros(1), 0)
     assert {one.name for one in proofs if not one.passed} == wrong
+
+
+def test_the_gradient_of_a_loss_that_is_next_to_nothing_is_known_to_the_terms_that_cancel_in_it():
+    """Where F runs to 0 at infinity, σ(z) − 1 is a few ε, whatever there is left of F and H."""
+    torch.manual_seed(2)
+    module = nn.Sequential(nn.Linear(2, 3), nn.Tanh(), nn.Linear(3, 1)).double()
+    x = torch.randn(15, 2, dtype=torch.float64)
+    objective = Objective(module, "bce", (x, (torch.sin(2 * x[:, :1]) > 0).double()))
+    result = landscape.critical(objective, starts=4, seed=2, method="newton", descend=150, max_steps=60)
+    assert result.loss.min() < 1e-15
+    assert not [check.name for check in result.checks if not check.passed]
