@@ -12,8 +12,8 @@ from landscape.objective.objective import Objective
 
 # Points of each piece at which F is taken, its first node among them.
 POINTS = 8
-# Rounds that look closer around the highest point.
-ROUNDS = 4
+# How often a piece between two points is halved at most, and what of the height is not looked for.
+HALVINGS, NEAR = 16, 1e-6
 
 
 @dataclass(frozen=True)
@@ -44,21 +44,37 @@ def points(nodes: Tensor, s: np.ndarray) -> Tensor:
 
 
 def measured(objective: Objective, made: str, nodes: Tensor) -> Polyline:
-    """F at the nodes and at points between them, closer and closer around the highest; NaN is as high as can be."""
+    """F at the nodes and at points between them; NaN is as high as can be.
+
+    Halves again and again every piece between two points in which F would be the highest yet, if it went on as it comes
+    to one of its ends from outside.
+    """
+
+    def taken(s: np.ndarray) -> np.ndarray:
+        values = objective.values(points(nodes, s)).numpy()
+        return np.where(np.isnan(values), np.inf, values)
+
     span = len(nodes) - 1
     s = np.linspace(0, span, POINTS * span + 1)
-    values = objective.values(points(nodes, s)).numpy()
-    end, step = float(values[-1]), 1 / POINTS
-    values = np.where(np.isnan(values), np.inf, values)
-    height, top = float(values.max()), float(s[int(values.argmax())])
-    for _ in range(ROUNDS if span else 0):
-        near = np.clip(np.linspace(top - step, top + step, 2 * POINTS + 1), 0, span)
-        values = objective.values(points(nodes, near)).numpy()
-        values = np.where(np.isnan(values), np.inf, values)
-        if float(values.max()) > height:
-            height, top = float(values.max()), float(near[int(values.argmax())])
-        step /= POINTS
-    return Polyline(made, nodes, height, end, top)
+    values = taken(s)
+    end = float(objective.value(nodes[-1])) if np.isinf(values[-1]) else float(values[-1])
+    for _ in range(HALVINGS if span and len(s) > 1 else 0):
+        height = float(values.max())
+        gaps, rises = np.diff(s), np.diff(values)
+        if not np.isfinite(rises).all():
+            break
+        slopes = rises / gaps
+        from_left = values[:-1] + gaps * np.maximum(0, np.append(0, slopes[:-1]))
+        from_right = values[1:] + gaps * np.maximum(0, -np.append(slopes[1:], 0))
+        is_open = np.maximum(from_left, from_right) > height + NEAR * abs(height)
+        if not is_open.any():
+            break
+        between = (s[:-1] + gaps / 2)[is_open]
+        s, values = np.append(s, between), np.append(values, taken(between))
+        order = np.argsort(s, kind="stable")
+        s, values = s[order], values[order]
+    top = int(values.argmax())
+    return Polyline(made, nodes, float(values[top]), end, float(s[top]))
 
 
 def joined(first: Polyline, second: Polyline) -> Polyline:

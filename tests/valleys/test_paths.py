@@ -1,6 +1,7 @@
 """Constructed paths against closed forms: nets with bad minima, ranks that are raised, idle units."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -279,7 +280,7 @@ def test_a_height_that_is_too_low_and_a_loss_that_is_another_fail_their_checks(m
 
     def half(objective, made, nodes):
         found = lower(objective, made, nodes)
-        return type(found)(found.made, found.nodes, 0.9 * found.height, found.end)
+        return replace(found, height=0.9 * found.height)
 
     monkeypatch.setattr(joining, "measured", half)
     assert not checks_of(by_preset(widths=(3,), restarts=1))["path heights"]
@@ -289,3 +290,25 @@ def test_a_height_that_is_too_low_and_a_loss_that_is_another_fail_their_checks(m
         widths, "_end", lambda *given: {**(found := end(*given)), "loss": found["loss"] + 1e-9}
     )
     assert not checks_of(by_preset(widths=(3,), restarts=1))["lowest loss"]
+
+
+class Line:
+    """F of one number, two peaks of which the higher one stands between the points that are taken first."""
+
+    def values(self, thetas):
+        x = thetas[:, 0].double()
+        return (-(((x - 0.25) / 0.2) ** 2)).exp() + 1.05 * (-(((x - 0.6875) / 0.12) ** 2)).exp()
+
+    def value(self, theta):
+        return float(self.values(theta[None])[0])
+
+
+def test_the_height_of_a_path_is_that_of_its_highest_peak_and_not_of_the_highest_point():
+    nodes = torch.tensor([[0.0], [1.0]], dtype=torch.float64)
+    fine = Line().values(torch.linspace(0, 1, 2_000_001, dtype=torch.float64)[:, None])
+    first = Line().values(torch.linspace(0, 1, 9, dtype=torch.float64)[:, None])
+    assert first.argmax() == 2
+    found = measured(Line(), "straight", nodes)
+    assert found.height == pytest.approx(float(fine.max()), rel=1e-6)
+    assert found.height == Line().value(found.at(np.array([found.top]))[0])
+    assert found.end == Line().value(nodes[1])
