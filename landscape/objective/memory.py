@@ -28,7 +28,8 @@ def require_dense(module: nn.Module) -> None:
 def require_numbers(module: nn.Module) -> None:
     """Raises BadInput for a parameter or buffer without numbers, or with such as autograd does not take."""
     for name, tensor in (*module.named_parameters(), *module.named_buffers()):
-        if tensor.device.type == "meta":
+        # What is of a kind of its own may say so and hold its numbers elsewhere.
+        if tensor.is_meta and type(tensor) in (torch.Tensor, nn.Parameter):
             raise BadInput(
                 f"{name} of {type(module).__name__} is on the device meta, where there are no numbers",
                 "a module with its weights",

@@ -238,10 +238,11 @@ class Run:
     def divisors(self) -> dict[str, np.ndarray]:
         """The same of every point, read anew and found by its name; none in a run of another method."""
         stored: Any = store.load(self.path, verify=False)
-        names, rows = stored.point.tolist(), getattr(stored, "preconditioner", None)
-        return (
-            {} if rows is None else {name: np.array(rows[names.index(name)], float) for name in self.labels}
-        )
+        rows = getattr(stored, "preconditioner", None)
+        if rows is None or stored.point is None:
+            return {}
+        names = stored.point.tolist()
+        return {name: np.array(rows[names.index(name)], float) for name in self.labels}
 
     @cached_property
     def ends(self) -> dict[str, str]:

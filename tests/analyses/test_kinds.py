@@ -18,7 +18,7 @@ OURS = sorted(FUNCTIONS)
 
 
 def test_every_file_is_in_the_table_and_every_kind_has_a_file():
-    about = {"__init__", "declare", "options", "shared"}
+    about = {"__init__", "asked", "declare", "options", "shared"}
     files = {path.stem for path in (ROOT / "landscape" / "analyses").glob("*.py")} - about
     assert files == {analyses.module_of(kind).__name__.rpartition(".")[2] for kind in FUNCTIONS}
 
@@ -58,7 +58,7 @@ def test_a_class_derived_from_ours_does_not_take_its_place(monkeypatch):
 
 
 def test_other_names_are_refused():
-    for name in ("Nothing", "asked", "HESSIAN"):
+    for name in ("Nothing", "unheard", "HESSIAN"):
         with pytest.raises(AttributeError, match=name):
             getattr(analyses, name)
     assert result_of("nothing") is None
