@@ -20,7 +20,7 @@ REPEATED: dict[str, dict[str, str]] = {
         "descent_steps": "descent_steps",
         "schedule": "schedule",
     },
-    "sharpness": {"sigma": "sigmas", "num_draws": "num_draws", "layer": "layer"},
+    "sharpness": {"sigma": "sigmas", "num_draws": "num_draws"},
     "slice1d": {"block": "block"},
     "slice2d": {"block": "block"},
 }
