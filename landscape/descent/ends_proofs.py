@@ -9,6 +9,7 @@ from torch import Tensor
 
 from landscape.descent.critical import DENSE_PARAMETERS, LANCZOS_PAIRS
 from landscape.descent.proofs import plain_product
+from landscape.numerics.vectors import normal
 from landscape.objective.objective import Objective
 from landscape.result import Check, largest_gap
 
@@ -43,7 +44,7 @@ def wide_check(wide: Objective, theta: Tensor, said: Mapping[str, float]) -> Che
     """
     d = len(theta)
     generator = torch.Generator().manual_seed(PRODUCTS)
-    basis = [torch.randn(d, generator=generator, dtype=torch.float64)]
+    basis = [normal(theta, generator).double().cpu()]
     basis[0] /= basis[0].norm()
     product, diagonal, beside = plain_product(wide, theta), list[float](), list[float]()
     for _ in range(PRODUCTS):

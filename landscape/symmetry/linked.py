@@ -49,7 +49,8 @@ class Place(NamedTuple):
 def linked(families: Sequence[Family], a: Tensors, b: Tensors) -> dict[str, Tensor]:
     """B moved by those invertible ``families`` that have a weight in common, to the least Σ ‖M W_B − W_A N‖².
 
-    As it is where none have, or where that is no nearer to A.
+    As it is where none have, or where that takes a map that is hardly one. Where A is not of the orbit of B it may lie
+    farther away than it did.
     """
     places = _of_rows([one for one in _places(families) if one.block.tensor in a])
     if not places:
@@ -59,8 +60,7 @@ def linked(families: Sequence[Family], a: Tensors, b: Tensors) -> dict[str, Tens
         if not bool((torch.linalg.cond(one) < WORST).all()):
             return dict(b)
         found = families[number].acted(found, one)
-    names = {name for number in maps for name in families[number].tensors if name in a}
-    return found if _apart(a, found, names) < _apart(a, b, names) else dict(b)
+    return found
 
 
 def _places(families: Sequence[Family]) -> list[Place]:
@@ -131,7 +131,3 @@ def _least(families: Sequence[Family], places: Sequence[Place], a: Tensors, b: T
 
 def _flat(parts: Iterable[Tensor]) -> np.ndarray:
     return torch.cat([part.flatten() for part in parts]).numpy()
-
-
-def _apart(a: Tensors, b: Tensors, names: Iterable[str]) -> float:
-    return sum(float((b[name].double() - a[name].double()).square().sum()) for name in names)

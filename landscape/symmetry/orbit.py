@@ -69,7 +69,8 @@ def nearest_of_orbit(
     scales = [one for one in others if not is_gain(one, families)]
     maps = [one for one in others if one.kind == "invertible"]
     for now, orders in _matched(rest, scales, goal, start, generator, restarts):
-        now = linked(maps, goal, now)
+        moved = linked(maps, goal, now)
+        now = moved if between(goal, moved) < between(goal, now) else now
         found = _finished(rest, families, a, goal, Orbit(now, orders, torch.inf), generator)
         found = _joined(rest, families, a, found, generator)
         if best is None or found.distance < best.distance:

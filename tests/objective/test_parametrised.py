@@ -93,16 +93,22 @@ def frozen(module):
     module[0].requires_grad_(False)
 
 
-@pytest.mark.parametrize(
-    ("change", "names"), [(replaced, "2.weight"), (grown, "5.weight"), (frozen, "0.weight")]
-)
-def test_a_module_that_is_another_since_is_refused(change, names):
-    # A slice along weights of a layer that is called no more was F of the new layer, at another point than was given.
+def changed_since(change):
+    """An objective of a module that ``change`` made another one since, and θ as it was."""
     module = nn.Sequential(nn.Linear(4, 5), nn.Tanh(), nn.Linear(5, 5), nn.Tanh(), nn.Linear(5, 1))
     x = torch.randn(7, 4, generator=torch.Generator().manual_seed(0))
     objective = Objective(module, "mse", (x, x[:, :1]))
     theta = objective.theta
     change(module)
+    return objective, theta
+
+
+@pytest.mark.parametrize(
+    ("change", "names"), [(replaced, "2.weight"), (grown, "5.weight"), (frozen, "0.weight")]
+)
+def test_a_module_that_is_another_since_is_refused(change, names):
+    # A slice along weights of a layer that is called no more was F of the new layer, at another point than was given.
+    objective, theta = changed_since(change)
     for measure in (landscape.slice1d, landscape.hessian):
         with pytest.raises(BadInput, match=f"since the objective was made.*{names}.*make the objective anew"):
             measure(objective, theta)
@@ -112,11 +118,7 @@ def test_a_module_that_is_another_since_is_refused(change, names):
 @pytest.mark.parametrize("change", [replaced, grown])
 def test_a_call_of_a_module_that_is_another_since_is_refused(change, call):
     # It was F of the new layer, at its own numbers in the place of θ.
-    module = nn.Sequential(nn.Linear(4, 5), nn.Tanh(), nn.Linear(5, 5), nn.Tanh(), nn.Linear(5, 1))
-    x = torch.randn(7, 4, generator=torch.Generator().manual_seed(0))
-    objective = Objective(module, "mse", (x, x[:, :1]))
-    theta = objective.theta
-    change(module)
+    objective, theta = changed_since(change)
     with pytest.raises(BadInput, match=r"since the objective was made.*make the objective anew"):
         getattr(objective, call)(theta)
 
