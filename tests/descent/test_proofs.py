@@ -546,6 +546,12 @@ def test_baselines_without_an_intercept(monkeypatch):
     assert failed(efficiency()) == {"baselines"}
 
 
+def test_baselines_that_are_left_out(monkeypatch):
+    true = comparison.baseline_costs
+    monkeypatch.setattr(comparison, "baseline_costs", lambda part: (true(part)[0], np.nan))
+    assert failed(efficiency()) == {"baselines"}
+
+
 def test_what_proofs_cost_is_little():
     """Beside a descent of thousands of steps; most of it is the Hessian of one end."""
     for kind, most in ((noise, 25), (efficiency, 60), (descents, 200)):
