@@ -51,6 +51,7 @@ class Moments:
         goes flat, as a softmax, every other one, or this one, is calm: at far scores no query seems to be seen.
         """
         found = near(self._tensors, self._names, self._generator)
+        found.update({name: awake(found[name]) for name in self._names})
         if self._goes_flat and (is_calm or int(torch.randint(2, (), generator=self._generator))):
             found.update({name: calm(found[name]) for name in self._names})
         for name in self._names:
@@ -137,10 +138,21 @@ def near(
     return found
 
 
+def awake(tensor: Tensor) -> Tensor:
+    """No smaller than hands numbers of size 1 on as such: at scores near 0, rounding hides what queries do."""
+    size = _handed_on(tensor)
+    return tensor / size if 0 < size < 1 and tensor.dim() > 1 else tensor
+
+
 def calm(tensor: Tensor) -> Tensor:
     """No larger than hands numbers of size 1 on as such: of a mean square of 1 over how many are summed, at most."""
+    return tensor / max(1.0, _handed_on(tensor))
+
+
+def _handed_on(tensor: Tensor) -> float:
+    """The size that numbers of size 1 are handed on with."""
     summed = tensor.numel() / max(len(tensor), 1) if tensor.dim() > 1 else 1
-    return tensor / max(1.0, float((summed * tensor.square().mean()).sqrt())) if tensor.numel() else tensor
+    return float((summed * tensor.square().mean()).sqrt()) if tensor.numel() else 0.0
 
 
 def whole_null_space(rows: Tensor, tolerance: float) -> list[list[int]]:

@@ -34,7 +34,6 @@ FALCON = {
     "num_attention_heads": 4,
     "num_kv_heads": 2,
     "new_decoder_architecture": True,
-    "initializer_range": 0.3,
     "bos_token_id": 0,
     "eos_token_id": 0,
 }
@@ -130,8 +129,10 @@ def test_all_that_is_no_output_moves_and_the_function_stays(name):
     moving = [one for one in families.families if one.kind == "translation"]
     assert sorted(one.text for one in families.families if one not in moving) == LETTERS[name]
     assert sorted(one.dimension for one in moving) == sorted(TRANSLATIONS[name])
-    assert len(families.refused) == (name in STOPPED)
-    assert all(f"{STOPPED[name]} cannot be taken" in said for said in families.refused)
+    # What the trial turns down is said too: at weights of 0.02, little tells of a key.
+    stopped = [said for said in families.refused if "would move the outputs" not in said]
+    assert len(stopped) == (name in STOPPED)
+    assert all(f"{STOPPED[name]} cannot be taken" in said for said in stopped)
     tensors = {key: t.detach() for key, t in (*wide.named_parameters(), *wide.named_buffers())}
     generator = torch.Generator().manual_seed(1)
     for _ in range(5):
