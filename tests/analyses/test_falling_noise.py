@@ -65,7 +65,10 @@ def weighted_mean(sizes: list[float], away: float, variance: float, count: int =
 
 @pytest.mark.parametrize(
     ("schedule", "arguments", "measure_every"),
-    [*((*one, 1) for one in SCHEDULES), *((*one, None) for one in SCHEDULES[::3])],
+    [
+        *(pytest.param(*one, 1, marks=pytest.mark.long) for one in SCHEDULES),
+        *((*one, None) for one in SCHEDULES[::3]),
+    ],
 )
 def test_the_weighted_mean_is_that_of_exact_moments(schedule, arguments, measure_every):
     samples = (-1.0, 1.0, 0.5, 2.0, -3.0)
@@ -183,6 +186,7 @@ def failed(**options) -> set[str]:
     return {check.name for check in found.checks if not check.passed}
 
 
+@pytest.mark.long
 def test_faults_of_falling_steps_are_seen(monkeypatch):
     assert failed() == failed(measure_every=None) == set()
     with monkeypatch.context() as patch:

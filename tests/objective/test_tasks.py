@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from lasting import lasting
 from torch import nn
 
 import landscape
@@ -280,7 +281,7 @@ def alone():
     return result
 
 
-@pytest.mark.parametrize("name", ANALYSES)
+@pytest.mark.parametrize("name", lasting(ANALYSES, "basins", "modes", "efficiency, stacks", "compare"))
 def test_an_executor_gives_the_same_bits_and_leaves_nothing_to_compute(name, objective, alone):
     """A journal in which all tasks stand makes the analysis, and an executor has nothing more to do."""
     what, analyse = ANALYSES[name]

@@ -469,6 +469,7 @@ def test_faults_of_the_steps_of_a_curve(joined, monkeypatch, method):
 # Alignment
 
 
+@pytest.mark.long
 def test_faults_of_alignments(objective, ends, monkeypatch):
     call = lambda **more: align(objective, *ends, num_points=5, **more)  # noqa: E731
     assert {"moved by hand", "best match", "before loss", "after loss"} <= set(named(call()))

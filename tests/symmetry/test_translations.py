@@ -5,6 +5,7 @@ from functools import cache
 import pytest
 import torch
 from families import gaussian, nullity, tensors_of
+from lasting import lasting
 from symmetric import built, numbers
 from torch import Tensor, nn
 
@@ -128,7 +129,7 @@ COUNTED = {
 }
 
 
-@pytest.mark.parametrize("name", COUNTED)
+@pytest.mark.parametrize("name", lasting(COUNTED, "values", "experts", "patches"))
 def test_there_are_as_many_as_the_jacobian_says(name):
     factory, inputs, wanted, others = COUNTED[name]
     module, x, found = found_in(factory, inputs)
@@ -202,6 +203,7 @@ def test_what_the_data_alone_do_not_show_is_no_symmetry():
     ]
 
 
+@pytest.mark.long
 def test_the_nearest_are_those_of_dense_least_squares():
     module, _, found = found_in(Normed, gaussian(60, 4))
     families = [one for one in found.families if isinstance(one, Translation)]
