@@ -266,6 +266,7 @@ def certify(
     from landscape.certificates.run_proofs import decay_check, rows_check, run_check
     from landscape.certificates.survey import Survey
     from landscape.certificates.verdict_proofs import verdict_check
+    from landscape.certificates.word_proofs import words_check
     from landscape.certificates.words import notes_of
     from landscape.objective import checks
     from landscape.objective.parameters import Point
@@ -291,7 +292,7 @@ def certify(
         survey = Survey(objective, here, points, tol, kernel == "dense", proven, seed, kept, progress)
         result = _result(survey, is_one)
         result.checks += [*run_check(survey, result), *rows_check(survey, result)]
-        result.checks.append(verdict_check(survey, result, tol))
+        result.checks += [verdict_check(survey, result, tol), words_check(survey, result)]
         if descent is not None:
             result.decay_bound, words = decay(result, descent)
             result.notes += words

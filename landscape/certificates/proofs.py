@@ -17,6 +17,7 @@ from landscape.certificates.measured import Measured
 from landscape.certificates.row_proofs import floor_gap, pattern_check, ranks_check
 from landscape.certificates.structure import Structure
 from landscape.certificates.two_layer import TwoLayers, arc_cosine_kernel, closed_kernel
+from landscape.numerics.rank import CERTAIN
 from landscape.objective import checks, plain, trees
 from landscape.objective.objective import Objective
 from landscape.objective.parameters import Point
@@ -31,6 +32,8 @@ DIFFERENCE = 1e-5
 ON_THE_LAW = 1e-9
 # Of a floor by normal equations, which square the condition of the data.
 FLOOR = 1e-6
+# Outputs up to which K is formed once more, where only its ends were looked for.
+FEW = 32
 # ε of the weights that a unit without any is given.
 WAKING = 1e-2
 
@@ -50,6 +53,8 @@ def proven(objective: Objective, seen: Measured, seed: int) -> list[Check]:
         found.append(kernel_check(seen.matrix))
         if seen.two is not None and seen.two.has_all:
             found.append(closed_check(seen))
+    elif seen.num_outputs <= FEW and seen.is_converged:
+        found.append(ends_check(objective, seen))
     found += pattern_check(seen) + ranks_check(seen)
     if seen.two is not None and seen.woken is not None:
         found.append(fall_check(objective, point, seen.woken, seen.two))
@@ -118,6 +123,21 @@ def identity_check(objective: Objective, seen: Measured) -> Check:
     gap = abs(left - right) / size if size else abs(left - right)
     meaning = "eᵀKe against (nk/2)²‖∇F‖² of a plain loop; of other losses with n ∂F/∂h and n²"
     return Check("kernel identity", gap, SUMS * _epsilon(objective), meaning)
+
+
+def ends_check(objective: Objective, seen: Measured) -> Check:
+    """The ends of the spectrum that Lanczos found against K of the module's own derivatives, one output at a time."""
+    eye = torch.eye(seen.num_outputs, dtype=torch.float64).to(seen.gradient)
+    rows = torch.stack([_plainly_pulled(objective, seen.point, one) for one in eye])
+    values = torch.linalg.eigvalsh(rows @ rows.T)
+    said, size = seen.kernel, float(values.max()) or 1.0
+    gap = largest_gap(
+        abs(float(values.max()) - said.largest), abs(max(float(values.min()), 0.0) - said.smallest)
+    )
+    # Below this part of the largest no full rank is sure.
+    bound = max(CERTAIN, SUMS * _epsilon(objective))
+    meaning = "ends of the spectrum of K against those of K formed by derivatives of the module, over λ_max"
+    return Check("kernel spectrum", gap / size, bound, meaning)
 
 
 def closed_check(seen: Measured) -> Check:

@@ -97,9 +97,12 @@ def _by_spectra(result: Any) -> float:
         return worst
     # Hoffman and Wielandt 1953; a product of matrices with no negative eigenvalues has no negative trace.
     size = float(np.linalg.norm(spectra[0]))
+    if not size:
+        # From nothing there is no change by parts.
+        return worst
     for values, said in zip(spectra, result.kernel_change.tolist(), strict=True):
-        least = float(np.linalg.norm(values - spectra[0])) / max(size, 1e-300)
-        most = math.hypot(float(np.linalg.norm(values)) / max(size, 1e-300), 1.0)
+        least = float(np.linalg.norm(values - spectra[0])) / size
+        most = math.hypot(float(np.linalg.norm(values)) / size, 1.0)
         room = CANCELLED * max(1.0, most)
         worst = largest_gap(worst, least - room - said, said - most - room)
     return worst

@@ -23,7 +23,7 @@ def verdict_check(survey: Survey, result: Any, asked: float) -> Check:
     """
     wrong = int(result.tolerance != asked)
     for i, _ in enumerate(survey.points):
-        said = _At(result, None if len(survey.points) == 1 and result.point is None else i)
+        said = Said(result, None if len(survey.points) == 1 and result.point is None else i)
         wrong += said.num_wrong(asked) + (not said.verdict.startswith(said.allowed(survey, asked)))
         wrong += said.num_wrong_otherwise(survey, i)
     meaning = (
@@ -32,7 +32,7 @@ def verdict_check(survey: Survey, result: Any, asked: float) -> Check:
     return Check("verdict", float(wrong), 0.0, meaning)
 
 
-class _At:
+class Said:
     """What a result says of its point ``i``; of its only one for None."""
 
     def __init__(self, result: Any, i: int | None):
