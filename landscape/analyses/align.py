@@ -195,7 +195,7 @@ def align(
     result.checks += _stated_checks(sweep, (first, second), found, result, seed, is_nearest=is_nearest)
     stated = (result.barrier_before_error, result.barrier_after_error)
     drawn = [(table[:, COLUMNS:], {"chord": one}) for table, one in zip(lines, stated, strict=True)]
-    result.checks += errors_check(alpha, drawn, seed)
+    result.checks += errors_check(objective, alpha, drawn, seed)
     return result
 
 

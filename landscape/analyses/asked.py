@@ -24,13 +24,18 @@ REPEATED: dict[str, dict[str, str]] = {
     "slice1d": {"block": "block"},
     "slice2d": {"block": "block"},
 }
+# By option, what a field says of one that was not given.
+NOT_GIVEN = {"measure_every": 0}
 
 
 def asked_check(result: Result, options: Mapping[str, Any]) -> list[Check]:
     """That the fields of a ``result`` which repeat its ``options``, by name, say what these said; none without such."""
     names = REPEATED.get(result.kind, {})
-    pairs = [(getattr(result, field, None), options.get(option)) for field, option in names.items()]
-    asked = [(said, wanted) for said, wanted in pairs if said is not None and wanted is not None]
+    asked = []
+    for field, option in names.items():
+        said, wanted = getattr(result, field, None), options.get(option)
+        wanted = NOT_GIVEN.get(option) if wanted is None else wanted
+        asked += [(said, wanted)] if said is not None and wanted is not None else []
     if not asked:
         return []
     wrong = sum(_plain(said) != _plain(wanted) for said, wanted in asked)

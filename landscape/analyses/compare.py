@@ -216,7 +216,16 @@ def compare(
         result = _result(objective, seen, lines, asked, height, span)
         result.notes += [*sweep.notes(*places), *objective.doubts_at(places[0])]
         stated = proofs_of(
-            objective, result, seen, lines, cut, asked, test, times=APART, is_given=rise is not None
+            objective,
+            result,
+            seen,
+            lines,
+            cut,
+            asked,
+            test,
+            times=APART,
+            is_given=rise is not None,
+            refined=(line_points, tolerance),
         )
     result.checks = proofs + stated
     return result

@@ -257,6 +257,7 @@ def connect(
     about: dict[str, Any] = {}
     proofs: list[Check] = []
     remarks: list[str] = []
+    unaligned = None
     with computed_by(executor), checks.untouched(objective, proofs):
         if align:
             from landscape.symmetry.alignment import aligned
@@ -264,7 +265,8 @@ def connect(
             moved = aligned(objective, *chord.ends, symmetry=symmetry, seed=seed, progress=progress)
             proofs.append(moved.check)
             remarks.append(f"B was aligned first: {moved.coverage}")
-            about["barrier_chord_unaligned"] = connector.straight_line("unaligned", chord).height.chord
+            unaligned = connector.straight_line("unaligned", chord)
+            about["barrier_chord_unaligned"] = unaligned.height.chord
             chord = chord.to(moved.point)
         found = connector.connected(chord)
         remarks += found.notes + notes_on_ends(found)
@@ -273,13 +275,13 @@ def connect(
         if plane:
             about |= seen_from(drawn, float(found.line.lengths.sum()), remarks)
         result = _result(found, connector, about, remarks)
-        stated = _stated_checks(found, connector, result, drawn)
+        stated = _stated_checks(found, connector, result, drawn, unaligned)
     result.checks = proofs + found.checks() + stated
     return result
 
 
 def _stated_checks(
-    found: Connection, connector: Connector, result: Connect, drawn: Plane | None
+    found: Connection, connector: Connector, result: Connect, drawn: Plane | None, unaligned: Any
 ) -> list[Check]:
     from landscape.paths import connect_proofs as roads
 
@@ -313,6 +315,8 @@ def _stated_checks(
         roads.gradient_check(found, (result.first_gradient_norm, result.second_gradient_norm)),
         *roads.control_check(found, result.control_t, result.training_barrier),
     ]
+    if unaligned:
+        proofs += roads.unaligned_checks(unaligned, connector, {"chord": result.barrier_chord_unaligned})
     if connector.restarts > 1:
         proofs.append(roads.restart_check(found, connector))
     if result.plane_loss is not None:

@@ -164,7 +164,7 @@ def _stated_checks(
         ),
         distance_check(ends, result.distance),
         bumps_check(result.alpha, result.loss, *bumps, rise),
-        *errors_check(result.alpha, [(table[:, COLUMNS:], errors)], seed),
+        *errors_check(sweep.objective, result.alpha, [(table[:, COLUMNS:], errors)], seed),
     ]
     if result.test_loss is not None and result.test_barrier_chord is not None:
         height = {"chord": result.test_barrier_chord}

@@ -250,7 +250,7 @@ def _stated_checks(
         *roads.curve_checks(found, connector, path.t, columns, control),
         *roads.summary_checks(path, {key: float(one) for key, one in curved.items()}, seed),
         *roads.summary_checks(line, {key: float(one) for key, one in straight.items()}, seed, "straight "),
-        *([] if unaligned is None else _unaligned_checks(result, unaligned, seed, i, j)),
+        *([] if unaligned is None else _unaligned_checks(result, unaligned, connector, i, j)),
         roads.tree_check(
             result.barrier_curved,
             np.stack([result.tree_from, result.tree_to], 1),
@@ -260,7 +260,7 @@ def _stated_checks(
     ]
 
 
-def _unaligned_checks(result: Modes, line: PathLoss, seed: int, i: int, j: int) -> list[Check]:
+def _unaligned_checks(result: Modes, line: PathLoss, connector: Connector, i: int, j: int) -> list[Check]:
     """The line to the point as it was, of a pair that was aligned."""
     from landscape.paths import connect_proofs as roads
 
@@ -268,7 +268,7 @@ def _unaligned_checks(result: Modes, line: PathLoss, seed: int, i: int, j: int) 
         "chord": float(result.barrier_straight[i, j]),
         "chord_error": float(result.barrier_straight_error[i, j]),
     }
-    return roads.summary_checks(line, stated, seed, "unaligned ")
+    return roads.unaligned_checks(line, connector, stated)
 
 
 class _Tables:

@@ -30,6 +30,8 @@ MEANINGS = {
 }
 # Of a sharded module: samples of which a gradient is taken, and another step than that of the value.
 SINGLE, ANOTHER = 4, 0.7
+# How many times rounding of the largest product no product is off by.
+OVERSTATED = 1e3
 # Outputs are homogeneous of one of these orders, if at all.
 ORDERS = range(1, 65)
 
@@ -49,6 +51,7 @@ def proven(
     proofs: list[Check] = []
     notes: list[str] = []
     rng = np.random.default_rng(seed)
+    proofs += _measures(found, wanted, stated)
     for name, loss in zip(CRITICAL, (objective, wanted.test), strict=True):
         if name not in found.found or loss is None:
             continue
@@ -64,8 +67,28 @@ def proven(
         proofs += more
         notes += said
     if "relative_flatness" in found.found:
-        proofs += _flatness(objective, point, found.found["relative_flatness"], stated["relative_flatness"])
+        proofs += _flatness(
+            objective, point, found.found["relative_flatness"], stated["relative_flatness"], scale
+        )
     return proofs, notes
+
+
+def _measures(found: Further, wanted: Wanted, stated: Mapping[str, Any]) -> list[Check]:
+    """That the measures which were asked for are there, with a number or a reason, and no others."""
+    asked = {
+        "critical_sharpness": wanted.critical,
+        "relative_critical_sharpness": wanted.critical and wanted.test is not None,
+        "directional_sharpness": wanted.critical,
+        "fisher_rao_norm": wanted.fisher_rao,
+        "relative_flatness": wanted.relative_flatness,
+    }
+    if not any(asked.values()) and not found.table:
+        return []
+    there = found.table.keys()
+    wrong = sum(is_asked != (name in there) for name, is_asked in asked.items())
+    wrong += sum(name not in stated for name in there - found.undefined.keys())
+    meaning = "further measures that were asked for and are missing, or are there and were not (0 = none)"
+    return [Check("measures", float(wrong), 0.0, meaning)]
 
 
 def _never(loss: Objective, point: Point, slope: Tensor, found: Mapping[str, Any], start: str) -> Check:
@@ -224,9 +247,12 @@ def _homogeneous(objective: Objective, point: Point) -> list[Check]:
 
 
 def _flatness(
-    objective: Objective, point: Point, found: Mapping[str, Any], stated: tuple[float, float]
+    objective: Objective, point: Point, found: Mapping[str, Any], stated: tuple[float, float], scale: float
 ) -> list[Check]:
-    """Value and error from the probes; B against W, and the last probe by a product of its own on all of θ."""
+    """Value and error from the probes; B against W, and the last probe by a product of its own on all of θ.
+
+    What products are off by is no more than rounding of the largest that there can be, ``scale`` the largest |λ|.
+    """
     forms = np.array(found["forms"], dtype=float)
     said = Stated(len(forms), np.zeros(0), trace=stated[0], trace_error=stated[1])
     piece = next(one for one in objective.pieces if one.name == found["layer"])
@@ -236,6 +262,10 @@ def _flatness(
     means = trace_checks(said, forms, bool(found["is_sum"]), found["product_error"], dimension)
     names = {"trace": "relative flatness", "trace error": "relative flatness error"}
     proofs = [replace(one, name=names[one.name], meaning=MEANINGS[one.name]) for one in means]
+    most = OVERSTATED * checks.rounding(objective) * (scale + objective.l2) * float(weight.square().sum())
+    most = max(most, float(np.abs(forms).mean()) if len(forms) else 0.0)
+    if not objective.is_sharded and not found["product_error"] <= most:
+        proofs[1] = replace(proofs[1], value=np.inf)
     if not bool(weight.any()):
         return proofs
     off = float((factor @ factor.T - weight @ weight.T).norm()) / float(weight.square().sum())

@@ -21,6 +21,8 @@ from landscape.result import Check, largest_gap
 LONGEST, PART = 64, 0.1
 # What sums of a run may be off by beside what one begun an ε away is, and sums in float64 over numbers beyond TINY.
 APART, SUMS, TINY = 1e-9, 1e-9, 1e-12
+# By how much less a gradient is surely shorter.
+STILLER = 1e-6
 
 
 def leaving_checks(
@@ -34,10 +36,10 @@ def leaving_checks(
 ) -> list[Check]:
     """Of the arrays ``found`` by run, those of descent without noise, ``alone``, and the ``result`` made of them.
 
-    Four gradients, two values and one run.
+    Six gradients, two values and one run.
     """
     again = _again(wide, start, asked, found, result)
-    own = [_still(wide, start, saddle, result), _plain(wide, asked, alone, result)]
+    own = [_still(wide, start, saddle, result), _plain(wide, saddle, asked, alone, result)]
     own.append(_starts(wide, start, asked, found))
     return [*own, *([again] if again else [])]
 
@@ -129,10 +131,11 @@ def _again(wide: Objective, start: Tensor, asked: Leave, found: dict[str, Any], 
     return Check("run again", largest_gap(*gaps), 1.0, meaning)
 
 
-def _plain(wide: Objective, asked: Leave, alone: dict[str, Any], result: Any) -> Check:
+def _plain(wide: Objective, saddle: Tensor, asked: Leave, alone: dict[str, Any], result: Any) -> Check:
     """Of descent without noise from the point itself: when it left, by F on its way, and where, by plain loops.
 
-    Two evaluations and a gradient. Of more than 256 steps every other one is on record, and so on.
+    And that it was no stiller at its ends, nor behind the stillest point. Four gradients. Of more than 256 steps every
+    other one is on record, and so on.
     """
     losses, every = alone["records"][:, 0].tolist(), int(alone["every"])
     count, has_left = result.plain_steps, result.plain_status == "left"
@@ -151,11 +154,18 @@ def _plain(wide: Objective, asked: Leave, alone: dict[str, Any], result: Any) ->
         wrong += not before >= asked.level - slack
         allowed = asked.step_size * error + 4 * torch.finfo(entry.dtype).eps * float(entry.norm())
         wrong += not float((entry - asked.step_size * slope - exit_).norm()) <= 2 * allowed
+        on_the_way = [(result.gradient_norm, 0.0), (float(slope.norm()), error)]
+        _, slope, _ = slope_and_error(wide, wide, saddle, rows, training=False)
+        behind = (saddle.double() - asked.step_size * slope).to(saddle.dtype)
+        value, slope, error = slope_and_error(wide, wide, behind, rows, training=False)
+        on_the_way += [(float(slope.norm()), error)] if value >= asked.level + slack else []
+        norm = result.stillest_gradient_norm
+        wrong += any(one < norm * (1 - STILLER) - 10 * off for one, off in on_the_way)
     else:
         wrong += bool(losses) and losses[-1] < asked.level
     meaning = (
-        "what descent without noise says of when it left that F on its way, or the steps out by plain loops, do not "
-        "(0 = none)"
+        "what descent without noise says of when it left, and where it was stillest, that F on its way, or steps by "
+        "plain loops, do not (0 = none)"
     )
     return Check("plain descent", float(wrong), 0.0, meaning)
 

@@ -1,6 +1,9 @@
 """Batch-norm statistics by torch itself: one training pass of the batch-norm layers over all data as one batch."""
 
-from collections.abc import Callable, Mapping, Sequence
+import math
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
@@ -67,12 +70,14 @@ def repaired_spread(
 ) -> Check:
     """Mean and spread of every repaired channel against those between the ends', by plain hooks. Three evaluations.
 
-    ``ends`` are the two points as their own models, statistics and all.
+    ``ends`` are the two points as their own models, statistics and all. And which layers are repaired at all.
 
     Channels are off by the roundings of their own sums; a layer without bias keeps its mean.
     """
-    first, second, now = (_spread(objective, layers, point) for point in (*ends, moved))
-    worst = 0.0
+    with _watched(objective) as wanted_layers:
+        first = _spread(objective, layers, ends[0])
+    second, now = (_spread(objective, layers, point) for point in (ends[1], moved))
+    worst = 0.0 if {*layers} == wanted_layers() else math.inf
     for name in layers:
         wanted = [(1 - t) * a + t * b for a, b in zip(first[name], second[name], strict=True)]
         layer = objective.layers[name]
@@ -84,9 +89,54 @@ def repaired_spread(
         gaps[0] = torch.where(now[name][1] > 0, gaps[0], 0.0)
         worst = largest_gap(worst, *(float(gap.abs().max() / scale) for gap in gaps))
     meaning = (
-        "mean and spread of the channels after repair against those between the ends', by hooks, relative"
+        "mean and spread of the channels after repair against those between the ends', by hooks, relative; infinite "
+        "where other layers are repaired than can be"
     )
     return Check("repaired spread", worst, 10 * checks.rounding(objective), meaning)
+
+
+@contextmanager
+def _watched(objective: Objective) -> Iterator[Callable[[], set[str]]]:
+    """What passes inside the ``with`` tell of the layers that can be repaired: a function that gives their names.
+
+    Linear and convolutional ones that are called once a pass with a trained weight of their own, not the last one, nor
+    any whose outputs batch norm is handed.
+    """
+    kinds = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
+    named = objective.layers
+    affine = {name: layer for name, layer in named.items() if isinstance(layer, kinds)}
+    uses = Counter(id(getattr(layer, "weight", None)) for layer in named.values())
+    calls, latest, normed = Counter[str](), dict[str, Tensor](), set[str]()
+
+    def called(name: str) -> Callable[..., None]:
+        def note(_: nn.Module, __: object, outputs: Tensor) -> None:
+            calls[name] += 1
+            latest[name] = outputs
+
+        return note
+
+    def handed(_: nn.Module, inputs: tuple[object, ...]) -> None:
+        normed.update(name for name, outputs in latest.items() if outputs is inputs[0])
+
+    def found() -> set[str]:
+        order = [name for name in latest if name in affine]
+        trained = {piece.name for piece in objective.pieces}
+        return {
+            name
+            for name in order[:-1]
+            if calls[name] == calls[""]
+            and f"{name}.weight" in trained
+            and uses[id(affine[name].weight)] == 1
+            and name not in normed
+        }
+
+    handles = [layer.register_forward_hook(called(name)) for name, layer in {**affine, "": named[""]}.items()]
+    handles += [layer.register_forward_pre_hook(handed) for layer in normalisation_layers(named[""]).values()]
+    try:
+        yield found
+    finally:
+        for handle in handles:
+            handle.remove()
 
 
 def _spread(objective: Objective, layers: Sequence[str], point: Point) -> dict[str, tuple[Tensor, Tensor]]:

@@ -12,7 +12,7 @@ from landscape.objective.accuracy import tied_share
 from landscape.objective.objective import Objective
 from landscape.objective.parameters import Point
 from landscape.paths.directions import random_directions
-from landscape.paths.line_proofs import barrier_check, error_check, line_checks
+from landscape.paths.line_proofs import barrier_check, error_check, line_checks, refinement_check
 from landscape.paths.profile import PathLoss
 from landscape.paths.slices import Slice
 from landscape.result import Check, largest_gap
@@ -21,13 +21,17 @@ from landscape.result import Check, largest_gap
 SAME = 1e-9
 
 
-def line_proofs(line: PathLoss, height: float, error: float, seed: int) -> list[Check]:
-    """Of one straight line: a point inside it, its barrier as stated, and the barrier's error."""
+def line_proofs(
+    line: PathLoss, height: float, error: float, seed: int, num_points: int, tolerance: float
+) -> list[Check]:
+    """Of one straight line: a point inside it, where it was looked at, its barrier as stated, and its error."""
     found = line_checks(
         line.sweep, line.path.ends, line.t, (line.loss, None, None), seed=seed, name="straight line"
     )
+    found.append(refinement_check([line], [np.linspace(0, 1, num_points)], tolerance))
     found.append(barrier_check(line.t, line.loss, {"chord": height}, "straight barrier"))
-    drawn = error_check(line.t, line.samples, {"chord": error}, seed, "straight barrier errors")
+    about = {"name": "straight barrier errors", "objective": line.sweep.objective}
+    drawn = error_check(line.t, line.samples, {"chord": error}, seed, **about)
     return found if drawn is None else [*found, drawn]
 
 

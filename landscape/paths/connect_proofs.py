@@ -21,6 +21,7 @@ from landscape.paths.line_proofs import (
     loss_errors_check,
     mean_check,
     numbers_check,
+    refinement_check,
 )
 from landscape.paths.profile import PathLoss
 from landscape.paths.step_proofs import steps_check
@@ -64,6 +65,8 @@ def curve_checks(
     values = on_curve(float(t[i]), control, knots)
     curve, more = place(sweep, row, values, ends, [1 - t[i], t[i]])
     proofs = [*row_checks(sweep, [curve], "a point inside the curve", "curve"), *more]
+    begun = np.union1d(connector.t, found.trained.path.curve.vertices), connector.t
+    proofs.append(refinement_check((found.path, found.line), begun, connector.tolerance))
     proofs += [*([] if steps is None else [steps]), *off]
     if found.trained.diverged and len(found.trained.losses) > 1:
         chord = found.line.path.along(found.trained.path.curve).control
@@ -132,10 +135,29 @@ def summary_checks(
         proofs += _mean_errors(path, said, f"{name}mean errors")
     wrong = {key.removesuffix("_error"): one for key, one in said.items() if key.endswith("_error")}
     wrong = {key: one for key, one in wrong.items() if key in ("chord", "ends", "mean", "top")}
-    proof = error_check(path.t, path.samples, wrong, seed, f"{name}barrier errors") if wrong else None
+    about = {"name": f"{name}barrier errors", "objective": path.sweep.objective}
+    proof = error_check(path.t, path.samples, wrong, seed, **about) if wrong else None
     if proof is not None:
         proofs.append(proof)
     return proofs
+
+
+def unaligned_checks(
+    line: PathLoss, connector: Connector, stated: Mapping[str, float | None], name: str = "unaligned "
+) -> list[Check]:
+    """The straight line to a point as it was before it was aligned: a place inside, where it was looked at, heights."""
+    return [
+        *line_checks(
+            _bare(line.sweep, connector),
+            line.path.ends,
+            line.t,
+            (line.loss, None, None),
+            seed=connector.seed + 2,
+            name=f"{name}line",
+        ),
+        refinement_check([line], [connector.t], connector.tolerance, f"{name}refinement"),
+        *summary_checks(line, stated, connector.seed, name),
+    ]
 
 
 def _mean_errors(path: PathLoss, said: Mapping[str, float], name: str) -> list[Check]:
@@ -261,7 +283,15 @@ def _coordinates_check(found: Connection, result: Any, control_points: Any, alon
             # A curve that runs away lies far out, and is rounded there.
             size = least + length(way)
             gaps += [abs(float(one) - wanted) / size for one, wanted in zip(said, (x, y, left), strict=True)]
-    meaning = "places of control points and of some of the curve, in the plane and off it, by inner products"
+    for axis in ("alpha", "beta"):
+        grid = getattr(result, f"plane_{axis}")
+        seen = np.concatenate([[0.0], *(getattr(result, f"{name}_{axis}") for name in ("curve", "control"))])
+        is_inside = 0 in grid and ((grid[0] <= seen) & (seen <= grid[-1])).all()
+        gaps.append(0.0 if is_inside or not np.isfinite(seen).all() else np.inf)
+    meaning = (
+        "places of control points and of some of the curve, in the plane and off it, by inner products; infinite where "
+        "the grid leaves any out"
+    )
     return Check("plane coordinates", largest_gap(*gaps), checks.rounding(objective), meaning)
 
 

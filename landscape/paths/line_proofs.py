@@ -6,10 +6,12 @@ from itertools import pairwise
 import numpy as np
 import torch
 
-from landscape.numerics.curves.barriers import RESAMPLES
+from landscape.numerics.curves.barriers import RESAMPLES, barriers
+from landscape.objective.objective import Objective
 from landscape.objective.parameters import Point
 from landscape.objective.row_proofs import Row, numbers, place, row_checks
 from landscape.objective.sweep import Sweep
+from landscape.paths.profile import MAX_ROUNDS, PathLoss
 from landscape.result import Check, largest_gap
 
 # Sums of a few hundred losses in float64, in another order.
@@ -55,6 +57,44 @@ def distance_check(ends: tuple[Point, Point], distance: float, name: str = "dist
     bound = 2 * eps + len(first) ** 0.5 * float(np.finfo(float).eps)
     meaning = "distance of the two points against a sum of squares written out, relative to them"
     return Check(name, abs(distance - wanted) / scale, bound, meaning)
+
+
+def refinement_check(
+    lines: Sequence[PathLoss], begun: Sequence[np.ndarray], tolerance: float, name: str = "refinement"
+) -> Check:
+    """The t of ``lines``, which are those of all, from the losses found there: each begins with its own places."""
+    wanted = {
+        place for line, own in zip(lines, begun, strict=True) for place in _halved(line, own, tolerance)
+    }
+    apart = sum(len(wanted.symmetric_difference(line.t.tolist())) for line in lines)
+    meaning = (
+        "places of a path that are neither those begun with nor the middles of the gaps beside its tops, taken until "
+        "no barrier moved by the tolerance, or that lack there (0 = none)"
+    )
+    return Check(name, float(apart), 0.0, meaning)
+
+
+def _halved(line: PathLoss, begun: np.ndarray, tolerance: float) -> set[float]:
+    """Where a path is measured that begins at ``begun``, by losses that are known; up to the first that is not."""
+    known, places, before = (
+        dict(zip(line.t.tolist(), line.loss.tolist(), strict=True)),
+        {*begun.tolist()},
+        None,
+    )
+    for _ in range(MAX_ROUNDS + 1):
+        if not places <= set(known) or tolerance == np.inf:
+            break
+        t = sorted(places)
+        # By the rule that others prove, which says as well at which of two equal tops a path goes on.
+        now = barriers(np.array(t), np.array([known[one] for one in t]))
+        if not np.isfinite([now.chord, now.top]).all():
+            break
+        if before and max(now.chord - before.chord, now.top - before.top) < tolerance:
+            break
+        for i in (t.index(now.at_chord), t.index(now.at_ends)):
+            places |= {(a + b) / 2 for a, b in pairwise(t[max(i - 1, 0) : i + 2])}
+        before = now
+    return places
 
 
 def heights(t: np.ndarray, loss: np.ndarray) -> dict[str, float]:
@@ -109,13 +149,21 @@ def mean_check(
 
 
 def error_check(
-    t: np.ndarray, losses: np.ndarray, stated: Mapping[str, float], seed: int, name: str = "barrier errors"
+    t: np.ndarray,
+    losses: np.ndarray,
+    stated: Mapping[str, float],
+    seed: int,
+    name: str = "barrier errors",
+    *,
+    objective: Objective,
 ) -> Check | None:
     """Standard errors of barriers by the same resamples of samples, in one product, and their spread written out.
 
-    ``losses`` (T, n) of every sample. None where there is nothing to resample.
+    ``losses`` (T, n) of every sample, which ``objective`` has or not. None where there is nothing to resample.
     """
     count = losses.shape[1]
+    if count != (objective.num_samples if objective.tells_samples_apart else 0):
+        return Check(name, np.inf, SUMS, "losses of samples, that errors are from, are not there")
     if count < 2 or not np.isfinite(losses).all():
         return None
     generator = np.random.default_rng(seed)
@@ -158,7 +206,10 @@ def loss_errors_check(losses: np.ndarray, stated: np.ndarray) -> Check:
 
 
 def errors_check(
-    t: np.ndarray, lines: Sequence[tuple[np.ndarray, Mapping[str, float | None]]], seed: int
+    objective: Objective,
+    t: np.ndarray,
+    lines: Sequence[tuple[np.ndarray, Mapping[str, float | None]]],
+    seed: int,
 ) -> list[Check]:
     """:func:`error_check` of some lines over ``t``, losses of every sample (T, n) and errors as stated; the worst.
 
@@ -167,6 +218,6 @@ def errors_check(
     inside, found = (t >= 0) & (t <= 1), []
     for losses, stated in lines:
         said = {key: np.nan if one is None else one for key, one in stated.items()}
-        one = error_check(t[inside], losses[inside], said, seed)
+        one = error_check(t[inside], losses[inside], said, seed, objective=objective)
         found += [] if one is None else [one]
     return [max(found, key=lambda one: largest_gap(one.value))] if found else []

@@ -161,10 +161,12 @@ def proofs_of(
     test: Objective | None,
     times: float,
     is_given: bool,
+    refined: tuple[int, float],
 ) -> list[Check]:
     """Every point's measures, one straight line, and the ranks, each as the result states them.
 
-    ``times``: the errors of a difference that tell points apart; ``is_given``: the rise was asked for.
+    ``times``: the errors of a difference that tell points apart; ``is_given``: the rise was asked for; ``refined``:
+    how many places lines begin with, and the tolerance that they are refined to.
     """
     names, found = result.measure.tolist(), [checks.finite(result.values)]
     for i, one in enumerate(seen):
@@ -207,7 +209,7 @@ def proofs_of(
     pairs = sorted(lines)
     i, j = pairs[int(np.random.default_rng(asked.seed).integers(len(pairs)))]
     found += compare_proofs.line_proofs(
-        lines[i, j], float(result.barrier[i, j]), float(result.barrier_error[i, j]), asked.seed
+        lines[i, j], float(result.barrier[i, j]), float(result.barrier_error[i, j]), asked.seed, *refined
     )
     summed = result.values[[names.index(name) for name in ("convexity", "width", "barrier")]]
     drawn = result.slice_loss, result.half_width, result.barrier

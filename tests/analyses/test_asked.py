@@ -38,3 +38,13 @@ def test_rows_of_labels_are_compared_in_their_order():
     assert asked_check(Widths(), {"widths": (1, 4)})[0].passed  # pyright: ignore[reportArgumentType]
     assert not asked_check(Widths(), {"widths": (4, 1)})[0].passed  # pyright: ignore[reportArgumentType]
     assert asked_check(Widths(), {}) == []  # pyright: ignore[reportArgumentType]
+
+
+@pytest.mark.parametrize(("asked", "said"), [(None, 0), (3, 3)])
+def test_what_was_not_given_is_said_by_its_own_number(asked, said):
+    class Measured:
+        kind, measure_every = "noise", said
+
+    assert asked_check(Measured(), {"measure_every": asked})[0].passed  # pyright: ignore[reportArgumentType]
+    Measured.measure_every = 1
+    assert not asked_check(Measured(), {"measure_every": asked})[0].passed  # pyright: ignore[reportArgumentType]

@@ -5,8 +5,9 @@ from mutations.scenarios import SCENARIOS
 
 NAMES = """
 align align_all align_rescaled basins basins_by_width basins_coarse
-certify certify_descent certify_leaky certify_narrow certify_near certify_run certify_thin certify_widths compare
-connect connect_bends connect_bn connect_l2 critical critical_fallen critical_far_out critical_linear
+certify certify_descent certify_lanczos certify_leaky certify_narrow certify_near certify_run certify_thin
+certify_widths compare
+connect connect_aligned connect_bends connect_bn connect_l2 critical critical_fallen critical_far_out critical_linear
 efficiency efficiency_square escape escape_beside escape_by_noise hessian_adam hessian_layers
 hessian_points hessian_preconditioned
 hessian hessian_l2 hessian_run interpolate

@@ -6,7 +6,7 @@ BOUNDS = {
         "assumptions; falling directions; steps of the starts; as asked; divisors; classes; changes of the basins; "
         "steps of the ends; "
         "bumps; basins; ends by width; groups; half widths; kinds of the starts; plain descent; runs; sizes; subsets; "
-        "as visited; told apart; verdict; "
+        "as visited; told apart; verdict; words; measures; refinement; unaligned refinement; "
         "best kept; block; distinct ends; ends fixed; exit step; index; index of an end; init; kind of an end; "
         "kinds of the ends; module untouched; measured steps; moved by hand; not finite; rearranged; "
         "observations; "
@@ -33,7 +33,7 @@ BOUNDS = {
     "rounding; ten times that where statistics of a pass are taken, rounded layer after layer": (
         "after loss; before loss; curve loss; curve test loss; merged model; "
         "model loss; model test loss; plane loss; seeded loss; seeded test "
-        "loss; straight line loss; straight line test loss"
+        "loss; straight line loss; straight line test loss; unaligned line loss"
     ),
     "ten times rounding: statistics of a pass, rounded layer after layer": "repaired spread",
     "rounding; a hundred times that under Adam, which divides by small slopes; 0 for numbers of steps": (
@@ -117,8 +117,9 @@ COSTS = {
         "agreement by chance; decay; exponents; steps of the starts; as asked; divisors; classes; steps of the ends; "
         "changes of the basins; logged passes; barrier errors of means; bumps; basins; changes; control points; "
         "density errors; "
-        "as visited; density near zero; feature ranks; runs; stability limit; verdict; "
-        "draws; ends by width; groups; half widths; kernel spectrum; kinds of the starts; laws of the width; "
+        "as visited; density near zero; feature ranks; runs; stability limit; verdict; words; measures; "
+        "refinement; unaligned refinement; "
+        "draws; ends by width; groups; half widths; kinds of the starts; laws of the width; "
         "loss errors; pattern; rank correlation error; rise; roughness; stated twice; summary; summary errors; "
         "summary of the ends; told apart; unaligned barrier; unaligned barrier errors; watched barrier; "
         "arc cosine; ball; best kept; block; barrier; barrier after; barrier before; barrier errors; bound; "
@@ -147,7 +148,7 @@ COSTS = {
         "loss; features; linearised; loss at a probe; mark loss; merged model; "
         "path end; path loss; plane loss; point loss; "
         "point of many; recorded cost; second end; start loss; straight line loss; straight line test loss; "
-        "test loss; "
+        "unaligned line loss; test loss; "
         "worst; cell; lowest loss; loss of a start"
     ),
     "1 F of the test data": "curve test errors; model test errors; seeded test errors; straight line test errors",
@@ -175,8 +176,10 @@ COSTS = {
         "gradient; gradient at a probe; gradient norm of an end; kernel identity; logged "
         "gradient norm; measured step; stacked gradient; gradient norm of a start; regulariser identity"
     ),
-    "2 ∇F": "gradient norm; plain descent; still points; curvature at a probe; curve steps; kernel product",
+    "2 ∇F": "gradient norm; still points; curvature at a probe; curve steps; kernel product",
     "a module of each cell, made anew": "sizes",
+    "4 ∇F": "plain descent",
+    "none; by Lanczos up to 32 derivatives of the module": "kernel spectrum",
     "4 ∇F, or 12 where there is a kink": "largest curvature",
     "2 ∇F, or 4 where there is a kink": "lowest curvature",
     "some ∇F": "falls far out; noisy step",

@@ -1,7 +1,9 @@
 """Every number that a slice, a line or a curve states has a check that fails where its kernel is wrong."""
 
 import importlib
+from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,7 +13,7 @@ from plain import another, named
 from torch import nn
 
 from landscape import Objective
-from landscape.analyses import align, connect, interpolate, modes, slice1d, slice2d
+from landscape.analyses import align, compare, connect, interpolate, modes, slice1d, slice2d
 from landscape.numerics.curves import band, barriers, curves
 from landscape.numerics.curves.directions import Components
 from landscape.objective import batchnorm, repair
@@ -406,6 +408,47 @@ def test_faults_of_summaries(joined, monkeypatch, kernel, wrong, wanted):
 
 
 ERRORS = barriers.barrier_errors
+
+
+def test_a_top_that_is_not_looked_at_from_both_sides_or_not_long_enough_is_seen(objective, monkeypatch):
+    ends = [descended(objective, seed) for seed in (1, 11, 12)]
+    about = {"epochs": 1, "num_points": 9, "tolerance": 1e-6}
+    calls: list[Callable[[], Any]] = [
+        lambda: connect(objective, *ends[:2], **about),
+        lambda: connect(objective, *ends[:2], method="chain", bends=2, **about),
+        lambda: modes(objective, ends, **about),
+        lambda: compare(objective, ends[:2], noise_draws=2, tolerance=1e-6, line_points=9),
+    ]
+    finer, whole = barriers.finer, profile.PathLoss.refine
+    for call in calls:
+        assert "refinement" in named(call())
+        assert not failed(call())
+        with monkeypatch.context() as patch:
+            patch.setattr(profile, "finer", lambda t, at: finer(t, at)[:1])
+            assert failed(call()) == {"refinement"}
+    with monkeypatch.context() as patch:
+        patch.setattr(profile.PathLoss, "refine", lambda self, tolerance: whole(self, 1e3))
+        assert failed(calls[0]()) == {"refinement"}
+    # The places that are begun with are all there is.
+    assert not failed(connect(objective, *ends[:2], **{**about, "tolerance": float("inf")}))
+
+
+def test_another_line_to_the_point_before_it_was_aligned_is_seen(joined, monkeypatch):
+    call = lambda: joined(align=True, epochs=1)  # noqa: E731
+    assert {"unaligned line loss", "unaligned refinement", "unaligned barrier"} <= {*named(call())}
+    assert not failed(call())
+    whole = connection.Connector.straight_line
+    with monkeypatch.context() as patch:
+        patch.setattr(profile.PathLoss, "refine", lambda self, tolerance: True)
+        assert "unaligned refinement" in failed(joined(align=True, epochs=1, tolerance=1e-9))
+
+    def higher(*given):
+        line = whole(*given)
+        line.table[1:-1, 0] *= 1.001
+        return line
+
+    monkeypatch.setattr(connection.Connector, "straight_line", higher)
+    assert failed(call()) >= {"unaligned line loss"}
 
 
 def test_losses_of_other_samples_penalties_and_gradients_are_seen(objective, ends, joined, monkeypatch):

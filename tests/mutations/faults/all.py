@@ -13,6 +13,7 @@ from mutations.faults import (
     stated,
     steps,
     symmetry,
+    told,
     units,
 )
 
@@ -30,5 +31,6 @@ ROOMS = (
     units,
     places,
     searches,
+    told,
 )
 FAULTS = {one.name: one for room in ROOMS for one in room.FAULTS}

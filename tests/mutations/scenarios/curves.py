@@ -21,6 +21,12 @@ def connect() -> Any:
 
 
 @scenario
+def connect_aligned() -> Any:
+    objective, _, a, b = two(mlp)
+    return _connect(objective, a, b, align=True, epochs=2)
+
+
+@scenario
 def connect_bends() -> Any:
     objective, _, a, b = two(mlp)
     return _connect(objective, a, b, bends=2)
