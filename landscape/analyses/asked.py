@@ -10,6 +10,7 @@ REPEATED: dict[str, dict[str, str]] = {
     "basins": {"width": "widths"},
     "certify": {"width": "widths"},
     "critical": {"method": "method"},
+    "efficiency": {"size": "sizes"},
     "escape": {"max_steps": "max_steps", "amplitude": "amplitudes"},
     "hessian": {"tolerance": "tol", "operator": "operator", "block": "block"},
     "minima": {"samples": "samples", "depth": "depths", "width": "widths"},

@@ -107,4 +107,12 @@ FAULTS = (
         "mutations/test_stated.py::test_every_check_passes[connect_bn]",
         "connect_bn",
     ),
+    Fault(
+        "eff-sizes-left-out",
+        "analyses/efficiency.py",
+        "[objective.num_samples] if sizes is None else list(sizes)",
+        "[objective.num_samples]",
+        "mutations/test_stated.py::test_every_check_passes[efficiency]",
+        "efficiency",
+    ),
 )
