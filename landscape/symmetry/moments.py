@@ -45,7 +45,7 @@ class Moments:
         self._drawn: list[tuple[dict[str, Tensor], dict[str, Tensor]]] = []
 
     def near(self, *, is_calm: bool = False) -> dict[str, Tensor]:
-        """Parameters near those given, none of which is 0 or equal to another; buffers as they are.
+        """Parameters near those given, or larger where weights are small; none is 0 or equal to another. Buffers stay.
 
         Where the module has bounds, as 6 of ReLU6, larger ones too: units that stay below seem to be of ReLU. Where it
         goes flat, as a softmax, every other one, or this one, is calm: at far scores no query seems to be seen.
