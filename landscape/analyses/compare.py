@@ -139,7 +139,7 @@ def compare(
     tolerance: Annotated[
         float,
         Option(
-            "Refine a line around its top until its barrier moves by less.",
+            "Refine a line wherever its barrier may be higher by more.",
             above=0,
             is_finite=False,
             is_how=True,
@@ -178,6 +178,7 @@ def compare(
     from landscape.objective import checks
     from landscape.objective.sweep import Sweep
     from landscape.objective.tasks import computed_by
+    from landscape.paths.profile import unrefined
     from landscape.paths.slices import Cut
     from landscape.paths.straight import straight_lines
     from landscape.valleys.compared import proofs_of, seen_at
@@ -214,7 +215,11 @@ def compare(
         sweep = Sweep(objective.varied(l2=0.0), None, batchnorm, asked.journal, progress, is_line=True)
         lines = straight_lines(sweep, places, line_points, tolerance)
         result = _result(objective, seen, lines, asked, height, span)
-        result.notes += [*sweep.notes(*places), *objective.doubts_at(places[0])]
+        result.notes += [
+            *sweep.notes(*places),
+            *unrefined(lines.values(), tolerance),
+            *objective.doubts_at(places[0]),
+        ]
         stated = proofs_of(
             objective,
             result,

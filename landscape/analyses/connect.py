@@ -203,8 +203,8 @@ def connect(
     lowest barrier wins.
 
     An l2 penalty of ``objective`` acts on θ(t), not on control points, and is given apart in ``penalty``.
-    The profile has ``num_points`` points, both ends and the corners of a chain exactly, and more around
-    its top until the barrier moves by less than ``tolerance``. Standard errors are those of the data (a
+    The profile has ``num_points`` points, both ends and the corners of a chain exactly, and more
+    wherever a barrier may be higher by more than ``tolerance``. Standard errors are those of the data (a
     bootstrap over samples), the ends being given. ``batchnorm`` ``repair`` is for the straight line, where
     the curve is recalibrated. ``align`` first permutes B's units to lie closest to A, its function unchanged
     (:func:`landscape.align`, by ``symmetry`` and ``seed``); the straight line is then that to B aligned. ``plane``

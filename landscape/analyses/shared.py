@@ -118,7 +118,7 @@ ProfilePoints = Annotated[int, Option("Points of the profile, before refinement.
 ProfileTolerance = Annotated[
     float,
     Option(
-        "Refine the profile around its top until the barrier moves by less.",
+        "Refine the profile wherever the barrier may be higher by more.",
         above=0,
         is_finite=False,
         is_how=True,

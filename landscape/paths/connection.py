@@ -17,7 +17,7 @@ from landscape.objective.sweep import Sweep
 from landscape.objective.tasks import Task, ahead, computed_by
 from landscape.paths.curve_training import Trained, Training, trained_curve
 from landscape.paths.path import Path
-from landscape.paths.profile import PathLoss
+from landscape.paths.profile import PathLoss, refine, unrefined
 from landscape.progress import Journal, Progress, silent
 from landscape.result import Check
 
@@ -97,10 +97,10 @@ class Connector:
         self.restarts, self.seed, self.given = restarts, seed, given
 
     def straight_line(self, name: str, chord: Path) -> PathLoss:
-        """The chord alone, measured and refined around its top, remembered under ``name``."""
+        """The chord alone, measured and refined, remembered under ``name``."""
         line = PathLoss(self.line_sweep, name, chord)
         line.measure(self.t)
-        line.refine(self.tolerance)
+        refine([line], self.tolerance)
         return line
 
     def connected(self, chord: Path, name: str = "") -> Connection:
@@ -117,10 +117,8 @@ class Connector:
         trained, path = tries[int(np.nanargmin(found)) if not np.isnan(found).all() else 0]
         line = PathLoss(self.line_sweep, f"{name}line", chord)
         line.measure(self.t)
-        is_met = [one.refine(self.tolerance) for one in (path, line)]
-        path.measure(line.t)
-        line.measure(path.t)
-        return Connection(path, line, trained, found, self._notes(path, line, trained, all(is_met)))
+        refine((path, line), self.tolerance)
+        return Connection(path, line, trained, found, self._notes(path, line, trained))
 
     def alone(self, journal: Journal) -> "Connector":
         """The same with another journal, and nobody who is told of its progress."""
@@ -186,7 +184,7 @@ class Connector:
 
         return watch
 
-    def _notes(self, path: PathLoss, line: PathLoss, trained: Trained, is_met: bool) -> list[str]:
+    def _notes(self, path: PathLoss, line: PathLoss, trained: Trained) -> list[str]:
         chord, notes = line.path, self.line_sweep.notes(*line.path.ends)
         if self.batchnorm == "repair":
             notes.append("the straight line is repaired (REPAIR); on the curve batch norm is recalibrated")
@@ -196,10 +194,7 @@ class Connector:
             )
         else:
             notes += one_point(*(end.theta for end in chord.ends))
-        if not is_met:
-            notes.append(
-                f"the barrier still moves by more than `tolerance` {self.tolerance:g} on the finest grid"
-            )
+        notes += unrefined((path, line), self.tolerance)
         if path.height.chord > line.height.chord and not chord.is_one_point:
             remedy = "" if self.given else "; a smaller `lr` may help"
             made = "trained curve" if self.given is None else "path"

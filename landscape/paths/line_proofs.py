@@ -6,12 +6,12 @@ from itertools import pairwise
 import numpy as np
 import torch
 
-from landscape.numerics.curves.barriers import RESAMPLES, barriers
+from landscape.numerics.curves.barriers import RESAMPLES
 from landscape.objective.objective import Objective
 from landscape.objective.parameters import Point
 from landscape.objective.row_proofs import Row, numbers, place, row_checks
 from landscape.objective.sweep import Sweep
-from landscape.paths.profile import MAX_ROUNDS, PathLoss
+from landscape.paths.profile import PathLoss
 from landscape.result import Check, largest_gap
 
 # Sums of a few hundred losses in float64, in another order.
@@ -62,39 +62,35 @@ def distance_check(ends: tuple[Point, Point], distance: float, name: str = "dist
 def refinement_check(
     lines: Sequence[PathLoss], begun: Sequence[np.ndarray], tolerance: float, name: str = "refinement"
 ) -> Check:
-    """The t of ``lines``, which are those of all, from the losses found there: each begins with its own places."""
-    wanted = {
-        place for line, own in zip(lines, begun, strict=True) for place in _halved(line, own, tolerance)
-    }
-    apart = sum(len(wanted.symmetric_difference(line.t.tolist())) for line in lines)
+    """Nothing is left to refine at the losses of ``lines``, each of which begins with its own places."""
+    worst = 0.0
+    for line, places in zip(lines, begun, strict=True):
+        if set(places.tolist()) - set(line.t.tolist()):
+            worst = np.inf
+        if line.is_refined and tolerance < np.inf:
+            allowed = max(tolerance, line.rounding()) + line.rounding()
+            worst = largest_gap(worst, _highest_secant(line.t.tolist(), line.loss.tolist()) / allowed)
     meaning = (
-        "places of a path that are neither those begun with nor the middles of the gaps beside its tops, taken until "
-        "no barrier moved by the tolerance, or that lack there (0 = none)"
+        "how far a barrier would rise between the places where the loss is stated, if it went on across a gap as it "
+        "comes there, over the tolerance (infinite: a place lacks that was asked for)"
     )
-    return Check(name, float(apart), 0.0, meaning)
+    return Check(name, worst, 1.0 + SUMS, meaning)
 
 
-def _halved(line: PathLoss, begun: np.ndarray, tolerance: float) -> set[float]:
-    """Where a path is measured that begins at ``begun``, by losses that are known; up to the first that is not."""
-    known, places, before = (
-        dict(zip(line.t.tolist(), line.loss.tolist(), strict=True)),
-        {*begun.tolist()},
-        None,
-    )
-    for _ in range(MAX_ROUNDS + 1):
-        if not places <= set(known) or tolerance == np.inf:
-            break
-        t = sorted(places)
-        # By the rule that others prove, which says as well at which of two equal tops a path goes on.
-        now = barriers(np.array(t), np.array([known[one] for one in t]))
-        if not np.isfinite([now.chord, now.top]).all():
-            break
-        if before and max(now.chord - before.chord, now.top - before.top) < tolerance:
-            break
-        for i in (t.index(now.at_chord), t.index(now.at_ends)):
-            places |= {(a + b) / 2 for a, b in pairwise(t[max(i - 1, 0) : i + 2])}
-        before = now
-    return places
+def _highest_secant(t: list[float], loss: list[float]) -> float:
+    """The most that a line through two neighbours, drawn on over the next gap, lies above the largest loss."""
+    inside = [(at, value) for at, value in zip(t, loss, strict=True) if 0 <= at <= 1]
+    (_, first), (_, last) = inside[0], inside[-1]
+    if not np.isfinite([value for _, value in inside]).all():
+        return 0.0
+    over = [(at, (1 - at) * (value - first) + at * (value - last)) for at, value in inside]
+    most = 0.0
+    for curve in (inside, over):
+        top = max(value for _, value in curve)
+        for way in (curve, curve[::-1]):
+            for (a, low), (b, high), (c, _) in zip(way, way[1:], way[2:], strict=False):
+                most = max(most, high - top + (high - low) * (c - b) / (b - a))
+    return most
 
 
 def heights(t: np.ndarray, loss: np.ndarray) -> dict[str, float]:

@@ -1,23 +1,31 @@
 """The loss along a path between two points: on a grid, refined at its top, with errors from the data."""
 
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from landscape.numerics.curves.barriers import (
     Barriers,
+    above_chord,
     barrier_errors,
     barriers,
     finer,
     mean_error,
     mean_weights,
+    unseen_rises,
 )
 from landscape.objective.sweep import COLUMNS, Sweep
 from landscape.paths.path import Path
 
 # Each round halves the gaps beside the top, so this many leave nothing of a gap in float64.
 MAX_ROUNDS = 30
+# Gaps that one path has halved in a round at most, those that may hide most: a loss that is noise has them all open.
+HALVED = 8
+# Rounding of a loss, in units of the epsilon that the module computes with.
+ROUNDED = 8
 
 
 class Summary(NamedTuple):
@@ -43,6 +51,7 @@ class PathLoss:
         self.sweep, self.name, self.path = sweep, name, path
         self.t = np.zeros(0)
         self.table = np.zeros((0, COLUMNS))
+        self.is_refined = True
         self._rounds = 0
 
     def measure(self, t: np.ndarray) -> None:
@@ -67,19 +76,21 @@ class PathLoss:
         self.table = np.concatenate([self.table, table])[order] if len(self.t) else table
         self.t = np.concatenate([self.t, fresh])[order]
 
-    def refine(self, tolerance: float) -> bool:
-        """Halve the gaps beside the top until every barrier moves by less than ``tolerance``; False if it would not."""
-        height = self.height
-        for _ in range(MAX_ROUNDS):
-            if tolerance == np.inf or not np.isfinite([height.chord, height.top]).all():
-                return True
-            self.measure(
-                np.concatenate([finer(self.t, at) for at in sorted({height.at_chord, height.at_ends})])
-            )
-            before, height = height, self.height
-            if max(height.chord - before.chord, height.top - before.top) < tolerance:
-                return True
-        return False
+    def rounding(self) -> float:
+        """How far apart two losses here may be and yet be one."""
+        inside = self.loss[np.isfinite(self.loss)]
+        eps = torch.finfo(self.sweep.objective.coarsest).eps
+        return ROUNDED * eps * float(np.abs(inside).max(initial=0.0))
+
+    def unseen(self, tolerance: float) -> np.ndarray:
+        """The middles of the gaps in which a barrier may be higher by more than ``tolerance``; of the worst of them."""
+        inside = (self.t >= 0) & (self.t <= 1)
+        t, loss = self.t[inside], self.loss[inside]
+        if not np.isfinite(loss).all():
+            return np.zeros(0)
+        rises = np.maximum(unseen_rises(t, loss), unseen_rises(t, above_chord(t, loss)))
+        worst = np.argsort(-rises, kind="stable")[:HALVED]
+        return np.sort(((t[:-1] + t[1:]) / 2)[worst[rises[worst] > tolerance]])
 
     @property
     def loss(self) -> np.ndarray:
@@ -139,3 +150,49 @@ class PathLoss:
             float(over_arc @ self.loss),
             mean_error(over_arc, self.samples),
         )
+
+
+def refine(lines: Sequence[PathLoss], tolerance: float) -> None:
+    """Halve gaps until no barrier of any of the ``lines``, all measured at the same t, is higher by ``tolerance``.
+
+    Those beside a top, until it moves by no more, and all in which the loss would rise by more above the top, if it
+    went on as it comes from outside (:func:`~landscape.numerics.curves.barriers.unseen_rises`). A path whose loss is
+    not finite is left as it is. Where the rounds, or the rounding of a loss, do not allow of that, no line is refined.
+    """
+    tops = np.full((len(lines), 2), -np.inf)
+    for _ in range(MAX_ROUNDS + 1):
+        places = np.unique(np.concatenate([line.t for line in lines]))
+        for line in lines:
+            line.measure(places)
+        if tolerance == np.inf:
+            return
+        heights = [line.height for line in lines]
+        before, tops = tops, np.array([(one.chord, one.top) for one in heights])
+        wanted = []
+        for line, height, moved in zip(lines, heights, tops - before, strict=True):
+            if not np.isfinite([height.chord, height.top]).all():
+                continue
+            near = max(tolerance, line.rounding())
+            if moved.max() > near:
+                wanted += [finer(line.t, at) for at in {height.at_chord, height.at_ends}]
+            wanted.append(line.unseen(near))
+        fresh = np.concatenate([*wanted, np.zeros(0)])
+        if not len(fresh):
+            is_met = all(tolerance >= line.rounding() for line in lines)
+            break
+        for line in lines:
+            line.measure(fresh)
+    else:
+        is_met = False
+    for line in lines:
+        line.is_refined = is_met
+
+
+def unrefined(lines: Iterable[PathLoss], tolerance: float) -> list[str]:
+    """The note that barriers are not as sure as they were asked to be."""
+    if all(line.is_refined for line in lines):
+        return []
+    return [
+        f"a barrier may be higher by more than `tolerance` {tolerance:g}: the loss is too rough, or too large for its "
+        "rounding; a larger `tolerance` or float64 may help"
+    ]

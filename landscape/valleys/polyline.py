@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from landscape.numerics.curves.barriers import unseen_rises
 from landscape.objective.objective import Objective
 
 # Points of each piece at which F is taken, its first node among them.
@@ -60,16 +61,12 @@ def measured(objective: Objective, made: str, nodes: Tensor) -> Polyline:
     end = float(objective.value(nodes[-1])) if np.isinf(values[-1]) else float(values[-1])
     for _ in range(HALVINGS if span and len(s) > 1 else 0):
         height = float(values.max())
-        gaps, rises = np.diff(s), np.diff(values)
-        if not np.isfinite(rises).all():
+        if not np.isfinite(np.diff(values)).all():
             break
-        slopes = rises / gaps
-        from_left = values[:-1] + gaps * np.maximum(0, np.append(0, slopes[:-1]))
-        from_right = values[1:] + gaps * np.maximum(0, -np.append(slopes[1:], 0))
-        is_open = np.maximum(from_left, from_right) > height + NEAR * abs(height)
+        is_open = unseen_rises(s, values) > NEAR * abs(height)
         if not is_open.any():
             break
-        between = (s[:-1] + gaps / 2)[is_open]
+        between = (s[:-1] + np.diff(s) / 2)[is_open]
         s, values = np.append(s, between), np.append(values, taken(between))
         order = np.argsort(s, kind="stable")
         s, values = s[order], values[order]

@@ -20,6 +20,7 @@ from landscape.objective import batchnorm, repair
 from landscape.objective.parameters import Point
 from landscape.objective.sweep import COLUMNS, Sweep
 from landscape.paths import connection, curve_training, path, planes, profile, slices
+from landscape.paths.straight import straight_lines
 from landscape.symmetry import alignment, orbit
 
 SWEEP = importlib.import_module("landscape.objective.sweep")
@@ -419,18 +420,47 @@ def test_a_top_that_is_not_looked_at_from_both_sides_or_not_long_enough_is_seen(
         lambda: modes(objective, ends, **about),
         lambda: compare(objective, ends[:2], noise_draws=2, tolerance=1e-6, line_points=9),
     ]
-    finer, whole = barriers.finer, profile.PathLoss.refine
+    rises, whole = barriers.unseen_rises, profile.refine
     for call in calls:
         assert "refinement" in named(call())
         assert not failed(call())
         with monkeypatch.context() as patch:
-            patch.setattr(profile, "finer", lambda t, at: finer(t, at)[:1])
+            patch.setattr(profile, "unseen_rises", lambda t, loss: 0 * rises(t, loss))
             assert failed(call()) == {"refinement"}
     with monkeypatch.context() as patch:
-        patch.setattr(profile.PathLoss, "refine", lambda self, tolerance: whole(self, 1e3))
+        patch.setattr(connection, "refine", lambda lines, tolerance: whole(lines, 1e3))
         assert failed(calls[0]()) == {"refinement"}
     # The places that are begun with are all there is.
     assert not failed(connect(objective, *ends[:2], **{**about, "tolerance": float("inf")}))
+
+
+@pytest.mark.parametrize("num_points", [6, 21])
+def test_no_barrier_is_higher_than_stated_by_more_than_the_tolerance(objective, num_points):
+    points = [descended(objective, seed) for seed in range(2, 7)]
+    sweep = Sweep(objective, is_line=True)
+    for (i, j), line in straight_lines(sweep, points, num_points, 1e-4).items():
+        t = np.linspace(0, 1, 2001)
+        first, last = points[i].theta, points[j].theta
+        loss = np.array([objective.value(torch.lerp(first, last, at)) for at in t.tolist()])
+        assert loss.max() - line.height.top < 1e-4
+        assert (loss - (1 - t) * loss[0] - t * loss[-1]).max() - line.height.chord < 1e-4
+        assert line.is_refined
+        assert len(line.t) < num_points + 50
+
+
+def test_a_loss_of_noise_takes_a_bounded_number_of_places_and_says_so(objective, ends, monkeypatch):
+    generator, whole = np.random.default_rng(0), Sweep.measure
+
+    def noisy(*given, **named):
+        table = whole(*given, **named)
+        table[:, 0] += generator.normal(size=len(table)) * 1e-3
+        return table
+
+    monkeypatch.setattr(Sweep, "measure", noisy)
+    line = straight_lines(Sweep(objective, is_line=True), ends, 9, 1e-6)[0, 1]
+    assert not line.is_refined
+    assert len(line.t) <= 9 + (profile.MAX_ROUNDS + 1) * (profile.HALVED + 4)
+    assert "`tolerance` 1e-06" in profile.unrefined([line], 1e-6)[0]
 
 
 def test_another_line_to_the_point_before_it_was_aligned_is_seen(joined, monkeypatch):
@@ -439,7 +469,7 @@ def test_another_line_to_the_point_before_it_was_aligned_is_seen(joined, monkeyp
     assert not failed(call())
     whole = connection.Connector.straight_line
     with monkeypatch.context() as patch:
-        patch.setattr(profile.PathLoss, "refine", lambda self, tolerance: True)
+        patch.setattr(connection, "refine", lambda lines, tolerance: None)
         assert "unaligned refinement" in failed(joined(align=True, epochs=1, tolerance=1e-9))
 
     def higher(*given):

@@ -48,8 +48,7 @@ def barriers(t: np.ndarray, loss: np.ndarray) -> Barriers:
         raise ValueError("a barrier needs both ends, t = 0 and t = 1, on the grid")
     if np.isnan(loss).any() or np.isinf(loss[[0, -1]]).any():
         return Barriers(np.nan, np.nan, np.nan, np.nan, np.nan, np.nan)
-    # In this form nothing rounds at the ends, nor anywhere where the loss is level.
-    over_chord = (1 - t) * (loss - loss[0]) + t * (loss - loss[-1])
+    over_chord = above_chord(t, loss)
     over_ends = loss - max(loss[0], loss[-1])
     first, second = int(np.argmax(over_chord)), int(np.argmax(over_ends))
     top = float(loss[second])
@@ -61,6 +60,11 @@ def barriers(t: np.ndarray, loss: np.ndarray) -> Barriers:
         top - float(loss[0] + loss[-1]) / 2,
         top,
     )
+
+
+def above_chord(t: np.ndarray, loss: np.ndarray) -> np.ndarray:
+    """F(γ(t)) − [(1−t)F(A) + tF(B)], in the form in which nothing rounds at the ends, nor where the loss is level."""
+    return (1 - t) * (loss - loss[0]) + t * (loss - loss[-1])
 
 
 def is_below_its_error(height: float, error: float | None) -> bool:
@@ -82,6 +86,23 @@ def finer(t: np.ndarray, at: float) -> np.ndarray:
     i = int(np.searchsorted(t, at))
     near = t[max(0, i - 1) : i + 2]
     return (near[:-1] + near[1:]) / 2
+
+
+def unseen_rises(t: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """How far above the highest of ``values`` each of the gaps (T − 1,) may rise between its ends, or NaN.
+
+    It would, if the values went on across the gap as they come to one of its ends from outside: a bound where they are
+    concave, and by a wide margin where they bend once within a gap.
+
+    >>> t = np.array([0, .3, .5, 1])
+    >>> unseen_rises(t, t * (.9 - t)).round(12).tolist()  # 0.2 at 0.5 and 0.2025 at 0.45
+    [-0.02, 0.12, 0.05]
+    """
+    gaps = np.diff(t)
+    slopes = np.diff(values) / gaps
+    from_left = values[:-1] + gaps * np.maximum(0, np.append(0, slopes[:-1]))
+    from_right = values[1:] + gaps * np.maximum(0, -np.append(slopes[1:], 0))
+    return np.maximum(from_left, from_right) - values.max()
 
 
 def mean_weights(t: np.ndarray, lengths: np.ndarray | None = None) -> np.ndarray:

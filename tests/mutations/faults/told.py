@@ -30,8 +30,8 @@ FAULTS = (
     Fault(
         "pat-top-from-one-side",
         "numerics/curves/barriers.py",
-        "near = t[max(0, i - 1) : i + 2]",
-        "near = t[max(0, i - 1) : i + 1]",
+        "from_right = values[1:] + gaps * np.maximum(0, -np.append(slopes[1:], 0))",
+        "from_right = values[1:]",
         "mutations/test_stated.py::test_every_check_passes[connect]",
         "connect compare",
     ),

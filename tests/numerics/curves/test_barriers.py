@@ -13,6 +13,7 @@ from landscape.numerics.curves.barriers import (
     mean_error,
     mean_weights,
     spanning_tree,
+    unseen_rises,
 )
 from landscape.numerics.curves.grids import grid, grid_around, symmetric_grid
 
@@ -161,6 +162,19 @@ def test_finer_gaps_beside_an_end_and_a_corner():
     assert finer(t, 0.0).tolist() == [0.1]
     assert finer(t, 0.6).tolist() == pytest.approx([0.4, 0.8])
     assert finer(t, 1.0).tolist() == [0.8]
+
+
+@given(st.lists(st.floats(0.01, 1), min_size=2, max_size=12), st.floats(-1, 2), st.floats(0.1, 50))
+def test_what_is_unseen_of_a_concave_loss_is_bounded_between_three_places_and_more(steps, middle, bend):
+    t = np.concatenate([[0], np.cumsum(steps)]) / np.sum(steps)
+    values = -bend * (t - middle) ** 2
+    highest = -bend * (min(max(middle, 0), 1) - middle) ** 2
+    assert values.max() + unseen_rises(t, values).max() >= highest - 1e-9
+
+
+def test_nothing_is_unseen_of_straight_pieces_that_meet_at_places_or_where_values_fall_from_both_ends():
+    assert unseen_rises(np.array([0, 0.5, 1]), np.array([2.0, 0, 2])).tolist() == [0, 0]
+    assert unseen_rises(np.array([0, 0.25, 0.5, 1]), np.array([0.0, 1, 2, 4])).tolist() == [-3, -2, 0]
 
 
 @given(st.integers(0, 1000), st.integers(2, 9))
