@@ -11,7 +11,7 @@ from torch import nn
 import landscape
 from landscape import Objective
 from landscape.descent import escape as wing
-from landscape.descent.escape_proofs import _curvature
+from landscape.descent.escape_proofs import _curvature, largest_checks
 from landscape.numerics import decades
 from landscape.numerics.steps import kicks
 from landscape.result import Result
@@ -161,3 +161,19 @@ def test_terms_that_cancel_in_every_half_are_no_certainty():
     start = torch.zeros_like(objective.theta)
     result = landscape.escape(objective, start, amplitudes=(0.1, 0.01), num_seeds=2, drop=0.1, max_steps=20)
     assert failed(result) == set()
+
+
+def test_a_kink_beside_the_less_steep_point_is_not_taken_for_curvature_beyond_the_largest():
+    relu = torch.relu
+    objective = surface(lambda t: (t**2 + relu(t - 0.5) ** 2 + 5.8e-4 * relu(t - 5e-5)).sum(), 1)
+    places = torch.zeros(1, dtype=torch.float64), torch.ones(1, dtype=torch.float64)
+
+    def values(stated: float, *largest: float) -> list[bool]:
+        ends = [
+            (at, SimpleNamespace(steepest=np.ones(1), largest=one))
+            for at, one in zip(places, largest, strict=True)
+        ]
+        return [one.passed for one in largest_checks(objective, stated, ends)]
+
+    assert values(4.0, 2.0, 4.0) == [True]
+    assert values(2.0, 2.0, 4.0) == values(4.0, 2.1, 4.0) == values(4.1, 2.0, 4.1) == [False]
