@@ -24,8 +24,8 @@ from landscape.paths.path import Path
 MAX_ROUNDS = 30
 # Gaps that one path has halved in a round at most, those that may hide most: a loss that is noise has them all open.
 HALVED = 8
-# Rounding of a loss, in units of the epsilon that the module computes with.
-ROUNDED = 8
+# Rounding of a loss, in units of the epsilon that the module computes with; half types round single layers alone.
+ROUNDED = {torch.float64: 8, torch.float32: 8}
 
 
 class Summary(NamedTuple):
@@ -79,8 +79,8 @@ class PathLoss:
     def rounding(self) -> float:
         """How far apart two losses here may be and yet be one."""
         inside = self.loss[np.isfinite(self.loss)]
-        eps = torch.finfo(self.sweep.objective.coarsest).eps
-        return ROUNDED * eps * float(np.abs(inside).max(initial=0.0))
+        coarsest = self.sweep.objective.coarsest
+        return ROUNDED.get(coarsest, 1) * torch.finfo(coarsest).eps * float(np.abs(inside).max(initial=0.0))
 
     def unseen(self, tolerance: float) -> np.ndarray:
         """The middles of the gaps in which a barrier may be higher by more than ``tolerance``; of the worst of them."""
