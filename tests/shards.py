@@ -138,7 +138,7 @@ def tiny(module: nn.Module, kinked: nn.Module, *, everything: bool) -> dict[str,
     together = [theta, other, flat(4, TINY)]
     modes = landscape.modes(objective, together, steps=3, batch_size=8, num_points=5, tolerance=0.1)
     answers |= {"apart": modes.distance, "joined": modes.barrier_curved, "modes status": modes.status}
-    how = {"noise_draws": 2, "ascent_steps": 2, "line_points": 3}
+    how = {"noise_draws": 2, "ascent_steps": 2, "line_points": 3, "tolerance": 0.1}
     beside = landscape.compare(objective, together, **how)
     answers |= {"measures": beside.values, "compare status": beside.status}
     for which in (modes, beside):

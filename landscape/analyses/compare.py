@@ -178,7 +178,6 @@ def compare(
     from landscape.objective import checks
     from landscape.objective.sweep import Sweep
     from landscape.objective.tasks import computed_by
-    from landscape.paths.profile import unrefined
     from landscape.paths.slices import Cut
     from landscape.paths.straight import straight_lines
     from landscape.valleys.compared import proofs_of, seen_at
@@ -214,12 +213,8 @@ def compare(
         seen, height = seen_at(objective, places, test, cut, asked, rise, progress)
         sweep = Sweep(objective.varied(l2=0.0), None, batchnorm, asked.journal, progress, is_line=True)
         lines = straight_lines(sweep, places, line_points, tolerance)
-        result = _result(objective, seen, lines, asked, height, span)
-        result.notes += [
-            *sweep.notes(*places),
-            *unrefined(lines.values(), tolerance),
-            *objective.doubts_at(places[0]),
-        ]
+        result = _result(objective, seen, lines, tolerance, asked, height, span)
+        result.notes += [*sweep.notes(*places), *objective.doubts_at(places[0])]
         stated = proofs_of(
             objective,
             result,
@@ -240,6 +235,7 @@ def _result(
     objective: Objective,
     seen: Sequence[Seen],
     lines: dict[tuple[int, int], PathLoss],
+    tolerance: float,
     asked: Asked,
     rise: float,
     span: float,
@@ -247,6 +243,7 @@ def _result(
     import numpy as np
 
     from landscape.numerics.agreement import agreement, apart, ranked
+    from landscape.paths.profile import unrefined
     from landscape.valleys.compared import MEASURES, OTHERS, badness_of, table_of
 
     count = len(seen)
@@ -272,6 +269,7 @@ def _result(
     unconverged = [what for one in seen for what in one.sharpness.unconverged]
     notes = [note for one in seen for note in one.slice.notes]
     notes += [f"at {one.name}: {note}" for one in seen for note in one.sharpness.further.notes]
+    notes += unrefined(lines.values(), tolerance)
     return Compare(
         point=np.array([one.name for one in seen]),
         label=np.array([one.point.label or one.name for one in seen]),
