@@ -55,8 +55,11 @@ def flat(seed: int, width: int = WIDTH) -> torch.Tensor:
     return torch.cat([one.detach().flatten() for one in net(seed, width).parameters()])
 
 
-def found(module: nn.Module, count: int, *, everything: bool) -> dict[str, Any]:
-    """What is compared, ``everything`` where there is time; every check of an analysis has to be passed."""
+def found(module: nn.Module, small: nn.Module, count: int, *, everything: bool) -> dict[str, Any]:
+    """What is compared, ``everything`` where there is time; every check of an analysis has to be passed.
+
+    ``small``: of width TINY, of which the measures of sharpness are, where there is none.
+    """
     objective = Objective(module, "cross_entropy", data(count), l2=1e-3)
     theta = flat(2)
     value, slope = objective.value_and_gradient(theta)
@@ -69,7 +72,13 @@ def found(module: nn.Module, count: int, *, everything: bool) -> dict[str, Any]:
     if count == ODD:
         # Every process computes every sample, each of which counts once.
         sharp = landscape.sharpness(
-            objective, theta, sigmas=(0.01,), num_draws=2, ascent_steps=1, rescaling="none", fisher_rao=True
+            objective if everything else Objective(small, "cross_entropy", data(count), l2=1e-3),
+            theta if everything else flat(2, TINY),
+            sigmas=(0.01,),
+            num_draws=2,
+            ascent_steps=1,
+            rescaling="none",
+            fisher_rao=True,
         )
         test = Objective(module, "cross_entropy", data(count + 2))
         line = landscape.interpolate(objective, theta, flat(3), test=test, num_points=5)
@@ -290,7 +299,7 @@ def main(folder: Path) -> None:
     answers = {
         f"{key} of {count}": value
         for count in (EVEN, ODD)
-        for key, value in found(module, count, everything=everything).items()
+        for key, value in found(module, sharded(width=TINY), count, everything=everything).items()
     }
     small = tiny(sharded(width=TINY), sharded(width=TINY, activation=nn.ReLU), everything=everything)
     answers |= {f"{key} of tiny": value for key, value in small.items()}
