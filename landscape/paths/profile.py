@@ -82,6 +82,7 @@ class PathLoss:
         coarsest = self.sweep.objective.coarsest
         return ROUNDED.get(coarsest, 1) * torch.finfo(coarsest).eps * float(np.abs(inside).max(initial=0.0))
 
+    @np.errstate(over="ignore", invalid="ignore")
     def unseen(self, tolerance: float) -> np.ndarray:
         """The middles of the gaps in which a barrier may be higher by more than ``tolerance``; of the worst of them."""
         inside = (self.t >= 0) & (self.t <= 1)
@@ -169,11 +170,11 @@ def refine(lines: Sequence[PathLoss], tolerance: float) -> None:
         heights = [line.height for line in lines]
         before, tops = tops, np.array([(one.chord, one.top) for one in heights])
         wanted = []
-        for line, height, moved in zip(lines, heights, tops - before, strict=True):
-            if not np.isfinite([height.chord, height.top]).all():
+        for line, height, now, then in zip(lines, heights, tops, before, strict=True):
+            if not np.isfinite(now).all():
                 continue
             near = max(tolerance, line.rounding())
-            if moved.max() > near:
+            if (now - then).max() > near:
                 wanted += [finer(line.t, at) for at in {height.at_chord, height.at_ends}]
             wanted.append(line.unseen(near))
         fresh = np.concatenate([*wanted, np.zeros(0)])

@@ -463,6 +463,25 @@ def test_a_loss_of_noise_takes_a_bounded_number_of_places_and_says_so(objective,
     assert "`tolerance` 1e-06" in profile.unrefined([line], 1e-6)[0]
 
 
+def test_a_path_that_is_infinite_in_between_is_left_as_it_is_beside_one_that_is_refined(objective, ends):
+    lines = [profile.PathLoss(Sweep(objective, is_line=True), "", path.Path.chord(*ends)) for _ in range(2)]
+    for line in lines:
+        line.measure(np.linspace(0, 1, 5))
+    whole = profile.PathLoss.measure
+
+    def measured(self, t):
+        whole(self, t)
+        self.table[2, 0] = np.inf
+
+    lines[0].measure = measured.__get__(lines[0])
+    lines[0].table[2, 0] = np.inf
+    profile.refine(lines, 1e-3)
+    assert np.isinf(lines[0].height.top)
+    assert lines[1].unseen(1e-3).size == 0
+    assert len(lines[1].t) > 9
+    np.testing.assert_array_equal(lines[0].t, lines[1].t)
+
+
 def test_another_line_to_the_point_before_it_was_aligned_is_seen(joined, monkeypatch):
     call = lambda: joined(align=True, epochs=1)  # noqa: E731
     assert {"unaligned line loss", "unaligned refinement", "unaligned barrier"} <= {*named(call())}
