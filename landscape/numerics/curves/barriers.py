@@ -89,10 +89,10 @@ def finer(t: np.ndarray, at: float) -> np.ndarray:
 
 
 def unseen_rises(t: np.ndarray, values: np.ndarray) -> np.ndarray:
-    """How far above the highest of ``values`` each of the gaps (T − 1,) may rise between its ends, or NaN.
+    """How far above the highest of ``values`` each of the gaps (T − 1,) may rise between its ends, for finite values.
 
     It would, if the values went on across the gap as they come to one of its ends from outside: a bound where they are
-    concave, and by a wide margin where they bend once within a gap.
+    concave. A peak that begins and ends within a gap is not seen, and of a kink within one a part may not be.
 
     >>> t = np.array([0, .3, .5, 1])
     >>> unseen_rises(t, t * (.9 - t)).round(12).tolist()  # 0.2 at 0.5 and 0.2025 at 0.45
