@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 import devices
 import hypothesis
+import lengths
 import numpy as np
 import pytest
 import torch
@@ -50,6 +51,14 @@ def pytest_configure(config: pytest.Config) -> None:
     if config.getoption("numprocesses") and config.option.dist == "load":
         # What the tests of a file share is computed once.
         config.option.dist = "loadfile"
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    long = lengths.listed()
+    for item in items:
+        if item.nodeid in long:
+            item.add_marker("long")
 
 
 def pytest_collection_finish() -> None:

@@ -122,7 +122,6 @@ def test_imports_point_downwards(path):
             assert below in {room, *GROUND, *MAY_IMPORT[room]}, f"{room} must not import {other}"
 
 
-@pytest.mark.long
 def test_no_module_leads_back_to_itself():
     """What is imported when a module is, followed to the end."""
     at_once = {name_of(path): ours(imported_at_once(path)) - {"__version__"} for path in INSIDE}

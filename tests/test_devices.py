@@ -68,18 +68,13 @@ ALIKE: dict[str, Callable[[], Result]] = {
         everything.plain(), [everything.plain().theta], sizes=[8], methods=["gd"], step_sizes=[0.1]
     ),
 }
-SLOW, LONG = {"escape"}, {"noise", "critical", "interpolate"}
+SLOW = {"escape"}
 
 
 @pytest.mark.cpu("holds a device against it")
 @pytest.mark.parametrize(
     "name",
-    [
-        pytest.param(
-            name, marks=[pytest.mark.slow] if name in SLOW else [pytest.mark.long] if name in LONG else []
-        )
-        for name in ALIKE
-    ],
+    [pytest.param(name, marks=[pytest.mark.slow] if name in SLOW else []) for name in ALIKE],
 )
 @pytest.mark.filterwarnings("ignore")
 def test_a_device_gives_the_numbers_of_the_cpu(name):

@@ -43,7 +43,6 @@ def run(script, capsys, **sizes):
     return len(lines)
 
 
-@pytest.mark.long
 def test_the_zigzag_runs_as_written_and_crosses_the_valley_at_every_step(folder, capsys):
     assert run("thesis/figure-4.2.sh", capsys) == 3
     assert (folder / "thesis" / "4.2-zigzag.png").stat().st_size > 10_000
@@ -54,7 +53,6 @@ def test_the_zigzag_runs_as_written_and_crosses_the_valley_at_every_step(folder,
     assert (across[1:] * across[:-1] < 0).all()
 
 
-@pytest.mark.long
 def test_the_dead_unit_is_flat_and_in_one_basin_with_the_bottom(folder, capsys):
     small = ["--num-points", "21"]
     assert run("survey/figure-3.sh", capsys, slice2d=small, basins=small) == 6
@@ -65,7 +63,6 @@ def test_the_dead_unit_is_flat_and_in_one_basin_with_the_bottom(folder, capsys):
     assert (basins.num_basins, basins.in_plane_barrier) == (1, 0)
 
 
-@pytest.mark.long
 def test_the_ripple_fades_as_its_closed_form_says():
     model = runpy.run_path(str(EXAMPLES / "smoothing" / "ripple.py"))["model"]
     found, wanted = (

@@ -55,7 +55,6 @@ def test_the_public_names_are_these():
     assert set(FUNCTIONS.values()) <= NAMES
 
 
-@pytest.mark.long
 def test_dir_holds_the_public_names_alone():
     # In a process of its own and after imports, which leave rooms and helpers in the package's globals.
     code = "import landscape.plots, landscape.runs.run; print(*dir(landscape))"

@@ -117,7 +117,6 @@ def test_two_solutions_come_closer_and_the_result_says_what_was_done():
     assert result.group_size.tolist() == [16, 16]
 
 
-@pytest.mark.long
 def test_the_function_stays_for_every_way_of_matching():
     objective, a, b = trained_ends()
     found = {}

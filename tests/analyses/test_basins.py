@@ -107,7 +107,7 @@ def test_rounding_makes_no_basins():
     ("dtype", "reach", "scale"),
     [
         *(("float32", 40, scale) for scale in (1.0, 1e-3, 1e5)),
-        pytest.param("float64", 3000, 1.0, marks=pytest.mark.long),
+        ("float64", 3000, 1.0),
         *(pytest.param("float64", 3000, scale, marks=pytest.mark.slow) for scale in (1e-3, 1e5)),
     ],
 )

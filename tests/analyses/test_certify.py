@@ -526,7 +526,6 @@ def of_width(seed: int, arguments: dict) -> Objective:
     return Objective(module.double(), "mse", (K_X, draw(4, 1)))
 
 
-@pytest.mark.long
 def test_the_kernel_comes_to_its_limit_like_the_root_of_the_width():
     first = of_width(0, {"width": 30})
     result = certified(first, widths=(100, 300, 1000, 3000), draws=20, variant=of_width)

@@ -110,7 +110,6 @@ def test_closed_forms_of_a_quadratic():
                 assert found.is_reached[i, draw, side] == (wanted <= 1)
 
 
-@pytest.mark.long
 def test_the_errors_of_widths_and_noise_cover_the_truth():
     """Over seeds: E ½ σ²ξᵀCξ = ½σ² tr C, and the mean width over many directions, by the stated errors."""
     c = np.array([4.0, 2.0, 1.0, 0.5, 0.2, 0.1])
@@ -162,7 +161,6 @@ def test_a_flatter_bowl_is_ranked_first_by_every_measure():
     np.testing.assert_allclose(found.barrier, [[0, 1], [1, 0]], rtol=1e-9)
 
 
-@pytest.mark.long
 @pytest.mark.parametrize("per", ["layer", "unit"])
 def test_what_a_rescaled_copy_leaves_is_what_is_said_of_each_measure(objective, points, per):
     moved = rescaling.rescaled(objective, points[0], per=per, seed=1, tolerance=1e-12).point
@@ -235,7 +233,6 @@ def test_a_gap_that_is_none_fails_its_check(objective, points, wrong, monkeypatc
     assert {check.name for check in found.checks if not check.passed} == {"generalisation gap"}
 
 
-@pytest.mark.long
 def test_without_test_data_there_is_no_gap_and_without_labels_none_of_errors(objective, points):
     assert not {*compared.GAPS} & set(landscape.compare(objective, points[:2], **FEW).measure.tolist())
     flat = bowl(np.ones(SIZE))
@@ -261,7 +258,6 @@ def test_the_numbers_are_those_of_sharpness(objective, points, result):
             assert (of[name][0][1], of[name][1][1]) == (value, error), name
 
 
-@pytest.mark.long
 def test_it_goes_on_from_its_journal_bit_for_bit(objective, points, result):
     (x,), y = objective.samples
     kept: dict = {}
@@ -294,7 +290,6 @@ def test_refusals(objective, points):
         landscape.compare(objective, points, num_points=4)
 
 
-@pytest.mark.long
 def test_each_check_sees_what_it_proves(objective, points, result, monkeypatch):
     assert all(check.passed for check in result.checks)
     assert {"rescaled slice at A", "half width at B", "summaries", "ranks", "agreement of ranks"} <= {
@@ -357,7 +352,6 @@ def failing(result: Compare) -> list[str]:
     return [check.name for check in result.checks if not check.passed]
 
 
-@pytest.mark.long
 def test_further_measures_are_those_of_sharpness_and_are_ranked(objective, points):
     (x,), y = objective.samples
     asked = {"critical": True, "fisher_rao": True, "relative_flatness": True}

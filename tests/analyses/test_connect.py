@@ -244,7 +244,6 @@ def test_on_a_quadratic_the_control_points_solve_a_linear_system(method, bends):
     np.testing.assert_allclose(result.control_points, wanted, atol=0.02 * scale)
 
 
-@pytest.mark.long
 def test_minmax_trades_the_mean_for_the_maximum():
     """Along the hyperbola vw = 1 a parabola cannot follow everywhere, so the two aims are two curves."""
     objective = toy_product()

@@ -118,7 +118,6 @@ def test_every_end_of_a_linear_net_is_one_of_its_sets(x, y, p):
     assert found.verdict[0].startswith("local minimum, flat along")
 
 
-@pytest.mark.long
 def test_the_sets_of_the_sheet():
     expected = [
         (1.0872266630, 0, 4), (1.6051428956, 1, 4), (1.6298695586, 2, 3), (3.6826304414, 2, 4),
@@ -267,7 +266,6 @@ def test_flat_directions_are_counted_where_they_are_many(function, words):
     assert at(surface(function, 100), (0.0,) * 100).verdict[0] == words
 
 
-@pytest.mark.long
 def test_a_wide_linear_net_is_flat_along_its_whole_null_space():
     generator = torch.Generator().manual_seed(0)
     x = torch.randn(20, 2, generator=generator, dtype=torch.float64)
@@ -380,7 +378,6 @@ def test_saddles_of_an_index_are_found_by_reflection(index):
     np.testing.assert_array_equal(found.index, index)
 
 
-@pytest.mark.long
 def test_the_gradient_norm_leads_there_too():
     objective = net(SHEET_X, SHEET_Y, 1)
     found = at(objective, *spread_starts(objective, 2), method="gradient-norm")
@@ -432,7 +429,6 @@ def test_products_alone_find_the_points_of_a_large_spin_glass():
     assert passes(found)
 
 
-@pytest.mark.long
 def test_products_alone_end_where_the_matrix_does(monkeypatch):
     objective = net(SHEET_X, SHEET_Y, 2)
     starts = spread_starts(objective, 6)

@@ -178,7 +178,6 @@ def test_notes_are_the_same_in_memory_and_in_a_file(folder):
     assert sum("padding_idx" in note for note in notes) == 1
 
 
-@pytest.mark.long
 def test_doubts_of_an_earlier_call_are_of_its_products_alone():
     class Cut(torch.autograd.Function):
         @staticmethod

@@ -6,7 +6,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from lasting import lasting
 from torch import nn
 from torch.nn import functional
 
@@ -87,7 +86,7 @@ def test_a_split_stack_is_the_same_and_said_once_a_size():
     assert not any("stacks" in note for note in whole.notes)
 
 
-@pytest.mark.parametrize("dropout", lasting([False, True], True))
+@pytest.mark.parametrize("dropout", [False, True])
 def test_resumed_from_any_state_it_ends_in_the_same_bits(monkeypatch, dropout):
     """Saved after every block of steps, and stopped right there."""
     monkeypatch.setattr("landscape.progress.SAVE_SECONDS", -1.0)

@@ -108,8 +108,8 @@ def test_exactly_on_the_stable_manifold_it_stayed_and_nothing_more_is_said():
     ("preset", "per_decade"),
     [
         ("saddle", DECADE),
-        pytest.param("ge-2015", DECADE, marks=pytest.mark.long),
-        pytest.param("chain", None, marks=pytest.mark.long),
+        ("ge-2015", DECADE),
+        ("chain", None),
     ],
 )
 def test_presets(preset, per_decade, tmp_path):
@@ -230,7 +230,6 @@ def two_targets() -> Objective:
     return Objective(module, "mse", (x, torch.tensor([[-1.0], [1.0]], dtype=torch.float64)))
 
 
-@pytest.mark.long
 def test_sgd_is_that_of_one_sample_a_step():
     """Mean of (θ − y)² over y = ∓1: from 0 the variance after k steps is 4α²(1 − r²ᵏ)/(1 − r²), r = 1 − 2α."""
     count = 1000

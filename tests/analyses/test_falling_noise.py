@@ -66,7 +66,7 @@ def weighted_mean(sizes: list[float], away: float, variance: float, count: int =
 @pytest.mark.parametrize(
     ("schedule", "arguments", "measure_every"),
     [
-        *(pytest.param(*one, 1, marks=pytest.mark.long) for one in SCHEDULES),
+        *((*one, 1) for one in SCHEDULES),
         *((*one, None) for one in SCHEDULES[::3]),
     ],
 )
@@ -186,7 +186,6 @@ def failed(**options) -> set[str]:
     return {check.name for check in found.checks if not check.passed}
 
 
-@pytest.mark.long
 def test_faults_of_falling_steps_are_seen(monkeypatch):
     assert failed() == failed(measure_every=None) == set()
     with monkeypatch.context() as patch:

@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from lasting import lasting
 from plain import bowl, quadratic
 from torch import nn
 
@@ -159,7 +158,7 @@ def test_the_module_stays_and_the_file_holds_all_of_the_result(kind, command, fo
     assert_same(again, stored)
 
 
-@pytest.mark.parametrize("kind", lasting(RESUMABLE, "minima", "basins"))
+@pytest.mark.parametrize("kind", RESUMABLE)
 def test_killed_and_resumed_is_undisturbed(kind, folder, monkeypatch):
     monkeypatch.setattr("landscape.progress.SAVE_SECONDS", -1.0)
     monkeypatch.setattr("landscape.objective.sweep.BLOCK_POINTS", 4)

@@ -127,7 +127,6 @@ def test_the_ten_largest_of_the_digits_net_agree_with_the_dense_hessian(digits):
     np.testing.assert_allclose(bottom.eigenvalues, expected[:3], rtol=1e-6)
 
 
-@pytest.mark.long
 def test_the_spread_over_subsets_is_that_of_their_dense_hessians(digits):
     objective, theta, *_ = digits
     (x,), y = objective.samples

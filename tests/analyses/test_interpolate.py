@@ -290,7 +290,6 @@ def test_another_gradient_than_the_derivative_of_f_is_a_note_where_no_number_is_
     assert train(objective, epochs=1).status == "failed-checks"
 
 
-@pytest.mark.long
 def test_a_kink_at_the_point_is_a_note_where_no_number_is_of_a_gradient():
     """Of a penalty |θ| biases that begin at 0 stand at a kink."""
     torch.manual_seed(0)

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 import torch
 from families import found_in, gaussian
-from lasting import lasting
 from symmetric import Encoder, built, numbers
 from torch import nn
 from torch.nn.functional import cross_entropy
@@ -59,7 +58,7 @@ MODULES = {
 }
 
 
-@pytest.mark.parametrize("name", lasting(MODULES, "encoder", "resnet"))
+@pytest.mark.parametrize("name", MODULES)
 def test_models_that_are_permutations_of_one_have_it_as_their_mean(name):
     make, shape = MODULES[name]
     objective = problem(built(make, 0), *shape)
@@ -92,7 +91,6 @@ def test_statistics_of_models_of_their_own_are_averaged_or_taken_anew(batchnorm)
         assert np.allclose(result.states["final"][name], mean) == (batchnorm == "frozen")
 
 
-@pytest.mark.long
 def test_the_order_in_which_the_models_are_given_decides_nothing():
     objective, points = trained()
     results = [merge(objective, [points[i] for i in order]) for order in permutations(range(3))]
@@ -117,7 +115,6 @@ def tokens(name: str) -> tuple[Objective, list[Point]]:
     return objective, [objective.point(found_in(name, seed)[4]) for seed in range(3)]
 
 
-@pytest.mark.long
 def test_models_moved_by_all_their_symmetries_have_one_of_them_as_their_mean():
     objective, (point, *_) = tokens("GPT-2")
     _, _, symmetry, families, tensors = found_in("GPT-2")

@@ -7,7 +7,6 @@ import math
 import numpy as np
 import pytest
 import torch
-from lasting import lasting
 from plain import quadratic
 from torch import Tensor, nn
 
@@ -172,7 +171,6 @@ def test_a_module_that_draws_is_not_replayed():
     assert "draws random numbers in training" in found.notes[-1]
 
 
-@pytest.mark.long
 def test_too_large_for_memory_is_split_and_said_once():
     whole = minima(family, widths=[2, 3], **QUICK)
     cut = minima(family, widths=[2, 3], **QUICK, memory_limit=3 * 8 * 6 * 100)
@@ -200,7 +198,7 @@ def undisturbed(build):
 
 
 @pytest.mark.parametrize("build", [family, dropping])
-@pytest.mark.parametrize("after", lasting([0, 1, 3, 6], 0, 6))
+@pytest.mark.parametrize("after", [0, 1, 3, 6])
 def test_killed_and_gone_on_it_ends_bit_for_bit_the_same(after, build, monkeypatch):
     monkeypatch.setattr("landscape.progress.SAVE_SECONDS", -1.0)
     monkeypatch.setattr("landscape.descent.starts.BLOCK_STEPS", 7)
@@ -315,7 +313,6 @@ def test_the_preset_has_the_data_of_the_thesis():
     assert -(share * math.log(share) + (1 - share) * math.log(1 - share)) == pytest.approx(0.685930, abs=5e-7)
 
 
-@pytest.mark.long
 @pytest.mark.parametrize(
     "loss",
     [

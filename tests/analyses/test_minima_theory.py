@@ -149,7 +149,6 @@ def deep(width: int, depth: int, seed: int) -> Objective:
     return Objective(linear((3,), 3, width=width, depth=depth).double(), "mse", (BH_X, BH_Y))
 
 
-@pytest.mark.long
 def test_linear_nets_end_at_their_floor_and_the_error_is_split():
     found = minima(
         deep, widths=[1, 2, 4], depths=[1, 2], restarts=[3], lr=[0.05], steps=60, max_steps=60, polish=True
@@ -186,7 +185,6 @@ def test_where_no_floor_is_known_the_best_is_the_lowest_met():
 # --- samples as an axis, and growth ----------------------------------------------------------
 
 
-@pytest.mark.long
 def test_samples_are_an_axis_and_the_fewer_are_among_the_more():
     generator = torch.Generator().manual_seed(5)
     x, y = (torch.randn(30, k, generator=generator, dtype=torch.float64) for k in (2, 1))
@@ -280,7 +278,6 @@ def wells(width: int, depth: int, seed: int) -> Objective:
     return Objective(Wells(float(seed % width**2)), loss, (x, torch.zeros(8, 1)))
 
 
-@pytest.mark.long
 def test_the_exponent_of_wells_that_are_counted():
     """width² wells, each met several times at widths 1 and 2; at width 3 the restarts are too few, which is said."""
     asked: dict[str, Any] = {"lr": [0.02], "steps": 50, "max_steps": 50}
@@ -348,7 +345,6 @@ def test_a_module_that_cannot_be_traced_has_no_known_order():
 # --- by the command ---------------------------------------------------------------------------
 
 
-@pytest.mark.long
 def test_the_command_draws_noise_counts_samples_and_tells_the_parts(command, folder):
     line = [
         *("minima", "-o", "m.h5", "--data", "moons", "--data-arg", "num_samples=20", "--loss", "mse"),

@@ -36,7 +36,6 @@ def test_every_pair_is_what_connect_says(classifier):
     assert result.mode.tolist() == ["seed 1", "seed 2", "seed 3"]
 
 
-@pytest.mark.long
 def test_aligned_pairs_are_what_connect_says_of_them(classifier):
     points = [another(classifier, seed) for seed in (1, 2, 3)]
     result = modes(classifier, points, seed=2, align=True, **SHORT)

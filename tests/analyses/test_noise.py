@@ -65,7 +65,6 @@ def test_no_start_stops_at_the_second_largest_curvature():
     np.testing.assert_allclose(found, 2 * 1.39 / 26, rtol=1e-5)
 
 
-@pytest.mark.long
 def test_on_a_quadratic_the_mean_is_the_known_one():
     """From the minimum, E(θ_k − θ*)² = α²V(1 − ρᵏ)/(1 − ρ) with ρ = (1 − αλ)², V = M/B, λ = 2, ∇F = λ(θ − θ*)."""
     objective, variance = quadratic()
@@ -118,7 +117,6 @@ def test_the_stack_is_a_plain_loop_for_each_run(measure_every, is_wrapped):
         torch.testing.assert_close(runs.ends[run // 2, run % 2], theta, rtol=1e-10, atol=1e-12)
 
 
-@pytest.mark.long
 def test_random_measuring_agrees_with_every_step_within_its_errors():
     """The same runs measured twice, so that only the choice of the steps differs; unbiased over the seeds."""
     objective, settings = tiny(), [Setting(0.05, 1), Setting(0.2, 2)]
@@ -130,7 +128,6 @@ def test_random_measuring_agrees_with_every_step_within_its_errors():
     assert (abs(gap.mean(1)) < 3.5 * gap.std(1, ddof=1) / np.sqrt(40)).all()
 
 
-@pytest.mark.long
 @pytest.mark.parametrize(
     ("dropout", "how"),
     [
@@ -174,7 +171,6 @@ def test_a_stopped_run_goes_on_bit_for_bit(monkeypatch, dropout, how):
     np.testing.assert_array_equal(again.bound, whole.bound)
 
 
-@pytest.mark.long
 def test_the_slopes_on_a_quadratic_are_one_and_minus_one():
     objective, _ = quadratic()
     result = landscape.noise(
@@ -196,7 +192,6 @@ def test_the_slopes_on_a_quadratic_are_one_and_minus_one():
     np.testing.assert_array_equal(result.step_size, [0.01, 0.02, 0.03, 0.05, 0.05, 0.05])
 
 
-@pytest.mark.long
 def test_a_run_that_diverges_is_marked_and_the_others_go_on():
     objective, _ = quadratic()
     result = landscape.noise(
@@ -258,7 +253,6 @@ def in_units(unit: float):
     return landscape.noise(objective, objective.theta + 1, **asked)
 
 
-@pytest.mark.long
 @pytest.mark.filterwarnings("error")
 def test_squares_beyond_the_largest_number_overflow_nowhere():
     """‖∇F‖² of 1e160, whose spread has squares beyond 1e308, in the proportions of the same runs at 1."""
@@ -267,7 +261,6 @@ def test_squares_beyond_the_largest_number_overflow_nowhere():
     np.testing.assert_allclose(large.standard_error / 1e160, one.standard_error, rtol=1e-9)
 
 
-@pytest.mark.long
 @pytest.mark.filterwarnings("error")
 def test_a_bound_is_finite_where_the_product_of_its_constants_is_not():
     """LM of 1e312 times α, in the proportions of the same runs at 1."""
@@ -295,7 +288,6 @@ def masked(loss, mask: float) -> Objective:
         return Objective(Masked().double(), loss, (x, y))
 
 
-@pytest.mark.long
 @pytest.mark.parametrize("mask", [-1.0, -1e9, -1e42])
 def test_a_weight_far_larger_than_the_others_is_no_length_to_step_by(mask, monkeypatch):
     """A mask of −1e9: steps of 1e-7 ‖θ‖ told slope and curvature across the whole net."""

@@ -76,7 +76,6 @@ KINDS = {
 }
 
 
-@pytest.mark.long
 @pytest.mark.parametrize(
     ("problem", "kinds"),
     [
@@ -138,7 +137,6 @@ class Pixels(nn.Module):
         return self.net(x.float() / 255)
 
 
-@pytest.mark.long
 def test_what_takes_no_float64_is_measured_as_it_is_and_says_so():
     pixels = torch.randint(256, (20, 4), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
     objective = Objective(Pixels(), "cross_entropy", (pixels, LABELS))

@@ -76,7 +76,6 @@ def test_a_row_that_is_another_fails_its_check(objective, points, monkeypatch, n
     assert {one.name for one in found.checks if not one.passed} == {"last point"}
 
 
-@pytest.mark.long
 def test_along_a_run(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
 

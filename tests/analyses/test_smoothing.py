@@ -5,7 +5,6 @@ import math
 import numpy as np
 import pytest
 import torch
-from lasting import lasting
 from surfaces import ONE, point, product, surface
 from torch import nn
 
@@ -74,7 +73,6 @@ def test_the_average_is_the_closed_form_within_its_error(formula, dimension, sig
     assert (found.smooth_sigma, found.smooth_pairs) == (sigma, 200)
 
 
-@pytest.mark.long
 def test_the_error_is_that_of_a_quadratic_form():
     # Var ½σ²ξᵀAξ = σ⁴ tr(A²)/2, whatever the slope, since ξ comes with −ξ; tr A² = 11.5.
     found = landscape.slice1d(
@@ -123,7 +121,7 @@ def net(dtype=torch.float64):
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
-@pytest.mark.parametrize("batchnorm", lasting(["frozen", "recalibrate"], "recalibrate"))
+@pytest.mark.parametrize("batchnorm", ["frozen", "recalibrate"])
 def test_a_net_with_statistics_and_a_penalty(dtype, batchnorm):
     objective = net(dtype)
     found = landscape.slice2d(
@@ -192,7 +190,6 @@ def test_fifty_pairs_unless_it_is_said():
     assert found.smooth_pairs == 50
 
 
-@pytest.mark.long
 def test_a_penalty_is_averaged_with_the_loss():
     objective = surface(lambda t: 0 * t[0], 2)
     penalised = Objective(objective.module, "output", (ONE, ONE), l2=2.0)

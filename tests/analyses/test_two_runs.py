@@ -224,7 +224,6 @@ def test_how_many_points_which_directions_take(here, command):
     assert through.status == "complete"
 
 
-@pytest.mark.long
 def test_the_file_says_every_run_comes_back_whole_and_is_found_again(here, command):
     line = ["slice2d", "sgd.h5", "adam.h5", "--directions", "pca", "--trajectory", "--mark", "far.h5"]
     line += ["--num-points", 5]

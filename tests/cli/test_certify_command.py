@@ -19,7 +19,6 @@ def run(command, tmp_path, monkeypatch):
     return tmp_path
 
 
-@pytest.mark.long
 def test_it_says_what_it_writes(run, command):
     summary = command("certify", "a.h5", "--last-layer", "--json").json
     assert (summary["kind"], summary["status"]) == ("certify", "complete")
@@ -36,7 +35,6 @@ def test_it_says_what_it_writes(run, command):
     assert command("plot", "a.certify.h5", "-o", "a.png").code == 0
 
 
-@pytest.mark.long
 def test_what_takes_a_point_takes_the_ends_of_the_path(run, command):
     # Fewer samples than units, so that the path ends at F = 0.
     command(
@@ -71,7 +69,6 @@ def test_what_takes_a_point_takes_the_ends_of_the_path(run, command):
     assert "holds no points" in refused.err
 
 
-@pytest.mark.long
 def test_along_a_run_and_on_a_part_of_the_samples(run, command):
     summary = command("certify", "a.h5", "--at", "all", "--subset", 5, "--json").json
     values = summary["values"]
@@ -83,7 +80,6 @@ def test_along_a_run_and_on_a_part_of_the_samples(run, command):
     assert command("plot", "a.certify.h5", "-o", "a.png").code == 0
 
 
-@pytest.mark.long
 def test_a_run_of_gradient_descent_falls_as_fast_as_its_kernel_says(command, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     words = ["--model", "mlp", "--model-arg", "widths=40", "--data", "moons", "--data-arg", "num_samples=12"]
@@ -106,7 +102,6 @@ def test_a_run_of_gradient_descent_falls_as_fast_as_its_kernel_says(command, tmp
     assert "decay_bound" not in command("certify", "b.h5", "--at", "all", "--json").json["values"]
 
 
-@pytest.mark.long
 @pytest.mark.parametrize(
     "schedule",
     [
@@ -140,7 +135,6 @@ def test_steps_that_change_have_a_bound_too(command, tmp_path, monkeypatch, sche
         np.testing.assert_allclose(seldom["values"]["decay_bound"], law, rtol=1e-6)
 
 
-@pytest.mark.long
 def test_the_preset_measures_the_limit(command, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     done = command(

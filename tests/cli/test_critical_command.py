@@ -18,7 +18,6 @@ RECIPE = [
 ]
 
 
-@pytest.mark.long
 def test_a_recipe_is_searched_stored_and_drawn(command, folder):
     done = command(*RECIPE, "--json")
     assert done.code == 0, done.err
@@ -41,7 +40,7 @@ def test_a_recipe_is_searched_stored_and_drawn(command, folder):
         (["a.h5", "b.h5", "--from", "points"], 2),
         (["a.h5", "b.h5", "--from", "trajectory", "--starts", 3], 3),
         (["a.h5", "--starts", 2, "--method", "hisd", "--index", 1], 2),
-        pytest.param(["a.h5", "--starts", 2, "--method", "gradient-norm"], 2, marks=pytest.mark.long),
+        (["a.h5", "--starts", 2, "--method", "gradient-norm"], 2),
     ],
 )
 def test_it_begins_where_it_is_told(command, folder, words, count):

@@ -9,7 +9,6 @@ LINE = [
 ]
 
 
-@pytest.mark.long
 def test_it_is_written_with_its_checks_and_drawn(command, folder):
     done = command(*LINE, "--json")
     assert done.code == 0, done.err
@@ -30,7 +29,6 @@ def test_it_is_written_with_its_checks_and_drawn(command, folder):
     assert "already there" in command(*LINE).out
 
 
-@pytest.mark.long
 def test_a_factory_of_ones_own(command, folder):
     (folder / "mine.py").write_text(
         "from torch import nn\n"
@@ -78,7 +76,6 @@ def test_bad_input_is_one_sentence(command, folder, words, message):
     assert not (folder / "m.h5").exists()
 
 
-@pytest.mark.long
 def test_the_preset_fills_in_what_is_not_given(command, folder):
     line = [
         "minima",

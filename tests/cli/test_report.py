@@ -230,7 +230,6 @@ def test_the_same_files_give_the_same_bytes_in_any_order(command, files, names, 
     assert (files / "again.html").read_text(encoding="utf-8") == written[0]
 
 
-@pytest.mark.long
 def test_python_writes_the_bytes_of_the_command_and_says_what_cannot_be_read(
     files, names, monkeypatch, written
 ):
@@ -352,7 +351,6 @@ def test_a_result_of_that_name_is_not_overwritten(command, files, monkeypatch, t
     assert Path("a.html").read_bytes() == data
 
 
-@pytest.mark.long
 def test_every_kind_has_a_section_without_torch(tmp_path):
     code = REFUSE + "from landscape.cli import main\nsys.exit(main(sys.argv[1:]))"
     kinds = ("modes", "certify")

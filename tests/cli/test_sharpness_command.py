@@ -60,7 +60,6 @@ def test_what_is_printed_and_shown(command, folder):
     assert "rescaled_values" in shown.out
 
 
-@pytest.mark.long
 @pytest.mark.parametrize("extra", [[], ["--rescaling", "none"]])
 def test_it_has_a_picture(command, folder, extra):
     command(*LINE, *extra)
@@ -69,7 +68,6 @@ def test_it_has_a_picture(command, folder, extra):
     assert (folder / "picture.png").stat().st_size > 1000
 
 
-@pytest.mark.long
 def test_ctrl_c_keeps_the_finished_pieces(command, folder, monkeypatch):
     from landscape.objective.objective import Objective
 
@@ -108,7 +106,6 @@ def test_bad_options_are_one_sentence(command, folder, options, message):
     assert not list(folder.glob("*.sharpness.h5*"))
 
 
-@pytest.mark.long
 def test_the_further_measures_by_their_options(command, folder):
     done = command(*LINE, "--critical", "--fisher-rao", "--relative-flatness", "--json")
     assert done.code == 0, done.err

@@ -56,7 +56,6 @@ def test_a_stream_gets_what_it_can_encode(written, folder, encoding, line):
                 assert mine == theirs.decode().encode(encoding, HANDLER)
 
 
-@pytest.mark.long
 def test_a_process_with_an_ascii_console(folder):
     environment = {**os.environ, "PYTHONIOENCODING": "ascii"}
     for line in (["hessian", "--help"], ["show", "a.h5"], ["hessian", "θ.h5"]):

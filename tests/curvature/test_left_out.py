@@ -166,7 +166,6 @@ READING = {
 }
 
 
-@pytest.mark.long
 @pytest.mark.parametrize("loss", READING.values(), ids=READING)
 def test_gradients_of_samples_have_all_that_the_loss_reads(loss):
     module = Reading()

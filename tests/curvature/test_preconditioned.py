@@ -185,7 +185,6 @@ def test_the_limit_of_stability_by_the_steps_themselves(share, is_stable):
     assert adaptive_stability_limit(step_size) == pytest.approx(38 / step_size)
 
 
-@pytest.mark.long
 def test_along_a_run_of_adam(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     assert run(TRAIN) == 0

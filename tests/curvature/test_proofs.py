@@ -59,7 +59,6 @@ def break_(monkeypatch, owner, name, change):
     monkeypatch.setattr(owner, name, change(getattr(owner, name)))
 
 
-@pytest.mark.long
 def test_nothing_fails_where_nothing_is_broken(objective):
     options = {"bottom_k": 2, "trace": True, "density": True, "exact": True, "split": True}
     result = measured(objective, **options)
@@ -423,7 +422,6 @@ def test_an_error_by_orthogonal_polynomials_is_that_of_the_quadratures(steps, pr
         assert share.error == pytest.approx(wanted, rel=1e-9, abs=1e-9)
 
 
-@pytest.mark.long
 def test_layers_with_fewer_probes_than_another_are_judged_by_their_own(objective):
     result = measured(objective, density=True, per_layer=True)
     added = np.isnan(result.density_weights).all(2)

@@ -71,7 +71,6 @@ def test_what_counts_as_zero_is_what_the_eigenvalues_may_be_off_by(objective, de
     assert solver <= result.zero_threshold <= 2 * solver
 
 
-@pytest.mark.long
 def test_density_has_the_moments_of_the_dense_matrix(objective, dense):
     """Nodes, weights and Ritz values: the first moment is tr H / d, exact in expectation (Golub and Meurant)."""
     d = len(dense)
@@ -87,7 +86,6 @@ def test_density_has_the_moments_of_the_dense_matrix(objective, dense):
     assert abs(np.mean(means) - np.trace(dense) / d) <= 4 * error + 1e-12
 
 
-@pytest.mark.long
 def test_the_index_estimated_from_the_density_holds_the_true_one(objective, dense):
     """With as many steps as there are dimensions the quadrature is exact but for the random probes."""
     truth = (np.linalg.eigvalsh(dense) < -1e-10).sum()
@@ -101,7 +99,6 @@ def test_the_index_estimated_from_the_density_holds_the_true_one(objective, dens
     assert np.mean(np.abs(offs) <= 3) >= 0.9
 
 
-@pytest.mark.long
 def test_without_a_number_of_probes_the_index_is_known_to_two_percent(dense):
     """Of a quadratic with no eigenvalue near zero; and where half of them vanish a note says why not."""
     resolved = torch.cat([-torch.linspace(0.5, 1, 60), torch.linspace(0.5, 2, 140)])
@@ -301,7 +298,6 @@ def test_an_interruption_is_an_outcome(objective, monkeypatch):
     assert "Ritz values so far" in result.notes[0]
 
 
-@pytest.mark.long
 def test_one_point_has_one_verdict():
     """At a deep linear net's global minimum, missed by a little, `hessian` and the end of a descent count alike."""
     torch.manual_seed(0)

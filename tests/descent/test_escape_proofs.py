@@ -47,9 +47,7 @@ def test_losses_that_are_nan_in_places_and_tiny_curvatures_are_no_faults():
     assert failed(landscape.escape(flat, 0 * start, amplitudes=(0.1, 0.01), drop=1.0, **few)) == set()
 
 
-@pytest.mark.parametrize(
-    "noise", ["none", "sphere", "ball", "gaussian", pytest.param("sgd", marks=pytest.mark.long)]
-)
+@pytest.mark.parametrize("noise", ["none", "sphere", "ball", "gaussian", "sgd"])
 def test_right_numbers_pass(noise):
     assert failed(measured(noise)) == set()
 
@@ -66,7 +64,6 @@ class Coarse(nn.Module):
         return self.net(x.to(self.dtype))
 
 
-@pytest.mark.long
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_right_numbers_pass_where_the_module_takes_nothing_finer(dtype):
     generator = torch.Generator().manual_seed(0)
@@ -137,7 +134,6 @@ def test_a_line_through_natural_logarithms_is_seen(monkeypatch):
     assert failed(measured()) == {"table"}
 
 
-@pytest.mark.long
 def test_kinks_beside_do_not_count():
     """Of 20000 samples and 400 units some kinks lie within 1e-6 of θ, in proportion; within 1e-8 hardly one."""
     generator = torch.Generator().manual_seed(0)

@@ -66,7 +66,6 @@ def test_where_nothing_can_be_written_it_is_made_all_the_same(tmp_path, monkeypa
     assert len(load_data("moons", {}, None).inputs) == 400
 
 
-@pytest.mark.long
 def test_scikit_learn_is_not_imported_again():
     asked = "from landscape.inputs.data import load_data; load_data('digits', {}, None)"
     for check in ("", "; import sys; assert 'sklearn' not in sys.modules"):

@@ -220,9 +220,7 @@ def of_a_few(seed: int, dtype: torch.dtype, steps: int = 0) -> tuple[Objective, 
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
-@pytest.mark.parametrize(
-    "steps", [100, pytest.param(1000, marks=pytest.mark.long), pytest.param(5000, marks=pytest.mark.slow)]
-)
+@pytest.mark.parametrize("steps", [100, 1000, pytest.param(5000, marks=pytest.mark.slow)])
 def test_the_derivative_of_a_net_that_fits_its_data_is_not_in_doubt_for_rounding(steps, dtype):
     for seed in range(2 if steps == 5000 else 4):
         objective, point = of_a_few(seed, dtype, steps)

@@ -347,7 +347,6 @@ def test_the_error_of_the_products_is_in_that_of_the_index():
     assert coarse.mass_below_zero_error > 1.5 * found.mass_below_zero_error
 
 
-@pytest.mark.long
 def test_other_analyses_take_the_same_products():
     meaning = MEANINGS["weight norm"]()
     theta = weights(meaning)

@@ -27,7 +27,6 @@ def faults(call):
     return int(subprocess.run(run, env=environment, capture_output=True, check=True).stdout)
 
 
-@pytest.mark.long
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another allocator")
 def test_pages_are_faulted_in_once():
     pages = 100 * 2**20 // os.sysconf("SC_PAGE_SIZE")

@@ -122,7 +122,6 @@ def searched(monkeypatch) -> landscape.Objective:
     return landscape.Objective(nn.Sequential(*layers, nn.Linear(200, 10)), "cross_entropy", data)
 
 
-@pytest.mark.long
 def test_a_search_holds_four_vectors_beside_its_basis_certified_or_not(searched):
     """The one that comes next, and images on their way."""
     objective, d, theta = searched, searched.num_parameters, searched.theta
@@ -138,7 +137,6 @@ def test_a_search_holds_four_vectors_beside_its_basis_certified_or_not(searched)
         assert max(peaks) <= 4
 
 
-@pytest.mark.long
 def test_a_trial_in_float64_holds_ten_vectors_beside_the_basis(searched):
     """θ, the sum of a chunk and the image of the next are twice as wide; three lie in float32.
 

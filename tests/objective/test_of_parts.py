@@ -166,7 +166,6 @@ def test_processes_compare_the_code_of_the_loss_itself(tmp_path, monkeypatch):
     assert hashes[0] != hashes[1]
 
 
-@pytest.mark.long
 def test_the_checks_of_a_run_and_of_curvature_pass():
     loss, targets = CASES["dictionary"]
     objective = Objective(Heads(), loss, (X.float(), targets | {"box": BOXES.float()}))

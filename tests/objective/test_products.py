@@ -109,7 +109,6 @@ linux = pytest.mark.skipif(
 )
 
 
-@pytest.mark.long
 @linux
 @pytest.mark.parametrize(
     ("limit", "share"), [(2**31, 1.0), (2**27, 0.5), (2**23, 0.0)], ids=["kept", "some kept", "recomputed"]
@@ -142,7 +141,6 @@ print((peak() - before) / bytes_each)
 """
 
 
-@pytest.mark.long
 @linux
 def test_a_product_and_its_first_trial_hold_seven_vectors():
     """Beside θ and v; the trial of the second derivative, on the first product, is the most of all."""

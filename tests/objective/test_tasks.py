@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from lasting import lasting
 from torch import nn
 
 import landscape
@@ -281,7 +280,7 @@ def alone():
     return result
 
 
-@pytest.mark.parametrize("name", lasting(ANALYSES, "basins", "modes", "efficiency, stacks", "compare"))
+@pytest.mark.parametrize("name", ANALYSES)
 def test_an_executor_gives_the_same_bits_and_leaves_nothing_to_compute(name, objective, alone):
     """A journal in which all tasks stand makes the analysis, and an executor has nothing more to do."""
     what, analyse = ANALYSES[name]

@@ -62,30 +62,21 @@ def test_values_and_slopes_are_nan_there_alone(chunk_size):
         lambda o: landscape.interpolate(o, o.theta, o.theta - 3, num_points=5),
         lambda o: landscape.train(o, method="gd", steps=5, lr=50.0),
         lambda o: landscape.train(o, batch_size=4, steps=5, lr=50.0),
-        pytest.param(
-            lambda o: landscape.efficiency(
-                o, [o.theta], step_sizes=(0.01, 50.0), observations_per_sample=2, batch_size=4
-            ),
-            marks=pytest.mark.long,
+        lambda o: landscape.efficiency(
+            o, [o.theta], step_sizes=(0.01, 50.0), observations_per_sample=2, batch_size=4
         ),
-        pytest.param(
-            lambda o: landscape.critical(
-                o,
-                [o.theta],
-                begin="points",
-                starts=5,
-                perturb=6.0,
-                max_steps=5,
-                method="gradient-norm",
-                seed=3,
-            ),
-            marks=pytest.mark.long,
+        lambda o: landscape.critical(
+            o,
+            [o.theta],
+            begin="points",
+            starts=5,
+            perturb=6.0,
+            max_steps=5,
+            method="gradient-norm",
+            seed=3,
         ),
-        pytest.param(
-            lambda o: landscape.critical(
-                o, [o.theta], begin="points", starts=5, perturb=6.0, max_steps=5, seed=3
-            ),
-            marks=pytest.mark.long,
+        lambda o: landscape.critical(
+            o, [o.theta], begin="points", starts=5, perturb=6.0, max_steps=5, seed=3
         ),
     ],
 )

@@ -81,7 +81,6 @@ def test_slices_are_on_one_scale_with_the_sublevel_set_marked():
         np.testing.assert_allclose(width.get_ydata(), 0.1 + found.rise)
 
 
-@pytest.mark.long
 def test_the_table_has_every_value_shaded_by_its_rank():
     found = made(3)
     table = landscape.plot(found).axes[3]

@@ -33,7 +33,6 @@ def test_a_title_without_a_name_does_not_end_in_a_preposition():
     assert plot(plane()).get_suptitle() == "Loss on a plane through one.h5@final"
 
 
-@pytest.mark.long
 def test_a_title_and_none():
     assert plot(plane(), title="My own $x$ title").get_suptitle() == r"My own \$x\$ title"
     assert plot(plane(), title="").get_suptitle() == ""
@@ -108,7 +107,6 @@ def test_names_are_as_short_as_they_are_told_apart():
     assert brief(["plain", "other"]) == ["plain", "other"]
 
 
-@pytest.mark.long
 def test_a_run_is_titled_by_its_file_where_that_is_known():
     from landscape.analyses import Train
     from landscape.plots.inline import inlined

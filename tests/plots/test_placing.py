@@ -105,7 +105,6 @@ def test_no_letter_and_no_number_lies_on_a_run():
             assert not covers(axes, text, *way), text.get_text()
 
 
-@pytest.mark.long
 def test_rings_at_a_start_hold_one_another_and_a_mark_there():
     marked = two_runs(
         mark=np.array(["slow.h5@final"]),
@@ -162,7 +161,6 @@ def test_the_colour_bar_is_as_high_as_a_plane_of_any_length(stretch, kind):
     assert label.height <= own.height
 
 
-@pytest.mark.long
 def test_a_label_without_room_says_less_rather_than_break():
     flat = plane(beta=0.8 * np.linspace(-1, 1, 5), explained_variance=np.array([0.9, 0.08]))
     assert plot(flat).axes[0].get_ylabel() == "component 2 (8%)"

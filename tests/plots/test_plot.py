@@ -562,7 +562,6 @@ class TestLines:
         result.plane_loss = None
         assert len([axes for axes in plot(result).axes if axes.lines]) == 2
 
-    @pytest.mark.long
     def test_whose_statistics_are_said_where_there_is_batch_norm(self):
         result = made_up(Connect)
         result.config = {"options": {"batchnorm": "repair"}}

@@ -120,7 +120,6 @@ def is_real(value: Any) -> bool:
     return np.asarray(value).dtype.kind == "f"
 
 
-@pytest.mark.long
 def test_every_edit_is_told(tmp_path):
     """Each attribute and each array of each group: changed by one bit, in another type, renamed, and gone."""
     saved = tmp_path / "a.h5"

@@ -170,7 +170,6 @@ def loop_of_its_own(first: int, last: int, signal_name: str) -> None:
     assert done.returncode == -getattr(signal, signal_name), done.stderr
 
 
-@pytest.mark.long
 def test_a_killed_loop_leaves_all_its_points_and_another_goes_on():
     loop_of_its_own(0, 20, "SIGKILL")
     # Whole for every reader, half of the points at least.
@@ -283,7 +282,6 @@ def test_the_seed_is_the_same_wherever_it_stands(about):
     assert ("seed" in json.loads(header["config"])) == bool(about)
 
 
-@pytest.mark.long
 def test_the_example_runs_from_any_folder(tmp_path):
     example = Path(landscape.__file__).parent.parent / "examples" / "sources" / "record" / "train.py"
     done = subprocess.run(

@@ -64,7 +64,6 @@ def test_code_in_the_current_folder_is_not_trusted_for_that(command, folder, tmp
     assert not (folder / "ran").exists()
 
 
-@pytest.mark.long
 def test_imported_in_one_folder_and_measured_in_another(command, folder, tmp_path_factory, monkeypatch):
     project, elsewhere = tmp_path_factory.mktemp("project"), tmp_path_factory.mktemp("elsewhere")
     monkeypatch.chdir(project)

@@ -297,7 +297,6 @@ def test_not_a_number_and_infinity_stay_what_they_are(results, tmp_path):
     assert json.loads(text)["values"]["loss"] == ["NaN", "Infinity", "-Infinity", 0.0, -0.0]
 
 
-@pytest.mark.long
 def test_long_texts_fit(results, tmp_path):
     """An attribute of a plain old HDF5 file holds 64 kB."""
     result = results["import"]

@@ -172,16 +172,11 @@ def families_in(factory, x: Tensor):
         (OneHead, numbers(11, 20, 5), (0,)),
         (lambda: Deep(6, 6, 6, 6, 6), gaussian(30, 6), (1,)),
         (lambda: Deep(3, 6, 6, 5, 2), gaussian(30, 3), (0,)),
-        *(
-            pytest.param(*one, marks=pytest.mark.long)
-            for one in [
-                (Cosine, gaussian(4, 6, 5), (2, 3)),
-                (Chained, gaussian(4, 6, 5), (2, 4)),
-                (OneHead, numbers(11, 20, 5), (1, 2)),
-                (lambda: Deep(6, 6, 6, 6, 6), gaussian(30, 6), (2, 3)),
-                (lambda: Deep(3, 6, 6, 5, 2), gaussian(30, 3), (1,)),
-            ]
-        ),
+        (Cosine, gaussian(4, 6, 5), (2, 3)),
+        (Chained, gaussian(4, 6, 5), (2, 4)),
+        (OneHead, numbers(11, 20, 5), (1, 2)),
+        (lambda: Deep(6, 6, 6, 6, 6), gaussian(30, 6), (2, 3)),
+        (lambda: Deep(3, 6, 6, 5, 2), gaussian(30, 3), (1,)),
     ],
 )
 def test_what_was_planted_is_found(factory, inputs, seeds):
@@ -250,7 +245,6 @@ class Twice(Scaled):
         return self.last(self.norms[1](y + self.other * torch.sin(self.norms[0](y))))
 
 
-@pytest.mark.long
 @pytest.mark.parametrize("factory", [Scaled, Twice])
 def test_a_gain_that_is_added_has_the_weights_of_its_bias_too(factory):
     """And those of a square weight, of which both axes are as long as its bias."""

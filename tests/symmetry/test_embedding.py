@@ -109,7 +109,6 @@ def test_what_cannot_be_a_point_of_the_wide_one_is_refused(name):
         embedded(problem(built(wide, 0), (4,)), built(narrow, 1))
 
 
-@pytest.mark.long
 @pytest.mark.parametrize("make", [lambda: Packed("chunk"), lambda: Grouped("expand"), lambda: Recurrent()])
 def test_a_module_of_the_same_widths_is_itself(make):
     shape = {"Packed": (5, 8), "Grouped": (5, 7), "Recurrent": (4, 3)}[type(make()).__name__]
@@ -120,7 +119,6 @@ def test_a_module_of_the_same_widths_is_itself(make):
     assert torch.equal(point.theta, torch.cat([p.detach().flatten() for p in other.parameters()]))
 
 
-@pytest.mark.long
 @pytest.mark.parametrize("name", ["gelu", "heads"])
 def test_a_narrow_net_is_found_in_a_wide_one_that_holds_it(name):
     """Units of 0 permuted among the others, and a little of everything added: they come back to their places."""
@@ -144,7 +142,6 @@ def trained(command, widths: str, seed: int) -> str:
     return path
 
 
-@pytest.mark.long
 def test_run_files_of_three_widths_are_merged_in_any_order(command, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     paths = [trained(command, widths, seed) for seed, widths in enumerate(("5,6", "8,6", "3,4"))]
@@ -168,7 +165,6 @@ def test_run_files_of_three_widths_are_merged_in_any_order(command, tmp_path, mo
     assert "no more units in any layer" in refused.err
 
 
-@pytest.mark.long
 def test_points_of_a_narrower_model_that_are_not_its_numbers_fail_their_check(command, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     paths = [trained(command, widths, seed) for seed, widths in enumerate(("5,6", "8,6"))]

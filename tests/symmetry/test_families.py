@@ -6,7 +6,6 @@ from itertools import combinations, pairwise
 import pytest
 import torch
 from families import gaussian, nullity, tensors_of
-from lasting import lasting
 from symmetric import SYMMETRIC, Decoder, Gpt, Packed, Residual, Shared, built, numbers
 from torch import Tensor, nn
 
@@ -79,7 +78,7 @@ COUNTED = {
 }
 
 
-@pytest.mark.parametrize("name", lasting(COUNTED, "GPT-2", "gated", "gains of 1 + w"))
+@pytest.mark.parametrize("name", COUNTED)
 def test_there_are_as_many_as_directions_that_no_output_sees(name):
     factory, inputs, groups, others = COUNTED[name]
     module, x, found = found_in(factory, inputs)
@@ -160,7 +159,6 @@ def test_modules_of_many_kinds(name):
     assert sorted(texts) == sorted(text.replace("R*", "R>0") for text in TEXTS[name])
 
 
-@pytest.mark.long
 def test_a_turn_that_the_gain_of_a_norm_stops_is_said_with_the_gain():
     one = SYMMETRIC["encoder"]
     _, _, found = found_in(one.module, one.inputs)
@@ -189,7 +187,6 @@ def test_maps_act_on_heads_as_plain_loops_do():
     assert torch.equal(after["project.weight"][:16], before["project.weight"][:16])
 
 
-@pytest.mark.long
 def test_gains_and_keys_that_all_heads_share_have_maps_of_their_own():
     """Axes that nothing permutes: a gain of queries against that of keys, and one key against every query."""
     for normed, text, name in ((True, "R*^4", "norms.0.weight[0]"), (False, "GL(4)", "q.weight[0]")):

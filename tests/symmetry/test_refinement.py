@@ -5,7 +5,6 @@ from functools import cache
 import pytest
 import torch
 from families import found_in
-from lasting import lasting
 from symmetric import numbers
 from torch import nn
 
@@ -24,7 +23,7 @@ from landscape.symmetry.refinement import (
 WANTED = ("Llama", "GPT-2", "BERT", "ViT", "ReLU", "linear")
 
 
-@pytest.mark.parametrize("name", lasting(WANTED, "Llama", "BERT", "ViT"))
+@pytest.mark.parametrize("name", WANTED)
 def test_any_logarithms_leave_the_function_and_those_of_zero_the_weights(name):
     module, x, _, families, b = found_in(name)
     maps = _Maps(families, b)
@@ -74,7 +73,6 @@ def on_the_way(objective, a, b, places=ALONG) -> float:
     return sum(objective.value((1 - t) * a.theta + t * b.theta, a.fixed) for t in places) / len(places)
 
 
-@pytest.mark.long
 @pytest.mark.parametrize("name", ["Llama", "GPT-2"])
 def test_with_maps_the_loss_on_the_way_falls_below_that_of_permutations(name):
     objective, a, b = pair(name)

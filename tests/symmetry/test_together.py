@@ -42,7 +42,6 @@ class Parallel(nn.Module):
         return self.last(self.final(mixed + self.down(torch.tanh(self.up(y))) + x))
 
 
-@pytest.mark.long
 @pytest.mark.parametrize("bias", [True, False])
 def test_what_is_added_to_values_and_to_keys_is_as_much_as_no_output_sees(bias):
     """To values from a bias or, without one, from that of their norm; to keys that no position turns, without one."""
@@ -58,7 +57,6 @@ def test_what_is_added_to_values_and_to_keys_is_as_much_as_no_output_sees(bias):
     assert between(a, back) <= 1e-9 * between(a, b)
 
 
-@pytest.mark.long
 def test_all_families_together_are_never_farther_and_leave_the_function():
     module, x = built(lambda: Parallel(True)).double().eval(), gaussian(24, 4, 7)()
     found = families_of(module, (x[:4],), symmetry_of(module, (x[:4],)))

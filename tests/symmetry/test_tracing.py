@@ -210,7 +210,6 @@ def trees(draw: st.DrawFn) -> tuple[nn.Module, torch.Tensor]:
     return module, image(2, 2, size, size)() if is_image else image(2, 4)()
 
 
-@pytest.mark.long
 @settings(max_examples=settings().max_examples // 4)
 @given(trees())
 def test_any_tree_of_layers_keeps_its_function(tree):

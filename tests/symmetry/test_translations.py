@@ -5,7 +5,6 @@ from functools import cache
 import pytest
 import torch
 from families import gaussian, nullity, tensors_of
-from lasting import lasting
 from symmetric import built, numbers
 from torch import Tensor, nn
 
@@ -129,7 +128,7 @@ COUNTED = {
 }
 
 
-@pytest.mark.parametrize("name", lasting(COUNTED, "values", "experts", "patches"))
+@pytest.mark.parametrize("name", COUNTED)
 def test_there_are_as_many_as_the_jacobian_says(name):
     factory, inputs, wanted, others = COUNTED[name]
     module, x, found = found_in(factory, inputs)
@@ -203,7 +202,6 @@ def test_what_the_data_alone_do_not_show_is_no_symmetry():
     ]
 
 
-@pytest.mark.long
 def test_the_nearest_are_those_of_dense_least_squares():
     module, _, found = found_in(Normed, gaussian(60, 4))
     families = [one for one in found.families if isinstance(one, Translation)]

@@ -224,7 +224,6 @@ def test_what_is_written_by_hand_moves(kind):
         assert difference(module, x, symmetry, symmetry.random(generator, group)) <= 1e-9
 
 
-@pytest.mark.long
 def test_maps_of_what_is_parted_are_counted_once():
     """Scales of the states of each channel, and one of the channel: not the channel's over again."""
     for kind, count in ((Heads, 4 * 9), (Experts, 3 * 5), (States, 4 * 3 + 4)):

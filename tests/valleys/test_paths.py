@@ -258,7 +258,6 @@ def by_preset(**more):
     return landscape.basins(family, **{name: given[name] for name in keep})
 
 
-@pytest.mark.long
 def test_ding_by_width():
     found = by_preset()
     np.testing.assert_allclose(found.loss[:, 0], 1 / 12, atol=1e-12)
@@ -275,7 +274,6 @@ def checks_of(found) -> dict[str, bool]:
     return {check.name: check.passed for check in found.checks}
 
 
-@pytest.mark.long
 def test_a_height_that_is_too_low_and_a_loss_that_is_another_fail_their_checks(monkeypatch):
     assert all(checks_of(by_preset(widths=(3,), restarts=1)).values())
     lower = joining.measured

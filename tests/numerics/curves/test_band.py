@@ -97,7 +97,6 @@ def surface(module: nn.Module) -> Objective:
     return Objective(module, "output", (torch.zeros(4, 1, dtype=torch.float64), torch.zeros(4, 1)))
 
 
-@pytest.mark.long
 def test_the_band_finds_the_saddle_of_mueller_and_brown():
     """Minima −146.6995 and −108.1667, the higher saddle between them −40.6648 (in hundreds below)."""
     objective = surface(MuellerBrown())

@@ -214,7 +214,6 @@ def test_what_all_points_share_is_no_error_of_the_barrier():
     assert with_offset.top > 10 * without.top
 
 
-@pytest.mark.long
 def test_bootstrap_intervals_cover_the_truth():
     """Barrier 1 within 1.96 errors in about 95 of 100 data sets: 300 of them, three standard deviations."""
     hits = 0

@@ -199,7 +199,6 @@ def test_a_budget_is_an_end():
     assert found.mass_below_zero_error > 0.01
 
 
-@pytest.mark.long
 @pytest.mark.parametrize("k", [0, 40])
 def test_an_error_of_the_products_leaves_open_what_lies_within_it(k):
     """Weyl: products off by ε move no eigenvalue farther. Of 300 at equal distances in [−1, 1] a share ε is near."""

@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 import torch
-from lasting import lasting
 
 from landscape.errors import BadInput, NotFinite
 from landscape.numerics.spectra.trace import deflated_probe, student_factor, trace_estimate
@@ -42,7 +41,7 @@ def estimate(name, seed=0, k=0, **options):
     )
 
 
-@pytest.mark.parametrize(("relative_error", "k"), lasting([(0.2, 0), (0.03, 10)], (0.03, 10)))
+@pytest.mark.parametrize(("relative_error", "k"), [(0.2, 0), (0.03, 10)])
 @pytest.mark.parametrize("name", SPECTRA)
 def test_95_percent_intervals_contain_the_truth_95_times_in_100(name, relative_error, k):
     """The probes' number follows from their spread, which must not make the intervals too short."""

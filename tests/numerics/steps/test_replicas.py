@@ -143,7 +143,6 @@ def plans_for(objective: Objective, sampling: str | None, batch_sizes=(1, 3, 3))
     return found
 
 
-@pytest.mark.long
 @settings(max_examples=settings().max_examples // 4)
 @given(perceptrons(), st.sampled_from([None, "uniform", "cycle", "reshuffle"]), st.booleans())
 def test_each_replica_takes_the_steps_of_its_plain_loop(objective, sampling, general):
@@ -174,7 +173,6 @@ def test_a_module_of_any_shape(sampling, loss, dtype):
         torch.testing.assert_close(replicas.thetas[i], theta, **tolerance)
 
 
-@pytest.mark.long
 @settings(max_examples=settings().max_examples // 2)
 @given(perceptrons(), st.booleans(), st.booleans())
 def test_the_gradient_by_hand_is_the_general_one(objective, in_batches, penalised):
@@ -344,7 +342,6 @@ def test_the_same_bits_twice_and_after_a_restart(sampling, general):
         assert np.array_equal(whole.steps, other.steps)
 
 
-@pytest.mark.long
 def test_a_replica_that_diverges_stays_and_is_marked_and_the_others_go_on():
     objective = crooked("mse")
     thetas = starts(objective, 3)
