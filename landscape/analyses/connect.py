@@ -268,7 +268,7 @@ def connect(
             unaligned = connector.straight_line("unaligned", chord)
             about["barrier_chord_unaligned"] = unaligned.height.chord
             chord = chord.to(moved.point)
-        found = connector.connected(chord)
+        found = connector.connected(chord, unaligned=unaligned)
         remarks += found.notes + notes_on_ends(found)
         remarks += without_errors(objective, 0) or (without_errors(test, 0, "test samples") if test else [])
         drawn = plane_of(found, plane_points) if plane else None

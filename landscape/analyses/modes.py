@@ -202,7 +202,7 @@ def _joined(
 
     moved = aligned(connector.objective, *chord.ends, seed=connector.seed, progress=connector.progress)
     straight = connector.straight_line(f"{name}straight", chord)
-    return connector.connected(chord.to(moved.point), name), straight, moved.check
+    return connector.connected(chord.to(moved.point), name, straight), straight, moved.check
 
 
 def _task(connector: Connector, first: Point, second: Point, name: str, align: bool) -> Task:

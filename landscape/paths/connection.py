@@ -103,10 +103,11 @@ class Connector:
         refine([line], self.tolerance)
         return line
 
-    def connected(self, chord: Path, name: str = "") -> Connection:
+    def connected(self, chord: Path, name: str = "", unaligned: PathLoss | None = None) -> Connection:
         """Train ``restarts`` curves, keep the one with the lowest barrier over the chord, measure it and the chord.
 
-        Where the ends are one point there is nothing to train. ``name`` is that of the pair in the journal.
+        Where the ends are one point there is nothing to train. ``name`` is that of the pair in the journal,
+        ``unaligned`` the straight line to B as it was before it was aligned, of which the notes speak as well.
         """
         count = 1 if chord.is_one_point else self.restarts
         if count > 1:
@@ -118,7 +119,9 @@ class Connector:
         line = PathLoss(self.line_sweep, f"{name}line", chord)
         line.measure(self.t)
         refine((path, line), self.tolerance)
-        return Connection(path, line, trained, found, self._notes(path, line, trained))
+        lines = [one for one in (path, line, unaligned) if one]
+        notes = [*self._notes(path, line, trained), *unrefined(lines, self.tolerance)]
+        return Connection(path, line, trained, found, notes)
 
     def alone(self, journal: Journal) -> "Connector":
         """The same with another journal, and nobody who is told of its progress."""
@@ -194,7 +197,6 @@ class Connector:
             )
         else:
             notes += one_point(*(end.theta for end in chord.ends))
-        notes += unrefined((path, line), self.tolerance)
         if path.height.chord > line.height.chord and not chord.is_one_point:
             remedy = "" if self.given else "; a smaller `lr` may help"
             made = "trained curve" if self.given is None else "path"

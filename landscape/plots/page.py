@@ -172,9 +172,10 @@ class Page:
             self.figure.align_ylabels(column)
         if self.stretch:
             self._fit()
-        # Ticks take their style when first drawn, so that must happen inside the style's context.
-        self.figure.draw_without_rendering()
+        # Ticks take their style when first placed, so that must happen inside the style's context.
+        self._lay_out()
         if self.fit:
+            self.figure.draw_without_rendering()
             self.fit()
         return self.figure
 
