@@ -42,8 +42,7 @@ def test_it_agrees_with_the_module_whole(several, count):
         nets = (shards.net(width=shards.TINY, activation=one) for one in (nn.Tanh, nn.ReLU))
         wanted = shards.tiny(*nets, everything=everything)
     else:
-        small = shards.net(width=shards.TINY)
-        wanted = shards.found(shards.net(), small, count, everything=everything)
+        wanted = shards.found(shards.net(), count, everything=everything)
     for name, value in wanted.items():
         told = several[0][f"{name} of {count}"]
         if name == "failed" or name.endswith("status"):

@@ -319,6 +319,11 @@ def hessian(
     )
     if per_layer and save_vectors:
         raise BadInput("vectors of every layer", "those of one", "give the layer as `block`")
+    if objective.is_sharded and (exact or save_vectors):
+        what, leave = ("vectors", "`save_vectors`") if save_vectors else ("all eigenvalues", "`exact`")
+        raise BadInput(
+            f"{what} of a sharded module", "its largest or smallest eigenvalues", f"leave out {leave}"
+        )
     where, proofs = Where(block, per_layer, preconditioners, stability_limits), list[Check]()
     with computed_by(executor), checks.untouched(objective, proofs):
         survey = surveyed(objective, theta, question, where, others, split, progress, journal)

@@ -293,6 +293,7 @@ class TestCluster:
         assert said.count("\n") == 1
         assert not (folder / "no.h5.part").exists()
 
+    @pytest.mark.slow
     def test_what_begins_from_a_recipe(self, folder):
         words = ["minima", "--data", "circles", "--data-arg", "num_samples=40", "--widths", "1,2", "-q"]
         words += ["--restarts", "3", "--steps", "20", "--max-steps", "30", "--samples", "10,20"]
