@@ -107,20 +107,19 @@ class Translation(Family):
     def moves(self, tensors: Tensors) -> Iterator[Entries]:
         """What a number of it adds to each of those that it moves."""
         units = torch.arange(self.copies * self.size).reshape(self.copies, self.size, 1)
-        weights = self.weights(tensors)
         for slot, a in self.members:
             name = slot.block.tensor
             numbers = torch.full(tensors[name].shape, -1)
             times = torch.zeros(tensors[name].shape, dtype=torch.float64)
             shape = slot.of({name: numbers}).shape
             slot.put({name: numbers}, units.expand(shape))
-            slot.put({name: times}, (a * weights).expand(shape))
+            slot.put({name: times}, (a * self.weights(tensors, slot)).expand(shape))
             places = (numbers.flatten() >= 0).nonzero().flatten()
             yield name, places, numbers.flatten()[places], times.flatten()[places]
         yield from (reader.moves(tensors) for reader in self.readers)
         if self.norm is None or self.norm.shift is None:
             return
-        seen = (self.norm.shift.of(tensors).flatten().double() * weights).sum()
+        seen = (self.norm.shift.of(tensors).flatten().double() * self.weights(tensors)).sum()
         for reader in self.norm.readers:
             name, places, numbers, times = reader.moves(tensors)
             yield name, places, numbers, seen * times
@@ -138,22 +137,31 @@ class Translation(Family):
     def folded(self, tensors: Tensors) -> dict[str, Tensor]:
         """The same function with the first slot's numbers of every unit 0 on average."""
         slot, a = self.members[0]
-        weights = self.weights(tensors)
+        weights = self.weights(tensors, slot)
         values = slot.of(tensors).double() * torch.where(weights == 0, 0.0, 1 / weights)
         return self.acted(tensors, -values.mean(2) / a)
 
-    def weights(self, tensors: Tensors) -> Tensor:
-        """1, or 1 over each gain; 0 where one of them is 0, which hides what the others would cancel."""
+    def weights(self, tensors: Tensors, slot: Slot | None = None) -> Tensor:
+        """1, or 1 over each gain; 0 where one of them is 0, which hides what the others would cancel.
+
+        For the numbers of every unit of a ``slot``, of which there may be several rows.
+        """
         if self.norm is None:
             return torch.ones((), dtype=torch.float64)
         gain = self.norm.gain.of(tensors).flatten().double()
-        return 1 / gain if bool((gain != 0).all()) else torch.zeros_like(gain)
+        found = 1 / gain if bool((gain != 0).all()) else torch.zeros_like(gain)
+        return found if slot is None else found.repeat(slot.of(tensors).shape[2] // len(gain))
 
 
 def along(block: Block, axis: int) -> Slot:
     """All numbers of a block as units that are told apart by every axis but one, of which none is seen alone."""
     shape = (prod(block.shape[:axis]), block.shape[axis], prod(block.shape[axis + 1 :]))
     return Slot(Block(block.tensor, block.where, shape, (None,) * 3, (None,) * 3), 2, 0)
+
+
+def at_once(slot: Slot) -> Slot:
+    """All numbers of a table as those of one unit, row by row."""
+    return Slot(Block(*slot.block[:2], (prod(slot.block.shape), 1), (None, None), (None, None)), 1)
 
 
 def felt(moves: Iterable[Entries], slopes: Tensors, count: int) -> Tensor:

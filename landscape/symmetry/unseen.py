@@ -19,7 +19,7 @@ from landscape.symmetry.families import Family
 from landscape.symmetry.moments import LEAST_DRAWS, ROWS, Moments, whole_null_space
 from landscape.symmetry.permutations import BY_NUMBER, IN_DATA, UNUSED, Block, Symmetry, whole
 from landscape.symmetry.slots import Members, Slot, slots_of
-from landscape.symmetry.translations import Norm, Reader, Translation, along, felt
+from landscape.symmetry.translations import Norm, Reader, Translation, along, at_once, felt
 
 Tensors = Mapping[str, Tensor]
 # Slopes are sums of many terms: what rounding leaves of them, in units of the tolerance.
@@ -126,7 +126,11 @@ class Unseen:
                     # weight may be of a layer that writes what the gain is of, and not of one that reads it.
                     place = along(slot.block, slot.axis)
                     read = [norm._replace(bias=one.bias, dim=one.dim) for one in self._readers(slot)]
-                    kinds = (found for known in [*read, norm] if (found := [*self._through(place, known)]))
+                    kinds = (
+                        found
+                        for known in [*read, norm]
+                        if (found := [*self._through(place, known)] or [*self._tied(slot, known, slots)])
+                    )
                     yield from next(kinds, [])
                 yield from self._of_values(norm)
 
@@ -149,6 +153,16 @@ class Unseen:
             units = self._unseen(replace(found, members=((rows, 1),)))
             if units:
                 yield replace(found, members=((rows.some(units), 1),))
+
+    def _tied(self, slot: Slot, norm: Norm, others: Sequence[Slot]) -> Iterator[Translation]:
+        """Of all rows of a table that is read through the norm and looked up as well, which another table pays for."""
+        for other in others if _is_table(slot) else ():
+            if _is_table(other) and other.block.tensor != slot.block.tensor:
+                members = ((at_once(slot), 1), (at_once(other), -1))
+                found = Translation("translation", members, None, norm=norm, scale=self._scale(slot))
+                if self._is_unseen(found):
+                    yield found
+                    return
 
     def shears(self) -> Iterator[shears.Shear]:
         """Of the norms that centre, with a bias, whose readers are not all with one."""
@@ -271,7 +285,7 @@ class Unseen:
         seen, felt_there = torch.zeros(count, dtype=torch.bool), torch.zeros(count, dtype=torch.bool)
         for values, slopes in self._moments.draws(LEAST_DRAWS):
             (slot, _), *_ = found.members
-            size = slot.stored(slopes) * found.weights(values)
+            size = slot.stored(slopes) * found.weights(values, slot)
             # A unit that little leads to the outputs by is felt beside itself, and not beside the others.
             size = size.norm(dim=2).flatten() if is_each else size.norm()
             largest = max(float(one.abs().max()) for one in slopes.values() if one.numel())
@@ -295,6 +309,11 @@ class Unseen:
     def _scale(self, slot: Slot) -> float:
         size = float(slot.of(self._tensors).double().square().mean().sqrt())
         return size or 1.0
+
+
+def _is_table(slot: Slot) -> bool:
+    """Whether it is of the columns of a matrix."""
+    return len(slot.block.where) == len(slot.block.shape) == 2 and slot.axis == 1
 
 
 def _in_runs(members: Sequence[tuple[Slot, int]]) -> Members:
@@ -331,9 +350,14 @@ def _runs(block: Block) -> Iterator[tuple[Block, int]]:
 
 
 def apart(found: Sequence[Translation]) -> list[Translation]:
-    """The same, each with a place first that as few others move as may be, as that is where it is made 0."""
+    """The same, each with a place first that as few others move as may be, as that is where it is made 0.
+
+    But for what is read through a norm, whose bias is that of the first.
+    """
     count = Counter(slot.place for one in found for slot, _ in one.members)
     return [
         replace(one, members=tuple(sorted(one.members, key=lambda member: count[member[0].place])))
+        if one.norm is None
+        else one
         for one in found
     ]

@@ -94,6 +94,20 @@ class Halved(nn.Module):
         return self.last(torch.tanh(self.patch(h)).mean((2, 3)))
 
 
+class Tied(nn.Module):
+    """A table that is looked up beside another one, and read through a norm at the end, as that of BERT is."""
+
+    def __init__(self):
+        super().__init__()
+        self.table, self.places = nn.Embedding(7, 6), nn.Embedding(4, 6)
+        self.first, self.layer, self.norm = nn.LayerNorm(6), nn.Linear(6, 6), nn.LayerNorm(6)
+        self.bias = nn.Parameter(torch.randn(7))
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = torch.tanh(self.layer(self.first(self.table(x) + self.places(torch.arange(x.shape[1])))))
+        return nn.functional.linear(self.norm(h), self.table.weight, self.bias)
+
+
 # A module, its inputs, the first place and the dimension of each translation, and directions that are of no family.
 COUNTED = {
     "experts": (Experts, gaussian(90, 4), {"router.weight[1]": [4], "router.bias[0]": [1]}, 0),
@@ -123,6 +137,19 @@ COUNTED = {
         # Of each of four places that a filter sees, one; and what the first layer adds along ones.
         {"first.weight[1]": [2], "first.bias[0]": [1], "norm.bias[0]": [4], "patch.weight[2]": [20]},
         1,
+    ),
+    # Over the gain along all rows, from the table of places, and from what the norm's bias adds.
+    "tied": (
+        Tied,
+        lambda: numbers(7, 60, 4)(),
+        {
+            "places.weight[1]": [4],
+            "first.bias[0]": [6],
+            "norm.bias[0]": [6],
+            "layer.weight[1]": [6],
+            "table.weight[1]": [1],
+        },
+        0,
     ),
     "values": (Values, gaussian(60, 4, 6), {"attention.in_proj_bias[0]": [6, 6]}, 0),
 }
