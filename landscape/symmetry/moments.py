@@ -21,6 +21,8 @@ LARGEST = 4
 # Rows of a group that are used, times the number of its unknowns; draws of θ beyond these are not taken.
 # Few units of ReLU are alive on few samples, so there are some draws at least.
 ROWS, LEAST_DRAWS, MOST_DRAWS = 3, 12, 512
+# What is left of a relation that a gradient in float64 has by itself, whatever the function rounds to inside.
+EXACT = 1e-10
 # Powers of two by which parameters are larger, so that bounds are reached.
 LARGER = 4
 
@@ -158,7 +160,8 @@ def _handed_on(tensor: Tensor) -> float:
 def whole_null_space(rows: Tensor, tolerance: float) -> list[list[int]]:
     """A basis of the null space of ``rows`` (m, k) in whole numbers, as far as it has one: sparse, in echelon form.
 
-    Columns that are 0 beside the others are of no influence: 0 in every vector.
+    Columns that are 0 beside the others are of no influence: 0 in every vector. First what is 0 exactly: to the
+    ``tolerance`` what is small, as slopes of biases of keys, may pass for 0 as well, and leaves no whole numbers.
 
     >>> whole_null_space(torch.tensor([[1.0, 2, 3, 0], [2, 1, 3, 0], [1, 1, 2, 0]]), 1e-6)
     [[1, 1, -1, 0]]
@@ -174,18 +177,25 @@ def whole_null_space(rows: Tensor, tolerance: float) -> list[list[int]]:
     if not used:
         return []
     _, values, right = torch.linalg.svd(rows[:, used], full_matrices=True)
-    rank = int((values > tolerance * values[0] * len(used) ** 0.5).sum())
-    found = []
-    for vector in _echelon(right[rank:].clone()):
-        for multiple in range(1, LARGEST + 1):
-            whole = (multiple * vector).round()
-            if float((multiple * vector - whole).abs().max()) < 1e-3 and float(whole.abs().max()) <= LARGEST:
-                full = [0] * rows.shape[1]
-                for k, number in zip(used, whole.int().tolist(), strict=True):
-                    full[k] = number
-                found.append(full)
-                break
-    return found
+    found = torch.zeros(0, len(used), dtype=torch.float64)
+    for left in sorted({min(tolerance, EXACT), tolerance}):
+        rank = int((values > left * values[0] * len(used) ** 0.5).sum())
+        for vector in filter(None, map(_whole, _echelon(right[rank:].clone()))):
+            more = torch.cat([found, torch.tensor([vector], dtype=torch.float64)])
+            if int(torch.linalg.matrix_rank(more)) == len(more):
+                found = more
+    full = torch.zeros(len(found), rows.shape[1], dtype=torch.int64)
+    full[:, used] = found.long()
+    return full.tolist()
+
+
+def _whole(vector: Tensor) -> list[int] | None:
+    """The least multiple of a vector that is of whole numbers, if one is."""
+    for multiple in range(1, LARGEST + 1):
+        whole = (multiple * vector).round()
+        if float((multiple * vector - whole).abs().max()) < 1e-3 and float(whole.abs().max()) <= LARGEST:
+            return whole.int().tolist()
+    return None
 
 
 def _echelon(basis: Tensor) -> Tensor:

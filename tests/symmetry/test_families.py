@@ -263,6 +263,16 @@ def test_whole_numbers_of_a_null_space():
     assert whole_null_space(irrational, 1e-9) == []
 
 
+@pytest.mark.parametrize("seed", range(6))
+def test_a_relation_with_what_is_small_is_found_where_that_passes_for_nothing(seed):
+    """As slopes of a key's bias are: with them of 0 to 1e-4 there were no whole numbers, or they were left out."""
+    generator = torch.Generator().manual_seed(seed)
+    query, bias, small = torch.randn(3, 60, 2, generator=generator, dtype=torch.float64)
+    small = 3e-4 * small
+    found = whole_null_space(torch.cat([query, bias, query + bias - small, small], 1), 1e-4)
+    assert found[:2] == [[1, 0, 1, 0, -1, 0, -1, 0], [0, 1, 0, 1, 0, -1, 0, -1]]
+
+
 class Stream(nn.Module):
     """A residual stream without norms that is read in many places, where only permutations leave the function."""
 

@@ -46,6 +46,12 @@ CASES = {
         {**SIZES, "num_key_value_heads": 2},
         [(16, None), (24, None), (2, None), (2, 2), (4, 2)],
     ),
+    # Queries and keys with biases, which begin at 0.
+    "Qwen2": (
+        "ForCausalLM",
+        {**SIZES, "num_key_value_heads": 2, "num_hidden_layers": 2},
+        [(16, None), *2 * [(24, None), (2, None), (2, 2), (4, 2)]],
+    ),
     "Mixtral": (
         "ForCausalLM",
         {**SIZES, "num_key_value_heads": 2, "num_local_experts": 3},
@@ -70,6 +76,7 @@ CASES = {
 # Families of each but translations: those of values and of queries with keys, gains, gated units, turns of the stream.
 LETTERS = {
     "Llama": ["C*^4", "GL(4)^2", "O(16)", "R*^16", "R*^16", "R*^16", "R*^24"],
+    "Qwen2": ["C*^4", "C*^4", "GL(4)^2", "GL(4)^2", "O(16)", *["R*^16"] * 5, "R*^24", "R*^24"],
     # Units of each expert are scaled for themselves.
     "Mixtral": ["C*^4", "GL(4)^2", "O(16)", "R*^16", "R*^16", "R*^16", "R*^72"],
     # Its gains are 1 + w.
@@ -85,6 +92,7 @@ LETTERS = {
 # centre; biases of norms, that of values and sums that readers give back; 1 over the gain of a norm, in its readers.
 TRANSLATIONS = {
     "Llama": [],
+    "Qwen2": [],
     "Mixtral": [16],
     "Gemma": [],
     "Falcon": [16, 24],
