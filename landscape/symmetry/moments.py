@@ -176,16 +176,23 @@ def whole_null_space(rows: Tensor, tolerance: float) -> list[list[int]]:
     )
     if not used:
         return []
-    _, values, right = torch.linalg.svd(rows[:, used], full_matrices=True)
-    found = torch.zeros(0, len(used), dtype=torch.float64)
-    for left in sorted({min(tolerance, EXACT), tolerance}):
-        rank = int((values > left * values[0] * len(used) ** 0.5).sum())
+    # The triangle of many rows has their null space, and its SVD no square matrix of as many.
+    triangle = torch.linalg.qr(rows[:, used], mode="r").R
+    _, values, right = torch.linalg.svd(triangle, full_matrices=True)
+    found, known = list[list[int]](), torch.zeros(0, len(used), dtype=torch.float64)
+    levels = (min(tolerance, EXACT), tolerance)
+    ranks = [int((values > left * values[0] * len(used) ** 0.5).sum()) for left in levels]
+    for rank in sorted(set(ranks), reverse=True):
         for vector in filter(None, map(_whole, _echelon(right[rank:].clone()))):
-            more = torch.cat([found, torch.tensor([vector], dtype=torch.float64)])
-            if int(torch.linalg.matrix_rank(more)) == len(more):
-                found = more
+            new = torch.tensor(vector, dtype=torch.float64)
+            size = float(new.norm())
+            for _ in range(2):  # once leaves rounding
+                new -= known.mT @ (known @ new)
+            if float(new.norm()) > 1e-6 * size:
+                known = torch.cat([known, new[None] / new.norm()])
+                found.append(vector)
     full = torch.zeros(len(found), rows.shape[1], dtype=torch.int64)
-    full[:, used] = found.long()
+    full[:, used] = torch.tensor(found, dtype=torch.int64).reshape(len(found), len(used))
     return full.tolist()
 
 
