@@ -320,10 +320,7 @@ def hessian(
     if per_layer and save_vectors:
         raise BadInput("vectors of every layer", "those of one", "give the layer as `block`")
     if objective.is_sharded and (exact or save_vectors):
-        what, leave = ("vectors", "`save_vectors`") if save_vectors else ("all eigenvalues", "`exact`")
-        raise BadInput(
-            f"{what} of a sharded module", "its largest or smallest eigenvalues", f"leave out {leave}"
-        )
+        raise _of_parts("vectors" if save_vectors else "all eigenvalues", exact=exact)
     where, proofs = Where(block, per_layer, preconditioners, stability_limits), list[Check]()
     with computed_by(executor), checks.untouched(objective, proofs):
         survey = surveyed(objective, theta, question, where, others, split, progress, journal)
@@ -331,6 +328,14 @@ def hessian(
         result = _proven(survey, question, objective, block, save_vectors, steppings or {})
     result.checks = proofs + result.checks
     return result
+
+
+def _of_parts(what: str, *, exact: bool) -> BadInput:
+    """The refusal of what is as large as θ, or larger, for a module whose parameters are shared out."""
+    option = "exact" if exact else "save_vectors"
+    return BadInput(
+        f"{what} of a sharded module", "its largest or smallest eigenvalues", f"leave out `{option}`"
+    )
 
 
 def _proven(
