@@ -317,10 +317,7 @@ def hessian(
         exact=exact,
         seed=seed,
     )
-    if per_layer and save_vectors:
-        raise BadInput("vectors of every layer", "those of one", "give the layer as `block`")
-    if objective.is_sharded and (exact or save_vectors):
-        raise _of_parts("vectors" if save_vectors else "all eigenvalues", exact=exact)
+    _require(objective, per_layer=per_layer, save_vectors=save_vectors, exact=exact)
     where, proofs = Where(block, per_layer, preconditioners, stability_limits), list[Check]()
     with computed_by(executor), checks.untouched(objective, proofs):
         survey = surveyed(objective, theta, question, where, others, split, progress, journal)
@@ -330,12 +327,14 @@ def hessian(
     return result
 
 
-def _of_parts(what: str, *, exact: bool) -> BadInput:
-    """The refusal of what is as large as θ, or larger, for a module whose parameters are shared out."""
-    option = "exact" if exact else "save_vectors"
-    return BadInput(
-        f"{what} of a sharded module", "its largest or smallest eigenvalues", f"leave out `{option}`"
-    )
+def _require(objective: Objective, *, per_layer: bool, save_vectors: bool, exact: bool) -> None:
+    """Refuses vectors of several sizes in one array, and what is as large as a θ that lies in parts, or larger."""
+    if per_layer and save_vectors:
+        raise BadInput("vectors of every layer", "those of one", "give the layer as `block`")
+    if objective.is_sharded and (save_vectors or exact):
+        what, option = ("vectors", "save_vectors") if save_vectors else ("all eigenvalues", "exact")
+        wanted = "its largest or smallest eigenvalues"
+        raise BadInput(f"{what} of a sharded module", wanted, f"leave out `{option}`")
 
 
 def _proven(

@@ -172,8 +172,8 @@ class Page:
             self.figure.align_ylabels(column)
         if self.stretch:
             self._fit()
-        # Ticks take their style when first placed, so that must happen inside the style's context. What keeps to a scale
-        # is where it will be once it is drawn.
+        # Ticks take their style when first placed, so that must happen inside the style's context. What keeps to a
+        # scale stands where it will once it is drawn.
         if self.stretch or self.fit:
             self.figure.draw_without_rendering()
         else:
