@@ -12,7 +12,7 @@ from pathlib import Path
 
 LISTED = Path(__file__).with_name("long.txt")
 # Seconds from which on a case is left out, beside a quicker one of the same test, and alone.
-LONG, VERY_LONG = 0.5, 5.0
+LONG, VERY_LONG = 0.4, 5.0
 
 
 def listed() -> set[str]:
