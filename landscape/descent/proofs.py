@@ -12,6 +12,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from landscape.descent.counts import MINIMA, SAME_COST, SAME_OUTPUT, Counts
 from landscape.descent.critical import POLISHED
+from landscape.descent.kink_proofs import kink_checks
 from landscape.descent.replay import ROUNDING
 from landscape.descent.told_apart import row_of
 from landscape.numerics.spectra.inertia import STATIONARY
@@ -70,6 +71,7 @@ def end_checks(
         meaning = "largest rise of the cost by polishing, relative"
         found.append(Check("polish", max(0.0, float(rises.max())), checks.rounding(wide), meaning))
         found.append(_reasons_check(wide, thetas, rows, kept))
+        found += kink_checks(wide, thetas, rows, kept, generator)
     return found
 
 

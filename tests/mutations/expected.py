@@ -115,6 +115,8 @@ CHECKS = {
     "noi-interval-normal": "power law",
     "pol-accepts-rises": "",
     "pol-stops-1e4-early": "polished ends",
+    "kin-shortest-not-short": "kinks among the ends",
+    "kin-any-stall-is-one": "kinks among the ends",
     "min-status-ignores-gradient": "kind of an end",
     "min-distinct-by-parameters": "distinct ends",
     # Faults of planes, modes, subsets and lines between aligned points.

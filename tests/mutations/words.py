@@ -107,6 +107,7 @@ BOUNDS = {
     "six standard deviations of independent ones": "independent directions",
     "√(2 ln(2·10⁶)), which such ratios exceed once in a million, whatever the law": "other noise",
     "rounding, or the largest residual": "split",
+    "ten times what the search ends at: other draws, and the longest slope where it is above 1": "kinks among the ends",
     "1e-4: what a smooth path rises between the points at which its height was taken": "path heights",
     "a thousand ε of the coarsest dtype": "regulariser identity",
 }
@@ -206,6 +207,7 @@ COSTS = {
     "some steps of three replicas": "stack; stack in float64",
     "3 to 6 steps of training; none for numbers of steps": "steps",
     "17 F a path": "path heights",
+    "4d ∇F, at most 800": "kinks among the ends",
     "2 F a pair": "other noise; smoothed loss",
 }
 

@@ -1,4 +1,4 @@
-"""From near a stationary point to it: L-BFGS, then Newton's method in a trust region."""
+"""From near a stationary point to it: L-BFGS, then Newton's method in a trust region, and past kinks."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -6,9 +6,14 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-# Why some minima of piecewise smooth functions have no gradient that vanishes.
+from landscape.numerics.spectra.inertia import STATIONARY
+from landscape.numerics.steps.kinks import ValueAndGradient, down
+
+# Why some minima of piecewise smooth functions have no gradient that vanishes, and where that is not shown.
 KINK = "a kink: ∇F jumps here"
-ValueAndGradient = Callable[[Tensor], tuple[float, Tensor]]
+OPEN = "∇F jumps here, and F may fall on"
+# Where Newton's steps do not end: gradients for each that it may take, and half as many as parameters.
+GRADIENTS = 30
 
 
 class Polished(NamedTuple):
@@ -33,7 +38,8 @@ def polished(
 
     ``hessian`` maps θ to the matrix (d, d); None, where d is too large for it, leaves L-BFGS alone (Liu and
     Nocedal 1989). The trust region is that of Moré and Sorensen 1983, solved through the eigenvectors, so
-    that it descends from saddles too.
+    that it descends from saddles too. Where ∇F jumps it goes on by :func:`~landscape.numerics.steps.kinks.down`, and
+    the reason is ``KINK`` where F was shown to fall no further: gradients around combine to one of ``STATIONARY``.
     """
     value, slope = value_and_gradient(theta)
     found = _quasi_newton(value_and_gradient, theta, tolerance, quasi_newton_steps)
@@ -43,8 +49,35 @@ def polished(
     if hessian is None:
         reason = "L-BFGS ended, and d is too large for Newton's method"
         return Polished(theta, value, norm, reason if norm > tolerance else "")
+    found = _by_newton(value_and_gradient, hessian, theta, tolerance, newton_steps)
+    if found.reason != OPEN and found.gradient_norm <= max(STATIONARY, tolerance):
+        return found
+    lower, is_stationary = down(
+        value_and_gradient,
+        found.theta,
+        stationary=STATIONARY,
+        smooth=tolerance,
+        gradients=newton_steps * (GRADIENTS + len(theta) // 2),
+    )
+    norm = float(torch.linalg.vector_norm(lower.slope))
+    if is_stationary and norm > STATIONARY:
+        return Polished(lower.theta, lower.value, norm, KINK)
+    found = _by_newton(value_and_gradient, hessian, lower.theta, tolerance, newton_steps)
+    return found._replace(reason=KINK) if is_stationary and found.reason == OPEN else found
+
+
+def _by_newton(
+    value_and_gradient: ValueAndGradient,
+    hessian: Callable[[Tensor], Tensor],
+    theta: Tensor,
+    tolerance: float,
+    num_steps: int,
+) -> Polished:
+    """Newton's method in a trust region; ``OPEN`` is the reason where its steps shrink and the model still falls."""
+    value, slope = value_and_gradient(theta)
+    norm = float(torch.linalg.vector_norm(slope))
     radius = 0.1 * max(1.0, float(torch.linalg.vector_norm(theta)))
-    for _ in range(newton_steps):
+    for _ in range(num_steps):
         if norm <= tolerance:
             return Polished(theta, value, norm, "")
         values, vectors = torch.linalg.eigh(hessian(theta))
@@ -65,8 +98,8 @@ def polished(
                 break
             radius = length / 4
             if radius <= 1e-13 * max(1.0, float(torch.linalg.vector_norm(theta))):
-                jumps = gain > rounding
-                reason = KINK if jumps else "float64 resolves F no further"
+                jumps = gain > rounding or norm > STATIONARY
+                reason = OPEN if jumps else "float64 resolves F no further"
                 return Polished(theta, value, norm, reason if norm > tolerance else "")
     return Polished(theta, value, norm, "out of steps" if norm > tolerance else "")
 

@@ -171,6 +171,22 @@ FAULTS = (
         "minima_polished",
     ),
     Fault(
+        "kin-shortest-not-short",
+        "numerics/steps/kinks.py",
+        "weights / weights.sum() @ rows)",
+        "1e-4 * weights / weights.sum() @ rows)",
+        "numerics/steps/test_kinks.py::test_the_shortest_combination_is_that_of_its_conditions",
+        "minima_kinks",
+    ),
+    Fault(
+        "kin-any-stall-is-one",
+        "numerics/steps/kinks.py",
+        "if size <= stationary and is_last:",
+        "if size <= 1e9 * stationary:",
+        "numerics/steps/test_kinks.py::test_where_it_falls_on_nothing_is_proven",
+        "minima_kinks",
+    ),
+    Fault(
         "pol-stops-1e4-early",
         "numerics/steps/polish.py",
         "if norm <= tolerance:",

@@ -102,6 +102,19 @@ def minima_polished() -> Any:
     return _minima("mse", polish=True)
 
 
+@scenario
+def minima_kinks() -> Any:
+    """Of units with two slopes, whose descents mostly end where ∇F jumps."""
+
+    def net(width: int, depth: int, seed: int) -> Objective:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            module = nn.Sequential(nn.Linear(2, width), nn.LeakyReLU(0.1), nn.Linear(width, 1)).double()
+        return Objective(module, "mse", half_moons(20))
+
+    return landscape.minima(net, widths=(3,), restarts=(4,), lr=(0.1,), steps=300, max_steps=300, polish=True)
+
+
 class Flat(nn.Module):
     """2u² + v²/2 − 1e-12 w²: an eigenvalue that is twenty times its error, and no more."""
 
