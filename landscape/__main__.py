@@ -4,4 +4,8 @@ import sys
 
 from landscape.cli import main
 
-sys.exit(main())
+code = main()
+# Python ends by the signal, whatever the code, where Ctrl-C came within an exec, as of a dataclass at its import, until
+# the next one.
+exec("")
+sys.exit(code)

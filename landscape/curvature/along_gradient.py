@@ -19,7 +19,7 @@ FAR_BELOW = 0.1
 # A loss of its own is moved so often by so many ε of θ, to see what rounding makes of it.
 SHAKES, SHAKEN = 4, 2.0
 WHY_NOT = {
-    AT_ONCE: "rises from the smallest step that rounding shows, and 2/η_c would be infinite",
+    AT_ONCE: "does not fall by more than rounding before it rises",
     NEVER: f"does not rise up to a step of {LONGEST:g} lengths of θ",
     LOST: "neither falls nor rises by more than rounding",
 }

@@ -66,6 +66,7 @@ class Journal(MutableMapping[str, Piece]):
         self._end = self._crc = self._number = 0
         try:
             folder.mkdir(parents=True, exist_ok=True)
+            require_own(folder)
             self._descriptor = os.open(folder / f"rank-{rank}.jsonl", os.O_RDWR | os.O_CREAT, 0o644)
         except (PermissionError, FileExistsError, NotADirectoryError) as error:
             raise BadInput(
@@ -289,6 +290,17 @@ class Journal(MutableMapping[str, Piece]):
                 "the same versions and the same numbers as before",
                 "give them to resume, or another `output`, or `overwrite` to start afresh",
             )
+
+
+def require_own(folder: Path) -> None:
+    """BadInput where others keep files in ``folder``, all of which goes with a journal; hidden ones do not count."""
+    other = next((one.name for one in folder.iterdir() if not one.name.startswith((".", "rank-"))), None)
+    if other is not None:
+        raise BadInput(
+            f"{folder}, a folder for unfinished work, holds {other}",
+            "no files of others, as it is removed in the end",
+            "move it, or give another `output`",
+        )
 
 
 def _as_json(value: Any) -> Any:

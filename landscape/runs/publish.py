@@ -1,6 +1,7 @@
 """A result computed once and written whole: remembered while it grows, published when done, told when it is there."""
 
 import json
+import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
@@ -27,7 +28,7 @@ from landscape.result import Check, Result
 from landscape.runs import provenance, store
 from landscape.runs.config import config_difference, config_hash, is_same
 from landscape.runs.dealt import answered_by_first, to_all
-from landscape.runs.journal import Journal
+from landscape.runs.journal import Journal, require_own
 from landscape.runs.places import require_place
 from landscape.runs.settings import Settings
 from landscape.runs.workers import Again, hired, parsed
@@ -253,7 +254,8 @@ def standing_there(
     """The header of a result that is there. Raises BadInput for an output that cannot be, is read, or is another's."""
     if output is None:
         return None
-    if output.exists() and any(one.exists() and output.samefile(one) for one in made_of):
+    # os.path knows that what has too long a name is not there.
+    if os.path.exists(output) and any(one.exists() and output.samefile(one) for one in made_of):
         raise BadInput(f"{output} is what the result is made from", "another name", "give another `output`")
     require_place(output)
     if not output.exists() or settings.overwrite:
@@ -333,6 +335,7 @@ def _journal(
 
     def cleared() -> None:
         if part.exists() and settings.overwrite and not _is_of(part, order.config, made_from):
+            require_own(part)
             shutil.rmtree(part)
 
     def opened(**how: Any) -> _Kept:

@@ -175,8 +175,9 @@ def _opened(path: Path, verify: bool) -> Iterator[h5py.File]:
         take_up(path)
     if not path.exists():
         raise BadInput(f"{path} does not exist", "a result or run file")
-    if path.is_dir():
-        raise BadInput(f"{path} is a folder", "a result or run file")
+    if not path.is_file():
+        seen = "a folder" if path.is_dir() else "a pipe or a device"
+        raise BadInput(f"{path} is {seen}", "a result or run file")
     try:
         is_kept = trailer.is_kept(path) if verify else None
     except OSError as error:

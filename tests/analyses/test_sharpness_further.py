@@ -116,6 +116,19 @@ def test_a_loss_that_never_rises_has_none(loss, note):
     assert result.status == "complete"
 
 
+def test_a_fall_that_rounding_hides_is_not_said_to_be_a_rise():
+    """F = 1000 + (w − 0.1)²/2 from w = 0 in float32: 2/η_c is 1, though no value tells that F falls before."""
+    module = nn.Linear(1, 1, bias=False)
+    nn.init.constant_(module.weight, 0.0)
+    one = torch.ones(1, 1)
+    objective = Objective(module, lambda h, y: (1000 + (h - 0.1) ** 2 / 2).squeeze(1), (one, one))
+    result = landscape.sharpness(objective, objective.theta, critical=True, **SMALL)
+    assert np.isnan(at(result, "critical_sharpness"))
+    said = "no critical sharpness: along −∇F F does not fall by more than rounding before it rises"
+    assert said in result.notes
+    assert at(result, "directional_sharpness") == pytest.approx(1, rel=1e-4)
+
+
 def test_the_penalty_is_part_of_the_loss():
     """F = w²/2 + l2 w²/2: 1 + l2."""
     objective = scalar(lambda h: h**2 / 2).varied(l2=0.5)
@@ -140,7 +153,9 @@ def test_of_the_test_loss_along_the_step_of_the_training_loss(regression):
     opposite = regression.varied(data=(regression.samples.inputs[0], -regression.samples.targets))
     result = landscape.sharpness(regression, 0 * far, critical=True, test=opposite, **SMALL)
     assert np.isnan(at(result, "relative_critical_sharpness"))
-    assert any("the test loss rises from the smallest step" in one for one in result.notes)
+    assert any(
+        "the test loss does not fall by more than rounding before it rises" in one for one in result.notes
+    )
 
 
 def test_far_below_the_largest_eigenvalue_a_note_says_so():

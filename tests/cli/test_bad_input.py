@@ -71,6 +71,32 @@ def test_a_folder(command, folder):
     refused(command("hessian", "a.h5", "-o", "runs.h5"), "runs.h5 is a folder", "-o FILE.h5")
 
 
+def test_a_pipe(command, folder):
+    """Opened, it is waited for until somebody writes."""
+    os.mkfifo("pipe.h5")
+    for more in ([], ["--overwrite"]):
+        seen = command("hessian", "a.h5", "-o", "pipe.h5", *more)
+        refused(seen, "pipe.h5 is a pipe or a device", "another -o")
+    refused(command("show", "pipe.h5"), "pipe.h5 is a pipe or a device")
+
+
+@pytest.mark.parametrize("length", [300, 252, 247])
+def test_a_name_that_is_too_long_with_what_is_written_beside_it(command, folder, length):
+    name = "a" * (length - 3) + ".h5"
+    refused(command("slice1d", "a.h5", "--num-points", 3, "-o", name), "too long a name", "another -o")
+    assert not list(folder.glob("aa*"))
+
+
+def test_files_of_others_where_unfinished_work_would_be(command, folder):
+    part = folder / "x.h5.part"
+    part.mkdir()
+    (part / "notes.txt").write_text("mine")
+    for more in ([], ["--overwrite"]):
+        line = "slice1d", "a.h5", "--num-points", 3, "-o", "x.h5", *more
+        refused(command(*line), "x.h5.part, a folder for unfinished work, holds notes.txt", "another -o")
+    assert [one.name for one in part.iterdir()] == ["notes.txt"]
+
+
 @pytest.mark.parametrize(
     ("ending", "remedy"), [("png", "landscape plot"), ("PDF", "landscape plot"), ("pt", "landscape export")]
 )

@@ -241,6 +241,26 @@ def test_ctrl_c_before_anything_is_finished_leaves_nothing(command, folder, monk
     assert not list(folder.glob("*.part"))
 
 
+def test_ctrl_c_within_an_exec_ends_with_the_code_of_the_others(tmp_path):
+    """As where a dataclass is made at its import; Python would kill itself by the signal instead."""
+    (tmp_path / "mine.py").write_text('def net():\n    exec("raise KeyboardInterrupt")\n')
+    line = [
+        sys.executable,
+        "-m",
+        "landscape",
+        "train",
+        "--model",
+        "mine.py:net",
+        "--data",
+        "moons",
+        "-o",
+        "a.h5",
+    ]
+    done = subprocess.run(line, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 130, done.stderr
+    assert done.stderr.strip() == "Error: interrupted."
+
+
 @pytest.mark.parametrize(
     "where", ["landscape.runs.trailer.sync_folder", "landscape.cli.screen.Screen.summary"]
 )
