@@ -237,9 +237,8 @@ def minima(
     ``stop_below``. Costs, gradients and Hessians of the ends are float64.
 
     ``polish`` goes on to ‖∇F‖ ≤ 1e-9 by L-BFGS and Newton's method in a trust region; eigenvalues, index and
-    status are then those of the polished point. A piecewise linear module may end at a ``kink``, where the gradient
-    jumps without ever vanishing: it is one where gradients around combine to a vector of at most 1e-4, so that F falls
-    along none (Burke, Lewis and Overton 2005).
+    status are then those of the polished point. A piecewise linear module may end at a ``kink``, where ∇F jumps and F
+    falls no further: gradients around combine to one of at most 1e-4 (Burke, Lewis and Overton 2005).
 
     ``samples`` are drawn by the seed, and each number of them is a table of its own. The number of distinct minima is
     fitted by a power of samples, depth and width where there are several. F_best is the closed form of linear nets, or
